@@ -1,0 +1,115 @@
+// Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as ESM, and its types.
+import { execFileSync } from "node:child_process";
+import { existsSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(fileURLToPath(import.meta.url));
+const dist = join(root, "dist");
+
+/** commander needs child_process only for subcommands that are programs of their own; we have none. */
+const spawnOnUse = {
+  name: "spawn-on-use",
+  setup(build) {
+    build.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      importer.includes("commander") ? { path: "child_process", namespace: "spawn-on-use" } : undefined,
+    );
+    build.onLoad({ filter: /.*/, namespace: "spawn-on-use" }, () => ({
+      contents: `exports.spawn = (...words) => require("node:child_process").spawn(...words);`,
+    }));
+  },
+};
+
+const esbuild = await import("esbuild").catch(() => undefined);
+if (esbuild === undefined) {
+  if (!existsSync(join(dist, "tool", "main.cjs"))) {
+    console.error("keyctl: dist/ is missing and esbuild is not installed; run `npm ci` without --omit=dev once");
+    process.exitCode = 1;
+  } else {
+    console.error("keyctl: esbuild is not installed; using the dist/ that is there");
+  }
+} else {
+  rmSync(dist, { recursive: true, force: true });
+  await buildTool();
+  await buildLibrary();
+  buildTypes();
+}
+
+/**
+ * Every `import()` in the sources starts a file of its own, loaded on use: esbuild cannot split CommonJS, so this
+ * follows the imports itself. Code that two files share is in both; nothing may depend on its identity.
+ */
+async function buildTool() {
+  const entries = new Map([[join(root, "src", "main.ts"), "main"]]);
+  const built = new Set();
+  const loadedOnUse = {
+    name: "loaded-on-use",
+    setup(build) {
+      build.onResolve({ filter: /.*/ }, async ({ path, kind, resolveDir, pluginData }) => {
+        if (kind !== "dynamic-import" || pluginData === "resolving" || path.startsWith("node:")) return undefined;
+        const { path: file, errors } = await build.resolve(path, { kind, resolveDir, pluginData: "resolving" });
+        if (errors.length > 0) return { errors };
+        const name = file.startsWith(join(root, "src"))
+          ? basename(file, ".ts")
+          : path.replaceAll(/[^a-z]+/g, "-").replace(/^-/, "");
+        entries.set(file, name);
+        return { path: `./${name}.cjs`, external: true };
+      });
+    },
+  };
+  for (;;) {
+    const next = [...entries].filter(([file]) => !built.has(file));
+    if (next.length === 0) return;
+    for (const [file] of next) built.add(file);
+    await esbuild.build({
+      entryPoints: next.map(([file, name]) => ({ in: file, out: name })),
+      outdir: join(dist, "tool"),
+      outExtension: { ".js": ".cjs" },
+      absWorkingDir: root,
+      bundle: true,
+      platform: "node",
+      target: "node20.19",
+      format: "cjs",
+      minify: true,
+      legalComments: "none",
+      define: { "import.meta.dirname": "__dirname" },
+      // import() as require(): the ESM loader alone costs two thirds of Node's start.
+      supported: { "dynamic-import": false },
+      plugins: [loadedOnUse, spawnOnUse],
+      logLevel: "warning",
+    });
+  }
+}
+
+async function buildLibrary() {
+  await esbuild.build({
+    entryPoints: [join(root, "src", "index.ts")],
+    outdir: join(dist, "library"),
+    absWorkingDir: root,
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    target: "node20.19",
+    format: "esm",
+    legalComments: "none",
+    logLevel: "warning",
+  });
+}
+
+function buildTypes() {
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const options = [
+    "--declaration",
+    "--emitDeclarationOnly",
+    "--noEmit",
+    "false",
+    "--rootDir",
+    "src",
+    "--outDir",
+    "dist/types",
+  ];
+  execFileSync(process.execPath, [tsc, "--project", "tsconfig.build.json", ...options], {
+    cwd: root,
+    stdio: "inherit",
+  });
+}

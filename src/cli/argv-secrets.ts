@@ -1,0 +1,26 @@
+import { KeyctlError } from "../core/errors.ts";
+
+const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
+  [/sk-or-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
+  [
+    /\*{8,}/,
+    "the mask of a key",
+    "a mask is no key; keyctl save reads a key from a hidden prompt, --stdin or --from-file",
+  ],
+  [
+    /:\/\/[^\s/@]*:[^\s/@]*@/,
+    "a URI with a password",
+    "put the URI into KEYCTL_STORE, or into a file that KEYCTL_STORE_FILE names",
+  ],
+];
+
+/** Other users of the machine can read a command line. Throws SECRET_IN_ARGV, without repeating what was there. */
+export function refuseSecrets(argv: readonly string[]): void {
+  for (const [pattern, what, hint] of SECRETS) {
+    if (argv.some((word) => pattern.test(word))) {
+      throw new KeyctlError("SECRET_IN_ARGV", `there is ${what} on the command line, where other users can read it`, {
+        hint,
+      });
+    }
+  }
+}

@@ -1,0 +1,185 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import { maskOfRecord, storedValue } from "../../core/key-record.ts";
+import type { KeyRecord } from "../../core/key-record.ts";
+import { printable } from "../../core/printable.ts";
+import { formatSpan } from "../duration.ts";
+import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
+import type { Invocation, Opened, Run } from "../runner.ts";
+import { TablePrinter } from "../table-printer.ts";
+
+interface ListFlags {
+  readonly source?: string;
+  readonly verdict?: string;
+  readonly hash?: string;
+  readonly count?: true;
+}
+
+const BATCH = 500;
+const VERDICTS = ["valid", "invalid", "never"];
+const COLUMNS = [
+  { title: "USER", shrinks: true },
+  { title: "KEY" },
+  { title: "ORIGIN" },
+  { title: "AGE" },
+  { title: "CHECKED" },
+];
+const SIGNS = { valid: "✓", invalid: "✗" } as const;
+
+export function declare(command: Command, run: Run): void {
+  command
+    .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
+    .option("--verdict <verdict>", `only keys whose last check said so (${VERDICTS.join(", ")})`, parseVerdict)
+    .option("--hash <sha256>", "only the key with this hash", parseHash)
+    .option("--count", "print the number only")
+    .addHelpText(
+      "after",
+      `
+Shows what is stored, in the order of the user ids. Keys are masked and not opened: no master key is needed.
+
+Examples:
+  keyctl list
+  keyctl list --source key.txt --count
+  keyctl list --json | jq -r 'select(.verdict == "invalid") | .user_id'`,
+    )
+    .action(run((invocation, flags: ListFlags) => list(invocation, flags)));
+}
+
+async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlError | null> {
+  const totals = { shown: 0, clear: 0, unreadable: 0 };
+  const opened = await printRows(invocation, flags, totals);
+  if (opened === "reader gone") return null;
+  const { terminal } = invocation;
+  if (flags.count === true) await printCount(invocation, totals.shown);
+  else if (!terminal.options.json) sayTotals(invocation, opened, totals);
+  if (totals.unreadable === 0) return null;
+  return new KeyctlError("SOME_FAILED", `${totals.unreadable} of ${totals.shown} rows hold no readable key`, {
+    hint: "keyctl save --user <id> --replace",
+  });
+}
+
+async function printRows(
+  invocation: Invocation,
+  flags: ListFlags,
+  totals: { shown: number; clear: number; unreadable: number },
+): Promise<Opened | "reader gone"> {
+  const { terminal, withManager, signal, receivedSignal } = invocation;
+  const table = new TablePrinter(terminal, COLUMNS);
+  const print = async (rows: readonly KeyRecord[]) => {
+    if (flags.count === true) return;
+    if (terminal.options.json) return terminal.documents(rows.map((row) => document(row, receivedSignal())));
+    await table.print(rows.map(cells));
+  };
+  try {
+    return await withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
+      for await (const rows of batched(opened.manager.rows({ signal }, flags.hash), (row) => matches(row, flags))) {
+        for (const row of rows) {
+          const { kind } = storedValue(row.keyEncrypted);
+          totals.shown += 1;
+          if (kind === "clear") totals.clear += 1;
+          if (kind === "unreadable") totals.unreadable += 1;
+        }
+        await print(rows);
+        signal.throwIfAborted();
+      }
+      await table.end();
+      return opened;
+    });
+  } catch (thrown) {
+    if (isReaderGone(thrown)) return "reader gone";
+    throw thrown;
+  }
+}
+
+async function* batched(
+  rows: AsyncIterable<KeyRecord>,
+  wanted: (row: KeyRecord) => boolean,
+): AsyncGenerator<readonly KeyRecord[]> {
+  let batch: KeyRecord[] = [];
+  for await (const row of rows) {
+    if (!wanted(row)) continue;
+    batch.push(row);
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+    await turnOfTheEventLoop();
+  }
+  yield batch;
+}
+
+function matches({ origin, lastCheck }: KeyRecord, { source, verdict }: ListFlags): boolean {
+  return (
+    (source === undefined || source === origin) &&
+    (verdict === undefined || verdict === (lastCheck?.verdict ?? "never"))
+  );
+}
+
+async function printCount({ terminal }: Invocation, count: number): Promise<void> {
+  if (terminal.options.json) await terminal.documents([{ count, error: null }]);
+  else await terminal.result(String(count));
+}
+
+function sayTotals(
+  { terminal }: Invocation,
+  { store, storeExists }: Opened,
+  totals: { shown: number; clear: number },
+): void {
+  const place = `${printable(store.uri)} (from ${store.from})`;
+  if (!storeExists) {
+    terminal.footer(`there is no store yet at ${place}`);
+    terminal.hint("keyctl sync --user <id>   or   keyctl save --user <id>   makes it");
+    return;
+  }
+  terminal.footer(`${totals.shown.toLocaleString("en")} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);
+  if (totals.clear > 0) terminal.footer(`${totals.clear} of them stored in clear`);
+}
+
+function cells(row: KeyRecord): readonly string[] {
+  const { userId, origin, createdAt, lastCheck } = row;
+  const checked = lastCheck === null ? "never" : `${SIGNS[lastCheck.verdict]} ${age(lastCheck.at)}`;
+  return [userId, maskOfRecord(row) ?? "unreadable", origin, age(createdAt), checked];
+}
+
+function age(since: string): string {
+  return formatSpan(Date.now() - Date.parse(since));
+}
+
+function document(row: KeyRecord, signal: NodeJS.Signals | undefined): object {
+  const { kind } = storedValue(row.keyEncrypted);
+  return {
+    user_id: row.userId,
+    key: maskOfRecord(row),
+    key_hash: row.keyHash,
+    origin: row.origin,
+    generation: row.generation,
+    settled: row.settled,
+    encrypted: kind === "sealed",
+    created_at: row.createdAt,
+    updated_at: row.updatedAt,
+    last_validated: row.lastValidated,
+    verdict: row.lastCheck?.verdict ?? null,
+    reason: row.lastCheck?.reason ?? null,
+    limit: null,
+    limit_reset: null,
+    expires_at: null,
+    error: kind === "unreadable" ? errorDocument(unreadable(row), signal) : null,
+  };
+}
+
+function unreadable({ userId }: KeyRecord): KeyctlError {
+  return new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(userId)} is not a key`, {
+    hint: "keyctl save --user <id> --replace",
+  });
+}
+
+function parseVerdict(text: string): string {
+  if (VERDICTS.includes(text)) return text;
+  throw new KeyctlError("USAGE", `--verdict takes one of ${VERDICTS.join(", ")}`, { hint: "--verdict invalid" });
+}
+
+function parseHash(text: string): string {
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
+  throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of a SHA-256", {
+    hint: "keyctl get --user <id> --stored --json shows a key_hash",
+  });
+}

@@ -1,0 +1,152 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import { printable } from "../../core/printable.ts";
+import { purgeFailed } from "../../core/results.ts";
+import type { PurgeResult } from "../../core/results.ts";
+import { shellQuote, userFlag } from "../../core/shell-quote.ts";
+import { eachAlone } from "../each-alone.ts";
+import { addBulkOptions, forUsers } from "../for-users.ts";
+import type { BulkFlags, Many, UserCommand } from "../for-users.ts";
+import { sayWarnings } from "../key-view.ts";
+import type { Invocation, Opened, Run } from "../runner.ts";
+import { addSelection } from "../selection.ts";
+
+interface PurgeFlags extends BulkFlags {
+  readonly yes?: true;
+  readonly confirm?: number;
+}
+
+export function declare(command: Command, run: Run): void {
+  addBulkOptions(addSelection(command))
+    .option("-y, --yes", "do not ask")
+    .option("--confirm <count>", "with --all: the number of keys that are to be deleted", parseCount)
+    .addHelpText(
+      "after",
+      `
+Deletes from the database. The key itself goes on working at OpenRouter.
+
+Examples:
+  keyctl purge --user alice
+  keyctl purge --user alice --yes --json
+  keyctl purge --all --store sqlite:keys.db --confirm 4`,
+    )
+    .action(run((invocation, flags: PurgeFlags) => forUsers(invocation, flags, purgeCommand(invocation, flags))));
+}
+
+function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
+  const { signal } = invocation;
+  return {
+    name: "purge",
+    needs: { mayCreateStore: false, logs: "all" },
+    confirm: (opened, selection) => confirmMany(invocation, flags, opened, selection),
+    async one(manager, user) {
+      const preview = await manager.previewPurge(user, { signal });
+      if (preview.error !== null || preview.former === null) return preview;
+      await confirmOne(invocation, flags, preview);
+      return manager.purge(user, { signal, onlyHash: preview.former.keyHash });
+    },
+    many: (manager, batches) => eachAlone(batches, (user) => manager.purge(user, { signal })),
+    failed: purgeFailed,
+    document: ({ userId, former, purged, returnsFrom, warnings }) => ({
+      user_id: userId,
+      key: former?.key ?? null,
+      key_hash: former?.keyHash ?? null,
+      origin: former?.origin ?? null,
+      purged,
+      revocation: purged ? "kept" : null,
+      returns_from: returnsFrom,
+      warnings,
+    }),
+    show: (result) => show(invocation, result),
+    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
+    cells: ({ userId, former, purged, error }) => [
+      userId,
+      former?.key ?? "-",
+      error?.message ?? (purged ? "purged" : "had no key"),
+    ],
+    endings: ["purged", "had_no_key"],
+    ending: ({ purged }) => (purged ? "purged" : "had_no_key"),
+  };
+}
+
+async function confirmOne(
+  { terminal, prompt }: Invocation,
+  { yes }: PurgeFlags,
+  { userId, former }: PurgeResult,
+): Promise<void> {
+  if (yes === true) return;
+  const hint = `keyctl purge ${userFlag(userId)} --yes`;
+  if (!terminal.options.canAsk)
+    throw new KeyctlError("CONFIRMATION_NEEDED", "there is no terminal to ask on; nothing was changed", { hint });
+  const { confirm } = await prompt();
+  const question = `Delete the key of ${printable(userId)} (${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")})?`;
+  if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
+}
+
+async function confirmMany(invocation: Invocation, flags: PurgeFlags, opened: Opened, selection: Many): Promise<void> {
+  if (selection.kind === "all") return confirmAll(invocation, flags, opened);
+  if (flags.yes === true) return;
+  const { terminal, prompt } = invocation;
+  if (!terminal.options.canAsk || (selection.kind === "file" && selection.path === "-")) {
+    throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint: "add --yes" });
+  }
+  const whose =
+    selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
+  const { confirm } = await prompt();
+  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.uri)}?`))) throw declined();
+}
+
+/** Emptying a store takes more than a yes: the count, and off a terminal the store's name. */
+async function confirmAll(invocation: Invocation, flags: PurgeFlags, { manager, store }: Opened): Promise<void> {
+  const { terminal, signal, prompt } = invocation;
+  if (!terminal.options.canAsk && !["--store", "KEYCTL_STORE"].includes(store.from)) {
+    throw new KeyctlError("CONFIRMATION_NEEDED", "off a terminal, purge --all wants the store to be named", {
+      hint: `keyctl purge --all --store ${shellQuote(store.uri)} --confirm <count>`,
+    });
+  }
+  const count = await manager.count({ signal });
+  const given = flags.confirm ?? (await askForCount(store.uri, count));
+  if (given === count) return;
+  throw new KeyctlError("COUNT_CHANGED", `the store holds ${count} keys, not ${given}; nothing was changed`, {
+    hint: "keyctl list --count",
+  });
+
+  async function askForCount(uri: string, keys: number): Promise<number> {
+    const hint = `keyctl purge --all --store ${shellQuote(uri)} --confirm ${keys}`;
+    if (!terminal.options.canAsk)
+      throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
+    const { text } = await prompt();
+    const answer = await text(
+      `This deletes all ${keys} keys from ${printable(uri)}. Type the number of keys to go on:`,
+    );
+    if (!/^\d+$/.test(answer.trim())) throw declined();
+    return Number(answer.trim());
+  }
+}
+
+function declined(): KeyctlError {
+  return new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", {
+    hint: "add --yes to go on without a question",
+  });
+}
+
+async function show(
+  { terminal }: Invocation,
+  { userId, former, purged, returnsFrom, warnings, error }: PurgeResult,
+): Promise<void> {
+  sayWarnings(terminal, warnings);
+  if (error !== null) return;
+  if (!purged) return terminal.result(`${printable(userId)} has no key in the database`);
+  await terminal.result(
+    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (it goes on working at OpenRouter)`,
+  );
+  for (const name of returnsFrom) {
+    const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
+    terminal.note(`${place} holds a key: the next sync of this user stores that one`);
+  }
+}
+
+function parseCount(text: string): number {
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new KeyctlError("USAGE", "--confirm takes the number of keys", { hint: "keyctl list --count" });
+}

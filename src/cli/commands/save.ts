@@ -1,0 +1,160 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import { asFailure } from "../../core/patience.ts";
+import { saveFailed } from "../../core/results.ts";
+import type { SaveResult } from "../../core/results.ts";
+import { printable } from "../../core/printable.ts";
+import { userFlag } from "../../core/shell-quote.ts";
+import { decodeText } from "../../files/decode-text.ts";
+import { readRegularFile } from "../../files/read-regular-file.ts";
+import { errorDocument } from "../runner.ts";
+import type { Invocation, Opened, Run } from "../runner.ts";
+import { addUserOption } from "../selection.ts";
+import { sayWarnings } from "../key-view.ts";
+
+interface SaveFlags {
+  readonly user?: readonly string[];
+  readonly stdin?: true;
+  readonly fromFile?: string;
+  readonly replace?: true;
+  readonly source: string;
+}
+
+const MAX_BYTES = 4 * 1024;
+
+export function declare(command: Command, run: Run): void {
+  addUserOption(command)
+    .option("--stdin", "read the key from standard input")
+    .option("--from-file <path>", "read the key from a file")
+    .option("--replace", "replace another key without asking")
+    .option("--source <text>", "how the key came here, kept in the database", "manual")
+    .addHelpText(
+      "after",
+      `
+Without --stdin or --from-file, asks for the key on the terminal and does not show it.
+
+Examples:
+  keyctl save --user alice
+  keyctl save --user alice --from-file key.txt --replace
+  pass show openrouter/alice | keyctl save --user alice --stdin`,
+    )
+    .action(run((invocation, flags: SaveFlags) => save(invocation, flags)));
+}
+
+async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlError | null> {
+  const { terminal, receivedSignal } = invocation;
+  const user = oneUser(flags.user);
+  const result = await attempt(invocation, user, flags);
+  const { error } = result;
+  if (terminal.options.json)
+    await terminal.documents([{ ...document(result), error: errorDocument(error, receivedSignal()) }]);
+  else await show(invocation, result);
+  return error;
+}
+
+async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<SaveResult> {
+  try {
+    const key = await readKey(invocation, user, flags);
+    return await invocation.withManager({ mayCreateStore: true, logs: "all" }, (opened) =>
+      saveOrAsk(invocation, opened, user, key, flags),
+    );
+  } catch (thrown) {
+    return saveFailed(user, asFailure(thrown));
+  }
+}
+
+async function saveOrAsk(
+  invocation: Invocation,
+  { manager }: Opened,
+  user: string,
+  key: string,
+  flags: SaveFlags,
+): Promise<SaveResult> {
+  const { signal, terminal } = invocation;
+  const options = { signal, source: flags.source };
+  const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
+  if (result.error?.code !== "KEY_EXISTS" || !terminal.options.canAsk) return result;
+
+  const before = await manager.previewPurge(user, { signal });
+  const { confirm } = await invocation.prompt();
+  if (!(await confirm(`${result.error.message}. Replace it?`))) {
+    throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", {
+      hint: `keyctl save ${userFlag(user)} --replace`,
+    });
+  }
+  return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
+}
+
+async function readKey(
+  { terminal, prompt, readInput }: Invocation,
+  user: string,
+  { stdin, fromFile }: SaveFlags,
+): Promise<string> {
+  if (stdin === true && fromFile !== undefined) {
+    throw new KeyctlError("USAGE", "the key is to be read from two places", {
+      hint: "give --stdin or --from-file, not both",
+    });
+  }
+  if (fromFile !== undefined) return textOf(bytesOfFile(fromFile));
+  if (stdin === true) return textOf(await readInput(MAX_BYTES));
+  if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
+  throw new KeyctlError("USAGE", "there is no terminal to ask for the key on", {
+    hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
+  });
+}
+
+function bytesOfFile(path: string): Uint8Array {
+  const file = readRegularFile(path, MAX_BYTES);
+  if (file.status === "read") return file.bytes;
+  const reason = file.status === "absent" ? "it does not exist" : file.reason;
+  throw new KeyctlError("USAGE", `${printable(path)} cannot be read: ${reason}`, {
+    hint: "give a file that holds one key, or --stdin",
+  });
+}
+
+/** Text that cannot be decoded holds no key; the manager says so. */
+function textOf(bytes: Uint8Array): string {
+  return decodeText(bytes) ?? "";
+}
+
+function oneUser(users: readonly string[] = []): string {
+  const [user, ...more] = users;
+  if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: "keyctl save --user <id>" });
+  if (more.length > 0)
+    throw new KeyctlError("USAGE", "a key is saved for one user at a time", { hint: "give --user once" });
+  return user;
+}
+
+function document({ userId, key, keyHash, origin, changed, previous, warnings }: SaveResult): object {
+  return {
+    user_id: userId,
+    key: key?.masked ?? null,
+    key_hash: keyHash,
+    source: origin,
+    origin,
+    changed,
+    verdict: null,
+    reason: null,
+    previous:
+      previous === null
+        ? null
+        : { key: previous.key, key_hash: previous.keyHash, origin: previous.origin, revocation: "kept" },
+    warnings,
+  };
+}
+
+async function show(
+  { terminal }: Invocation,
+  { userId, key, changed, previous, warnings, error }: SaveResult,
+): Promise<void> {
+  sayWarnings(terminal, warnings);
+  if (error !== null || key === null) return;
+  const what = !changed ? "already there" : previous === null ? "saved" : "replaced";
+  await terminal.result(`${key.masked} (${terminal.paint.bold(what)})`);
+  if (previous !== null) {
+    terminal.note(`the key it replaced (${previous.key ?? "unreadable"}) still works at OpenRouter`);
+    terminal.hint(
+      `remove it at https://openrouter.ai/keys if nobody else uses it; ${printable(userId)} does not any more`,
+    );
+  }
+}

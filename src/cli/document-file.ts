@@ -1,0 +1,42 @@
+import { randomBytes } from "node:crypto";
+import { closeSync, fsyncSync, renameSync, rmSync, writeSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { KeyctlError } from "../core/errors.ts";
+import { printable, printableJson } from "../core/printable.ts";
+import { openPrivateFile } from "../files/private-files.ts";
+import { codeOf } from "../files/read-regular-file.ts";
+
+/** The file of `--output`: 0600, written beside its place, and in its place only when it is whole. */
+export interface DocumentFile {
+  write(document: object): void;
+  finish(): void;
+  abandon(): void;
+}
+
+export function createDocumentFile(path: string): DocumentFile {
+  const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+  const file = attempt(path, () => openPrivateFile(draft));
+  return {
+    write: (document) => attempt(path, () => void writeSync(file, `${printableJson(document)}\n`)),
+    finish: () =>
+      attempt(path, () => {
+        fsyncSync(file);
+        closeSync(file);
+        renameSync(draft, path);
+      }),
+    abandon() {
+      closeSync(file);
+      rmSync(draft, { force: true });
+    },
+  };
+}
+
+function attempt<Result>(path: string, act: () => Result): Result {
+  try {
+    return act();
+  } catch (thrown) {
+    throw new KeyctlError("OUTPUT_FAILED", `${printable(path)} could not be written (${codeOf(thrown)})`, {
+      hint: "check the folder and the free space of --output",
+    });
+  }
+}

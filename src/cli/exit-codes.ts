@@ -1,0 +1,53 @@
+import type { ErrorCode } from "../core/errors.ts";
+
+/** Published in `keyctl help exit-codes` and the README; never renumbered. */
+const EXIT_CODES = {
+  BUG: 1,
+  OUTPUT_FAILED: 1,
+  USAGE: 2,
+  BAD_USER_ID: 2,
+  BAD_KEY_FORMAT: 2,
+  KEY_IS_MASKED: 2,
+  SECRET_IN_ARGV: 2,
+  CONFIRMATION_NEEDED: 2,
+  NO_KEY: 3,
+  EMPTY_SELECTION: 3,
+  CONFIG_EMPTY: 4,
+  CONFIG_INVALID: 4,
+  CONFIG_CONFLICT: 4,
+  MASTER_KEY_MISSING: 4,
+  MASTER_KEY_WRONG: 4,
+  SOME_UNKNOWN: 6,
+  STORE_UNAVAILABLE: 7,
+  STORE_CORRUPT: 7,
+  ROW_UNREADABLE: 7,
+  KEY_EXISTS: 8,
+  CONFLICT: 8,
+  COUNT_CHANGED: 8,
+  SOME_FAILED: 9,
+  INTERRUPTED: 130,
+} as const satisfies Record<ErrorCode, number>;
+
+const SIGTERM_EXIT_CODE = 143;
+
+/** The exit code of a run that ended with this error, or well; an interruption's depends on the signal. */
+export function exitCodeOf(error: { readonly code: ErrorCode } | null, signal?: NodeJS.Signals): number {
+  if (error === null) return 0;
+  return error.code === "INTERRUPTED" && signal === "SIGTERM" ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
+}
+
+export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [
+  ["0", "done"],
+  ["1", "a bug in keyctl, or its output could not be written"],
+  ["2", "usage: the command line or the input is wrong, or a question was declined"],
+  ["3", "no key: the user has none, or nothing was selected"],
+  ["4", "our own credential or configuration is missing, empty or wrong"],
+  ["5", "the key is invalid"],
+  ["6", "unknown: the provider or the network did not answer, or the time was over"],
+  ["7", "the store failed, or cannot be reached or read"],
+  ["8", "conflict: another key is there, or someone else is changing it"],
+  ["9", "some of many failed"],
+  ["10", "attention needed"],
+  ["130", "interrupted (SIGINT)"],
+  ["143", "terminated (SIGTERM)"],
+];

@@ -1,0 +1,156 @@
+import { statSync } from "node:fs";
+import { asFailure } from "../core/patience.ts";
+import type { KeyctlError } from "../core/errors.ts";
+import type { Warning } from "../core/ports.ts";
+import type { UserId } from "../core/user-id.ts";
+import { createDocumentFile } from "./document-file.ts";
+import { formatSpan } from "./duration.ts";
+import type { BulkFlags, Many, UserCommand, UserResult } from "./for-users.ts";
+import { startProgress } from "./progress.ts";
+import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./runner.ts";
+import type { Invocation, Opened, StoreName } from "./runner.ts";
+import { usersOf } from "./selection.ts";
+import type { BadLine } from "./selection.ts";
+import { TablePrinter } from "./table-printer.ts";
+import { Tally } from "./tally.ts";
+
+/** A line for each user and a summary at the end. */
+export async function forMany<Result extends UserResult>(
+  invocation: Invocation,
+  selection: Many,
+  flags: BulkFlags,
+  command: UserCommand<Result>,
+): Promise<KeyctlError | null> {
+  const started = Date.now();
+  const tally = new Tally(command.endings);
+  const lines = await linesFor(invocation, flags, command);
+  const deadline = started + (flags.stopAfter ?? Number.POSITIVE_INFINITY);
+  let store: StoreName | null = null;
+  let complete = false;
+  let failure: KeyctlError | null = null;
+  try {
+    complete = await invocation.withManager(
+      { ...command.needs, logs: flags.log === true ? "all" : "none" },
+      async (opened) => {
+        store = opened.store;
+        await command.confirm?.(opened, selection);
+        return goThrough(opened);
+      },
+    );
+  } catch (thrown) {
+    if (isReaderGone(thrown)) {
+      lines.abandon();
+      return null;
+    }
+    failure = asFailure(thrown);
+  }
+  const error = failure ?? tally.error(complete, flags.allowEmpty === true);
+  await lines.finish(
+    {
+      type: "summary",
+      command: command.name,
+      store: (store as StoreName | null)?.uri ?? null,
+      ...tally.counts,
+      elapsed_ms: Date.now() - started,
+      complete: complete && failure === null,
+      warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
+    },
+    error,
+    `${tally.describe()} in ${formatSpan(Date.now() - started)}`,
+  );
+  return error;
+
+  /** False when the time of --stop-after was over before all users were done. */
+  async function goThrough({ manager }: Opened): Promise<boolean> {
+    const badLines: BadLine[] = [];
+    const size = selection.kind === "file" && selection.path !== "-" ? sizeOf(selection.path) : undefined;
+    const total = selection.kind === "all" ? await manager.count({ signal: invocation.signal }) : undefined;
+    let bytesRead = 0;
+    let inTime = true;
+    const users = usersOf(selection, {
+      manager,
+      signal: invocation.signal,
+      input: invocation.inputStream,
+      onBadLine: (line) => badLines.push(line),
+      onBytes: (count) => (bytesRead = count),
+    });
+    const report = async (results: readonly Result[]) => {
+      const rejected = badLines.splice(0).map(({ text, error: problem }) => command.failed(text, problem));
+      const all = [...rejected, ...results];
+      for (const result of all) tally.add(result, command.ending);
+      await lines.print(all);
+      lines.progress(tally.done, total === undefined ? size && bytesRead / size : tally.done / total);
+    };
+    async function* batches(): AsyncGenerator<readonly UserId[]> {
+      for await (const batch of users) {
+        await turnOfTheEventLoop();
+        invocation.signal.throwIfAborted();
+        if (Date.now() >= deadline) {
+          inTime = false;
+          return;
+        }
+        yield batch;
+      }
+    }
+    for await (const results of command.many(manager, batches(), selection)) await report(results);
+    await report([]);
+    return inTime;
+  }
+}
+
+type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
+
+interface Lines<Result> {
+  print(results: readonly Result[]): Promise<void>;
+  progress(done: number, part: number | undefined): void;
+  finish(summary: Summary, error: KeyctlError | null, description: string): Promise<void>;
+  abandon(): void;
+}
+
+/** Where the lines of a bulk run go: JSON or a table on stdout, or JSON into a file. */
+async function linesFor<Result extends UserResult>(
+  invocation: Invocation,
+  flags: BulkFlags,
+  command: UserCommand<Result>,
+): Promise<Lines<Result>> {
+  const { terminal, receivedSignal } = invocation;
+  const documentOf = (result: Result) => ({
+    type: "user",
+    ...command.document(result),
+    error: errorDocument(result.error, receivedSignal()),
+  });
+  const file = flags.output === undefined ? undefined : createDocumentFile(flags.output);
+  const table = new TablePrinter(terminal, command.columns);
+  const { json } = terminal.options;
+  const progress = await startProgress({
+    spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
+    verb: command.name,
+    say: (line) => terminal.note(line),
+  });
+  return {
+    async print(results) {
+      if (file !== undefined) for (const result of results) file.write(documentOf(result));
+      else if (json) await terminal.documents(results.map(documentOf), command.reveals);
+      else await table.print(results.map(command.cells));
+    },
+    progress: (done, part) => progress.update(done, part),
+    async finish(summary, error, description) {
+      progress.stop();
+      const document = { ...summary, error: errorDocument(error, receivedSignal()) };
+      file?.write(document);
+      file?.finish();
+      if (json && file === undefined) return terminal.documents([document]);
+      await table.end();
+      for (const { message } of summary.warnings) terminal.warning(message);
+      terminal.footer(description);
+    },
+    abandon() {
+      progress.stop();
+      file?.abandon();
+    },
+  };
+}
+
+function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
+}

@@ -1,0 +1,98 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../core/errors.ts";
+import type { KeyManager } from "../core/manager.ts";
+import { asFailure } from "../core/patience.ts";
+import type { Warning } from "../core/ports.ts";
+import type { UserId } from "../core/user-id.ts";
+import { flagDuration } from "./duration.ts";
+import { errorDocument } from "./runner.ts";
+import type { Invocation, Needs, Opened } from "./runner.ts";
+import { selectionOf } from "./selection.ts";
+import type { Selection, SelectionOptions } from "./selection.ts";
+import type { Column } from "./table.ts";
+
+export interface BulkFlags extends SelectionOptions {
+  readonly output?: string;
+  /** In milliseconds. */
+  readonly stopAfter?: number;
+  readonly log?: true;
+  readonly allowEmpty?: true;
+}
+
+/** One user's result, whatever the command. */
+export interface UserResult {
+  readonly userId: string;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+/** A command that does one thing for each user of a selection. */
+export interface UserCommand<Result extends UserResult> {
+  readonly name: string;
+  readonly needs: Needs;
+  /** Asks what must be asked before a bulk run begins; throws CONFIRMATION_NEEDED or COUNT_CHANGED. */
+  readonly confirm?: (opened: Opened, selection: Many) => Promise<void>;
+  readonly one: (manager: KeyManager, user: string) => Promise<Result>;
+  readonly many: (
+    manager: KeyManager,
+    batches: AsyncIterable<readonly UserId[]>,
+    selection: Many,
+  ) => AsyncIterable<readonly Result[]>;
+  readonly failed: (user: string, error: KeyctlError) => Result;
+  /** The JSON document, without its error. */
+  readonly document: (result: Result) => object;
+  /** Writes one user's result for people. */
+  readonly show: (result: Result) => Promise<void>;
+  readonly columns: readonly Column[];
+  /** One user's line in a bulk run. */
+  readonly cells: (result: Result) => readonly string[];
+  /** What the summary counts: a name for each way to end well, and which of them a result is. */
+  readonly endings: readonly string[];
+  readonly ending: (result: Result) => string;
+  /** True when documents hold bare keys, because a person asked for them. */
+  readonly reveals?: boolean;
+  /** Worries about the run as a whole. */
+  readonly runWarnings?: () => readonly Warning[];
+}
+
+export type Many = Exclude<Selection, { kind: "one" }>;
+
+export function addBulkOptions(command: Command): Command {
+  return command
+    .option("--output <file>", "many users: JSON documents go to this file")
+    .option("--stop-after <duration>", "many users: end cleanly after this time", flagDuration("--stop-after"))
+    .option("--log", "many users: with the log lines of each")
+    .option("--allow-empty", "many users: that there are none is no error");
+}
+
+/** The one way in which commands go through users: one result, or a line for each and a summary. */
+export async function forUsers<Result extends UserResult>(
+  invocation: Invocation,
+  flags: BulkFlags,
+  command: UserCommand<Result>,
+): Promise<KeyctlError | null> {
+  const selection = selectionOf(flags);
+  if (selection.kind === "one") return forOne(invocation, selection.user, command);
+  const { forMany } = await import("./for-many.ts");
+  return forMany(invocation, selection, flags, command);
+}
+
+async function forOne<Result extends UserResult>(
+  { terminal, withManager, receivedSignal }: Invocation,
+  user: string,
+  command: UserCommand<Result>,
+): Promise<KeyctlError | null> {
+  const attempt = async () => {
+    try {
+      return await withManager(command.needs, ({ manager }) => command.one(manager, user));
+    } catch (thrown) {
+      return command.failed(user, asFailure(thrown));
+    }
+  };
+  const result = await attempt();
+  const { error } = result;
+  const document = { ...command.document(result), error: errorDocument(error, receivedSignal()) };
+  if (terminal.options.json) await terminal.documents([document], command.reveals);
+  else await command.show(result);
+  return error;
+}

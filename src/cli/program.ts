@@ -1,0 +1,96 @@
+import { Command, CommanderError } from "commander";
+import { KeyctlError } from "../core/errors.ts";
+import { printable } from "../core/printable.ts";
+import { flagDuration } from "./duration.ts";
+import type { Run } from "./runner.ts";
+
+interface Verb {
+  readonly summary: string;
+  /** Loaded when the command is used: one file for each. */
+  readonly load: () => Promise<{ declare(command: Command, run: Run): void }>;
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
+  get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
+  save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
+  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
+  list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
+  help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
+};
+
+const EXAMPLES = `
+Examples:
+  keyctl sync --user 68e228e87f803a11a4e23045
+  keyctl get --user alice --reveal
+  keyctl list
+
+Exit codes: keyctl help exit-codes. Variables: keyctl help environment.`;
+
+export interface ProgramOptions {
+  readonly version: string;
+  readonly columns: number | undefined;
+  readonly run: (program: Command) => Run;
+}
+
+/**
+ * Parses and acts. The text of --help and --version is returned, not printed; everything else is the actions' own work.
+ * Throws USAGE.
+ */
+export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
+  let help = "";
+  const program = new Command("keyctl")
+    .description("Finds, encrypts and keeps the OpenRouter API key of every user of an application.")
+    .version(options.version, "--version", "print the version")
+    .option("--json", "print JSON documents on standard output")
+    .option("-q, --quiet", "no log lines, notes and hints; errors still show")
+    .option("--no-color", "no colour")
+    .option("--no-input", "never ask a question")
+    .option("--timeout <duration>", "how long each user may take (default 30s)", flagDuration("--timeout"))
+    .option("--store <uri>", "where keys are kept: sqlite:<path>")
+    .option("--key-file <path>", "the file to read in place of ./key.txt")
+    .option("--debug", "show the stack of a bug")
+    .helpCommand(false)
+    .addHelpText("after", EXAMPLES)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => (help += text),
+      writeErr: (text) => (help += text),
+      outputError: () => {},
+      getOutHelpWidth: () => options.columns ?? 80,
+      getErrHelpWidth: () => options.columns ?? 80,
+    })
+    .exitOverride();
+  for (const [name, { summary }] of Object.entries(VERBS))
+    program.command(name).summary(summary).description(`${summary}.`);
+  program.hook("preSubcommand", async (_, command) => {
+    const verb = VERBS[command.name()];
+    if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
+  });
+  try {
+    await program.parseAsync(rewritten(argv), { from: "user" });
+    return undefined;
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    if (thrown.exitCode === 0) return help.trimEnd();
+    throw usageError(thrown, argv);
+  }
+}
+
+/** `help sync` is `sync --help`, and `help` alone is `--help`. */
+function rewritten(argv: readonly string[]): readonly string[] {
+  const [verb, topic] = argv;
+  if (verb !== "help") return argv;
+  if (topic === undefined) return ["--help"];
+  return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
+}
+
+function usageError({ code, message }: CommanderError, argv: readonly string[]): KeyctlError {
+  const verb = argv.find((word) => Object.hasOwn(VERBS, word));
+  const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
+  if (code === "commander.help") return new KeyctlError("USAGE", "no command is given", { hint });
+  const text = message
+    .replace(/^error: /, "")
+    .replace(/\n\(Did you mean (.*)\?\)$/s, (_, word: string) => `; did you mean '${word}'?`);
+  return new KeyctlError("USAGE", printable(text), { hint });
+}

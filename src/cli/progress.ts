@@ -1,0 +1,46 @@
+import { formatSpan } from "./duration.ts";
+
+const PLAIN_INTERVAL_MS = 30_000;
+const TERMINAL_INTERVAL_MS = 200;
+
+/** How far a bulk run has come, on stderr: a spinner on a terminal, elsewhere a plain line every 30 s. */
+export interface Progress {
+  /** `part` is the share of the work that is done, from 0 to 1, where it is known. */
+  update(done: number, part: number | undefined): void;
+  stop(): void;
+}
+
+export interface ProgressOptions {
+  readonly spinner: boolean;
+  readonly verb: string;
+  readonly say: (line: string) => void;
+}
+
+export async function startProgress({ spinner, verb, say }: ProgressOptions): Promise<Progress> {
+  const spun = spinner ? await spin() : undefined;
+  const interval = spinner ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
+  const start = Date.now();
+  let last = start;
+  return {
+    update(done, part) {
+      const now = Date.now();
+      if (now - last < interval) return;
+      last = now;
+      const line = describe(verb, done, part, now - start);
+      if (spun === undefined) say(line);
+      else spun.text = line;
+    },
+    stop: () => void spun?.stop(),
+  };
+}
+
+function describe(verb: string, done: number, part: number | undefined, elapsed: number): string {
+  const rate = Math.round(done / (elapsed / 1000));
+  const left = part === undefined || part === 0 ? "" : `, ${formatSpan((elapsed * (1 - part)) / part)} left`;
+  return `${verb}: ${done.toLocaleString("en")} users, ${rate.toLocaleString("en")}/s${left}`;
+}
+
+async function spin() {
+  const { default: ora } = await import("ora");
+  return ora({ stream: process.stderr, discardStdin: false }).start();
+}

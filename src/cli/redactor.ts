@@ -1,0 +1,21 @@
+/**
+ * The second net under `ApiKey`: what goes to stdout and stderr passes here last. Nothing should ever be caught;
+ * if something is, a person sees a mask and not a key.
+ */
+const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
+  [/sk-or-[A-Za-z0-9_-]{8,}/g, (key) => "*".repeat(15) + key.slice(-4)],
+  [/(?<=:\/\/[^\s:/@]*:)[^\s/@]+(?=@)/g, () => "***"],
+];
+const SHORTEST_SECRET = 8;
+
+export type Redactor = (text: string) => string;
+
+/** Hides keys, passwords in URIs and these very secrets. */
+export function redactor(secrets: readonly string[]): Redactor {
+  const known = secrets.filter((secret) => secret.length >= SHORTEST_SECRET);
+  return (text) =>
+    PATTERNS.reduce(
+      (shown, [pattern, replacement]) => shown.replace(pattern, replacement),
+      known.reduce((shown, secret) => shown.replaceAll(secret, "***"), text),
+    );
+}

@@ -1,0 +1,75 @@
+import type { KeyctlError } from "../core/errors.ts";
+import type { KeyManager } from "../core/manager.ts";
+import { exitCodeOf } from "./exit-codes.ts";
+import type { Prompt } from "./prompt.ts";
+import type { ErrorDocument, Terminal } from "./terminal.ts";
+
+/** The options that every command has. */
+export interface GlobalOptions {
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly color: boolean;
+  readonly input: boolean;
+  readonly timeout?: number;
+  readonly store?: string;
+  readonly keyFile?: string;
+  readonly debug?: true;
+}
+
+export interface StoreName {
+  readonly uri: string;
+  /** The flag or variable that named it, or `default`. */
+  readonly from: string;
+}
+
+export interface Opened {
+  readonly manager: KeyManager;
+  readonly store: StoreName;
+  /** False: there is no store yet, and the command does not make one. */
+  readonly storeExists: boolean;
+}
+
+/** What one run of a command works with. */
+export interface Invocation {
+  readonly terminal: Terminal;
+  readonly globals: GlobalOptions;
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly prompt: () => Promise<Prompt>;
+  /** All of standard input, up to this many bytes. */
+  readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
+  readonly inputStream: () => AsyncIterable<Uint8Array>;
+  /** Which of the two it was. */
+  readonly receivedSignal: () => NodeJS.Signals | undefined;
+  /** Opens late, closes always. What is returned is safe to report: no signal came before it. */
+  readonly withManager: <Result>(needs: Needs, work: (opened: Opened) => Promise<Result>) => Promise<Result>;
+}
+
+export interface Needs {
+  readonly mayCreateStore: boolean;
+  /** Which events become log lines: `changes` are saves and what went wrong. */
+  readonly logs: "all" | "changes" | "none";
+  readonly autoProvision?: boolean | undefined;
+}
+
+/** A command's work: it writes its results and returns the error that the run ends with, or null. */
+export type Handler<Options> = (invocation: Invocation, options: Options) => Promise<KeyctlError | null>;
+
+/** Makes a commander action of a handler. */
+export type Run = <Options>(handler: Handler<Options>) => (options: Options) => Promise<void>;
+
+export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals | undefined): ErrorDocument | null {
+  if (error === null) return null;
+  const { code, message, hint, retryable } = error;
+  return { code, exit_code: exitCodeOf(error, signal), message, hint, retryable };
+}
+
+/** The program that reads our output has closed the pipe: it has all that it wanted. */
+export function isReaderGone(thrown: unknown): boolean {
+  return thrown instanceof Error && "readerGone" in thrown && thrown.readerGone === true;
+}
+
+/** Lets a signal in: between synchronous calls to the store nothing else would. */
+export function turnOfTheEventLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

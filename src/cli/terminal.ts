@@ -1,0 +1,140 @@
+import { KeyctlError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import { logLines } from "../core/log.ts";
+import type { LogEvent } from "../core/log.ts";
+import { printable, printableJson } from "../core/printable.ts";
+import { codeOf } from "../files/read-regular-file.ts";
+import type { Output } from "./output.ts";
+import { plain } from "./paint.ts";
+import type { Paint } from "./paint.ts";
+import type { Redactor } from "./redactor.ts";
+
+export interface TerminalOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly debug: boolean;
+  /** Whether a person is there to answer a question. */
+  readonly canAsk: boolean;
+}
+
+/** An error as every document shows it. */
+export interface ErrorDocument {
+  readonly code: ErrorCode;
+  readonly exit_code: number;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+}
+
+/** Results could not be written to stdout. */
+export class OutputFailed extends KeyctlError {
+  /** The reader closed the pipe: it has what it wanted, as far as a list is concerned. */
+  readonly readerGone: boolean;
+
+  constructor(systemCode: string) {
+    super("OUTPUT_FAILED", `the output could not be written (${systemCode})`, {
+      hint: "check the disk or the program that reads the output",
+    });
+    this.readerGone = systemCode === "EPIPE";
+  }
+}
+
+/** The one gate of stdout and stderr: results go to the first, everything else to the second, and both through the redactor. */
+export class Terminal {
+  readonly options: TerminalOptions;
+  /** For stdout. */
+  readonly paint: Paint;
+  readonly #stderrPaint: Paint;
+  readonly #stdout: Output;
+  readonly #stderr: Output;
+  readonly #redact: Redactor;
+
+  constructor(
+    streams: Streams,
+    redact: Redactor,
+    options: TerminalOptions,
+    paints: { stdout: Paint; stderr: Paint } = { stdout: plain, stderr: plain },
+  ) {
+    this.#stdout = streams.stdout;
+    this.#stderr = streams.stderr;
+    this.#redact = redact;
+    this.options = options;
+    this.paint = paints.stdout;
+    this.#stderrPaint = paints.stderr;
+  }
+
+  /** The width of the terminal that results go to; undefined off a terminal. */
+  get columns(): number | undefined {
+    return this.#stdout.columns;
+  }
+
+  get isErrorTerminal(): boolean {
+    return this.#stderr.columns !== undefined;
+  }
+
+  /** A result, with its line end. */
+  async result(text: string): Promise<void> {
+    await this.#deliver(this.#redact(`${text}\n`));
+  }
+
+  /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
+  async documents(documents: readonly object[], revealing = false): Promise<void> {
+    if (documents.length === 0) return;
+    const text = documents.map(printableJson).join("\n");
+    await (revealing ? this.reveal(text) : this.result(text));
+  }
+
+  /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */
+  async reveal(text: string): Promise<void> {
+    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
+    await this.#deliver(`${text}\n`);
+  }
+
+  log(event: LogEvent): void {
+    if (!this.options.quiet) this.#say(logLines(event).join("\n"));
+  }
+
+  note(text: string): void {
+    if (!this.options.quiet) this.#say(`note: ${printable(text)}`);
+  }
+
+  hint(text: string): void {
+    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${text}`));
+  }
+
+  /** A line under a table, for people. */
+  footer(text: string): void {
+    if (!this.options.quiet) this.#say(text);
+  }
+
+  warning(text: string): void {
+    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(text)}`);
+  }
+
+  error(error: KeyctlError): void {
+    this.#say(`${this.#stderrPaint.red("error:")} ${error.message}`);
+    if (error.hint !== null) this.hint(error.hint);
+  }
+
+  stack(thrown: unknown): void {
+    if (thrown instanceof Error && thrown.stack !== undefined) this.#say(thrown.stack);
+  }
+
+  async #deliver(text: string): Promise<void> {
+    try {
+      await this.#stdout.write(text);
+    } catch (thrown) {
+      throw new OutputFailed(codeOf(thrown));
+    }
+  }
+
+  /** What cannot be said cannot be helped: a closed stderr must not stop the work. */
+  #say(text: string): void {
+    this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
+  }
+}
+
+export interface Streams {
+  readonly stdout: Output;
+  readonly stderr: Output;
+}

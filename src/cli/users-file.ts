@@ -1,0 +1,49 @@
+import { createReadStream } from "node:fs";
+import { KeyctlError } from "../core/errors.ts";
+import { printable } from "../core/printable.ts";
+import { encodingOf } from "../files/decode-text.ts";
+import { codeOf, reasonOf } from "../files/read-regular-file.ts";
+
+const LONGEST_LINE = 4096;
+
+/**
+ * The lines of a file of user ids, as they come and in constant memory: BOM and CRLF are taken, blank lines skipped,
+ * an endless line is cut (and then is no user id).
+ */
+export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  let decoder: InstanceType<typeof TextDecoder> | undefined;
+  let rest = "";
+  for await (const chunk of bytes) {
+    decoder ??= new TextDecoder(encodingOf(chunk));
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = (lines.pop() ?? "").slice(0, LONGEST_LINE);
+    yield lines.map(withoutReturn).filter(isNotBlank);
+  }
+  yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
+}
+
+/** The bytes of a users file, which may be a pipe. Throws USAGE when it cannot be read. */
+export async function* bytesOf(path: string, progress: (bytesRead: number) => void): AsyncGenerator<Uint8Array> {
+  let total = 0;
+  try {
+    for await (const chunk of createReadStream(path)) {
+      total += (chunk as Buffer).length;
+      progress(total);
+      yield chunk as Buffer;
+    }
+  } catch (thrown) {
+    if (codeOf(thrown) === "") throw thrown;
+    const reason = codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown);
+    throw new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
+      hint: "give a file with one user id a line, or - for standard input",
+    });
+  }
+}
+
+function withoutReturn(line: string): string {
+  return line.endsWith("\r") ? line.slice(0, -1) : line;
+}
+
+function isNotBlank(line: string): boolean {
+  return line.trim() !== "";
+}

@@ -1,0 +1,195 @@
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { KeyctlError } from "./core/errors.ts";
+import { SECRET_VARIABLES } from "./core/secret-variables.ts";
+import type { MasterKeyPlace } from "./encryption/master-keys.ts";
+import { decodeText } from "./files/decode-text.ts";
+import { readRegularFile } from "./files/read-regular-file.ts";
+import type { KeyFilePlace } from "./sources/key-file.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What flags may say over the environment. */
+export interface Overrides {
+  readonly store?: string | undefined;
+  readonly keyFile?: string | undefined;
+  /** For each user, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+  readonly autoProvision?: boolean | undefined;
+}
+
+export interface StorePlace {
+  readonly path: string;
+  /** `sqlite:` and the absolute path. */
+  readonly uri: string;
+  /** The flag or variable that named it, or `default`. */
+  readonly from: string;
+}
+
+/** Everything that flags and environment say, checked once. What is secret is read when it is needed. */
+export interface Config {
+  readonly store: StorePlace;
+  readonly keyFile: KeyFilePlace;
+  readonly environmentKey: () => string | undefined;
+  readonly masterKeys: MasterKeyPlace;
+  readonly hasManagementKey: () => boolean;
+  readonly autoProvision: boolean;
+  readonly timeoutMs: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const MAX_SECRET_BYTES = 64 * 1024;
+const STORE_VARIABLES = ["KEYCTL_STORE", "KEYCTL_STORE_FILE", "MONGODB_URI", "MONGO_URI"] as const;
+const MANAGEMENT_VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
+const SWITCH: Readonly<Record<string, boolean>> = {
+  "1": true,
+  true: true,
+  yes: true,
+  on: true,
+  "0": false,
+  false: false,
+  no: false,
+  off: false,
+};
+
+/** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
+export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
+  return Object.freeze({
+    store: storePlace(environment, overrides.store),
+    keyFile: keyFilePlace(environment, overrides.keyFile),
+    environmentKey: () => secret(environment, "OPENROUTER_API_KEY"),
+    masterKeys: masterKeyPlace(environment),
+    hasManagementKey: () => hasManagementKey(environment),
+    autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
+    timeoutMs: overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+  });
+}
+
+function storePlace(environment: Environment, flag: string | undefined): StorePlace {
+  if (flag !== undefined) return parseStore(flag, "--store", "USAGE");
+  for (const name of STORE_VARIABLES) {
+    const value = notEmpty(environment, name);
+    if (value === undefined) continue;
+    return parseStore(
+      name === "KEYCTL_STORE_FILE" ? readSecretFile(value, name).trim() : value,
+      name,
+      "CONFIG_INVALID",
+    );
+  }
+  const path = join(dataFolder(environment), "keyctl", "keyctl.db");
+  return { path, uri: `sqlite:${path}`, from: "default" };
+}
+
+function parseStore(uri: string, from: string, code: "USAGE" | "CONFIG_INVALID"): StorePlace {
+  if (/^mongodb(\+srv)?:/i.test(uri)) {
+    throw new KeyctlError("CONFIG_INVALID", `${from} names a MongoDB store: this version has no MongoDB store`, {
+      hint: "name an embedded store: sqlite:<path>",
+    });
+  }
+  const path = uri.startsWith("sqlite:") ? uri.slice("sqlite:".length) : "";
+  if (path === "" || path.includes("\0")) {
+    throw new KeyctlError(code, `${from} is not a store that keyctl knows`, {
+      hint: "name an embedded store: sqlite:<path>",
+    });
+  }
+  const absolute = resolve(path);
+  return { path: absolute, uri: `sqlite:${absolute}`, from };
+}
+
+function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {
+  const named = flag ?? (environment["KEYCTL_KEY_FILE"] || undefined);
+  return { path: resolve(named ?? "key.txt"), named: named !== undefined };
+}
+
+function masterKeyPlace(environment: Environment): MasterKeyPlace {
+  const text = notEmpty(environment, "KEYCTL_MASTER_KEYS");
+  if (text !== undefined) return { kind: "text", from: "KEYCTL_MASTER_KEYS", text };
+  const file = notEmpty(environment, "KEYCTL_MASTER_KEYS_FILE");
+  if (file !== undefined) return { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: resolve(file) };
+  const command = notEmpty(environment, "KEYCTL_MASTER_KEYS_COMMAND");
+  if (command !== undefined) {
+    return { kind: "command", from: "KEYCTL_MASTER_KEYS_COMMAND", command, environment: withoutSecrets(environment) };
+  }
+  const credentials = environment["CREDENTIALS_DIRECTORY"];
+  if (credentials !== undefined && credentials !== "") {
+    const path = join(credentials, "keyctl-master-keys");
+    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "file", from: path, path };
+  }
+  return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
+}
+
+/** Both names of the management key are read; that they differ is a mistake somebody must look at. */
+function hasManagementKey(environment: Environment): boolean {
+  const values = MANAGEMENT_VARIABLES.map((name) => secret(environment, name)).filter((value) => value !== undefined);
+  if (new Set(values).size > 1) {
+    throw new KeyctlError("CONFIG_CONFLICT", `${MANAGEMENT_VARIABLES.join(" and ")} hold different keys`, {
+      hint: `unset ${MANAGEMENT_VARIABLES[0]}: it is the older name`,
+    });
+  }
+  return values.length > 0;
+}
+
+/** The variable, or the content of the file that its `_FILE` form names. Set but empty is unset. */
+function secret(environment: Environment, name: string): string | undefined {
+  const value = environment[name] || undefined;
+  const path = environment[`${name}_FILE`] || undefined;
+  if (value !== undefined && path !== undefined) {
+    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${name}_FILE are both set`, { hint: `unset ${name}` });
+  }
+  return path === undefined ? value : readSecretFile(path, `${name}_FILE`);
+}
+
+function readSecretFile(path: string, from: string): string {
+  const file = readRegularFile(resolve(path), MAX_SECRET_BYTES);
+  const problem =
+    file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
+  const text = file.status === "read" ? decodeText(file.bytes) : undefined;
+  if (text === undefined) {
+    throw new KeyctlError(
+      "CONFIG_INVALID",
+      `the file that ${from} names cannot be used: ${problem ?? "it is not text"}`,
+      {
+        hint: `check ${from}`,
+      },
+    );
+  }
+  return text;
+}
+
+/** A CI secret that is missing arrives as an empty string, and must not turn into a fresh, empty, green store. */
+function notEmpty(environment: Environment, name: string): string | undefined {
+  const value = environment[name];
+  if (value === undefined || value.trim() !== "") return value;
+  throw new KeyctlError("CONFIG_EMPTY", `${name} is set but empty`, { hint: `give ${name} a value, or unset it` });
+}
+
+function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
+  const value = environment[name];
+  if (value === undefined || value === "") return otherwise;
+  const known = SWITCH[value.toLowerCase()];
+  if (known === undefined) throw new KeyctlError("CONFIG_INVALID", `${name} is neither 0 nor 1`, { hint: `${name}=0` });
+  return known;
+}
+
+function withoutSecrets(environment: Environment): Environment {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !SECRET_VARIABLES.includes(name)));
+}
+
+/** https://specifications.freedesktop.org/basedir-spec: a relative path in these variables is to be ignored. */
+function dataFolder(environment: Environment): string {
+  if (process.platform === "win32") return environment["LOCALAPPDATA"] ?? join(home(environment), "AppData", "Local");
+  return absolutePath(environment["XDG_DATA_HOME"]) ?? join(home(environment), ".local", "share");
+}
+
+function configFolder(environment: Environment): string {
+  if (process.platform === "win32") return environment["APPDATA"] ?? join(home(environment), "AppData", "Roaming");
+  return absolutePath(environment["XDG_CONFIG_HOME"]) ?? join(home(environment), ".config");
+}
+
+function absolutePath(path: string | undefined): string | undefined {
+  return path !== undefined && isAbsolute(path) ? path : undefined;
+}
+
+function home(environment: Environment): string {
+  return environment["HOME"] || homedir();
+}

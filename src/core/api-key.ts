@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+
+const WELL_FORMED = /^sk-or-v1-[A-Za-z0-9_-]{8,200}$/;
+const USUAL_SHAPE = /^sk-or-v1-[0-9a-f]{64}$/;
+const MASK = /^\*{4,}[A-Za-z0-9_-]{0,4}$/;
+/** White space, byte order marks and zero-width characters: what editors and shells add around a key. */
+const PADDING = /^[\s\u200B-\u200D\u2060\uFEFF]+|[\s\u200B-\u200D\u2060\uFEFF]+$/gu;
+const inspect = Symbol.for("nodejs.util.inspect.custom");
+
+/**
+ * An OpenRouter key. `toString`, `toJSON` and `inspect` give the mask and implicit coercion throws;
+ * `reveal()` is the only way out, so that a review is a search for `.reveal(`.
+ */
+export class ApiKey {
+  readonly #text: string;
+  #hash: string | undefined;
+
+  private constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The key in this text, with white space around it removed; undefined when it holds anything but one well-formed key. */
+  static parse(text: string): ApiKey | undefined {
+    const trimmed = text.replace(PADDING, "");
+    return WELL_FORMED.test(trimmed) ? new ApiKey(trimmed) : undefined;
+  }
+
+  /** True for what we print in place of a key: people paste it back. */
+  static isMask(text: string): boolean {
+    return MASK.test(text.trim());
+  }
+
+  /** The bare key. */
+  reveal(): string {
+    return this.#text;
+  }
+
+  /** Fifteen stars and the last four characters. */
+  get masked(): string {
+    return maskOf(this.tail);
+  }
+
+  /** The last four characters. */
+  get tail(): string {
+    return this.#text.slice(-4);
+  }
+
+  /** Lowercase hex SHA-256: OpenRouter's own id for the key; not secret. */
+  get hash(): string {
+    this.#hash ??= createHash("sha256").update(this.#text).digest("hex");
+    return this.#hash;
+  }
+
+  /** False for a key that is accepted but does not look like the ones OpenRouter makes. */
+  get hasUsualShape(): boolean {
+    return USUAL_SHAPE.test(this.#text);
+  }
+
+  equals(other: ApiKey): boolean {
+    return this.#text === other.reveal();
+  }
+
+  toString(): string {
+    return this.masked;
+  }
+
+  toJSON(): string {
+    return this.masked;
+  }
+
+  [inspect](): string {
+    return `ApiKey(${this.masked})`;
+  }
+
+  /** A mask sent as a key costs an hour of debugging, so nothing turns a key into text by accident. */
+  [Symbol.toPrimitive](): never {
+    throw new TypeError("an ApiKey is not text: use .masked to show it or .reveal() to use it");
+  }
+}
+
+export function maskOf(tail: string): string {
+  return "*".repeat(15) + tail;
+}

@@ -1,0 +1,65 @@
+import type { ApiKey } from "./api-key.ts";
+import type { Log, Shadowed } from "./log.ts";
+import type { KeySource, Reading, Warning, WarningCode } from "./ports.ts";
+
+interface Candidate {
+  readonly name: Shadowed;
+  readonly reading: Reading;
+}
+
+const IGNORED: Readonly<Record<Shadowed, WarningCode>> = {
+  "key.txt": "KEY_FILE_IGNORED",
+  environment: "ENVIRONMENT_KEY_IGNORED",
+};
+const CALLED: Readonly<Record<Shadowed, string>> = { "key.txt": "key.txt", environment: "OPENROUTER_API_KEY" };
+
+/** What the places outside the database hold, read once, in the order in which they are asked. */
+export class Candidates {
+  readonly #all: readonly Candidate[];
+  readonly warnings: readonly Warning[];
+
+  private constructor(all: readonly Candidate[], warnings: readonly Warning[]) {
+    this.#all = all;
+    this.warnings = warnings;
+  }
+
+  static async read(sources: readonly KeySource[]): Promise<Candidates> {
+    const read = await Promise.all(sources.map(async (source) => ({ name: source.name, ...(await source.read()) })));
+    return new Candidates(
+      read,
+      read.flatMap((candidate) => [...candidate.warnings, ...complaints(candidate)]),
+    );
+  }
+
+  /** The first place that holds a key. */
+  get winner(): { readonly name: Shadowed; readonly key: ApiKey } | undefined {
+    const [first] = this.holders;
+    return first;
+  }
+
+  get holders(): readonly { readonly name: Shadowed; readonly key: ApiKey }[] {
+    return this.#all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
+  }
+
+  /** The places that hold another key than this one. */
+  shadowedBy(key: ApiKey): readonly Shadowed[] {
+    return this.holders.filter((holder) => !holder.key.equals(key)).map(({ name }) => name);
+  }
+
+  /** Tells about each place in turn: a key that is no key, a file that cannot be read, and what `found` says of a key. */
+  tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
+    for (const { name, reading } of this.#all) {
+      if (reading.status === "found") found(name, reading.key);
+      if (reading.status === "malformed") log({ kind: "malformed", from: name });
+      if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
+    }
+  }
+}
+
+function complaints({ name, reading }: Candidate): readonly Warning[] {
+  if (reading.status === "malformed") return [{ code: IGNORED[name], message: `${CALLED[name]} ${reading.detail}` }];
+  if (reading.status === "unreadable") {
+    return [{ code: IGNORED[name], message: `${CALLED[name]} could not be read: ${reading.reason}` }];
+  }
+  return [];
+}

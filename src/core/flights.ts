@@ -1,0 +1,59 @@
+interface Flight<Result> {
+  readonly landing: Promise<Result>;
+  readonly controller: AbortController;
+  passengers: number;
+}
+
+/** One piece of work per name at a time: who asks while it runs shares it. It is given up only when nobody waits for it any more. */
+export class Flights<Result> {
+  readonly #joinable = new Map<string, Flight<Result>>();
+  readonly #inTheAir = new Set<Promise<unknown>>();
+
+  /** Rejects with the reason of `patience` as soon as that is aborted. */
+  async join(name: string, start: (signal: AbortSignal) => Promise<Result>, patience: AbortSignal): Promise<Result> {
+    const flight = this.#joinable.get(name) ?? this.#depart(name, start);
+    flight.passengers += 1;
+    try {
+      return await orAborted(flight.landing, patience);
+    } finally {
+      flight.passengers -= 1;
+      if (flight.passengers === 0 && patience.aborted) {
+        this.#close(name, flight);
+        flight.controller.abort(patience.reason);
+      }
+    }
+  }
+
+  /** Resolves when nothing is in the air. */
+  async landed(): Promise<void> {
+    await Promise.allSettled(this.#inTheAir);
+  }
+
+  #depart(name: string, start: (signal: AbortSignal) => Promise<Result>): Flight<Result> {
+    const controller = new AbortController();
+    const landing = start(controller.signal);
+    const flight = { landing, controller, passengers: 0 };
+    this.#joinable.set(name, flight);
+    this.#inTheAir.add(landing);
+    const land = () => {
+      this.#close(name, flight);
+      this.#inTheAir.delete(landing);
+    };
+    landing.then(land, land);
+    return flight;
+  }
+
+  #close(name: string, flight: Flight<Result>): void {
+    if (this.#joinable.get(name) === flight) this.#joinable.delete(name);
+  }
+}
+
+/** The work's own end, or the signal's reason if that comes first. */
+export function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

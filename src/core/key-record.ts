@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { ApiKey, maskOf } from "./api-key.ts";
+import type { UserId } from "./user-id.ts";
+
+/** RFC 3339 in UTC with milliseconds, as `Date.prototype.toISOString` makes it: text order is time order. */
+export type Timestamp = string;
+
+/** The last definite answer about a key. */
+export interface LastCheck {
+  readonly at: Timestamp;
+  readonly verdict: "valid" | "invalid";
+  readonly reason: string | null;
+}
+
+/** Which state of a row was seen. A change compares both: `revision` alone is fooled by a delete and an insert. */
+export interface Version {
+  readonly id: string;
+  readonly revision: number | null;
+}
+
+/** One user's key as it is stored. Money is in USD. */
+export interface KeyRecord extends Version {
+  readonly userId: UserId;
+  /** A JWE, or a well-formed key in clear (from before encryption), or something unreadable. */
+  readonly keyEncrypted: string;
+  readonly keyHash: string | null;
+  readonly keyTail: string | null;
+  /** How the key entered the database. */
+  readonly origin: string;
+  readonly createdAt: Timestamp;
+  readonly updatedAt: Timestamp;
+  /** Moves only when a validation says `valid`. */
+  readonly lastValidated: Timestamp | null;
+  readonly lastCheck: LastCheck | null;
+  /** 0: a key that keyctl did not make. */
+  readonly generation: number;
+  readonly settled: boolean;
+}
+
+/** The only provider there is; a part of every row's identity. */
+export const PROVIDER = "openrouter";
+
+const JWE = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
+
+/** What a stored value is, without opening it. */
+export type StoredValue =
+  | { readonly kind: "sealed" }
+  | { readonly kind: "clear"; readonly key: ApiKey }
+  | { readonly kind: "unreadable" };
+
+export function storedValue(keyEncrypted: string): StoredValue {
+  if (JWE.test(keyEncrypted)) return { kind: "sealed" };
+  const key = ApiKey.parse(keyEncrypted);
+  return key === undefined ? { kind: "unreadable" } : { kind: "clear", key };
+}
+
+/** What a person may see of the key in a row, without opening it; null when it holds none. */
+export function maskOfRecord(record: KeyRecord): string | null {
+  const value = storedValue(record.keyEncrypted);
+  if (value.kind === "unreadable") return null;
+  if (value.kind === "clear") return value.key.masked;
+  return record.keyTail === null ? null : maskOf(record.keyTail);
+}
+
+/** A fresh row for a key that keyctl did not make: settled, generation 0, never checked. */
+export function newRecord(userId: UserId, key: ApiKey, sealed: string, origin: string, now: Timestamp): KeyRecord {
+  return {
+    id: randomBytes(16).toString("hex"),
+    revision: 1,
+    userId,
+    ...keyFields(key, sealed, origin, now),
+    createdAt: now,
+  };
+}
+
+/** The row with another key in it: everything that belonged to the old key goes with it. */
+export function withKey(row: KeyRecord, key: ApiKey, sealed: string, origin: string, now: Timestamp): KeyRecord {
+  return {
+    ...row,
+    ...keyFields(key, sealed, origin, now),
+    createdAt: now,
+    revision: (row.revision ?? 0) + 1,
+  };
+}
+
+function keyFields(key: ApiKey, sealed: string, origin: string, now: Timestamp) {
+  return {
+    keyEncrypted: sealed,
+    keyHash: key.hash,
+    keyTail: key.tail,
+    origin,
+    updatedAt: now,
+    lastValidated: null,
+    lastCheck: null,
+    generation: 0,
+    settled: true,
+  } as const;
+}

@@ -1,0 +1,326 @@
+import { ApiKey } from "./api-key.ts";
+import { Candidates } from "./candidates.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { Flights, orAborted } from "./flights.ts";
+import { maskOfRecord, newRecord, withKey } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { silent } from "./log.ts";
+import { asFailure, patienceOf } from "./patience.ts";
+import type { Patience } from "./patience.ts";
+import type { Warning } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { contended, openRow, resolve, resolveMany, resolveStored } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import { purgeFailed, saveFailed, syncFailed } from "./results.ts";
+import type { EnsureResult, FormerKey, PurgeResult, SaveResult, SyncResult } from "./results.ts";
+import { userFlag } from "./shell-quote.ts";
+import { parseUserId } from "./user-id.ts";
+import type { UserId } from "./user-id.ts";
+
+export interface SyncOptions extends Patience {
+  /** Whether a key may be made when there is none. Default: as the manager was opened. */
+  readonly autoProvision?: boolean | undefined;
+}
+
+export interface EnsureOptions extends SyncOptions {
+  /** Ask OpenRouter whether the key works. This version refuses `true` with USAGE. */
+  readonly validate?: boolean | undefined;
+}
+
+export interface SaveOptions extends Patience {
+  /** How the key came here, kept in the row. Default `manual`. */
+  readonly source?: string | undefined;
+  /** Which other key may be replaced: none, any, or the one with this hash. */
+  readonly replace?: "none" | "any" | { readonly keyHash: string | null } | undefined;
+}
+
+export interface PurgeOptions extends Patience {
+  /** Only the key with this hash: CONFLICT when another one is there by now. */
+  readonly onlyHash?: string | null | undefined;
+}
+
+export interface BulkOptions extends Patience {
+  /** Read the database only. */
+  readonly storedOnly?: boolean | undefined;
+}
+
+export interface ManagerParts extends Parts {
+  readonly autoProvision: boolean;
+  /** For each user, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+const ATTEMPTS = 5;
+const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
+
+/** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
+export class KeyManager {
+  readonly #parts: ManagerParts;
+  readonly #flights = new Flights<SyncResult>();
+  readonly #working = new Set<Promise<unknown>>();
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: ManagerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Finds the user's key (database, key.txt, environment) and keeps it in the database.
+   * Calls for one user at the same time share one resolution; each has its own time-out and signal.
+   */
+  async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
+    const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
+    return this.#attempt(userId, options, syncFailed, (user, patience) =>
+      this.#flights.join(`${autoProvision} ${user}`, (signal) => this.#resolve(user, autoProvision, signal), patience),
+    );
+  }
+
+  /** The user's key and whether it works. `valid` is null: this version cannot ask OpenRouter. */
+  async ensureKeyForUser(userId: string, { validate = false, ...options }: EnsureOptions = {}): Promise<EnsureResult> {
+    if (validate) {
+      const error = new KeyctlError("USAGE", "this version cannot validate keys", { hint: "leave out validate: true" });
+      return { key: null, source: null, valid: null, error };
+    }
+    const { key, source, error } = await this.syncAndGetKey(userId, options);
+    return { key, source, valid: null, error };
+  }
+
+  /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
+  async getStoredKey(userId: string, options: Patience = {}): Promise<SyncResult> {
+    return this.#attempt(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#parts, signal));
+  }
+
+  /**
+   * Stores this key for the user, over the one that is there (the upsert of the Python `APIKeyManager`).
+   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
+   * @param source how the key came here: 1 to 32 letters, digits, dots, dashes or underscores
+   */
+  async saveKeyToDb(
+    userId: string,
+    key: string | ApiKey,
+    source = "manual",
+    patience: Patience = {},
+  ): Promise<SaveResult> {
+    return this.save(userId, key, { ...patience, source, replace: "any" });
+  }
+
+  /** As `saveKeyToDb`, but another key that is there is replaced only as `replace` allows; else KEY_EXISTS or CONFLICT. */
+  async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<SaveResult> {
+    const { source = "manual", replace = "none" } = options;
+    return this.#attempt(userId, options, saveFailed, (user, signal) => {
+      const parsed = this.#parseKey(key);
+      if (!ORIGIN.test(source)) {
+        throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
+          hint: "--source manual",
+        });
+      }
+      return this.#save(user, parsed, source, replace, signal);
+    });
+  }
+
+  /** Deletes the user's key from the database. */
+  async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
+    return this.#attempt(userId, options, purgeFailed, (user, signal) => this.#purge(user, options.onlyHash, signal));
+  }
+
+  /** What a purge of this user would remove; changes nothing. */
+  async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
+    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const row = await this.#parts.store.find(user, signal);
+      return { ...purgeOf(user, row, await Candidates.read(this.#parts.sources)), purged: false };
+    });
+  }
+
+  /** Resolves many users, batch by batch; results are given after their commit. What fails for all of them is thrown. */
+  async *syncMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    options: BulkOptions = {},
+  ): AsyncGenerator<readonly SyncResult[]> {
+    const { sources, timeoutMs } = this.#parts;
+    const candidates = await Candidates.read(options.storedOnly === true ? [] : sources);
+    yield* resolveMany(batches, this.#parts, candidates, () => patienceOf(options, timeoutMs));
+  }
+
+  /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
+  rows(options: Patience = {}, keyHash?: string): AsyncIterable<KeyRecord> {
+    return this.#parts.store.scan(() => patienceOf(options, this.#parts.timeoutMs), keyHash);
+  }
+
+  /** How many users have a key. */
+  async count(options: Patience = {}): Promise<number> {
+    return this.#parts.store.count(patienceOf(options, this.#parts.timeoutMs));
+  }
+
+  /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
+  async check(options: Patience = {}): Promise<void> {
+    const signal = patienceOf(options, this.#parts.timeoutMs);
+    try {
+      await orAborted(this.#parts.store.count(signal), signal);
+      await orAborted(this.#parts.sealer("seal", signal), signal);
+    } catch (thrown) {
+      throw asFailure(thrown, signal);
+    }
+  }
+
+  /** Waits for work in flight, then lets go of the store. */
+  async close(): Promise<void> {
+    this.#closed ??= this.#finish();
+    return this.#closed;
+  }
+
+  async #finish(): Promise<void> {
+    await Promise.allSettled(this.#working);
+    await this.#flights.landed();
+    await this.#parts.store.close();
+  }
+
+  async #attempt<Result>(
+    userId: string,
+    patience: Patience,
+    failed: (userId: string, error: KeyctlError) => Result,
+    work: (user: UserId, signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const signal = patienceOf(patience, this.#parts.timeoutMs);
+    try {
+      if (this.#closed !== undefined)
+        throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
+      return await this.#tracked(work(parseUserId(userId), signal));
+    } catch (thrown) {
+      return failed(userId, asFailure(thrown, signal));
+    }
+  }
+
+  async #tracked<Result>(work: Promise<Result>): Promise<Result> {
+    this.#working.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#working.delete(work);
+    }
+  }
+
+  #resolve(user: UserId, autoProvision: boolean, signal: AbortSignal): Promise<SyncResult> {
+    return resolve(user, this.#parts, autoProvision, signal);
+  }
+
+  #parseKey(key: string | ApiKey): ApiKey {
+    if (typeof key !== "string") return key;
+    const parsed = ApiKey.parse(key);
+    if (parsed !== undefined) return parsed;
+    this.#parts.log({ kind: "not-saving" });
+    if (ApiKey.isMask(key)) {
+      throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
+        hint: "keyctl get --user <id> --reveal   prints a bare key",
+      });
+    }
+    throw new KeyctlError("BAD_KEY_FORMAT", "this is not one well-formed OpenRouter key", {
+      hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
+    });
+  }
+
+  async #save(
+    user: UserId,
+    key: ApiKey,
+    origin: string,
+    replace: SaveOptions["replace"],
+    signal: AbortSignal,
+  ): Promise<SaveResult> {
+    const { store, sealer, clock, log } = this.#parts;
+    const sealed = (await sealer("seal", signal)).seal(key, user);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const row = await store.find(user, signal);
+      if (row !== undefined && (await this.#holds(row, key, signal))) {
+        return savedResult(user, key, row.origin, { changed: false, previous: null });
+      }
+      if (row !== undefined) refuseUnless(replace, row);
+      const now = clock.now().toISOString();
+      const written =
+        row === undefined
+          ? await store.insert(newRecord(user, key, sealed, origin, now), signal)
+          : await store.replace(withKey(row, key, sealed, origin, now), row, signal);
+      if (written) {
+        log({ kind: "saved", origin, key });
+        return savedResult(user, key, origin, { changed: true, previous: row === undefined ? null : formerKey(row) });
+      }
+    }
+    throw contended(user);
+  }
+
+  async #holds(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<boolean> {
+    if (row.keyHash !== null && row.keyHash !== key.hash) return false;
+    try {
+      return (await openRow(row, { ...this.#parts, log: silent }, signal)).equals(key);
+    } catch (thrown) {
+      if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") return false;
+      throw thrown;
+    }
+  }
+
+  async #purge(user: UserId, onlyHash: string | null | undefined, signal: AbortSignal): Promise<PurgeResult> {
+    const { store, sources } = this.#parts;
+    const candidates = await Candidates.read(sources);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const row = await store.find(user, signal);
+      const result = purgeOf(user, row, candidates);
+      if (row === undefined) return result;
+      if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
+      if (await store.remove(user, row, signal)) return result;
+    }
+    throw contended(user);
+  }
+}
+
+function refuseUnless(replace: SaveOptions["replace"], row: KeyRecord): void {
+  if (replace === "any") return;
+  if (typeof replace === "object") {
+    if (replace.keyHash === row.keyHash) return;
+    throw changedMeanwhile(row.userId);
+  }
+  const shown = maskOfRecord(row) ?? "unreadable";
+  throw new KeyctlError(
+    "KEY_EXISTS",
+    `user ${printable(row.userId)} has another key already (${shown}, from ${printable(row.origin)})`,
+    {
+      hint: `keyctl save ${userFlag(row.userId)} --replace`,
+    },
+  );
+}
+
+function changedMeanwhile(user: UserId): KeyctlError {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} was changed meanwhile; nothing was done`, {
+    hint: `keyctl get ${userFlag(user)} --stored   shows what is there now`,
+    retryable: true,
+  });
+}
+
+function formerKey(row: KeyRecord): FormerKey {
+  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
+}
+
+function purgeOf(userId: UserId, row: KeyRecord | undefined, candidates: Candidates): PurgeResult {
+  return {
+    userId,
+    former: row === undefined ? null : formerKey(row),
+    purged: row !== undefined,
+    returnsFrom: candidates.holders.map(({ name }) => name),
+    warnings: [],
+    error: null,
+  };
+}
+
+function savedResult(
+  userId: UserId,
+  key: ApiKey,
+  origin: string,
+  change: Pick<SaveResult, "changed" | "previous">,
+): SaveResult {
+  const warnings: readonly Warning[] = key.hasUsualShape
+    ? []
+    : [
+        {
+          code: "KEY_SHAPE",
+          message: "the key does not look like one that OpenRouter makes (sk-or-v1- and 64 hex characters)",
+        },
+      ];
+  return { userId, key, keyHash: key.hash, origin, ...change, warnings, error: null };
+}

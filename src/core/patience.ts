@@ -1,0 +1,28 @@
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+
+export interface Patience {
+  /** How long to wait at most, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Aborted when the time is over, or by the caller, whichever comes first. */
+export function patienceOf({ timeoutMs, signal }: Patience, defaultMs: number): AbortSignal {
+  const time = AbortSignal.timeout(timeoutMs ?? defaultMs);
+  return signal === undefined ? time : AbortSignal.any([time, signal]);
+}
+
+/** What was thrown as an expected failure; a bug is thrown again. */
+export function asFailure(thrown: unknown, signal?: AbortSignal): KeyctlError {
+  if (isKeyctlError(thrown)) return thrown;
+  if (thrown instanceof DOMException && thrown.name === "TimeoutError") {
+    return new KeyctlError("STORE_UNAVAILABLE", "the time was over before the database had answered", {
+      hint: "another program may hold its lock; try again, or give more time with --timeout",
+      retryable: true,
+    });
+  }
+  if (signal?.aborted === true && thrown === signal.reason) {
+    return new KeyctlError("INTERRUPTED", "the caller stopped waiting", { retryable: true });
+  }
+  throw thrown;
+}

@@ -1,0 +1,27 @@
+/**
+ * What may come from outside (user ids, names, paths, messages) is shown with every character escaped that
+ * moves the cursor, colours, hides or reorders text: controls, format characters (zero-width, bidi) and separators.
+ */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u115F\u1160\u3164\uFFA0]/gu;
+
+export function printable(text: string): string {
+  return text.replace(HIDDEN, escapeCharacter);
+}
+
+/** JSON with the same characters escaped as JSON allows it, so that the parsed value is unchanged. */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value).replace(HIDDEN, escapeUnits);
+}
+
+function escapeCharacter(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  return code > 0xffff ? `\\u{${code.toString(16)}}` : unit(code);
+}
+
+function escapeUnits(character: string): string {
+  return Array.from({ length: character.length }, (_, index) => unit(character.charCodeAt(index))).join("");
+}
+
+function unit(code: number): string {
+  return `\\u${code.toString(16).padStart(4, "0")}`;
+}

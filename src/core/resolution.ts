@@ -1,0 +1,224 @@
+import { Candidates } from "./candidates.ts";
+import type { ApiKey } from "./api-key.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { newRecord, storedValue } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import type { Log, Source } from "./log.ts";
+import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { syncFailed } from "./results.ts";
+import type { SyncResult } from "./results.ts";
+import { userFlag } from "./shell-quote.ts";
+import type { UserId } from "./user-id.ts";
+
+export interface Parts {
+  readonly store: KeyStore;
+  /** Proven master keys, fetched when the first key is sealed or opened. */
+  readonly sealer: (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
+  readonly sources: readonly KeySource[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly hasManagementKey: boolean;
+}
+
+const ATTEMPTS = 5;
+
+/**
+ * The law of resolution: database, then key.txt, then the environment, then a new key.
+ * A key in the database wins and nothing is synced over it. Absent is not unavailable: a database that fails,
+ * or a row that does not open, ends the search.
+ */
+export async function resolve(
+  user: UserId,
+  parts: Parts,
+  autoProvision: boolean,
+  signal: AbortSignal,
+): Promise<SyncResult> {
+  const { store, log } = parts;
+  log({ kind: "syncing", user });
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const row = await store.find(user, signal);
+    const result =
+      row === undefined ? await adopt(user, parts, autoProvision, signal) : await fromDatabase(row, parts, signal);
+    if (result !== "lost") return result;
+  }
+  throw contended(user);
+}
+
+/** As `resolve`, for many users of one run: the sources are read once, and what is missing is inserted first. */
+export async function* resolveMany(
+  users: AsyncIterable<readonly UserId[]>,
+  parts: Parts,
+  candidates: Candidates,
+  patience: () => AbortSignal,
+): AsyncGenerator<readonly SyncResult[]> {
+  for await (const batch of users) {
+    const signal = patience();
+    const inserted = await insertMissing(batch, parts, candidates, signal);
+    const kept = await storedResults(
+      batch.filter((user) => !inserted.has(user)),
+      parts,
+      candidates,
+      signal,
+    );
+    yield batch.map(
+      (user) => inserted.get(user) ?? kept.get(user) ?? syncFailed(user, noKey(user), candidates.warnings),
+    );
+  }
+}
+
+/** What the database alone holds for a user. */
+export async function resolveStored(user: UserId, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
+  const results = await storedResults([user], parts, await Candidates.read([]), signal);
+  return results.get(user) ?? syncFailed(user, noKey(user));
+}
+
+/** The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
+export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: AbortSignal): Promise<ApiKey> {
+  const value = storedValue(row.keyEncrypted);
+  if (value.kind === "clear") return value.key;
+  try {
+    if (value.kind === "sealed") return (await sealer("open", signal)).open(row.keyEncrypted, row.userId);
+    throw new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(row.userId)} is not a key`, {
+      hint: `keyctl save ${userFlag(row.userId)} --replace`,
+    });
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") log({ kind: "malformed", from: "database" });
+    throw thrown;
+  }
+}
+
+export function contended(user: UserId): KeyctlError {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} keeps changing`, {
+    hint: "another program is changing it; try again when it is done",
+    retryable: true,
+  });
+}
+
+async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
+  const { log } = parts;
+  const key = await openRow(row, parts, signal);
+  log({ kind: "loaded", from: "database", key });
+  const candidates = await Candidates.read(parts.sources);
+  candidates.tell(log, (from, other) => {
+    if (!other.equals(key)) log({ kind: "differs", from });
+  });
+  log({ kind: "using", source: "database" });
+  log({ kind: "complete" });
+  return answer(row, key, "database", candidates);
+}
+
+async function adopt(
+  user: UserId,
+  parts: Parts,
+  autoProvision: boolean,
+  signal: AbortSignal,
+): Promise<SyncResult | "lost"> {
+  const { store, log } = parts;
+  const candidates = await Candidates.read(parts.sources);
+  const { winner } = candidates;
+  candidates.tell(log, (from, key) => {
+    if (from === winner?.name) log({ kind: "loaded", from, key });
+  });
+  if (winner === undefined) return withoutKey(user, parts, candidates, autoProvision);
+
+  const { key, name } = winner;
+  const record = await sealed(user, key, name, parts, signal);
+  if (!(await store.insert(record, signal))) return "lost";
+  log({ kind: "saved", origin: name, key });
+  log({ kind: "using", source: name });
+  log({ kind: "synced" });
+  log({ kind: "complete" });
+  return answer(record, key, name, candidates);
+}
+
+function withoutKey(
+  user: UserId,
+  { log, hasManagementKey }: Parts,
+  { warnings }: Candidates,
+  autoProvision: boolean,
+): SyncResult {
+  log({ kind: "none-found" });
+  if (autoProvision) {
+    log({ kind: "provisioning" });
+    if (hasManagementKey) log({ kind: "provision-failed", reason: "this version cannot make keys" });
+    else log({ kind: "no-management-key" });
+  }
+  log({ kind: "no-key" });
+  return syncFailed(user, noKey(user), warnings);
+}
+
+async function insertMissing(
+  batch: readonly UserId[],
+  parts: Parts,
+  candidates: Candidates,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<UserId, SyncResult>> {
+  const { winner } = candidates;
+  if (winner === undefined) return new Map();
+  const { name, key } = winner;
+  const records = await Promise.all(batch.map((user) => sealed(user, key, name, parts, signal)));
+  const won = await parts.store.insertMany(records, signal);
+  return new Map(
+    records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
+  );
+}
+
+async function storedResults(
+  users: readonly UserId[],
+  parts: Parts,
+  candidates: Candidates,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<UserId, SyncResult>> {
+  if (users.length === 0) return new Map();
+  const results = new Map<UserId, SyncResult>();
+  for (const row of await parts.store.findMany(users, signal)) {
+    results.set(row.userId, await storedResult(row, parts, candidates, signal));
+  }
+  return results;
+}
+
+/** A row that does not open is its user's error; a wrong master key is everybody's. */
+async function storedResult(
+  row: KeyRecord,
+  parts: Parts,
+  candidates: Candidates,
+  signal: AbortSignal,
+): Promise<SyncResult> {
+  try {
+    return answer(row, await openRow(row, parts, signal), "database", candidates);
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") return syncFailed(row.userId, thrown);
+    throw thrown;
+  }
+}
+
+async function sealed(
+  user: UserId,
+  key: ApiKey,
+  origin: string,
+  { sealer, clock }: Parts,
+  signal: AbortSignal,
+): Promise<KeyRecord> {
+  return newRecord(user, key, (await sealer("seal", signal)).seal(key, user), origin, clock.now().toISOString());
+}
+
+function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncResult {
+  return {
+    userId: row.userId,
+    key,
+    keyHash: key.hash,
+    source,
+    origin: row.origin,
+    synced: source !== "database",
+    createdAt: row.createdAt,
+    lastCheck: row.lastCheck,
+    shadowed: candidates.shadowedBy(key),
+    warnings: candidates.warnings,
+    error: null,
+  };
+}
+
+function noKey(user: UserId): KeyctlError {
+  return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint: `keyctl save ${userFlag(user)}` });
+}

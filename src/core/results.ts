@@ -1,0 +1,88 @@
+import type { ApiKey } from "./api-key.ts";
+import type { KeyctlError } from "./errors.ts";
+import type { LastCheck, Timestamp } from "./key-record.ts";
+import type { Shadowed, Source } from "./log.ts";
+import type { Warning } from "./ports.ts";
+
+/** What became of a user's key. Expected failures are in `error`. */
+export interface SyncResult {
+  readonly userId: string;
+  readonly key: ApiKey | null;
+  readonly keyHash: string | null;
+  /** Where this answer came from. */
+  readonly source: Source | null;
+  /** How the key entered the database. */
+  readonly origin: string | null;
+  /** True when this call wrote the key to the database. */
+  readonly synced: boolean;
+  /** When the stored key was written. */
+  readonly createdAt: Timestamp | null;
+  readonly lastCheck: LastCheck | null;
+  /** Sources that hold another well-formed key and lost. */
+  readonly shadowed: readonly Shadowed[];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+export interface EnsureResult {
+  readonly key: ApiKey | null;
+  readonly source: Source | null;
+  /** Null: not asked. */
+  readonly valid: boolean | null;
+  readonly error: KeyctlError | null;
+}
+
+/** The key that a row held before it was replaced or purged: what may be shown of it. */
+export interface FormerKey {
+  /** The mask; null when the row held no readable key. */
+  readonly key: string | null;
+  readonly keyHash: string | null;
+  readonly origin: string;
+}
+
+export interface SaveResult {
+  readonly userId: string;
+  readonly key: ApiKey | null;
+  readonly keyHash: string | null;
+  readonly origin: string | null;
+  /** False when the database held this very key already, or nothing was saved. */
+  readonly changed: boolean;
+  readonly previous: FormerKey | null;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+export interface PurgeResult {
+  readonly userId: string;
+  /** What was removed, or would have been; null when there was no row. */
+  readonly former: FormerKey | null;
+  readonly purged: boolean;
+  /** Sources from which the next sync would store a key again. */
+  readonly returnsFrom: readonly Shadowed[];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as const;
+
+export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncResult {
+  return {
+    ...nothing,
+    userId,
+    source: null,
+    synced: false,
+    createdAt: null,
+    lastCheck: null,
+    shadowed: [],
+    warnings,
+    error,
+  };
+}
+
+export function saveFailed(userId: string, error: KeyctlError): SaveResult {
+  return { ...nothing, userId, changed: false, previous: null, error };
+}
+
+export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
+  return { userId, former: null, purged: false, returnsFrom: [], warnings: [], error };
+}

@@ -1,0 +1,24 @@
+import { printable } from "./printable.ts";
+
+const PLAIN = /^[A-Za-z0-9_@%+=:,./-]+$/;
+
+/** A word as a POSIX shell reads it back. User ids come from sign-up forms: a hint must be safe to paste. */
+export function shellQuote(word: string): string {
+  if (PLAIN.test(word)) return word;
+  return printable(word) === word ? `'${word.replaceAll("'", `'\\''`)}'` : ansiQuote(word);
+}
+
+/** `--user alice`; `--user=-x` where the id would be read as an option. */
+export function userFlag(user: string): string {
+  return user.startsWith("-") ? `--user=${shellQuote(user)}` : `--user ${shellQuote(user)}`;
+}
+
+/** The `$'…'` form of bash, zsh and ksh, for a word with characters that must not be shown as they are. */
+function ansiQuote(word: string): string {
+  const escaped = Array.from(word, (character) => {
+    if (character === "\\" || character === "'") return `\\${character}`;
+    if (printable(character) === character) return character;
+    return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;
+  });
+  return `$'${escaped.join("")}'`;
+}

@@ -1,0 +1,40 @@
+import { KeyctlError } from "./errors.ts";
+import type { MasterKeys, SealChecks, Sealer } from "./ports.ts";
+
+export interface Lock {
+  readonly checks: SealChecks;
+  readonly masterKeys: MasterKeys;
+  /** True for an embedded store: its first master key is made on first use. A shared store's never is. */
+  readonly mayGenerate: boolean;
+}
+
+/**
+ * The sealer of a store, proven against the store's check record before anything is sealed or opened with it.
+ * The law: a store's first check record names its master key, and only one process can insert it.
+ * Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG.
+ */
+export async function unlock(lock: Lock, purpose: "seal" | "open", signal: AbortSignal): Promise<Sealer> {
+  const { checks, masterKeys } = lock;
+  const present = await checks.sealChecks(signal);
+  const loaded = await masterKeys.load(signal);
+  if (present.length > 0) return proven(loaded, present);
+  if (purpose === "open") return loaded ?? missing();
+
+  const sealer = loaded ?? (lock.mayGenerate ? await masterKeys.generate() : missing());
+  if (await checks.insertFirstSealCheck(sealer.newSealCheck(), signal)) return sealer;
+  return proven(sealer, await checks.sealChecks(signal));
+}
+
+function proven(sealer: Sealer | undefined, checks: Awaited<ReturnType<SealChecks["sealChecks"]>>): Sealer {
+  if (sealer === undefined) return missing();
+  if (checks.some((check) => sealer.opensSealCheck(check))) return sealer;
+  throw new KeyctlError("MASTER_KEY_WRONG", "the master keys are not the ones that this database is sealed with", {
+    hint: "keyctl help environment   lists the places that master keys are read from",
+  });
+}
+
+function missing(): never {
+  throw new KeyctlError("MASTER_KEY_MISSING", "the database is sealed and there is no master key to open it with", {
+    hint: "restore master-keys.json from its backup, or set KEYCTL_MASTER_KEYS_FILE",
+  });
+}

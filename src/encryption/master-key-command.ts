@@ -1,0 +1,60 @@
+import { spawn } from "node:child_process";
+import { KeyctlError } from "../core/errors.ts";
+
+const LIMIT_MS = 10_000;
+const LIMIT_BYTES = 64 * 1024;
+
+/**
+ * The standard output of a shell command that prints master keys. It runs in a process group of its own, so that
+ * nothing of it outlives the time limit; what it says on standard error is dropped, since that may hold a secret.
+ */
+export async function runCommand(
+  command: string,
+  from: string,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<string> {
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
+  const detached = process.platform !== "win32";
+  const child = spawn(command, { shell: true, detached, env: environment, stdio: ["ignore", "pipe", "ignore"] });
+  const kill = () => {
+    try {
+      if (detached && child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      else child.kill();
+    } catch {
+      // It has ended by itself.
+    }
+  };
+  const chunks: Buffer[] = [];
+  let length = 0;
+  child.stdout.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > LIMIT_BYTES) kill();
+  });
+  const stop = () => {
+    kill();
+    child.stdout.destroy();
+  };
+  patience.addEventListener("abort", stop, { once: true });
+  try {
+    const status = await new Promise<number | null>((resolve) => {
+      child.once("error", () => resolve(null));
+      child.once("close", (code) => resolve(code));
+    });
+    signal.throwIfAborted();
+    if (patience.aborted) throw failed(from, "did not end within 10 s");
+    if (length > LIMIT_BYTES) throw failed(from, "printed more than 64 KiB");
+    if (status !== 0)
+      throw failed(from, status === null ? "could not be run to its end" : `ended with exit code ${status}`);
+    return Buffer.concat(chunks).toString("utf8");
+  } finally {
+    patience.removeEventListener("abort", stop);
+  }
+}
+
+function failed(from: string, problem: string): KeyctlError {
+  return new KeyctlError("CONFIG_INVALID", `the command in ${from} ${problem}`, {
+    hint: "run it by hand to see what it says; it must print a JWK Set or one base64url key",
+  });
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from "node:crypto";
+import { KeyctlError } from "../core/errors.ts";
+import type { MasterKeys, Sealer } from "../core/ports.ts";
+import { decodeText } from "../files/decode-text.ts";
+import { createOnce } from "../files/private-files.ts";
+import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
+import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
+import { masterKey } from "./jwe.ts";
+import { createSealer } from "./sealer.ts";
+
+const MAX_BYTES = 64 * 1024;
+
+/** The one place that the configuration names for master keys. */
+export type MasterKeyPlace =
+  | { readonly kind: "text"; readonly from: string; readonly text: string }
+  | { readonly kind: "file"; readonly from: string; readonly path: string }
+  | {
+      readonly kind: "command";
+      readonly from: string;
+      readonly command: string;
+      readonly environment: NodeJS.ProcessEnv;
+    }
+  /** Absent until the first key is sealed; made then. */
+  | { readonly kind: "default-file"; readonly path: string };
+
+/** How the outside is told of what only a person can act on. */
+export interface MasterKeyNotices {
+  generated(path: string): void;
+  readableByOthers(path: string, mode: number): void;
+}
+
+/** Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; never says what it holds. */
+export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
+  return {
+    async load(signal) {
+      const text = await readPlace(place, notices, signal);
+      return text === undefined ? undefined : sealerOf(text, nameOf(place));
+    },
+    async generate() {
+      if (place.kind !== "default-file") throw new Error("a configured place of master keys is never written");
+      const text = formatMasterKeys(masterKey(randomBytes(32)));
+      const written = writeOnce(place.path, text);
+      if (written === text) notices.generated(place.path);
+      return sealerOf(written, nameOf(place));
+    },
+  };
+}
+
+async function readPlace(
+  place: MasterKeyPlace,
+  notices: MasterKeyNotices,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  switch (place.kind) {
+    case "text":
+      return place.text;
+    case "command": {
+      const { runCommand } = await import("./master-key-command.ts");
+      return runCommand(place.command, place.from, place.environment, signal);
+    }
+    case "file":
+      return readKeyFile(place.path, place.from, notices) ?? unusable(place.from, "names a file that is not there");
+    case "default-file":
+      return readKeyFile(place.path, place.path, notices);
+  }
+}
+
+function readKeyFile(path: string, from: string, notices: MasterKeyNotices): string | undefined {
+  const read = readRegularFile(path, MAX_BYTES);
+  if (read.status === "absent") return undefined;
+  if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`);
+  if (read.readableByOthers) notices.readableByOthers(path, read.mode);
+  return decodeText(read.bytes) ?? unusable(from, "is not valid UTF-8");
+}
+
+function writeOnce(path: string, text: string): string {
+  try {
+    return createOnce(path, text);
+  } catch (thrown) {
+    throw new KeyctlError(
+      "CONFIG_INVALID",
+      `the first master key could not be written to ${path} (${codeOf(thrown)})`,
+      {
+        hint: "make that folder writable, or set KEYCTL_MASTER_KEYS_FILE",
+      },
+    );
+  }
+}
+
+function sealerOf(text: string, from: string): Sealer {
+  try {
+    const [active, ...others] = parseMasterKeys(text);
+    return createSealer(active, others);
+  } catch (thrown) {
+    if (thrown instanceof BadMasterKeys) return unusable(from, thrown.message);
+    throw thrown;
+  }
+}
+
+function nameOf(place: MasterKeyPlace): string {
+  return place.kind === "default-file" ? place.path : place.from;
+}
+
+function unusable(from: string, problem: string): never {
+  throw new KeyctlError("CONFIG_INVALID", `${from} ${problem}`, {
+    hint: "a master key is 32 random bytes: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='",
+  });
+}

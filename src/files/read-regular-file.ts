@@ -1,0 +1,75 @@
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+
+export type FileReading =
+  | { readonly status: "absent" }
+  | { readonly status: "unreadable"; readonly reason: string }
+  | { readonly status: "read"; readonly bytes: Buffer; readonly mode: number; readonly readableByOthers: boolean };
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EISDIR: "it is a directory",
+  ELOOP: "it is a loop of symbolic links",
+  ENOTDIR: "a part of its path is not a directory",
+  ENAMETOOLONG: "its name is too long",
+  ENXIO: "it is not a regular file",
+  EMFILE: "too many files are open",
+  ENFILE: "too many files are open",
+};
+
+// O_NONBLOCK, so that a FIFO without a writer cannot hold us up; Windows has neither flag.
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+
+/** Reads a small regular file as a whole; anything else is `unreadable` with a reason in our words. */
+export function readRegularFile(path: string, maxBytes: number): FileReading {
+  let file: number;
+  try {
+    file = openSync(path, FLAGS);
+  } catch (thrown) {
+    return notOpened(path, thrown);
+  }
+  try {
+    return readOpen(file, maxBytes);
+  } catch (thrown) {
+    return { status: "unreadable", reason: reasonOf(thrown) };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readOpen(file: number, maxBytes: number): FileReading {
+  const stats = fstatSync(file);
+  if (stats.isDirectory()) return { status: "unreadable", reason: "it is a directory" };
+  if (!stats.isFile()) return { status: "unreadable", reason: "it is not a regular file" };
+
+  const buffer = Buffer.alloc(maxBytes + 1);
+  let length = 0;
+  for (;;) {
+    const count = readSync(file, buffer, length, buffer.length - length, null);
+    length += count;
+    if (count === 0 || length === buffer.length) break;
+  }
+  if (length > maxBytes) return { status: "unreadable", reason: `it is larger than ${maxBytes / 1024} KiB` };
+  return {
+    status: "read",
+    bytes: buffer.subarray(0, length),
+    mode: stats.mode & 0o777,
+    readableByOthers: process.platform !== "win32" && (stats.mode & 0o044) !== 0,
+  };
+}
+
+function notOpened(path: string, thrown: unknown): FileReading {
+  if (codeOf(thrown) !== "ENOENT") return { status: "unreadable", reason: reasonOf(thrown) };
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+  return isLink ? { status: "unreadable", reason: "it is a symbolic link to nothing" } : { status: "absent" };
+}
+
+/** Why a file operation failed, in our words. */
+export function reasonOf(thrown: unknown): string {
+  const code = codeOf(thrown);
+  return REASONS[code] ?? (code === "" ? "it cannot be read" : `it cannot be read (${code})`);
+}
+
+export function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : "";
+}

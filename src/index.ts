@@ -1,0 +1,89 @@
+/**
+ * keyctl as a library: the same store, sources and environment as the tool, with no output and no signal handlers.
+ *
+ *     const keys = await KeyManager.open();
+ *     const { key, error } = await keys.syncAndGetKey("alice");
+ *     if (error === null) use(key.reveal());
+ */
+import { compose } from "./compose.ts";
+import { readConfig } from "./config.ts";
+import { logLines, silent } from "./core/log.ts";
+import type { Log } from "./core/log.ts";
+import { KeyManager as Manager } from "./core/manager.ts";
+import { asFailure } from "./core/patience.ts";
+import { syncFailed } from "./core/results.ts";
+import type { SyncResult } from "./core/results.ts";
+
+export { ApiKey } from "./core/api-key.ts";
+export { KeyctlError } from "./core/errors.ts";
+export type { ErrorCode } from "./core/errors.ts";
+export type { LogEvent } from "./core/log.ts";
+export type { EnsureOptions, PurgeOptions, SaveOptions, SyncOptions } from "./core/manager.ts";
+export type { EnsureResult, FormerKey, PurgeResult, SaveResult, SyncResult } from "./core/results.ts";
+
+export interface OpenOptions {
+  /** `sqlite:<path>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
+  readonly store?: string;
+  /** The file to read in place of `./key.txt`. */
+  readonly keyFile?: string;
+  /** Whether a key may be made for a user who has none. Default true, or KEYCTL_AUTO_PROVISION. */
+  readonly autoProvision?: boolean;
+  /** Where the `[KeyManager]` lines go. Default `silent`. */
+  readonly log?: "silent" | "stderr" | Log;
+  /** How long each call may take, in milliseconds. Default 30000. */
+  readonly timeoutMs?: number;
+}
+
+/** Owns the keys of all users of one store; made by `KeyManager.open`. */
+export type KeyManager = Manager;
+
+export const KeyManager = {
+  /** Opens the store, and makes an embedded one that is not there yet. Rejects with a KeyctlError. */
+  async open(options: OpenOptions = {}): Promise<Manager> {
+    const { log = "silent", ...overrides } = options;
+    const config = readConfig(process.env, overrides);
+    const { manager } = await compose(
+      config,
+      { log: listenerFor(log), notices: { generated: () => {}, readableByOthers: () => {} } },
+      { mayCreateStore: true, signal: AbortSignal.timeout(config.timeoutMs) },
+    );
+    return manager;
+  },
+};
+
+let shared: Promise<Manager> | undefined;
+
+/** As `KeyManager.syncAndGetKey`, on one manager for the whole process; that it cannot be opened is in `error` too. */
+export async function syncUserApiKey(userId: string): Promise<SyncResult> {
+  try {
+    return await (await sharedManager()).syncAndGetKey(userId);
+  } catch (thrown) {
+    return syncFailed(userId, asFailure(thrown));
+  }
+}
+
+/**
+ * The user's bare key, for use in a request. Null only when there is no key for this user (NO_KEY);
+ * every other failure rejects with a KeyctlError.
+ */
+export async function getUserApiKey(userId: string): Promise<string | null> {
+  const { key, error } = await syncUserApiKey(userId);
+  if (error !== null && error.code !== "NO_KEY") throw error;
+  return key?.reveal() ?? null;
+}
+
+async function sharedManager(): Promise<Manager> {
+  shared ??= KeyManager.open();
+  try {
+    return await shared;
+  } catch (thrown) {
+    shared = undefined;
+    throw thrown;
+  }
+}
+
+function listenerFor(log: "silent" | "stderr" | Log): Log {
+  if (typeof log === "function") return log;
+  if (log === "silent") return silent;
+  return (event) => process.stderr.write(`${logLines(event).join("\n")}\n`);
+}

@@ -1,0 +1,265 @@
+import type { Command } from "commander";
+import manifest from "../package.json" with { type: "json" };
+import { refuseSecrets } from "./cli/argv-secrets.ts";
+import { exitCodeOf } from "./cli/exit-codes.ts";
+import { descriptor, isTerminal } from "./cli/output.ts";
+import { coloured, plain } from "./cli/paint.ts";
+import { runProgram } from "./cli/program.ts";
+import { redactor } from "./cli/redactor.ts";
+import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
+import type { GlobalOptions, Invocation, Needs, Opened, Run } from "./cli/runner.ts";
+import { Terminal } from "./cli/terminal.ts";
+import type { Streams } from "./cli/terminal.ts";
+import type { ComposeOptions } from "./compose.ts";
+import type { Environment } from "./config.ts";
+import { isKeyctlError, KeyctlError } from "./core/errors.ts";
+import { silent } from "./core/log.ts";
+import type { Log, LogEvent } from "./core/log.ts";
+import { SECRET_VARIABLES } from "./core/secret-variables.ts";
+
+/** Everything of the process that the tool uses. */
+export interface Host extends Streams {
+  readonly argv: readonly string[];
+  readonly environment: Environment;
+  readonly stdin: () => AsyncIterable<Uint8Array> & { destroy(): unknown };
+  readonly stdinIsTerminal: boolean;
+  /** Calls the listener at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop. */
+  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  readonly around?: ComposeOptions["around"];
+}
+
+/** Runs one command line. Never rejects: the exit code says how it went. */
+export async function main(host: Host = thisProcess()): Promise<number> {
+  const tool = new Tool(host);
+  const stopListening = host.onSignal((signal) => tool.interrupt(signal));
+  try {
+    return await tool.run();
+  } catch (thrown) {
+    return await tool.fail(thrown);
+  } finally {
+    stopListening();
+  }
+}
+
+class Tool {
+  readonly #host: Host;
+  readonly #stop = new AbortController();
+  #signal: NodeJS.Signals | undefined;
+  #terminal: Terminal;
+  #outcome: KeyctlError | null = null;
+
+  constructor(host: Host) {
+    this.#host = host;
+    // Until the options are parsed: what a usage error must know already.
+    const words = host.argv.slice(0, host.argv.includes("--") ? host.argv.indexOf("--") : undefined);
+    const quiet = words.includes("--quiet") || words.includes("-q");
+    this.#terminal = new Terminal(host, this.#redact(), {
+      json: words.includes("--json"),
+      quiet,
+      debug: words.includes("--debug"),
+      canAsk: false,
+    });
+  }
+
+  interrupt(signal: NodeJS.Signals): void {
+    this.#signal = signal;
+    this.#stop.abort(new KeyctlError("INTERRUPTED", `interrupted by ${signal}`, { retryable: true }));
+  }
+
+  async run(): Promise<number> {
+    const { argv, stdout } = this.#host;
+    refuseSecrets(argv);
+    const help = await runProgram(argv, {
+      version: manifest.version,
+      columns: stdout.columns,
+      run: (program) => this.#runner(program),
+    });
+    if (help !== undefined) await this.#printHelp(help);
+    if (this.#outcome !== null) this.#terminal.error(this.#outcome);
+    return exitCodeOf(this.#outcome, this.#signal);
+  }
+
+  /** A pager that was closed early has shown enough. */
+  async #printHelp(text: string): Promise<void> {
+    try {
+      await this.#terminal.result(text);
+    } catch (thrown) {
+      if (!isReaderGone(thrown)) throw thrown;
+    }
+  }
+
+  /** The one place where an error becomes an exit code. */
+  async fail(thrown: unknown): Promise<number> {
+    const terminal = this.#terminal;
+    const error = isKeyctlError(thrown)
+      ? thrown
+      : new KeyctlError("BUG", "keyctl has a bug", { hint: "run it again with --debug and report what it prints" });
+    if (error.code === "BUG" && terminal.options.debug) terminal.stack(thrown);
+    terminal.error(error);
+    if (terminal.options.json && error.code !== "OUTPUT_FAILED") {
+      await terminal.documents([{ error: errorDocument(error, this.#signal) }]).catch(() => {});
+    }
+    return exitCodeOf(error, this.#signal);
+  }
+
+  #runner(program: Command): Run {
+    return (handler) => async (options) => {
+      const globals = program.opts<GlobalOptions>();
+      this.#terminal = await this.#terminalFor(globals);
+      this.#outcome = await handler(this.#invocation(globals), options);
+    };
+  }
+
+  #invocation(globals: GlobalOptions): Invocation {
+    const { signal } = this.#stop;
+    return {
+      terminal: this.#terminal,
+      globals,
+      signal,
+      receivedSignal: () => this.#signal,
+      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
+      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
+      inputStream: () => interruptible(this.#host.stdin(), signal),
+      withManager: (needs, work) => this.#withManager(globals, needs, work),
+    };
+  }
+
+  async #withManager<Result>(
+    globals: GlobalOptions,
+    needs: Needs,
+    work: (opened: Opened) => Promise<Result>,
+  ): Promise<Result> {
+    const { environment, around } = this.#host;
+    const terminal = this.#terminal;
+    const { signal } = this.#stop;
+    const { compose, readConfig } = await import("./compose.ts");
+    const config = readConfig(environment, {
+      store: globals.store,
+      keyFile: globals.keyFile,
+      timeoutMs: globals.timeout,
+    });
+    const { manager, storeExists } = await compose(
+      config,
+      {
+        log: logFor(needs.logs, terminal),
+        notices: {
+          generated: (path) =>
+            terminal.note(
+              `made the first master key: ${path}; back it up, without it the keys in the database are lost`,
+            ),
+          readableByOthers: (path, mode) =>
+            terminal.warning(
+              `${path} can be read by other users of this machine (mode ${mode.toString(8).padStart(4, "0")}); chmod 600 it`,
+            ),
+        },
+      },
+      {
+        mayCreateStore: needs.mayCreateStore,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(config.timeoutMs)]),
+        around,
+      },
+    );
+    try {
+      return await work({ manager, store: config.store, storeExists });
+    } finally {
+      await manager.close();
+      await turnOfTheEventLoop();
+      signal.throwIfAborted();
+    }
+  }
+
+  async #terminalFor(globals: GlobalOptions): Promise<Terminal> {
+    const { environment, stdout, stderr, stdinIsTerminal } = this.#host;
+    const mayPaint = globals.color && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
+    const paintFor = (columns: number | undefined) => (mayPaint && columns !== undefined ? coloured() : plain);
+    return new Terminal(
+      this.#host,
+      this.#redact(),
+      {
+        json: globals.json === true,
+        quiet: globals.quiet === true,
+        debug: globals.debug === true,
+        canAsk: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+      },
+      { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
+    );
+  }
+
+  #redact() {
+    return redactor(SECRET_VARIABLES.map((name) => this.#host.environment[name] ?? ""));
+  }
+}
+
+/** Saves, and what went wrong: for commands whose result says the rest. */
+const CHANGES: readonly LogEvent["kind"][] = ["malformed", "unreadable", "saved", "not-saving"];
+
+function logFor(logs: Needs["logs"], terminal: Terminal): Log {
+  if (logs === "none") return silent;
+  return (event) => {
+    if (logs === "all" || CHANGES.includes(event.kind)) terminal.log(event);
+  };
+}
+
+async function readUpTo(stdin: ReturnType<Host["stdin"]>, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of interruptible(stdin, signal)) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > maxBytes) break;
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Input that ends with the signal's reason when that comes first; it is let go of in any case. */
+async function* interruptible(stdin: ReturnType<Host["stdin"]>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const stop = () => stdin.destroy();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    yield* stdin;
+  } catch (thrown) {
+    signal.throwIfAborted();
+    throw thrown;
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stdin.destroy();
+  }
+  signal.throwIfAborted();
+}
+
+function thisProcess(): Host {
+  silenceSqliteWarning();
+  return {
+    argv: process.argv.slice(2),
+    environment: process.env,
+    stdin: () => process.stdin,
+    get stdinIsTerminal() {
+      return isTerminal(0);
+    },
+    stdout: descriptor(1),
+    stderr: descriptor(2),
+    onSignal(listener) {
+      const once = (signal: NodeJS.Signals) => {
+        stop();
+        listener(signal);
+      };
+      const stop = () => {
+        process.off("SIGINT", once);
+        process.off("SIGTERM", once);
+      };
+      process.on("SIGINT", once);
+      process.on("SIGTERM", once);
+      return stop;
+    },
+  };
+}
+
+/** Node 22 calls node:sqlite experimental at its first use; who runs the tool cannot act on that. */
+function silenceSqliteWarning(): void {
+  const emitWarning = process.emitWarning.bind(process);
+  const filtered = (warning: string | Error, ...rest: unknown[]) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature"))
+      Reflect.apply(emitWarning, process, [warning, ...rest]);
+  };
+  process.emitWarning = filtered;
+}

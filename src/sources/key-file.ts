@@ -1,0 +1,63 @@
+import { ApiKey } from "../core/api-key.ts";
+import type { KeySource, Reading, Warning } from "../core/ports.ts";
+import { decodeText } from "../files/decode-text.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
+
+const MAX_BYTES = 4 * 1024;
+
+export interface KeyFilePlace {
+  readonly path: string;
+  /** True when a person named it: that it is missing is then worth a warning. */
+  readonly named: boolean;
+}
+
+/** `key.txt`: a regular file of 4 KiB at most that holds exactly one key, in UTF-8 or UTF-16. */
+export function keyFile({ path, named }: KeyFilePlace): KeySource {
+  return {
+    name: "key.txt",
+    async read() {
+      const file = readRegularFile(path, MAX_BYTES);
+      switch (file.status) {
+        case "absent":
+          return { reading: file, warnings: named ? [missing] : [] };
+        case "unreadable":
+          return { reading: file, warnings: [] };
+        case "read":
+          return {
+            reading: readingOf(file.bytes),
+            warnings: file.readableByOthers ? [readableByOthers(file.mode)] : [],
+          };
+      }
+    },
+  };
+}
+
+/** What the bytes of a key file are. */
+export function readingOf(bytes: Uint8Array): Reading {
+  const text = decodeText(bytes);
+  if (text === undefined) return { status: "unreadable", reason: "it is not valid UTF-8 or UTF-16 text" };
+  const key = ApiKey.parse(text);
+  return key === undefined ? { status: "malformed", detail: faultOf(text) } : { status: "found", key };
+}
+
+/** Says what is wrong without a word of what is there. */
+function faultOf(text: string): string {
+  const lines = text.split(/\r\n|[\r\n]/).filter((line) => line.trim() !== "");
+  if (lines.length === 0) return "is empty";
+  if (lines.length === 2) return "holds two lines";
+  if (lines.length > 2) return `holds ${lines.length} lines`;
+  return "holds something else than one well-formed key";
+}
+
+function readableByOthers(mode: number): Warning {
+  const octal = mode.toString(8).padStart(4, "0");
+  return {
+    code: "KEY_FILE_MODE",
+    message: `key.txt can be read by other users of this machine (mode ${octal}); chmod 600 it`,
+  };
+}
+
+const missing: Warning = {
+  code: "KEY_FILE_MISSING",
+  message: "the file that was named in place of key.txt does not exist",
+};

@@ -1,0 +1,121 @@
+import { closeSync, existsSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { makePrivateFolder, openPrivateFile } from "../files/private-files.ts";
+import { codeOf } from "../files/read-regular-file.ts";
+import { migrate, schemaVersion } from "./sqlite-schema.ts";
+import { storeError } from "./sqlite-errors.ts";
+import { whileUnlocked } from "./sqlite-lock.ts";
+import { KeyctlError } from "../core/errors.ts";
+
+/** The first SQLite whose WAL cannot lose a reset: https://sqlite.org/wal.html#walresetbug */
+const SAFE_WAL = [3, 51, 3];
+/** Short, because it blocks the event loop; longer waits are `whileUnlocked`'s. */
+const BUSY_TIMEOUT_MS = 10;
+
+/**
+ * Opens the database file, and makes it (0600, in a folder that is 0700 if it is new) when it may be made.
+ * Undefined when there is none and it may not be made. Rejects with STORE_UNAVAILABLE or STORE_CORRUPT.
+ */
+export async function openDatabase(
+  path: string,
+  mayCreate: boolean,
+  signal: AbortSignal,
+): Promise<DatabaseSync | undefined> {
+  if (!mayCreate && !hasContent(path)) return undefined;
+  const { DatabaseSync } = loadSqlite();
+  let database: DatabaseSync | undefined;
+  try {
+    if (mayCreate && !existsSync(path)) createFile(path);
+    const opened = new DatabaseSync(path);
+    database = opened;
+    if (await whileUnlocked(() => prepare(opened, mayCreate), signal)) return opened;
+    opened.close();
+    return undefined;
+  } catch (thrown) {
+    database?.close();
+    throw storeError(thrown, path);
+  }
+}
+
+/** False for a file without a schema (its making was cut off) that may not get one. */
+function prepare(database: DatabaseSync, mayCreate: boolean): boolean {
+  database.exec(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON`);
+  const version = schemaVersion(database);
+  if (version === "empty") {
+    if (!mayCreate) return false;
+    if (hasSafeWal(database)) database.exec("PRAGMA journal_mode=WAL");
+  }
+  migrate(database, version);
+  return true;
+}
+
+function hasSafeWal(database: DatabaseSync): boolean {
+  const row = database.prepare("SELECT sqlite_version() AS version").get();
+  const version = String(row?.["version"]).split(".").map(Number);
+  const different = SAFE_WAL.findIndex((part, index) => part !== version[index]);
+  return different === -1 || (version[different] ?? 0) > (SAFE_WAL[different] ?? 0);
+}
+
+/** Made before SQLite sees it, so that its mode does not depend on the umask; the -wal and -journal files take it over. */
+function createFile(path: string): void {
+  makePrivateFolder(dirname(path));
+  try {
+    closeSync(openPrivateFile(path));
+  } catch (thrown) {
+    if (codeOf(thrown) !== "EEXIST") throw thrown;
+  }
+}
+
+function hasContent(path: string): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats !== undefined && stats.size > 0;
+}
+
+type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;
+
+/** `node:sqlite` where Node has it; on Node 20 a drop-in with the same interface, which goes away with Node 20. */
+function loadSqlite(): Sqlite {
+  return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
+}
+
+/** Its native file is found and loaded directly: the package's own loader costs a third of Node's start. */
+function loadDropIn(): Sqlite {
+  const prebuilds = join(
+    "node_modules",
+    "@photostructure",
+    "sqlite",
+    "prebuilds",
+    `${process.platform}-${process.arch}`,
+  );
+  for (const folder of foldersAbove(import.meta.dirname)) {
+    for (const libc of ["glibc", "musl"]) {
+      const file = join(folder, prebuilds, `@photostructure+sqlite.${libc}.node`);
+      const loaded = existsSync(file) ? load(file) : undefined;
+      if (loaded !== undefined) return loaded;
+    }
+  }
+  throw new KeyctlError(
+    "STORE_UNAVAILABLE",
+    `Node ${process.versions.node} has no SQLite, and its drop-in is not installed`,
+    {
+      hint: "npm install @photostructure/sqlite@1.2.1, or use Node 22.13 or newer",
+    },
+  );
+}
+
+function load(file: string): Sqlite | undefined {
+  const module = { exports: {} };
+  try {
+    process.dlopen(module, file);
+  } catch {
+    return undefined; // Made for the other C library.
+  }
+  // The native file has the interface of the package, which is that of node:sqlite.
+  return module.exports as Sqlite;
+}
+
+function foldersAbove(folder: string): readonly string[] {
+  const parent = dirname(folder);
+  return parent === folder ? [folder] : [folder, ...foldersAbove(parent)];
+}

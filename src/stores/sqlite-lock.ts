@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+const SQLITE_BUSY = 5;
+const SQLITE_LOCKED = 6;
+const FIRST_PAUSE_MS = 2;
+const LONGEST_PAUSE_MS = 100;
+
+/**
+ * Does this at once, or as soon as no other process holds the lock. SQLite's own waiting would freeze the event loop,
+ * so between attempts this sleeps, with jitter. Rejects with the signal's reason when that is aborted first.
+ * `act` must be all or nothing: it is done again from its start.
+ */
+export async function whileUnlocked<Result>(act: () => Result, signal: AbortSignal): Promise<Result> {
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    signal.throwIfAborted();
+    try {
+      return act();
+    } catch (thrown) {
+      if (!isLocked(thrown)) throw thrown;
+    }
+    await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+/** SQLite's result code, without its extension; 0 for what SQLite did not throw. */
+export function resultCode(thrown: unknown): number {
+  if (!(thrown instanceof Error) || !("errcode" in thrown)) return 0;
+  return typeof thrown.errcode === "number" ? thrown.errcode & 0xff : 0;
+}
+
+function isLocked(thrown: unknown): boolean {
+  const code = resultCode(thrown);
+  return code === SQLITE_BUSY || code === SQLITE_LOCKED;
+}

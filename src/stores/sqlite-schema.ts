@@ -1,0 +1,95 @@
+import { randomBytes } from "node:crypto";
+import type { DatabaseSync } from "node:sqlite";
+import { KeyctlError } from "../core/errors.ts";
+
+/**
+ * The schema, as the steps that lead to it. A step that was released is never edited: a change is a new step.
+ * The version is the number of steps that were done; it stands in `api_key_meta`.
+ */
+const STEPS: readonly string[] = [
+  `CREATE TABLE api_keys (
+     _id TEXT NOT NULL,
+     user_id TEXT NOT NULL,
+     provider TEXT NOT NULL,
+     key_encrypted TEXT NOT NULL,
+     key_hash TEXT,
+     key_tail TEXT,
+     source TEXT NOT NULL,
+     created_at TEXT NOT NULL,
+     updated_at TEXT NOT NULL,
+     last_validated TEXT,
+     last_check TEXT CHECK (last_check IS NULL OR json_valid(last_check)),
+     revision INTEGER,
+     generation INTEGER NOT NULL DEFAULT 0,
+     settled INTEGER NOT NULL DEFAULT 1
+   ) STRICT;
+   CREATE UNIQUE INDEX api_keys_user ON api_keys (user_id, provider);
+   CREATE INDEX api_keys_hash ON api_keys (key_hash);
+   CREATE TABLE api_key_meta (_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+];
+
+export type SchemaVersion = number | "empty";
+
+/** How far the database has come. Throws STORE_CORRUPT for one that is not ours. */
+export function schemaVersion(database: DatabaseSync): SchemaVersion {
+  try {
+    const row = database.prepare("SELECT value FROM api_key_meta WHERE _id = 'schema'").get();
+    const version = Number(row?.["value"]);
+    if (Number.isSafeInteger(version) && version > 0) return version;
+  } catch (thrown) {
+    if (!isMissingTable(thrown)) throw thrown;
+    if (database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined) return "empty";
+  }
+  throw new KeyctlError("STORE_CORRUPT", "the database file belongs to another program", {
+    hint: "name another file with --store sqlite:<path>; nothing was written to this one",
+  });
+}
+
+/** Does the steps that are missing, in one transaction, unless another process has done them meanwhile. */
+export function migrate(database: DatabaseSync, seen: SchemaVersion): void {
+  if (seen === STEPS.length) return;
+  if (seen !== "empty" && seen > STEPS.length) {
+    throw new KeyctlError(
+      "STORE_CORRUPT",
+      `the database was made by a newer keyctl (schema ${seen}, this one knows ${STEPS.length})`,
+      {
+        hint: "upgrade keyctl; nothing was written",
+      },
+    );
+  }
+  inTransaction(database, () => {
+    const version = schemaVersion(database);
+    const done = version === "empty" ? 0 : version;
+    for (const step of STEPS.slice(done)) database.exec(step);
+    const put = database.prepare(
+      "INSERT INTO api_key_meta (_id, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+    );
+    if (done === 0) put.run("deployment", randomBytes(8).toString("hex"));
+    if (done < STEPS.length) put.run("schema", String(STEPS.length));
+  });
+}
+
+/** All of it or nothing. A lock that is held is thrown, with nothing done. */
+export function inTransaction<Result>(database: DatabaseSync, act: () => Result): Result {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const result = act();
+    database.exec("COMMIT");
+    return result;
+  } catch (thrown) {
+    rollBack(database);
+    throw thrown;
+  }
+}
+
+function rollBack(database: DatabaseSync): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // A full disk or a failed read has rolled it back already.
+  }
+}
+
+function isMissingTable(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.message.startsWith("no such table");
+}

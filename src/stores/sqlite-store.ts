@@ -1,0 +1,148 @@
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
+import { PROVIDER } from "../core/key-record.ts";
+import type { KeyRecord, LastCheck, Version } from "../core/key-record.ts";
+import type { KeyStore, SealCheck, SealChecks } from "../core/ports.ts";
+import type { UserId } from "../core/user-id.ts";
+import { storeError } from "./sqlite-errors.ts";
+import { whileUnlocked } from "./sqlite-lock.ts";
+import { inTransaction } from "./sqlite-schema.ts";
+
+type Row = Readonly<Record<string, SQLOutputValue>>;
+
+const PAGE = 500;
+const COLUMNS =
+  "_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled";
+const SET =
+  "key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?";
+
+const SQL = {
+  find: `SELECT ${COLUMNS} FROM api_keys WHERE user_id = ? AND provider = ?`,
+  findMany: `SELECT ${COLUMNS} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ?`,
+  remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ?",
+  check:
+    "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
+  page: `SELECT ${COLUMNS} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  pageOfHash: `SELECT ${COLUMNS} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  count: "SELECT count(*) AS count FROM api_keys",
+  sealChecks: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
+  insertSealCheck:
+    "INSERT INTO api_key_meta (_id, value) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM api_key_meta WHERE _id GLOB 'check:*')",
+} as const;
+
+/**
+ * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
+ * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
+ */
+export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks {
+  const prepared = new Map<keyof typeof SQL, StatementSync>();
+  const statement = (name: keyof typeof SQL): StatementSync => {
+    const known = prepared.get(name) ?? database.prepare(SQL[name]);
+    prepared.set(name, known);
+    return known;
+  };
+  const act = async <Result>(work: () => Result, signal: AbortSignal): Promise<Result> => {
+    try {
+      return await whileUnlocked(work, signal);
+    } catch (thrown) {
+      throw storeError(thrown, path);
+    }
+  };
+  const one = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
+    act(() => statement(name).get(...values), signal);
+  const all = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
+    act(() => statement(name).all(...values), signal);
+  const changes = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
+    act(() => statement(name).run(...values).changes === 1, signal);
+
+  return {
+    async find(user, signal) {
+      const row = await one("find", [user, PROVIDER], signal);
+      return row === undefined ? undefined : fromRow(row);
+    },
+    async findMany(users, signal) {
+      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(fromRow);
+    },
+    insert: (record, signal) => changes("insert", toRow(record), signal),
+    insertMany: (records, signal) =>
+      act(
+        () =>
+          inTransaction(database, () =>
+            records.map((record) => statement("insert").run(...toRow(record)).changes === 1),
+          ),
+        signal,
+      ),
+    replace: (record, seen, signal) =>
+      changes("replace", [...contentOf(record), record.userId, PROVIDER, seen.id, seen.revision], signal),
+    remove: (user, seen, signal) => changes("remove", [user, PROVIDER, seen.id, seen.revision], signal),
+    recordCheck: ({ id, keyHash }, check, signal) =>
+      changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
+    async *scan(patience, keyHash) {
+      let after = "";
+      for (;;) {
+        const page =
+          keyHash === undefined
+            ? await all("page", [after, PROVIDER], patience())
+            : await all("pageOfHash", [keyHash, after, PROVIDER], patience());
+        for (const row of page) yield fromRow(row);
+        if (page.length < PAGE) return;
+        after = String(page.at(-1)?.["user_id"]);
+      }
+    },
+    async count(signal) {
+      return Number((await one("count", [], signal))?.["count"]);
+    },
+    async sealChecks(signal) {
+      return (await all("sealChecks", [], signal)).map(toSealCheck);
+    },
+    insertFirstSealCheck: ({ kid, value }, signal) => changes("insertSealCheck", [`check:${kid}`, value], signal),
+    async close() {
+      database.close();
+    },
+  };
+}
+
+function toRow(record: KeyRecord): SQLInputValue[] {
+  return [record.id, record.userId, PROVIDER, ...contentOf(record)];
+}
+
+/** The columns that `SET` names, in its order. */
+function contentOf(record: KeyRecord): SQLInputValue[] {
+  return [
+    record.keyEncrypted,
+    record.keyHash,
+    record.keyTail,
+    record.origin,
+    record.createdAt,
+    record.updatedAt,
+    record.lastValidated,
+    record.lastCheck === null ? null : JSON.stringify(record.lastCheck),
+    record.revision,
+    record.generation,
+    record.settled ? 1 : 0,
+  ];
+}
+
+// The casts below are what the schema's STRICT columns and our own writing promise.
+function fromRow(row: Row): KeyRecord {
+  return {
+    id: row["_id"] as string,
+    userId: row["user_id"] as UserId,
+    keyEncrypted: row["key_encrypted"] as string,
+    keyHash: row["key_hash"] as string | null,
+    keyTail: row["key_tail"] as string | null,
+    origin: row["source"] as string,
+    createdAt: row["created_at"] as string,
+    updatedAt: row["updated_at"] as string,
+    lastValidated: row["last_validated"] as string | null,
+    lastCheck: typeof row["last_check"] === "string" ? (JSON.parse(row["last_check"]) as LastCheck) : null,
+    revision: row["revision"] as Version["revision"],
+    generation: row["generation"] as number,
+    settled: row["settled"] === 1,
+  };
+}
+
+function toSealCheck(row: Row): SealCheck {
+  return { kid: String(row["_id"]).slice("check:".length), value: String(row["value"]) };
+}

@@ -1,0 +1,55 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { emptyHome } from "../support/home.ts";
+import { keyctl } from "../support/keyctl.ts";
+
+const USER = "68e228e87f803a11a4e23045";
+const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
+const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
+
+function golden(name: string): string {
+  return readFileSync(new URL(`../golden/${name}.log`, import.meta.url), "utf8");
+}
+
+describe("keyctl sync", () => {
+  it("finds the key in key.txt and saves it", async () => {
+    const home = emptyHome();
+    home.writeKeyFile(`${KEY}\n`);
+    const run = await keyctl(home, ["sync", "--user", USER]);
+    expect(run.log).toBe(golden("sync-from-file"));
+    expect(run.stdout).toBe("***************b465 (source: key.txt)\n");
+    expect(run.code).toBe(0);
+  });
+
+  it("finds the key in the environment and saves it", async () => {
+    const home = emptyHome();
+    const run = await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
+    expect(run.log).toBe(golden("sync-from-environment"));
+    expect(run.code).toBe(0);
+  });
+
+  it("finds the key in the database", async () => {
+    const home = emptyHome();
+    await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
+    const run = await keyctl(home, ["sync", "--user", USER]);
+    expect(run.log).toBe(golden("sync-from-database"));
+    expect(run.code).toBe(0);
+  });
+
+  it("keeps the database key when key.txt holds another", async () => {
+    const home = emptyHome();
+    await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
+    home.writeKeyFile(OTHER);
+    const run = await keyctl(home, ["sync", "--user", USER]);
+    expect(run.log).toBe(golden("sync-database-over-file"));
+    expect(run.code).toBe(0);
+  });
+
+  it("says that there is no key, and what to do", async () => {
+    const home = emptyHome();
+    const run = await keyctl(home, ["sync", "--user", USER]);
+    expect(run.log).toBe(golden("sync-no-key"));
+    expect(run.stderr).toContain(`error: no key for user ${USER}\nhint: keyctl save --user ${USER}\n`);
+    expect(run.code).toBe(3);
+  });
+});

@@ -1,0 +1,39 @@
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import type { Options } from "execa";
+import type { Home } from "./home.ts";
+
+export const BIN = fileURLToPath(new URL("../../bin/keyctl.cjs", import.meta.url));
+
+export interface Run {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The `[KeyManager]` lines of stderr, each with its line end. */
+  readonly log: string;
+}
+
+/** Runs the built tool as a process of its own, with only this home's environment. */
+export async function keyctl(home: Home, args: readonly string[], options: Options = {}): Promise<Run> {
+  const result = await execa(process.execPath, [BIN, ...args], {
+    cwd: home.work,
+    extendEnv: false,
+    reject: false,
+    stripFinalNewline: false,
+    input: "",
+    ...options,
+    env: { ...home.environment, ...options.env },
+  });
+  const stderr = String(result.stderr);
+  return {
+    code: result.exitCode,
+    signal: result.signal,
+    stdout: String(result.stdout),
+    stderr,
+    log: stderr
+      .split(/(?<=\n)/)
+      .filter((line) => line.startsWith("[KeyManager] "))
+      .join(""),
+  };
+}

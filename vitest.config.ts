@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/faults/**"],
+    globalSetup: "test/support/build.ts",
+    testTimeout: 30_000,
+  },
+});
