@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 "use strict";
 
+const { load } = require("../dist/tool/load.cjs");
+
 async function run() {
-  process.exitCode = await require("../dist/tool/main.cjs").main();
+  process.exitCode = await load("main").main();
 }
 
 void run();

@@ -1,4 +1,3 @@
-import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
@@ -191,5 +190,5 @@ function absolutePath(path: string | undefined): string | undefined {
 }
 
 function home(environment: Environment): string {
-  return environment["HOME"] || homedir();
+  return environment["HOME"] || process.getBuiltinModule("node:os").homedir();
 }

@@ -1,5 +1,4 @@
 import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 
 /** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
 export interface Output {
@@ -47,7 +46,7 @@ async function writeAll(file: number, bytes: Buffer): Promise<void> {
       written += writeSync(file, bytes, written);
     } catch (thrown) {
       if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EAGAIN")) throw thrown;
-      await sleep(PAUSE_MS);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
 }

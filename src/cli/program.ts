@@ -39,6 +39,7 @@ export interface ProgramOptions {
  */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
   let help = "";
+  const words = rewritten(argv);
   const program = new Command("keyctl")
     .description("Finds, encrypts and keeps the OpenRouter API key of every user of an application.")
     .version(options.version, "--version", "print the version")
@@ -61,20 +62,25 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       getErrHelpWidth: () => options.columns ?? 80,
     })
     .exitOverride();
-  for (const [name, { summary }] of Object.entries(VERBS))
-    program.command(name).summary(summary).description(`${summary}.`);
+  for (const [name, { summary }] of verbsFor(words)) program.command(name).summary(summary).description(`${summary}.`);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
     if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
   });
   try {
-    await program.parseAsync(rewritten(argv), { from: "user" });
+    await program.parseAsync(words, { from: "user" });
     return undefined;
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
     if (thrown.exitCode === 0) return help.trimEnd();
     throw usageError(thrown, argv);
   }
+}
+
+/** All of them, or the one that is used: what a command line does not need, its start does not pay for. */
+function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: string, verb: Verb])[] {
+  const verb = Object.hasOwn(VERBS, first) ? VERBS[first] : undefined;
+  return verb === undefined ? Object.entries(VERBS) : [[first, verb]];
 }
 
 /** `help sync` is `sync --help`, and `help` alone is `--help`. */

@@ -1,4 +1,5 @@
 import { formatSpan } from "./duration.ts";
+import { formatNumber } from "./number.ts";
 
 const PLAIN_INTERVAL_MS = 30_000;
 const TERMINAL_INTERVAL_MS = 200;
@@ -37,7 +38,7 @@ export async function startProgress({ spinner, verb, say }: ProgressOptions): Pr
 function describe(verb: string, done: number, part: number | undefined, elapsed: number): string {
   const rate = Math.round(done / (elapsed / 1000));
   const left = part === undefined || part === 0 ? "" : `, ${formatSpan((elapsed * (1 - part)) / part)} left`;
-  return `${verb}: ${done.toLocaleString("en")} users, ${rate.toLocaleString("en")}/s${left}`;
+  return `${verb}: ${formatNumber(done)} users, ${formatNumber(rate)}/s${left}`;
 }
 
 async function spin() {

@@ -1,5 +1,5 @@
-import { Table } from "./table.ts";
-import type { Column } from "./table.ts";
+import { isNarrow, measureNarrow, Table } from "./table.ts";
+import type { Column, Measure } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 const ROWS_FOR_WIDTHS = 200;
@@ -10,6 +10,7 @@ export class TablePrinter {
   readonly #columns: readonly Column[];
   #table: Table | undefined;
   #first: (readonly string[])[] = [];
+  #measure: Measure = measureNarrow;
 
   constructor(terminal: Terminal, columns: readonly Column[]) {
     this.#terminal = terminal;
@@ -17,23 +18,32 @@ export class TablePrinter {
   }
 
   async print(rows: readonly (readonly string[])[]): Promise<void> {
-    const table = this.#table;
-    if (table !== undefined) return this.#write(rows.map((row) => table.row(row)));
+    if (this.#table !== undefined) return this.#write(this.#table, rows);
     this.#first.push(...rows);
     if (this.#terminal.columns === undefined || this.#first.length >= ROWS_FOR_WIDTHS) await this.end();
   }
 
   /** Prints what has waited. */
   async end(): Promise<void> {
-    if (this.#table !== undefined || this.#first.length === 0) return;
-    const table = new Table(this.#columns, this.#first, this.#terminal.columns);
-    this.#table = table;
-    const rows = this.#first.map((row) => table.row(row));
+    const rows = this.#first;
+    if (this.#table !== undefined || rows.length === 0) return;
+    await this.#learnWidths(rows);
+    this.#table = new Table(this.#columns, rows, this.#terminal.columns, this.#measure);
     this.#first = [];
-    await this.#write(table.header === undefined ? rows : [this.#terminal.paint.dim(table.header), ...rows]);
+    const { header } = this.#table;
+    if (header !== undefined) await this.#terminal.result(this.#terminal.paint.dim(header));
+    await this.#write(this.#table, rows);
   }
 
-  async #write(lines: readonly string[]): Promise<void> {
-    if (lines.length > 0) await this.#terminal.result(lines.join("\n"));
+  async #write(table: Table, rows: readonly (readonly string[])[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#learnWidths(rows);
+    await this.#terminal.result(rows.map((row) => table.row(row, this.#measure)).join("\n"));
+  }
+
+  /** string-width costs three times Node's start, so it is loaded for text that needs it, on a terminal. */
+  async #learnWidths(rows: readonly (readonly string[])[]): Promise<void> {
+    if (this.#measure !== measureNarrow || this.#terminal.columns === undefined || rows.every(isNarrow)) return;
+    this.#measure = (await import("string-width")).default;
   }
 }

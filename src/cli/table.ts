@@ -1,13 +1,24 @@
-import stringWidth from "string-width";
 import { printable } from "../core/printable.ts";
 
 const GAP = 2;
 const NARROWEST = 8;
+/** What is known to take one column each: ASCII and our own signs. */
+const NARROW = /^[\x20-\x7E✓✗…]*$/;
 
 /** A column: its title, and whether it gives way when the terminal is narrow. */
 export interface Column {
   readonly title: string;
   readonly shrinks?: boolean;
+}
+
+/** How many columns of a terminal a text takes. */
+export type Measure = (text: string) => number;
+
+/** One character, one column: right for narrow text. */
+export const measureNarrow: Measure = (text) => text.length;
+
+export function isNarrow(cells: readonly string[]): boolean {
+  return cells.every((cell) => NARROW.test(cell));
 }
 
 /**
@@ -22,22 +33,27 @@ export class Table {
     columns: readonly Column[],
     firstRows: readonly (readonly string[])[],
     terminalWidth: number | undefined,
+    measure: Measure,
   ) {
     this.#columns = columns;
-    this.#widths = terminalWidth === undefined ? undefined : fitted(columns, firstRows, terminalWidth);
+    this.#widths = terminalWidth === undefined ? undefined : fitted(columns, firstRows, terminalWidth, measure);
   }
 
   /** The titles; undefined off a terminal, where every line is a row. */
   get header(): string | undefined {
-    return this.#widths === undefined ? undefined : this.row(this.#columns.map(({ title }) => title));
+    if (this.#widths === undefined) return undefined;
+    return this.row(
+      this.#columns.map(({ title }) => title),
+      measureNarrow,
+    );
   }
 
-  row(cells: readonly string[]): string {
+  row(cells: readonly string[], measure: Measure): string {
     const shown = cells.map(printable);
     const widths = this.#widths;
     if (widths === undefined) return shown.join("\t");
     return shown
-      .map((cell, index) => pad(cell, widths[index] ?? 0))
+      .map((cell, index) => pad(cell, widths[index] ?? 0, measure))
       .join(" ".repeat(GAP))
       .trimEnd();
   }
@@ -47,9 +63,10 @@ function fitted(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
   terminalWidth: number,
+  measure: Measure,
 ): readonly number[] {
   const widths = columns.map(({ title }, index) =>
-    Math.max(title.length, ...rows.map((row) => stringWidth(printable(row[index] ?? "")))),
+    Math.max(title.length, ...rows.map((row) => measure(printable(row[index] ?? "")))),
   );
   const excess = widths.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;
   return widths.map((width, index) =>
@@ -57,15 +74,16 @@ function fitted(
   );
 }
 
-function pad(cell: string, width: number): string {
-  const fits = stringWidth(cell) <= width ? cell : `${cut(cell, width - 1)}…`;
-  return fits + " ".repeat(Math.max(0, width - stringWidth(fits)));
+function pad(cell: string, width: number, measure: Measure): string {
+  const fits = measure(cell) <= width ? cell : `${cut(cell, width - 1, measure)}…`;
+  const taken = fits === cell ? measure(cell) : measure(fits.slice(0, -1)) + 1;
+  return fits + " ".repeat(Math.max(0, width - taken));
 }
 
-function cut(text: string, width: number): string {
+function cut(text: string, width: number, measure: Measure): string {
   let kept = "";
   for (const character of text) {
-    if (stringWidth(kept + character) > width) break;
+    if (measure(kept + character) > width) break;
     kept += character;
   }
   return kept;

@@ -1,6 +1,7 @@
 import { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserResult } from "./for-users.ts";
+import { formatNumber } from "./number.ts";
 
 /** What became of the users of a bulk run, in numbers. */
 export class Tally {
@@ -36,7 +37,7 @@ export class Tally {
   /** What the run as a whole ends with when nothing stopped it. */
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
-      return new KeyctlError("SOME_FAILED", `${number(this.#failed)} of ${users(this.#done)} failed`, {
+      return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${users(this.#done)} failed`, {
         hint: "each line says why",
       });
     }
@@ -55,14 +56,10 @@ export class Tally {
   /** `3 users: 2 synced, 1 kept`. */
   describe(): string {
     const parts = [...this.#endings, ["failed", this.#failed] as const].filter(([, count]) => count > 0);
-    return `${users(this.#done)}${parts.length === 0 ? "" : ": "}${parts.map(([name, count]) => `${number(count)} ${name.replaceAll("_", " ")}`).join(", ")}`;
+    return `${users(this.#done)}${parts.length === 0 ? "" : ": "}${parts.map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`).join(", ")}`;
   }
 }
 
 function users(count: number): string {
-  return `${number(count)} ${count === 1 ? "user" : "users"}`;
-}
-
-function number(count: number): string {
-  return count.toLocaleString("en");
+  return `${formatNumber(count)} ${count === 1 ? "user" : "users"}`;
 }

@@ -1,3 +1,5 @@
+import { isUtf8 } from "node:buffer";
+
 const BOMS: readonly (readonly [encoding: string, mark: readonly number[]])[] = [
   ["utf-8", [0xef, 0xbb, 0xbf]],
   ["utf-16le", [0xff, 0xfe]],
@@ -11,8 +13,15 @@ export function encodingOf(bytes: Uint8Array): string {
 
 /** The text without its byte order mark; undefined when the bytes are not valid in their encoding. */
 export function decodeText(bytes: Uint8Array): string | undefined {
+  const encoding = encodingOf(bytes);
+  if (encoding === "utf-8")
+    return isUtf8(bytes)
+      ? Buffer.from(bytes)
+          .toString("utf8")
+          .replace(/^\uFEFF/, "")
+      : undefined;
   try {
-    return new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes);
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch {
     return undefined;
   }

@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const FIRST_PAUSE_MS = 2;
@@ -18,7 +16,8 @@ export async function whileUnlocked<Result>(act: () => Result, signal: AbortSign
     } catch (thrown) {
       if (!isLocked(thrown)) throw thrown;
     }
-    await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => signal.throwIfAborted());
+    const jittered = pause * (0.5 + Math.random());
+    await new Promise((resolve) => setTimeout(resolve, jittered));
   }
 }
 

@@ -4,6 +4,7 @@ import { maskOfRecord, storedValue } from "../../core/key-record.ts";
 import type { KeyRecord } from "../../core/key-record.ts";
 import { printable } from "../../core/printable.ts";
 import { formatSpan } from "../duration.ts";
+import { formatNumber } from "../number.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { TablePrinter } from "../table-printer.ts";
@@ -130,7 +131,7 @@ function sayTotals(
     terminal.hint("keyctl sync --user <id>   or   keyctl save --user <id>   makes it");
     return;
   }
-  terminal.footer(`${totals.shown.toLocaleString("en")} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);
+  terminal.footer(`${formatNumber(totals.shown)} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);
   if (totals.clear > 0) terminal.footer(`${totals.clear} of them stored in clear`);
 }
 
