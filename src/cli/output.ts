@@ -1,5 +1,7 @@
 import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 
+import { codeOf } from "../files/read-regular-file.ts";
+
 /** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
 export interface Output {
   write(text: string): Promise<void>;
@@ -21,8 +23,7 @@ export function descriptor(file: number): Output {
   let waiting = 0;
   return {
     write(text) {
-      const bytes = Buffer.from(text);
-      const done = waiting === 0 ? writeAll(file, bytes) : last.then(() => writeAll(file, bytes));
+      const done = waiting === 0 ? writeText(file, text) : last.then(() => writeText(file, text));
       waiting += 1;
       const settle = () => {
         waiting -= 1;
@@ -39,15 +40,29 @@ export function descriptor(file: number): Output {
   };
 }
 
-async function writeAll(file: number, bytes: Buffer): Promise<void> {
-  let written = 0;
+/** Text goes out as it is; a buffer for each would wait for the garbage collector by the hundred megabytes. */
+async function writeText(file: number, text: string): Promise<void> {
+  const length = Buffer.byteLength(text);
+  const written = tryToWrite(() => writeSync(file, text));
+  if (written < length) await writeRest(file, Buffer.from(text), written);
+}
+
+async function writeRest(file: number, bytes: Buffer, start: number): Promise<void> {
+  let written = start;
   while (written < bytes.length) {
-    try {
-      written += writeSync(file, bytes, written);
-    } catch (thrown) {
-      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EAGAIN")) throw thrown;
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    }
+    const count = tryToWrite(() => writeSync(file, bytes, written));
+    written += count;
+    if (count === 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+}
+
+/** 0 for a pipe that is full at the moment. */
+function tryToWrite(write: () => number): number {
+  try {
+    return write();
+  } catch (thrown) {
+    if (codeOf(thrown) === "EAGAIN") return 0;
+    throw thrown;
   }
 }
 

@@ -9,7 +9,7 @@ import { inTransaction } from "./sqlite-schema.ts";
 
 type Row = Readonly<Record<string, SQLOutputValue>>;
 
-const PAGE = 500;
+const PAGE = 100;
 const COLUMNS =
   "_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled";
 const SET =

@@ -16,7 +16,7 @@ interface ListFlags {
   readonly count?: true;
 }
 
-const BATCH = 500;
+const BATCH = 100;
 const VERDICTS = ["valid", "invalid", "never"];
 const COLUMNS = [
   { title: "USER", shrinks: true },

@@ -1,0 +1,147 @@
+// npm run bench: each figure beside its floor, in turn and in one run, since machines differ and are noisy.
+// Prints medians and ratios; asserts nothing. `-- --smoke` runs everything once, small, to see that it works.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const smoke = process.argv.includes("--smoke");
+const here = dirname(fileURLToPath(import.meta.url));
+const bin = join(here, "..", "bin", "keyctl.cjs");
+const home = mkdtempSync(join(tmpdir(), "keyctl-bench-"));
+// NODE_EXTRA_CA_CERTS is not among them: it triples the start of Node 20, and with it the floor.
+const env = { PATH: process.env.PATH, HOME: home };
+const KEY = "sk-or-v1-" + "0123456789abcdef".repeat(4);
+
+try {
+  writeFileSync(join(home, "key.txt"), KEY, { mode: 0o600 });
+  console.log(`Node ${process.versions.node}, ${process.platform} ${process.arch}${smoke ? ", smoke run" : ""}\n`);
+  starts(smoke ? 3 : 31);
+  const sizes = smoke ? [200, 2_000] : [10_000, 100_000];
+  bulk(sizes, smoke ? 1 : 5);
+  lists(smoke ? [200, 2_000] : [10_000, 1_000_000]);
+} finally {
+  rmSync(home, { recursive: true, force: true });
+}
+
+/** Cold starts as ratios to `node -e 0`, the runs of all commands in turn. */
+function starts(rounds) {
+  keyctl(["sync", "--user", "stored", "--quiet"]);
+  let fresh = 0;
+  const commands = [
+    { name: "node -e 0", args: () => ["-e", "0"] },
+    { name: "keyctl --help", target: 1.5, args: () => [bin, "--help"] },
+    { name: "keyctl get --stored", target: 1.6, args: () => [bin, "get", "--stored", "--user", "stored", "--quiet"] },
+    { name: "keyctl sync, from file", args: () => [bin, "sync", "--user", `fresh-${(fresh += 1)}`] },
+  ];
+  const times = commands.map(() => []);
+  for (let round = 0; round <= rounds; round += 1) {
+    commands.forEach(({ args }, index) => {
+      const { seconds } = run(args());
+      if (round > 0) times[index].push(seconds); // The first round warms the disk's cache.
+    });
+  }
+  const floor = median(times[0]);
+  console.log("Cold start, median of", rounds);
+  commands.forEach(({ name, target }, index) => {
+    const pairs = times[index].map((seconds, round) => seconds / times[0][round]);
+    print(
+      name,
+      `${(median(times[index]) * 1000).toFixed(1)} ms`,
+      ratio(median(times[index]) / floor, target),
+      `pairwise ${median(pairs).toFixed(2)}`,
+    );
+  });
+}
+
+/** `sync --users-file` beside a process that does nothing but seal the same keys and insert the same rows in the same batches. */
+function bulk(sizes, rounds) {
+  console.log("\nBulk sync from a file of users, median of", rounds);
+  const peaks = [];
+  for (const size of sizes) {
+    const users = join(home, `users-${size}.txt`);
+    writeFileSync(users, Array.from({ length: size }, (_, index) => userId(index)).join("\n"));
+    const tool = [];
+    const bare = [];
+    const memory = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const ours = emptyDatabase(`ours-${size}-${round}`);
+      const done = run(withPeak([bin, "sync", "--users-file", users, "--json", "--store", `sqlite:${ours}`]));
+      tool.push(done.seconds);
+      memory.push(done.peakMiB);
+      bare.push(run([join(here, "bare-bulk.mjs"), emptyDatabase(`bare-${size}-${round}`), users, KEY]).seconds);
+    }
+    peaks.push(median(memory));
+    const pairs = tool.map((seconds, round) => seconds / bare[round]);
+    print(
+      `${size} users`,
+      `${Math.round(size / median(tool))} users/s`,
+      ratio(median(pairs), 1.5),
+      `peak ${median(memory).toFixed(0)} MiB`,
+    );
+  }
+  print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
+}
+
+/** `list --json` of a large store; its memory beside that of a small one. */
+function lists(sizes) {
+  console.log("\nlist --json");
+  const peaks = sizes.map((size) => {
+    const path = emptyDatabase(`list-${size}`);
+    run([join(here, "bare-bulk.mjs"), path, String(size), KEY]);
+    const { seconds, peakMiB } = run(withPeak([bin, "list", "--json", "--store", `sqlite:${path}`]));
+    print(`${size} rows`, `${seconds.toFixed(2)} s`, "", `peak ${peakMiB.toFixed(0)} MiB`);
+    rmSync(path);
+    return peakMiB;
+  });
+  print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
+}
+
+function emptyDatabase(name) {
+  const path = join(home, `${name}.db`);
+  keyctl(["sync", "--user", "none", "--key-file", "absent", "--store", `sqlite:${path}`, "--quiet"]);
+  if (!existsSync(path)) throw new Error("the tool made no database");
+  return path;
+}
+
+function keyctl(args) {
+  run([bin, ...args]);
+}
+
+function withPeak(args) {
+  return ["--require", join(here, "peak-memory.cjs"), ...args];
+}
+
+/** Runs Node to its end; wall time in seconds, and the peak memory in MiB where peak-memory.cjs is preloaded. */
+function run(args) {
+  const peakFile = join(home, "peak");
+  rmSync(peakFile, { force: true });
+  const start = process.hrtime.bigint();
+  const { status, signal } = spawnSync(process.execPath, args, {
+    cwd: home,
+    env: { ...env, PEAK_MEMORY_FILE: peakFile },
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  if (signal !== null || (status !== 0 && status !== 3))
+    throw new Error(`${args.join(" ")} ended with ${status ?? signal}`);
+  return { seconds, peakMiB: existsSync(peakFile) ? Number(readFileSync(peakFile, "utf8")) : Number.NaN };
+}
+
+function userId(index) {
+  return (0x68e228e8_0000n + BigInt(index)).toString(16).padStart(24, "0");
+}
+
+function median(values) {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+function ratio(value, target) {
+  if (target === undefined) return `× ${value.toFixed(2)}`;
+  return `× ${value.toFixed(2)} (target ≤ ${target}${value > target ? ", MISSED" : ""})`;
+}
+
+function print(name, figure, comparison, rest) {
+  console.log(`  ${name.padEnd(28)} ${figure.padStart(16)}  ${comparison.padEnd(30)} ${rest}`.trimEnd());
+}
