@@ -2,13 +2,14 @@ import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
-import { printable, printableJson } from "../core/printable.ts";
+import { printable } from "../core/printable.ts";
 import { openPrivateFile } from "../files/private-files.ts";
 import { codeOf } from "../files/read-regular-file.ts";
 
 /** The file of `--output`: 0600, written beside its place, and in its place only when it is whole. */
 export interface DocumentFile {
-  write(document: object): void;
+  /** One line. */
+  write(text: string): void;
   finish(): void;
   abandon(): void;
 }
@@ -17,7 +18,7 @@ export function createDocumentFile(path: string): DocumentFile {
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const file = attempt(path, () => openPrivateFile(draft));
   return {
-    write: (document) => attempt(path, () => void writeSync(file, `${printableJson(document)}\n`)),
+    write: (text) => attempt(path, () => void writeSync(file, `${text}\n`)),
     finish: () =>
       attempt(path, () => {
         fsyncSync(file);

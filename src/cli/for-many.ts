@@ -129,7 +129,8 @@ async function linesFor<Result extends UserResult>(
   });
   return {
     async print(results) {
-      if (file !== undefined) for (const result of results) file.write(documentOf(result));
+      if (file !== undefined)
+        for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
       else if (json) await terminal.documents(results.map(documentOf), command.reveals);
       else await table.print(results.map(command.cells));
     },
@@ -137,7 +138,7 @@ async function linesFor<Result extends UserResult>(
     async finish(summary, error, description) {
       progress.stop();
       const document = { ...summary, error: errorDocument(error, receivedSignal()) };
-      file?.write(document);
+      file?.write(terminal.textOf([document]));
       file?.finish();
       if (json && file === undefined) return terminal.documents([document]);
       await table.end();
