@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
@@ -14,7 +14,9 @@ export interface DocumentFile {
   abandon(): void;
 }
 
+/** Throws USAGE for what is no regular file: renamed over /dev/null, it would be gone for everybody. */
 export function createDocumentFile(path: string): DocumentFile {
+  refuseOtherThanFile(path);
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const file = attempt(path, () => openPrivateFile(draft));
   return {
@@ -30,6 +32,14 @@ export function createDocumentFile(path: string): DocumentFile {
       rmSync(draft, { force: true });
     },
   };
+}
+
+function refuseOtherThanFile(path: string): void {
+  const there = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
+  if (there === undefined || there.isFile()) return;
+  throw new KeyctlError("USAGE", `${printable(path)} is not a regular file`, {
+    hint: "name a file with --output, or use --json > to write to a device or pipe",
+  });
 }
 
 function attempt<Result>(path: string, act: () => Result): Result {

@@ -45,19 +45,21 @@ export async function forMany<Result extends UserResult>(
     failure = asFailure(thrown);
   }
   const error = failure ?? tally.error(complete, flags.allowEmpty === true);
-  await lines.finish(
-    {
-      type: "summary",
-      command: command.name,
-      store: (store as StoreName | null)?.uri ?? null,
-      ...tally.counts,
-      elapsed_ms: Date.now() - started,
-      complete: complete && failure === null,
-      warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
-    },
-    error,
-    `${tally.describe()} in ${formatSpan(Date.now() - started)}`,
-  );
+  const summary = {
+    type: "summary",
+    command: command.name,
+    store: (store as StoreName | null)?.uri ?? null,
+    ...tally.counts,
+    elapsed_ms: Date.now() - started,
+    complete: complete && failure === null,
+    warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
+  };
+  try {
+    await lines.finish(summary, error, `${tally.describe()} in ${formatSpan(Date.now() - started)}`);
+  } catch (thrown) {
+    if (!isReaderGone(thrown)) throw thrown;
+    return failure;
+  }
   return error;
 
   /** False when the time of --stop-after was over before all users were done. */
