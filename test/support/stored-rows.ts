@@ -25,3 +25,10 @@ export function change(database: string, sql: string): void {
     file.close();
   }
 }
+
+/** Locks the database against reading and writing; returns how to let go. */
+export function holdLock(database: string): () => void {
+  const file = new sqlite.DatabaseSync(database);
+  file.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
+  return () => file.close();
+}

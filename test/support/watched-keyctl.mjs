@@ -1,19 +1,21 @@
 // The built tool with a watcher between the core and its ports: it writes the name of each call to the file WATCH_CALLS
 // and, at the call WATCH_AT (its number from 1, or its name, and `before` or `after`; `during` for the last of many records),
-// sends its own process WATCH_SIGNAL, or throws WATCH_ERROR.
+// sends its own process WATCH_SIGNAL, or throws WATCH_ERROR, or, with WATCH_HANG, never comes back from the call.
 import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/main.cjs");
-const { WATCH_CALLS, WATCH_AT, WATCH_SIGNAL, WATCH_ERROR } = process.env;
+const { WATCH_CALLS, WATCH_AT, WATCH_SIGNAL, WATCH_ERROR, WATCH_HANG } = process.env;
 let calls = 0;
 
 function reached(name, number, moment) {
   const isPoint = [`${number} ${moment}`, `${name} ${moment}`].includes(WATCH_AT);
   if (moment === "before" || isPoint) appendFileSync(WATCH_CALLS, `${name}${isPoint ? ` <- ${moment}` : ""}\n`);
-  if (!isPoint) return;
+  if (!isPoint) return undefined;
+  if (WATCH_HANG !== undefined) return new Promise(() => setInterval(() => {}, 60_000));
   if (WATCH_ERROR !== undefined) throw new Error(WATCH_ERROR);
   process.kill(process.pid, WATCH_SIGNAL);
+  return undefined;
 }
 
 /** Every method of a port, and of what a port gives that has methods itself. */
@@ -30,7 +32,8 @@ function watchedCall(name, act) {
   return (...words) => {
     calls += 1;
     const number = calls;
-    reached(name, number, "before");
+    const hanging = reached(name, number, "before");
+    if (hanging !== undefined) return hanging;
     const result = act(...words.map((word) => (Array.isArray(word) ? duringLast(name, number, word) : word)));
     const giveBack = (value) => given(name, number, value);
     return result instanceof Promise ? result.then(giveBack) : giveBack(result);
@@ -38,7 +41,7 @@ function watchedCall(name, act) {
 }
 
 function given(name, number, value) {
-  reached(name, number, "after");
+  void reached(name, number, "after");
   if (typeof value?.[Symbol.asyncIterator] === "function") return { [Symbol.asyncIterator]: () => steps(name, value) };
   const isPort = typeof value === "object" && value !== null && Object.values(value).some(isFunction);
   return isPort ? watched(name, value) : value;
