@@ -186,19 +186,21 @@ describe("no secret leaves a run", () => {
     expect(canariesIn({ stderr: run.stderr, stdout: run.stdout })).toEqual([]);
   });
 
-  it.each(["store.insertMany during", "store.close before"])(
-    "leaves nothing in clear in the database, its WAL and its journal when it is killed at: %s",
-    async (at) => {
-      const home = await homeFor({ ...stored, ...users });
-      const run = await runIn(home, ["sync", "--users-file", "users"], { at, env: { WATCH_SIGNAL: "SIGKILL" } });
-      expect(run.signal).toBe("SIGKILL");
-      const files = filesBelow(dirname(home.database));
-      expect(Object.keys(files)).toEqual(expect.arrayContaining(["keyctl.db"]));
-      expect(canariesIn(files)).toEqual([]);
-      const saved = rowsOf(home.database, "SELECT user_id FROM api_keys ORDER BY user_id");
-      expect(saved).toHaveLength(at.startsWith("store.close") ? 4 : 2);
-    },
-  );
+  it.each([
+    ["WAL", "store.insertMany during", 2],
+    ["WAL", "store.close before", 4],
+    ["DELETE", "store.insertMany during", 2],
+    ["DELETE", "store.close before", 4],
+  ])("leaves nothing in clear in a database with journal mode %s, killed at: %s", async (mode, at, rows) => {
+    const home = await homeFor({ ...users, database: `PRAGMA journal_mode=${mode}` });
+    const run = await runIn(home, ["sync", "--users-file", "users"], { at, env: { WATCH_SIGNAL: "SIGKILL" } });
+    expect(run.signal).toBe("SIGKILL");
+    const files = filesBelow(dirname(home.database));
+    const cutOff = at.endsWith("during") ? ["keyctl.db-journal"] : [];
+    expect(Object.keys(files)).toEqual(expect.arrayContaining(mode === "WAL" ? ["keyctl.db-wal"] : cutOff));
+    expect(canariesIn(files)).toEqual([]);
+    expect(rowsOf(home.database, "SELECT user_id FROM api_keys")).toHaveLength(rows);
+  });
 });
 
 describe("a child process", () => {
