@@ -170,8 +170,10 @@ function switchOf(environment: Environment, name: string, otherwise: boolean): b
   return known;
 }
 
+/** KEYCTL_STORE too: a URI in it may hold a password. */
 function withoutSecrets(environment: Environment): Environment {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !SECRET_VARIABLES.includes(name)));
+  const secrets = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.has(name)));
 }
 
 /** https://specifications.freedesktop.org/basedir-spec: a relative path in these variables is to be ignored. */

@@ -1,3 +1,4 @@
+import buffer from "node:buffer";
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
@@ -227,8 +228,10 @@ async function* interruptible(stdin: ReturnType<Host["stdin"]>, signal: AbortSig
   signal.throwIfAborted();
 }
 
-function thisProcess(): Host {
+/** The process that we are: silences in it what would give a secret away or help nobody. */
+export function thisProcess(): Host {
   silenceSqliteWarning();
+  hideBytes();
   return {
     argv: process.argv.slice(2),
     environment: process.env,
@@ -262,4 +265,9 @@ function silenceSqliteWarning(): void {
       Reflect.apply(emitWarning, process, [warning, ...rest]);
   };
   process.emitWarning = filtered;
+}
+
+/** With NODE_DEBUG=stream, Node prints the bytes of all that passes: keys from standard input, master keys from a command. */
+function hideBytes(): void {
+  buffer.INSPECT_MAX_BYTES = 0;
 }

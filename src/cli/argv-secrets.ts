@@ -1,14 +1,14 @@
 import { KeyctlError } from "../core/errors.ts";
 
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
-  [/sk-or-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
+  [/sk-or-v\d+-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
   [
     /\*{8,}/,
     "the mask of a key",
     "a mask is no key; keyctl save reads a key from a hidden prompt, --stdin or --from-file",
   ],
   [
-    /:\/\/[^\s/@]*:[^\s/@]*@/,
+    /:\/\/[^\s/@:]*:[^\s]+@/,
     "a URI with a password",
     "put the URI into KEYCTL_STORE, or into a file that KEYCTL_STORE_FILE names",
   ],

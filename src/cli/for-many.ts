@@ -45,19 +45,21 @@ export async function forMany<Result extends UserResult>(
     failure = asFailure(thrown);
   }
   const error = failure ?? tally.error(complete, flags.allowEmpty === true);
-  await lines.finish(
-    {
-      type: "summary",
-      command: command.name,
-      store: (store as StoreName | null)?.uri ?? null,
-      ...tally.counts,
-      elapsed_ms: Date.now() - started,
-      complete: complete && failure === null,
-      warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
-    },
-    error,
-    `${tally.describe()} in ${formatSpan(Date.now() - started)}`,
-  );
+  const summary = {
+    type: "summary",
+    command: command.name,
+    store: (store as StoreName | null)?.uri ?? null,
+    ...tally.counts,
+    elapsed_ms: Date.now() - started,
+    complete: complete && failure === null,
+    warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
+  };
+  try {
+    await lines.finish(summary, error, `${tally.describe()} in ${formatSpan(Date.now() - started)}`);
+  } catch (thrown) {
+    if (!isReaderGone(thrown)) throw thrown;
+    return failure;
+  }
   return error;
 
   /** False when the time of --stop-after was over before all users were done. */
@@ -129,7 +131,8 @@ async function linesFor<Result extends UserResult>(
   });
   return {
     async print(results) {
-      if (file !== undefined) for (const result of results) file.write(documentOf(result));
+      if (file !== undefined)
+        for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
       else if (json) await terminal.documents(results.map(documentOf), command.reveals);
       else await table.print(results.map(command.cells));
     },
@@ -137,7 +140,7 @@ async function linesFor<Result extends UserResult>(
     async finish(summary, error, description) {
       progress.stop();
       const document = { ...summary, error: errorDocument(error, receivedSignal()) };
-      file?.write(document);
+      file?.write(terminal.textOf([document]));
       file?.finish();
       if (json && file === undefined) return terminal.documents([document]);
       await table.end();

@@ -3,8 +3,8 @@
  * if something is, a person sees a mask and not a key.
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
-  [/sk-or-[A-Za-z0-9_-]{8,}/g, (key) => "*".repeat(15) + key.slice(-4)],
-  [/(?<=:\/\/[^\s:/@]*:)[^\s/@]+(?=@)/g, () => "***"],
+  [/sk-or-v\d+-[A-Za-z0-9_-]{8,}/g, (key) => "*".repeat(15) + key.slice(-4)],
+  [/(?<=:\/\/[^\s:/@]*:)[^\s/"]+(?=@)/g, () => "***"],
 ];
 const SHORTEST_SECRET = 8;
 
@@ -12,7 +12,10 @@ export type Redactor = (text: string) => string;
 
 /** Hides keys, passwords in URIs and these very secrets. */
 export function redactor(secrets: readonly string[]): Redactor {
-  const known = secrets.filter((secret) => secret.length >= SHORTEST_SECRET);
+  const known = secrets
+    .map((secret) => secret.trim())
+    .filter((secret) => secret.length >= SHORTEST_SECRET)
+    .toSorted((one, other) => other.length - one.length);
   return (text) =>
     PATTERNS.reduce(
       (shown, [pattern, replacement]) => shown.replace(pattern, replacement),

@@ -69,7 +69,10 @@ export function isReaderGone(thrown: unknown): boolean {
   return thrown instanceof Error && "readerGone" in thrown && thrown.readerGone === true;
 }
 
-/** Lets a signal in: between synchronous calls to the store nothing else would. */
-export function turnOfTheEventLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/**
+ * Lets a signal in: between synchronous calls to the store nothing else would. Signals are looked at with input and
+ * output; after a callback of those, the first immediate still comes before the next look.
+ */
+export async function turnOfTheEventLoop(): Promise<void> {
+  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }

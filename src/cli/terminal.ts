@@ -80,8 +80,14 @@ export class Terminal {
   /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
   async documents(documents: readonly object[], revealing = false): Promise<void> {
     if (documents.length === 0) return;
-    const text = documents.map(printableJson).join("\n");
+    const text = this.textOf(documents, revealing);
     await (revealing ? this.reveal(text) : this.result(text));
+  }
+
+  /** JSON documents as text for a file, through the redactor unless they are `revealing`. */
+  textOf(documents: readonly object[], revealing = false): string {
+    const text = documents.map(printableJson).join("\n");
+    return revealing ? text : this.#redact(text);
   }
 
   /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */

@@ -15,8 +15,8 @@ export interface Run {
 }
 
 /** Runs the built tool as a process of its own, with only this home's environment. */
-export async function keyctl(home: Home, args: readonly string[], options: Options = {}): Promise<Run> {
-  const result = await execa(process.execPath, [BIN, ...args], {
+export async function keyctl(home: Home, args: readonly string[], options: Options = {}, bin = BIN): Promise<Run> {
+  const result = await execa(process.execPath, [bin, ...args], {
     cwd: home.work,
     extendEnv: false,
     reject: false,

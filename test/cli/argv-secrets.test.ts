@@ -1,0 +1,69 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { refuseSecrets } from "../../src/cli/argv-secrets.ts";
+import { isKeyctlError } from "../../src/core/errors.ts";
+import type { KeyctlError } from "../../src/core/errors.ts";
+
+const KEY = `sk-or-v1-${"0a1b2c3d".repeat(8)}`;
+
+const keys = fc.stringMatching(/^sk-or-v1-[A-Za-z0-9_-]{8,200}$/);
+const words = fc.stringMatching(/^[a-zA-Z0-9@.,=/_-]{0,30}$/).filter((word) => !/sk-or-v/.test(word));
+
+describe("secrets on the command line", () => {
+  it.each([
+    [["save", "--user", "alice", KEY], "there is a key"],
+    [["save", `--user=${KEY}`], "there is a key"],
+    [["get", "-u", `${KEY}\n`], "there is a key"],
+    [["--json", "--", KEY], "there is a key"],
+    [[KEY.slice(0, 20)], "there is a key"],
+    [["save", "-u", "alice", "***************b465"], "there is the mask of a key"],
+    [["save", "--key=***************"], "there is the mask of a key"],
+    [["list", "--store", "mongodb://user:secret@host/db"], "there is a URI with a password"],
+    [["list", "--store=mongodb+srv://user:secret@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://user:p/ss@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://user:p@ss@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://:secret@host"], "there is a URI with a password"],
+  ])("refuses %j", (argv, what) => {
+    const error = refusalOf(argv);
+    expect(error?.code).toBe("SECRET_IN_ARGV");
+    expect(error?.message).toBe(`${what} on the command line, where other users can read it`);
+  });
+
+  it.each([
+    [[]],
+    [["sync", "--user", "68e228e87f803a11a4e23045", "--json"]],
+    [["sync", "--user", "alice@example.com"]],
+    [["sync", "--user", "task-or-schedule"]],
+    [["save", "--from-file", "./keys/sk-or.txt"]],
+    [["list", "--store", "sqlite:/srv/a:b@c/keys.db"]],
+    [["list", "--store", "mongodb://host:27017/db"]],
+    [["list", "--store", "mongodb://user@host/db"]],
+    [["list", "--hash", "a".repeat(64)]],
+  ])("takes %j", (argv) => {
+    expect(refusalOf(argv)).toBeUndefined();
+  });
+
+  it("refuses a key wherever it stands and repeats none of it", () => {
+    fc.assert(
+      fc.property(fc.array(words), words, keys, fc.array(words), (before, prefix, key, after) => {
+        const error = refusalOf([...before, prefix + key, ...after]);
+        expect(error?.code).toBe("SECRET_IN_ARGV");
+        expect(`${error?.message} ${error?.hint} ${error?.stack}`).not.toContain(key.slice("sk-or-v1-".length));
+      }),
+    );
+  });
+
+  it("takes words that hold no secret", () => {
+    fc.assert(fc.property(fc.array(words), (argv) => refusalOf(argv) === undefined));
+  });
+});
+
+function refusalOf(argv: readonly string[]): KeyctlError | undefined {
+  try {
+    refuseSecrets(argv);
+    return undefined;
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return thrown;
+    throw thrown;
+  }
+}
