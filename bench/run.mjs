@@ -1,7 +1,7 @@
 // npm run bench: each figure beside its floor, in turn and in one run, since machines differ and are noisy.
 // Prints medians and ratios; asserts nothing. `-- --smoke` runs everything once, small, to see that it works.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

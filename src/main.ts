@@ -26,6 +26,8 @@ export interface Host extends Streams {
   readonly stdinIsTerminal: boolean;
   /** Calls the listener at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  /** Ends the process as the signal would have without a listener. */
+  readonly endBy: (signal: NodeJS.Signals) => void;
   readonly around?: ComposeOptions["around"];
 }
 
@@ -39,6 +41,7 @@ export async function main(host: Host = thisProcess()): Promise<number> {
     return await tool.fail(thrown);
   } finally {
     stopListening();
+    tool.endHeldUpOutput();
   }
 }
 
@@ -59,12 +62,18 @@ class Tool {
       quiet,
       debug: words.includes("--debug"),
       canAsk: false,
+      signal: this.#stop.signal,
     });
   }
 
   interrupt(signal: NodeJS.Signals): void {
     this.#signal = signal;
     this.#stop.abort(new KeyctlError("INTERRUPTED", `interrupted by ${signal}`, { retryable: true }));
+  }
+
+  /** What a stopped reader holds up would keep an interrupted process alive: the signal itself ends it. */
+  endHeldUpOutput(): void {
+    if (this.#signal !== undefined && this.#host.stdout.isHeldUp) this.#host.endBy(this.#signal);
   }
 
   async run(): Promise<number> {
@@ -181,6 +190,7 @@ class Tool {
         quiet: globals.quiet === true,
         debug: globals.debug === true,
         canAsk: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+        signal: this.#stop.signal,
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
     );
@@ -241,6 +251,7 @@ export function thisProcess(): Host {
     },
     stdout: descriptor(1),
     stderr: descriptor(2),
+    endBy: (signal) => void process.kill(process.pid, signal),
     onSignal(listener) {
       const once = (signal: NodeJS.Signals) => {
         stop();

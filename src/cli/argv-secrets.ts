@@ -1,7 +1,8 @@
 import { KeyctlError } from "../core/errors.ts";
+import { KEY_LIKE } from "../core/key-like.ts";
 
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
-  [/sk-or-v\d+-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
+  [KEY_LIKE, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
   [
     /\*{8,}/,
     "the mask of a key",

@@ -7,32 +7,45 @@ export interface Output {
   write(text: string): Promise<void>;
   /** The width of a terminal; undefined for a file or a pipe. */
   readonly columns: number | undefined;
+  /** True while a reader that takes nothing holds a write up. */
+  readonly isHeldUp: boolean;
   /** False when it was closed before we started, so that what is written reaches nobody. */
   readonly isOpen: boolean;
 }
 
-const PAUSE_MS = 5;
+/** An empty pipe takes at least this much without blocking. */
+const DIRECT_BYTES = 16 * 1024;
 const LINUX_MEMORY_DEVICES = 1;
 
 /**
- * A file descriptor. Written directly: `process.stdout` costs a tenth of Node's start, and says too late
- * that a disk is full. A pipe that takes nothing at the moment is waited for.
+ * Standard output or error. Written directly where that cannot block: `process.stdout` costs a tenth of Node's start,
+ * and says too late that a disk is full. What is more than a pipe surely holds goes through it all the same: a reader
+ * that takes nothing must not make the process deaf to signals.
  */
-export function descriptor(file: number): Output {
-  let last: Promise<void> = Promise.resolve();
+export function descriptor(file: 1 | 2): Output {
+  let written = 0;
+  let streaming = false;
   let waiting = 0;
   return {
-    write(text) {
-      const done = waiting === 0 ? writeText(file, text) : last.then(() => writeText(file, text));
+    async write(text) {
+      const bytes = Buffer.byteLength(text);
+      streaming ||= written + bytes > DIRECT_BYTES && isPipe(file);
+      const direct = streaming ? 0 : writeDirectly(file, text);
+      written += bytes;
+      if (direct === bytes) return;
+      streaming = true;
       waiting += 1;
-      const settle = () => {
+      try {
+        await writeThrough(streamOf(file), direct === 0 ? text : Buffer.from(text).subarray(direct));
+      } finally {
         waiting -= 1;
-      };
-      last = done.then(settle, settle);
-      return done;
+      }
+    },
+    get isHeldUp() {
+      return waiting > 0;
     },
     get columns() {
-      return isTerminal(file) ? (file === 1 ? process.stdout : process.stderr).columns : undefined;
+      return isTerminal(file) ? streamOf(file).columns : undefined;
     },
     get isOpen() {
       return !standsForClosed(file);
@@ -40,30 +53,38 @@ export function descriptor(file: number): Output {
   };
 }
 
-/** Text goes out as it is; a buffer for each would wait for the garbage collector by the hundred megabytes. */
-async function writeText(file: number, text: string): Promise<void> {
-  const length = Buffer.byteLength(text);
-  const written = tryToWrite(() => writeSync(file, text));
-  if (written < length) await writeRest(file, Buffer.from(text), written);
-}
-
-async function writeRest(file: number, bytes: Buffer, start: number): Promise<void> {
-  let written = start;
-  while (written < bytes.length) {
-    const count = tryToWrite(() => writeSync(file, bytes, written));
-    written += count;
-    if (count === 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
-}
-
-/** 0 for a pipe that is full at the moment. */
-function tryToWrite(write: () => number): number {
+/**
+ * How many bytes went out: all of them, or what a pipe that does not block would take. Text is written as it is; a
+ * buffer for each would wait for the garbage collector by the hundred megabytes.
+ */
+function writeDirectly(file: number, text: string): number {
   try {
-    return write();
+    return writeSync(file, text);
   } catch (thrown) {
     if (codeOf(thrown) === "EAGAIN") return 0;
     throw thrown;
   }
+}
+
+function writeThrough(stream: NodeJS.WriteStream, chunk: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(chunk, (error) => {
+      if (error === undefined || error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+function streamOf(file: 1 | 2): NodeJS.WriteStream {
+  const stream = file === 1 ? process.stdout : process.stderr;
+  // Each write hears of its error; without a listener the event would end the process all the same.
+  if (stream.listenerCount("error") === 0) stream.on("error", () => {});
+  return stream;
+}
+
+function isPipe(file: number): boolean {
+  const stats = fstatSync(file);
+  return stats.isFIFO() || stats.isSocket();
 }
 
 /** In place of a descriptor that is closed at its start, Node opens /dev/null for reading and writing; a shell's `>` only writes. */

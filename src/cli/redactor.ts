@@ -1,9 +1,11 @@
+import { KEY_LIKE } from "../core/key-like.ts";
+
 /**
  * The second net under `ApiKey`: what goes to stdout and stderr passes here last. Nothing should ever be caught;
  * if something is, a person sees a mask and not a key.
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
-  [/sk-or-v\d+-[A-Za-z0-9_-]{8,}/g, (key) => "*".repeat(15) + key.slice(-4)],
+  [new RegExp(KEY_LIKE, "g"), (key) => "*".repeat(15) + key.slice(-4)],
   [/(?<=:\/\/[^\s:/@]*:)[^\s/"]+(?=@)/g, () => "***"],
 ];
 const SHORTEST_SECRET = 8;

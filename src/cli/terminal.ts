@@ -1,5 +1,6 @@
-import { KeyctlError } from "../core/errors.ts";
+import { isKeyctlError, KeyctlError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import { orAborted } from "../core/flights.ts";
 import { logLines } from "../core/log.ts";
 import type { LogEvent } from "../core/log.ts";
 import { printable, printableJson } from "../core/printable.ts";
@@ -9,12 +10,16 @@ import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
 import type { Redactor } from "./redactor.ts";
 
+const LAST_WORDS_MS = 1000;
+
 export interface TerminalOptions {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly debug: boolean;
   /** Whether a person is there to answer a question. */
   readonly canAsk: boolean;
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
 }
 
 /** An error as every document shows it. */
@@ -127,10 +132,14 @@ export class Terminal {
   }
 
   async #deliver(text: string): Promise<void> {
+    const { signal } = this.options;
+    // After a signal, what is left to say gets a moment; a reader that takes nothing does not get more.
+    const patience = signal.aborted ? AbortSignal.timeout(LAST_WORDS_MS) : signal;
     try {
-      await this.#stdout.write(text);
+      const writing = this.#stdout.write(text);
+      await (this.#stdout.isHeldUp ? orAborted(writing, patience) : writing);
     } catch (thrown) {
-      throw new OutputFailed(codeOf(thrown));
+      throw isKeyctlError(thrown) ? thrown : new OutputFailed(codeOf(thrown) || "nobody reads it");
     }
   }
 

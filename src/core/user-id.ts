@@ -1,4 +1,5 @@
 import { KeyctlError } from "./errors.ts";
+import { KEY_LIKE } from "./key-like.ts";
 import { printable } from "./printable.ts";
 
 declare const brand: unique symbol;
@@ -7,10 +8,9 @@ declare const brand: unique symbol;
 export type UserId = string & { readonly [brand]: "UserId" };
 
 const MAX_BYTES = 128;
-const KEY = /sk-or-v\d+-[A-Za-z0-9_-]{8,}/;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [
-  ["looks like a key, so it is neither used nor repeated", (text) => KEY.test(text)],
+  ["looks like a key, so it is neither used nor repeated", (text) => KEY_LIKE.test(text)],
   ["is empty", (text) => text === ""],
   ["is longer than 128 bytes", (text) => Buffer.byteLength(text) > MAX_BYTES],
   ["is not valid Unicode", (text) => !text.isWellFormed() || text.includes("\uFFFD")],
@@ -23,7 +23,7 @@ export function parseUserId(text: string): UserId {
   const id = text.normalize("NFC");
   const broken = RULES.find(([, isBroken]) => isBroken(id));
   if (broken !== undefined) {
-    const shown = id === "" || KEY.test(id) ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
+    const shown = id === "" || KEY_LIKE.test(id) ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
     throw new KeyctlError("BAD_USER_ID", `the user id${shown} ${broken[0]}`, {
       hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
     });

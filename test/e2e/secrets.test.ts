@@ -302,8 +302,13 @@ describe("the search for canaries", () => {
 /** What a terminal with this redactor says of an error and a document that hold secrets. */
 async function said(redact: (text: string) => string): Promise<string> {
   let text = "";
-  const stream = { write: async (more: string) => void (text += more), columns: undefined, isOpen: true };
-  const options = { json: false, quiet: false, debug: true, canAsk: false };
+  const stream = {
+    write: async (more: string) => void (text += more),
+    columns: undefined,
+    isOpen: true,
+    isHeldUp: false,
+  };
+  const options = { signal: new AbortController().signal, json: false, quiet: false, debug: true, canAsk: false };
   const terminal = new Terminal({ stdout: stream, stderr: stream }, redact, options, {
     stdout: plain,
     stderr: plain,

@@ -8,7 +8,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { interruptEverywhere, withKeyFile, withRows } from "../support/interruptions.ts";
-import { BIN } from "../support/keyctl.ts";
+import { BIN, keyctl } from "../support/keyctl.ts";
 import { holdLock } from "../support/stored-rows.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
@@ -40,9 +40,21 @@ describe("a signal", () => {
     });
   });
 
+  it.each(SIGNALS)("%s ends a list whose reader takes nothing", async (signal) => {
+    const home = emptyHome();
+    withKeyFile(home);
+    const input = Array.from({ length: 2000 }, (_, index) => `user-${index}`).join("\n");
+    await keyctl(home, ["sync", "--users-file", "-", "--output", "users.json"], { input });
+    const tool = start(home, [BIN, "list", "--json"]);
+    await vi.waitFor(() => expect(waitsFor(tool.pid, 1)).toBe(true), PATIENTLY);
+    tool.kill(signal);
+    const [code, by] = await once(tool, "exit");
+    expect({ code, by }).toEqual({ code: null, by: signal });
+  });
+
   it.each(SIGNALS)("%s ends the reading of an input that does not end", async (signal, code) => {
     const tool = start(emptyHome(), [BIN, "save", "-u", "carol", "--stdin", "--json"]);
-    await vi.waitFor(() => expect(waitsForInput(tool.pid)).toBe(true), PATIENTLY);
+    await vi.waitFor(() => expect(waitsFor(tool.pid, 0)).toBe(true), PATIENTLY);
     tool.kill(signal);
     const ended = await endOf(tool);
     expect(ended).toMatchObject({ code, stderr: `error: interrupted by ${signal}\n` });
@@ -130,12 +142,12 @@ function openFilesOf(pid: number | undefined): readonly string[] {
   });
 }
 
-/** True when the process waits for something to come on its descriptor 0. */
-function waitsForInput(pid: number | undefined): boolean {
+/** True when the process waits for something to come or go on this descriptor. */
+function waitsFor(pid: number | undefined, descriptor: number): boolean {
   const folder = `/proc/${pid}/fdinfo`;
   return readdirSync(folder).some((file) => {
     try {
-      return /^tfd:\s+0 /m.test(readFileSync(join(folder, file), "utf8"));
+      return new RegExp(`^tfd:\\s+${descriptor} `, "m").test(readFileSync(join(folder, file), "utf8"));
     } catch {
       return false; // Closed meanwhile.
     }
