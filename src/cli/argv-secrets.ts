@@ -1,12 +1,8 @@
 import { KeyctlError } from "../core/errors.ts";
 
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
-  [/sk-or-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
-  [
-    /\*{8,}/,
-    "the mask of a key",
-    "a mask is no key; keyctl save reads a key from a hidden prompt, --stdin or --from-file",
-  ],
+  [/sk-or-[A-Za-z0-9_-]{8,}/, "a key", "keyctl save --user <id>   asks for the key and hides it"],
+  [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
   [
     /:\/\/[^\s/@]*:[^\s/@]*@/,
     "a URI with a password",

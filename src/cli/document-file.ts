@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
 import { printable, printableJson } from "../core/printable.ts";
@@ -16,16 +16,21 @@ export interface DocumentFile {
 export function createDocumentFile(path: string): DocumentFile {
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const file = attempt(path, () => openPrivateFile(draft));
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) closeSync(file);
+    isOpen = false;
+  };
   return {
-    write: (document) => attempt(path, () => void writeSync(file, `${printableJson(document)}\n`)),
+    write: (document) => attempt(path, () => writeFileSync(file, `${printableJson(document)}\n`)),
     finish: () =>
       attempt(path, () => {
         fsyncSync(file);
-        closeSync(file);
+        close();
         renameSync(draft, path);
       }),
     abandon() {
-      closeSync(file);
+      close();
       rmSync(draft, { force: true });
     },
   };
