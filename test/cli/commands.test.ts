@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { unknownWordsIn } from "../support/hints.ts";
 import { emptyHome } from "../support/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
 import { OUTCOMES, REFUSALS } from "../support/outcomes.ts";
@@ -30,13 +31,14 @@ function expectedFields(verb: string, document: Record<string, unknown>): string
 }
 
 describe.each([...OUTCOMES, ...REFUSALS])("$title", ({ args, exit, error, given, options }) => {
-  it(`exits with ${exit} and says to a person what failed`, async () => {
+  it(`exits with ${exit}, and its hints name only what this version has`, async () => {
     const home = emptyHome();
     await given?.(home);
     const run = await inProcess(home, args, options);
     expect(run.code).toBe(exit);
     expect(/^error: /m.test(run.stderr)).toBe(error !== null);
     expect(run.stderr).not.toContain("undefined");
+    expect(await unknownWordsIn(run.stderr, args[0], home)).toEqual([]);
     if (REFUSALS.some((refusal) => refusal.args === args)) expect(run.stdout).toBe("");
   });
 });

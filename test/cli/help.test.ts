@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import { errorOf, inProcess } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";
-import { OUTCOMES, REFUSALS } from "../support/outcomes.ts";
 
 const VERBS = ["sync", "get", "save", "purge", "list"];
 
@@ -89,45 +88,10 @@ describe("a mistyped word", () => {
   });
 });
 
-describe("a hint", () => {
-  it.each([...OUTCOMES, ...REFUSALS])("names only what this version has: $title", async ({ args, given, options }) => {
-    const home = emptyHome();
-    await given?.(home);
-    const { stderr } = await inProcess(home, args, options);
-    const verb = VERBS.find((known) => args[0] === known);
-    for (const command of commandsIn(hintsIn(stderr))) {
-      const words = command.split(/\s+/).slice(1);
-      expect((await inProcess(home, [...words, "--help"])).code).toBe(0);
-      const help = await textOf(VERBS.includes(words[0] ?? "") ? [words[0] ?? "", "--help"] : ["--help"]);
-      for (const flag of flagsIn(command)) expect(help).toContain(`${flag} `);
-    }
-    if (verb === undefined) return;
-    const help = await textOf([verb, "--help"]);
-    for (const flag of flagsIn(withoutCommands(hintsIn(stderr)))) expect(help).toContain(`${flag} `);
-  });
-
+describe("the hint of a failure", () => {
   it("is quoted so that a shell reads the user's own id back", async () => {
     const home = emptyHome();
     const run = await inProcess(home, ["sync", "--json", "--user", "o'brien $(reboot)"]);
     expect(errorOf(run)?.hint).toBe(`keyctl save --user 'o'\\''brien $(reboot)'`);
   });
 });
-
-const COMMAND = /\bkeyctl (?:[a-z]+|--)[^\n]*?(?=\s{3}|\s[|<>] |$)/gm;
-
-function hintsIn(stderr: string): string {
-  return [...stderr.matchAll(/^hint: (.*(?:\n {6}.*)*)/gm)].map(([, hint]) => hint).join("\n");
-}
-
-/** The command lines in a text, with something in place of `<id>` and its like. */
-function commandsIn(text: string): readonly string[] {
-  return (text.match(COMMAND) ?? []).map((command) => command.replaceAll(/<\w+>/g, "7"));
-}
-
-function withoutCommands(text: string): string {
-  return text.replaceAll(COMMAND, "");
-}
-
-function flagsIn(text: string): readonly string[] {
-  return text.match(/(?<![\w-])--[a-z][a-z-]*/g) ?? [];
-}

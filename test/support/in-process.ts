@@ -1,3 +1,5 @@
+import { PassThrough } from "node:stream";
+import type { Readable } from "node:stream";
 import { main } from "../../src/main.ts";
 import type { Host } from "../../src/main.ts";
 import type { Home } from "./home.ts";
@@ -68,11 +70,13 @@ export interface ErrorFields {
   readonly retryable: boolean;
 }
 
-function inputOf(input: string | Uint8Array | AsyncIterable<Uint8Array>): ReturnType<Host["stdin"]> {
-  const chunks = typeof input === "string" || input instanceof Uint8Array ? once(Buffer.from(input)) : input;
-  return { [Symbol.asyncIterator]: () => chunks[Symbol.asyncIterator](), destroy: () => {} };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (bytes.length > 0) yield bytes;
+/** A stream, and not the chunks themselves: letting go of it must end a read that is waiting. */
+function inputOf(input: string | Uint8Array | AsyncIterable<Uint8Array>): Readable {
+  const chunks = typeof input === "string" || input instanceof Uint8Array ? [Buffer.from(input)] : input;
+  const stream = new PassThrough();
+  void (async () => {
+    for await (const chunk of chunks) if (chunk.length > 0) stream.write(chunk);
+    stream.end();
+  })();
+  return stream;
 }
