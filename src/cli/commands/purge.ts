@@ -122,23 +122,27 @@ async function confirmAll(
   const given = flags.confirm ?? (await askForCount(store.uri, await countOf(manager, shard, signal)));
   const count = await countOf(manager, shard, signal);
   if (given === count) return;
-  throw new KeyctlError("COUNT_CHANGED", `there are ${count} keys, not ${given}; nothing was changed`, {
+  throw new KeyctlError("COUNT_CHANGED", `${keyCount(count)} would be deleted, not ${given}; nothing was changed`, {
     hint: "keyctl list --count",
   });
 
   async function askForCount(uri: string, keys: number): Promise<number> {
     if (keys === 0) return 0;
-    const part = shard === undefined ? "" : ` --shard ${shard.index}/${shard.count}`;
-    const hint = `keyctl purge --all${part} --store ${shellQuote(uri)} --confirm ${keys}`;
+    const part = shard === undefined ? undefined : `${shard.index}/${shard.count}`;
+    const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`} --store ${shellQuote(uri)} --confirm ${keys}`;
     if (!terminal.options.canAsk)
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(
-      `This deletes ${part === "" ? "all " : ""}${keys} keys${part === "" ? "" : ` of${part}`} from ${printable(uri)}. Type the number of keys to go on:`,
+      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(uri)}. Type the number of keys to go on:`,
     );
     if (!/^\d+$/.test(answer.trim())) throw declined();
     return Number(answer.trim());
   }
+}
+
+function keyCount(count: number): string {
+  return count === 1 ? "1 key" : `${count} keys`;
 }
 
 function declined(): KeyctlError {

@@ -115,9 +115,9 @@ function bytesOfFile(path: string): Uint8Array {
   });
 }
 
-/** Text that cannot be decoded holds no key; the manager says so. */
+/** Text that is too long, and so perhaps cut, or that cannot be decoded holds no key; the manager says so. */
 function textOf(bytes: Uint8Array): string {
-  return decodeText(bytes) ?? "";
+  return bytes.length > MAX_BYTES ? "" : (decodeText(bytes) ?? "");
 }
 
 function oneUser(users: readonly string[] = []): string {
