@@ -66,7 +66,7 @@ alice@example.com                ***************77e0  manual       11d   ✗ 2h
 bob                              ***************0c4d  environment  201d  never
 very-long-user-id-from-a-sign-…  ***************91aa  key.txt      80d   never
 `);
-    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (from default)\n`);
+    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (default)\n`);
   });
 
   it("gives the room of a terminal of 60 columns to the keys", async () => {
@@ -112,7 +112,7 @@ c\\u202ed    ***************b465  manual  1d   never
     const run = await inProcess(home, ["list"], { columns: 80, env: plain });
     expect(run.stdout).toBe("");
     expect(run.stderr).toBe(
-      `there is no store yet at sqlite:${home.database} (from default)\n` +
+      `there is no store yet at sqlite:${home.database} (default)\n` +
         "hint: keyctl sync --user <id>   or   keyctl save --user <id>   makes it\n",
     );
   });
@@ -130,7 +130,7 @@ c\\u202ed    ***************b465  manual  1d   never
       database.prepare("UPDATE api_keys SET key_encrypted = ? WHERE user_id = 'bob'").run(OTHER),
     );
     const run = await inProcess(home, ["list"]);
-    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (from default)\n1 of them stored in clear\n`);
+    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (default)\n1 of them stored in clear\n`);
   });
 
   it("goes on behind a row that holds no key, and names its user in the hint", async () => {

@@ -87,7 +87,7 @@ async function confirmOne(
   if (yes === true) return;
   const hint = `keyctl purge ${userFlag(userId)} --yes`;
   if (!terminal.options.canAsk)
-    throw new KeyctlError("CONFIRMATION_NEEDED", "there is no terminal to ask on; nothing was changed", { hint });
+    throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
   const { confirm } = await prompt();
   const question = `Delete the key of ${printable(userId)} (${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")})?`;
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });

@@ -101,7 +101,7 @@ async function readKey(
   if (fromFile !== undefined) return textOf(bytesOfFile(fromFile));
   if (stdin === true) return textOf(await readInput(MAX_BYTES));
   if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
-  throw new KeyctlError("USAGE", "there is no terminal to ask for the key on", {
+  throw new KeyctlError("USAGE", "nobody can be asked for the key", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
   });
 }
