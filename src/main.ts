@@ -8,8 +8,8 @@ import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { redactor } from "./cli/redactor.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
-import type { GlobalOptions, Invocation, Needs, Opened, Run } from "./cli/runner.ts";
-import { Terminal } from "./cli/terminal.ts";
+import type { GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
+import { OutputFailed, Terminal } from "./cli/terminal.ts";
 import type { Streams } from "./cli/terminal.ts";
 import type { ComposeOptions } from "./compose.ts";
 import type { Environment } from "./config.ts";
@@ -106,7 +106,7 @@ class Tool {
       : new KeyctlError("BUG", "keyctl has a bug", { hint: "run it again with --debug and report what it prints" });
     if (error.code === "BUG" && terminal.options.debug) terminal.stack(thrown);
     terminal.error(error);
-    if (terminal.options.json && error.code !== "OUTPUT_FAILED") {
+    if (terminal.options.json && !(error instanceof OutputFailed)) {
       await terminal.documents([{ error: errorDocument(error, this.#signal) }]).catch(() => {});
     }
     return exitCodeOf(error, this.#signal);
@@ -124,12 +124,13 @@ class Tool {
     const { signal } = this.#stop;
     return {
       terminal: this.#terminal,
-      globals,
+      keyPlaces: keyPlaces(globals, this.#host.environment),
       signal,
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
-      inputStream: () => interruptible(this.#host.stdin(), signal),
+      inputStream: (until) =>
+        interruptible(this.#host.stdin(), until === undefined ? signal : AbortSignal.any([signal, until])),
       withManager: (needs, work) => this.#withManager(globals, needs, work),
     };
   }
@@ -199,6 +200,14 @@ class Tool {
   #redact() {
     return redactor(SECRET_VARIABLES.map((name) => this.#host.environment[name] ?? ""));
   }
+}
+
+function keyPlaces({ keyFile }: GlobalOptions, environment: Environment): KeyPlaces {
+  const secretFile = environment["OPENROUTER_API_KEY_FILE"];
+  return {
+    "key.txt": { kind: "file", path: keyFile ?? (environment["KEYCTL_KEY_FILE"] || "key.txt") },
+    environment: secretFile ? { kind: "file", path: secretFile } : { kind: "variable", name: "OPENROUTER_API_KEY" },
+  };
 }
 
 /** Saves, and what went wrong: for commands whose result says the rest. */

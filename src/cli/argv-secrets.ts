@@ -2,12 +2,8 @@ import { KeyctlError } from "../core/errors.ts";
 import { KEY_LIKE } from "../core/key-like.ts";
 
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
-  [KEY_LIKE, "a key", "keyctl save reads a key from a hidden prompt, --stdin or --from-file"],
-  [
-    /\*{8,}/,
-    "the mask of a key",
-    "a mask is no key; keyctl save reads a key from a hidden prompt, --stdin or --from-file",
-  ],
+  [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
+  [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
   [
     /:\/\/[^\s/@:]*:[^\s]+@/,
     "a URI with a password",

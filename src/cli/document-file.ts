@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
@@ -19,16 +19,21 @@ export function createDocumentFile(path: string): DocumentFile {
   refuseOtherThanFile(path);
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const file = attempt(path, () => openPrivateFile(draft));
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) closeSync(file);
+    isOpen = false;
+  };
   return {
-    write: (text) => attempt(path, () => void writeSync(file, `${text}\n`)),
+    write: (text) => attempt(path, () => writeFileSync(file, `${text}\n`)),
     finish: () =>
       attempt(path, () => {
         fsyncSync(file);
-        closeSync(file);
+        close();
         renameSync(draft, path);
       }),
     abandon() {
-      closeSync(file);
+      close();
       rmSync(draft, { force: true });
     },
   };

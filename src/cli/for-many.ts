@@ -4,7 +4,6 @@ import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { createDocumentFile } from "./document-file.ts";
-import { formatSpan } from "./duration.ts";
 import type { BulkFlags, Many, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./runner.ts";
@@ -24,7 +23,7 @@ export async function forMany<Result extends UserResult>(
   const started = Date.now();
   const tally = new Tally(command.endings);
   const lines = await linesFor(invocation, flags, command);
-  const deadline = started + (flags.stopAfter ?? Number.POSITIVE_INFINITY);
+  const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(flags.stopAfter);
   let store: StoreName | null = null;
   let complete = false;
   let failure: KeyctlError | null = null;
@@ -42,25 +41,43 @@ export async function forMany<Result extends UserResult>(
       lines.abandon();
       return null;
     }
-    failure = asFailure(thrown);
+    failure = failureOf(thrown);
   }
   const error = failure ?? tally.error(complete, flags.allowEmpty === true);
-  const summary = {
-    type: "summary",
-    command: command.name,
-    store: (store as StoreName | null)?.uri ?? null,
-    ...tally.counts,
-    elapsed_ms: Date.now() - started,
-    complete: complete && failure === null,
-    warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
-  };
+  const elapsed = Date.now() - started;
   try {
-    await lines.finish(summary, error, `${tally.describe()} in ${formatSpan(Date.now() - started)}`);
+    await lines.finish(
+      {
+        type: "summary",
+        command: command.name,
+        store: (store as StoreName | null)?.uri ?? null,
+        ...tally.counts,
+        shard: selection.shard === undefined ? null : `${selection.shard.index}/${selection.shard.count}`,
+        elapsed_ms: elapsed,
+        complete: complete && failure === null,
+        warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
+      },
+      error,
+      failure !== null && tally.done === 0 ? undefined : tally.describe(elapsed),
+    );
   } catch (thrown) {
+    lines.abandon();
     if (!isReaderGone(thrown)) throw thrown;
     return failure;
   }
   return error;
+
+  /** What can still be reported in a summary. A bug cannot, nor can output that takes no more. */
+  function failureOf(thrown: unknown): KeyctlError {
+    try {
+      const expected = asFailure(thrown);
+      if (expected.code === "OUTPUT_FAILED") throw expected;
+      return expected;
+    } catch (fatal) {
+      lines.abandon();
+      throw fatal;
+    }
+  }
 
   /** False when the time of --stop-after was over before all users were done. */
   async function goThrough({ manager }: Opened): Promise<boolean> {
@@ -72,26 +89,34 @@ export async function forMany<Result extends UserResult>(
     const users = usersOf(selection, {
       manager,
       signal: invocation.signal,
-      input: invocation.inputStream,
+      input: () => invocation.inputStream(timeOver),
       onBadLine: (line) => badLines.push(line),
       onBytes: (count) => (bytesRead = count),
     });
+    let usersReported = 0;
+    const rejected = (upTo: number) => {
+      const later = badLines.findIndex(({ usersBefore }) => usersBefore > upTo);
+      const due = badLines.splice(0, later === -1 ? badLines.length : later);
+      return due.map(({ text, error: problem }) => command.failed(text, problem));
+    };
     const report = async (results: readonly Result[]) => {
-      const rejected = badLines.splice(0).map(({ text, error: problem }) => command.failed(text, problem));
-      const all = [...rejected, ...results];
+      const all = results.flatMap((result) => [...rejected(usersReported++), result]);
+      all.push(...rejected(usersReported));
       for (const result of all) tally.add(result, command.ending);
       await lines.print(all);
       lines.progress(tally.done, total === undefined ? size && bytesRead / size : tally.done / total);
     };
     async function* batches(): AsyncGenerator<readonly UserId[]> {
-      for await (const batch of users) {
-        await turnOfTheEventLoop();
-        invocation.signal.throwIfAborted();
-        if (Date.now() >= deadline) {
-          inTime = false;
-          return;
+      try {
+        for await (const batch of users) {
+          await turnOfTheEventLoop();
+          invocation.signal.throwIfAborted();
+          timeOver?.throwIfAborted();
+          yield batch;
         }
-        yield batch;
+      } catch (thrown) {
+        if (timeOver?.aborted !== true || thrown !== timeOver.reason) throw thrown;
+        inTime = false;
       }
     }
     for await (const results of command.many(manager, batches(), selection)) await report(results);
@@ -105,7 +130,8 @@ type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly
 interface Lines<Result> {
   print(results: readonly Result[]): Promise<void>;
   progress(done: number, part: number | undefined): void;
-  finish(summary: Summary, error: KeyctlError | null, description: string): Promise<void>;
+  /** `description` is for people: undefined when there is nothing to tell. */
+  finish(summary: Summary, error: KeyctlError | null, description: string | undefined): Promise<void>;
   abandon(): void;
 }
 
@@ -145,7 +171,7 @@ async function linesFor<Result extends UserResult>(
       if (json && file === undefined) return terminal.documents([document]);
       await table.end();
       for (const { message } of summary.warnings) terminal.warning(message);
-      terminal.footer(description);
+      if (description !== undefined) terminal.footer(description);
     },
     abandon() {
       progress.stop();

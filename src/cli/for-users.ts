@@ -71,7 +71,7 @@ export async function forUsers<Result extends UserResult>(
   flags: BulkFlags,
   command: UserCommand<Result>,
 ): Promise<KeyctlError | null> {
-  const selection = selectionOf(flags);
+  const selection = selectionOf(flags, flags.output !== undefined);
   if (selection.kind === "one") return forOne(invocation, selection.user, command);
   const { forMany } = await import("./for-many.ts");
   return forMany(invocation, selection, flags, command);

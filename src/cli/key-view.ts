@@ -1,9 +1,9 @@
-import type { Shadowed } from "../core/log.ts";
 import type { Warning } from "../core/ports.ts";
+import { printable } from "../core/printable.ts";
 import type { SyncResult } from "../core/results.ts";
 import { shellQuote, userFlag } from "../core/shell-quote.ts";
 import type { Column } from "./table.ts";
-import type { GlobalOptions } from "./runner.ts";
+import type { Invocation } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** How sync and get show a user's key. */
@@ -22,13 +22,24 @@ export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): v
   }
 }
 
-/** How to use the key that lost. */
-export function shadowedHint(name: Shadowed, user: string, { keyFile }: GlobalOptions): string {
-  if (name === "environment") {
-    return `OPENROUTER_API_KEY holds another key; to use it instead:\n      printenv OPENROUTER_API_KEY | keyctl save ${userFlag(user)} --stdin --replace`;
-  }
-  const path = shellQuote(keyFile ?? "key.txt");
-  return `${path} holds another key; to use it instead:\n      keyctl save ${userFlag(user)} --from-file ${path} --replace`;
+/** How to use the keys that lost. */
+export function sayShadowed(
+  { terminal, keyPlaces }: Invocation,
+  { userId, shadowed, shadowedTails }: SyncResult,
+): void {
+  shadowed.forEach((name, index) => {
+    const place = keyPlaces[name];
+    const save =
+      place.kind === "file"
+        ? `keyctl save ${userFlag(userId)} --from-file ${shellQuote(place.path)} --replace`
+        : `printenv ${place.name} | keyctl save ${userFlag(userId)} --stdin --replace`;
+    const holder = place.kind === "file" ? printable(isBare(place.path) ? `./${place.path}` : place.path) : place.name;
+    terminal.hint(`${holder} holds another key, ending ${shadowedTails[index]}; to use it instead:\n      ${save}`);
+  });
+}
+
+function isBare(path: string): boolean {
+  return !/[/\\]/.test(path);
 }
 
 /** One key for many users cannot be told apart at OpenRouter: not its limit, not its use. */

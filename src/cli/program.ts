@@ -62,7 +62,11 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       getErrHelpWidth: () => options.columns ?? 80,
     })
     .exitOverride();
-  for (const [name, { summary }] of verbsFor(words)) program.command(name).summary(summary).description(`${summary}.`);
+  for (const [name, { summary }] of verbsFor(words))
+    program
+      .command(name)
+      .summary(summary)
+      .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
     if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
@@ -83,9 +87,9 @@ function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: st
   return verb === undefined ? Object.entries(VERBS) : [[first, verb]];
 }
 
-/** `help sync` is `sync --help`, and `help` alone is `--help`. */
+/** `help sync` is `sync --help`, and `help` alone is `--help`; switches may stand anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {
-  const [verb, topic] = argv;
+  const [verb, topic] = argv.filter((word) => !word.startsWith("-"));
   if (verb !== "help") return argv;
   if (topic === undefined) return ["--help"];
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
@@ -95,8 +99,14 @@ function usageError({ code, message }: CommanderError, argv: readonly string[]):
   const verb = argv.find((word) => Object.hasOwn(VERBS, word));
   const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
   if (code === "commander.help") return new KeyctlError("USAGE", "no command is given", { hint });
+  if (code === "commander.excessArguments") {
+    return new KeyctlError("USAGE", `keyctl ${verb} takes options only, no other words`, { hint });
+  }
   const text = message
     .replace(/^error: /, "")
-    .replace(/\n\(Did you mean (.*)\?\)$/s, (_, word: string) => `; did you mean '${word}'?`);
+    .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
+      const quoted = words.split(", ").map((word) => `'${word}'`);
+      return `; did you mean ${quoted.join(" or ")}?`;
+    });
   return new KeyctlError("USAGE", printable(text), { hint });
 }

@@ -12,7 +12,11 @@ export function promptOnStderr(signal: AbortSignal): Prompt {
   const context = { output: process.stderr, signal, clearPromptOnDone: false };
   return {
     confirm: (message) => ask(() => confirm({ message, default: false }, context), signal),
-    secret: (message) => ask(() => password({ message, mask: true }, context), signal),
+    secret: (message) =>
+      ask(
+        () => password({ message, toggleMask: false, theme: { style: { maskedText: "(not shown)" } } }, context),
+        signal,
+      ),
     text: (message) => ask(() => input({ message }, context), signal),
   };
 }

@@ -1,4 +1,5 @@
 import type { KeyctlError } from "../core/errors.ts";
+import type { Shadowed } from "../core/log.ts";
 import type { KeyManager } from "../core/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import type { Prompt } from "./prompt.ts";
@@ -29,16 +30,21 @@ export interface Opened {
   readonly storeExists: boolean;
 }
 
+/** Where key.txt and OPENROUTER_API_KEY really are in this run, for hints. */
+export type KeyPlaces = Readonly<Record<Shadowed, KeyPlace>>;
+type KeyPlace = { readonly kind: "file"; readonly path: string } | { readonly kind: "variable"; readonly name: string };
+
 /** What one run of a command works with. */
 export interface Invocation {
   readonly terminal: Terminal;
-  readonly globals: GlobalOptions;
+  readonly keyPlaces: KeyPlaces;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   readonly prompt: () => Promise<Prompt>;
   /** All of standard input, up to this many bytes. */
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
-  readonly inputStream: () => AsyncIterable<Uint8Array>;
+  /** Standard input as it comes; when `until` is aborted first, it rejects with that signal's reason. */
+  readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
   /** Which of the two it was. */
   readonly receivedSignal: () => NodeJS.Signals | undefined;
   /** Opens late, closes always. What is returned is safe to report: no signal came before it. */

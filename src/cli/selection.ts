@@ -30,21 +30,23 @@ export type Selection =
 export interface BadLine {
   readonly text: string;
   readonly error: KeyctlError;
+  /** How many users of the selection come before it. */
+  readonly usersBefore: number;
 }
 
-export function addUserOption(command: Command): Command {
-  return command.option("-u, --user <id>", "whose key (may be repeated)", collect);
+export function addUserOption(command: Command, description: string): Command {
+  return command.option("-u, --user <id>", description, collect);
 }
 
 export function addSelection(command: Command): Command {
-  return addUserOption(command)
+  return addUserOption(command, "whose key (may be repeated)")
     .option("--users-file <path|->", "a file of user ids, one a line")
     .option("--all", "every user in the database")
     .option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
 }
 
-/** Throws USAGE unless the flags name users in exactly one way. */
-export function selectionOf({ user, usersFile, all, shard }: SelectionOptions): Selection {
+/** `asMany`: one user, too, is a bulk run. Throws USAGE unless the flags name users in exactly one way. */
+export function selectionOf({ user, usersFile, all, shard }: SelectionOptions, asMany = false): Selection {
   const ways = [user, usersFile, all].filter((way) => way !== undefined);
   if (ways.length !== 1) {
     const message = ways.length === 0 ? "no user is named" : "users are named in more than one way";
@@ -53,13 +55,14 @@ export function selectionOf({ user, usersFile, all, shard }: SelectionOptions): 
   if (all === true) return { kind: "all", shard };
   if (usersFile !== undefined) return { kind: "file", path: usersFile, shard };
   const [first, ...more] = user ?? [];
-  if (first !== undefined && more.length === 0 && shard === undefined) return { kind: "one", user: first };
+  if (first !== undefined && more.length === 0 && shard === undefined && !asMany) return { kind: "one", user: first };
   return { kind: "listed", users: user ?? [], shard };
 }
 
 export interface UserStream {
   readonly manager: KeyManager;
   readonly signal: AbortSignal;
+  /** Standard input. */
   readonly input: () => AsyncIterable<Uint8Array>;
   readonly onBadLine: (line: BadLine) => void;
   readonly onBytes: (bytesRead: number) => void;
@@ -72,20 +75,33 @@ const BATCH = 500;
 
 /** The users of a selection, each once, in the order of the selection; what has come is not held back to fill a batch. */
 export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
-  const seen = new Set<string>();
-  const isNew = (user: UserId) => {
-    const known = seen.has(user);
-    seen.add(user);
-    return !known;
-  };
+  const isNew = selection.kind === "all" ? () => true : onlyOnce();
+  let usersBefore = 0;
   for await (const texts of textsOf(selection, stream)) {
     for (let start = 0; start < texts.length; start += BATCH) {
-      yield texts
-        .slice(start, start + BATCH)
-        .flatMap((text) => parsed(text, stream.onBadLine))
-        .filter((user) => isInShard(user, selection.shard) && isNew(user));
+      const batch: UserId[] = [];
+      for (const text of texts.slice(start, start + BATCH)) {
+        const user = parsed(text, (error) => stream.onBadLine({ text, error, usersBefore }));
+        if (user === undefined || !isInShard(user, selection.shard) || !isNew(user)) continue;
+        batch.push(user);
+        usersBefore += 1;
+      }
+      yield batch;
     }
   }
+}
+
+/** How many keys the database holds for this part of its users. */
+export async function countOf(manager: KeyManager, shard: Shard | undefined, signal: AbortSignal): Promise<number> {
+  if (shard === undefined) return manager.count({ signal });
+  let count = 0;
+  for await (const { userId } of manager.rows({ signal })) if (isInShard(userId, shard)) count += 1;
+  return count;
+}
+
+function onlyOnce(): (user: UserId) => boolean {
+  const seen = new Set<UserId>();
+  return (user) => seen.size < seen.add(user).size;
 }
 
 async function* textsOf(selection: Many, stream: UserStream): AsyncGenerator<readonly string[]> {
@@ -107,13 +123,13 @@ async function* allUsers({ manager, signal }: UserStream): AsyncGenerator<readon
   yield batch;
 }
 
-function parsed(text: string, onBadLine: (line: BadLine) => void): readonly UserId[] {
+function parsed(text: string, onError: (error: KeyctlError) => void): UserId | undefined {
   try {
-    return [parseUserId(text)];
+    return parseUserId(text);
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
-    onBadLine({ text, error: thrown });
-    return [];
+    onError(thrown);
+    return undefined;
   }
 }
 

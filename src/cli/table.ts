@@ -4,6 +4,8 @@ const GAP = 2;
 const NARROWEST = 8;
 /** What is known to take one column each: ASCII and our own signs. */
 const NARROW = /^[\x20-\x7E✓✗…]*$/;
+/** Nothing stands behind the last column: a sentence in it may wrap, and takes no more than this from the others. */
+const WIDEST_LAST = 24;
 
 /** A column: its title, and whether it gives way when the terminal is narrow. */
 export interface Column {
@@ -68,14 +70,18 @@ function fitted(
   const widths = columns.map(({ title }, index) =>
     Math.max(title.length, ...rows.map((row) => measure(printable(row[index] ?? "")))),
   );
-  const excess = widths.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;
-  return widths.map((width, index) =>
-    excess > 0 && columns[index]?.shrinks === true ? Math.max(NARROWEST, width - excess) : width,
-  );
+  const last = widths.length - 1;
+  const wanted = widths.map((width, index) => (index === last ? Math.min(width, WIDEST_LAST) : width));
+  const excess = wanted.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;
+  return wanted.map((width, index) => {
+    if (index === last) return Number.POSITIVE_INFINITY;
+    return excess > 0 && columns[index]?.shrinks === true ? Math.max(NARROWEST, width - excess) : width;
+  });
 }
 
 function pad(cell: string, width: number, measure: Measure): string {
   const fits = measure(cell) <= width ? cell : `${cut(cell, width - 1, measure)}…`;
+  if (width === Number.POSITIVE_INFINITY) return fits;
   const taken = fits === cell ? measure(cell) : measure(fits.slice(0, -1)) + 1;
   return fits + " ".repeat(Math.max(0, width - taken));
 }

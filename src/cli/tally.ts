@@ -1,5 +1,6 @@
 import { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
+import { formatSpan } from "./duration.ts";
 import type { UserResult } from "./for-users.ts";
 import { formatNumber } from "./number.ts";
 
@@ -53,10 +54,12 @@ export class Tally {
     });
   }
 
-  /** `3 users: 2 synced, 1 kept`. */
-  describe(): string {
-    const parts = [...this.#endings, ["failed", this.#failed] as const].filter(([, count]) => count > 0);
-    return `${users(this.#done)}${parts.length === 0 ? "" : ": "}${parts.map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`).join(", ")}`;
+  /** `3 users in 2s: 2 synced, 1 failed`. */
+  describe(elapsedMs: number): string {
+    const parts = [...this.#endings, ["failed", this.#failed] as const]
+      .filter(([, count]) => count > 0)
+      .map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`);
+    return `${users(this.#done)} in ${formatSpan(elapsedMs)}${parts.length === 0 ? "" : `: ${parts.join(", ")}`}`;
   }
 }
 

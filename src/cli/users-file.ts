@@ -5,6 +5,7 @@ import { encodingOf } from "../files/decode-text.ts";
 import { codeOf, reasonOf } from "../files/read-regular-file.ts";
 
 const LONGEST_LINE = 4096;
+const LONGEST_MARK = 3;
 
 /**
  * The lines of a file of user ids, as they come and in constant memory: BOM and CRLF are taken, blank lines skipped,
@@ -13,13 +14,29 @@ const LONGEST_LINE = 4096;
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
   let decoder: InstanceType<typeof TextDecoder> | undefined;
   let rest = "";
-  for await (const chunk of bytes) {
+  for await (const chunk of wholeMark(bytes)) {
     decoder ??= new TextDecoder(encodingOf(chunk));
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = (lines.pop() ?? "").slice(0, LONGEST_LINE);
+    rest = cut(lines.pop() ?? "");
     yield lines.map(withoutReturn).filter(isNotBlank);
   }
   yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
+}
+
+/** The same bytes; a pipe may split a byte order mark, so the first chunk waits until it would be whole. */
+async function* wholeMark(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array | undefined = new Uint8Array();
+  for await (const chunk of bytes) {
+    if (head === undefined) {
+      yield chunk;
+      continue;
+    }
+    head = Buffer.concat([head, chunk]);
+    if (head.length < LONGEST_MARK) continue;
+    yield head;
+    head = undefined;
+  }
+  if (head !== undefined) yield head;
 }
 
 /** The bytes of a users file, which may be a pipe. Throws USAGE when it cannot be read. */
@@ -41,7 +58,11 @@ export async function* bytesOf(path: string, progress: (bytesRead: number) => vo
 }
 
 function withoutReturn(line: string): string {
-  return line.endsWith("\r") ? line.slice(0, -1) : line;
+  return cut(line.endsWith("\r") ? line.slice(0, -1) : line);
+}
+
+function cut(line: string): string {
+  return line.length > LONGEST_LINE ? line.slice(0, LONGEST_LINE) : line;
 }
 
 function isNotBlank(line: string): boolean {

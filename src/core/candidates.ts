@@ -41,9 +41,10 @@ export class Candidates {
     return this.#all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
   }
 
-  /** The places that hold another key than this one. */
-  shadowedBy(key: ApiKey): readonly Shadowed[] {
-    return this.holders.filter((holder) => !holder.key.equals(key)).map(({ name }) => name);
+  /** The places that hold another key than this one, and that key's last four characters. */
+  shadowedBy(key: ApiKey): { readonly shadowed: readonly Shadowed[]; readonly shadowedTails: readonly string[] } {
+    const others = this.holders.filter((holder) => !holder.key.equals(key));
+    return { shadowed: others.map(({ name }) => name), shadowedTails: others.map((other) => other.key.tail) };
   }
 
   /** Tells about each place in turn: a key that is no key, a file that cannot be read, and what `found` says of a key. */

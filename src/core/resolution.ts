@@ -213,7 +213,7 @@ function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candida
     synced: source !== "database",
     createdAt: row.createdAt,
     lastCheck: row.lastCheck,
-    shadowed: candidates.shadowedBy(key),
+    ...candidates.shadowedBy(key),
     warnings: candidates.warnings,
     error: null,
   };

@@ -20,6 +20,8 @@ export interface SyncResult {
   readonly lastCheck: LastCheck | null;
   /** Sources that hold another well-formed key and lost. */
   readonly shadowed: readonly Shadowed[];
+  /** The last four characters of each of those keys, in the same order. */
+  readonly shadowedTails: readonly string[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
@@ -74,6 +76,7 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
     createdAt: null,
     lastCheck: null,
     shadowed: [],
+    shadowedTails: [],
     warnings,
     error,
   };

@@ -31,9 +31,13 @@ export async function keyctl(home: Home, args: readonly string[], options: Optio
     signal: result.signal,
     stdout: String(result.stdout),
     stderr,
-    log: stderr
-      .split(/(?<=\n)/)
-      .filter((line) => line.startsWith("[KeyManager] "))
-      .join(""),
+    log: logOf(stderr),
   };
+}
+
+export function logOf(stderr: string): string {
+  return stderr
+    .split(/(?<=\n)/)
+    .filter((line) => line.startsWith("[KeyManager] "))
+    .join("");
 }

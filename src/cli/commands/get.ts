@@ -35,7 +35,11 @@ Examples:
 }
 
 async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError | null> {
-  if (flags.reveal === true && selectionOf(flags).kind !== "one" && !invocation.terminal.options.json) {
+  if (
+    flags.reveal === true &&
+    selectionOf(flags, flags.output !== undefined).kind !== "one" &&
+    !invocation.terminal.options.json
+  ) {
     throw new KeyctlError("USAGE", "bare keys of many users are printed as JSON only, so that each names its user", {
       hint: "add --json",
     });

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
+import { printable } from "../../core/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../runner.ts";
 
@@ -20,35 +21,59 @@ const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["CI", "no questions"],
 ];
 
-const TOPICS: Readonly<Record<string, () => string>> = {
-  "exit-codes": () => `Exit codes, the same with and without --json:\n\n${aligned(EXIT_CODE_MEANINGS)}`,
-  environment: () =>
-    `Environment variables. Each OPENROUTER_ variable has a _FILE form that names a file with the value.
-Master keys are read from the first place that is there, in the order of this list.
+type Topic = (width: number) => string;
 
-${aligned(VARIABLES)}
-
-KEYCTL_STORE and KEYCTL_MASTER_KEYS… that are set but empty are an error (exit 4): in CI, a missing
-secret arrives as an empty string. An empty OPENROUTER_ variable counts as not set.`,
+const TOPICS: Readonly<Record<string, Topic>> = {
+  "exit-codes": (width) => `Exit codes, the same with and without --json:\n\n${aligned(EXIT_CODE_MEANINGS, width)}`,
+  environment: (width) =>
+    [
+      wrapped(
+        "Environment variables. Each OPENROUTER_ variable has a _FILE form that names a file with the value. " +
+          "Master keys are read from the first place that is there, in the order of this list.",
+        width,
+      ).join("\n"),
+      aligned(VARIABLES, width),
+      wrapped(
+        "KEYCTL_STORE and KEYCTL_MASTER_KEYS… that are set but empty are an error (exit 4): in CI, a missing secret " +
+          "arrives as an empty string. An empty OPENROUTER_ variable counts as not set.",
+        width,
+      ).join("\n"),
+    ].join("\n\n"),
 };
 
 export function declare(command: Command, run: Run): void {
-  command.argument("[topic]", `a command, or ${Object.keys(TOPICS).join(", ")}`);
+  command.argument("[topic]", ["a command", ...Object.keys(TOPICS)].join(", "));
   command.action((topic: string) => run((invocation) => help(invocation, topic))({}));
 }
 
 async function help({ terminal }: Invocation, topic: string): Promise<KeyctlError | null> {
-  const text = TOPICS[topic];
+  const text = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined;
   if (text === undefined) {
-    throw new KeyctlError("USAGE", `there is no help on this topic`, {
-      hint: `keyctl help ${Object.keys(TOPICS).join(" | ")} | <command>`,
+    throw new KeyctlError("USAGE", `there is no help on '${printable(topic)}'`, {
+      hint: "keyctl --help   lists the commands and topics",
     });
   }
-  await terminal.result(text());
+  await terminal.result(text(terminal.columns ?? 80));
   return null;
 }
 
-function aligned(rows: readonly (readonly [name: string, meaning: string])[]): string {
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, meaning]) => `  ${name.padEnd(width)}  ${meaning}`).join("\n");
+function aligned(rows: readonly (readonly [name: string, meaning: string])[], width: number): string {
+  const indent = Math.max(...rows.map(([name]) => name.length)) + 4;
+  return rows
+    .map(
+      ([name, meaning]) =>
+        `  ${name}`.padEnd(indent) + wrapped(meaning, width - indent).join(`\n${" ".repeat(indent)}`),
+    )
+    .join("\n");
+}
+
+/** Lines of whole words; a word that is longer than a line stands alone. */
+function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
 }

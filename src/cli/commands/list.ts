@@ -3,6 +3,7 @@ import { KeyctlError } from "../../core/errors.ts";
 import { maskOfRecord, storedValue } from "../../core/key-record.ts";
 import type { KeyRecord } from "../../core/key-record.ts";
 import { printable } from "../../core/printable.ts";
+import { userFlag } from "../../core/shell-quote.ts";
 import { formatSpan } from "../duration.ts";
 import { formatNumber } from "../number.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
@@ -36,7 +37,8 @@ export function declare(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Shows what is stored, in the order of the user ids. Keys are masked and not opened: no master key is needed.
+In the order of the user ids. Keys are masked and not opened: no master key is
+needed.
 
 Examples:
   keyctl list
@@ -125,7 +127,7 @@ function sayTotals(
   { store, storeExists }: Opened,
   totals: { shown: number; clear: number },
 ): void {
-  const place = `${printable(store.uri)} (from ${store.from})`;
+  const place = `${printable(store.uri)} (${store.from === "default" ? "" : "from "}${store.from})`;
   if (!storeExists) {
     terminal.footer(`there is no store yet at ${place}`);
     terminal.hint("keyctl sync --user <id>   or   keyctl save --user <id>   makes it");
@@ -169,7 +171,7 @@ function document(row: KeyRecord, signal: NodeJS.Signals | undefined): object {
 
 function unreadable({ userId }: KeyRecord): KeyctlError {
   return new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(userId)} is not a key`, {
-    hint: "keyctl save --user <id> --replace",
+    hint: `keyctl save ${userFlag(userId)} --replace`,
   });
 }
 
@@ -181,6 +183,6 @@ function parseVerdict(text: string): string {
 function parseHash(text: string): string {
   if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
   throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of a SHA-256", {
-    hint: "keyctl get --user <id> --stored --json shows a key_hash",
+    hint: "keyctl get --user <id> --stored --json   shows a key_hash",
   });
 }

@@ -9,7 +9,8 @@ import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, Many, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
-import { addSelection } from "../selection.ts";
+import { addSelection, countOf } from "../selection.ts";
+import type { Shard } from "../selection.ts";
 
 interface PurgeFlags extends BulkFlags {
   readonly yes?: true;
@@ -30,7 +31,16 @@ Examples:
   keyctl purge --user alice --yes --json
   keyctl purge --all --store sqlite:keys.db --confirm 4`,
     )
-    .action(run((invocation, flags: PurgeFlags) => forUsers(invocation, flags, purgeCommand(invocation, flags))));
+    .action(run((invocation, flags: PurgeFlags) => purge(invocation, flags)));
+}
+
+async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlError | null> {
+  if (flags.confirm !== undefined && flags.all !== true) {
+    throw new KeyctlError("USAGE", "--confirm goes with --all", {
+      hint: "--yes   answers the question for named users",
+    });
+  }
+  return forUsers(invocation, flags, purgeCommand(invocation, flags));
 }
 
 function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
@@ -77,14 +87,14 @@ async function confirmOne(
   if (yes === true) return;
   const hint = `keyctl purge ${userFlag(userId)} --yes`;
   if (!terminal.options.canAsk)
-    throw new KeyctlError("CONFIRMATION_NEEDED", "there is no terminal to ask on; nothing was changed", { hint });
+    throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
   const { confirm } = await prompt();
   const question = `Delete the key of ${printable(userId)} (${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")})?`;
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
 
 async function confirmMany(invocation: Invocation, flags: PurgeFlags, opened: Opened, selection: Many): Promise<void> {
-  if (selection.kind === "all") return confirmAll(invocation, flags, opened);
+  if (selection.kind === "all") return confirmAll(invocation, flags, opened, selection.shard);
   if (flags.yes === true) return;
   const { terminal, prompt } = invocation;
   if (!terminal.options.canAsk || (selection.kind === "file" && selection.path === "-")) {
@@ -97,31 +107,42 @@ async function confirmMany(invocation: Invocation, flags: PurgeFlags, opened: Op
 }
 
 /** Emptying a store takes more than a yes: the count, and off a terminal the store's name. */
-async function confirmAll(invocation: Invocation, flags: PurgeFlags, { manager, store }: Opened): Promise<void> {
+async function confirmAll(
+  invocation: Invocation,
+  flags: PurgeFlags,
+  { manager, store }: Opened,
+  shard: Shard | undefined,
+): Promise<void> {
   const { terminal, signal, prompt } = invocation;
   if (!terminal.options.canAsk && !["--store", "KEYCTL_STORE"].includes(store.from)) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "off a terminal, purge --all wants the store to be named", {
       hint: `keyctl purge --all --store ${shellQuote(store.uri)} --confirm <count>`,
     });
   }
-  const count = await manager.count({ signal });
-  const given = flags.confirm ?? (await askForCount(store.uri, count));
+  const given = flags.confirm ?? (await askForCount(store.uri, await countOf(manager, shard, signal)));
+  const count = await countOf(manager, shard, signal);
   if (given === count) return;
-  throw new KeyctlError("COUNT_CHANGED", `the store holds ${count} keys, not ${given}; nothing was changed`, {
+  throw new KeyctlError("COUNT_CHANGED", `${keyCount(count)} would be deleted, not ${given}; nothing was changed`, {
     hint: "keyctl list --count",
   });
 
   async function askForCount(uri: string, keys: number): Promise<number> {
-    const hint = `keyctl purge --all --store ${shellQuote(uri)} --confirm ${keys}`;
+    if (keys === 0) return 0;
+    const part = shard === undefined ? undefined : `${shard.index}/${shard.count}`;
+    const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`} --store ${shellQuote(uri)} --confirm ${keys}`;
     if (!terminal.options.canAsk)
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(
-      `This deletes all ${keys} keys from ${printable(uri)}. Type the number of keys to go on:`,
+      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(uri)}. Type the number of keys to go on:`,
     );
     if (!/^\d+$/.test(answer.trim())) throw declined();
     return Number(answer.trim());
   }
+}
+
+function keyCount(count: number): string {
+  return count === 1 ? "1 key" : `${count} keys`;
 }
 
 function declined(): KeyctlError {

@@ -5,6 +5,7 @@ import { saveFailed } from "../../core/results.ts";
 import type { SaveResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
+import { parseUserId } from "../../core/user-id.ts";
 import { decodeText } from "../../files/decode-text.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
 import { errorDocument } from "../runner.ts";
@@ -23,7 +24,7 @@ interface SaveFlags {
 const MAX_BYTES = 4 * 1024;
 
 export function declare(command: Command, run: Run): void {
-  addUserOption(command)
+  addUserOption(command, "whose key")
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
@@ -31,7 +32,8 @@ export function declare(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Without --stdin or --from-file, asks for the key on the terminal and does not show it.
+Without --stdin or --from-file, asks for the key on the terminal and does not
+show it.
 
 Examples:
   keyctl save --user alice
@@ -54,6 +56,7 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
 
 async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<SaveResult> {
   try {
+    parseUserId(user);
     const key = await readKey(invocation, user, flags);
     return await invocation.withManager({ mayCreateStore: true, logs: "all" }, (opened) =>
       saveOrAsk(invocation, opened, user, key, flags),
@@ -98,7 +101,7 @@ async function readKey(
   if (fromFile !== undefined) return textOf(bytesOfFile(fromFile));
   if (stdin === true) return textOf(await readInput(MAX_BYTES));
   if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
-  throw new KeyctlError("USAGE", "there is no terminal to ask for the key on", {
+  throw new KeyctlError("USAGE", "nobody can be asked for the key", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
   });
 }
@@ -112,9 +115,9 @@ function bytesOfFile(path: string): Uint8Array {
   });
 }
 
-/** Text that cannot be decoded holds no key; the manager says so. */
+/** Text that is too long, and so perhaps cut, or that cannot be decoded holds no key; the manager says so. */
 function textOf(bytes: Uint8Array): string {
-  return decodeText(bytes) ?? "";
+  return bytes.length > MAX_BYTES ? "" : (decodeText(bytes) ?? "");
 }
 
 function oneUser(users: readonly string[] = []): string {

@@ -5,7 +5,7 @@ import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
-import { keyColumns, keyDocument, sharedKeyWarning, shadowedHint, sayWarnings } from "../key-view.ts";
+import { keyColumns, keyDocument, sayShadowed, sayWarnings, sharedKeyWarning } from "../key-view.ts";
 import { eachAlone } from "../each-alone.ts";
 
 interface SyncFlags extends BulkFlags {
@@ -19,8 +19,8 @@ export function declare(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Looks in this order: the database, key.txt, OPENROUTER_API_KEY. A key in the database wins;
-one from key.txt or the environment is saved to the database.
+Looks in this order: the database, key.txt, OPENROUTER_API_KEY. A key in the
+database wins; one from key.txt or the environment is saved to the database.
 
 Examples:
   keyctl sync --user 68e228e87f803a11a4e23045
@@ -68,10 +68,11 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
   };
 }
 
-async function show({ terminal, globals }: Invocation, result: SyncResult): Promise<void> {
+async function show(invocation: Invocation, result: SyncResult): Promise<void> {
+  const { terminal } = invocation;
   sayWarnings(terminal, result.warnings);
-  const { key, source, error, shadowed, userId } = result;
+  const { key, source, error } = result;
   if (error !== null || key === null) return;
   await terminal.result(`${key.masked} (source: ${terminal.paint.bold(source ?? "")})`);
-  for (const name of shadowed) terminal.hint(shadowedHint(name, userId, globals));
+  sayShadowed(invocation, result);
 }

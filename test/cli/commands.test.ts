@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { unknownWordsIn } from "../support/hints.ts";
+import { emptyHome } from "../support/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
+import { OUTCOMES, REFUSALS } from "../support/outcomes.ts";
+
+const FIELDS: Readonly<Record<string, string>> = {
+  sync: "user_id key key_hash source origin synced shadowed warnings error",
+  get: "user_id key revealed key_hash source origin valid verdict reason checked_at shadowed warnings error",
+  save: "user_id key key_hash source origin changed verdict reason previous warnings error",
+  purge: "user_id key key_hash origin purged revocation returns_from warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at error",
+};
+const SUMMARIES: Readonly<Record<string, string>> = {
+  sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
+  get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
+  purge: "type command store total done purged had_no_key failed shard elapsed_ms complete warnings error",
+};
+const ERROR = "code exit_code message hint retryable";
+const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at"];
+
+function fieldsOf(value: object): string {
+  return Object.keys(value).join(" ");
+}
+
+/** The fields that this document must have, in their order. */
+function expectedFields(verb: string, document: Record<string, unknown>): string | undefined {
+  if ("count" in document) return "count error";
+  if (document["type"] === "summary") return SUMMARIES[verb];
+  return document["type"] === "user" ? `type ${FIELDS[verb]}` : FIELDS[verb];
+}
+
+describe.each([...OUTCOMES, ...REFUSALS])("$title", ({ args, exit, error, given, options }) => {
+  it(`exits with ${exit}, and its hints name only what this version has`, async () => {
+    const home = emptyHome();
+    await given?.(home);
+    const run = await inProcess(home, args, options);
+    expect(run.code).toBe(exit);
+    expect(/^error: /m.test(run.stderr)).toBe(error !== null);
+    expect(run.stderr).not.toContain("undefined");
+    expect(await unknownWordsIn(run.stderr, args[0], home)).toEqual([]);
+    if (REFUSALS.some((refusal) => refusal.args === args)) expect(run.stdout).toBe("");
+  });
+});
+
+describe.each(OUTCOMES)("the documents of $title", ({ args, exit, error, given, options }) => {
+  it(`have every field in its order and end with ${error ?? "no error"}`, async () => {
+    const home = emptyHome();
+    await given?.(home);
+    const run = await inProcess(home, ["--json", ...args], options);
+    const documents = documentsOf(run);
+    for (const document of documents) {
+      const isRefused = fieldsOf(document) === "error";
+      if (!isRefused) expect(fieldsOf(document)).toBe(expectedFields(args[0] ?? "", document));
+      if (isRefused) expect(documents).toHaveLength(1);
+      for (const [name, value] of Object.entries(document)) {
+        if (value === null) continue;
+        if (name === "key_hash") expect(value).toMatch(/^[0-9a-f]{64}$/);
+        if (name === "key") expect(value).toMatch(/^\*{15}[A-Za-z0-9_-]{4}$/);
+        if (TIMES.includes(name)) expect(value).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+        if (name === "error") expect(fieldsOf(value as object)).toBe(ERROR);
+      }
+    }
+    expect(errorOf(run)?.code ?? null).toBe(error);
+    expect([run.code, errorOf(run)?.exit_code ?? 0]).toEqual([exit, exit]);
+  });
+});
+
+describe.each(REFUSALS)("the document of $title", ({ args, exit, error, given, options }) => {
+  it("is the error alone, wherever --json stands", async () => {
+    const home = emptyHome();
+    await given?.(home);
+    const [first, ...rest] = args;
+    const lines =
+      first === undefined
+        ? [["--json"]]
+        : [
+            ["--json", ...args],
+            [first, "--json", ...rest],
+            [...args, "--json"],
+          ];
+    for (const line of lines) {
+      const run = await inProcess(home, line, options);
+      expect(run.code).toBe(exit);
+      const [document, ...more] = documentsOf(run);
+      expect(more).toEqual([]);
+      expect(fieldsOf(document ?? {})).toBe("error");
+      expect(document?.["error"]).toMatchObject({ code: error, exit_code: exit });
+    }
+  });
+});

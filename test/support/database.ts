@@ -1,0 +1,24 @@
+import type { DatabaseSync } from "node:sqlite";
+import { openDatabase } from "../../src/stores/sqlite-database.ts";
+import type { Home } from "./home.ts";
+
+/** Works on a home's database with SQL of our own, as another program would. */
+export async function withDatabase<Result>(home: Home, work: (database: DatabaseSync) => Result): Promise<Result> {
+  const database = await openDatabase(home.database, false, AbortSignal.timeout(10_000));
+  if (database === undefined) throw new Error("this home has no database yet");
+  try {
+    return work(database);
+  } finally {
+    database.close();
+  }
+}
+
+/** The users that have a row, in order. */
+export function storedUsers(home: Home): Promise<readonly string[]> {
+  return withDatabase(home, (database) =>
+    database
+      .prepare("SELECT user_id FROM api_keys ORDER BY user_id")
+      .all()
+      .map((row) => String(row["user_id"])),
+  );
+}

@@ -1,0 +1,85 @@
+import { PassThrough } from "node:stream";
+import type { Readable } from "node:stream";
+import { main } from "../../src/main.ts";
+import type { Host } from "../../src/main.ts";
+import type { Home } from "./home.ts";
+import { logOf } from "./keyctl.ts";
+import type { Run } from "./keyctl.ts";
+
+export interface InProcessOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** What standard input gives; nothing by default. */
+  readonly input?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** The width of the terminal that stdout and stderr are; pipes by default. Nobody is there to answer a question. */
+  readonly columns?: number;
+  /** Sees each piece of stdout as it is written, and may refuse it by throwing. */
+  readonly onStdout?: (text: string) => void | Promise<void>;
+  readonly around?: Host["around"];
+}
+
+/** Runs the whole tool in this process, from the sources: as `keyctl`, without the start of a Node. One at a time: it sets the working directory. */
+export async function inProcess(home: Home, args: readonly string[], options: InProcessOptions = {}): Promise<Run> {
+  const { columns, onStdout, around } = options;
+  let stdout = "";
+  let stderr = "";
+  process.chdir(home.work);
+  const code = await main({
+    argv: args,
+    environment: { ...home.environment, ...options.env },
+    stdin: () => inputOf(options.input ?? ""),
+    stdinIsTerminal: false,
+    stdout: {
+      async write(text) {
+        await onStdout?.(text);
+        stdout += text;
+      },
+      columns,
+      isOpen: true,
+      isHeldUp: false,
+    },
+    stderr: {
+      async write(text) {
+        stderr += text;
+      },
+      columns,
+      isOpen: true,
+      isHeldUp: false,
+    },
+    onSignal: () => () => {},
+    endBy: () => {},
+    around,
+  });
+  return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
+}
+
+/** The JSON documents on stdout. */
+export function documentsOf(run: Pick<Run, "stdout">): readonly Record<string, unknown>[] {
+  return run.stdout
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** The error that a run with --json ended with: it is in the last document. */
+export function errorOf(run: Pick<Run, "stdout">): ErrorFields | null {
+  return (documentsOf(run).at(-1)?.["error"] ?? null) as ErrorFields | null;
+}
+
+export interface ErrorFields {
+  readonly code: string;
+  readonly exit_code: number;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+}
+
+/** A stream, and not the chunks themselves: letting go of it must end a read that is waiting. */
+function inputOf(input: string | Uint8Array | AsyncIterable<Uint8Array>): Readable {
+  const chunks = typeof input === "string" || input instanceof Uint8Array ? [Buffer.from(input)] : input;
+  const stream = new PassThrough();
+  void (async () => {
+    for await (const chunk of chunks) if (chunk.length > 0) stream.write(chunk);
+    stream.end();
+  })();
+  return stream;
+}

@@ -1,0 +1,274 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { withDatabase } from "./database.ts";
+import type { Home } from "./home.ts";
+import { inProcess } from "./in-process.ts";
+import type { InProcessOptions } from "./in-process.ts";
+import { KEY, maskOf, OTHER } from "./keys.ts";
+
+/** One way in which a command line can end. */
+export interface Outcome {
+  readonly title: string;
+  readonly args: readonly string[];
+  readonly exit: number;
+  /** Null when it ends well. */
+  readonly error: string | null;
+  readonly given?: (home: Home) => void | Promise<void>;
+  readonly options?: InProcessOptions;
+}
+
+async function aliceIsStored(home: Home): Promise<void> {
+  await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: KEY });
+}
+
+async function aliceIsUnreadable(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  await withDatabase(home, (database) => database.exec("UPDATE api_keys SET key_encrypted = 'nonsense'"));
+}
+
+async function masterKeyIsAnother(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  const key = { kty: "oct", k: Buffer.alloc(32, 7).toString("base64url") };
+  writeFileSync(home.masterKeys, JSON.stringify({ keys: [key] }), { mode: 0o600 });
+}
+
+function databaseIsForeign(home: Home): void {
+  mkdirSync(dirname(home.database), { recursive: true });
+  writeFileSync(home.database, "this is not a database, and long enough to be looked at as one");
+}
+
+function usersFile(content: string | Uint8Array): (home: Home) => void {
+  return (home) => writeFileSync(join(home.work, "users.txt"), content);
+}
+
+const keyFile = (home: Home) => home.writeKeyFile(KEY);
+const ALICE = ["--user", "alice"];
+const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod/keyctl" } };
+
+function ok(title: string, args: readonly string[], more: Pick<Outcome, "given" | "options"> = {}): Outcome {
+  return { title, args, exit: 0, error: null, ...more };
+}
+
+function fails(
+  exit: number,
+  error: string,
+  title: string,
+  args: readonly string[],
+  more: Pick<Outcome, "given" | "options"> = {},
+): Outcome {
+  return { title, args, exit, error, ...more };
+}
+
+/** Every command in every outcome that can be had without a terminal, a signal or a broken pipe. */
+export const OUTCOMES: readonly Outcome[] = [
+  ok("sync finds key.txt", ["sync", ...ALICE], { given: keyFile }),
+  ok("sync finds the environment", ["sync", ...ALICE], { options: { env: { OPENROUTER_API_KEY: KEY } } }),
+  ok("sync finds the database", ["sync", ...ALICE], { given: aliceIsStored }),
+  ok("sync of two users", ["sync", ...ALICE, "--user", "bob"], { given: keyFile }),
+  ok("sync of all", ["sync", "--all"], { given: aliceIsStored }),
+  ok("sync of a part", ["sync", ...ALICE, "--shard", "1/1"], { given: keyFile }),
+  ok("sync of nobody, on purpose", ["sync", "--all", "--allow-empty"]),
+  ok("sync of a users file", ["sync", "--users-file", "users.txt"], {
+    given(home) {
+      keyFile(home);
+      usersFile("alice\nbob\n")(home);
+    },
+  }),
+  ok("sync of users from standard input", ["sync", "--users-file", "-"], {
+    given: keyFile,
+    options: { input: "alice\nbob\n" },
+  }),
+  fails(3, "NO_KEY", "sync finds nothing", ["sync", ...ALICE]),
+  fails(3, "NO_KEY", "sync may not make a key", ["sync", ...ALICE, "--no-provision"]),
+  fails(3, "NO_KEY", "sync cannot make a key yet", ["sync", ...ALICE], {
+    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER } },
+  }),
+  fails(9, "SOME_FAILED", "sync finds nothing for two", ["sync", ...ALICE, "--user", "bob"]),
+  fails(9, "SOME_FAILED", "sync of a users file with a bad id", ["sync", "--users-file", "users.txt"], {
+    given(home) {
+      keyFile(home);
+      usersFile("alice\n bob\n")(home);
+    },
+  }),
+  fails(3, "EMPTY_SELECTION", "sync of an empty store", ["sync", "--all"]),
+  fails(3, "EMPTY_SELECTION", "sync of an empty users file", ["sync", "--users-file", "users.txt"], {
+    given: usersFile("\n \n"),
+  }),
+  fails(2, "BAD_USER_ID", "sync of a bad id", ["sync", "--user", " alice"]),
+  fails(2, "BAD_USER_ID", "sync of an empty id", ["sync", "--user", ""]),
+  fails(2, "USAGE", "sync of a missing users file", ["sync", "--users-file", "users.txt"]),
+  fails(2, "USAGE", "sync of a directory", ["sync", "--users-file", "."]),
+  fails(7, "STORE_CORRUPT", "sync on a foreign file", ["sync", ...ALICE], { given: databaseIsForeign }),
+  fails(7, "STORE_CORRUPT", "sync of two on a foreign file", ["sync", ...ALICE, "--user", "bob"], {
+    given: databaseIsForeign,
+  }),
+  fails(7, "ROW_UNREADABLE", "sync of an unreadable row", ["sync", ...ALICE], { given: aliceIsUnreadable }),
+  fails(4, "MASTER_KEY_WRONG", "sync with another master key", ["sync", ...ALICE], { given: masterKeyIsAnother }),
+  fails(4, "MASTER_KEY_WRONG", "sync of two with another master key", ["sync", ...ALICE, "--user", "bob"], {
+    given: masterKeyIsAnother,
+  }),
+  fails(4, "MASTER_KEY_WRONG", "sync one by one with another master key", ["sync", "--all", "--log"], {
+    given: masterKeyIsAnother,
+  }),
+  fails(4, "CONFIG_INVALID", "sync on MongoDB", ["sync", ...ALICE], { options: MONGODB }),
+  fails(4, "CONFIG_EMPTY", "sync with an empty store variable", ["sync", ...ALICE], {
+    options: { env: { KEYCTL_STORE: "" } },
+  }),
+  fails(4, "CONFIG_CONFLICT", "sync with two management keys", ["sync", ...ALICE], {
+    options: { env: { OPENROUTER_PROVISIONING_KEY: KEY, OPENROUTER_MANAGEMENT_KEY: OTHER } },
+  }),
+  fails(2, "USAGE", "sync on a store of no known kind", ["sync", ...ALICE, "--store", "keys.db"]),
+  fails(1, "OUTPUT_FAILED", "sync into a folder that is not there", ["sync", ...ALICE, "--output", "none/out"], {
+    given: keyFile,
+  }),
+
+  ok("get finds the database", ["get", ...ALICE], { given: aliceIsStored }),
+  ok("get finds key.txt", ["get", ...ALICE], { given: keyFile }),
+  ok("get reads the database only", ["get", ...ALICE, "--stored"], { given: aliceIsStored }),
+  ok("get of all", ["get", "--all"], { given: aliceIsStored }),
+  ok("get of all that is stored", ["get", "--all", "--stored"], { given: aliceIsStored }),
+  fails(3, "NO_KEY", "get finds nothing", ["get", ...ALICE]),
+  fails(3, "NO_KEY", "get finds no store", ["get", ...ALICE, "--stored"]),
+  fails(3, "NO_KEY", "get finds nothing to reveal", ["get", ...ALICE, "--reveal"]),
+  fails(9, "SOME_FAILED", "get of one who has none", ["get", ...ALICE, "--user", "bob", "--stored"], {
+    given: aliceIsStored,
+  }),
+  fails(3, "EMPTY_SELECTION", "get of an empty store", ["get", "--all", "--stored"]),
+  fails(2, "BAD_USER_ID", "get of a bad id", ["get", "--user", "a\tb"]),
+  fails(7, "STORE_CORRUPT", "get on a foreign file", ["get", ...ALICE, "--stored"], { given: databaseIsForeign }),
+  fails(7, "ROW_UNREADABLE", "get of an unreadable row", ["get", ...ALICE, "--stored"], { given: aliceIsUnreadable }),
+  fails(4, "MASTER_KEY_WRONG", "get with another master key", ["get", ...ALICE], { given: masterKeyIsAnother }),
+  fails(4, "CONFIG_INVALID", "get on MongoDB", ["get", ...ALICE, "--stored"], { options: MONGODB }),
+
+  ok("save from standard input", ["save", ...ALICE, "--stdin"], { options: { input: `${KEY}\r\n` } }),
+  ok("save from a file", ["save", ...ALICE, "--from-file", "key.txt"], { given: keyFile }),
+  ok("save with a source", ["save", ...ALICE, "--stdin", "--source", "import-2026"], { options: { input: KEY } }),
+  ok("save of the same key", ["save", ...ALICE, "--stdin"], { given: aliceIsStored, options: { input: KEY } }),
+  ok("save over another key", ["save", ...ALICE, "--stdin", "--replace"], {
+    given: aliceIsStored,
+    options: { input: OTHER },
+  }),
+  ok("save over an unreadable row", ["save", ...ALICE, "--stdin", "--replace"], {
+    given: aliceIsUnreadable,
+    options: { input: OTHER },
+  }),
+  fails(8, "KEY_EXISTS", "save beside another key", ["save", ...ALICE, "--stdin"], {
+    given: aliceIsStored,
+    options: { input: OTHER },
+  }),
+  fails(2, "BAD_KEY_FORMAT", "save of no key", ["save", ...ALICE, "--stdin"], { options: { input: "hello" } }),
+  fails(2, "BAD_KEY_FORMAT", "save of two keys", ["save", ...ALICE, "--stdin"], {
+    options: { input: `${KEY}\n${OTHER}\n` },
+  }),
+  fails(2, "BAD_KEY_FORMAT", "save of nothing", ["save", ...ALICE, "--stdin"]),
+  fails(2, "BAD_KEY_FORMAT", "save of bytes that are no text", ["save", ...ALICE, "--stdin"], {
+    options: { input: new Uint8Array([0x73, 0xff, 0x6b]) },
+  }),
+  fails(2, "KEY_IS_MASKED", "save of a mask", ["save", ...ALICE, "--stdin"], { options: { input: maskOf(KEY) } }),
+  fails(2, "USAGE", "save off a terminal without an input", ["save", ...ALICE]),
+  fails(2, "USAGE", "save from two inputs", ["save", ...ALICE, "--stdin", "--from-file", "key.txt"]),
+  fails(2, "USAGE", "save from a missing file", ["save", ...ALICE, "--from-file", "key.txt"]),
+  fails(2, "USAGE", "save with a bad source", ["save", ...ALICE, "--stdin", "--source", "a b"], {
+    options: { input: KEY },
+  }),
+  fails(2, "BAD_USER_ID", "save of a bad id", ["save", "--user", "", "--stdin"], { options: { input: KEY } }),
+  fails(7, "STORE_CORRUPT", "save on a foreign file", ["save", ...ALICE, "--stdin"], {
+    given: databaseIsForeign,
+    options: { input: KEY },
+  }),
+  fails(4, "MASTER_KEY_WRONG", "save with another master key", ["save", ...ALICE, "--stdin"], {
+    given: masterKeyIsAnother,
+    options: { input: KEY },
+  }),
+  fails(4, "CONFIG_INVALID", "save on MongoDB", ["save", ...ALICE, "--stdin"], { options: { ...MONGODB, input: KEY } }),
+
+  ok("purge", ["purge", ...ALICE, "--yes"], { given: aliceIsStored }),
+  ok("purge of an unreadable row", ["purge", ...ALICE, "--yes"], { given: aliceIsUnreadable }),
+  ok("purge with another master key", ["purge", ...ALICE, "--yes"], { given: masterKeyIsAnother }),
+  ok("purge of who has no key", ["purge", ...ALICE]),
+  ok("purge of two", ["purge", ...ALICE, "--user", "bob", "--yes"], { given: aliceIsStored }),
+  ok("purge of all", ["purge", "--all", "--confirm", "1", "--store", "sqlite:../data/keyctl/keyctl.db"], {
+    given: aliceIsStored,
+  }),
+  fails(2, "CONFIRMATION_NEEDED", "purge without a yes", ["purge", ...ALICE], { given: aliceIsStored }),
+  fails(2, "CONFIRMATION_NEEDED", "purge of two without a yes", ["purge", ...ALICE, "--user", "bob"]),
+  fails(2, "CONFIRMATION_NEEDED", "purge of all, the store unnamed", ["purge", "--all", "--confirm", "1"], {
+    given: aliceIsStored,
+  }),
+  fails(
+    2,
+    "CONFIRMATION_NEEDED",
+    "purge of all with a yes alone",
+    ["purge", "--all", "--yes", "--store", "sqlite:../data/keyctl/keyctl.db"],
+    { given: aliceIsStored },
+  ),
+  fails(
+    8,
+    "COUNT_CHANGED",
+    "purge of all with another count",
+    ["purge", "--all", "--confirm", "2", "--store", "sqlite:../data/keyctl/keyctl.db"],
+    { given: aliceIsStored },
+  ),
+  fails(3, "EMPTY_SELECTION", "purge of an empty store", ["purge", "--all", "--store", "sqlite:none.db"]),
+  fails(2, "BAD_USER_ID", "purge of a bad id", ["purge", "--user", "alice ", "--yes"]),
+  fails(7, "STORE_CORRUPT", "purge on a foreign file", ["purge", ...ALICE, "--yes"], { given: databaseIsForeign }),
+  fails(4, "CONFIG_INVALID", "purge on MongoDB", ["purge", ...ALICE, "--yes"], { options: MONGODB }),
+
+  ok("list", ["list"], { given: aliceIsStored }),
+  ok("list of no store", ["list"]),
+  ok("list with another master key", ["list"], { given: masterKeyIsAnother }),
+  ok("list, counted", ["list", "--count"], { given: aliceIsStored }),
+];
+
+/** Those that end before the command begins: their document is the error alone. */
+export const REFUSALS: readonly Outcome[] = [
+  ...["sync", "get", "purge", "save"].map((verb) => fails(2, "USAGE", `${verb} of nobody`, [verb])),
+  ...["sync", "get", "purge"].flatMap((verb) => [
+    fails(2, "USAGE", `${verb} of users and all`, [verb, ...ALICE, "--all"]),
+    fails(2, "USAGE", `${verb} of users and a file`, [verb, ...ALICE, "--users-file", "-"]),
+    fails(2, "USAGE", `${verb} of a file and all`, [verb, "--users-file", "-", "--all"]),
+    fails(2, "USAGE", `${verb} of a part of nobody`, [verb, "--shard", "1/2"]),
+    ...["0/2", "3/2", "1", "a/b", "1/0"].map((shard) =>
+      fails(2, "USAGE", `${verb} of the part ${shard}`, [verb, "--all", "--shard", shard]),
+    ),
+    fails(2, "USAGE", `${verb} with a bad time to stop`, [verb, "--all", "--stop-after", "soon"]),
+  ]),
+  ...["sync", "get", "save", "purge", "list"].flatMap((verb) => [
+    fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
+    fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
+    ...["30", "0s", "1w", "-1s", ""].map((time) =>
+      fails(2, "USAGE", `${verb} with the time '${time}'`, [
+        verb,
+        ...(verb === "list" ? [] : ALICE),
+        "--timeout",
+        time,
+      ]),
+    ),
+    fails(2, "SECRET_IN_ARGV", `${verb} with a key in argv`, [verb, "--user", KEY]),
+    fails(2, "SECRET_IN_ARGV", `${verb} with a mask in argv`, [verb, "--user", maskOf(KEY)]),
+    fails(2, "SECRET_IN_ARGV", `${verb} with a password in argv`, [verb, "--store", "mongodb://me:secret@db/keyctl"]),
+    ...[
+      "--validate",
+      "--revoke",
+      "--revoke-foreign",
+      "--from-listing",
+      "--expires-in",
+      "--label",
+      "--limit",
+      "--workspace",
+    ].map((flag) => fails(2, "USAGE", `${verb} ${flag}, of a later version`, [verb, ...ALICE, flag])),
+  ]),
+  fails(2, "USAGE", "save for two", ["save", ...ALICE, "--user", "bob", "--stdin"]),
+  fails(2, "USAGE", "save for all", ["save", "--all", "--stdin"]),
+  fails(2, "USAGE", "purge of one with a count", ["purge", ...ALICE, "--confirm", "1"]),
+  fails(2, "USAGE", "purge with a bad count", ["purge", "--all", "--confirm", "many"]),
+  fails(2, "USAGE", "list by a bad hash", ["list", "--hash", "abc"]),
+  fails(2, "USAGE", "list by a bad verdict", ["list", "--verdict", "good"]),
+  fails(7, "STORE_CORRUPT", "list of a foreign file", ["list"], { given: databaseIsForeign }),
+  fails(4, "CONFIG_INVALID", "list on MongoDB", ["list"], { options: MONGODB }),
+  fails(2, "USAGE", "help on nonsense", ["help", "nonsense"]),
+  fails(2, "USAGE", "help on what every object has", ["help", "constructor"]),
+  fails(2, "USAGE", "a command of a later version", ["doctor"]),
+  fails(2, "USAGE", "no command", []),
+  fails(2, "USAGE", "an option in place of a command", ["--jsn"]),
+];
