@@ -15,6 +15,7 @@ import type { Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
+import { patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
 /** Everything of the process that the tool uses. */
@@ -155,7 +156,7 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(config.timeoutMs)]),
+        signal: patienceOf({ signal }, config.timeoutMs),
         around,
       },
     );

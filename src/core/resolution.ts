@@ -123,7 +123,7 @@ async function adopt(
   if (winner === undefined) return withoutKey(user, parts, candidates, autoProvision);
 
   const { key, name } = winner;
-  const record = await sealed(user, key, name, parts, signal);
+  const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
   if (!(await store.insert(record, signal))) return "lost";
   log({ kind: "saved", origin: name, key });
   log({ kind: "using", source: name });
@@ -155,9 +155,10 @@ async function insertMissing(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<UserId, SyncResult>> {
   const { winner } = candidates;
-  if (winner === undefined) return new Map();
+  if (winner === undefined || batch.length === 0) return new Map();
   const { name, key } = winner;
-  const records = await Promise.all(batch.map((user) => sealed(user, key, name, parts, signal)));
+  const sealer = await parts.sealer("seal", signal);
+  const records = batch.map((user) => sealed(user, key, name, sealer, parts.clock));
   const won = await parts.store.insertMany(records, signal);
   return new Map(
     records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
@@ -193,14 +194,8 @@ async function storedResult(
   }
 }
 
-async function sealed(
-  user: UserId,
-  key: ApiKey,
-  origin: string,
-  { sealer, clock }: Parts,
-  signal: AbortSignal,
-): Promise<KeyRecord> {
-  return newRecord(user, key, (await sealer("seal", signal)).seal(key, user), origin, clock.now().toISOString());
+function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock: Clock): KeyRecord {
+  return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
 }
 
 function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncResult {
