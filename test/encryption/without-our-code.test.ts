@@ -14,9 +14,16 @@ import { sealedValues } from "../support/stored-rows.ts";
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
 
-const script = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
-const NODE = { language: "Node", file: script("open-stored-value.mjs"), program: process.execPath };
-const PYTHON = { language: "Python", file: script("open-stored-value.py"), program: "python3" };
+const NODE = {
+  language: "Node",
+  file: fileURLToPath(new URL("../support/open-stored-value.mjs", import.meta.url)),
+  program: process.execPath,
+};
+const PYTHON = {
+  language: "Python",
+  file: fileURLToPath(new URL("../support/open-stored-value.py", import.meta.url)),
+  program: "python3",
+};
 const hasPython = spawnSync(PYTHON.program, ["-c", "import cryptography"]).status === 0;
 
 describe.each(hasPython ? [PYTHON, NODE] : [NODE])("ten lines of $language", ({ file, program }) => {
