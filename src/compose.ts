@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import { Flights } from "./core/flights.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
@@ -72,11 +73,15 @@ async function opened(path: string, mayCreate: boolean, signal: AbortSignal) {
 
 type Unlock = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
 
-/** Asks once for each purpose; a failure is not kept, so that a server recovers when the key is back. */
+/** Asks once for each purpose, also for many users at a time; a failure is not kept, so that a server recovers when the key is back. */
 function once(ask: Unlock): Unlock {
   const known = new Map<string, Sealer>();
-  return async (purpose, signal) => {
-    const sealer = known.get("seal") ?? known.get(purpose) ?? (await ask(purpose, signal));
+  const asking = new Flights<Sealer>();
+  return async (purpose, patience) => {
+    const sealer =
+      known.get("seal") ??
+      known.get(purpose) ??
+      (await asking.join(purpose, (signal) => ask(purpose, signal), patience));
     known.set(purpose, sealer);
     return sealer;
   };

@@ -16,6 +16,7 @@ import type { Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
+import { patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
 /** Everything of the process that the tool uses. */
@@ -129,8 +130,7 @@ class Tool {
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
-      inputStream: (until) =>
-        interruptible(this.#host.stdin(), until === undefined ? signal : AbortSignal.any([signal, until])),
+      inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
       withManager: (needs, work) => this.#withManager(globals, needs, work),
     };
   }
@@ -166,7 +166,7 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(config.timeoutMs)]),
+        signal: patienceOf({ signal }, config.timeoutMs),
         around,
       },
     );

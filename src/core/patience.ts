@@ -9,8 +9,20 @@ export interface Patience {
 /** Aborted when the time is over, or by the caller, whichever comes first. */
 export function patienceOf({ timeoutMs, signal }: Patience, defaultMs: number): AbortSignal {
   const time = AbortSignal.timeout(timeoutMs ?? defaultMs);
-  return signal === undefined ? time : AbortSignal.any([time, signal]);
+  return signal === undefined ? time : firstOf(time, signal);
 }
+
+/**
+ * `AbortSignal.any`, which holds its signals weakly: a time-out that nothing else refers to may be garbage-collected
+ * and then never comes (https://github.com/nodejs/node/issues/57736). Here they live as long as what they end.
+ */
+export function firstOf(...signals: AbortSignal[]): AbortSignal {
+  const first = AbortSignal.any(signals);
+  kept.set(first, signals);
+  return first;
+}
+
+const kept = new WeakMap<AbortSignal, readonly AbortSignal[]>();
 
 /** What was thrown as an expected failure; a bug is thrown again. */
 export function asFailure(thrown: unknown, signal?: AbortSignal): KeyctlError {

@@ -123,7 +123,7 @@ async function adopt(
   if (winner === undefined) return withoutKey(user, parts, candidates, autoProvision);
 
   const { key, name } = winner;
-  const record = await sealed(user, key, name, parts, signal);
+  const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
   if (!(await store.insert(record, signal))) return "lost";
   log({ kind: "saved", origin: name, key });
   log({ kind: "using", source: name });
@@ -155,9 +155,10 @@ async function insertMissing(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<UserId, SyncResult>> {
   const { winner } = candidates;
-  if (winner === undefined) return new Map();
+  if (winner === undefined || batch.length === 0) return new Map();
   const { name, key } = winner;
-  const records = await Promise.all(batch.map((user) => sealed(user, key, name, parts, signal)));
+  const sealer = await parts.sealer("seal", signal);
+  const records = batch.map((user) => sealed(user, key, name, sealer, parts.clock));
   const won = await parts.store.insertMany(records, signal);
   return new Map(
     records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
@@ -178,29 +179,24 @@ async function storedResults(
   return results;
 }
 
-/** A row that does not open is its user's error; a wrong master key is everybody's. */
+/** A row that does not open, or not with the master keys that are here, is its user's error; no or wrong master keys are everybody's. */
 async function storedResult(
   row: KeyRecord,
   parts: Parts,
   candidates: Candidates,
   signal: AbortSignal,
 ): Promise<SyncResult> {
+  if (storedValue(row.keyEncrypted).kind === "sealed") await parts.sealer("open", signal);
   try {
     return answer(row, await openRow(row, parts, signal), "database", candidates);
   } catch (thrown) {
-    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") return syncFailed(row.userId, thrown);
+    if (isKeyctlError(thrown)) return syncFailed(row.userId, thrown);
     throw thrown;
   }
 }
 
-async function sealed(
-  user: UserId,
-  key: ApiKey,
-  origin: string,
-  { sealer, clock }: Parts,
-  signal: AbortSignal,
-): Promise<KeyRecord> {
-  return newRecord(user, key, (await sealer("seal", signal)).seal(key, user), origin, clock.now().toISOString());
+function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock: Clock): KeyRecord {
+  return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
 }
 
 function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncResult {

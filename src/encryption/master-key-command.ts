@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { KeyctlError } from "../core/errors.ts";
+import { firstOf } from "../core/patience.ts";
 
 const LIMIT_MS = 10_000;
 const LIMIT_BYTES = 64 * 1024;
@@ -14,7 +15,8 @@ export async function runCommand(
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<string> {
-  const patience = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
+  signal.throwIfAborted();
+  const patience = firstOf(signal, AbortSignal.timeout(LIMIT_MS));
   const detached = process.platform !== "win32";
   const child = spawn(command, { shell: true, detached, env: environment, stdio: ["ignore", "pipe", "ignore"] });
   const kill = () => {

@@ -20,7 +20,7 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
     open(sealed, user) {
       const opened = openJwe(sealed, keys, { sub: user, prv: PROVIDER });
       if (opened.status === "unknown-master-key") throw unknownMasterKey(user, opened.kid);
-      const key = opened.status === "open" ? ApiKey.parse(opened.text) : undefined;
+      const key = opened.status === "open" ? exactKey(opened.text) : undefined;
       if (key === undefined) throw unreadable(user);
       return key;
     },
@@ -30,6 +30,12 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
       return opened.status === "open" && opened.text === CHECK_TEXT;
     },
   };
+}
+
+/** A sealed text is the key's bytes and nothing around them. */
+function exactKey(text: string): ApiKey | undefined {
+  const key = ApiKey.parse(text);
+  return key?.reveal() === text ? key : undefined;
 }
 
 function unknownMasterKey(user: UserId, kid: string): KeyctlError {

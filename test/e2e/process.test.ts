@@ -9,7 +9,7 @@ import { filesBelow } from "../support/canaries.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { BIN, keyctl } from "../support/keyctl.ts";
-import { change } from "../support/stored-rows.ts";
+import { change } from "../support/database-file.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const OUTPUT_FAILED = /^error: the output could not be written \((\w+|it is closed)\)\nhint: .*\n$/;

@@ -11,7 +11,7 @@ import { CANARIES, canariesIn, filesBelow } from "../support/canaries.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { BIN, keyctl } from "../support/keyctl.ts";
-import { change, rowsOf } from "../support/stored-rows.ts";
+import { change, rowsOf } from "../support/database-file.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
 const KEY = CANARIES.key;

@@ -9,7 +9,7 @@ import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { interruptEverywhere, withKeyFile, withRows } from "../support/interruptions.ts";
 import { BIN, keyctl } from "../support/keyctl.ts";
-import { holdLock } from "../support/stored-rows.ts";
+import { holdLock } from "../support/database-file.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
 const SIGNALS = [

@@ -8,7 +8,7 @@ import { filesBelow } from "./canaries.ts";
 import { emptyHome } from "./home.ts";
 import type { Home } from "./home.ts";
 import { keyctl } from "./keyctl.ts";
-import { rowsOf } from "./stored-rows.ts";
+import { rowsOf } from "./database-file.ts";
 
 const WATCHED = fileURLToPath(new URL("watched-keyctl.mjs", import.meta.url));
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;

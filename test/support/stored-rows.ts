@@ -1,34 +1,37 @@
-import { createRequire } from "node:module";
+import { existsSync } from "node:fs";
+import { decodeProtectedHeader } from "jose";
+import { withDatabase } from "./database.ts";
+import type { Home } from "./home.ts";
 
-/** SQLite as this Node has it, or the drop-in for Node 20: to look at a database file without our own code. */
-const sqlite: typeof import("node:sqlite") =
-  process.getBuiltinModule("node:sqlite") ?? createRequire(import.meta.url)("@photostructure/sqlite");
-
-export type StoredRow = Readonly<Record<string, unknown>>;
-
-/** The rows of this query. */
-export function rowsOf(database: string, query: string): readonly StoredRow[] {
-  const file = new sqlite.DatabaseSync(database);
-  try {
-    return file.prepare(query).all();
-  } finally {
-    file.close();
-  }
+/** Everything that is stored; the same text means that nothing was written. */
+export async function allThatIsStored(home: Home): Promise<string> {
+  if (!existsSync(home.database)) return "nothing";
+  return withDatabase(home, (database) =>
+    JSON.stringify(
+      ["api_keys", "api_key_meta"].map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY _id`).all()),
+    ),
+  );
 }
 
-/** Changes a database behind the tool's back. */
-export function change(database: string, sql: string): void {
-  const file = new sqlite.DatabaseSync(database);
-  try {
-    file.exec(sql);
-  } finally {
-    file.close();
-  }
+/** The sealed value of each user. */
+export async function sealedValues(home: Home): Promise<ReadonlyMap<string, string>> {
+  const rows = await withDatabase(home, (database) =>
+    database.prepare("SELECT user_id, key_encrypted FROM api_keys ORDER BY user_id").all(),
+  );
+  return new Map(rows.map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
 }
 
-/** Locks the database against reading and writing; returns how to let go. */
-export function holdLock(database: string): () => void {
-  const file = new sqlite.DatabaseSync(database);
-  file.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
-  return () => file.close();
+export async function writeSealedValue(home: Home, user: string, value: string): Promise<void> {
+  await withDatabase(home, (database) =>
+    database.prepare("UPDATE api_keys SET key_encrypted = ? WHERE user_id = ?").run(value, user),
+  );
+}
+
+/** The master keys that rows and check records are sealed with, each once. */
+export async function masterKeysInUse(home: Home): Promise<readonly (string | undefined)[]> {
+  const checks = await withDatabase(home, (database) =>
+    database.prepare("SELECT value FROM api_key_meta WHERE _id GLOB 'check:*'").all(),
+  );
+  const values = [...(await sealedValues(home)).values(), ...checks.map((row) => String(row["value"]))];
+  return [...new Set(values.map((value) => decodeProtectedHeader(value).kid))];
 }

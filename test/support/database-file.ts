@@ -1,0 +1,34 @@
+import { createRequire } from "node:module";
+
+/** SQLite as this Node has it, or the drop-in for Node 20: to look at a database file without our own code. */
+const sqlite: typeof import("node:sqlite") =
+  process.getBuiltinModule("node:sqlite") ?? createRequire(import.meta.url)("@photostructure/sqlite");
+
+export type StoredRow = Readonly<Record<string, unknown>>;
+
+/** The rows of this query. */
+export function rowsOf(database: string, query: string): readonly StoredRow[] {
+  const file = new sqlite.DatabaseSync(database);
+  try {
+    return file.prepare(query).all();
+  } finally {
+    file.close();
+  }
+}
+
+/** Changes a database behind the tool's back. */
+export function change(database: string, sql: string): void {
+  const file = new sqlite.DatabaseSync(database);
+  try {
+    file.exec(sql);
+  } finally {
+    file.close();
+  }
+}
+
+/** Locks the database against reading and writing; returns how to let go. */
+export function holdLock(database: string): () => void {
+  const file = new sqlite.DatabaseSync(database);
+  file.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
+  return () => file.close();
+}
