@@ -25,16 +25,23 @@ export interface SavingProgram {
   readonly saved: (count: number) => Promise<void>;
   readonly stop: () => void;
   readonly resume: () => void;
+  /** Lets it end after what it is doing; resolves when it has. */
+  readonly finish: () => Promise<void>;
   /** kill -9; resolves when everything that it said before has been read. */
   readonly kill: () => Promise<void>;
 }
 
-/** Starts a program that uses the built library to save and remove keys of these users until it is killed. */
-export function savingProgram(home: Home, users: readonly string[], line = ":"): SavingProgram {
-  const child = spawn("bash", ["-c", `${line}\nexec "$0" "$@"`, process.execPath, CHILD, ...users], {
+/** Starts a program that uses the built library to save keys of these users, or to save and remove them, after a line of shell. */
+export function savingProgram(
+  home: Home,
+  users: readonly string[],
+  line = ":",
+  task: "saves" | "changes" = "saves",
+): SavingProgram {
+  const child = spawn("bash", ["-c", `${line}\nexec "$0" "$@"`, process.execPath, CHILD, task, ...users], {
     cwd: home.work,
     env: home.environment,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   const ended = once(child, "close");
@@ -48,7 +55,7 @@ export function savingProgram(home: Home, users: readonly string[], line = ":"):
     if (word === "opened") opened = true;
     else if (word === "begin") begun.push({ user, outcome });
     else if (word === "done") done += 1;
-    else failures.push(text);
+    else if (word !== "lost") failures.push(text);
     said.emit("line");
   });
   const until = async (condition: () => boolean) => {
@@ -62,6 +69,11 @@ export function savingProgram(home: Home, users: readonly string[], line = ":"):
       ]);
     }
   };
+  const endedWith = async (expected: number | "SIGKILL") => {
+    const [code, signal] = await ended;
+    if (failures.length > 0) throw new Error(`the saving program said ${failures.join(", ")}`);
+    if ((code ?? signal) !== expected) throw new Error(`the saving program ended with ${code ?? signal}`);
+  };
   return {
     hasOpened: () => opened,
     begun,
@@ -70,11 +82,13 @@ export function savingProgram(home: Home, users: readonly string[], line = ":"):
     saved: (count) => until(() => done >= count),
     stop: () => void child.kill("SIGSTOP"),
     resume: () => void child.kill("SIGCONT"),
+    async finish() {
+      child.stdin.end();
+      await endedWith(0);
+    },
     async kill() {
       child.kill("SIGKILL");
-      const [, signal] = await ended;
-      if (failures.length > 0) throw new Error(`the saving program said ${failures.join(", ")}`);
-      if (signal !== "SIGKILL") throw new Error("the saving program had ended by itself");
+      await endedWith("SIGKILL");
     },
   };
 }
