@@ -34,13 +34,7 @@ const save = (home: Home, user: string, key = KEY) =>
 
 /** What a person sees when the store cannot be used, whatever the command: these two lines and nothing else. */
 async function expectRefusal(home: Home, problem: string, hint: string, line = ":") {
-  const commands = [
-    ["list"],
-    ["get", "--user", "alice", "--stored"],
-    ["save", "--user", "alice", "--stdin"],
-    ["sync", "--user", "alice"],
-    ["purge", "--user", "alice", "--yes"],
-  ];
+  const commands = [["list"], ["get", "--user", "alice", "--stored"], ["save", "--user", "alice", "--stdin"]];
   const runs = await Promise.all(commands.map((args) => keyctlAfter(line, home, args, { input: KEY })));
   const refusal = { code: 7, stdout: "", stderr: `error: ${problem}\nhint: ${hint}\n` };
   expect(runs).toEqual(commands.map(() => refusal));

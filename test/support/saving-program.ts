@@ -20,6 +20,7 @@ export interface SavingProgram {
   readonly begun: readonly Change[];
   /** How many of those it has said are done. */
   readonly done: () => number;
+  readonly ended: Promise<unknown>;
   readonly opened: () => Promise<void>;
   /** Resolves when this many changes are done. */
   readonly saved: (count: number) => Promise<void>;
@@ -78,6 +79,7 @@ export function savingProgram(
     hasOpened: () => opened,
     begun,
     done: () => done,
+    ended,
     opened: () => until(() => opened),
     saved: (count) => until(() => done >= count),
     stop: () => void child.kill("SIGSTOP"),
