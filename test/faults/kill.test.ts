@@ -16,7 +16,7 @@ const HOMES = 10;
 const ROUNDS = 5;
 /** Programs that write at the same time; one recovers what is left of another while a third writes. */
 const LANES = 2;
-const USERS = 5;
+const USERS = 50;
 
 /** What may be in the database for a user: what was last said to be done, or what was begun since. */
 type Possible = Map<string, Set<string>>;

@@ -415,6 +415,26 @@ describe("the schema", () => {
     expect(meta()).toEqual(before);
   });
 
+  it("is not taken for another program's when it is made between two looks at it", async () => {
+    const path = emptyHome().database;
+    const [looking, making] = [await openFile(path), await openFile(path)];
+    onTestFinished(() => [looking, making].forEach((database) => database.close()));
+    looking.exec("DROP TABLE api_keys; DROP TABLE api_key_meta");
+    const interrupted = new Proxy(looking, {
+      get: (database, name) =>
+        name === "prepare"
+          ? (sql: string) => {
+              try {
+                return database.prepare(sql);
+              } finally {
+                migrate(making, "empty");
+              }
+            }
+          : Reflect.get(database, name),
+    });
+    expect(["empty", 1]).toContain(schemaVersion(interrupted));
+  });
+
   it("is one step's whole work or nothing of it", async () => {
     const database = await openFile(emptyHome().database);
     onTestFinished(() => database.close());
