@@ -237,6 +237,7 @@ describe("file modes that stand in the way", () => {
     expect(run.stdout).toBe("");
     expect(run.stderr.split("\n").slice(1)).toEqual([`hint: ${WRITABLE}`, ""]);
     expect(run.stderr).toMatch(/^error: the database .* (cannot be opened|is read-only)\n/);
+    chmodSync(dirname(home.database), 0o700);
     expect((await keyctl(home, ["list", "--count"])).stdout).toBe("1\n");
   });
 
