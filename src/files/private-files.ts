@@ -10,7 +10,7 @@ import {
   openSync,
   readFileSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { codeOf } from "./read-regular-file.ts";
@@ -43,8 +43,9 @@ export function createOnce(path: string, content: string): string {
   const folder = dirname(path);
   makePrivateFolder(folder);
   const draft = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
-  writeSynced(openPrivateFile(draft), content);
+  const file = openPrivateFile(draft);
   try {
+    writeSynced(file, content);
     linkSync(draft, path);
   } catch (thrown) {
     if (codeOf(thrown) !== "EEXIST") throw thrown;
@@ -57,7 +58,7 @@ export function createOnce(path: string, content: string): string {
 
 function writeSynced(file: number, content: string): void {
   try {
-    writeSync(file, content);
+    writeFileSync(file, content);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { makePrivateFolder, openPrivateFile } from "../files/private-files.ts";
@@ -7,6 +7,7 @@ import { migrate, schemaVersion } from "./sqlite-schema.ts";
 import { storeError } from "./sqlite-errors.ts";
 import { whileUnlocked } from "./sqlite-lock.ts";
 import { KeyctlError } from "../core/errors.ts";
+import { printable } from "../core/printable.ts";
 
 /** The first SQLite whose WAL cannot lose a reset: https://sqlite.org/wal.html#walresetbug */
 const SAFE_WAL = [3, 51, 3];
@@ -22,11 +23,12 @@ export async function openDatabase(
   mayCreate: boolean,
   signal: AbortSignal,
 ): Promise<DatabaseSync | undefined> {
-  if (!mayCreate && !hasContent(path)) return undefined;
-  const { DatabaseSync } = loadSqlite();
   let database: DatabaseSync | undefined;
   try {
-    if (mayCreate && !existsSync(path)) createFile(path);
+    const found = look(path);
+    if (!mayCreate && found !== "content") return undefined;
+    if (found === "absent") createFile(path);
+    const { DatabaseSync } = loadSqlite();
     const opened = new DatabaseSync(path);
     database = opened;
     if (await whileUnlocked(() => prepare(opened, mayCreate), signal)) return opened;
@@ -67,9 +69,21 @@ function createFile(path: string): void {
   }
 }
 
-function hasContent(path: string): boolean {
+/** What stands at this path. Absent is not unavailable: what cannot be seen, or cannot hold a database, is an error. */
+function look(path: string): "absent" | "empty" | "content" {
   const stats = statSync(path, { throwIfNoEntry: false });
-  return stats !== undefined && stats.size > 0;
+  if (stats === undefined) {
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return "absent";
+    throw unusable(path, "is a symbolic link to nothing");
+  }
+  if (!stats.isFile()) throw unusable(path, "is not a regular file");
+  return stats.size > 0 ? "content" : "empty";
+}
+
+function unusable(path: string, problem: string): KeyctlError {
+  return new KeyctlError("STORE_UNAVAILABLE", `the database ${printable(path)} ${problem}`, {
+    hint: "check --store or KEYCTL_STORE",
+  });
 }
 
 type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;

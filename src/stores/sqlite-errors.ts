@@ -6,7 +6,7 @@ import { resultCode } from "./sqlite-lock.ts";
 
 type Sentence = readonly [code: ErrorCode, problem: string, hint: string];
 
-const WRITABLE = "the file and its folder must be writable by this user";
+const WRITABLE = "the file, its -wal and -shm if they are there, and its folder must be writable by this user";
 const RESTORE = "put it aside and restore a backup; nothing was written to it";
 const CORRUPT: Sentence = ["STORE_CORRUPT", "is damaged, or is not a SQLite database", RESTORE];
 const FULL: Sentence = [

@@ -32,13 +32,15 @@ export type SchemaVersion = number | "empty";
 
 /** How far the database has come. Throws STORE_CORRUPT for one that is not ours. */
 export function schemaVersion(database: DatabaseSync): SchemaVersion {
-  try {
+  // One statement sees one state; between two of them another process may make the schema.
+  const tables = database
+    .prepare("SELECT count(*) AS total, count(*) FILTER (WHERE name = 'api_key_meta') AS ours FROM sqlite_schema")
+    .get();
+  if (tables?.["total"] === 0) return "empty";
+  if (tables?.["ours"] === 1) {
     const row = database.prepare("SELECT value FROM api_key_meta WHERE _id = 'schema'").get();
     const version = Number(row?.["value"]);
     if (Number.isSafeInteger(version) && version > 0) return version;
-  } catch (thrown) {
-    if (!isMissingTable(thrown)) throw thrown;
-    if (database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined) return "empty";
   }
   throw new KeyctlError("STORE_CORRUPT", "the database file belongs to another program", {
     hint: "name another file with --store sqlite:<path>; nothing was written to this one",
@@ -88,8 +90,4 @@ function rollBack(database: DatabaseSync): void {
   } catch {
     // A full disk or a failed read has rolled it back already.
   }
-}
-
-function isMissingTable(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.message.startsWith("no such table");
 }

@@ -99,6 +99,8 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     insertFirstSealCheck: ({ kid, value }, signal) => changes("insertSealCheck", [`check:${kid}`, value], signal),
     async close() {
       database.close();
+      // On Node 20 the file stays open until the statements are collected.
+      prepared.clear();
     },
   };
 }

@@ -2,19 +2,14 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, wr
 import { dirname, join } from "node:path";
 import { decodeProtectedHeader } from "jose";
 import { describe, expect, it } from "vitest";
+import { withDatabase } from "../support/database.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { jwkSet, newJwk } from "../support/jwk.ts";
 import type { Jwk } from "../support/jwk.ts";
 import { keyctl } from "../support/keyctl.ts";
 import type { Run } from "../support/keyctl.ts";
-import {
-  allThatIsStored,
-  withDatabase,
-  masterKeysInUse,
-  sealedValues,
-  writeSealedValue,
-} from "../support/stored-rows.ts";
+import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/stored-rows.ts";
 import { treeOf } from "../support/tree.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";

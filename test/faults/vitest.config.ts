@@ -1,9 +1,11 @@
 import { defineConfig } from "vitest/config";
 
+/** Campaigns of minutes, run by `npm run test:faults`; one at a time, because each uses the whole machine. */
 export default defineConfig({
   test: {
     include: ["test/faults/**/*.test.ts"],
     globalSetup: "test/support/build.ts",
-    testTimeout: 120_000,
+    testTimeout: 600_000,
+    fileParallelism: false,
   },
 });

@@ -1,0 +1,49 @@
+import { expect, it, onTestFinished } from "vitest";
+import { emptyHome } from "../support/home.ts";
+import type { Home } from "../support/home.ts";
+import { keyctl } from "../support/keyctl.ts";
+import { openFile } from "../support/sqlite.ts";
+
+const PROCESSES = 20;
+const EVERYBODY = Array.from({ length: PROCESSES }, (_, index) => index);
+
+function keyOf(index: number): string {
+  return `sk-or-v1-${String(index).padStart(64, "0")}`;
+}
+
+/** `get` syncs as `sync` does, and says which key it came to. */
+function sync(home: Home, user: string, key: string) {
+  return keyctl(home, ["get", "--user", user, "--reveal"], { env: { OPENROUTER_API_KEY: key } });
+}
+
+async function rowsOf(home: Home) {
+  const database = await openFile(home.database);
+  onTestFinished(() => database.close());
+  expect(database.prepare("PRAGMA integrity_check").all()).toEqual([{ integrity_check: "ok" }]);
+  return database.prepare("SELECT user_id, revision FROM api_keys ORDER BY user_id").all();
+}
+
+it.each([1, 2, 3, 4, 5])("20 processes that sync one user from an empty home agree on one key, round %d", async () => {
+  const home = emptyHome();
+  const runs = await Promise.all(EVERYBODY.map((index) => sync(home, "alice", keyOf(index))));
+  expect(runs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr)).toEqual([]);
+  const answers = [...new Set(runs.map(({ stdout }) => stdout))];
+  expect(answers.length).toBe(1);
+  expect(EVERYBODY.map((index) => `${keyOf(index)}\n`)).toContain(answers[0]);
+  expect(await rowsOf(home)).toEqual([{ user_id: "alice", revision: 1 }]);
+  const told = runs.filter(({ stderr }) => stderr.includes("note: made the first master key"));
+  expect(told.length).toBe(1);
+});
+
+it.each([1, 2, 3, 4, 5])("20 processes that sync 20 users from an empty home lose nothing, round %d", async () => {
+  const home = emptyHome();
+  const runs = await Promise.all(EVERYBODY.map((index) => sync(home, `user-${index}`, keyOf(index))));
+  expect(runs.map(({ code, stdout, stderr }) => (code === 0 ? stdout : stderr))).toEqual(
+    EVERYBODY.map((index) => `${keyOf(index)}\n`),
+  );
+  const again = await Promise.all(
+    EVERYBODY.map((index) => keyctl(home, ["get", "--user", `user-${index}`, "--stored", "--reveal"])),
+  );
+  expect(again.map(({ stdout }) => stdout)).toEqual(EVERYBODY.map((index) => `${keyOf(index)}\n`));
+  expect((await rowsOf(home)).length).toBe(PROCESSES);
+});
