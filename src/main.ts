@@ -15,9 +15,9 @@ import type { ComposeOptions } from "./compose.ts";
 import type { Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
-import { firstOf } from "./core/patience.ts";
+
 import type { Log, LogEvent } from "./core/log.ts";
-import { patienceOf } from "./core/patience.ts";
+import { firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
 /** Everything of the process that the tool uses. */
