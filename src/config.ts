@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
+import { timeLimit } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";
@@ -61,7 +62,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     masterKeys: masterKeyPlace(environment),
     hasManagementKey: () => hasManagementKey(environment),
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
-    timeoutMs: overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
   });
 }
 

@@ -148,18 +148,15 @@ export class KeyManager {
 
   /** How many users have a key. */
   async count(options: Patience = {}): Promise<number> {
-    return this.#parts.store.count(patienceOf(options, this.#parts.timeoutMs));
+    return this.#whileOpen(options, (signal) => this.#parts.store.count(signal));
   }
 
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
   async check(options: Patience = {}): Promise<void> {
-    const signal = patienceOf(options, this.#parts.timeoutMs);
-    try {
+    await this.#whileOpen(options, async (signal) => {
       await orAborted(this.#parts.store.count(signal), signal);
       await orAborted(this.#parts.sealer("seal", signal), signal);
-    } catch (thrown) {
-      throw asFailure(thrown, signal);
-    }
+    });
   }
 
   /** Waits for work in flight, then lets go of the store. */
@@ -180,13 +177,22 @@ export class KeyManager {
     failed: (userId: string, error: KeyctlError) => Result,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
+    try {
+      return await this.#whileOpen(patience, async (signal) => work(parseUserId(userId), signal));
+    } catch (thrown) {
+      return failed(userId, asFailure(thrown));
+    }
+  }
+
+  /** Work that `close` waits for. Rejects with a KeyctlError, or for a bug. */
+  async #whileOpen<Result>(patience: Patience, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    if (this.#closed !== undefined)
+      throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
     const signal = patienceOf(patience, this.#parts.timeoutMs);
     try {
-      if (this.#closed !== undefined)
-        throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
-      return await this.#tracked(work(parseUserId(userId), signal));
+      return await this.#tracked(work(signal));
     } catch (thrown) {
-      return failed(userId, asFailure(thrown, signal));
+      throw asFailure(thrown, signal);
     }
   }
 
