@@ -81,8 +81,9 @@ export class KeyManager {
       const error = new KeyctlError("USAGE", "this version cannot validate keys", { hint: "leave out validate: true" });
       return { key: null, source: null, valid: null, error };
     }
-    const { key, source, error } = await this.syncAndGetKey(userId, options);
-    return { key, source, valid: null, error };
+    const result = await this.syncAndGetKey(userId, options);
+    if (result.error !== null) return { key: null, source: null, valid: null, error: result.error };
+    return { key: result.key, source: result.source, valid: null, error: null };
   }
 
   /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
