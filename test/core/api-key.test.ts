@@ -33,12 +33,12 @@ describe("ApiKey.parse", () => {
     );
   });
 
-  it("refuses a key with any other character in it or beside it", () => {
-    const foreign = fc.string({ unit: "binary", minLength: 1 }).filter((text) => !/^[\w-]*$/.test(text));
+  it("refuses a key with any other character in it", () => {
+    const foreign = fc.string({ unit: "binary", minLength: 1, maxLength: 1 }).filter((text) => !/^[\w-]$/.test(text));
     fc.assert(
       fc.property(keyText, foreign, fc.nat(), (text, other, position) => {
         const at = 1 + (position % (text.length - 1));
-        expect(ApiKey.parse(text.slice(0, at) + other.replaceAll(/\s/gu, "x ") + text.slice(at) + "'")).toBeUndefined();
+        expect(ApiKey.parse(text.slice(0, at) + other + text.slice(at))).toBeUndefined();
       }),
     );
   });
