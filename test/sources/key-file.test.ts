@@ -1,7 +1,7 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Reading } from "../../src/core/ports.ts";
 import { keyFile, readingOf } from "../../src/sources/key-file.ts";
@@ -216,8 +216,8 @@ function linkToOpenKey({ work }: Home, path: string): void {
   symlinkSync("real.txt", path);
 }
 
-async function linkToFifo({ work }: Home, path: string): Promise<void> {
-  await execa("mkfifo", [join(work, "fifo")]);
+function linkToFifo(home: Home, path: string): void {
+  makeFifo(home, join(home.work, "fifo"));
   symlinkSync("fifo", path);
 }
 
@@ -226,8 +226,8 @@ function linkLoop({ work }: Home, path: string): void {
   symlinkSync("key.txt", join(work, "other"));
 }
 
-async function makeFifo(_: Home, path: string): Promise<void> {
-  await execa("mkfifo", [path]);
+function makeFifo(_: Home, path: string): void {
+  execFileSync("sh", ["-c", 'mkfifo "$1"', "sh", path]);
 }
 
 async function makeSocket(_: Home, path: string): Promise<void> {
@@ -241,7 +241,7 @@ describe("what stands in the place of key.txt", () => {
     const home = emptyHome();
     const path = join(home.work, "key.txt");
     await make(home, path);
-    await giveToOrdinaryUser(home);
+    giveToOrdinaryUser(home);
     const answer = (await asOrdinaryUser(
       "sources/key-file.ts",
       `(async () => {
@@ -288,8 +288,8 @@ describe("what stands in the place of key.txt", () => {
 });
 
 /** Whoever runs the tests: the home, and what is in it, is then owned by the one who reads. */
-async function giveToOrdinaryUser(home: Home): Promise<void> {
-  if (process.getuid?.() === 0) await execa("chown", ["-R", "-h", "65534:65534", home.folder]);
+function giveToOrdinaryUser(home: Home): void {
+  if (process.getuid?.() === 0) execFileSync("chown", ["-R", "-h", "65534:65534", home.folder]);
 }
 
 describe("keyctl sync on a key.txt", () => {

@@ -13,7 +13,7 @@ export interface ProgramRun {
 }
 
 /** Puts the package where `npm install` of a folder puts it: `import "keyctl"` then goes through its exports. */
-export function installLibrary({ work }: Home): void {
+function installLibrary({ work }: Home): void {
   if (existsSync(join(work, "node_modules"))) return;
   mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
   symlinkSync(ROOT, join(work, "node_modules", "keyctl"));
