@@ -1,5 +1,6 @@
 import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
+import { timeLimit } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";
@@ -38,18 +39,18 @@ export interface Config {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_SECRET_BYTES = 64 * 1024;
-const STORE_VARIABLES = ["KEYCTL_STORE", "KEYCTL_STORE_FILE", "MONGODB_URI", "MONGO_URI"] as const;
+const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
 const MANAGEMENT_VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
-const SWITCH: Readonly<Record<string, boolean>> = {
-  "1": true,
-  true: true,
-  yes: true,
-  on: true,
-  "0": false,
-  false: false,
-  no: false,
-  off: false,
-};
+const SWITCH: ReadonlyMap<string, boolean> = new Map([
+  ["1", true],
+  ["true", true],
+  ["yes", true],
+  ["on", true],
+  ["0", false],
+  ["false", false],
+  ["no", false],
+  ["off", false],
+]);
 
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
@@ -60,7 +61,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     masterKeys: masterKeyPlace(environment),
     hasManagementKey: () => hasManagementKey(environment),
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
-    timeoutMs: overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
   });
 }
 
@@ -69,11 +70,9 @@ function storePlace(environment: Environment, flag: string | undefined): StorePl
   for (const name of STORE_VARIABLES) {
     const value = notEmpty(environment, name);
     if (value === undefined) continue;
-    return parseStore(
-      name === "KEYCTL_STORE_FILE" ? readSecretFile(value, name).trim() : value,
-      name,
-      "CONFIG_INVALID",
-    );
+    const uri = name.endsWith("_FILE") ? readSecretFile(value, name).trim() : value;
+    if (uri === "") throw empty(`the file that ${name} names is empty`, name);
+    return parseStore(uri, name, "CONFIG_INVALID");
   }
   const path = join(dataFolder(environment), "keyctl", "keyctl.db");
   return { path, uri: `sqlite:${path}`, from: "default" };
@@ -91,20 +90,20 @@ function parseStore(uri: string, from: string, code: "USAGE" | "CONFIG_INVALID")
       hint: "name an embedded store: sqlite:<path>",
     });
   }
-  const absolute = resolve(path);
+  const absolute = fromHere(path);
   return { path: absolute, uri: `sqlite:${absolute}`, from };
 }
 
 function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {
   const named = flag ?? (environment["KEYCTL_KEY_FILE"] || undefined);
-  return { path: resolve(named ?? "key.txt"), named: named !== undefined };
+  return { path: fromHere(named ?? "key.txt"), named: named !== undefined };
 }
 
 function masterKeyPlace(environment: Environment): MasterKeyPlace {
   const text = notEmpty(environment, "KEYCTL_MASTER_KEYS");
   if (text !== undefined) return { kind: "text", from: "KEYCTL_MASTER_KEYS", text };
   const file = notEmpty(environment, "KEYCTL_MASTER_KEYS_FILE");
-  if (file !== undefined) return { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: resolve(file) };
+  if (file !== undefined) return { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: fromHere(file) };
   const command = notEmpty(environment, "KEYCTL_MASTER_KEYS_COMMAND");
   if (command !== undefined) {
     return { kind: "command", from: "KEYCTL_MASTER_KEYS_COMMAND", command, environment: withoutSecrets(environment) };
@@ -119,7 +118,7 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
 
 /** Both names of the management key are read; that they differ is a mistake somebody must look at. */
 function hasManagementKey(environment: Environment): boolean {
-  const values = MANAGEMENT_VARIABLES.map((name) => secret(environment, name)).filter((value) => value !== undefined);
+  const values = MANAGEMENT_VARIABLES.flatMap((name) => secret(environment, name)?.trim() || []);
   if (new Set(values).size > 1) {
     throw new KeyctlError("CONFIG_CONFLICT", `${MANAGEMENT_VARIABLES.join(" and ")} hold different keys`, {
       hint: `unset ${MANAGEMENT_VARIABLES[0]}: it is the older name`,
@@ -139,7 +138,7 @@ function secret(environment: Environment, name: string): string | undefined {
 }
 
 function readSecretFile(path: string, from: string): string {
-  const file = readRegularFile(resolve(path), MAX_SECRET_BYTES);
+  const file = readRegularFile(path, MAX_SECRET_BYTES);
   const problem =
     file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
   const text = file.status === "read" ? decodeText(file.bytes) : undefined;
@@ -159,13 +158,17 @@ function readSecretFile(path: string, from: string): string {
 function notEmpty(environment: Environment, name: string): string | undefined {
   const value = environment[name];
   if (value === undefined || value.trim() !== "") return value;
-  throw new KeyctlError("CONFIG_EMPTY", `${name} is set but empty`, { hint: `give ${name} a value, or unset it` });
+  throw empty(`${name} is set but empty`, name);
+}
+
+function empty(message: string, name: string): KeyctlError {
+  return new KeyctlError("CONFIG_EMPTY", message, { hint: `give ${name} a value, or unset it` });
 }
 
 function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
   const value = environment[name];
   if (value === undefined || value === "") return otherwise;
-  const known = SWITCH[value.toLowerCase()];
+  const known = SWITCH.get(value.toLowerCase());
   if (known === undefined) throw new KeyctlError("CONFIG_INVALID", `${name} is neither 0 nor 1`, { hint: `${name}=0` });
   return known;
 }
@@ -187,10 +190,32 @@ function configFolder(environment: Environment): string {
   return absolutePath(environment["XDG_CONFIG_HOME"]) ?? join(home(environment), ".config");
 }
 
+/** Against the working folder; left as it is when that was deleted under us: nothing is found there then. */
+function fromHere(path: string): string {
+  try {
+    return resolve(path);
+  } catch {
+    return path;
+  }
+}
+
 function absolutePath(path: string | undefined): string | undefined {
   return path !== undefined && isAbsolute(path) ? path : undefined;
 }
 
+/** Never the working folder: a HOME that is empty or relative is as good as none. */
 function home(environment: Environment): string {
-  return environment["HOME"] || process.getBuiltinModule("node:os").homedir();
+  const path = absolutePath(environment["HOME"]) ?? absolutePath(homeOfThisUser());
+  if (path !== undefined) return path;
+  throw new KeyctlError("CONFIG_INVALID", "there is no home folder: HOME is not set and this user has none", {
+    hint: "set HOME, or XDG_DATA_HOME and XDG_CONFIG_HOME",
+  });
+}
+
+function homeOfThisUser(): string | undefined {
+  try {
+    return process.getBuiltinModule("node:os").userInfo().homedir;
+  } catch {
+    return undefined; // A user id without an entry in the system's list, as containers have them.
+  }
 }

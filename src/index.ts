@@ -19,7 +19,15 @@ export { KeyctlError } from "./core/errors.ts";
 export type { ErrorCode } from "./core/errors.ts";
 export type { LogEvent } from "./core/log.ts";
 export type { EnsureOptions, PurgeOptions, SaveOptions, SyncOptions } from "./core/manager.ts";
-export type { EnsureResult, FormerKey, PurgeResult, SaveResult, SyncResult } from "./core/results.ts";
+export type {
+  EnsureResult,
+  FormerKey,
+  PurgeResult,
+  SaveResult,
+  SyncedKey,
+  SyncFailure,
+  SyncResult,
+} from "./core/results.ts";
 
 export interface OpenOptions {
   /** `sqlite:<path>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */

@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
 
-const WELL_FORMED = /^sk-or-v1-[A-Za-z0-9_-]{8,200}$/;
+/**
+ * A well-formed key, with what editors, shells and web pages add around one: white space and invisible characters
+ * (byte order marks, zero-width characters). One pass over the text, however long it is.
+ */
+const PADDED_KEY =
+  /^[\p{White_Space}\p{Default_Ignorable_Code_Point}]*(sk-or-v1-[A-Za-z0-9_-]{8,200})[\p{White_Space}\p{Default_Ignorable_Code_Point}]*$/u;
 const USUAL_SHAPE = /^sk-or-v1-[0-9a-f]{64}$/;
 const MASK = /^\*{4,}[A-Za-z0-9_-]{0,4}$/;
-/** White space, byte order marks and zero-width characters: what editors and shells add around a key. */
-const PADDING = /^[\s\u200B-\u200D\u2060\uFEFF]+|[\s\u200B-\u200D\u2060\uFEFF]+$/gu;
 const inspect = Symbol.for("nodejs.util.inspect.custom");
 
 /**
@@ -19,10 +22,10 @@ export class ApiKey {
     this.#text = text;
   }
 
-  /** The key in this text, with white space around it removed; undefined when it holds anything but one well-formed key. */
+  /** The key in this text, without the white space and invisible characters around it; undefined when it holds anything but one well-formed key. */
   static parse(text: string): ApiKey | undefined {
-    const trimmed = text.replace(PADDING, "");
-    return WELL_FORMED.test(trimmed) ? new ApiKey(trimmed) : undefined;
+    const key = PADDED_KEY.exec(text)?.[1];
+    return key === undefined ? undefined : new ApiKey(key);
   }
 
   /** True for what we print in place of a key: people paste it back. */

@@ -81,8 +81,9 @@ export class KeyManager {
       const error = new KeyctlError("USAGE", "this version cannot validate keys", { hint: "leave out validate: true" });
       return { key: null, source: null, valid: null, error };
     }
-    const { key, source, error } = await this.syncAndGetKey(userId, options);
-    return { key, source, valid: null, error };
+    const result = await this.syncAndGetKey(userId, options);
+    if (result.error !== null) return { key: null, source: null, valid: null, error: result.error };
+    return { key: result.key, source: result.source, valid: null, error: null };
   }
 
   /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
@@ -148,18 +149,15 @@ export class KeyManager {
 
   /** How many users have a key. */
   async count(options: Patience = {}): Promise<number> {
-    return this.#parts.store.count(patienceOf(options, this.#parts.timeoutMs));
+    return this.#whileOpen(options, (signal) => this.#parts.store.count(signal));
   }
 
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
   async check(options: Patience = {}): Promise<void> {
-    const signal = patienceOf(options, this.#parts.timeoutMs);
-    try {
+    await this.#whileOpen(options, async (signal) => {
       await orAborted(this.#parts.store.count(signal), signal);
       await orAborted(this.#parts.sealer("seal", signal), signal);
-    } catch (thrown) {
-      throw asFailure(thrown, signal);
-    }
+    });
   }
 
   /** Waits for work in flight, then lets go of the store. */
@@ -180,13 +178,22 @@ export class KeyManager {
     failed: (userId: string, error: KeyctlError) => Result,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
+    try {
+      return await this.#whileOpen(patience, async (signal) => work(parseUserId(userId), signal));
+    } catch (thrown) {
+      return failed(userId, asFailure(thrown));
+    }
+  }
+
+  /** Work that `close` waits for. Rejects with a KeyctlError, or for a bug. */
+  async #whileOpen<Result>(patience: Patience, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    if (this.#closed !== undefined)
+      throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
     const signal = patienceOf(patience, this.#parts.timeoutMs);
     try {
-      if (this.#closed !== undefined)
-        throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
-      return await this.#tracked(work(parseUserId(userId), signal));
+      return await this.#tracked(work(signal));
     } catch (thrown) {
-      return failed(userId, asFailure(thrown, signal));
+      throw asFailure(thrown, signal);
     }
   }
 

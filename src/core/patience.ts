@@ -6,9 +6,20 @@ export interface Patience {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Aborted when the time is over, or by the caller, whichever comes first. */
+/** The longest that a timer waits, 24 days: one that is set for longer fires at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** A time-out that a timer keeps, in milliseconds. Throws USAGE for what is no time. */
+export function timeLimit(milliseconds: number): number {
+  if (milliseconds >= 0) return Math.min(Math.ceil(milliseconds), LONGEST_MS);
+  throw new KeyctlError("USAGE", "a time-out is a number of milliseconds that is not negative", {
+    hint: "timeoutMs: 30000",
+  });
+}
+
+/** Aborted when the time is over, or by the caller, whichever comes first. Throws USAGE for a time-out that is no time. */
 export function patienceOf({ timeoutMs, signal }: Patience, defaultMs: number): AbortSignal {
-  const time = AbortSignal.timeout(timeoutMs ?? defaultMs);
+  const time = AbortSignal.timeout(timeLimit(timeoutMs ?? defaultMs));
   return signal === undefined ? time : firstOf(time, signal);
 }
 

@@ -1,8 +1,9 @@
 /**
  * What may come from outside (user ids, names, paths, messages) is shown with every character escaped that
- * moves the cursor, colours, hides or reorders text: controls, format characters (zero-width, bidi) and separators.
+ * moves the cursor, colours, hides or reorders text: controls, format characters (bidi), what is drawn
+ * with no width or not at all, and separators.
  */
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u115F\u1160\u3164\uFFA0]/gu;
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
 
 /** Most text is plain, and this is asked a hundred times as fast as the other. */
 const PLAIN = /^[\x20-\x7E]*$/;

@@ -4,35 +4,49 @@ import type { LastCheck, Timestamp } from "./key-record.ts";
 import type { Shadowed, Source } from "./log.ts";
 import type { Warning } from "./ports.ts";
 
-/** What became of a user's key. Expected failures are in `error`. */
-export interface SyncResult {
+/** What became of a user's key: where `error` is null there is a key. */
+export type SyncResult = SyncedKey | SyncFailure;
+
+export interface SyncedKey {
   readonly userId: string;
-  readonly key: ApiKey | null;
-  readonly keyHash: string | null;
+  readonly key: ApiKey;
+  readonly keyHash: string;
   /** Where this answer came from. */
-  readonly source: Source | null;
+  readonly source: Source;
   /** How the key entered the database. */
-  readonly origin: string | null;
+  readonly origin: string;
   /** True when this call wrote the key to the database. */
   readonly synced: boolean;
   /** When the stored key was written. */
-  readonly createdAt: Timestamp | null;
+  readonly createdAt: Timestamp;
   readonly lastCheck: LastCheck | null;
   /** Sources that hold another well-formed key and lost. */
   readonly shadowed: readonly Shadowed[];
   /** The last four characters of each of those keys, in the same order. */
   readonly shadowedTails: readonly string[];
   readonly warnings: readonly Warning[];
-  readonly error: KeyctlError | null;
+  readonly error: null;
 }
 
-export interface EnsureResult {
-  readonly key: ApiKey | null;
-  readonly source: Source | null;
-  /** Null: not asked. */
-  readonly valid: boolean | null;
-  readonly error: KeyctlError | null;
+/** An expected failure, in the same fields. */
+export interface SyncFailure {
+  readonly userId: string;
+  readonly key: null;
+  readonly keyHash: null;
+  readonly source: null;
+  readonly origin: null;
+  readonly synced: false;
+  readonly createdAt: null;
+  readonly lastCheck: null;
+  readonly shadowed: readonly [];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError;
 }
+
+/** `valid` is null: not asked. */
+export type EnsureResult =
+  | (Pick<SyncedKey, "key" | "source" | "error"> & { readonly valid: boolean | null })
+  | (Pick<SyncFailure, "key" | "source" | "error"> & { readonly valid: null });
 
 /** The key that a row held before it was replaced or purged: what may be shown of it. */
 export interface FormerKey {
@@ -67,7 +81,7 @@ export interface PurgeResult {
 
 const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as const;
 
-export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncResult {
+export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncFailure {
   return {
     ...nothing,
     userId,

@@ -1,6 +1,7 @@
 import { printable } from "./printable.ts";
 
-const PLAIN = /^[A-Za-z0-9_@%+=:,./-]+$/;
+/** Not with `=` at its beginning: zsh takes `=ls` for the path of ls. */
+const PLAIN = /^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$/;
 
 /** A word as a POSIX shell reads it back. User ids come from sign-up forms: a hint must be safe to paste. */
 export function shellQuote(word: string): string {
@@ -13,12 +14,12 @@ export function userFlag(user: string): string {
   return user.startsWith("-") ? `--user=${shellQuote(user)}` : `--user ${shellQuote(user)}`;
 }
 
-/** The `$'…'` form of bash, zsh and ksh, for a word with characters that must not be shown as they are. */
+/** The `$'…'` form of bash, zsh and ksh, for a word with characters that must not be shown as they are: their bytes in octal, which no locale changes. */
 function ansiQuote(word: string): string {
   const escaped = Array.from(word, (character) => {
     if (character === "\\" || character === "'") return `\\${character}`;
     if (printable(character) === character) return character;
-    return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;
+    return Array.from(Buffer.from(character), (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
   });
   return `$'${escaped.join("")}'`;
 }

@@ -4,6 +4,7 @@ import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 
 const MAX_BYTES = 4 * 1024;
+const VISIBLE = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}]/u;
 
 export interface KeyFilePlace {
   readonly path: string;
@@ -42,7 +43,7 @@ export function readingOf(bytes: Uint8Array): Reading {
 
 /** Says what is wrong without a word of what is there. */
 function faultOf(text: string): string {
-  const lines = text.split(/\r\n|[\r\n]/).filter((line) => line.trim() !== "");
+  const lines = text.split(/\r\n|[\r\n]/).filter((line) => VISIBLE.test(line));
   if (lines.length === 0) return "is empty";
   if (lines.length === 2) return "holds two lines";
   if (lines.length > 2) return `holds ${lines.length} lines`;

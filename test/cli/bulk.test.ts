@@ -155,8 +155,15 @@ describe("--output", () => {
 
   it("that cannot take its place is an error, and leaves no draft", async () => {
     const home = emptyHome();
-    mkdirSync(join(home.work, "out"));
-    const run = await inProcess(home, ["sync", "-u", "alice", "--output", "out", "--json"], { env: withKey });
+    const place = join(home.work, "out");
+    const run = await inProcess(home, ["sync", "-u", "alice", "--output", "out", "--json"], {
+      env: withKey,
+      // A folder takes the place while the run is on its way; before that it would be refused at once.
+      around: watched([], () => {
+        mkdirSync(place, { recursive: true });
+        return undefined;
+      }),
+    });
     expect(run.code).toBe(1);
     expect(errorOf(run)?.code).toBe("OUTPUT_FAILED");
     expect(readdirSync(home.work)).toEqual(["out"]);

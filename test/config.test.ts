@@ -1,0 +1,335 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join, resolve } from "node:path";
+import { execa } from "execa";
+import { describe, expect, it } from "vitest";
+import { readConfig } from "../src/config.ts";
+import type { Config, Environment, Overrides } from "../src/config.ts";
+import { utf16leWithBom } from "./support/encodings.ts";
+import { emptyHome } from "./support/home.ts";
+import { BIN, keyctl } from "./support/keyctl.ts";
+
+const HOME = "/home/alice";
+const MANAGEMENT = "OPENROUTER_PROVISIONING_KEY";
+const MANAGEMENT_NEW = "OPENROUTER_MANAGEMENT_KEY";
+
+const configOf = (environment: Environment = {}, overrides: Overrides = {}): Config =>
+  readConfig({ HOME, ...environment }, overrides);
+
+/** A file with this content, in a folder that goes with the test. */
+function file(content: string | Uint8Array): string {
+  const path = join(emptyHome().work, "secret");
+  writeFileSync(path, content);
+  return path;
+}
+
+describe("the store", () => {
+  it.each<readonly [string, Environment, Overrides, string, string]>([
+    ["the default", {}, {}, `${HOME}/.local/share/keyctl/keyctl.db`, "default"],
+    ["the XDG folder", { XDG_DATA_HOME: "/data" }, {}, "/data/keyctl/keyctl.db", "default"],
+    ["not a relative XDG folder", { XDG_DATA_HOME: "data" }, {}, `${HOME}/.local/share/keyctl/keyctl.db`, "default"],
+    ["not an empty XDG folder", { XDG_DATA_HOME: "" }, {}, `${HOME}/.local/share/keyctl/keyctl.db`, "default"],
+    ["KEYCTL_STORE", { KEYCTL_STORE: "sqlite:/a.db" }, {}, "/a.db", "KEYCTL_STORE"],
+    ["--store before KEYCTL_STORE", { KEYCTL_STORE: "sqlite:/a.db" }, { store: "sqlite:/b.db" }, "/b.db", "--store"],
+    ["--store before an empty KEYCTL_STORE", { KEYCTL_STORE: "" }, { store: "sqlite:/b.db" }, "/b.db", "--store"],
+    [
+      "--store before MongoDB's variables",
+      { MONGODB_URI: "mongodb://a/b" },
+      { store: "sqlite:/b.db" },
+      "/b.db",
+      "--store",
+    ],
+    [
+      "KEYCTL_STORE before its file",
+      { KEYCTL_STORE: "sqlite:/a.db", KEYCTL_STORE_FILE: "/nowhere" },
+      {},
+      "/a.db",
+      "KEYCTL_STORE",
+    ],
+    [
+      "KEYCTL_STORE before MongoDB's variables",
+      { KEYCTL_STORE: "sqlite:/a.db", MONGODB_URI: "mongodb://a/b" },
+      {},
+      "/a.db",
+      "KEYCTL_STORE",
+    ],
+    [
+      "MONGODB_URI before MONGO_URI",
+      { MONGODB_URI: "sqlite:/a.db", MONGO_URI: "sqlite:/b.db" },
+      {},
+      "/a.db",
+      "MONGODB_URI",
+    ],
+    ["MONGO_URI last", { MONGO_URI: "sqlite:/b.db" }, {}, "/b.db", "MONGO_URI"],
+    ["an address with slashes", { KEYCTL_STORE: "sqlite:///srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
+    ["a relative path", { KEYCTL_STORE: "sqlite:a.db" }, {}, resolve("a.db"), "KEYCTL_STORE"],
+  ])("is %s", (_name, environment, overrides, path, from) => {
+    expect(configOf(environment, overrides).store).toEqual({ path, uri: `sqlite:${path}`, from });
+  });
+
+  it("is what KEYCTL_STORE_FILE holds, before MongoDB's variables", () => {
+    const from = "KEYCTL_STORE_FILE";
+    for (const content of ["sqlite:/c.db", "sqlite:/c.db\r\n", utf16leWithBom("sqlite:/c.db\r\n")]) {
+      const environment = { KEYCTL_STORE_FILE: file(content), MONGODB_URI: "mongodb://a/b" };
+      expect(configOf(environment).store).toEqual({ path: "/c.db", uri: "sqlite:/c.db", from });
+    }
+  });
+
+  it.each<readonly [string, Environment, Overrides]>([
+    ["KEYCTL_STORE", { KEYCTL_STORE: "mongodb://db.prod/keyctl" }, {}],
+    ["KEYCTL_STORE, with srv", { KEYCTL_STORE: "mongodb+srv://u:hunter2@db.prod/keyctl" }, {}],
+    ["KEYCTL_STORE, in capitals", { KEYCTL_STORE: "MongoDB://db.prod/keyctl" }, {}],
+    ["KEYCTL_STORE_FILE", { KEYCTL_STORE_FILE: "mongodb://u:hunter2@db.prod/keyctl\n" }, {}],
+    ["MONGODB_URI", { MONGODB_URI: "mongodb://u:hunter2@db.prod/keyctl" }, {}],
+    ["MONGO_URI", { MONGO_URI: "mongodb+srv://db.prod/keyctl" }, {}],
+    ["--store", {}, { store: "mongodb://u:hunter2@db.prod/keyctl" }],
+  ])("of MongoDB in %s is refused, and never replaced by the embedded one", (from, environment, overrides) => {
+    const inFile = environment["KEYCTL_STORE_FILE"];
+    const given = inFile === undefined ? environment : { KEYCTL_STORE_FILE: file(inFile) };
+    expect(() => configOf(given, overrides)).toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: `${from.split(",")[0]} names a MongoDB store: this version has no MongoDB store`,
+      }),
+    );
+  });
+
+  it.each([
+    ["KEYCTL_STORE", ""],
+    ["KEYCTL_STORE", " \n"],
+    ["KEYCTL_STORE_FILE", ""],
+    ["MONGODB_URI", ""],
+    ["MONGO_URI", ""],
+    ["KEYCTL_MASTER_KEYS", ""],
+    ["KEYCTL_MASTER_KEYS_FILE", ""],
+    ["KEYCTL_MASTER_KEYS_COMMAND", " "],
+  ])("%s=%j is CONFIG_EMPTY", (name, value) => {
+    expect(() => configOf({ [name]: value })).toThrow(
+      expect.objectContaining({ code: "CONFIG_EMPTY", message: `${name} is set but empty` }),
+    );
+  });
+
+  it("an empty KEYCTL_STORE_FILE's file is CONFIG_EMPTY too", () => {
+    for (const content of ["", " \n"]) {
+      expect(() => configOf({ KEYCTL_STORE_FILE: file(content) })).toThrow(
+        expect.objectContaining({ code: "CONFIG_EMPTY" }),
+      );
+    }
+  });
+
+  it.each([
+    "postgres://u:hunter2@db/x",
+    "/srv/keyctl.db",
+    "sqlite:",
+    "sqlite",
+    " sqlite:/a.db",
+    " mongodb://a/b",
+    "sqlite:a\0b",
+  ])("refuses %j without repeating it", (uri) => {
+    const refusal = { code: "CONFIG_INVALID", message: "KEYCTL_STORE is not a store that keyctl knows" };
+    expect(() => configOf({ KEYCTL_STORE: uri })).toThrow(expect.objectContaining(refusal));
+    expect(() => configOf({}, { store: uri })).toThrow(expect.objectContaining({ code: "USAGE" }));
+  });
+
+  it.each<readonly [string, (home: ReturnType<typeof emptyHome>) => string, string]>([
+    ["is not there", ({ work }) => join(work, "nothing"), "it does not exist"],
+    ["is a directory", ({ work }) => work, "it is a directory"],
+    ["is not text", () => file(Buffer.from([0xff, 0x00, 0xff])), "it is not text"],
+    ["is larger than a secret", () => file(Buffer.alloc(65 * 1024, "x")), "it is larger than 64 KiB"],
+  ])("a file that %s is CONFIG_INVALID", (_name, path, problem) => {
+    expect(() => configOf({ KEYCTL_STORE_FILE: path(emptyHome()) })).toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: `the file that KEYCTL_STORE_FILE names cannot be used: ${problem}`,
+      }),
+    );
+  });
+
+  it.each([undefined, "", "here"])("is in the home of the system's list when HOME is %j", (home) => {
+    const { store, masterKeys } = configOf({ HOME: home });
+    expect(store.path).toBe(join(userInfo().homedir, ".local/share/keyctl/keyctl.db"));
+    expect(masterKeys).toMatchObject({ path: join(userInfo().homedir, ".config/keyctl/master-keys.json") });
+  });
+});
+
+describe("key.txt", () => {
+  it.each<readonly [string, Environment, Overrides, string, boolean]>([
+    ["./key.txt", {}, {}, resolve("key.txt"), false],
+    ["KEYCTL_KEY_FILE", { KEYCTL_KEY_FILE: "/a.txt" }, {}, "/a.txt", true],
+    ["--key-file before it", { KEYCTL_KEY_FILE: "/a.txt" }, { keyFile: "b.txt" }, resolve("b.txt"), true],
+    ["./key.txt when the variable is empty", { KEYCTL_KEY_FILE: "" }, {}, resolve("key.txt"), false],
+  ])("is %s", (_name, environment, overrides, path, named) => {
+    expect(configOf(environment, overrides).keyFile).toEqual({ path, named });
+  });
+});
+
+describe("OPENROUTER_API_KEY", () => {
+  it.each<readonly [string, Environment, string | undefined]>([
+    ["unset", {}, undefined],
+    ["empty: as unset", { OPENROUTER_API_KEY: "" }, undefined],
+    ["set", { OPENROUTER_API_KEY: "sk-or-v1-test-key" }, "sk-or-v1-test-key"],
+    ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, undefined],
+  ])("%s", (_name, environment, text) => {
+    expect(configOf(environment).environmentKey()).toBe(text);
+  });
+
+  it("comes from its file", () => {
+    const path = file("sk-or-v1-test-key\r\n");
+    expect(configOf({ OPENROUTER_API_KEY_FILE: path }).environmentKey()?.trim()).toBe("sk-or-v1-test-key");
+  });
+
+  it("is read when it is needed, not before", () => {
+    const config = configOf({ OPENROUTER_API_KEY_FILE: "/nowhere" });
+    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  });
+
+  it("and its file at once are CONFIG_CONFLICT", () => {
+    const config = configOf({ OPENROUTER_API_KEY: "sk-or-v1-test-key", OPENROUTER_API_KEY_FILE: "/nowhere" });
+    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_CONFLICT" }));
+  });
+});
+
+describe("the management key", () => {
+  it.each<readonly [string, Environment, boolean]>([
+    ["unset", {}, false],
+    ["its first name", { [MANAGEMENT]: "a" }, true],
+    ["its new name", { [MANAGEMENT_NEW]: "a" }, true],
+    ["both names with one value", { [MANAGEMENT]: "a", [MANAGEMENT_NEW]: "a" }, true],
+    ["both names, one with a line end", { [MANAGEMENT]: "a", [MANAGEMENT_NEW]: "a\n" }, true],
+    ["empty: as unset", { [MANAGEMENT]: "", [MANAGEMENT_NEW]: "" }, false],
+    ["one empty, one set", { [MANAGEMENT]: "", [MANAGEMENT_NEW]: "a" }, true],
+    ["blank: as unset", { [MANAGEMENT]: " \n" }, false],
+  ])("%s", (_name, environment, is) => {
+    expect(configOf(environment).hasManagementKey()).toBe(is);
+  });
+
+  it("comes from its file, in which a line end does not count", () => {
+    const path = file("a\n");
+    expect(configOf({ [`${MANAGEMENT}_FILE`]: path }).hasManagementKey()).toBe(true);
+    expect(configOf({ [`${MANAGEMENT}_FILE`]: path, [MANAGEMENT_NEW]: "a" }).hasManagementKey()).toBe(true);
+    expect(configOf({ [`${MANAGEMENT}_FILE`]: file("\n") }).hasManagementKey()).toBe(false);
+  });
+
+  it.each<readonly [string, Environment]>([
+    ["two variables", { [MANAGEMENT]: "hunter2", [MANAGEMENT_NEW]: "hunter3" }],
+    ["a variable and a file", { [MANAGEMENT]: "hunter2", [`${MANAGEMENT_NEW}_FILE`]: "hunter3\n" }],
+  ])("with two values in %s is CONFIG_CONFLICT", (_name, environment) => {
+    const name = `${MANAGEMENT_NEW}_FILE`;
+    const content = environment[name];
+    const config = configOf(content === undefined ? environment : { ...environment, [name]: file(content) });
+    expect(() => config.hasManagementKey()).toThrow(
+      expect.objectContaining({
+        code: "CONFIG_CONFLICT",
+        message: `${MANAGEMENT} and ${MANAGEMENT_NEW} hold different keys`,
+      }),
+    );
+  });
+});
+
+describe("the master keys", () => {
+  const TEXT = { KEYCTL_MASTER_KEYS: "text" };
+  const FILE = { KEYCTL_MASTER_KEYS_FILE: "/keys.json" };
+  const COMMAND = { KEYCTL_MASTER_KEYS_COMMAND: "pass show keyctl" };
+
+  it.each<readonly [string, Environment, object]>([
+    ["the variable first", { ...TEXT, ...FILE, ...COMMAND }, { kind: "text", text: "text" }],
+    ["then the file", { ...FILE, ...COMMAND }, { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: "/keys.json" }],
+    ["then the command", COMMAND, { kind: "command", command: "pass show keyctl" }],
+    ["the default file last", {}, { kind: "default-file", path: `${HOME}/.config/keyctl/master-keys.json` }],
+    [
+      "it in the XDG folder",
+      { XDG_CONFIG_HOME: "/conf" },
+      { kind: "default-file", path: "/conf/keyctl/master-keys.json" },
+    ],
+    [
+      "it, but not in a relative XDG folder",
+      { XDG_CONFIG_HOME: "conf" },
+      { path: `${HOME}/.config/keyctl/master-keys.json` },
+    ],
+    ["it, when systemd gives no such credential", { CREDENTIALS_DIRECTORY: "/nowhere" }, { kind: "default-file" }],
+  ])("come from %s", (_name, environment, place) => {
+    expect(configOf(environment).masterKeys).toMatchObject(place);
+  });
+
+  it("come from systemd's credentials before the default file, also where those cannot be read", () => {
+    const { work } = emptyHome();
+    const path = join(work, "keyctl-master-keys");
+    mkdirSync(path);
+    expect(configOf({ CREDENTIALS_DIRECTORY: work }).masterKeys).toEqual({ kind: "file", from: path, path });
+  });
+
+  it("come from a command that gets none of our secrets", () => {
+    const secrets = {
+      OPENROUTER_API_KEY: "a",
+      [MANAGEMENT]: "b",
+      [MANAGEMENT_NEW]: "c",
+      MONGODB_URI: "sqlite:/d",
+      MONGO_URI: "sqlite:/e",
+    };
+    const { masterKeys } = configOf({ ...COMMAND, ...secrets, PATH: "/bin" });
+    expect(masterKeys).toMatchObject({ environment: { HOME, PATH: "/bin", ...COMMAND } });
+    for (const name of Object.keys(secrets)) expect(masterKeys).not.toHaveProperty(["environment", name]);
+  });
+});
+
+describe("the rest", () => {
+  it.each<readonly [string | undefined, boolean]>([
+    [undefined, true],
+    ["", true],
+    ["1", true],
+    ["yes", true],
+    ["0", false],
+    ["false", false],
+    ["OFF", false],
+  ])("KEYCTL_AUTO_PROVISION=%s makes autoProvision %s", (value, expected) => {
+    expect(configOf({ KEYCTL_AUTO_PROVISION: value }).autoProvision).toBe(expected);
+    expect(configOf({ KEYCTL_AUTO_PROVISION: value }, { autoProvision: !expected }).autoProvision).toBe(!expected);
+  });
+
+  it.each(["maybe", " ", "toString", "__proto__"])("KEYCTL_AUTO_PROVISION=%j is CONFIG_INVALID", (value) => {
+    expect(() => configOf({ KEYCTL_AUTO_PROVISION: value })).toThrow(
+      expect.objectContaining({ code: "CONFIG_INVALID" }),
+    );
+  });
+
+  it.each<readonly [number | undefined, number]>([
+    [undefined, 30_000],
+    [1500, 1500],
+    [90 * 86_400_000, 2 ** 31 - 1],
+  ])("a time-out of %s ms is %s ms", (timeoutMs, expected) => {
+    expect(configOf({}, { timeoutMs }).timeoutMs).toBe(expected);
+  });
+
+  it.each([-1, Number.NaN])("a time-out of %s ms is USAGE", (timeoutMs) => {
+    expect(() => configOf({}, { timeoutMs })).toThrow(expect.objectContaining({ code: "USAGE" }));
+  });
+
+  it("does not change any more", () => {
+    expect(Object.isFrozen(configOf())).toBe(true);
+  });
+});
+
+describe("keyctl", () => {
+  it.each<readonly [string, NodeJS.ProcessEnv, string]>([
+    ["a MongoDB store", { MONGODB_URI: "mongodb://u:hunter2@db.prod/keyctl" }, "CONFIG_INVALID"],
+    ["an empty store variable", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
+    ["two management keys", { [MANAGEMENT]: "hunter2", [MANAGEMENT_NEW]: "hunter3" }, "CONFIG_CONFLICT"],
+    ["a missing secret file", { OPENROUTER_API_KEY_FILE: "/nowhere/hunter2" }, "CONFIG_INVALID"],
+  ])("exits 4 on %s and repeats no secret", async (_name, env, code) => {
+    const run = await keyctl(emptyHome(), ["sync", "--user", "alice", "--json"], { env });
+    expect(JSON.parse(run.stdout)).toMatchObject({ error: { code, exit_code: 4 } });
+    expect(run.stdout + run.stderr).not.toContain("hunter");
+    expect(run.code).toBe(4);
+  });
+
+  it("works in a folder that was deleted under it", async () => {
+    const home = emptyHome();
+    const script = 'rmdir "$PWD" && exec "$@"';
+    const run = await execa("sh", ["-c", script, "sh", process.execPath, BIN, "sync", "--user", "alice", "--json"], {
+      cwd: home.work,
+      extendEnv: false,
+      env: { ...home.environment, OPENROUTER_API_KEY: "sk-or-v1-test-key" },
+    });
+    expect(JSON.parse(run.stdout)).toMatchObject({ source: "environment", warnings: [], error: null });
+  });
+});

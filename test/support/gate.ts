@@ -1,0 +1,13 @@
+/** A point that a test holds: work waits for `opened` until the test calls `open`. */
+export interface Gate {
+  readonly opened: Promise<void>;
+  open(): void;
+}
+
+export function gate(): Gate {
+  let resolveOpened: () => void;
+  const opened = new Promise<void>((resolve) => {
+    resolveOpened = resolve;
+  });
+  return { opened, open: () => resolveOpened() };
+}

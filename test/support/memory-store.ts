@@ -1,0 +1,68 @@
+import type { KeyRecord, Version } from "../../src/core/key-record.ts";
+import type { KeyStore } from "../../src/core/ports.ts";
+import type { UserId } from "../../src/core/user-id.ts";
+
+/** A store that keeps its promises, in memory; `rows` is what it holds. */
+export interface MemoryStore extends KeyStore {
+  readonly rows: Map<UserId, KeyRecord>;
+}
+
+export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
+  const rows = new Map(records.map((record) => [record.userId, record]));
+  const sees = (user: UserId, { id, revision }: Version): boolean => {
+    const row = rows.get(user);
+    return row !== undefined && row.id === id && row.revision === revision;
+  };
+  const insert = (record: KeyRecord): boolean => {
+    if (rows.has(record.userId)) return false;
+    rows.set(record.userId, record);
+    return true;
+  };
+  return {
+    rows,
+    async find(user, signal) {
+      signal.throwIfAborted();
+      return rows.get(user);
+    },
+    async findMany(users, signal) {
+      signal.throwIfAborted();
+      return users.flatMap((user) => rows.get(user) ?? []);
+    },
+    async insert(record, signal) {
+      signal.throwIfAborted();
+      return insert(record);
+    },
+    async insertMany(all, signal) {
+      signal.throwIfAborted();
+      return all.map(insert);
+    },
+    async replace(record, seen, signal) {
+      signal.throwIfAborted();
+      if (!sees(record.userId, seen)) return false;
+      rows.set(record.userId, record);
+      return true;
+    },
+    async remove(user, seen, signal) {
+      signal.throwIfAborted();
+      return sees(user, seen) && rows.delete(user);
+    },
+    async recordCheck({ id, keyHash }, check, signal) {
+      signal.throwIfAborted();
+      const row = [...rows.values()].find((candidate) => candidate.id === id && candidate.keyHash === keyHash);
+      if (row !== undefined) rows.set(row.userId, { ...row, lastCheck: check });
+      return row !== undefined;
+    },
+    async *scan(patience, keyHash) {
+      const sorted = [...rows.values()].toSorted((a, b) => (a.userId < b.userId ? -1 : 1));
+      for (const row of sorted) {
+        patience().throwIfAborted();
+        if (keyHash === undefined || row.keyHash === keyHash) yield row;
+      }
+    },
+    async count(signal) {
+      signal.throwIfAborted();
+      return rows.size;
+    },
+    async close() {},
+  };
+}
