@@ -18,7 +18,7 @@ export interface Overrides {
   readonly autoProvision?: boolean | undefined;
 }
 
-export interface StorePlace {
+interface StorePlace {
   readonly path: string;
   /** `sqlite:` and the absolute path. */
   readonly uri: string;

@@ -7,7 +7,9 @@ import type { SourceFile } from "./support/source-imports.ts";
  * and the core knows nobody.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  bin: ["main"],
+  // Loads main by its name, and nothing else.
+  load: [],
+  bin: ["load", "main"],
   main: ["compose", "config", "cli", "core", "package.json"],
   index: ["compose", "config", "core"],
   compose: ["config", "cli", "stores", "sources", "encryption", "files", "core"],
@@ -28,15 +30,16 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "string-width": ["cli"],
   "@inquirer/prompts": ["cli"],
   "node:sqlite": ["stores"],
-  "node:fs": ["compose", "config", "cli", "stores", "sources", "encryption", "files"],
+  "node:fs": ["load", "compose", "config", "cli", "stores", "sources", "encryption", "files"],
   "node:child_process": ["encryption"],
 };
 const IN_THE_CORE: readonly string[] = ["node:crypto"];
 
-/** `core` for src/core/log.ts, `main` for src/main.ts and for the built file that bin/ loads. */
+/** `core` for src/core/log.ts, `main` for src/main.ts, and for built files the floor that they are built from. */
 function floorOf(path: string): string {
   const [top = "", ...rest] = path.split("/");
-  if (path === "dist/tool/main.cjs") return "main";
+  const built = /^dist\/tool\/(\w+)\.cjs$/.exec(path)?.[1];
+  if (built !== undefined) return built;
   if (top !== "src") return top;
   return (rest[0] ?? "").replace(/\.ts$/, "");
 }
@@ -86,6 +89,7 @@ describe("the floors of src/", () => {
     expect([...paths].filter((path) => !imported.has(path)).toSorted()).toEqual([
       "bin/keyctl.cjs",
       "src/index.ts",
+      "src/load.ts",
       "src/main.ts",
     ]);
   });

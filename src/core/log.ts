@@ -4,7 +4,7 @@ import { shortId } from "./user-id.ts";
 import { printable } from "./printable.ts";
 
 /** Where a key may come from before one is made. */
-export type Place = "database" | "key.txt" | "environment";
+type Place = "database" | "key.txt" | "environment";
 export type Shadowed = Exclude<Place, "database">;
 /** Where an answer came from. */
 export type Source = Place | "auto-provisioned" | "manual";

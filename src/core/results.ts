@@ -39,6 +39,7 @@ export interface SyncFailure {
   readonly createdAt: null;
   readonly lastCheck: null;
   readonly shadowed: readonly [];
+  readonly shadowedTails: readonly [];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError;
 }

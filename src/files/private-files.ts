@@ -66,7 +66,7 @@ function writeSynced(file: number, content: string): void {
 }
 
 /** Makes a new name in a folder survive a power cut; Windows cannot open a folder and needs no such step. */
-export function syncFolder(path: string): void {
+function syncFolder(path: string): void {
   if (process.platform === "win32") return;
   const folder = openSync(path, "r");
   try {

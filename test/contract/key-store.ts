@@ -7,7 +7,7 @@ import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import type { UserId } from "../../src/core/user-id.ts";
 
-export type Store = KeyStore & SealChecks;
+type Store = KeyStore & SealChecks;
 
 /** An empty place for keys. */
 export interface Place {
