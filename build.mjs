@@ -54,7 +54,21 @@ if (esbuild === undefined) {
  * follows the imports itself. Code that two files share is in both; nothing may depend on its identity.
  */
 async function buildTool() {
-  const entries = new Map(["load", "main"].map((name) => [join(root, "src", `${name}.ts`), name]));
+  const common = {
+    absWorkingDir: root,
+    bundle: true,
+    platform: "node",
+    target: "node20.19",
+    format: "cjs",
+    outExtension: { ".js": ".cjs" },
+    outdir: join(dist, "tool"),
+    minify: true,
+    legalComments: "none",
+    define: { "import.meta.dirname": "__dirname" },
+    logLevel: "warning",
+  };
+  await esbuild.build({ ...common, entryPoints: [join(root, "src", "load.ts")] });
+  const entries = new Map([[join(root, "src", "main.ts"), "main"]]);
   const built = new Set();
   const loadedOnUse = {
     name: "loaded-on-use",
@@ -76,21 +90,14 @@ async function buildTool() {
     if (next.length === 0) return;
     for (const [file] of next) built.add(file);
     await esbuild.build({
+      ...common,
       entryPoints: next.map(([file, name]) => ({ in: file, out: name })),
-      outdir: join(dist, "tool"),
-      outExtension: { ".js": ".cjs" },
-      absWorkingDir: root,
-      bundle: true,
-      platform: "node",
-      target: "node20.19",
-      format: "cjs",
-      minify: true,
-      legalComments: "none",
-      define: { "import.meta.dirname": "__dirname" },
+      // As src/load.ts runs them: wrapped here, because wrapping at each start fills the young heap.
+      banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
+      footer: { js: "})" },
       // import() as require(): the ESM loader alone costs two thirds of Node's start.
       supported: { "dynamic-import": false },
       plugins: [loadedOnUse, spawnOnUse],
-      logLevel: "warning",
     });
   }
 }

@@ -9,14 +9,13 @@ const folder = import.meta.dirname;
 const caches = `${folder}/cache-${process.version}-${process.arch}`;
 const loaded = new Map<string, { readonly script: Script; readonly exports: object }>();
 
-/** The exports of `<name>.cjs` in this folder. What it requires by `./` is loaded in the same way. */
+/** The exports of `<name>.cjs` in this folder, a function of CommonJS's five names in pure ASCII. What it requires by `./` is loaded in the same way. */
 export function load(name: string): object {
   const known = loaded.get(name);
   if (known !== undefined) return known.exports;
   const filename = `${folder}/${name}.cjs`;
-  const source = readFileSync(filename, "utf8");
   const cachedData = readCache(name);
-  const script = new Script(`(function (exports, require, module, __filename, __dirname) { ${source}\n})`, {
+  const script = new Script(readFileSync(filename, "latin1"), {
     filename,
     ...(cachedData === undefined ? {} : { cachedData }),
   });

@@ -6,7 +6,7 @@ import { KEY_LIKE } from "../core/key-like.ts";
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
   [new RegExp(KEY_LIKE, "g"), (key) => "*".repeat(15) + key.slice(-4)],
-  [/(?<=:\/\/[^\s:/@]*:)[^\s/"]+(?=@)/g, () => "***"],
+  [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
 ];
 const SHORTEST_SECRET = 8;
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../core/errors.ts";
 import type { KeyManager } from "../core/manager.ts";
@@ -135,7 +135,7 @@ function parsed(text: string, onError: (error: KeyctlError) => void): UserId | u
 
 function isInShard(user: UserId, shard: Shard | undefined): boolean {
   if (shard === undefined) return true;
-  return createHash("sha256").update(user).digest().readUInt32BE(0) % shard.count === shard.index - 1;
+  return hash("sha256", user, "buffer").readUInt32BE(0) % shard.count === shard.index - 1;
 }
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /**
  * A well-formed key, with what editors, shells and web pages add around one: white space and invisible characters
@@ -50,7 +50,7 @@ export class ApiKey {
 
   /** Lowercase hex SHA-256: OpenRouter's own id for the key; not secret. */
   get hash(): string {
-    this.#hash ??= createHash("sha256").update(this.#text).digest("hex");
+    this.#hash ??= hash("sha256", this.#text, "hex");
     return this.#hash;
   }
 

@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import { ApiKey, maskOf } from "./api-key.ts";
+import { randomBytes } from "./random.ts";
 import type { UserId } from "./user-id.ts";
 
 /** RFC 3339 in UTC with milliseconds, as `Date.prototype.toISOString` makes it: text order is time order. */

@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import { randomBytes } from "../core/random.ts";
 
 /**
  * JWE compact serialization (RFC 7516) with `alg: dir` and `enc: A256GCM`, and nothing else.
@@ -29,7 +30,7 @@ const REFUSED = ["zip", "crit", "p2c", "p2s"];
 
 export function masterKey(bytes: Buffer): MasterKey {
   const members = `{"k":"${bytes.toString("base64url")}","kty":"oct"}`;
-  return { kid: createHash("sha256").update(members).digest("base64url"), bytes };
+  return { kid: hash("sha256", members, "base64url"), bytes };
 }
 
 export function sealJwe(text: string, key: MasterKey, { sub, prv }: SealedFor): string {
