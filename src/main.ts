@@ -1,37 +1,30 @@
-import buffer from "node:buffer";
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf } from "./cli/exit-codes.ts";
-import { descriptor, isTerminal } from "./cli/output.ts";
+import { interruptible, readUpTo } from "./cli/input.ts";
 import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { redactor } from "./cli/redactor.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
 import type { GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
 import { OutputFailed, Terminal } from "./cli/terminal.ts";
-import type { Streams } from "./cli/terminal.ts";
+import { thisProcess } from "./cli/this-process.ts";
+import type { ProcessHost } from "./cli/this-process.ts";
 import type { ComposeOptions } from "./compose.ts";
 import type { Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
-
 import type { Log, LogEvent } from "./core/log.ts";
 import { firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
-/** Everything of the process that the tool uses. */
-export interface Host extends Streams {
-  readonly argv: readonly string[];
-  readonly environment: Environment;
-  readonly stdin: () => AsyncIterable<Uint8Array> & { destroy(): unknown };
-  readonly stdinIsTerminal: boolean;
-  /** Calls the listener at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop. */
-  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
-  /** Ends the process as the signal would have without a listener. */
-  readonly endBy: (signal: NodeJS.Signals) => void;
+/** What a run works with: the process, and what a test puts between the core and its ports. */
+export interface Host extends ProcessHost {
   readonly around?: ComposeOptions["around"];
 }
+
+export { thisProcess } from "./cli/this-process.ts";
 
 /** Runs one command line. Never rejects: the exit code says how it went. */
 export async function main(host: Host = thisProcess()): Promise<number> {
@@ -219,76 +212,4 @@ function logFor(logs: Needs["logs"], terminal: Terminal): Log {
   return (event) => {
     if (logs === "all" || CHANGES.includes(event.kind)) terminal.log(event);
   };
-}
-
-async function readUpTo(stdin: ReturnType<Host["stdin"]>, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of interruptible(stdin, signal)) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > maxBytes) break;
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Input that ends with the signal's reason when that comes first; it is let go of in any case. */
-async function* interruptible(stdin: ReturnType<Host["stdin"]>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const stop = () => stdin.destroy();
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    yield* stdin;
-  } catch (thrown) {
-    signal.throwIfAborted();
-    throw thrown;
-  } finally {
-    signal.removeEventListener("abort", stop);
-    stdin.destroy();
-  }
-  signal.throwIfAborted();
-}
-
-/** The process that we are: silences in it what would give a secret away or help nobody. */
-export function thisProcess(): Host {
-  silenceSqliteWarning();
-  hideBytes();
-  return {
-    argv: process.argv.slice(2),
-    environment: process.env,
-    stdin: () => process.stdin,
-    get stdinIsTerminal() {
-      return isTerminal(0);
-    },
-    stdout: descriptor(1),
-    stderr: descriptor(2),
-    endBy: (signal) => void process.kill(process.pid, signal),
-    onSignal(listener) {
-      const once = (signal: NodeJS.Signals) => {
-        stop();
-        listener(signal);
-      };
-      const stop = () => {
-        process.off("SIGINT", once);
-        process.off("SIGTERM", once);
-      };
-      process.on("SIGINT", once);
-      process.on("SIGTERM", once);
-      return stop;
-    },
-  };
-}
-
-/** Node 22 calls node:sqlite experimental at its first use; who runs the tool cannot act on that. */
-function silenceSqliteWarning(): void {
-  const emitWarning = process.emitWarning.bind(process);
-  const filtered = (warning: string | Error, ...rest: unknown[]) => {
-    if (!String(warning).startsWith("SQLite is an experimental feature"))
-      Reflect.apply(emitWarning, process, [warning, ...rest]);
-  };
-  process.emitWarning = filtered;
-}
-
-/** With NODE_DEBUG=stream, Node prints the bytes of all that passes: keys from standard input, master keys from a command. */
-function hideBytes(): void {
-  buffer.INSPECT_MAX_BYTES = 0;
 }

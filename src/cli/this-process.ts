@@ -1,0 +1,61 @@
+import buffer from "node:buffer";
+import type { Input } from "./input.ts";
+import { descriptor, isTerminal } from "./output.ts";
+import type { Streams } from "./terminal.ts";
+
+/** Everything of the process that the tool uses. */
+export interface ProcessHost extends Streams {
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly stdin: () => Input;
+  readonly stdinIsTerminal: boolean;
+  /** Calls the listener at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop. */
+  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  /** Ends the process as the signal would have without a listener. */
+  readonly endBy: (signal: NodeJS.Signals) => void;
+}
+
+/** The process that we are: silences in it what would give a secret away or help nobody. */
+export function thisProcess(): ProcessHost {
+  silenceSqliteWarning();
+  hideBytes();
+  return {
+    argv: process.argv.slice(2),
+    environment: process.env,
+    stdin: () => process.stdin,
+    get stdinIsTerminal() {
+      return isTerminal(0);
+    },
+    stdout: descriptor(1),
+    stderr: descriptor(2),
+    endBy: (signal) => void process.kill(process.pid, signal),
+    onSignal(listener) {
+      const once = (signal: NodeJS.Signals) => {
+        stop();
+        listener(signal);
+      };
+      const stop = () => {
+        process.off("SIGINT", once);
+        process.off("SIGTERM", once);
+      };
+      process.on("SIGINT", once);
+      process.on("SIGTERM", once);
+      return stop;
+    },
+  };
+}
+
+/** Node 22 calls node:sqlite experimental at its first use; who runs the tool cannot act on that. */
+function silenceSqliteWarning(): void {
+  const emitWarning = process.emitWarning.bind(process);
+  const filtered = (warning: string | Error, ...rest: unknown[]) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature"))
+      Reflect.apply(emitWarning, process, [warning, ...rest]);
+  };
+  process.emitWarning = filtered;
+}
+
+/** With NODE_DEBUG=stream, Node prints the bytes of all that passes: keys from standard input, master keys from a command. */
+function hideBytes(): void {
+  buffer.INSPECT_MAX_BYTES = 0;
+}
