@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { EXIT_CODE_MEANINGS, exitCodeOf } from "../src/cli/exit-codes.ts";
@@ -6,6 +6,7 @@ import type { ErrorCode } from "../src/core/errors.ts";
 import { commandsIn, unknownWordsOf } from "./support/hints.ts";
 import { emptyHome } from "./support/home.ts";
 import { inProcess } from "./support/in-process.ts";
+import { compile } from "./support/installed-library.ts";
 import { logOf } from "./support/keyctl.ts";
 import { LINES } from "./support/log-lines.ts";
 
@@ -120,6 +121,12 @@ describe("what the README quotes", () => {
     expect(logOf(session)).toContain(textOf(`test/golden/${name}.log`));
   });
 
+  it("is a program that compiles against the library's types", async () => {
+    const programs = blocksOf("ts").map((source, index) => [`program-${index}.mts`, source]);
+    expect(programs).toHaveLength(1);
+    expect(await compile(emptyHome(), Object.fromEntries(programs))).toBe("");
+  });
+
   it("are scripts that npm has", () => {
     const { scripts } = JSON.parse(textOf("package.json")) as { scripts: Record<string, string> };
     const named = Array.from(README.matchAll(/npm run ([\w:]+)/g), ([, name = ""]) => name);
@@ -127,10 +134,13 @@ describe("what the README quotes", () => {
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
   });
 
-  it.each(Array.from(README.matchAll(/^ {2}([a-z]+(?:\.ts|\/)) {2,}/gm), ([, path = ""]) => path))(
-    "is in src/: %s",
-    (path) => {
-      expect(textOf("test/layers.test.ts")).toContain(`${path.replace(/\.ts$|\/$/, "")}: [`);
-    },
-  );
+  it("is the whole of src/, one line each", () => {
+    const [tree = ""] = blocksOf("text").filter((text) => text.includes("\nsrc/\n"));
+    const named = Array.from(tree.matchAll(/^ {2}([a-z]+(?:\.ts|\/)) /gm), ([, name = ""]) => name);
+    const folder = fileURLToPath(new URL("../src/", import.meta.url));
+    const there = readdirSync(folder, { withFileTypes: true }).map((entry) =>
+      entry.isDirectory() ? `${entry.name}/` : entry.name,
+    );
+    expect(named.toSorted()).toEqual(there.toSorted());
+  });
 });
