@@ -1,0 +1,45 @@
+import { ApiKey } from "../../src/core/api-key.ts";
+import type { LogEvent } from "../../src/core/log.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { KEY, maskOf, USER } from "./keys.ts";
+
+const MASK = maskOf(KEY);
+const key = ApiKey.parse(KEY) as ApiKey;
+const user = parseUserId(USER);
+
+/** Every event, with all that can stand in it, and its lines without the prefix. */
+export const LINES: readonly (readonly [event: LogEvent, lines: readonly string[]])[] = [
+  [{ kind: "syncing", user }, ["===== Syncing API key for user 68e228e8 ====="]],
+  [{ kind: "loaded", from: "database", key }, [`✅ Loaded key from database: ${MASK}`]],
+  [{ kind: "loaded", from: "key.txt", key }, [`✅ Loaded key from key.txt: ${MASK}`]],
+  [{ kind: "loaded", from: "environment", key }, [`✅ Loaded key from OPENROUTER_API_KEY: ${MASK}`]],
+  [{ kind: "malformed", from: "database" }, ["⚠️ Invalid key format in database"]],
+  [{ kind: "malformed", from: "key.txt" }, ["⚠️ Invalid key format in key.txt"]],
+  [{ kind: "malformed", from: "environment" }, ["⚠️ Invalid key format in OPENROUTER_API_KEY"]],
+  [{ kind: "unreadable", reason: "permission denied" }, ["⚠️ Could not read key.txt: permission denied"]],
+  [
+    { kind: "differs", from: "key.txt" },
+    ["⚠️ Key in file differs from database", "💡 Keeping database key (priority)"],
+  ],
+  [
+    { kind: "differs", from: "environment" },
+    ["⚠️ Key in environment differs from database", "💡 Keeping database key (priority)"],
+  ],
+  [{ kind: "saved", origin: "key.txt", key }, [`✅ Saved key to database (source: key.txt): ${MASK}`]],
+  [{ kind: "saved", origin: "environment", key }, [`✅ Saved key to database (source: environment): ${MASK}`]],
+  [{ kind: "saved", origin: "manual", key }, [`✅ Saved key to database (source: manual): ${MASK}`]],
+  [{ kind: "none-found" }, ["⚠️ No API key found in database, file, or environment"]],
+  [{ kind: "provisioning" }, ["🔄 Attempting auto-provision..."]],
+  [{ kind: "no-management-key" }, ["⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"]],
+  [
+    { kind: "provision-failed", reason: "this version cannot make keys" },
+    ["❌ Auto-provision failed: this version cannot make keys"],
+  ],
+  [{ kind: "no-key" }, ["❌ No API key available"]],
+  [{ kind: "using", source: "database" }, ["✅ Using key from: database"]],
+  [{ kind: "using", source: "key.txt" }, ["✅ Using key from: key.txt"]],
+  [{ kind: "using", source: "environment" }, ["✅ Using key from: environment"]],
+  [{ kind: "synced" }, ["✅ Key synced to database"]],
+  [{ kind: "complete" }, ["===== Sync complete ====="]],
+  [{ kind: "not-saving" }, ["❌ Invalid key format, not saving"]],
+];
