@@ -15,11 +15,8 @@ export function keyDocument(result: Omit<SyncResult, "synced">) {
   return { user_id: userId, key: key?.masked ?? null, key_hash: keyHash, source, origin, shadowed, warnings };
 }
 
-/** Says what a log line has not said already. */
 export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): void {
-  for (const { code, message } of warnings) {
-    if (!code.endsWith("_IGNORED") || terminal.options.quiet) terminal.warning(message);
-  }
+  for (const { message } of warnings) terminal.warning(message);
 }
 
 /** How to use the keys that lost. */

@@ -81,7 +81,9 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
     for (let start = 0; start < texts.length; start += BATCH) {
       const batch: UserId[] = [];
       for (const text of texts.slice(start, start + BATCH)) {
-        const user = parsed(text, (error) => stream.onBadLine({ text, error, usersBefore }));
+        const user = parsed(text, (error) => {
+          if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
+        });
         if (user === undefined || !isInShard(user, selection.shard) || !isNew(user)) continue;
         batch.push(user);
         usersBefore += 1;
@@ -133,7 +135,7 @@ function parsed(text: string, onError: (error: KeyctlError) => void): UserId | u
   }
 }
 
-function isInShard(user: UserId, shard: Shard | undefined): boolean {
+function isInShard(user: string, shard: Shard | undefined): boolean {
   if (shard === undefined) return true;
   return hash("sha256", user, "buffer").readUInt32BE(0) % shard.count === shard.index - 1;
 }

@@ -101,8 +101,9 @@ function nameOf(place: MasterKeyPlace): string {
   return place.kind === "default-file" ? place.path : place.from;
 }
 
+/** Never how to make a new one: a store that is sealed already would not open with it. */
 function unusable(from: string, problem: string): never {
   throw new KeyctlError("CONFIG_INVALID", `${from} ${problem}`, {
-    hint: "a master key is 32 random bytes: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='",
+    hint: "check it, or restore it from its backup; it holds a JWK Set, or one base64url key of 32 bytes",
   });
 }

@@ -69,7 +69,7 @@ describe("save", () => {
     expect(errorOf(run)).toMatchObject({
       code: "KEY_EXISTS",
       message: "user alice has another key already (***************b465, from manual)",
-      hint: "keyctl save --user alice --replace",
+      hint: "keyctl save --user alice --stdin --replace",
     });
     expect(await bareKey(home)).toBe(KEY);
   });

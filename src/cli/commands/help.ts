@@ -9,6 +9,7 @@ const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
   ["KEYCTL_STORE", "where keys are kept: sqlite:<path>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
+  ["MONGODB_URI, MONGO_URI", "read after KEYCTL_STORE; MongoDB comes with a later version (exit 4)"],
   ["KEYCTL_KEY_FILE", "the file to read in place of ./key.txt"],
   ["KEYCTL_AUTO_PROVISION", "0: never make a key"],
   ["KEYCTL_MASTER_KEYS", "master keys: a JWK Set, or one base64url key of 32 bytes"],

@@ -4,7 +4,7 @@ import { asFailure } from "../../core/patience.ts";
 import { saveFailed } from "../../core/results.ts";
 import type { SaveResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
-import { userFlag } from "../../core/shell-quote.ts";
+import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
 import { decodeText } from "../../files/decode-text.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
@@ -76,16 +76,22 @@ async function saveOrAsk(
   const { signal, terminal } = invocation;
   const options = { signal, source: flags.source };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
-  if (result.error?.code !== "KEY_EXISTS" || !terminal.options.canAsk) return result;
+  if (result.error?.code !== "KEY_EXISTS") return result;
+  const hint = replaceCommand(user, flags);
+  if (!terminal.options.canAsk) throw new KeyctlError("KEY_EXISTS", result.error.message, { hint });
 
   const before = await manager.previewPurge(user, { signal });
   const { confirm } = await invocation.prompt();
   if (!(await confirm(`${result.error.message}. Replace it?`))) {
-    throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", {
-      hint: `keyctl save ${userFlag(user)} --replace`,
-    });
+    throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
   }
   return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
+}
+
+/** The same command once more, and over what is there. */
+function replaceCommand(user: string, { stdin, fromFile }: SaveFlags): string {
+  const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";
+  return `keyctl save ${userFlag(user)}${input} --replace`;
 }
 
 async function readKey(
