@@ -6,5 +6,7 @@ export default defineConfig({
     exclude: ["test/faults/**"],
     globalSetup: "test/support/build.ts",
     testTimeout: 30_000,
+    // Most of the time goes to processes that the tests wait for.
+    maxWorkers: "100%",
   },
 });

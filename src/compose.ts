@@ -43,7 +43,6 @@ export interface ComposeOptions {
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { mayCreateStore, signal, around = (ports) => ports } = options;
-  const hasManagementKey = config.hasManagementKey();
   const database = await opened(config.store.path, mayCreateStore, signal);
   const { store, masterKeys, sources } = around({
     store: database === undefined ? absentStore : sqliteStore(database, config.store.path),
@@ -56,7 +55,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources,
     clock: { now: () => new Date() },
     log: listener.log,
-    hasManagementKey,
+    hasManagementKey: config.hasManagementKey,
     autoProvision: config.autoProvision,
     timeoutMs: config.timeoutMs,
   });

@@ -85,7 +85,7 @@ function parseStore(uri: string, from: string, code: "USAGE" | "CONFIG_INVALID")
     });
   }
   const path = uri.startsWith("sqlite:") ? uri.slice("sqlite:".length) : "";
-  if (path === "" || path.includes("\0")) {
+  if (path === "" || path.includes("\0") || path.includes("://")) {
     throw new KeyctlError(code, `${from} is not a store that keyctl knows`, {
       hint: "name an embedded store: sqlite:<path>",
     });

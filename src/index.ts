@@ -10,7 +10,9 @@ import { readConfig } from "./config.ts";
 import { logLines, silent } from "./core/log.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager as Manager } from "./core/manager.ts";
+import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { asFailure } from "./core/patience.ts";
+import { printable } from "./core/printable.ts";
 import { syncFailed } from "./core/results.ts";
 import type { SyncResult } from "./core/results.ts";
 
@@ -52,7 +54,7 @@ export const KeyManager = {
     const config = readConfig(process.env, overrides);
     const { manager } = await compose(
       config,
-      { log: listenerFor(log), notices: { generated: () => {}, readableByOthers: () => {} } },
+      { log: listenerFor(log), notices: noticesFor(log) },
       { mayCreateStore: true, signal: AbortSignal.timeout(config.timeoutMs) },
     );
     return manager;
@@ -88,6 +90,17 @@ async function sharedManager(): Promise<Manager> {
     shared = undefined;
     throw thrown;
   }
+}
+
+/** Told on stderr, as the tool does; a caller that listens to events, or to nothing, is not. */
+function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
+  const say = (line: string) => {
+    if (log === "stderr") process.stderr.write(`${line}\n`);
+  };
+  return {
+    generated: (path) => say(`note: made the first master key: ${printable(path)}; back it up`),
+    readableByOthers: (path) => say(`warning: ${printable(path)} can be read by other users of this machine`),
+  };
 }
 
 function listenerFor(log: "silent" | "stderr" | Log): Log {

@@ -68,7 +68,8 @@ class Tool {
 
   /** What a stopped reader holds up would keep an interrupted process alive: the signal itself ends it. */
   endHeldUpOutput(): void {
-    if (this.#signal !== undefined && this.#host.stdout.isHeldUp) this.#host.endBy(this.#signal);
+    const { stdout, stderr, endBy } = this.#host;
+    if (this.#signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
   }
 
   async run(): Promise<number> {

@@ -11,7 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   load: [],
   bin: ["load", "main"],
   main: ["compose", "config", "cli", "core", "package.json"],
-  index: ["compose", "config", "core"],
+  index: ["compose", "config", "encryption", "core"],
   compose: ["config", "cli", "stores", "sources", "encryption", "files", "core"],
   config: ["cli", "stores", "sources", "encryption", "files", "core"],
   cli: ["files", "core"],

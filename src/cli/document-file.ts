@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import { openPrivateFile } from "../files/private-files.ts";
-import { codeOf } from "../files/read-regular-file.ts";
+import { codeOf, readBeginning } from "../files/read-regular-file.ts";
+
+/** How every line of a bulk run begins. */
+const BEGINNING = '{"type":';
 
 /** The file of `--output`: 0600, written beside its place, and in its place only when it is whole. */
 export interface DocumentFile {
@@ -14,9 +17,9 @@ export interface DocumentFile {
   abandon(): void;
 }
 
-/** Throws USAGE for what is no regular file: renamed over /dev/null, it would be gone for everybody. */
+/** Throws USAGE for a place that holds anything but the output of an earlier run. */
 export function createDocumentFile(path: string): DocumentFile {
-  refuseOtherThanFile(path);
+  refuseToReplace(path);
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
   const file = attempt(path, () => openPrivateFile(draft));
   let isOpen = true;
@@ -39,11 +42,19 @@ export function createDocumentFile(path: string): DocumentFile {
   };
 }
 
-function refuseOtherThanFile(path: string): void {
-  const there = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
-  if (there === undefined || there.isFile()) return;
-  throw new KeyctlError("USAGE", `${printable(path)} is not a regular file`, {
-    hint: "name a file with --output, or use --json > to write to a device or pipe",
+/** A slip must not cost a database, master keys or a list of users, nor put a file in the place of /dev/null. */
+function refuseToReplace(path: string): void {
+  if (path === "" || /[/\\]$/.test(path)) throw refused(path, "names no file");
+  const there = readBeginning(path, BEGINNING.length);
+  if (there.status === "absent") return;
+  if (there.status === "unreadable") throw refused(path, `cannot be replaced: ${there.reason}`);
+  if (there.bytes.length > 0 && there.bytes.toString("latin1") !== BEGINNING)
+    throw refused(path, "holds something else already");
+}
+
+function refused(path: string, problem: string): KeyctlError {
+  return new KeyctlError("USAGE", `--output: ${path === "" ? "it" : printable(path)} ${problem}`, {
+    hint: "name a new file, or use --json > to write to a device or pipe",
   });
 }
 

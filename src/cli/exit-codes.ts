@@ -33,7 +33,8 @@ const SIGTERM_EXIT_CODE = 143;
 /** The exit code of a run that ended with this error, or well; an interruption's depends on the signal. */
 export function exitCodeOf(error: { readonly code: ErrorCode } | null, signal?: NodeJS.Signals): number {
   if (error === null) return 0;
-  return error.code === "INTERRUPTED" && signal === "SIGTERM" ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
+  const terminated = signal === "SIGTERM" || signal === "SIGHUP";
+  return error.code === "INTERRUPTED" && terminated ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
 }
 
 export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [
@@ -49,5 +50,5 @@ export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: stri
   ["9", "some of many failed"],
   ["10", "attention needed"],
   ["130", "interrupted (SIGINT)"],
-  ["143", "terminated (SIGTERM)"],
+  ["143", "terminated (SIGTERM, SIGHUP)"],
 ];

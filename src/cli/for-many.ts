@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { asFailure } from "../core/patience.ts";
+import { asFailure, timeLimit } from "../core/patience.ts";
 import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
@@ -22,8 +22,8 @@ export async function forMany<Result extends UserResult>(
 ): Promise<KeyctlError | null> {
   const started = Date.now();
   const tally = new Tally(command.endings);
+  const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(flags.stopAfter));
   const lines = await linesFor(invocation, flags, command);
-  const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(flags.stopAfter);
   let store: StoreName | null = null;
   let complete = false;
   let failure: KeyctlError | null = null;
@@ -181,5 +181,9 @@ async function linesFor<Result extends UserResult>(
 }
 
 function sizeOf(path: string): number | undefined {
-  return statSync(path, { throwIfNoEntry: false })?.size;
+  try {
+    return statSync(path).size;
+  } catch {
+    return undefined; // Reading it says why.
+  }
 }

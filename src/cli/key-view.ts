@@ -1,5 +1,4 @@
 import type { Warning } from "../core/ports.ts";
-import { printable } from "../core/printable.ts";
 import type { SyncResult } from "../core/results.ts";
 import { shellQuote, userFlag } from "../core/shell-quote.ts";
 import type { Column } from "./table.ts";
@@ -30,7 +29,7 @@ export function sayShadowed(
       place.kind === "file"
         ? `keyctl save ${userFlag(userId)} --from-file ${shellQuote(place.path)} --replace`
         : `printenv ${place.name} | keyctl save ${userFlag(userId)} --stdin --replace`;
-    const holder = place.kind === "file" ? printable(isBare(place.path) ? `./${place.path}` : place.path) : place.name;
+    const holder = place.kind === "file" ? shellQuote(isBare(place.path) ? `./${place.path}` : place.path) : place.name;
     terminal.hint(`${holder} holds another key, ending ${shadowedTails[index]}; to use it instead:\n      ${save}`);
   });
 }

@@ -26,6 +26,7 @@ export function descriptor(file: 1 | 2): Output {
   let written = 0;
   let streaming = false;
   let waiting = 0;
+  let isOpen: boolean | undefined;
   return {
     async write(text) {
       const bytes = Buffer.byteLength(text);
@@ -48,7 +49,8 @@ export function descriptor(file: 1 | 2): Output {
       return isTerminal(file) ? streamOf(file).columns : undefined;
     },
     get isOpen() {
-      return !standsForClosed(file);
+      isOpen ??= !standsForClosed(file);
+      return isOpen;
     },
   };
 }

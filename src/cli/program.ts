@@ -87,9 +87,12 @@ function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: st
   return verb === undefined ? Object.entries(VERBS) : [[first, verb]];
 }
 
+/** Options of every command that are followed by their value. */
+const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
+
 /** `help sync` is `sync --help`, and `help` alone is `--help`; switches may stand anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {
-  const [verb, topic] = argv.filter((word) => !word.startsWith("-"));
+  const [verb, topic] = argv.filter((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(argv[index - 1] ?? ""));
   if (verb !== "help") return argv;
   if (topic === undefined) return ["--help"];
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
@@ -104,6 +107,8 @@ function usageError({ code, message }: CommanderError, argv: readonly string[]):
   }
   const text = message
     .replace(/^error: /, "")
+    // What stands behind the = of an option that nobody knows may be a secret.
+    .replace(/'(--[^'=]+)=[^']*'/, "'$1'")
     .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
       const quoted = words.split(", ").map((word) => `'${word}'`);
       return `; did you mean ${quoted.join(" or ")}?`;

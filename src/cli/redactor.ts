@@ -1,18 +1,18 @@
-import { KEY_LIKE } from "../core/key-like.ts";
+import { withoutKeys } from "../core/key-like.ts";
 
 /**
  * The second net under `ApiKey`: what goes to stdout and stderr passes here last. Nothing should ever be caught;
  * if something is, a person sees a mask and not a key.
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
-  [new RegExp(KEY_LIKE, "g"), (key) => "*".repeat(15) + key.slice(-4)],
+  [/"k\\?":\s*\\?"[A-Za-z0-9_-]{43}/g, (match) => `${match.slice(0, -43)}***`],
   [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
 ];
 const SHORTEST_SECRET = 8;
 
 export type Redactor = (text: string) => string;
 
-/** Hides keys, passwords in URIs and these very secrets. */
+/** Hides keys, master keys in a JWK, passwords in URIs and these very secrets. */
 export function redactor(secrets: readonly string[]): Redactor {
   const known = secrets
     .map((secret) => secret.trim())
@@ -21,6 +21,6 @@ export function redactor(secrets: readonly string[]): Redactor {
   return (text) =>
     PATTERNS.reduce(
       (shown, [pattern, replacement]) => shown.replace(pattern, replacement),
-      known.reduce((shown, secret) => shown.replaceAll(secret, "***"), text),
+      known.reduce((shown, secret) => shown.replaceAll(secret, "***"), withoutKeys(text)),
     );
 }

@@ -55,7 +55,6 @@ export interface Needs {
   readonly mayCreateStore: boolean;
   /** Which events become log lines: `changes` are saves and what went wrong. */
   readonly logs: "all" | "changes" | "none";
-  readonly autoProvision?: boolean | undefined;
 }
 
 /** A command's work: it writes its results and returns the error that the run ends with, or null. */

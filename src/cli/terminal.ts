@@ -85,6 +85,7 @@ export class Terminal {
   /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
   async documents(documents: readonly object[], revealing = false): Promise<void> {
     if (documents.length === 0) return;
+    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
     const text = this.textOf(documents, revealing);
     await (revealing ? this.reveal(text) : this.result(text));
   }
@@ -123,7 +124,7 @@ export class Terminal {
   }
 
   error(error: KeyctlError): void {
-    this.#say(`${this.#stderrPaint.red("error:")} ${error.message}`);
+    this.#say(`${this.#stderrPaint.red("error:")} ${printable(error.message)}`);
     if (error.hint !== null) this.hint(error.hint);
   }
 

@@ -3,13 +3,16 @@ import type { Input } from "./input.ts";
 import { descriptor, isTerminal } from "./output.ts";
 import type { Streams } from "./terminal.ts";
 
+/** SIGHUP too, which comes when a terminal is closed: what is half written is put away first. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /** Everything of the process that the tool uses. */
 export interface ProcessHost extends Streams {
   readonly argv: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: () => Input;
   readonly stdinIsTerminal: boolean;
-  /** Calls the listener at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop. */
+  /** Calls the listener at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once. Returns how to stop. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   /** Ends the process as the signal would have without a listener. */
   readonly endBy: (signal: NodeJS.Signals) => void;
@@ -34,12 +37,8 @@ export function thisProcess(): ProcessHost {
         stop();
         listener(signal);
       };
-      const stop = () => {
-        process.off("SIGINT", once);
-        process.off("SIGTERM", once);
-      };
-      process.on("SIGINT", once);
-      process.on("SIGTERM", once);
+      const stop = () => SIGNALS.forEach((signal) => process.off(signal, once));
+      SIGNALS.forEach((signal) => process.on(signal, once));
       return stop;
     },
   };

@@ -1,5 +1,5 @@
-import { createReadStream } from "node:fs";
-import { KeyctlError } from "../core/errors.ts";
+import { createReadStream, statSync } from "node:fs";
+import { isKeyctlError, KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import { encodingOf } from "../files/decode-text.ts";
 import { codeOf, reasonOf } from "../files/read-regular-file.ts";
@@ -39,22 +39,27 @@ async function* wholeMark(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   if (head !== undefined) yield head;
 }
 
-/** The bytes of a users file, which may be a pipe. Throws USAGE when it cannot be read. */
+/** The bytes of a users file: a regular one, since waiting for another could not be interrupted. Throws USAGE when it cannot be read. */
 export async function* bytesOf(path: string, progress: (bytesRead: number) => void): AsyncGenerator<Uint8Array> {
   let total = 0;
   try {
+    const stats = statSync(path);
+    if (!stats.isFile()) throw unreadable(path, stats.isDirectory() ? "it is a directory" : "it is not a regular file");
     for await (const chunk of createReadStream(path)) {
       total += (chunk as Buffer).length;
       progress(total);
       yield chunk as Buffer;
     }
   } catch (thrown) {
-    if (codeOf(thrown) === "") throw thrown;
-    const reason = codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown);
-    throw new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
-      hint: "give a file with one user id a line, or - for standard input",
-    });
+    if (codeOf(thrown) === "" || isKeyctlError(thrown)) throw thrown;
+    throw unreadable(path, codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown));
   }
+}
+
+function unreadable(path: string, reason: string): KeyctlError {
+  return new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
+    hint: "give a file with one user id a line, or pipe them in and give --users-file -",
+  });
 }
 
 function withoutReturn(line: string): string {

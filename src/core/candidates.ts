@@ -1,3 +1,4 @@
+import { isKeyctlError } from "./errors.ts";
 import type { ApiKey } from "./api-key.ts";
 import type { Log, Shadowed } from "./log.ts";
 import type { KeySource, Reading, Warning, WarningCode } from "./ports.ts";
@@ -21,6 +22,11 @@ export class Candidates {
   private constructor(all: readonly Candidate[], warnings: readonly Warning[]) {
     this.#all = all;
     this.warnings = warnings;
+  }
+
+  /** As `read`, where the answer is known already: a source that fails is passed over, with a warning. */
+  static async readBeside(sources: readonly KeySource[]): Promise<Candidates> {
+    return Candidates.read(sources.map(passedOver));
   }
 
   static async read(sources: readonly KeySource[]): Promise<Candidates> {
@@ -55,6 +61,21 @@ export class Candidates {
       if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
     }
   }
+}
+
+function passedOver(source: KeySource): KeySource {
+  const { name } = source;
+  return {
+    name,
+    async read() {
+      try {
+        return await source.read();
+      } catch (thrown) {
+        if (!isKeyctlError(thrown)) throw thrown;
+        return { reading: { status: "absent" }, warnings: [{ code: IGNORED[name], message: thrown.message }] };
+      }
+    },
+  };
 }
 
 function complaints({ name, reading }: Candidate): readonly Warning[] {

@@ -40,6 +40,8 @@ export interface KeyRecord extends Version {
 /** The only provider there is; a part of every row's identity. */
 export const PROVIDER = "openrouter";
 
+/** What other programs may have written there is not shown. */
+const TAIL = /^[A-Za-z0-9_-]{4}$/;
 const JWE = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
 
 /** What a stored value is, without opening it. */
@@ -59,7 +61,7 @@ export function maskOfRecord(record: KeyRecord): string | null {
   const value = storedValue(record.keyEncrypted);
   if (value.kind === "unreadable") return null;
   if (value.kind === "clear") return value.key.masked;
-  return record.keyTail === null ? null : maskOf(record.keyTail);
+  return record.keyTail === null ? null : maskOf(TAIL.test(record.keyTail) ? record.keyTail : "????");
 }
 
 /** A fresh row for a key that keyctl did not make: settled, generation 0, never checked. */

@@ -40,8 +40,8 @@ export interface PurgeOptions extends Patience {
 }
 
 export interface BulkOptions extends Patience {
-  /** Read the database only. */
-  readonly storedOnly?: boolean | undefined;
+  /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
+  readonly reach?: "stored" | "known" | "sources" | undefined;
 }
 
 export interface ManagerParts extends Parts {
@@ -71,7 +71,11 @@ export class KeyManager {
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
     const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
     return this.#attempt(userId, options, syncFailed, (user, patience) =>
-      this.#flights.join(`${autoProvision} ${user}`, (signal) => this.#resolve(user, autoProvision, signal), patience),
+      this.#flights.join(
+        `${autoProvision} ${user}`,
+        (signal) => resolve(user, this.#parts, autoProvision, signal),
+        patience,
+      ),
     );
   }
 
@@ -128,7 +132,7 @@ export class KeyManager {
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
     return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
       const row = await this.#parts.store.find(user, signal);
-      return { ...purgeOf(user, row, await Candidates.read(this.#parts.sources)), purged: false };
+      return { ...purgeOf(user, row, await Candidates.readBeside(this.#parts.sources)), purged: false };
     });
   }
 
@@ -138,8 +142,13 @@ export class KeyManager {
     options: BulkOptions = {},
   ): AsyncGenerator<readonly SyncResult[]> {
     const { sources, timeoutMs } = this.#parts;
-    const candidates = await Candidates.read(options.storedOnly === true ? [] : sources);
-    yield* resolveMany(batches, this.#parts, candidates, () => patienceOf(options, timeoutMs));
+    const { reach = "sources" } = options;
+    const candidates =
+      reach === "sources"
+        ? await Candidates.read(sources)
+        : await Candidates.readBeside(reach === "stored" ? [] : sources);
+    const patience = () => patienceOf(options, timeoutMs);
+    yield* resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience });
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
@@ -206,10 +215,6 @@ export class KeyManager {
     }
   }
 
-  #resolve(user: UserId, autoProvision: boolean, signal: AbortSignal): Promise<SyncResult> {
-    return resolve(user, this.#parts, autoProvision, signal);
-  }
-
   #parseKey(key: string | ApiKey): ApiKey {
     if (typeof key !== "string") return key;
     const parsed = ApiKey.parse(key);
@@ -266,7 +271,7 @@ export class KeyManager {
 
   async #purge(user: UserId, onlyHash: string | null | undefined, signal: AbortSignal): Promise<PurgeResult> {
     const { store, sources } = this.#parts;
-    const candidates = await Candidates.read(sources);
+    const candidates = await Candidates.readBeside(sources);
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const row = await store.find(user, signal);
       const result = purgeOf(user, row, candidates);

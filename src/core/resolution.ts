@@ -18,7 +18,8 @@ export interface Parts {
   readonly sources: readonly KeySource[];
   readonly clock: Clock;
   readonly log: Log;
-  readonly hasManagementKey: boolean;
+  /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
+  readonly hasManagementKey: () => boolean;
 }
 
 const ATTEMPTS = 5;
@@ -35,36 +36,52 @@ export async function resolve(
   signal: AbortSignal,
 ): Promise<SyncResult> {
   const { store, log } = parts;
+  const making = autoProvision ? (parts.hasManagementKey() ? "cannot" : "no-management-key") : "off";
   log({ kind: "syncing", user });
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const row = await store.find(user, signal);
     const result =
-      row === undefined ? await adopt(user, parts, autoProvision, signal) : await fromDatabase(row, parts, signal);
+      row === undefined ? await adopt(user, parts, making, signal) : await fromDatabase(row, parts, signal);
     if (result !== "lost") return result;
   }
   throw contended(user);
 }
 
-/** As `resolve`, for many users of one run: the sources are read once, and what is missing is inserted first. */
+/** What many users of one run are given: the sources are read once, before it. */
+export interface Run {
+  readonly candidates: Candidates;
+  /** False: a user without a row stays without one. */
+  readonly adopt: boolean;
+  readonly patience: () => AbortSignal;
+}
+
+/** As `resolve`, for many users: what is missing is inserted first, then the losers are read in one query. */
 export async function* resolveMany(
   users: AsyncIterable<readonly UserId[]>,
   parts: Parts,
-  candidates: Candidates,
-  patience: () => AbortSignal,
+  run: Run,
 ): AsyncGenerator<readonly SyncResult[]> {
   for await (const batch of users) {
-    const signal = patience();
-    const inserted = await insertMissing(batch, parts, candidates, signal);
-    const kept = await storedResults(
-      batch.filter((user) => !inserted.has(user)),
-      parts,
-      candidates,
-      signal,
-    );
-    yield batch.map(
-      (user) => inserted.get(user) ?? kept.get(user) ?? syncFailed(user, noKey(user), candidates.warnings),
-    );
+    const found = await resolveBatch(batch, parts, run);
+    yield batch.map((user) => found.get(user) ?? syncFailed(user, noKey(user), run.candidates.warnings));
   }
+}
+
+/** A user whose insert lost, and whose winner was purged before it was read, is tried again. */
+async function resolveBatch(
+  batch: readonly UserId[],
+  parts: Parts,
+  { candidates, adopt: mayAdopt, patience }: Run,
+): Promise<ReadonlyMap<UserId, SyncResult>> {
+  const signal = patience();
+  const found = new Map<UserId, SyncResult>();
+  const missing = () => batch.filter((user) => !found.has(user));
+  const adopts = mayAdopt && candidates.winner !== undefined;
+  for (let attempt = 0; attempt < (adopts ? ATTEMPTS : 1) && found.size < batch.length; attempt += 1) {
+    if (adopts) for (const result of await insertMissing(missing(), parts, candidates, signal)) found.set(...result);
+    for (const result of await storedResults(missing(), parts, candidates, signal)) found.set(...result);
+  }
+  return found;
 }
 
 /** What the database alone holds for a user. */
@@ -99,7 +116,7 @@ async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): 
   const { log } = parts;
   const key = await openRow(row, parts, signal);
   log({ kind: "loaded", from: "database", key });
-  const candidates = await Candidates.read(parts.sources);
+  const candidates = await Candidates.readBeside(parts.sources);
   candidates.tell(log, (from, other) => {
     if (!other.equals(key)) log({ kind: "differs", from });
   });
@@ -108,19 +125,14 @@ async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): 
   return answer(row, key, "database", candidates);
 }
 
-async function adopt(
-  user: UserId,
-  parts: Parts,
-  autoProvision: boolean,
-  signal: AbortSignal,
-): Promise<SyncResult | "lost"> {
+async function adopt(user: UserId, parts: Parts, making: Making, signal: AbortSignal): Promise<SyncResult | "lost"> {
   const { store, log } = parts;
   const candidates = await Candidates.read(parts.sources);
   const { winner } = candidates;
   candidates.tell(log, (from, key) => {
     if (from === winner?.name) log({ kind: "loaded", from, key });
   });
-  if (winner === undefined) return withoutKey(user, parts, candidates, autoProvision);
+  if (winner === undefined) return withoutKey(user, parts, candidates, making);
 
   const { key, name } = winner;
   const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
@@ -132,18 +144,14 @@ async function adopt(
   return answer(record, key, name, candidates);
 }
 
-function withoutKey(
-  user: UserId,
-  { log, hasManagementKey }: Parts,
-  { warnings }: Candidates,
-  autoProvision: boolean,
-): SyncResult {
+/** Whether a key would be made now, and why not. */
+type Making = "off" | "no-management-key" | "cannot";
+
+function withoutKey(user: UserId, { log }: Parts, { warnings }: Candidates, making: Making): SyncResult {
   log({ kind: "none-found" });
-  if (autoProvision) {
-    log({ kind: "provisioning" });
-    if (hasManagementKey) log({ kind: "provision-failed", reason: "this version cannot make keys" });
-    else log({ kind: "no-management-key" });
-  }
+  if (making !== "off") log({ kind: "provisioning" });
+  if (making === "cannot") log({ kind: "provision-failed", reason: "this version cannot make keys" });
+  if (making === "no-management-key") log({ kind: "no-management-key" });
   log({ kind: "no-key" });
   return syncFailed(user, noKey(user), warnings);
 }

@@ -1,5 +1,6 @@
 import type { ApiKey } from "./api-key.ts";
 import type { KeyctlError } from "./errors.ts";
+import { withoutKeys } from "./key-like.ts";
 import type { LastCheck, Timestamp } from "./key-record.ts";
 import type { Shadowed, Source } from "./log.ts";
 import type { Warning } from "./ports.ts";
@@ -82,10 +83,11 @@ export interface PurgeResult {
 
 const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as const;
 
+/** A key that was given in place of a user id is not repeated. */
 export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncFailure {
   return {
     ...nothing,
-    userId,
+    userId: withoutKeys(userId),
     source: null,
     synced: false,
     createdAt: null,
@@ -98,9 +100,9 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
 }
 
 export function saveFailed(userId: string, error: KeyctlError): SaveResult {
-  return { ...nothing, userId, changed: false, previous: null, error };
+  return { ...nothing, userId: withoutKeys(userId), changed: false, previous: null, error };
 }
 
 export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
-  return { userId, former: null, purged: false, returnsFrom: [], warnings: [], error };
+  return { userId: withoutKeys(userId), former: null, purged: false, returnsFrom: [], warnings: [], error };
 }

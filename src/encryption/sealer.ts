@@ -41,7 +41,7 @@ function exactKey(text: string): ApiKey | undefined {
 function unknownMasterKey(user: UserId, kid: string): KeyctlError {
   const shown = printable(kid.slice(0, 43));
   return new KeyctlError(
-    "MASTER_KEY_MISSING",
+    "ROW_UNREADABLE",
     `the key of user ${printable(user)} is sealed with master key ${shown}, which is not here`,
     {
       hint: "add that master key to the set behind the active one; keyctl help environment",

@@ -22,6 +22,13 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NO
 
 /** Reads a small regular file as a whole; anything else is `unreadable` with a reason in our words. */
 export function readRegularFile(path: string, maxBytes: number): FileReading {
+  const read = readBeginning(path, maxBytes + 1);
+  if (read.status !== "read" || read.bytes.length <= maxBytes) return read;
+  return { status: "unreadable", reason: `it is larger than ${maxBytes / 1024} KiB` };
+}
+
+/** Reads this many bytes of a regular file, or all of a shorter one. */
+export function readBeginning(path: string, bytes: number): FileReading {
   let file: number;
   try {
     file = openSync(path, FLAGS);
@@ -29,7 +36,7 @@ export function readRegularFile(path: string, maxBytes: number): FileReading {
     return notOpened(path, thrown);
   }
   try {
-    return readOpen(file, maxBytes);
+    return readOpen(file, bytes);
   } catch (thrown) {
     return { status: "unreadable", reason: reasonOf(thrown) };
   } finally {
@@ -37,19 +44,18 @@ export function readRegularFile(path: string, maxBytes: number): FileReading {
   }
 }
 
-function readOpen(file: number, maxBytes: number): FileReading {
+function readOpen(file: number, bytes: number): FileReading {
   const stats = fstatSync(file);
   if (stats.isDirectory()) return { status: "unreadable", reason: "it is a directory" };
   if (!stats.isFile()) return { status: "unreadable", reason: "it is not a regular file" };
 
-  const buffer = Buffer.alloc(maxBytes + 1);
+  const buffer = Buffer.alloc(bytes);
   let length = 0;
   for (;;) {
     const count = readSync(file, buffer, length, buffer.length - length, null);
     length += count;
     if (count === 0 || length === buffer.length) break;
   }
-  if (length > maxBytes) return { status: "unreadable", reason: `it is larger than ${maxBytes / 1024} KiB` };
   return {
     status: "read",
     bytes: buffer.subarray(0, length),

@@ -38,6 +38,7 @@ const BY_SYSTEM: Readonly<Record<string, Sentence>> = {
   EROFS: READ_ONLY,
   ENOSPC: FULL,
   EDQUOT: FULL,
+  ENOENT: ["STORE_UNAVAILABLE", "cannot be opened: its folder does not exist", "check --store or KEYCTL_STORE"],
   ENOTDIR: [
     "STORE_UNAVAILABLE",
     "cannot be opened: a part of its path is not a folder",

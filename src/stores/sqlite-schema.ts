@@ -19,8 +19,8 @@ const STEPS: readonly string[] = [
      updated_at TEXT NOT NULL,
      last_validated TEXT,
      last_check TEXT CHECK (last_check IS NULL OR json_valid(last_check)),
-     revision INTEGER,
-     generation INTEGER NOT NULL DEFAULT 0,
+     revision INTEGER CHECK (revision BETWEEN 0 AND 9007199254740991),
+     generation INTEGER NOT NULL DEFAULT 0 CHECK (generation BETWEEN 0 AND 9007199254740991),
      settled INTEGER NOT NULL DEFAULT 1
    ) STRICT;
    CREATE UNIQUE INDEX api_keys_user ON api_keys (user_id, provider);

@@ -138,11 +138,19 @@ function fromRow(row: Row): KeyRecord {
     createdAt: row["created_at"] as string,
     updatedAt: row["updated_at"] as string,
     lastValidated: row["last_validated"] as string | null,
-    lastCheck: typeof row["last_check"] === "string" ? (JSON.parse(row["last_check"]) as LastCheck) : null,
+    lastCheck: toLastCheck(row["last_check"]),
     revision: row["revision"] as Version["revision"],
     generation: row["generation"] as number,
     settled: row["settled"] === 1,
   };
+}
+
+/** Null for what another program wrote there, if it is no check. */
+function toLastCheck(stored: SQLOutputValue | undefined): LastCheck | null {
+  if (typeof stored !== "string") return null;
+  const { at, verdict, reason } = { ...(JSON.parse(stored) as Partial<LastCheck> | null) };
+  if (typeof at !== "string" || (verdict !== "valid" && verdict !== "invalid")) return null;
+  return { at, verdict, reason: typeof reason === "string" ? reason : null };
 }
 
 function toSealCheck(row: Row): SealCheck {

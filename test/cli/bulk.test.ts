@@ -141,7 +141,8 @@ describe("--output", () => {
   it("leaves the file that was there until the new one is whole", async () => {
     const home = emptyHome();
     const file = join(home.work, "out.jsonl");
-    writeFileSync(file, "yesterday\n");
+    const yesterday = '{"type":"summary","command":"sync"}\n';
+    writeFileSync(file, yesterday);
     let meanwhile = "";
     async function* input() {
       yield Buffer.from("alice\n");
@@ -149,7 +150,7 @@ describe("--output", () => {
       yield Buffer.from("bob\n");
     }
     await inProcess(home, ["sync", "--users-file", "-", "--output", "out.jsonl"], { env: withKey, input: input() });
-    expect(meanwhile).toBe("yesterday\n");
+    expect(meanwhile).toBe(yesterday);
     expect(documentsOf({ stdout: readFileSync(file, "utf8") })).toHaveLength(3);
   });
 

@@ -111,10 +111,7 @@ c\\u202ed    ***************b465  manual  1d   never
     const home = emptyHome();
     const run = await inProcess(home, ["list"], { columns: 80, env: plain });
     expect(run.stdout).toBe("");
-    expect(run.stderr).toBe(
-      `there is no store yet at sqlite:${home.database} (default)\n` +
-        "hint: keyctl sync --user <id>   or   keyctl save --user <id>   makes it\n",
-    );
+    expect(run.stderr).toBe(`there is no store yet at sqlite:${home.database} (default)\nhint: keyctl sync --help\n`);
   });
 
   it("names the variable that the store came from", async () => {
@@ -243,11 +240,11 @@ describe("sync", () => {
   });
 
   it.each([
-    ["KEYCTL_KEY_FILE", { KEYCTL_KEY_FILE: "../o'key.txt" }, `../o'key.txt`, `--from-file '../o'\\''key.txt'`],
+    ["KEYCTL_KEY_FILE", { KEYCTL_KEY_FILE: "../o'key.txt" }, `'../o'\\''key.txt'`, `--from-file '../o'\\''key.txt'`],
     [
       "OPENROUTER_API_KEY_FILE",
       { OPENROUTER_API_KEY_FILE: "../o'key.txt" },
-      `../o'key.txt`,
+      `'../o'\\''key.txt'`,
       `--from-file '../o'\\''key.txt'`,
     ],
   ])("names the file that %s names", async (_, env, shown, flag) => {

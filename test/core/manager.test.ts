@@ -59,7 +59,7 @@ function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }
     sources: [],
     clock: { now: () => new Date(NOW) },
     log: (event) => events.push(event),
-    hasManagementKey: false,
+    hasManagementKey: () => false,
     autoProvision: true,
     timeoutMs: 30_000,
     ...parts,
@@ -176,10 +176,10 @@ describe("no key anywhere", () => {
     ],
     [
       "with a management key",
-      { hasManagementKey: true },
+      { hasManagementKey: () => true },
       ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: this version cannot make keys"],
     ],
-    ["where none may be made", { autoProvision: false, hasManagementKey: true }, []],
+    ["where none may be made", { autoProvision: false, hasManagementKey: () => true }, []],
   ])("is NO_KEY %s", async (_name, parts, attempt) => {
     const store = memoryStore();
     const { manager, said } = managerOver({ store, ...parts });
@@ -861,7 +861,7 @@ describe("syncMany", () => {
     const store = memoryStore();
     const file = holding("key.txt", KEY);
     const { manager } = managerOver({ store, sources: [file] });
-    const [result] = await all(manager.syncMany(inBatches([alice]), { storedOnly: true }));
+    const [result] = await all(manager.syncMany(inBatches([alice]), { reach: "stored" }));
     expect([result?.error?.code, file.reads, store.rows.size]).toEqual(["NO_KEY", 0, 0]);
   });
 

@@ -90,7 +90,7 @@ describe("a disk that is full", () => {
   it("does not put the file of --output in the place of a device, a pipe or a folder", async () => {
     const home = await homeWith(1);
     const refused = await shell(home, "mkfifo pipe && keyctl get --all --stored --output pipe");
-    expect(refused.stderr).toMatch(/^error: pipe is not a regular file\nhint: /);
+    expect(refused.stderr).toMatch(/^error: --output: pipe cannot be replaced: it is not a regular file\nhint: /);
     expect(refused.code).toBe(2);
     expect(statSync(join(home.work, "pipe")).isFIFO()).toBe(true);
     expect((await keyctl(home, ["get", "--all", "--stored", "--output", "."])).code).toBe(2);

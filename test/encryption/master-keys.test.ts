@@ -266,8 +266,8 @@ describe("several master keys", () => {
     await keyctl(home, ["sync", "--user", "bob"], { env: both });
     const env = { ...fromEnvironment, KEYCTL_MASTER_KEYS: jwkSet(old) };
     const run = await keyctl(home, ["get", "--user", "bob", "--json"], { env });
-    expect(run.code).toBe(4);
-    expect(codeIn(run)).toBe("MASTER_KEY_MISSING");
+    expect(run.code).toBe(7);
+    expect(codeIn(run)).toBe("ROW_UNREADABLE");
     expect(run.stderr).toContain(
       `error: the key of user bob is sealed with master key ${fresh.kid}, which is not here\n`,
     );

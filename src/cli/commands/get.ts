@@ -5,7 +5,7 @@ import type { SyncResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
 import { formatAgo } from "../duration.ts";
-import { eachAlone } from "../each-alone.ts";
+import { eachAlone, syncAlone } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { keyColumns, keyDocument, sayWarnings } from "../key-view.ts";
@@ -58,8 +58,11 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<SyncRe
       stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision: false }),
     many: (manager, batches, selection) =>
       flags.log === true && !stored
-        ? eachAlone(batches, (user) => manager.syncAndGetKey(user, { signal, autoProvision: false }))
-        : manager.syncMany(batches, { signal, storedOnly: stored || selection.kind === "all" }),
+        ? eachAlone(batches, (user) => syncAlone(manager, user, selection, { signal, autoProvision: false }))
+        : manager.syncMany(batches, {
+            signal,
+            reach: stored ? "stored" : selection.kind === "all" ? "known" : "sources",
+          }),
     failed: syncFailed,
     document: (result) => document(result, reveals),
     reveals,
@@ -106,7 +109,7 @@ async function showCard({ terminal }: Invocation, result: SyncResult): Promise<v
   const checked =
     lastCheck === null
       ? "never"
-      : `${lastCheck.reason ?? lastCheck.verdict}, ${formatAgo(Date.now() - Date.parse(lastCheck.at))}`;
+      : `${printable(lastCheck.reason ?? lastCheck.verdict)}, ${formatAgo(Date.now() - Date.parse(lastCheck.at))}`;
   const card = [
     ["User", printable(userId)],
     ["Key", key.masked],
@@ -123,5 +126,5 @@ async function showCard({ terminal }: Invocation, result: SyncResult): Promise<v
 function sourceOf({ source, origin, createdAt, synced }: SyncResult): string {
   const name = source === "environment" ? "OPENROUTER_API_KEY" : (source ?? "");
   if (synced) return `${name} (now in the database)`;
-  return `${name} (saved from ${printable(origin ?? "")}, ${createdAt?.slice(0, 10) ?? ""})`;
+  return `${name} (saved from ${printable(origin ?? "")}, ${printable(createdAt?.slice(0, 10) ?? "")})`;
 }

@@ -53,10 +53,15 @@ async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlErr
   const opened = await printRows(invocation, flags, totals);
   if (opened === "reader gone") return null;
   const { terminal } = invocation;
-  if (flags.count === true) await printCount(invocation, totals.shown);
+  const error = failureOf(totals);
+  if (flags.count === true) await printCount(invocation, totals.shown, error);
   else if (!terminal.options.json) sayTotals(invocation, opened, totals);
-  if (totals.unreadable === 0) return null;
-  return new KeyctlError("SOME_FAILED", `${totals.unreadable} of ${totals.shown} rows hold no readable key`, {
+  return error;
+}
+
+function failureOf({ shown, unreadable: count }: { shown: number; unreadable: number }): KeyctlError | null {
+  if (count === 0) return null;
+  return new KeyctlError("SOME_FAILED", `${count} of ${shown} rows hold no readable key`, {
     hint: "keyctl save --user <id> --replace",
   });
 }
@@ -117,8 +122,12 @@ function matches({ origin, lastCheck }: KeyRecord, { source, verdict }: ListFlag
   );
 }
 
-async function printCount({ terminal }: Invocation, count: number): Promise<void> {
-  if (terminal.options.json) await terminal.documents([{ count, error: null }]);
+async function printCount(
+  { terminal, receivedSignal }: Invocation,
+  count: number,
+  error: KeyctlError | null,
+): Promise<void> {
+  if (terminal.options.json) await terminal.documents([{ count, error: errorDocument(error, receivedSignal()) }]);
   else await terminal.result(String(count));
 }
 
@@ -130,7 +139,7 @@ function sayTotals(
   const place = `${printable(store.uri)} (${store.from === "default" ? "" : "from "}${store.from})`;
   if (!storeExists) {
     terminal.footer(`there is no store yet at ${place}`);
-    terminal.hint("keyctl sync --user <id>   or   keyctl save --user <id>   makes it");
+    terminal.hint("keyctl sync --help");
     return;
   }
   terminal.footer(`${formatNumber(totals.shown)} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);

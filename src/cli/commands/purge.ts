@@ -4,6 +4,7 @@ import { printable } from "../../core/printable.ts";
 import { purgeFailed } from "../../core/results.ts";
 import type { PurgeResult } from "../../core/results.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
+import type { UserId } from "../../core/user-id.ts";
 import { eachAlone } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, Many, UserCommand } from "../for-users.ts";
@@ -45,17 +46,20 @@ async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlE
 
 function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
   const { signal } = invocation;
+  let limit = 0;
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "all" },
-    confirm: (opened, selection) => confirmMany(invocation, flags, opened, selection),
+    async confirm(opened, selection) {
+      limit = await confirmMany(invocation, flags, opened, selection);
+    },
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { signal });
       if (preview.error !== null || preview.former === null) return preview;
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { signal, onlyHash: preview.former.keyHash });
     },
-    many: (manager, batches) => eachAlone(batches, (user) => manager.purge(user, { signal })),
+    many: (manager, batches) => eachAlone(upTo(limit, batches), (user) => manager.purge(user, { signal })),
     failed: purgeFailed,
     document: ({ userId, former, purged, returnsFrom, warnings }) => ({
       user_id: userId,
@@ -93,9 +97,15 @@ async function confirmOne(
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
 
-async function confirmMany(invocation: Invocation, flags: PurgeFlags, opened: Opened, selection: Many): Promise<void> {
+/** How many keys may be deleted. */
+async function confirmMany(
+  invocation: Invocation,
+  flags: PurgeFlags,
+  opened: Opened,
+  selection: Many,
+): Promise<number> {
   if (selection.kind === "all") return confirmAll(invocation, flags, opened, selection.shard);
-  if (flags.yes === true) return;
+  if (flags.yes === true) return Number.POSITIVE_INFINITY;
   const { terminal, prompt } = invocation;
   if (!terminal.options.canAsk || (selection.kind === "file" && selection.path === "-")) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint: "add --yes" });
@@ -104,6 +114,24 @@ async function confirmMany(invocation: Invocation, flags: PurgeFlags, opened: Op
     selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
   const { confirm } = await prompt();
   if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.uri)}?`))) throw declined();
+  return Number.POSITIVE_INFINITY;
+}
+
+/** Not one key more than was confirmed, whatever was saved meanwhile. */
+async function* upTo(limit: number, batches: AsyncIterable<readonly UserId[]>): AsyncGenerator<readonly UserId[]> {
+  let left = limit;
+  for await (const batch of batches) {
+    yield batch.slice(0, left);
+    left -= batch.length;
+    if (left >= 0) continue;
+    throw new KeyctlError(
+      "COUNT_CHANGED",
+      `keys were saved meanwhile; no more than the confirmed ${limit} were deleted`,
+      {
+        hint: "keyctl list --count",
+      },
+    );
+  }
 }
 
 /** Emptying a store takes more than a yes: the count, and off a terminal the store's name. */
@@ -112,7 +140,7 @@ async function confirmAll(
   flags: PurgeFlags,
   { manager, store }: Opened,
   shard: Shard | undefined,
-): Promise<void> {
+): Promise<number> {
   const { terminal, signal, prompt } = invocation;
   if (!terminal.options.canAsk && !["--store", "KEYCTL_STORE"].includes(store.from)) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "off a terminal, purge --all wants the store to be named", {
@@ -121,7 +149,7 @@ async function confirmAll(
   }
   const given = flags.confirm ?? (await askForCount(store.uri, await countOf(manager, shard, signal)));
   const count = await countOf(manager, shard, signal);
-  if (given === count) return;
+  if (given === count) return count;
   throw new KeyctlError("COUNT_CHANGED", `${keyCount(count)} would be deleted, not ${given}; nothing was changed`, {
     hint: "keyctl list --count",
   });

@@ -82,7 +82,12 @@ async function saveOrAsk(
 
   const before = await manager.previewPurge(user, { signal });
   const { confirm } = await invocation.prompt();
-  if (!(await confirm(`${result.error.message}. Replace it?`))) {
+  const { key: mask, origin } = before.former ?? { key: null, origin: "" };
+  if (
+    !(await confirm(
+      `${printable(user)} has another key already (${mask ?? "unreadable"}, from ${printable(origin)}). Replace it?`,
+    ))
+  ) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
   }
   return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
@@ -152,18 +157,13 @@ function document({ userId, key, keyHash, origin, changed, previous, warnings }:
   };
 }
 
-async function show(
-  { terminal }: Invocation,
-  { userId, key, changed, previous, warnings, error }: SaveResult,
-): Promise<void> {
+async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: SaveResult): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error !== null || key === null) return;
   const what = !changed ? "already there" : previous === null ? "saved" : "replaced";
   await terminal.result(`${key.masked} (${terminal.paint.bold(what)})`);
   if (previous !== null) {
     terminal.note(`the key it replaced (${previous.key ?? "unreadable"}) still works at OpenRouter`);
-    terminal.hint(
-      `remove it at https://openrouter.ai/keys if nobody else uses it; ${printable(userId)} does not any more`,
-    );
+    terminal.hint("remove it at https://openrouter.ai/keys if nobody else uses it");
   }
 }

@@ -6,7 +6,7 @@ import type { BulkFlags, UserCommand } from "../for-users.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
 import { keyColumns, keyDocument, sayShadowed, sayWarnings, sharedKeyWarning } from "../key-view.ts";
-import { eachAlone } from "../each-alone.ts";
+import { eachAlone, syncAlone } from "../each-alone.ts";
 
 interface SyncFlags extends BulkFlags {
   /** False with --no-provision. */
@@ -46,8 +46,8 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     async *many(manager, batches, selection) {
       const results =
         flags.log === true
-          ? eachAlone(batches, (user) => manager.syncAndGetKey(user, { signal, autoProvision }))
-          : manager.syncMany(batches, { signal, storedOnly: selection.kind === "all" });
+          ? eachAlone(batches, (user) => syncAlone(manager, user, selection, { signal, autoProvision }))
+          : manager.syncMany(batches, { signal, reach: selection.kind === "all" ? "known" : "sources" });
       for await (const batch of results) yield counted(batch);
     },
     failed: syncFailed,
