@@ -1,8 +1,5 @@
 import type { ErrorCode, KeyctlError } from "../core/errors.ts";
-import type { KeyManager, SyncOptions } from "../core/manager.ts";
-import type { SyncResult } from "../core/results.ts";
 import type { UserId } from "../core/user-id.ts";
-import type { Many } from "./for-users.ts";
 import { turnOfTheEventLoop } from "./runner.ts";
 
 /** What would fail for every other user as well. */
@@ -30,16 +27,4 @@ export async function* eachAlone<Result extends { readonly error: KeyctlError | 
       yield [result];
     }
   }
-}
-
-/** One user of a bulk run, with the log lines. A user of `--all` who was purged meanwhile does not get a key back. */
-export async function syncAlone(
-  manager: KeyManager,
-  user: UserId,
-  selection: Many,
-  options: SyncOptions,
-): Promise<SyncResult> {
-  if (selection.kind !== "all") return manager.syncAndGetKey(user, options);
-  const stored = await manager.getStoredKey(user, options);
-  return stored.error === null ? manager.syncAndGetKey(user, options) : stored;
 }

@@ -4,12 +4,12 @@ import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { createDocumentFile } from "./document-file.ts";
-import type { BulkFlags, Many, UserCommand, UserResult } from "./for-users.ts";
+import type { BulkFlags, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./runner.ts";
 import type { Invocation, Opened, StoreName } from "./runner.ts";
 import { usersOf } from "./selection.ts";
-import type { BadLine } from "./selection.ts";
+import type { BadLine, Many } from "./selection.ts";
 import { TablePrinter } from "./table-printer.ts";
 import { Tally } from "./tally.ts";
 

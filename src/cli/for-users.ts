@@ -8,7 +8,7 @@ import { flagDuration } from "./duration.ts";
 import { errorDocument } from "./runner.ts";
 import type { Invocation, Needs, Opened } from "./runner.ts";
 import { selectionOf } from "./selection.ts";
-import type { Selection, SelectionOptions } from "./selection.ts";
+import type { Many, SelectionOptions } from "./selection.ts";
 import type { Column } from "./table.ts";
 
 export interface BulkFlags extends SelectionOptions {
@@ -54,8 +54,6 @@ export interface UserCommand<Result extends UserResult> {
   /** Worries about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
 }
-
-export type Many = Exclude<Selection, { kind: "one" }>;
 
 export function addBulkOptions(command: Command): Command {
   return command

@@ -1,18 +1,8 @@
 import type { Warning } from "../core/ports.ts";
 import type { SyncResult } from "../core/results.ts";
 import { shellQuote, userFlag } from "../core/shell-quote.ts";
-import type { Column } from "./table.ts";
 import type { Invocation } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** How sync and get show a user's key. */
-export const keyColumns: readonly Column[] = [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }];
-
-/** The fields that the documents of sync and get share. */
-export function keyDocument(result: Omit<SyncResult, "synced">) {
-  const { userId, key, keyHash, source, origin, shadowed, warnings } = result;
-  return { user_id: userId, key: key?.masked ?? null, key_hash: keyHash, source, origin, shadowed, warnings };
-}
 
 export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): void {
   for (const { message } of warnings) terminal.warning(message);
@@ -36,9 +26,4 @@ export function sayShadowed(
 
 function isBare(path: string): boolean {
   return !/[/\\]/.test(path);
-}
-
-/** One key for many users cannot be told apart at OpenRouter: not its limit, not its use. */
-export function sharedKeyWarning(users: number): readonly Warning[] {
-  return users < 2 ? [] : [{ code: "KEY_SHARED", message: `${users} users were given the same key` }];
 }

@@ -68,7 +68,8 @@ export interface UserStream {
   readonly onBytes: (bytesRead: number) => void;
 }
 
-type Many = Exclude<Selection, { kind: "one" }>;
+/** Any but one user. */
+export type Many = Exclude<Selection, { kind: "one" }>;
 
 /** Small enough for a commit well under 50 ms, large enough that a commit's fsync does not count. */
 const BATCH = 500;

@@ -1,14 +1,13 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
-import { syncFailed } from "../../core/results.ts";
 import type { SyncResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
 import { formatAgo } from "../duration.ts";
-import { eachAlone, syncAlone } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { keyColumns, keyDocument, sayWarnings } from "../key-view.ts";
+import { sayWarnings } from "../key-view.ts";
+import { resolving } from "../resolving.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection, selectionOf } from "../selection.ts";
 
@@ -54,38 +53,20 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<SyncRe
   return {
     name: "get",
     needs: { mayCreateStore: !stored, logs: "changes" },
-    one: (manager, user) =>
-      stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision: false }),
-    many: (manager, batches, selection) =>
-      flags.log === true && !stored
-        ? eachAlone(batches, (user) => syncAlone(manager, user, selection, { signal, autoProvision: false }))
-        : manager.syncMany(batches, {
-            signal,
-            reach: stored ? "stored" : selection.kind === "all" ? "known" : "sources",
-          }),
-    failed: syncFailed,
+    ...resolving({ signal, autoProvision: false, stored, log: flags.log === true }),
     document: (result) => document(result, reveals),
     reveals,
     show: (result) => (reveals ? showBare(invocation, result) : showCard(invocation, result)),
-    columns: keyColumns,
-    cells: ({ userId, key, source, error }) => [
-      userId,
-      key?.masked ?? "-",
-      error === null ? (source ?? "-") : error.message,
-    ],
-    endings: ["synced", "from_database"],
-    ending: ({ synced }) => (synced ? "synced" : "from_database"),
   };
 }
 
 function document(result: SyncResult, reveals: boolean): object {
-  const { user_id, key, key_hash, source, origin, shadowed, warnings } = keyDocument(result);
-  const { lastCheck } = result;
+  const { userId, key, keyHash, source, origin, lastCheck, shadowed, warnings } = result;
   return {
-    user_id,
-    key: reveals ? (result.key?.reveal() ?? null) : key,
-    revealed: reveals && result.key !== null,
-    key_hash,
+    user_id: userId,
+    key: (reveals ? key?.reveal() : key?.masked) ?? null,
+    revealed: reveals && key !== null,
+    key_hash: keyHash,
     source,
     origin,
     valid: lastCheck === null ? null : lastCheck.verdict === "valid",

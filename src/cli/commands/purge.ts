@@ -7,11 +7,11 @@ import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import type { UserId } from "../../core/user-id.ts";
 import { eachAlone } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
-import type { BulkFlags, Many, UserCommand } from "../for-users.ts";
+import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { addSelection, countOf } from "../selection.ts";
-import type { Shard } from "../selection.ts";
+import type { Many, Shard } from "../selection.ts";
 
 interface PurgeFlags extends BulkFlags {
   readonly yes?: true;
