@@ -1,19 +1,16 @@
 import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
-import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { previewPurge, purgeKey, saveKey } from "./changes.ts";
+import type { Replace } from "./changes.ts";
+import { KeyctlError } from "./errors.ts";
 import { Flights, orAborted } from "./flights.ts";
-import { maskOfRecord, newRecord, withKey } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
-import { silent } from "./log.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
-import type { Warning } from "./ports.ts";
-import { printable } from "./printable.ts";
-import { contended, openRow, resolve, resolveMany, resolveStored } from "./resolution.ts";
+import { resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { purgeFailed, saveFailed, syncFailed } from "./results.ts";
-import type { EnsureResult, FormerKey, PurgeResult, SaveResult, SyncResult } from "./results.ts";
-import { userFlag } from "./shell-quote.ts";
+import type { EnsureResult, PurgeResult, SaveResult, SyncResult } from "./results.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -31,7 +28,7 @@ export interface SaveOptions extends Patience {
   /** How the key came here, kept in the row. Default `manual`. */
   readonly source?: string | undefined;
   /** Which other key may be replaced: none, any, or the one with this hash. */
-  readonly replace?: "none" | "any" | { readonly keyHash: string | null } | undefined;
+  readonly replace?: Replace | undefined;
 }
 
 export interface PurgeOptions extends Patience {
@@ -50,7 +47,6 @@ export interface ManagerParts extends Parts {
   readonly timeoutMs: number;
 }
 
-const ATTEMPTS = 5;
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
@@ -119,21 +115,20 @@ export class KeyManager {
           hint: "--source manual",
         });
       }
-      return this.#save(user, parsed, source, replace, signal);
+      return saveKey(user, parsed, { origin: source, replace }, this.#parts, signal);
     });
   }
 
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
-    return this.#attempt(userId, options, purgeFailed, (user, signal) => this.#purge(user, options.onlyHash, signal));
+    return this.#attempt(userId, options, purgeFailed, (user, signal) =>
+      purgeKey(user, options.onlyHash, this.#parts, signal),
+    );
   }
 
   /** What a purge of this user would remove; changes nothing. */
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
-    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
-      const row = await this.#parts.store.find(user, signal);
-      return { ...purgeOf(user, row, await Candidates.readBeside(this.#parts.sources)), purged: false };
-    });
+    return this.#attempt(userId, options, purgeFailed, (user, signal) => previewPurge(user, this.#parts, signal));
   }
 
   /** Resolves many users, batch by batch; results are given after their commit. What fails for all of them is thrown. */
@@ -229,111 +224,4 @@ export class KeyManager {
       hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
     });
   }
-
-  async #save(
-    user: UserId,
-    key: ApiKey,
-    origin: string,
-    replace: SaveOptions["replace"],
-    signal: AbortSignal,
-  ): Promise<SaveResult> {
-    const { store, sealer, clock, log } = this.#parts;
-    const sealed = (await sealer("seal", signal)).seal(key, user);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const row = await store.find(user, signal);
-      if (row !== undefined && (await this.#holds(row, key, signal))) {
-        return savedResult(user, key, row.origin, { changed: false, previous: null });
-      }
-      if (row !== undefined) refuseUnless(replace, row);
-      const now = clock.now().toISOString();
-      const written =
-        row === undefined
-          ? await store.insert(newRecord(user, key, sealed, origin, now), signal)
-          : await store.replace(withKey(row, key, sealed, origin, now), row, signal);
-      if (written) {
-        log({ kind: "saved", origin, key });
-        return savedResult(user, key, origin, { changed: true, previous: row === undefined ? null : formerKey(row) });
-      }
-    }
-    throw contended(user);
-  }
-
-  async #holds(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<boolean> {
-    if (row.keyHash !== null && row.keyHash !== key.hash) return false;
-    try {
-      return (await openRow(row, { ...this.#parts, log: silent }, signal)).equals(key);
-    } catch (thrown) {
-      // The master keys were proven before: what fails here is the row.
-      if (isKeyctlError(thrown)) return false;
-      throw thrown;
-    }
-  }
-
-  async #purge(user: UserId, onlyHash: string | null | undefined, signal: AbortSignal): Promise<PurgeResult> {
-    const { store, sources } = this.#parts;
-    const candidates = await Candidates.readBeside(sources);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const row = await store.find(user, signal);
-      const result = purgeOf(user, row, candidates);
-      if (row === undefined) return result;
-      if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
-      if (await store.remove(user, row, signal)) return result;
-    }
-    throw contended(user);
-  }
-}
-
-function refuseUnless(replace: SaveOptions["replace"], row: KeyRecord): void {
-  if (replace === "any") return;
-  if (typeof replace === "object") {
-    if (replace.keyHash === row.keyHash) return;
-    throw changedMeanwhile(row.userId);
-  }
-  const shown = maskOfRecord(row) ?? "unreadable";
-  throw new KeyctlError(
-    "KEY_EXISTS",
-    `user ${printable(row.userId)} has another key already (${shown}, from ${printable(row.origin)})`,
-    {
-      hint: `keyctl save ${userFlag(row.userId)} --replace`,
-    },
-  );
-}
-
-function changedMeanwhile(user: UserId): KeyctlError {
-  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} was changed meanwhile; nothing was done`, {
-    hint: `keyctl get ${userFlag(user)} --stored   shows what is there now`,
-    retryable: true,
-  });
-}
-
-function formerKey(row: KeyRecord): FormerKey {
-  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
-}
-
-function purgeOf(userId: UserId, row: KeyRecord | undefined, candidates: Candidates): PurgeResult {
-  return {
-    userId,
-    former: row === undefined ? null : formerKey(row),
-    purged: row !== undefined,
-    returnsFrom: candidates.holders.map(({ name }) => name),
-    warnings: [],
-    error: null,
-  };
-}
-
-function savedResult(
-  userId: UserId,
-  key: ApiKey,
-  origin: string,
-  change: Pick<SaveResult, "changed" | "previous">,
-): SaveResult {
-  const warnings: readonly Warning[] = key.hasUsualShape
-    ? []
-    : [
-        {
-          code: "KEY_SHAPE",
-          message: "the key does not look like one that OpenRouter makes (sk-or-v1- and 64 hex characters)",
-        },
-      ];
-  return { userId, key, keyHash: key.hash, origin, ...change, warnings, error: null };
 }
