@@ -90,7 +90,7 @@ async function forOne<Result extends UserResult>(
   const result = await attempt();
   const { error } = result;
   const document = { ...command.document(result), error: errorDocument(error, receivedSignal()) };
-  if (terminal.options.json) await terminal.documents([document], command.reveals);
+  if (terminal.options.json) await terminal.document(document, command.reveals);
   else await command.show(result);
   return error;
 }

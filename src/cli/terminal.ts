@@ -82,10 +82,15 @@ export class Terminal {
     await this.#deliver(this.#redact(`${text}\n`));
   }
 
+  /** The one document of a run, which must reach somebody. */
+  async document(document: object, revealing = false): Promise<void> {
+    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
+    await this.documents([document], revealing);
+  }
+
   /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
   async documents(documents: readonly object[], revealing = false): Promise<void> {
     if (documents.length === 0) return;
-    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
     const text = this.textOf(documents, revealing);
     await (revealing ? this.reveal(text) : this.result(text));
   }

@@ -99,11 +99,14 @@ describe("a disk that is full", () => {
 });
 
 describe("a stream that was closed before the start", () => {
-  it("fails --reveal: the key reached nobody", async () => {
-    const { code, stderr } = await shell(await homeWith(1), "keyctl get -u user-0 --reveal >&-");
-    expect(stderr).toMatch(OUTPUT_FAILED);
-    expect(code).toBe(1);
-  });
+  it.each(["get -u user-0 --reveal", "get -u user-0 --json", "sync -u user-0 --json -q", "list --count --json"])(
+    "fails what is one document, since it reached nobody: %s",
+    async (command) => {
+      const { code, stderr } = await shell(await homeWith(1), `keyctl ${command} >&-`);
+      expect(stderr).toMatch(/^error: the output could not be written \(it is closed\)\n/);
+      expect(code).toBe(1);
+    },
+  );
 
   it.each([
     ["sync -u user-0 >&-", 0],
@@ -115,6 +118,7 @@ describe("a stream that was closed before the start", () => {
     ["sync --users-file - <&-", 3],
     ["list <&- 2>&-", 0],
     ["list <&- >&- 2>&-", 0],
+    ["sync --all --json >&-", 0],
   ])("does not stop the work: %s", async (command, expected) => {
     const { code, stderr } = await shell(await homeWith(1), `keyctl ${command}`);
     expect(code).toBe(expected);

@@ -127,7 +127,7 @@ async function printCount(
   count: number,
   error: KeyctlError | null,
 ): Promise<void> {
-  if (terminal.options.json) await terminal.documents([{ count, error: errorDocument(error, receivedSignal()) }]);
+  if (terminal.options.json) await terminal.document({ count, error: errorDocument(error, receivedSignal()) });
   else await terminal.result(String(count));
 }
 

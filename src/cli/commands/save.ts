@@ -49,7 +49,7 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
   const result = await attempt(invocation, user, flags);
   const { error } = result;
   if (terminal.options.json)
-    await terminal.documents([{ ...document(result), error: errorDocument(error, receivedSignal()) }]);
+    await terminal.document({ ...document(result), error: errorDocument(error, receivedSignal()) });
   else await show(invocation, result);
   return error;
 }
