@@ -15,6 +15,8 @@ export interface Output {
 
 /** An empty pipe takes at least this much without blocking. */
 const DIRECT_BYTES = 16 * 1024;
+/** For a terminal that does not know its width, and says 0. */
+const USUAL_COLUMNS = 80;
 const LINUX_MEMORY_DEVICES = 1;
 
 /**
@@ -46,7 +48,7 @@ export function descriptor(file: 1 | 2): Output {
       return waiting > 0;
     },
     get columns() {
-      return isTerminal(file) ? streamOf(file).columns : undefined;
+      return isTerminal(file) ? streamOf(file).columns || USUAL_COLUMNS : undefined;
     },
     get isOpen() {
       isOpen ??= !standsForClosed(file);

@@ -18,8 +18,8 @@ export interface ProgressOptions {
 }
 
 export async function startProgress({ spinner, verb, say }: ProgressOptions): Promise<Progress> {
-  const spun = spinner ? await spin() : undefined;
-  const interval = spinner ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
+  const spun = spinner ? (await import("./spinner.ts")).startSpinner() : undefined;
+  const interval = spun === undefined ? PLAIN_INTERVAL_MS : TERMINAL_INTERVAL_MS;
   const start = Date.now();
   let last = start;
   return {
@@ -39,9 +39,4 @@ function describe(verb: string, done: number, part: number | undefined, elapsed:
   const rate = Math.round(done / (elapsed / 1000));
   const left = part === undefined || part === 0 ? "" : `, ${formatSpan((elapsed * (1 - part)) / part)} left`;
   return `${verb}: ${formatNumber(done)} users, ${formatNumber(rate)}/s${left}`;
-}
-
-async function spin() {
-  const { default: ora } = await import("ora");
-  return ora({ stream: process.stderr, discardStdin: false }).start();
 }

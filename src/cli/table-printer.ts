@@ -44,6 +44,6 @@ export class TablePrinter {
   /** string-width costs three times Node's start, so it is loaded for text that needs it, on a terminal. */
   async #learnWidths(rows: readonly (readonly string[])[]): Promise<void> {
     if (this.#measure !== measureNarrow || this.#terminal.columns === undefined || rows.every(isNarrow)) return;
-    this.#measure = (await import("string-width")).default;
+    this.#measure = (await import("./string-width.ts")).stringWidth;
   }
 }

@@ -12,6 +12,7 @@ import { BIN, keyctl } from "../support/keyctl.ts";
 import { change } from "../support/database-file.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
+const ESCAPE = "\u001B[";
 const OUTPUT_FAILED = /^error: the output could not be written \((\w+|it is closed)\)\nhint: .*\n$/;
 
 describe("a pipe that is closed early", () => {
@@ -156,8 +157,6 @@ describe("a slow reader", () => {
 });
 
 describe("colour", () => {
-  const ESCAPE = "\u001B[";
-
   it.each([
     ["list", ""],
     ["get -u user-0", ""],
@@ -198,6 +197,31 @@ describe("colour", () => {
     const { screen, code } = await onTerminal(await homeWith(1), "CI=1 keyctl purge -u user-0");
     expect(screen).toContain("hint: keyctl purge --user user-0 --yes");
     expect(code).toBe(2);
+  });
+});
+
+describe("what the built tool loads on a terminal only", () => {
+  it("measures ids that are not ASCII", async () => {
+    const home = await homeWith(1);
+    change(home.database, "UPDATE api_keys SET user_id = '日本語'");
+    const { screen, code } = await onTerminal(home, "keyctl list --no-color");
+    expect(screen).toMatch(/^日本語 {2}\*{15}b465 {2}\S+ +\d+\w +never\r?$/m);
+    expect(code).toBe(0);
+  });
+
+  it("shows progress while results go to a file", async () => {
+    const width = "stty cols 80 < /dev/tty;";
+    const { screen, code } = await onTerminal(await homeWith(2000), `${width} keyctl get --all --stored > out.txt`);
+    expect(screen).toContain(`${ESCAPE}?25l`);
+    expect(screen).toContain("2,000 users in");
+    expect(code).toBe(0);
+  });
+
+  it("shows none on a terminal that has no width", async () => {
+    const width = "stty cols 0 < /dev/tty;";
+    const { screen, code } = await onTerminal(await homeWith(2000), `${width} keyctl get --all --stored > out.txt`);
+    expect(screen).toMatch(/^.*2,000 users in \d+s: 2,000 from database\r?\n$/);
+    expect(code).toBe(0);
   });
 });
 

@@ -1,0 +1,8 @@
+import ora from "ora";
+import type { Ora } from "ora";
+
+/** A line on stderr that moves, until it is stopped; its `text` may change. None on a terminal without a width: ora would divide by it. */
+export function startSpinner(): Ora | undefined {
+  if (!process.stderr.columns) return undefined;
+  return ora({ stream: process.stderr, discardStdin: false }).start();
+}
