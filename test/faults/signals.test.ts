@@ -14,7 +14,9 @@ const SCENES: readonly (readonly [name: string, scene: Scene, calls: readonly st
       args: ["sync", "-u", "carol", "--json"],
       setUp: withKeyFile,
       env: {
-        KEYCTL_MASTER_KEYS_COMMAND: `mkdir -p ../config/keyctl; echo ${MASTER_KEY} | tee ../config/keyctl/master-keys.json`,
+        // For the look at the rows afterwards; written whole or not at all, since the signal kills the command too.
+        KEYCTL_MASTER_KEYS_COMMAND: `cd .. && mkdir -p config/keyctl && echo ${MASTER_KEY} >draft &&
+          mv draft config/keyctl/master-keys.json && echo ${MASTER_KEY}`,
       },
     },
     ["masterKeys.load", "store.insert"],
