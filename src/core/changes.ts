@@ -6,7 +6,7 @@ import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
-import { contended, openRow } from "./resolution.ts";
+import { ATTEMPTS, contended, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import type { FormerKey, PurgeResult, SaveResult } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
@@ -24,8 +24,6 @@ export interface Change {
   readonly origin: string;
   readonly replace: Replace;
 }
-
-const ATTEMPTS = 5;
 
 /** Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. */
 export async function saveKey(

@@ -22,7 +22,8 @@ export interface Parts {
   readonly hasManagementKey: () => boolean;
 }
 
-const ATTEMPTS = 5;
+/** How often a lost race begins anew before it is called a conflict. */
+export const ATTEMPTS = 5;
 
 /**
  * The law of resolution: database, then key.txt, then the environment, then a new key.

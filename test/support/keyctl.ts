@@ -14,9 +14,9 @@ export interface Run {
   readonly log: string;
 }
 
-/** Runs the built tool as a process of its own, with only this home's environment. */
-export async function keyctl(home: Home, args: readonly string[], options: Options = {}, bin = BIN): Promise<Run> {
-  const result = await execa(process.execPath, [bin, ...args], {
+/** A process in this home that knows nothing of ours, and whose failure is a result. */
+export function onlyIn(home: Home, options: Options) {
+  return {
     cwd: home.work,
     extendEnv: false,
     reject: false,
@@ -24,7 +24,12 @@ export async function keyctl(home: Home, args: readonly string[], options: Optio
     input: "",
     ...options,
     env: { ...home.environment, ...options.env },
-  });
+  } satisfies Options;
+}
+
+/** Runs the built tool as a process of its own, with only this home's environment. */
+export async function keyctl(home: Home, args: readonly string[], options: Options = {}, bin = BIN): Promise<Run> {
+  const result = await execa(process.execPath, [bin, ...args], onlyIn(home, options));
   const stderr = String(result.stderr);
   return {
     code: result.exitCode,

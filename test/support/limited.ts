@@ -1,7 +1,7 @@
 import { execa } from "execa";
 import type { Options } from "execa";
 import type { Home } from "./home.ts";
-import { BIN } from "./keyctl.ts";
+import { BIN, onlyIn } from "./keyctl.ts";
 
 /** Root may write everywhere; without these two rights it obeys the modes of its own files, as everybody does. */
 const WITHOUT_OVERRIDE = ["--bounding-set", "--inh-caps"].map((set) => `${set} -dac_override,-dac_read_search`);
@@ -27,14 +27,10 @@ export async function keyctlAfter(
   args: readonly string[],
   options: Options = {},
 ): Promise<LimitedRun> {
-  const result = await execa("bash", ["-c", `${line}\nexec "$0" "$@"`, process.execPath, BIN, ...args], {
-    cwd: home.work,
-    extendEnv: false,
-    reject: false,
-    stripFinalNewline: false,
-    input: "",
-    ...options,
-    env: { ...home.environment, ...options.env },
-  });
+  const result = await execa(
+    "bash",
+    ["-c", `${line}\nexec "$0" "$@"`, process.execPath, BIN, ...args],
+    onlyIn(home, options),
+  );
   return { code: result.exitCode, stdout: String(result.stdout), stderr: String(result.stderr) };
 }
