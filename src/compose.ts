@@ -1,9 +1,9 @@
 import type { Config } from "./config.ts";
-import { Flights } from "./core/flights.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
-import type { KeyStore, MasterKeys, KeySource, SealChecks, Sealer } from "./core/ports.ts";
+import type { KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
+import { sealerCache } from "./core/sealer-cache.ts";
 import { unlock } from "./core/unlock.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
@@ -49,11 +49,15 @@ export async function compose(config: Config, listener: Listener, options: Compo
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
     sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
   });
+  const clock = { now: () => new Date() };
   const manager = new KeyManager({
     store,
-    sealer: once((purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate: true }, purpose, waiting)),
+    sealer: sealerCache(
+      (purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate: true }, purpose, waiting),
+      clock,
+    ),
     sources,
-    clock: { now: () => new Date() },
+    clock,
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
     autoProvision: config.autoProvision,
@@ -68,20 +72,4 @@ async function opened(path: string, mayCreate: boolean, signal: AbortSignal) {
   } catch (thrown) {
     throw asFailure(thrown, signal);
   }
-}
-
-type Unlock = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
-
-/** Asks once for each purpose, also for many users at a time; a failure is not kept, so that a server recovers when the key is back. */
-function once(ask: Unlock): Unlock {
-  const known = new Map<string, Sealer>();
-  const asking = new Flights<Sealer>();
-  return async (purpose, patience) => {
-    const sealer =
-      known.get("seal") ??
-      known.get(purpose) ??
-      (await asking.join(purpose, (signal) => ask(purpose, signal), patience));
-    known.set(purpose, sealer);
-    return sealer;
-  };
 }

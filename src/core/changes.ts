@@ -8,6 +8,7 @@ import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { ATTEMPTS, contended, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
+import { insertRow, removeRow, replaceRow } from "./row-writes.ts";
 import type { FormerKey, PurgeResult, SaveResult } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
 import type { UserId } from "./user-id.ts";
@@ -40,12 +41,15 @@ export async function saveKey(
     if (row !== undefined && (await holds(row, key, parts, signal))) {
       return savedResult(user, key, row.origin, { changed: false, previous: null });
     }
-    if (row !== undefined) refuseUnless(replace, row);
+    if (row !== undefined) {
+      refuseUnless(replace, row);
+      await store.requireAtomicChanges(signal);
+    }
     const now = clock.now().toISOString();
     const written =
       row === undefined
-        ? await store.insert(newRecord(user, key, sealed, origin, now), signal)
-        : await store.replace(withKey(row, key, sealed, origin, now), row, signal);
+        ? await insertRow(store, newRecord(user, key, sealed, origin, now), signal)
+        : await replaceRow(store, withKey(row, key, sealed, origin, now), row, signal);
     if (written) {
       log({ kind: "saved", origin, key });
       return savedResult(user, key, origin, { changed: true, previous: row === undefined ? null : formerKey(row) });
@@ -67,7 +71,7 @@ export async function purgeKey(
     const result = purgeOf(user, row, candidates);
     if (row === undefined) return result;
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
-    if (await store.remove(user, row, signal)) return result;
+    if (await removeRow(store, user, row, signal)) return result;
   }
   throw contended(user);
 }

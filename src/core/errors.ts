@@ -18,6 +18,8 @@ export type ErrorCode =
   | "CONFIG_CONFLICT"
   | "MASTER_KEY_MISSING"
   | "MASTER_KEY_WRONG"
+  | "STORE_DENIED"
+  | "STORE_NOT_ATOMIC"
   | "STORE_UNAVAILABLE"
   | "STORE_CORRUPT"
   | "ROW_UNREADABLE"
@@ -33,6 +35,8 @@ export interface ErrorDetails {
   readonly hint?: string;
   /** True when the same call may succeed later without anybody changing anything. */
   readonly retryable?: boolean;
+  /** True for a write whose answer was lost: it may have been done, or may still be. */
+  readonly mayHaveHappened?: boolean;
 }
 
 /** The one error class. Its message is one sentence in our own words and never holds a secret. */
@@ -41,12 +45,18 @@ export class KeyctlError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | null;
   readonly retryable: boolean;
+  readonly mayHaveHappened: boolean;
 
-  constructor(code: ErrorCode, message: string, { hint, retryable = false }: ErrorDetails = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    { hint, retryable = false, mayHaveHappened = false }: ErrorDetails = {},
+  ) {
     super(message);
     this.code = code;
     this.hint = hint ?? null;
     this.retryable = retryable;
+    this.mayHaveHappened = mayHaveHappened;
   }
 }
 

@@ -1,4 +1,6 @@
 import { ApiKey, maskOf } from "./api-key.ts";
+import { KeyctlError } from "./errors.ts";
+import { printable } from "./printable.ts";
 import { randomBytes } from "./random.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -12,17 +14,21 @@ export interface LastCheck {
   readonly reason: string | null;
 }
 
-/** Which state of a row was seen. A change compares both: `revision` alone is fooled by a delete and an insert. */
+/**
+ * Which state of a row was seen. A change compares all of it: `revision` alone is fooled by a delete and an insert,
+ * and by programs that write a key without counting.
+ */
 export interface Version {
+  /** The store's `_id` as text, whatever its type there. */
   readonly id: string;
   readonly revision: number | null;
+  /** A JWE, or a well-formed key in clear (from before encryption), or something unreadable. */
+  readonly keyEncrypted: string;
 }
 
 /** One user's key as it is stored. Money is in USD. */
 export interface KeyRecord extends Version {
   readonly userId: UserId;
-  /** A JWE, or a well-formed key in clear (from before encryption), or something unreadable. */
-  readonly keyEncrypted: string;
   readonly keyHash: string | null;
   readonly keyTail: string | null;
   /** How the key entered the database. */
@@ -62,6 +68,14 @@ export function maskOfRecord(record: KeyRecord): string | null {
   if (value.kind === "unreadable") return null;
   if (value.kind === "clear") return value.key.masked;
   return record.keyTail === null ? null : maskOf(TAIL.test(record.keyTail) ? record.keyTail : "????");
+}
+
+/** Only other programs make a second row of a user, such as one under a text id beside one under an ObjectId. */
+export function twoRows(one: KeyRecord, other: KeyRecord): KeyctlError {
+  const ids = [one, other].map(({ id }) => printable(id)).join(" and ");
+  return new KeyctlError("CONFLICT", `user ${printable(one.userId)} has two rows in the database: _id ${ids}`, {
+    hint: "delete the one that is not wanted with another tool; keyctl touches neither",
+  });
 }
 
 /** A fresh row for a key that keyctl did not make: settled, generation 0, never checked. */

@@ -159,7 +159,7 @@ export class KeyManager {
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
   async check(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
-      await orAborted(this.#parts.store.count(signal), signal);
+      await orAborted(this.#parts.store.ping(signal), signal);
       await orAborted(this.#parts.sealer("seal", signal), signal);
     });
   }

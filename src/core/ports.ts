@@ -4,27 +4,36 @@ import type { Shadowed } from "./log.ts";
 import type { UserId } from "./user-id.ts";
 
 /**
- * Where keys live. Holds no rules: it saves what it is given.
- * Rejects with STORE_UNAVAILABLE, STORE_CORRUPT or, once `signal` is aborted while it waits, with the signal's reason;
- * never with a driver's error.
+ * Where keys live. Holds no rules: it saves what it is given, and sends nothing twice.
+ * Rejects with STORE_UNAVAILABLE, STORE_DENIED, STORE_CORRUPT or, once `signal` is aborted while it waits, with the signal's
+ * reason; never with a driver's error. A write whose answer was lost rejects with an error that `mayHaveHappened`.
  */
 export interface KeyStore {
+  /** Throws CONFLICT for a user with two rows, which only other programs make. */
   find(user: UserId, signal: AbortSignal): Promise<KeyRecord | undefined>;
-  /** The rows of those users that have one, in any order. */
+  /** The rows of those users that have one, in any order; of a user with two rows, both. */
   findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]>;
-  /** False when the user has a key already; the caller then reads the winner's. */
+  /** Of a user for whom `find` gave nothing. False when there is a key by now; the caller then reads the winner's. */
   insert(record: KeyRecord, signal: AbortSignal): Promise<boolean>;
-  /** `insert` of many, independent of each other, in one commit. */
+  /** `insert` of many users whose rows were not looked for, each for itself: false for one who has a row already. */
   insertMany(records: readonly KeyRecord[], signal: AbortSignal): Promise<readonly boolean[]>;
   /** False when the row is no longer the one that was seen. */
   replace(record: KeyRecord, seen: Version, signal: AbortSignal): Promise<boolean>;
   /** False when the row is no longer the one that was seen. */
   remove(user: UserId, seen: Version, signal: AbortSignal): Promise<boolean>;
   /** Notes a verdict beside `revision`, so that a validation makes no change lose. False when the row holds another key. */
-  recordCheck(seen: Pick<KeyRecord, "id" | "keyHash">, check: LastCheck, signal: AbortSignal): Promise<boolean>;
-  /** All rows in the order of the user id, in constant memory; only those with this key hash when one is given. `patience` is asked for each page. */
+  recordCheck(
+    seen: Pick<KeyRecord, "id" | "keyHash" | "keyEncrypted">,
+    check: LastCheck,
+    signal: AbortSignal,
+  ): Promise<boolean>;
+  /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `patience` is asked for each page. */
   scan(patience: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
+  /** Resolves when the store answers and this user may read it. */
+  ping(signal: AbortSignal): Promise<void>;
+  /** Rejects with STORE_NOT_ATOMIC where two changes of one row at the same time may both win. Asked before a row is replaced. */
+  requireAtomicChanges(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -34,17 +43,28 @@ export interface SealCheck {
   readonly value: string;
 }
 
+/** One check for each master key that rows may be sealed with: more than one while a rekey is under way. */
 export interface SealChecks {
   sealChecks(signal: AbortSignal): Promise<readonly SealCheck[]>;
   /** False when the store has a check already: another process was first. */
   insertFirstSealCheck(check: SealCheck, signal: AbortSignal): Promise<boolean>;
+  /** The check of one more master key. Does nothing when that key has one. */
+  addSealCheck(check: SealCheck, signal: AbortSignal): Promise<void>;
+  /** The store is no longer sealed with this master key. */
+  removeSealCheck(kid: string, signal: AbortSignal): Promise<void>;
 }
 
 /** Turns a key into what is stored and back. */
 export interface Sealer {
+  /** The id of the master key that seals. */
+  readonly activeKid: string;
+  /** The ids of all its master keys, the active one first. */
+  readonly kids: readonly string[];
   seal(key: ApiKey, user: UserId): string;
   /** Throws ROW_UNREADABLE, or MASTER_KEY_MISSING when the row is sealed with a master key that is not here. */
   open(sealed: string, user: UserId): ApiKey;
+  /** The id of the master key that a value says it is sealed with; undefined for what is no sealed value. Opens nothing. */
+  kidOf(sealed: string): string | undefined;
   newSealCheck(): SealCheck;
   opensSealCheck(check: SealCheck): boolean;
 }

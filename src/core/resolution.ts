@@ -1,11 +1,13 @@
 import { Candidates } from "./candidates.ts";
 import type { ApiKey } from "./api-key.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
-import { newRecord, storedValue } from "./key-record.ts";
+import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
+import { insertRow, insertRows } from "./row-writes.ts";
+import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncResult } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
@@ -14,7 +16,7 @@ import type { UserId } from "./user-id.ts";
 export interface Parts {
   readonly store: KeyStore;
   /** Proven master keys, fetched when the first key is sealed or opened. */
-  readonly sealer: (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
+  readonly sealer: (purpose: Purpose, signal: AbortSignal) => Promise<Sealer>;
   readonly sources: readonly KeySource[];
   readonly clock: Clock;
   readonly log: Log;
@@ -96,7 +98,9 @@ export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: Ab
   const value = storedValue(row.keyEncrypted);
   if (value.kind === "clear") return value.key;
   try {
-    if (value.kind === "sealed") return (await sealer("open", signal)).open(row.keyEncrypted, row.userId);
+    if (value.kind === "sealed") {
+      return (await sealerFor(row.keyEncrypted, sealer, signal)).open(row.keyEncrypted, row.userId);
+    }
     throw new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(row.userId)} is not a key`, {
       hint: `keyctl save ${userFlag(row.userId)} --replace`,
     });
@@ -104,6 +108,13 @@ export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: Ab
     if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") log({ kind: "malformed", from: "database" });
     throw thrown;
   }
+}
+
+/** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
+async function sealerFor(sealed: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
+  const known = await sealer("open", signal);
+  const kid = known.kidOf(sealed);
+  return kid === undefined || known.kids.includes(kid) ? known : sealer("reopen", signal);
 }
 
 export function contended(user: UserId): KeyctlError {
@@ -137,7 +148,7 @@ async function adopt(user: UserId, parts: Parts, making: Making, signal: AbortSi
 
   const { key, name } = winner;
   const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
-  if (!(await store.insert(record, signal))) return "lost";
+  if (!(await insertRow(store, record, signal))) return "lost";
   log({ kind: "saved", origin: name, key });
   log({ kind: "using", source: name });
   log({ kind: "synced" });
@@ -168,7 +179,7 @@ async function insertMissing(
   const { name, key } = winner;
   const sealer = await parts.sealer("seal", signal);
   const records = batch.map((user) => sealed(user, key, name, sealer, parts.clock));
-  const won = await parts.store.insertMany(records, signal);
+  const won = await insertRows(parts.store, records, signal);
   return new Map(
     records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
   );
@@ -182,8 +193,16 @@ async function storedResults(
 ): Promise<ReadonlyMap<UserId, SyncResult>> {
   if (users.length === 0) return new Map();
   const results = new Map<UserId, SyncResult>();
+  const seen = new Map<UserId, KeyRecord>();
   for (const row of await parts.store.findMany(users, signal)) {
-    results.set(row.userId, await storedResult(row, parts, candidates, signal));
+    const twin = seen.get(row.userId);
+    seen.set(row.userId, row);
+    results.set(
+      row.userId,
+      twin === undefined
+        ? await storedResult(row, parts, candidates, signal)
+        : syncFailed(row.userId, twoRows(twin, row)),
+    );
   }
   return results;
 }

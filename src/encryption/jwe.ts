@@ -65,6 +65,12 @@ export function openJwe(value: string, keys: ReadonlyMap<string, MasterKey>, exp
   }
 }
 
+/** The `kid` that a value's header names, whoever it is sealed for; nothing is verified. */
+export function kidOfJwe(value: string): string | undefined {
+  const header = parseObject(decode(value.slice(0, Math.max(0, value.indexOf("."))))?.toString("utf8"));
+  return typeof header?.["kid"] === "string" ? header["kid"] : undefined;
+}
+
 /** The `kid` of a header that says what we expect of it. */
 function kidOf(protectedHeader: string, { sub, prv }: SealedFor): string | undefined {
   const header = parseObject(decode(protectedHeader)?.toString("utf8"));

@@ -5,7 +5,7 @@ import type { SealCheck, Sealer } from "../core/ports.ts";
 import { printable } from "../core/printable.ts";
 import { userFlag } from "../core/shell-quote.ts";
 import type { UserId } from "../core/user-id.ts";
-import { openJwe, sealJwe } from "./jwe.ts";
+import { kidOfJwe, openJwe, sealJwe } from "./jwe.ts";
 import type { MasterKey, SealedFor } from "./jwe.ts";
 
 const CHECK: SealedFor = { sub: "check", prv: "keyctl" };
@@ -16,6 +16,8 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
   const keys = new Map([active, ...others].map((key) => [key.kid, key]));
 
   return {
+    activeKid: active.kid,
+    kids: [...keys.keys()],
     seal: (key, user) => sealJwe(key.reveal(), active, { sub: user, prv: PROVIDER }),
     open(sealed, user) {
       const opened = openJwe(sealed, keys, { sub: user, prv: PROVIDER });
@@ -24,6 +26,7 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
       if (key === undefined) throw unreadable(user);
       return key;
     },
+    kidOf: kidOfJwe,
     newSealCheck: (): SealCheck => ({ kid: active.kid, value: sealJwe(CHECK_TEXT, active, CHECK) }),
     opensSealCheck: ({ value }) => {
       const opened = openJwe(value, keys, CHECK);

@@ -11,8 +11,12 @@ export const absentStore: KeyStore & SealChecks = {
   recordCheck: async () => false,
   async *scan() {},
   count: async () => 0,
+  ping: async () => {},
+  requireAtomicChanges: async () => {},
   sealChecks: async () => [],
   insertFirstSealCheck: refuse,
+  addSealCheck: refuse,
+  removeSealCheck: refuse,
   close: async () => {},
 };
 

@@ -19,16 +19,19 @@ const SQL = {
   find: `SELECT ${COLUMNS} FROM api_keys WHERE user_id = ? AND provider = ?`,
   findMany: `SELECT ${COLUMNS} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
   insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
-  replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ?`,
-  remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ?",
+  replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
+  remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
   check:
     "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
   page: `SELECT ${COLUMNS} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
   pageOfHash: `SELECT ${COLUMNS} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
-  count: "SELECT count(*) AS count FROM api_keys",
+  count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
+  ping: "SELECT 1 FROM api_keys LIMIT 1",
   sealChecks: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
   insertSealCheck:
     "INSERT INTO api_key_meta (_id, value) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM api_key_meta WHERE _id GLOB 'check:*')",
+  addSealCheck: "INSERT INTO api_key_meta (_id, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+  removeSealCheck: "DELETE FROM api_key_meta WHERE _id = ?",
 } as const;
 
 /**
@@ -74,8 +77,8 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
         signal,
       ),
     replace: (record, seen, signal) =>
-      changes("replace", [...contentOf(record), record.userId, PROVIDER, seen.id, seen.revision], signal),
-    remove: (user, seen, signal) => changes("remove", [user, PROVIDER, seen.id, seen.revision], signal),
+      changes("replace", [...contentOf(record), record.userId, PROVIDER, ...versionOf(seen)], signal),
+    remove: (user, seen, signal) => changes("remove", [user, PROVIDER, ...versionOf(seen)], signal),
     recordCheck: ({ id, keyHash }, check, signal) =>
       changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
     async *scan(patience, keyHash) {
@@ -91,12 +94,22 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
       }
     },
     async count(signal) {
-      return Number((await one("count", [], signal))?.["count"]);
+      return Number((await one("count", [PROVIDER], signal))?.["count"]);
     },
+    async ping(signal) {
+      await one("ping", [], signal);
+    },
+    requireAtomicChanges: async () => {},
     async sealChecks(signal) {
       return (await all("sealChecks", [], signal)).map(toSealCheck);
     },
     insertFirstSealCheck: ({ kid, value }, signal) => changes("insertSealCheck", [`check:${kid}`, value], signal),
+    async addSealCheck({ kid, value }, signal) {
+      await changes("addSealCheck", [`check:${kid}`, value], signal);
+    },
+    async removeSealCheck(kid, signal) {
+      await changes("removeSealCheck", [`check:${kid}`], signal);
+    },
     async close() {
       database.close();
       // On Node 20 the file stays open until the statements are collected.
@@ -107,6 +120,11 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
 
 function toRow(record: KeyRecord): SQLInputValue[] {
   return [record.id, record.userId, PROVIDER, ...contentOf(record)];
+}
+
+/** What a change compares, in the order of the statements. */
+function versionOf({ id, revision, keyEncrypted }: Version): SQLInputValue[] {
+  return [id, revision, keyEncrypted];
 }
 
 /** The columns that `SET` names, in its order. */

@@ -226,6 +226,16 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         expect(await store.find(ALICE, patient)).toEqual(reborn);
       });
 
+      it("refuses after another program wrote a key without counting: the revision alone is the same", async () => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        const written: KeyRecord = { ...row, keyEncrypted: `${row.keyEncrypted}x` };
+        expect(await other.replace(written, row, patient)).toBe(true);
+        expect(await store.replace(rekeyed(row), row, patient)).toBe(false);
+        expect(await store.remove(ALICE, row, patient)).toBe(false);
+        expect(await store.find(ALICE, patient)).toEqual(written);
+      });
+
       it("refuses after a removal, and brings nothing back", async () => {
         await store.insert(record(ALICE), patient);
         const seenByA = await seen(store, ALICE);
@@ -237,7 +247,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       it("changes a row that has no revision yet, once", async () => {
         const old: KeyRecord = { ...record(ALICE), revision: null };
         await store.insert(old, patient);
-        expect(await store.replace(rekeyed(old), { id: old.id, revision: 1 }, patient)).toBe(false);
+        expect(await store.replace(rekeyed(old), { ...old, revision: 1 }, patient)).toBe(false);
         const next = rekeyed(old);
         expect(await store.replace(next, old, patient)).toBe(true);
         expect(await other.replace(rekeyed(old), old, patient)).toBe(false);
@@ -456,6 +466,12 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       });
     });
 
+    describe("ping", () => {
+      it("resolves when the store answers", async () => {
+        await expect(store.ping(patient)).resolves.toBeUndefined();
+      });
+    });
+
     describe("seal checks", () => {
       it("are none in an empty store", async () => {
         expect(await store.sealChecks(patient)).toEqual([]);
@@ -477,6 +493,20 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         expect(await other.sealChecks(patient)).toEqual([first]);
       });
 
+      it("are one for each master key while there are several", async () => {
+        const first = { kid: "kid-one", value: "eyJ.one" };
+        const second = { kid: "kid-two", value: "eyJ.two" };
+        await store.insertFirstSealCheck(first, patient);
+        await store.addSealCheck(second, patient);
+        await other.addSealCheck({ kid: "kid-two", value: "eyJ.three" }, patient);
+        const checks = await other.sealChecks(patient);
+        expect(checks.toSorted((a, b) => a.kid.localeCompare(b.kid))).toEqual([first, second]);
+        await other.removeSealCheck("kid-one", patient);
+        await other.removeSealCheck("kid-one", patient);
+        expect(await store.sealChecks(patient)).toEqual([second]);
+        expect(await store.insertFirstSealCheck(first, patient)).toBe(false);
+      });
+
       it("are no keys: the count and the rows do not show them", async () => {
         await store.insertFirstSealCheck({ kid: "kid-one", value: "eyJ.one" }, patient);
         expect(await store.count(patient)).toBe(0);
@@ -489,7 +519,9 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       const gone = AbortSignal.abort(reason);
       const row = record(ALICE);
       const carol = record(parseUserId("carol"));
-      const calls: Readonly<Record<keyof Omit<Store, "close">, (to: Store) => Promise<unknown>>> = {
+      const calls: Readonly<
+        Record<keyof Omit<Store, "close" | "requireAtomicChanges">, (to: Store) => Promise<unknown>>
+      > = {
         find: (to) => to.find(ALICE, gone),
         findMany: (to) => to.findMany([ALICE], gone),
         insert: (to) => to.insert(carol, gone),
@@ -499,8 +531,11 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         recordCheck: (to) => to.recordCheck(row, VALID, gone),
         scan: (to) => all(to.scan(() => gone)),
         count: (to) => to.count(gone),
+        ping: (to) => to.ping(gone),
         sealChecks: (to) => to.sealChecks(gone),
         insertFirstSealCheck: (to) => to.insertFirstSealCheck({ kid: "kid", value: "eyJ" }, gone),
+        addSealCheck: (to) => to.addSealCheck({ kid: "kid", value: "eyJ" }, gone),
+        removeSealCheck: (to) => to.removeSealCheck("kid", gone),
       };
 
       it.each(Object.entries(calls))("%s rejects with its reason and does nothing", async (_, call) => {

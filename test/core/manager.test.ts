@@ -237,7 +237,7 @@ describe("a database that fails", () => {
   });
 
   it("makes check() reject", async () => {
-    const { manager } = managerOver({ store: { ...memoryStore(), count: fails } });
+    const { manager } = managerOver({ store: { ...memoryStore(), ping: fails } });
     await expect(manager.check()).rejects.toBe(down);
   });
 
@@ -513,6 +513,7 @@ describe("one flight per user", () => {
       ...store,
       find: async (user, signal) => (await hold(), store.find(user, signal)),
       count: async (signal) => (await hold(), store.count(signal)),
+      ping: async (signal) => (await hold(), store.ping(signal)),
       close: async () => void order.push("close"),
     };
     const { manager } = managerOver({ store: slow });

@@ -34,6 +34,8 @@ class World {
           this.checks = [check];
           return true;
         },
+        addSealCheck: () => Promise.reject(new Error("nothing is rekeyed here")),
+        removeSealCheck: () => Promise.reject(new Error("nothing is rekeyed here")),
       },
       masterKeys: {
         load: async () => {

@@ -9,9 +9,9 @@ export interface MemoryStore extends KeyStore {
 
 export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
   const rows = new Map(records.map((record) => [record.userId, record]));
-  const sees = (user: UserId, { id, revision }: Version): boolean => {
+  const sees = (user: UserId, { id, revision, keyEncrypted }: Version): boolean => {
     const row = rows.get(user);
-    return row !== undefined && row.id === id && row.revision === revision;
+    return row !== undefined && row.id === id && row.revision === revision && row.keyEncrypted === keyEncrypted;
   };
   const insert = (record: KeyRecord): boolean => {
     if (rows.has(record.userId)) return false;
@@ -63,6 +63,10 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
       signal.throwIfAborted();
       return rows.size;
     },
+    async ping(signal) {
+      signal.throwIfAborted();
+    },
+    requireAtomicChanges: async () => {},
     async close() {},
   };
 }
