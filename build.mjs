@@ -1,6 +1,7 @@
 // Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as ESM, and its types.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,6 +33,28 @@ const spawnOnUse = {
     }));
   },
 };
+
+/** The driver brings a copy of the WHATWG URL that costs as much as the rest of it; Node has that built in. */
+const builtInUrl = {
+  name: "built-in-url",
+  setup(build) {
+    build.onResolve({ filter: /^whatwg-url$/ }, () => ({ path: "whatwg-url", namespace: "built-in-url" }));
+    build.onLoad({ filter: /.*/, namespace: "built-in-url" }, () => ({
+      contents: "exports.URL = globalThis.URL; exports.URLSearchParams = globalThis.URLSearchParams;",
+    }));
+  },
+};
+
+/** What the driver uses where it is installed; we do not carry it. */
+const NOT_CARRIED = [
+  "@aws-sdk/credential-providers",
+  "@mongodb-js/zstd",
+  "gcp-metadata",
+  "kerberos",
+  "mongodb-client-encryption",
+  "snappy",
+  "socks",
+];
 
 const esbuild = await import("esbuild").catch(() => undefined);
 if (esbuild === undefined) {
@@ -74,7 +97,7 @@ async function buildTool() {
     name: "loaded-on-use",
     setup(build) {
       build.onResolve({ filter: /.*/ }, async ({ path, kind, resolveDir, pluginData }) => {
-        if (kind !== "dynamic-import" || pluginData === "resolving" || path.startsWith("node:")) return undefined;
+        if (kind !== "dynamic-import" || pluginData === "resolving" || isBuiltin(path)) return undefined;
         const { path: file, errors } = await build.resolve(path, { kind, resolveDir, pluginData: "resolving" });
         if (errors.length > 0) return { errors };
         const name = file.startsWith(join(root, "src"))
@@ -97,7 +120,8 @@ async function buildTool() {
       footer: { js: "})" },
       // import() as require(): the ESM loader alone costs two thirds of Node's start.
       supported: { "dynamic-import": false },
-      plugins: [loadedOnUse, spawnOnUse],
+      plugins: [loadedOnUse, spawnOnUse, builtInUrl],
+      external: NOT_CARRIED,
     });
   }
 }
@@ -137,6 +161,10 @@ async function buildLibrary() {
     format: "esm",
     legalComments: "none",
     logLevel: "warning",
+    plugins: [builtInUrl],
+    external: NOT_CARRIED,
+    // The driver is CommonJS and asks for Node's modules by require().
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
 }
 

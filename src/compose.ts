@@ -1,4 +1,4 @@
-import type { Config } from "./config.ts";
+import type { Config, StorePlace } from "./config.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
@@ -43,17 +43,19 @@ export interface ComposeOptions {
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { mayCreateStore, signal, around = (ports) => ports } = options;
-  const database = await opened(config.store.path, mayCreateStore, signal);
+  const opened = await openStore(config.store, mayCreateStore, signal);
   const { store, masterKeys, sources } = around({
-    store: database === undefined ? absentStore : sqliteStore(database, config.store.path),
+    store: opened ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
     sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
   });
+  // A machine that comes and goes must not seal a shared store with a key that goes with it.
+  const mayGenerate = config.store.kind === "sqlite";
   const clock = { now: () => new Date() };
   const manager = new KeyManager({
     store,
     sealer: sealerCache(
-      (purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate: true }, purpose, waiting),
+      (purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate }, purpose, waiting),
       clock,
     ),
     sources,
@@ -63,12 +65,19 @@ export async function compose(config: Config, listener: Listener, options: Compo
     autoProvision: config.autoProvision,
     timeoutMs: config.timeoutMs,
   });
-  return { manager, storeExists: database !== undefined };
+  return { manager, storeExists: opened !== undefined };
 }
 
-async function opened(path: string, mayCreate: boolean, signal: AbortSignal) {
+/** Undefined when there is none yet, and it is not to be made. */
+async function openStore(
+  place: StorePlace,
+  mayCreate: boolean,
+  signal: AbortSignal,
+): Promise<(KeyStore & SealChecks) | undefined> {
+  if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place);
   try {
-    return await openDatabase(path, mayCreate, signal);
+    const database = await openDatabase(place.path, mayCreate, signal);
+    return database === undefined ? undefined : sqliteStore(database, place.path);
   } catch (thrown) {
     throw asFailure(thrown, signal);
   }

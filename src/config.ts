@@ -6,6 +6,7 @@ import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";
 import { readRegularFile } from "./files/read-regular-file.ts";
 import type { KeyFilePlace } from "./sources/key-file.ts";
+import { parseMongoUri } from "./stores/mongo-uri.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -18,13 +19,15 @@ export interface Overrides {
   readonly autoProvision?: boolean | undefined;
 }
 
-interface StorePlace {
-  readonly path: string;
-  /** `sqlite:` and the absolute path. */
-  readonly uri: string;
+export type StorePlace = {
+  /** What may be shown of its URI: without user, password and options. */
+  readonly name: string;
   /** The flag or variable that named it, or `default`. */
   readonly from: string;
-}
+} & (
+  | { readonly kind: "sqlite"; readonly path: string }
+  | { readonly kind: "mongodb"; readonly uri: string; readonly allowNonAtomic: boolean }
+);
 
 /** Everything that flags and environment say, checked once. What is secret is read when it is needed. */
 export interface Config {
@@ -66,32 +69,49 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
 }
 
 function storePlace(environment: Environment, flag: string | undefined): StorePlace {
-  if (flag !== undefined) return parseStore(flag, "--store", "USAGE");
-  for (const name of STORE_VARIABLES) {
-    const value = notEmpty(environment, name);
-    if (value === undefined) continue;
-    const uri = name.endsWith("_FILE") ? readSecretFile(value, name).trim() : value;
-    if (uri === "") throw empty(`the file that ${name} names is empty`, name);
-    return parseStore(uri, name, "CONFIG_INVALID");
-  }
+  if (flag !== undefined) return parseStore(flag, "--store", "USAGE", environment);
+  const named = firstNamed(environment, STORE_VARIABLES);
+  if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
   const path = join(dataFolder(environment), "keyctl", "keyctl.db");
-  return { path, uri: `sqlite:${path}`, from: "default" };
+  return { kind: "sqlite", path, name: `sqlite:${path}`, from: "default" };
 }
 
-function parseStore(uri: string, from: string, code: "USAGE" | "CONFIG_INVALID"): StorePlace {
-  if (/^mongodb(\+srv)?:/i.test(uri)) {
-    throw new KeyctlError("CONFIG_INVALID", `${from} names a MongoDB store: this version has no MongoDB store`, {
-      hint: "name an embedded store: sqlite:<path>",
-    });
+/** The first of these variables that is set; `_FILE` ones name a file that holds the URI. */
+function firstNamed(environment: Environment, names: readonly string[]): { uri: string; from: string } | undefined {
+  for (const name of names) {
+    const value = notEmpty(environment, name);
+    if (value === undefined) continue;
+    const uri = (name.endsWith("_FILE") ? readSecretFile(value, name) : value).trim();
+    if (uri === "") throw empty(`the file that ${name} names is empty`, name);
+    return { uri, from: name };
   }
+  return undefined;
+}
+
+function parseStore(uri: string, from: string, code: "USAGE" | "CONFIG_INVALID", environment: Environment): StorePlace {
+  if (/^mongodb\b/i.test(uri)) return parseMongoStore(uri, from, code, environment);
   const path = uri.startsWith("sqlite:") ? uri.slice("sqlite:".length) : "";
   if (path === "" || path.includes("\0") || path.includes("://")) {
     throw new KeyctlError(code, `${from} is not a store that keyctl knows`, {
-      hint: "name an embedded store: sqlite:<path>",
+      hint: "name an embedded store, sqlite:<path>, or mongodb://<host>/<database>",
     });
   }
   const absolute = fromHere(path);
-  return { path: absolute, uri: `sqlite:${absolute}`, from };
+  return { kind: "sqlite", path: absolute, name: `sqlite:${absolute}`, from };
+}
+
+function parseMongoStore(
+  uri: string,
+  from: string,
+  code: "USAGE" | "CONFIG_INVALID",
+  environment: Environment,
+): StorePlace {
+  const parsed = parseMongoUri(uri);
+  if ("problem" in parsed) {
+    throw new KeyctlError(code, `${from} ${parsed.problem}`, { hint: "mongodb://<host>:<port>/<database>" });
+  }
+  const allowNonAtomic = switchOf(environment, "KEYCTL_ALLOW_NON_ATOMIC_STORE", false);
+  return { kind: "mongodb", uri, name: parsed.name, from, allowNonAtomic };
 }
 
 function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {

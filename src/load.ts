@@ -21,10 +21,17 @@ export function load(name: string): object {
   });
   const module = { exports: {} };
   const requireHere = (id: string): unknown =>
-    id.startsWith("./") ? load(id.slice("./".length, -".cjs".length)) : process.getBuiltinModule(id);
+    id.startsWith("./")
+      ? load(id.slice("./".length, -".cjs".length))
+      : (process.getBuiltinModule(id) ?? notCarried(id));
   script.runInThisContext()(module.exports, requireHere, module, filename, folder);
   loaded.set(name, { script, exports: module.exports });
   return module.exports;
+}
+
+/** What a bundled package would use if it were installed. */
+function notCarried(id: string): never {
+  throw Object.assign(new Error(`${id} is not a part of keyctl`), { code: "MODULE_NOT_FOUND" });
 }
 
 /** For the build: keeps what was compiled so far, functions that have run included. */

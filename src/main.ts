@@ -166,7 +166,8 @@ class Tool {
       },
     );
     try {
-      return await work({ manager, store: config.store, storeExists });
+      const { name, from } = config.store;
+      return await work({ manager, store: { name, from }, storeExists });
     } finally {
       await manager.close();
       await turnOfTheEventLoop();

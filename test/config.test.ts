@@ -64,34 +64,42 @@ describe("the store", () => {
     ["an address with slashes", { KEYCTL_STORE: "sqlite:///srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
     ["a relative path", { KEYCTL_STORE: "sqlite:a.db" }, {}, resolve("a.db"), "KEYCTL_STORE"],
   ])("is %s", (_name, environment, overrides, path, from) => {
-    expect(configOf(environment, overrides).store).toEqual({ path, uri: `sqlite:${path}`, from });
+    expect(configOf(environment, overrides).store).toEqual({ kind: "sqlite", path, name: `sqlite:${path}`, from });
   });
 
   it("is what KEYCTL_STORE_FILE holds, before MongoDB's variables", () => {
     const from = "KEYCTL_STORE_FILE";
     for (const content of ["sqlite:/c.db", "sqlite:/c.db\r\n", utf16leWithBom("sqlite:/c.db\r\n")]) {
       const environment = { KEYCTL_STORE_FILE: file(content), MONGODB_URI: "mongodb://a/b" };
-      expect(configOf(environment).store).toEqual({ path: "/c.db", uri: "sqlite:/c.db", from });
+      expect(configOf(environment).store).toEqual({ kind: "sqlite", path: "/c.db", name: "sqlite:/c.db", from });
     }
   });
 
-  it.each<readonly [string, Environment, Overrides]>([
-    ["KEYCTL_STORE", { KEYCTL_STORE: "mongodb://db.prod/keyctl" }, {}],
-    ["KEYCTL_STORE, with srv", { KEYCTL_STORE: "mongodb+srv://u:hunter2@db.prod/keyctl" }, {}],
-    ["KEYCTL_STORE, in capitals", { KEYCTL_STORE: "MongoDB://db.prod/keyctl" }, {}],
-    ["KEYCTL_STORE_FILE", { KEYCTL_STORE_FILE: "mongodb://u:hunter2@db.prod/keyctl\n" }, {}],
-    ["MONGODB_URI", { MONGODB_URI: "mongodb://u:hunter2@db.prod/keyctl" }, {}],
-    ["MONGO_URI", { MONGO_URI: "mongodb+srv://db.prod/keyctl" }, {}],
-    ["--store", {}, { store: "mongodb://u:hunter2@db.prod/keyctl" }],
-  ])("of MongoDB in %s is refused, and never replaced by the embedded one", (from, environment, overrides) => {
-    const inFile = environment["KEYCTL_STORE_FILE"];
-    const given = inFile === undefined ? environment : { KEYCTL_STORE_FILE: file(inFile) };
-    expect(() => configOf(given, overrides)).toThrow(
-      expect.objectContaining({
-        code: "CONFIG_INVALID",
-        message: `${from.split(",")[0]} names a MongoDB store: this version has no MongoDB store`,
-      }),
-    );
+  it.each<readonly [from: string, Environment, Overrides, name: string]>([
+    ["KEYCTL_STORE", { KEYCTL_STORE: "mongodb://db.prod/keyctl" }, {}, "mongodb://db.prod/keyctl"],
+    ["KEYCTL_STORE", { KEYCTL_STORE: " mongodb://db.prod/keyctl\n" }, {}, "mongodb://db.prod/keyctl"],
+    ["KEYCTL_STORE", { KEYCTL_STORE: "mongodb+srv://u:hunter2@db.prod/keyctl" }, {}, "mongodb+srv://db.prod/keyctl"],
+    ["MONGODB_URI", { MONGODB_URI: "mongodb://u:hunter2@a:1,b:2/k?replicaSet=r" }, {}, "mongodb://a:1,b:2/k"],
+    ["MONGO_URI", { MONGO_URI: "mongodb://u:p%40ss@[::1]:27018/keyctl" }, {}, "mongodb://[::1]:27018/keyctl"],
+    ["--store", {}, { store: "mongodb://db.prod/keyctl?tls=true" }, "mongodb://db.prod/keyctl"],
+  ])("is a MongoDB by %s, and its name has no user, password or options", (from, environment, overrides, name) => {
+    const uri = (overrides.store ?? Object.values(environment)[0] ?? "").trim();
+    const store = { kind: "mongodb", uri, name, from, allowNonAtomic: false };
+    expect(configOf(environment, overrides).store).toEqual(store);
+  });
+
+  it("is the MongoDB that KEYCTL_STORE_FILE names", () => {
+    const environment = { KEYCTL_STORE_FILE: file("mongodb://u:hunter2@db.prod/keyctl\n") };
+    expect(configOf(environment).store).toMatchObject({
+      kind: "mongodb",
+      uri: "mongodb://u:hunter2@db.prod/keyctl",
+      name: "mongodb://db.prod/keyctl",
+    });
+  });
+
+  it("lets two changes win only where KEYCTL_ALLOW_NON_ATOMIC_STORE says so", () => {
+    const environment = { KEYCTL_STORE: "mongodb://db.prod/keyctl", KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
+    expect(configOf(environment).store).toMatchObject({ allowNonAtomic: true });
   });
 
   it.each([
@@ -122,8 +130,6 @@ describe("the store", () => {
     "/srv/keyctl.db",
     "sqlite:",
     "sqlite",
-    " sqlite:/a.db",
-    " mongodb://a/b",
     "sqlite:a\0b",
   ])("refuses %j without repeating it", (uri) => {
     const refusal = { code: "CONFIG_INVALID", message: "KEYCTL_STORE is not a store that keyctl knows" };
@@ -147,7 +153,7 @@ describe("the store", () => {
 
   it.each([undefined, "", "here"])("is in the home of the system's list when HOME is %j", (home) => {
     const { store, masterKeys } = configOf({ HOME: home });
-    expect(store.path).toBe(join(userInfo().homedir, ".local/share/keyctl/keyctl.db"));
+    expect(store).toMatchObject({ path: join(userInfo().homedir, ".local/share/keyctl/keyctl.db") });
     expect(masterKeys).toMatchObject({ path: join(userInfo().homedir, ".config/keyctl/master-keys.json") });
   });
 });

@@ -29,6 +29,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   ora: ["cli"],
   "string-width": ["cli"],
   "@inquirer/prompts": ["cli"],
+  mongodb: ["stores"],
   "node:sqlite": ["stores"],
   "node:fs": ["load", "compose", "config", "cli", "stores", "sources", "encryption", "files"],
   "node:child_process": ["encryption"],

@@ -50,7 +50,7 @@ export async function forMany<Result extends UserResult>(
       {
         type: "summary",
         command: command.name,
-        store: (store as StoreName | null)?.uri ?? null,
+        store: (store as StoreName | null)?.name ?? null,
         ...tally.counts,
         shard: selection.shard === undefined ? null : `${selection.shard.index}/${selection.shard.count}`,
         elapsed_ms: elapsed,

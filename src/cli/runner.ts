@@ -18,7 +18,8 @@ export interface GlobalOptions {
 }
 
 export interface StoreName {
-  readonly uri: string;
+  /** What may be shown of its URI. */
+  readonly name: string;
   /** The flag or variable that named it, or `default`. */
   readonly from: string;
 }

@@ -111,9 +111,9 @@ export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: Ab
 }
 
 /** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
-async function sealerFor(sealed: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
+async function sealerFor(value: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
   const known = await sealer("open", signal);
-  const kid = known.kidOf(sealed);
+  const kid = known.kidOf(value);
   return kid === undefined || known.kids.includes(kid) ? known : sealer("reopen", signal);
 }
 

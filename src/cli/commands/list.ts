@@ -136,7 +136,7 @@ function sayTotals(
   { store, storeExists }: Opened,
   totals: { shown: number; clear: number },
 ): void {
-  const place = `${printable(store.uri)} (${store.from === "default" ? "" : "from "}${store.from})`;
+  const place = `${printable(store.name)} (${store.from === "default" ? "" : "from "}${store.from})`;
   if (!storeExists) {
     terminal.footer(`there is no store yet at ${place}`);
     terminal.hint("keyctl sync --help");

@@ -9,7 +9,7 @@ import { eachAlone } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
-import type { Invocation, Opened, Run } from "../runner.ts";
+import type { Invocation, Opened, Run, StoreName } from "../runner.ts";
 import { addSelection, countOf } from "../selection.ts";
 import type { Many, Shard } from "../selection.ts";
 
@@ -113,7 +113,7 @@ async function confirmMany(
   const whose =
     selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
   const { confirm } = await prompt();
-  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.uri)}?`))) throw declined();
+  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.name)}?`))) throw declined();
   return Number.POSITIVE_INFINITY;
 }
 
@@ -143,26 +143,30 @@ async function confirmAll(
 ): Promise<number> {
   const { terminal, signal, prompt } = invocation;
   if (!terminal.options.canAsk && !["--store", "KEYCTL_STORE"].includes(store.from)) {
-    throw new KeyctlError("CONFIRMATION_NEEDED", "off a terminal, purge --all wants the store to be named", {
-      hint: `keyctl purge --all --store ${shellQuote(store.uri)} --confirm <count>`,
-    });
+    throw new KeyctlError(
+      "CONFIRMATION_NEEDED",
+      "off a terminal, purge --all wants the store to be named by --store or KEYCTL_STORE",
+      {
+        hint: `keyctl purge --all${storeFlag(store)} --confirm <count>`,
+      },
+    );
   }
-  const given = flags.confirm ?? (await askForCount(store.uri, await countOf(manager, shard, signal)));
+  const given = flags.confirm ?? (await askForCount(await countOf(manager, shard, signal)));
   const count = await countOf(manager, shard, signal);
   if (given === count) return count;
   throw new KeyctlError("COUNT_CHANGED", `${keyCount(count)} would be deleted, not ${given}; nothing was changed`, {
     hint: "keyctl list --count",
   });
 
-  async function askForCount(uri: string, keys: number): Promise<number> {
+  async function askForCount(keys: number): Promise<number> {
     if (keys === 0) return 0;
     const part = shard === undefined ? undefined : `${shard.index}/${shard.count}`;
-    const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`} --store ${shellQuote(uri)} --confirm ${keys}`;
+    const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`}${storeFlag(store)} --confirm ${keys}`;
     if (!terminal.options.canAsk)
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(
-      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(uri)}. Type the number of keys to go on:`,
+      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(store.name)}. Type the number of keys to go on:`,
     );
     if (!/^\d+$/.test(answer.trim())) throw declined();
     return Number(answer.trim());
@@ -198,4 +202,10 @@ async function show(
 function parseCount(text: string): number {
   if (/^\d{1,12}$/.test(text)) return Number(text);
   throw new KeyctlError("USAGE", "--confirm takes the number of keys", { hint: "keyctl list --count" });
+}
+
+/** The name of a MongoDB store lacks the user and the password: its URI stays in the variable. */
+function storeFlag({ name, from }: StoreName): string {
+  if (name.startsWith("sqlite:")) return ` --store ${shellQuote(name)}`;
+  return from === "--store" ? ` --store ${shellQuote(name)}` : "";
 }

@@ -1,0 +1,246 @@
+import { MongoBulkWriteError, MongoClient, MongoError } from "mongodb";
+import type { MongoClientOptions } from "mongodb";
+import { KeyctlError } from "../core/errors.ts";
+import { orAborted } from "../core/flights.ts";
+import { twoRows } from "../core/key-record.ts";
+import type { KeyRecord } from "../core/key-record.ts";
+import type { KeyStore, SealChecks } from "../core/ports.ts";
+import type { UserId } from "../core/user-id.ts";
+import {
+  checkOf,
+  contentOf,
+  fromDocument,
+  IN_ANOTHER_FORM,
+  isOurs,
+  OURS,
+  stillAs,
+  stillHolds,
+  toDocument,
+  userForms,
+} from "./mongo-document.ts";
+import { isDuplicateKey, mongoError } from "./mongo-errors.ts";
+import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
+import type { MetaDocument } from "./mongo-schema.ts";
+import { parseMongoUri } from "./mongo-uri.ts";
+
+export interface MongoPlace {
+  /** With its password. */
+  readonly uri: string;
+  /** What may be shown of it. */
+  readonly name: string;
+  /** The variable or flag that holds the URI. */
+  readonly from: string;
+  /** Changes of one row are made although the server may let two of them win. */
+  readonly allowNonAtomic: boolean;
+}
+
+/** Set over whatever the URI says. An ambiguous write is ours to settle, so the driver never sends one again. */
+const OPTIONS: MongoClientOptions = {
+  appName: "keyctl",
+  retryWrites: false,
+  writeConcern: { w: "majority", journal: true },
+  readPreference: "primary",
+  readConcern: { level: "majority" },
+  serverSelectionTimeoutMS: 5_000,
+  connectTimeoutMS: 5_000,
+  socketTimeoutMS: 10_000,
+  waitQueueTimeoutMS: 10_000,
+  maxPoolSize: 16,
+  minPoolSize: 0,
+  // Else MONGODB_LOG_* in the environment prints keys.
+  mongodbLogPath: { write() {} },
+};
+
+const PAGE = 500;
+const GOODBYE_MS = 500;
+const CHECK = "check:";
+/** Its insert decides who seals a new store; it carries the first check, should its maker die before that is written. */
+const FIRST_CHECK = "sealed";
+
+/**
+ * Keys in MongoDB, or in a server that speaks its protocol. It asks only for what all of them keep: a unique index decides
+ * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
+ */
+export function mongoStore(place: MongoPlace): KeyStore & SealChecks {
+  const client = newClient(place);
+  const database = client.db();
+  const keys = database.collection("api_keys");
+  const meta = database.collection<MetaDocument>("api_key_meta");
+
+  const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
+    signal.throwIfAborted();
+    try {
+      return await orAborted(work(), signal);
+    } catch (thrown) {
+      throw signal.aborted && thrown === signal.reason ? thrown : mongoError(thrown, place, { isWrite });
+    }
+  };
+  const reading = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, false);
+  const writing = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, true);
+  const indexed = once((signal) => reading(() => ensureIndexes(keys), signal));
+  const holdsOtherForms = once((signal) =>
+    reading(async () => (await keys.findOne(IN_ANOTHER_FORM, { projection: { _id: 1 } })) !== null, signal),
+  );
+  const isAtomic = once((signal) =>
+    reading(async () => !("ferretdbVersion" in (await database.command({ buildInfo: 1 }))), signal),
+  );
+
+  const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> =>
+    reading(async () => {
+      const documents = await keys.find({ user_id: { $in: users.flatMap(userForms) } }).toArray();
+      return documents.filter(isOurs).map(fromDocument);
+    }, signal);
+
+  return {
+    async find(user, signal) {
+      const [row, twin] = await findMany([user], signal);
+      if (row !== undefined && twin !== undefined) throw twoRows(row, twin);
+      return row;
+    },
+    findMany,
+    async insert(record, signal) {
+      await indexed(signal);
+      return writing(async () => {
+        try {
+          await keys.insertOne(toDocument(record));
+          return true;
+        } catch (thrown) {
+          if (isDuplicateKey(thrown)) return false;
+          throw thrown;
+        }
+      }, signal);
+    },
+    async insertMany(records, signal) {
+      signal.throwIfAborted();
+      await indexed(signal);
+      const users = records.map(({ userId }) => userId);
+      const seen = (await holdsOtherForms(signal)) ? await findMany(users, signal) : [];
+      const taken = new Set(seen.map(({ userId }) => userId));
+      const missing = records.filter(({ userId }) => !taken.has(userId));
+      if (missing.length === 0) return records.map(() => false);
+      const lost = await writing(() => losersOf(keys.insertMany(missing.map(toDocument), { ordered: false })), signal);
+      const won = new Set(missing.filter((_, index) => !lost.has(index)));
+      return records.map((record) => won.has(record));
+    },
+    replace: (record, seen, signal) =>
+      writing(async () => {
+        const change = await keys.updateOne(stillAs(record.userId, seen), { $set: contentOf(record) });
+        return change.matchedCount === 1;
+      }, signal),
+    remove: (user, seen, signal) =>
+      writing(async () => (await keys.deleteOne(stillAs(user, seen))).deletedCount === 1, signal),
+    recordCheck: (seen, check, signal) =>
+      writing(async () => {
+        const validated = check.verdict === "valid" ? { last_validated: new Date(check.at) } : {};
+        const noted = { last_check: checkOf(check), ...validated };
+        return (await keys.updateOne(stillHolds(seen), { $set: noted })).matchedCount === 1;
+      }, signal),
+    async *scan(patience, keyHash) {
+      // A key in clear that another program wrote has no hash beside it, or an older one.
+      const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
+      const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
+      try {
+        while (await reading(() => cursor.hasNext(), patience())) {
+          for (const document of cursor.readBufferedDocuments()) {
+            const row = fromDocument(document);
+            if (keyHash === undefined || row.keyHash === keyHash) yield row;
+          }
+        }
+      } finally {
+        // Not waited for: a server that is gone forgets it by itself.
+        cursor.close().catch(() => {});
+      }
+    },
+    count: (signal) => reading(() => keys.countDocuments(OURS), signal),
+    async ping(signal) {
+      await reading(() => keys.findOne({}, { projection: { _id: 1 } }), signal);
+    },
+    async requireAtomicChanges(signal) {
+      if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
+    },
+    async sealChecks(signal) {
+      const documents = await reading(() => meta.find({}).toArray(), signal);
+      refuseNewer(documents);
+      const checks = documents.filter(({ _id }) => _id.startsWith(CHECK));
+      const first = documents.filter(({ _id }) => _id === FIRST_CHECK);
+      return (checks.length > 0 ? checks : first).map(({ _id, kid, value }) => ({
+        kid: kid ?? _id.slice(CHECK.length),
+        value,
+      }));
+    },
+    insertFirstSealCheck: ({ kid, value }, signal) =>
+      writing(async () => {
+        await ensureIdentity(meta);
+        if (!(await insertIfAbsent(meta, { _id: FIRST_CHECK, kid, value }))) return false;
+        await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
+        return true;
+      }, signal),
+    addSealCheck: ({ kid, value }, signal) =>
+      writing(async () => {
+        await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
+      }, signal),
+    removeSealCheck: (kid, signal) =>
+      writing(async () => {
+        await meta.deleteOne({ _id: { $eq: `${CHECK}${kid}` } });
+      }, signal),
+    close: () => close(client),
+  };
+}
+
+function newClient({ uri, name, from }: MongoPlace): MongoClient {
+  try {
+    return new MongoClient(uri, OPTIONS);
+  } catch (thrown) {
+    if (!(thrown instanceof MongoError) && !(thrown instanceof TypeError)) throw thrown;
+    const { problem } = { problem: "has an option that cannot be used", ...parseMongoUri(uri) };
+    throw new KeyctlError("CONFIG_INVALID", `${from} (${name}) ${problem}`, {
+      hint: "check its options: mongodb://<host>/<database>?<option>=<value>",
+    });
+  }
+}
+
+/** Asks once and keeps the answer; a failure is not kept. */
+function once<Result>(ask: (signal: AbortSignal) => Promise<Result>): (signal: AbortSignal) => Promise<Result> {
+  let known: { readonly answer: Result } | undefined;
+  return async (signal) => {
+    known ??= { answer: await ask(signal) };
+    return known.answer;
+  };
+}
+
+/** The places of those documents that lost to a row that is there. Throws for any other failure of one of them. */
+async function losersOf(inserting: Promise<unknown>): Promise<ReadonlySet<number>> {
+  try {
+    await inserting;
+    return new Set();
+  } catch (thrown) {
+    if (!(thrown instanceof MongoBulkWriteError) || thrown.result.getWriteConcernError() !== undefined) throw thrown;
+    const errors = [thrown.writeErrors].flat();
+    const other = errors.find(({ code }) => code !== 11000);
+    if (other !== undefined) throw thrown;
+    return new Set(errors.map(({ index }) => index));
+  }
+}
+
+function notAtomic({ name }: MongoPlace): KeyctlError {
+  return new KeyctlError(
+    "STORE_NOT_ATOMIC",
+    `the server of ${name} is FerretDB 1, where two changes of one row at the same time may both win`,
+    {
+      hint: "if nothing else changes keys meanwhile: KEYCTL_ALLOW_NON_ATOMIC_STORE=1; better use MongoDB or FerretDB 2",
+    },
+  );
+}
+
+/**
+ * The driver takes leave of the server and waits for its answer, which one that is gone never gives; its connections
+ * would keep the process alive.
+ */
+async function close(client: MongoClient): Promise<void> {
+  const { topology } = client as unknown as { readonly topology?: { close(): void } };
+  await Promise.race([
+    client.close().catch(() => {}),
+    new Promise((resolve) => setTimeout(resolve, GOODBYE_MS).unref()),
+  ]);
+  topology?.close();
+}

@@ -1,0 +1,11 @@
+import { mongoStore } from "../../src/stores/mongo-store.ts";
+import { keyStoreContract } from "../contract/key-store.ts";
+import { describeWithMongodb, emptyDatabase } from "../support/mongodb.ts";
+
+describeWithMongodb("over MongoDB's protocol", () => {
+  keyStoreContract("the MongoDB store", async () => {
+    const { uri, remove } = emptyDatabase();
+    const place = { uri, name: "mongodb://test/keys", from: "KEYCTL_STORE", allowNonAtomic: false };
+    return { connect: async () => mongoStore(place), remove };
+  });
+});
