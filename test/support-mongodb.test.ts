@@ -1,5 +1,6 @@
 import { MongoClient, MongoServerError } from "mongodb";
 import { describe, expect, it } from "vitest";
+import { hasOpenssl, selfSigned } from "./support/certificate.ts";
 import { uriOf } from "./support/mongodb-server.ts";
 import { mongodb, databaseOfTest, emptyDatabase } from "./support/mongodb.ts";
 import { describeWithMongodb, describeWithOwnServer, serverOfTest } from "./support/mongodb.ts";
@@ -64,5 +65,15 @@ describeWithOwnServer("a server of a test's own", () => {
     await server.restart();
 
     expect(await client.db().collection("api_keys").findOne()).toMatchObject(ALICE);
+  });
+
+  it.skipIf(!hasOpenssl)("speaks TLS with a certificate of the test's", async () => {
+    const tls = selfSigned();
+    const server = await serverOfTest(tls);
+    await using client = new MongoClient(server.uri, { tlsCAFile: tls.certificate });
+    await using distrustful = new MongoClient(server.uri, { serverSelectionTimeoutMS: 200 });
+
+    expect(await client.db("admin").command({ ping: 1 })).toMatchObject({ ok: 1 });
+    await expect(distrustful.db("admin").command({ ping: 1 })).rejects.toThrow(/self.signed certificate/);
   });
 });
