@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/faults/**"],
-    globalSetup: "test/support/build.ts",
+    globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts"],
     testTimeout: 30_000,
     // Most of the time goes to processes that the tests wait for.
     maxWorkers: "100%",
