@@ -317,7 +317,7 @@ describe("the rest", () => {
 
 describe("keyctl", () => {
   it.each<readonly [string, NodeJS.ProcessEnv, string]>([
-    ["a MongoDB store", { MONGODB_URI: "mongodb://u:hunter2@db.prod/keyctl" }, "CONFIG_INVALID"],
+    ["a MongoDB store without a database", { MONGODB_URI: "mongodb://u:hunter2@db.prod" }, "CONFIG_INVALID"],
     ["an empty store variable", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
     ["two management keys", { [MANAGEMENT]: "hunter2", [MANAGEMENT_NEW]: "hunter3" }, "CONFIG_CONFLICT"],
     ["a missing secret file", { OPENROUTER_API_KEY_FILE: "/nowhere/hunter2" }, "CONFIG_INVALID"],
