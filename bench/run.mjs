@@ -4,7 +4,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { userId } from "./sealed-rows.mjs";
 
 const smoke = process.argv.includes("--smoke");
 const here = dirname(fileURLToPath(import.meta.url));
@@ -21,6 +23,9 @@ try {
   const sizes = smoke ? [200, 2_000] : [10_000, 100_000];
   bulk(sizes, smoke ? 1 : 5);
   lists(smoke ? [200, 2_000] : [10_000, 1_000_000]);
+  await overMongo(
+    smoke ? { rounds: 3, users: 500, rows: [200, 500] } : { rounds: 21, users: 20_000, rows: [2_000, 50_000] },
+  );
 } finally {
   rmSync(home, { recursive: true, force: true });
 }
@@ -98,6 +103,70 @@ function lists(sizes) {
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
 }
 
+/** The same three over MongoDB's protocol, on the server that the tests would use: what it is counts, so compare with the bare driver only. */
+async function overMongo({ rounds, users, rows }) {
+  const { findProgram, startServer, uriOf } = await testSupport("mongodb-server.ts");
+  const program = await findProgram(process.env);
+  if (program === undefined) return console.log("\nMongoDB: no server is here; npm run build:ferretdb makes one");
+  const server = await startServer(program);
+  env.KEYCTL_MASTER_KEYS = Buffer.alloc(32, 7).toString("base64url");
+  try {
+    console.log(`\nOver MongoDB's protocol (${program.kind}), beside the bare driver`);
+    mongoStart(uriOf(server.uri, "start"), rounds);
+    mongoBulk((name) => uriOf(server.uri, name), users, smoke ? 1 : 3);
+    mongoLists((name) => uriOf(server.uri, name), rows);
+  } finally {
+    await server.remove();
+  }
+}
+
+function mongoStart(uri, rounds) {
+  env.KEYCTL_STORE = uri;
+  keyctl(["sync", "--user", "stored", "--quiet"]);
+  const ours = [];
+  const bare = [];
+  for (let round = 0; round <= rounds; round += 1) {
+    ours.push(run([bin, "get", "--stored", "--user", "stored", "--quiet"]).seconds);
+    bare.push(run([join(here, "bare-mongo-get.cjs"), uri, "stored"]).seconds);
+  }
+  const pairs = ours.slice(1).map((seconds, round) => seconds / bare[round + 1]);
+  print("cold get --stored", `${(median(ours) * 1000).toFixed(1)} ms`, ratio(median(pairs), 1), "");
+}
+
+function mongoBulk(uriOf, count, rounds) {
+  const users = join(home, "mongo-users.txt");
+  writeFileSync(users, Array.from({ length: count }, (_, index) => userId(index)).join("\n"));
+  const pairs = [];
+  const times = [];
+  for (let round = 0; round < rounds; round += 1) {
+    env.KEYCTL_STORE = uriOf(`ours${round}`);
+    times.push(run([bin, "sync", "--users-file", users, "--json"]).seconds);
+    const bare = run([join(here, "bare-mongo-bulk.mjs"), uriOf(`bare${round}`), String(count), KEY]).seconds;
+    pairs.push(times.at(-1) / bare);
+  }
+  print(`bulk sync of ${count}`, `${Math.round(count / median(times))} users/s`, ratio(median(pairs), 1.3), "");
+}
+
+function mongoLists(uriOf, sizes) {
+  const peaks = sizes.map((size) => {
+    env.KEYCTL_STORE = uriOf(`list${size}`);
+    run([join(here, "bare-mongo-bulk.mjs"), env.KEYCTL_STORE, String(size), KEY]);
+    const { seconds, peakMiB } = run(withPeak([bin, "list", "--json"]));
+    print(`list of ${size}`, `${seconds.toFixed(2)} s`, "", `peak ${peakMiB.toFixed(0)} MiB`);
+    return peakMiB;
+  });
+  print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
+}
+
+/** A file of the tests' support: TypeScript, which Node 20 does not read. */
+async function testSupport(name) {
+  const source = join(here, "..", "test", "support", name);
+  const outfile = join(home, "test-support.mjs");
+  const define = { "import.meta.url": JSON.stringify(pathToFileURL(source).href) };
+  await build({ entryPoints: [source], outfile, bundle: true, platform: "node", format: "esm", define });
+  return import(pathToFileURL(outfile).href);
+}
+
 function emptyDatabase(name) {
   const path = join(home, `${name}.db`);
   keyctl(["sync", "--user", "none", "--key-file", "absent", "--store", `sqlite:${path}`, "--quiet"]);
@@ -127,10 +196,6 @@ function run(args) {
   if (signal !== null || (status !== 0 && status !== 3))
     throw new Error(`${args.join(" ")} ended with ${status ?? signal}`);
   return { seconds, peakMiB: existsSync(peakFile) ? Number(readFileSync(peakFile, "utf8")) : Number.NaN };
-}
-
-function userId(index) {
-  return (0x68e228e8_0000n + BigInt(index)).toString(16).padStart(24, "0");
 }
 
 function median(values) {
