@@ -21,9 +21,8 @@ const insert = database.prepare(
 for (let start = 0; start < ids.length; start += 500) {
   database.exec("BEGIN IMMEDIATE");
   for (const id of ids.slice(start, start + 500)) {
-    const row = toRow(id);
-    const now = row.created_at.toISOString();
-    insert.run(row._id, id, row.key_encrypted, row.key_hash, row.key_tail, now, now);
+    const { _id: rowId, key_encrypted: sealed, key_hash: hash, key_tail: tail, created_at: createdAt } = toRow(id);
+    insert.run(rowId, id, sealed, hash, tail, createdAt.toISOString(), createdAt.toISOString());
   }
   database.exec("COMMIT");
 }

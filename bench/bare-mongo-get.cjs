@@ -3,7 +3,7 @@ const { MongoClient } = require("mongodb");
 
 const [uri, user] = process.argv.slice(2);
 const client = new MongoClient(uri);
-(async () => {
+void (async () => {
   const row = await client.db().collection("api_keys").findOne({ user_id: user });
   console.log(row.key_tail);
   await client.close();

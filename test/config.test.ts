@@ -125,17 +125,14 @@ describe("the store", () => {
     }
   });
 
-  it.each([
-    "postgres://u:hunter2@db/x",
-    "/srv/keyctl.db",
-    "sqlite:",
-    "sqlite",
-    "sqlite:a\0b",
-  ])("refuses %j without repeating it", (uri) => {
-    const refusal = { code: "CONFIG_INVALID", message: "KEYCTL_STORE is not a store that keyctl knows" };
-    expect(() => configOf({ KEYCTL_STORE: uri })).toThrow(expect.objectContaining(refusal));
-    expect(() => configOf({}, { store: uri })).toThrow(expect.objectContaining({ code: "USAGE" }));
-  });
+  it.each(["postgres://u:hunter2@db/x", "/srv/keyctl.db", "sqlite:", "sqlite", "sqlite:a\0b"])(
+    "refuses %j without repeating it",
+    (uri) => {
+      const refusal = { code: "CONFIG_INVALID", message: "KEYCTL_STORE is not a store that keyctl knows" };
+      expect(() => configOf({ KEYCTL_STORE: uri })).toThrow(expect.objectContaining(refusal));
+      expect(() => configOf({}, { store: uri })).toThrow(expect.objectContaining({ code: "USAGE" }));
+    },
+  );
 
   it.each<readonly [string, (home: ReturnType<typeof emptyHome>) => string, string]>([
     ["is not there", ({ work }) => join(work, "nothing"), "it does not exist"],

@@ -10,8 +10,7 @@ import type { UserId } from "../core/user-id.ts";
  */
 
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
-/** The text of a field that a document lacks. */
-const MISSING = "{}";
+const BSON_MARK = "bson:";
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider is ours: `null` matches both. */
@@ -78,13 +77,13 @@ export function stillHolds({
   keyHash,
   keyEncrypted,
 }: Pick<KeyRecord, "id" | "keyHash" | "keyEncrypted">): Document {
-  const same = { key_encrypted: stillStored(keyEncrypted) };
-  const _id = { $eq: fromText(id) };
-  return keyHash === null ? { _id, ...same } : { _id, $or: [{ key_hash: { $eq: keyHash } }, same] };
+  const stored = { key_encrypted: stillStored(keyEncrypted) };
+  const same = keyHash === null ? stored : { $or: [{ key_hash: { $eq: keyHash } }, stored] };
+  return { _id: { $eq: fromText(id) }, ...same };
 }
 
 function stillStored(keyEncrypted: string): Document {
-  return keyEncrypted === MISSING ? { $exists: false } : { $eq: fromText(keyEncrypted) };
+  return keyEncrypted === BSON_MARK ? { $exists: false } : { $eq: fromText(keyEncrypted) };
 }
 
 export function fromDocument(document: Document): KeyRecord {
@@ -130,16 +129,14 @@ function aboutTheKey(
   };
 }
 
-/** Text as it is; a value of another type, which other programs may have written, as Extended JSON. */
+/** Text as it is; a value of another type, which other programs may have written, as Extended JSON behind a mark. */
 function toText(value: unknown): string {
-  if (typeof value === "string" && !value.startsWith("{")) return value;
-  return value === undefined ? MISSING : BSON.EJSON.stringify({ v: value }, { relaxed: false });
+  if (typeof value === "string" && !value.startsWith(BSON_MARK)) return value;
+  return BSON_MARK + (value === undefined ? "" : BSON.EJSON.stringify(value, { relaxed: false }));
 }
 
 function fromText(text: string): unknown {
-  if (!text.startsWith("{")) return text;
-  // What `toText` has written: an object that holds the value, or nothing.
-  return (BSON.EJSON.parse(text, { relaxed: false }) as Document)["v"];
+  return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }
 
 function userIdOf(value: unknown): UserId {

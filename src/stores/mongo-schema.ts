@@ -75,6 +75,7 @@ async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
   return undefined;
 }
 
+/** FerretDB's index holds an ObjectId and the same id as text for one. */
 function isSameUser(one: Document, other: Document): boolean {
   return String(one["user_id"]) === String(other["user_id"]) && one["provider"] === other["provider"];
 }

@@ -127,7 +127,9 @@ c\\u202ed    ***************b465  manual  1d   never
       database.prepare("UPDATE api_keys SET key_encrypted = ? WHERE user_id = 'bob'").run(OTHER),
     );
     const run = await inProcess(home, ["list"]);
-    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (default)\n1 of them stored in clear\n`);
+    expect(run.stderr).toBe(
+      `4 keys in sqlite:${home.database} (default)\nhint: 1 key is stored in clear; keyctl rekey encrypts it\n`,
+    );
   });
 
   it("goes on behind a row that holds no key, and names its user in the hint", async () => {

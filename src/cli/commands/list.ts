@@ -143,7 +143,12 @@ function sayTotals(
     return;
   }
   terminal.footer(`${formatNumber(totals.shown)} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);
-  if (totals.clear > 0) terminal.footer(`${totals.clear} of them stored in clear`);
+  if (totals.clear > 0) terminal.hint(clearKeys(totals.clear));
+}
+
+function clearKeys(count: number): string {
+  if (count === 1) return "1 key is stored in clear; keyctl rekey encrypts it";
+  return `${formatNumber(count)} keys are stored in clear; keyctl rekey encrypts them`;
 }
 
 function cells(row: KeyRecord): readonly string[] {
