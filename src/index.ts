@@ -32,7 +32,7 @@ export type {
 } from "./core/results.ts";
 
 export interface OpenOptions {
-  /** `sqlite:<path>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
+  /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
   readonly store?: string;
   /** The file to read in place of `./key.txt`. */
   readonly keyFile?: string;

@@ -75,7 +75,10 @@ describe("the exit codes of the README", () => {
 
 it("the variables of the README are those of the tool, in its words", async () => {
   const help = await helpOf("help", "environment");
-  const variables = Array.from(help.matchAll(/^ {2}(\w+) +(.+)$/gm), ([, name, meaning]) => [`\`${name}\``, meaning]);
+  const variables = Array.from(help.matchAll(/^ {2}(\w+(?:, \w+)*) +(.+)$/gm), ([, names = "", meaning]) => [
+    names.replaceAll(/\w+/g, "`$&`"),
+    meaning,
+  ]);
   expect(variables.length).toBeGreaterThan(10);
   expect(tableOf("Configuration", "variable")).toEqual(variables);
 });

@@ -48,7 +48,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
     .option("--no-color", "no colour")
     .option("--no-input", "never ask a question")
     .option("--timeout <duration>", "how long each user may take (default 30s)", flagDuration("--timeout"))
-    .option("--store <uri>", "where keys are kept: sqlite:<path>")
+    .option("--store <uri>", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>")
     .option("--key-file <path>", "the file to read in place of ./key.txt")
     .option("--debug", "show the stack of a bug")
     .helpCommand(false)

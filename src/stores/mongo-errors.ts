@@ -87,7 +87,7 @@ const TLS: Sentence = {
 };
 const TOO_OLD: Sentence = {
   code: "STORE_UNAVAILABLE",
-  problem: "is too old: keyctl needs MongoDB 4.2 or newer",
+  problem: "is too old: keyctl needs MongoDB 4.4 or newer",
   hint: "upgrade the server, or name another one in {from}",
 };
 const BAD_URI: Sentence = {

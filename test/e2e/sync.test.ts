@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { emptyHome } from "../support/home.ts";
+import type { Home } from "../support/home.ts";
+import { jwkSet, newJwk } from "../support/jwk.ts";
 import { keyctl } from "../support/keyctl.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 
 const USER = "68e228e87f803a11a4e23045";
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
@@ -11,9 +14,9 @@ function golden(name: string): string {
   return readFileSync(new URL(`../golden/${name}.log`, import.meta.url), "utf8");
 }
 
-describe("keyctl sync", () => {
+function syncs(emptyStore: () => Home): void {
   it("finds the key in key.txt and saves it", async () => {
-    const home = emptyHome();
+    const home = emptyStore();
     home.writeKeyFile(`${KEY}\n`);
     const run = await keyctl(home, ["sync", "--user", USER]);
     expect(run.log).toBe(golden("sync-from-file"));
@@ -22,14 +25,14 @@ describe("keyctl sync", () => {
   });
 
   it("finds the key in the environment and saves it", async () => {
-    const home = emptyHome();
+    const home = emptyStore();
     const run = await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
     expect(run.log).toBe(golden("sync-from-environment"));
     expect(run.code).toBe(0);
   });
 
   it("finds the key in the database", async () => {
-    const home = emptyHome();
+    const home = emptyStore();
     await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
     const run = await keyctl(home, ["sync", "--user", USER]);
     expect(run.log).toBe(golden("sync-from-database"));
@@ -37,7 +40,7 @@ describe("keyctl sync", () => {
   });
 
   it("keeps the database key when key.txt holds another", async () => {
-    const home = emptyHome();
+    const home = emptyStore();
     await keyctl(home, ["sync", "--user", USER], { env: { OPENROUTER_API_KEY: KEY } });
     home.writeKeyFile(OTHER);
     const run = await keyctl(home, ["sync", "--user", USER]);
@@ -46,10 +49,20 @@ describe("keyctl sync", () => {
   });
 
   it("says that there is no key, and what to do", async () => {
-    const home = emptyHome();
+    const home = emptyStore();
     const run = await keyctl(home, ["sync", "--user", USER]);
     expect(run.log).toBe(golden("sync-no-key"));
     expect(run.stderr).toContain(`error: no key for user ${USER}\nhint: keyctl save --user ${USER}\n`);
     expect(run.code).toBe(3);
+  });
+}
+
+describe("keyctl sync", () => syncs(emptyHome));
+
+describeWithMongodb("keyctl sync, over MongoDB", () => {
+  syncs(() => {
+    const home = emptyHome();
+    const shared = { KEYCTL_STORE: databaseOfTest().uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+    return { ...home, environment: { ...home.environment, ...shared } };
   });
 });

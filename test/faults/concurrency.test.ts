@@ -1,7 +1,9 @@
 import { expect, it, onTestFinished } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
+import { jwkSet, newJwk } from "../support/jwk.ts";
 import { keyctl } from "../support/keyctl.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 import { openFile } from "../support/sqlite.ts";
 
 const PROCESSES = 20;
@@ -46,4 +48,33 @@ it.each([1, 2, 3, 4, 5])("20 processes that sync 20 users from an empty home los
   );
   expect(again.map(({ stdout }) => stdout)).toEqual(EVERYBODY.map((index) => `${keyOf(index)}\n`));
   expect((await rowsOf(home)).length).toBe(PROCESSES);
+});
+
+describeWithMongodb("over MongoDB", () => {
+  function sharedHome() {
+    const { uri, db } = databaseOfTest();
+    const home = emptyHome();
+    const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+    return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
+  }
+
+  it.each([1, 2, 3])("20 processes that sync one user in an empty database agree on one key, round %d", async () => {
+    const { home, keys, meta } = sharedHome();
+    const runs = await Promise.all(EVERYBODY.map((index) => sync(home, "alice", keyOf(index))));
+    expect(runs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr)).toEqual([]);
+    const answers = [...new Set(runs.map(({ stdout }) => stdout))];
+    expect(answers.length).toBe(1);
+    expect(EVERYBODY.map((index) => `${keyOf(index)}\n`)).toContain(answers[0]);
+    expect(await keys.countDocuments()).toBe(1);
+    expect(await meta.countDocuments({ _id: { $regex: "^check:" } } as object)).toBe(1);
+  });
+
+  it.each([1, 2])("20 processes that sync 20 users in an empty database lose nothing, round %d", async () => {
+    const { home, keys } = sharedHome();
+    const runs = await Promise.all(EVERYBODY.map((index) => sync(home, `user-${index}`, keyOf(index))));
+    expect(runs.map(({ code, stdout, stderr }) => (code === 0 ? stdout : stderr))).toEqual(
+      EVERYBODY.map((index) => `${keyOf(index)}\n`),
+    );
+    expect(await keys.countDocuments()).toBe(PROCESSES);
+  });
 });

@@ -7,9 +7,10 @@ import type { Invocation, Run } from "../runner.ts";
 const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
   ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
-  ["KEYCTL_STORE", "where keys are kept: sqlite:<path>"],
+  ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
-  ["MONGODB_URI, MONGO_URI", "read after KEYCTL_STORE; MongoDB comes with a later version (exit 4)"],
+  ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
+  ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],
   ["KEYCTL_KEY_FILE", "the file to read in place of ./key.txt"],
   ["KEYCTL_AUTO_PROVISION", "0: never make a key"],
   ["KEYCTL_MASTER_KEYS", "master keys: a JWK Set, or one base64url key of 32 bytes"],
