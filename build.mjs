@@ -13,6 +13,7 @@ const WARM_UP = [
   ["get", "--user", "a", "--stored"],
   ["get", "--user", "a", "--reveal"],
   ["list", "--json"],
+  ["explain", "--user", "a"],
   ["purge", "--user", "a", "--yes"],
   ["save", "--user", "a", "--from-file", "key.txt"],
   ["sync", "--users-file", "key.txt"],

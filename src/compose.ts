@@ -4,7 +4,7 @@ import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
 import type { KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
 import { sealerCache } from "./core/sealer-cache.ts";
-import { unlock } from "./core/unlock.ts";
+import { mayUnlock, unlock } from "./core/unlock.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { environmentKey } from "./sources/environment.ts";
@@ -12,6 +12,7 @@ import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { openDatabase } from "./stores/sqlite-database.ts";
 import { sqliteStore } from "./stores/sqlite-store.ts";
+import { unavailableStore } from "./stores/unavailable-store.ts";
 
 export { readConfig } from "./config.ts";
 
@@ -35,6 +36,8 @@ export interface Composed {
 
 export interface ComposeOptions {
   readonly mayCreateStore: boolean;
+  /** A store that cannot be opened is one whose every call fails, for commands that have more to say. */
+  readonly storeMayFail?: boolean | undefined;
   readonly signal: AbortSignal;
   /** Stands between the core and its ports: what a test records or interrupts there is what really happens. */
   readonly around?: ((ports: Ports) => Ports) | undefined;
@@ -42,8 +45,8 @@ export interface ComposeOptions {
 
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
-  const { mayCreateStore, signal, around = (ports) => ports } = options;
-  const opened = await openStore(config.store, mayCreateStore, signal);
+  const { around = (ports) => ports } = options;
+  const opened = await openStore(config.store, options);
   const { store, masterKeys, sources } = around({
     store: opened ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
@@ -52,12 +55,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const mayGenerate = config.store.kind === "sqlite";
   const clock = { now: () => new Date() };
+  const lock = { checks: store, masterKeys, mayGenerate };
   const manager = new KeyManager({
     store,
-    sealer: sealerCache(
-      (purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate }, purpose, waiting),
-      clock,
-    ),
+    sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
+    maySeal: (waiting) => mayUnlock(lock, waiting),
     sources,
     clock,
     log: listener.log,
@@ -71,14 +73,15 @@ export async function compose(config: Config, listener: Listener, options: Compo
 /** Undefined when there is none yet, and it is not to be made. */
 async function openStore(
   place: StorePlace,
-  mayCreate: boolean,
-  signal: AbortSignal,
+  { mayCreateStore, storeMayFail = false, signal }: ComposeOptions,
 ): Promise<(KeyStore & SealChecks) | undefined> {
-  if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place);
   try {
-    const database = await openDatabase(place.path, mayCreate, signal);
+    if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place);
+    const database = await openDatabase(place.path, mayCreateStore, signal);
     return database === undefined ? undefined : sqliteStore(database, place.path);
   } catch (thrown) {
-    throw asFailure(thrown, signal);
+    const error = asFailure(thrown, signal);
+    if (storeMayFail && error.code !== "INTERRUPTED") return unavailableStore(error);
+    throw error;
   }
 }

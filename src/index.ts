@@ -23,9 +23,13 @@ export type { LogEvent } from "./core/log.ts";
 export type { EnsureOptions, PurgeOptions, SaveOptions, SyncOptions } from "./core/manager.ts";
 export type {
   EnsureResult,
+  Explanation,
+  Forecast,
   FormerKey,
   PurgeResult,
   SaveResult,
+  Step,
+  StepState,
   SyncedKey,
   SyncFailure,
   SyncResult,

@@ -161,13 +161,14 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
+        storeMayFail: needs.storeMayFail,
         signal: patienceOf({ signal }, config.timeoutMs),
         around,
       },
     );
     try {
       const { name, from } = config.store;
-      return await work({ manager, store: { name, from }, storeExists });
+      return await work({ manager, store: { name, from }, storeExists, keyFile: config.keyFile.path });
     } finally {
       await manager.close();
       await turnOfTheEventLoop();

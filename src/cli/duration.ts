@@ -31,8 +31,20 @@ export function formatSpan(milliseconds: number): string {
 
 /** `2 hours ago`, `just now`. */
 export function formatAgo(milliseconds: number): string {
+  const words = inWords(milliseconds);
+  return words === undefined ? "just now" : `${words} ago`;
+}
+
+/** `11 days old`, `new`. */
+export function formatAge(milliseconds: number): string {
+  const words = inWords(milliseconds);
+  return words === undefined ? "new" : `${words} old`;
+}
+
+/** `2 hours`; undefined for less than a second. */
+function inWords(milliseconds: number): string | undefined {
   const { amount, word } = largestUnit(milliseconds);
-  return amount === 0 ? "just now" : `${amount} ${word}${amount === 1 ? "" : "s"} ago`;
+  return amount > 0 ? `${amount} ${word}${amount === 1 ? "" : "s"}` : undefined;
 }
 
 function largestUnit(milliseconds: number): { readonly amount: number; readonly unit: string; readonly word: string } {

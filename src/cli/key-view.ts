@@ -1,5 +1,5 @@
 import type { Warning } from "../core/ports.ts";
-import type { SyncResult } from "../core/results.ts";
+import type { Shadowed } from "../core/log.ts";
 import { shellQuote, userFlag } from "../core/shell-quote.ts";
 import type { Invocation } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
@@ -8,11 +8,15 @@ export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): v
   for (const { message } of warnings) terminal.warning(message);
 }
 
+/** Keys that lost, and the last four characters of each, in the same order. */
+interface Losers {
+  readonly userId: string;
+  readonly shadowed: readonly Shadowed[];
+  readonly shadowedTails: readonly string[];
+}
+
 /** How to use the keys that lost. */
-export function sayShadowed(
-  { terminal, keyPlaces }: Invocation,
-  { userId, shadowed, shadowedTails }: SyncResult,
-): void {
+export function sayShadowed({ terminal, keyPlaces }: Invocation, { userId, shadowed, shadowedTails }: Losers): void {
   shadowed.forEach((name, index) => {
     const place = keyPlaces[name];
     const save =

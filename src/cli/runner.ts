@@ -29,6 +29,8 @@ export interface Opened {
   readonly store: StoreName;
   /** False: there is no store yet, and the command does not make one. */
   readonly storeExists: boolean;
+  /** The absolute path of key.txt. */
+  readonly keyFile: string;
 }
 
 /** Where key.txt and OPENROUTER_API_KEY really are in this run, for hints. */
@@ -54,6 +56,8 @@ export interface Invocation {
 
 export interface Needs {
   readonly mayCreateStore: boolean;
+  /** The command has more to say than that the store cannot be opened: calls to the store fail in its place. */
+  readonly storeMayFail?: true;
   /** Which events become log lines: `changes` are saves and what went wrong. */
   readonly logs: "all" | "changes" | "none";
 }

@@ -38,6 +38,14 @@ export function addUserOption(command: Command, description: string): Command {
   return command.option("-u, --user <id>", description, collect);
 }
 
+/** The one user that `keyctl <verb>` is for. Throws USAGE. */
+export function oneUser(verb: string, users: readonly string[] = []): string {
+  const [user, ...more] = users;
+  if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: `keyctl ${verb} --user <id>` });
+  if (more.length === 0) return user;
+  throw new KeyctlError("USAGE", `keyctl ${verb} is for one user at a time`, { hint: "give --user once" });
+}
+
 export function addSelection(command: Command): Command {
   return addUserOption(command, "whose key (may be repeated)")
     .option("--users-file <path|->", "a file of user ids, one a line")

@@ -1,11 +1,15 @@
 import { isKeyctlError } from "./errors.ts";
+import type { KeyctlError } from "./errors.ts";
 import type { ApiKey } from "./api-key.ts";
 import type { Log, Shadowed } from "./log.ts";
 import type { KeySource, Reading, Warning, WarningCode } from "./ports.ts";
 
-interface Candidate {
+/** One place, and what is there. */
+export interface Candidate {
   readonly name: Shadowed;
   readonly reading: Reading;
+  /** Why it could not be asked at all; its reading is `absent` then. */
+  readonly failure: KeyctlError | null;
 }
 
 const IGNORED: Readonly<Record<Shadowed, WarningCode>> = {
@@ -16,25 +20,33 @@ const CALLED: Readonly<Record<Shadowed, string>> = { "key.txt": "key.txt", envir
 
 /** What the places outside the database hold, read once, in the order in which they are asked. */
 export class Candidates {
-  readonly #all: readonly Candidate[];
+  readonly all: readonly Candidate[];
   readonly warnings: readonly Warning[];
 
   private constructor(all: readonly Candidate[], warnings: readonly Warning[]) {
-    this.#all = all;
+    this.all = all;
     this.warnings = warnings;
   }
 
   /** As `read`, where the answer is known already: a source that fails is passed over, with a warning. */
   static async readBeside(sources: readonly KeySource[]): Promise<Candidates> {
-    return Candidates.read(sources.map(passedOver));
-  }
-
-  static async read(sources: readonly KeySource[]): Promise<Candidates> {
-    const read = await Promise.all(sources.map(async (source) => ({ name: source.name, ...(await source.read()) })));
+    const read = await Promise.all(sources.map(readOrPassOver));
     return new Candidates(
       read,
       read.flatMap((candidate) => [...candidate.warnings, ...complaints(candidate)]),
     );
+  }
+
+  /** Throws what a source throws. */
+  static async read(sources: readonly KeySource[]): Promise<Candidates> {
+    const candidates = await Candidates.readBeside(sources);
+    if (candidates.failure !== null) throw candidates.failure;
+    return candidates;
+  }
+
+  /** Of the first place that could not be asked. */
+  get failure(): KeyctlError | null {
+    return this.all.find(({ failure }) => failure !== null)?.failure ?? null;
   }
 
   /** The first place that holds a key. */
@@ -44,7 +56,7 @@ export class Candidates {
   }
 
   get holders(): readonly { readonly name: Shadowed; readonly key: ApiKey }[] {
-    return this.#all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
+    return this.all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
   }
 
   /** The places that hold another key than this one, and that key's last four characters. */
@@ -55,7 +67,7 @@ export class Candidates {
 
   /** Tells about each place in turn: a key that is no key, a file that cannot be read, and what `found` says of a key. */
   tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
-    for (const { name, reading } of this.#all) {
+    for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
       if (reading.status === "malformed") log({ kind: "malformed", from: name });
       if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
@@ -63,19 +75,15 @@ export class Candidates {
   }
 }
 
-function passedOver(source: KeySource): KeySource {
+async function readOrPassOver(source: KeySource): Promise<Candidate & { readonly warnings: readonly Warning[] }> {
   const { name } = source;
-  return {
-    name,
-    async read() {
-      try {
-        return await source.read();
-      } catch (thrown) {
-        if (!isKeyctlError(thrown)) throw thrown;
-        return { reading: { status: "absent" }, warnings: [{ code: IGNORED[name], message: thrown.message }] };
-      }
-    },
-  };
+  try {
+    return { name, failure: null, ...(await source.read()) };
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+    const warnings = [{ code: IGNORED[name], message: thrown.message }];
+    return { name, failure: thrown, reading: { status: "absent" }, warnings };
+  }
 }
 
 function complaints({ name, reading }: Candidate): readonly Warning[] {

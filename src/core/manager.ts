@@ -9,8 +9,8 @@ import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
-import { purgeFailed, saveFailed, syncFailed } from "./results.ts";
-import type { EnsureResult, PurgeResult, SaveResult, SyncResult } from "./results.ts";
+import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
+import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncResult } from "./results.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -89,6 +89,15 @@ export class KeyManager {
   /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
   async getStoredKey(userId: string, options: Patience = {}): Promise<SyncResult> {
     return this.#attempt(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#parts, signal));
+  }
+
+  /** Every source in order, what it holds, who wins, and what `syncAndGetKey` would do; writes nothing. */
+  async explain(userId: string, options: SyncOptions = {}): Promise<Explanation> {
+    const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
+    return this.#attempt(userId, options, explainFailed, async (user, signal) => {
+      const { explain } = await import("./explanation.ts");
+      return explain(user, this.#parts, autoProvision, signal);
+    });
   }
 
   /**

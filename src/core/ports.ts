@@ -89,6 +89,7 @@ export type WarningCode =
   | "KEY_FILE_MISSING"
   | "ENVIRONMENT_KEY_IGNORED"
   | "KEY_SHAPE"
+  | "SYNC_WOULD_FAIL"
   | "KEY_SHARED";
 
 export type Reading =

@@ -17,6 +17,8 @@ export interface Parts {
   readonly store: KeyStore;
   /** Proven master keys, fetched when the first key is sealed or opened. */
   readonly sealer: (purpose: Purpose, signal: AbortSignal) => Promise<Sealer>;
+  /** Rejects as `sealer` would for sealing; makes and writes nothing. */
+  readonly maySeal: (signal: AbortSignal) => Promise<void>;
   readonly sources: readonly KeySource[];
   readonly clock: Clock;
   readonly log: Log;
@@ -243,6 +245,6 @@ function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candida
   };
 }
 
-function noKey(user: UserId): KeyctlError {
+export function noKey(user: UserId): KeyctlError {
   return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint: `keyctl save ${userFlag(user)}` });
 }

@@ -81,6 +81,41 @@ export interface PurgeResult {
   readonly error: KeyctlError | null;
 }
 
+/**
+ * What a source is to the search for a user's key. `shadowed` holds another key than the winner's, `ignored` holds
+ * something that is not used, `unavailable` could not be asked.
+ */
+export type StepState = "used" | "shadowed" | "absent" | "ignored" | "unavailable" | "not_needed";
+
+/** One source, in the order in which sync asks them. */
+export interface Step {
+  readonly source: Exclude<Source, "manual">;
+  readonly state: StepState;
+  /** The mask. */
+  readonly key: string | null;
+  readonly keyHash: string | null;
+  /** Why it is so, where the state does not say it; nothing of what was read. */
+  readonly reason: string | null;
+}
+
+/** What sync would do now. */
+export type Forecast =
+  | { readonly kind: "keeps" }
+  | { readonly kind: "saves"; readonly from: Shadowed }
+  | { readonly kind: "fails"; readonly error: KeyctlError };
+
+/** Where a user's key would come from. `winner` is null exactly when `error` is not. */
+export interface Explanation {
+  readonly userId: string;
+  readonly winner: Step["source"] | null;
+  readonly steps: readonly Step[];
+  /** How the key in the database came there, and when. */
+  readonly stored: { readonly origin: string; readonly createdAt: Timestamp } | null;
+  readonly sync: Forecast;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
 const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as const;
 
 /** A key that was given in place of a user id is not repeated. */
@@ -97,6 +132,11 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
     warnings,
     error,
   };
+}
+
+export function explainFailed(userId: string, error: KeyctlError): Explanation {
+  const sync = { kind: "fails", error } as const;
+  return { userId: withoutKeys(userId), winner: null, steps: [], stored: null, sync, warnings: [], error };
 }
 
 export function saveFailed(userId: string, error: KeyctlError): SaveResult {

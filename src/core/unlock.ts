@@ -25,6 +25,14 @@ export async function unlock(lock: Lock, purpose: "seal" | "open", signal: Abort
   return proven(sealer, await checks.sealChecks(signal));
 }
 
+/** Rejects as `unlock` would for sealing; makes and writes nothing. */
+export async function mayUnlock({ checks, masterKeys, mayGenerate }: Lock, signal: AbortSignal): Promise<void> {
+  const present = await checks.sealChecks(signal);
+  const loaded = await masterKeys.load(signal);
+  if (present.length > 0) proven(loaded, present);
+  else if (loaded === undefined && !mayGenerate) missing();
+}
+
 function proven(sealer: Sealer | undefined, checks: Awaited<ReturnType<SealChecks["sealChecks"]>>): Sealer {
   if (sealer === undefined) return missing();
   if (checks.some((check) => sealer.opensSealCheck(check))) return sealer;

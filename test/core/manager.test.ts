@@ -56,6 +56,7 @@ function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }
   const events: LogEvent[] = [];
   const manager = new KeyManager({
     sealer: async () => sealer,
+    maySeal: async () => {},
     sources: [],
     clock: { now: () => new Date(NOW) },
     log: (event) => events.push(event),

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { isKeyctlError } from "../../src/core/errors.ts";
 import type { MasterKeys, SealCheck, SealChecks, Sealer } from "../../src/core/ports.ts";
-import { unlock } from "../../src/core/unlock.ts";
+import { mayUnlock, unlock } from "../../src/core/unlock.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 
@@ -192,4 +192,27 @@ it("what a port rejects with is passed on", async () => {
     });
     await expect(unlock({ ...one, mayGenerate: true }, "seal", never)).rejects.toBe(problem);
   }
+});
+
+describe("asking whether a store may be unlocked for sealing", () => {
+  const right = newSealer();
+  const wrong = newSealer();
+  const states = [undefined, right].flatMap((checkedWith) =>
+    [undefined, right, wrong].flatMap((file) =>
+      [true, false].map((mayGenerate) => ({ checkedWith, file, mayGenerate })),
+    ),
+  );
+
+  it.each(states)("answers as unlock does, and makes nothing: %j", async ({ checkedWith, file, mayGenerate }) => {
+    const world = () => {
+      const made = new World();
+      made.checks = checkedWith === undefined ? [] : [checkedWith.newSealCheck()];
+      made.file = file;
+      return made;
+    };
+    const asked = world();
+    const answer = await codeOf(mayUnlock({ ...asked.process(), mayGenerate }, never));
+    expect(answer).toBe(await codeOf(unlock({ ...world().process(), mayGenerate }, "seal", never)));
+    expect(asked.calls).toStrictEqual(["sealChecks", "load"]);
+  });
 });

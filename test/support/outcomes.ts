@@ -214,6 +214,25 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(7, "STORE_CORRUPT", "purge on a foreign file", ["purge", ...ALICE, "--yes"], { given: databaseIsForeign }),
   fails(4, "CONFIG_INVALID", "purge on MongoDB", ["purge", ...ALICE, "--yes"], { options: MONGODB }),
 
+  ok("explain of the database", ["explain", ...ALICE], { given: aliceIsStored }),
+  ok("explain of key.txt", ["explain", ...ALICE], { given: keyFile }),
+  ok("explain of the environment", ["explain", ...ALICE], { options: { env: { OPENROUTER_API_KEY: KEY } } }),
+  ok("explain with another master key", ["explain", ...ALICE], { given: masterKeyIsAnother }),
+  ok("explain with two management keys", ["explain", ...ALICE], {
+    given: aliceIsStored,
+    options: { env: { OPENROUTER_PROVISIONING_KEY: KEY, OPENROUTER_MANAGEMENT_KEY: OTHER } },
+  }),
+  fails(3, "NO_KEY", "explain of nothing", ["explain", ...ALICE]),
+  fails(7, "ROW_UNREADABLE", "explain of an unreadable row", ["explain", ...ALICE], { given: aliceIsUnreadable }),
+  fails(7, "STORE_CORRUPT", "explain on a foreign file", ["explain", ...ALICE], { given: databaseIsForeign }),
+  fails(4, "CONFIG_CONFLICT", "explain of a variable that is set twice", ["explain", ...ALICE], {
+    options: { env: { OPENROUTER_API_KEY: KEY, OPENROUTER_API_KEY_FILE: "key.txt" } },
+  }),
+  fails(4, "CONFIG_EMPTY", "explain with an empty store variable", ["explain", ...ALICE], {
+    options: { env: { KEYCTL_STORE: "" } },
+  }),
+  fails(2, "BAD_USER_ID", "explain of a bad id", ["explain", "--user", " alice"]),
+
   ok("list", ["list"], { given: aliceIsStored }),
   ok("list of no store", ["list"]),
   ok("list with another master key", ["list"], { given: masterKeyIsAnother }),
@@ -222,7 +241,7 @@ export const OUTCOMES: readonly Outcome[] = [
 
 /** Those that end before the command begins: their document is the error alone. */
 export const REFUSALS: readonly Outcome[] = [
-  ...["sync", "get", "purge", "save"].map((verb) => fails(2, "USAGE", `${verb} of nobody`, [verb])),
+  ...["sync", "get", "purge", "save", "explain"].map((verb) => fails(2, "USAGE", `${verb} of nobody`, [verb])),
   ...["sync", "get", "purge"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} of users and all`, [verb, ...ALICE, "--all"]),
     fails(2, "USAGE", `${verb} of users and a file`, [verb, ...ALICE, "--users-file", "-"]),
@@ -233,7 +252,7 @@ export const REFUSALS: readonly Outcome[] = [
     ),
     fails(2, "USAGE", `${verb} with a bad time to stop`, [verb, "--all", "--stop-after", "soon"]),
   ]),
-  ...["sync", "get", "save", "purge", "list"].flatMap((verb) => [
+  ...["sync", "get", "save", "purge", "list", "explain"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
     fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
     ...["30", "0s", "1w", "-1s", ""].map((time) =>
@@ -259,6 +278,8 @@ export const REFUSALS: readonly Outcome[] = [
     ].map((flag) => fails(2, "USAGE", `${verb} ${flag}, of a later version`, [verb, ...ALICE, flag])),
   ]),
   fails(2, "USAGE", "save for two", ["save", ...ALICE, "--user", "bob", "--stdin"]),
+  fails(2, "USAGE", "explain of two", ["explain", ...ALICE, "--user", "bob"]),
+  fails(2, "USAGE", "explain of all", ["explain", "--all"]),
   fails(2, "USAGE", "save for all", ["save", "--all", "--stdin"]),
   fails(2, "USAGE", "purge of one with a count", ["purge", ...ALICE, "--confirm", "1"]),
   fails(2, "USAGE", "purge with a bad count", ["purge", "--all", "--confirm", "many"]),

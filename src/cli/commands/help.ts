@@ -3,6 +3,7 @@ import { KeyctlError } from "../../core/errors.ts";
 import { printable } from "../../core/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../runner.ts";
+import { wrapped } from "../wrapped.ts";
 
 const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
@@ -67,15 +68,4 @@ function aligned(rows: readonly (readonly [name: string, meaning: string])[], wi
         `  ${name}`.padEnd(indent) + wrapped(meaning, width - indent).join(`\n${" ".repeat(indent)}`),
     )
     .join("\n");
-}
-
-/** Lines of whole words; a word that is longer than a line stands alone. */
-function wrapped(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const line = lines.at(-1);
-    if (line === undefined || line.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${line} ${word}`;
-  }
-  return lines;
 }

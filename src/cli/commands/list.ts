@@ -8,6 +8,7 @@ import { formatSpan } from "../duration.ts";
 import { formatNumber } from "../number.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
+import { storeLabel } from "../store-label.ts";
 import { TablePrinter } from "../table-printer.ts";
 
 interface ListFlags {
@@ -136,7 +137,7 @@ function sayTotals(
   { store, storeExists }: Opened,
   totals: { shown: number; clear: number },
 ): void {
-  const place = `${printable(store.name)} (${store.from === "default" ? "" : "from "}${store.from})`;
+  const place = storeLabel(store);
   if (!storeExists) {
     terminal.footer(`there is no store yet at ${place}`);
     terminal.hint("keyctl sync --help");

@@ -10,7 +10,7 @@ import { decodeText } from "../../files/decode-text.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
 import { errorDocument } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
-import { addUserOption } from "../selection.ts";
+import { addUserOption, oneUser } from "../selection.ts";
 import { sayWarnings } from "../key-view.ts";
 
 interface SaveFlags {
@@ -45,7 +45,7 @@ Examples:
 
 async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlError | null> {
   const { terminal, receivedSignal } = invocation;
-  const user = oneUser(flags.user);
+  const user = oneUser("save", flags.user);
   const result = await attempt(invocation, user, flags);
   const { error } = result;
   if (terminal.options.json)
@@ -129,14 +129,6 @@ function bytesOfFile(path: string): Uint8Array {
 /** Text that is too long, and so perhaps cut, or that cannot be decoded holds no key; the manager says so. */
 function textOf(bytes: Uint8Array): string {
   return bytes.length > MAX_BYTES ? "" : (decodeText(bytes) ?? "");
-}
-
-function oneUser(users: readonly string[] = []): string {
-  const [user, ...more] = users;
-  if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: "keyctl save --user <id>" });
-  if (more.length > 0)
-    throw new KeyctlError("USAGE", "a key is saved for one user at a time", { hint: "give --user once" });
-  return user;
 }
 
 function document({ userId, key, keyHash, origin, changed, previous, warnings }: SaveResult): object {

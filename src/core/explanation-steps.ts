@@ -1,0 +1,97 @@
+import type { Candidate, Candidates } from "./candidates.ts";
+import type { KeyctlError } from "./errors.ts";
+import { maskOfRecord } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import type { Shadowed } from "./log.ts";
+import type { Step } from "./results.ts";
+
+/** What the database says of a user. */
+export type Stored =
+  | { readonly kind: "absent"; readonly row: undefined }
+  | Held
+  | { readonly kind: "failed"; readonly row: KeyRecord | undefined; readonly error: KeyctlError };
+
+interface Held {
+  readonly kind: "held";
+  readonly row: KeyRecord;
+  readonly mask: string | null;
+  readonly keyHash: string | null;
+  /** What is wrong with the master keys that would open it. */
+  readonly obstacle: KeyctlError | null;
+}
+
+/** Whether a key would be made if none were found. */
+export interface Making {
+  readonly reason: string;
+  /** A mistake in our own configuration: it ends a sync before it begins. */
+  readonly failure: KeyctlError | null;
+}
+
+export interface Findings {
+  readonly stored: Stored;
+  readonly candidates: Candidates;
+  readonly making: Making;
+  readonly winner: "database" | Shadowed | null;
+  /** What ends the search before it finds a key or nothing. */
+  readonly stop: { readonly at: "database" | "environment"; readonly error: KeyctlError } | null;
+}
+
+export function databaseStep(stored: Stored): Step {
+  const source = "database";
+  switch (stored.kind) {
+    case "absent":
+      return { source, state: "absent", key: null, keyHash: null, reason: null };
+    case "held":
+      return { source, state: "used", key: stored.mask, keyHash: stored.keyHash, reason: null };
+    case "failed": {
+      const { row, error } = stored;
+      const key = row === undefined ? null : maskOfRecord(row);
+      return { source, state: "unavailable", key, keyHash: row?.keyHash ?? null, reason: error.message };
+    }
+  }
+}
+
+export function outsideStep(candidate: Candidate, findings: Findings): Step {
+  const { name, reading, failure: failed } = candidate;
+  const nothing = { source: name, key: null, keyHash: null };
+  if (failed !== null) {
+    return { ...nothing, state: findings.winner === null ? "unavailable" : "ignored", reason: failed.message };
+  }
+  switch (reading.status) {
+    case "absent":
+      return { ...nothing, state: "absent", reason: null };
+    case "malformed":
+      return { ...nothing, state: "ignored", reason: reading.detail };
+    case "unreadable":
+      return { ...nothing, state: "ignored", reason: `could not be read: ${reading.reason}` };
+    case "found": {
+      const { masked: key, hash: keyHash } = reading.key;
+      return { source: name, key, keyHash, ...standing(name, keyHash, findings) };
+    }
+  }
+}
+
+/** What becomes of a key that a source holds. */
+function standing(
+  name: Shadowed,
+  keyHash: string,
+  { winner, stop, stored, candidates }: Findings,
+): Pick<Step, "state" | "reason"> {
+  if (winner === name) return { state: "used", reason: null };
+  if (winner === null) return { state: "ignored", reason: `not used: sync stops at the ${stop?.at ?? "database"}` };
+  const winning = stored.kind === "held" ? stored.keyHash : candidates.winner?.key.hash;
+  if (winning === keyHash) return { state: "not_needed", reason: "holds the same key" };
+  const isKnown = winning !== null;
+  return { state: "shadowed", reason: isKnown ? null : "cannot be compared without the master keys" };
+}
+
+export function makingStep({ winner, stop, making }: Findings): Step {
+  const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
+  if (winner !== null) return { ...step, state: "not_needed", reason: null };
+  if (making.failure !== null) return { ...step, state: "unavailable", reason: making.reason };
+  return {
+    ...step,
+    state: "absent",
+    reason: stop === null ? making.reason : `not tried: sync stops at the ${stop.at}`,
+  };
+}

@@ -1,0 +1,111 @@
+import { Candidates } from "./candidates.ts";
+import { isKeyctlError } from "./errors.ts";
+import type { ErrorCode, KeyctlError } from "./errors.ts";
+import { databaseStep, makingStep, outsideStep } from "./explanation-steps.ts";
+import type { Findings, Making, Stored } from "./explanation-steps.ts";
+import { maskOfRecord } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { silent } from "./log.ts";
+import { asFailure } from "./patience.ts";
+import { noKey, openRow } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import type { Explanation, Forecast } from "./results.ts";
+import type { UserId } from "./user-id.ts";
+
+/**
+ * The law of explaining: it says what `resolve` would do, by the same order, and does none of it. Nothing is written;
+ * no store and no master key is made. That the master keys to open a row are missing does not hide who wins.
+ */
+
+/** What is wrong with our own keys and configuration, and not with the row. */
+const OUR_OWN: readonly ErrorCode[] = [
+  "MASTER_KEY_MISSING",
+  "MASTER_KEY_WRONG",
+  "CONFIG_EMPTY",
+  "CONFIG_INVALID",
+  "CONFIG_CONFLICT",
+];
+
+export async function explain(
+  user: UserId,
+  parts: Parts,
+  autoProvision: boolean,
+  signal: AbortSignal,
+): Promise<Explanation> {
+  const stored = await lookUp(user, parts, signal);
+  const candidates = await Candidates.readBeside(parts.sources);
+  const making = makingOf(parts, autoProvision);
+  const findings = { making, ...search(stored, candidates) };
+  const sync = await forecast(user, findings, parts, signal);
+  return {
+    userId: user,
+    winner: findings.winner,
+    steps: [databaseStep(stored), ...candidates.all.map((each) => outsideStep(each, findings)), makingStep(findings)],
+    stored: stored.row === undefined ? null : { origin: stored.row.origin, createdAt: stored.row.createdAt },
+    sync,
+    warnings:
+      findings.winner !== null && sync.kind === "fails"
+        ? [...candidates.warnings, { code: "SYNC_WOULD_FAIL", message: `sync would fail: ${sync.error.message}` }]
+        : candidates.warnings,
+    error: findings.winner === null && sync.kind === "fails" ? sync.error : null,
+  };
+}
+
+async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<Stored> {
+  let row: KeyRecord | undefined;
+  try {
+    row = await parts.store.find(user, signal);
+    if (row === undefined) return { kind: "absent", row };
+    const key = await openRow(row, { ...parts, log: silent }, signal);
+    return { kind: "held", row, mask: key.masked, keyHash: key.hash, obstacle: null };
+  } catch (thrown) {
+    const error = failure(thrown, signal);
+    if (row === undefined || !OUR_OWN.includes(error.code)) return { kind: "failed", row, error };
+    return { kind: "held", row, mask: maskOfRecord(row), keyHash: row.keyHash, obstacle: error };
+  }
+}
+
+function makingOf({ hasManagementKey }: Parts, autoProvision: boolean): Making {
+  if (!autoProvision) return { reason: "switched off", failure: null };
+  try {
+    const reason = hasManagementKey() ? "this version cannot make keys" : "OPENROUTER_PROVISIONING_KEY is not set";
+    return { reason, failure: null };
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return { reason: thrown.message, failure: thrown };
+    throw thrown;
+  }
+}
+
+function search(stored: Stored, candidates: Candidates): Omit<Findings, "making"> {
+  const found = { stored, candidates, winner: null, stop: null };
+  if (stored.kind === "held") return { ...found, winner: "database" };
+  if (stored.kind === "failed") return { ...found, stop: { at: "database", error: stored.error } };
+  if (candidates.failure !== null) return { ...found, stop: { at: "environment", error: candidates.failure } };
+  return { ...found, winner: candidates.winner?.name ?? null };
+}
+
+/** In the order in which sync meets what may stop it. */
+async function forecast(
+  user: UserId,
+  { making, stored, winner, stop }: Findings,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<Forecast> {
+  const error = making.failure ?? stop?.error ?? (stored.kind === "held" ? stored.obstacle : null);
+  if (error !== null) return { kind: "fails", error };
+  if (winner === null) return { kind: "fails", error: noKey(user) };
+  if (winner === "database") return { kind: "keeps" };
+  try {
+    await parts.maySeal(signal);
+    return { kind: "saves", from: winner };
+  } catch (thrown) {
+    return { kind: "fails", error: failure(thrown, signal) };
+  }
+}
+
+/** What was thrown as a finding; that the caller stopped waiting is none. */
+function failure(thrown: unknown, signal: AbortSignal): KeyctlError {
+  const error = asFailure(thrown, signal);
+  if (error.code === "INTERRUPTED") throw error;
+  return error;
+}
