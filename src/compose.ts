@@ -1,4 +1,4 @@
-import type { Config, StorePlace } from "./config.ts";
+import type { Config } from "./config.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
@@ -43,7 +43,7 @@ export interface ComposeOptions {
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { mayCreateStore, signal, around = (ports) => ports } = options;
-  const opened = await openStore(config.store, mayCreateStore, signal);
+  const opened = await openStore(config, mayCreateStore, signal);
   const { store, masterKeys, sources } = around({
     store: opened ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
@@ -70,11 +70,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
 
 /** Undefined when there is none yet, and it is not to be made. */
 async function openStore(
-  place: StorePlace,
+  { store: place, timeoutMs }: Config,
   mayCreate: boolean,
   signal: AbortSignal,
 ): Promise<(KeyStore & SealChecks) | undefined> {
-  if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place);
+  if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place, timeoutMs);
   try {
     const database = await openDatabase(place.path, mayCreate, signal);
     return database === undefined ? undefined : sqliteStore(database, place.path);
