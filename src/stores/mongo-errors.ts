@@ -29,6 +29,7 @@ import {
   OTHER_SET,
   REFUSED,
   TOO_OLD,
+  UNKNOWN_HOST,
   UNSURE_CODES,
   unknownCode,
 } from "./mongo-sentences.ts";
@@ -111,6 +112,8 @@ function isSocketFile({ cause }: MongoNetworkError): boolean {
 /** By the system's code, which stands in the error or in what caused it. */
 function connectionSentence(thrown: unknown): Sentence | undefined {
   for (let error = thrown; error instanceof Error; error = error.cause) {
+    // All that a look-up of records can say.
+    if ("syscall" in error && String(error.syscall).startsWith("query")) return UNKNOWN_HOST;
     const code = codeOf(error);
     const known = BY_SYSTEM.find(([pattern]) => pattern.test(code));
     if (known !== undefined) return known[1];

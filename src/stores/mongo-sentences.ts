@@ -177,8 +177,8 @@ export const UNSURE_CODES: ReadonlySet<number> = new Set([
 /** By the system's or OpenSSL's code of the connection. */
 export const BY_SYSTEM: readonly (readonly [pattern: RegExp, sentence: Sentence])[] = [
   [/^ECONNREFUSED$/, REFUSED],
-  [/^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL|EREFUSED|EBADNAME|EBADRESP)/, UNKNOWN_HOST],
-  [/^(ETIMEDOUT|ETIMEOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN)$/, LATE],
+  [/^(ENOTFOUND$|EAI_)/, UNKNOWN_HOST],
+  [/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN)$/, LATE],
   [/^(ERR_SSL_|ERR_TLS_|EPROTO$|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_|INVALID_CA|PATH_LENGTH)/, TLS],
   [/^(ECONNRESET|EPIPE|ECONNABORTED)$/, CUT],
   // A socket in the file system says the first two as well: that is looked at before.

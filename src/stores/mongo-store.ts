@@ -20,6 +20,7 @@ import {
   userForms,
 } from "./mongo-document.ts";
 import { isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
+import { lookUp } from "./mongo-lookup.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { withoutOverruled } from "./mongo-uri.ts";
@@ -37,8 +38,6 @@ export interface MongoPlace {
 
 /** Of those options the URI says nothing. An ambiguous write is ours to settle, so the driver never sends one again. */
 function optionsFor(timeoutMs: number): MongoClientOptions {
-  // A part of the time of a call, so that it can still say why it failed.
-  const connectingMs = Math.min(5_000, Math.ceil((timeoutMs * 3) / 4));
   const answerMs = Math.max(10_000, Math.ceil(timeoutMs / 3));
   return {
     appName: "keyctl",
@@ -46,8 +45,8 @@ function optionsFor(timeoutMs: number): MongoClientOptions {
     writeConcern: { w: "majority", journal: true },
     readPreference: "primary",
     readConcern: { level: "majority" },
-    serverSelectionTimeoutMS: connectingMs,
-    connectTimeoutMS: connectingMs,
+    serverSelectionTimeoutMS: connectingMs(timeoutMs),
+    connectTimeoutMS: connectingMs(timeoutMs),
     socketTimeoutMS: answerMs,
     waitQueueTimeoutMS: answerMs,
     maxPoolSize: 16,
@@ -55,6 +54,11 @@ function optionsFor(timeoutMs: number): MongoClientOptions {
     // Else MONGODB_LOG_* in the environment prints keys.
     mongodbLogPath: { write() {} },
   };
+}
+
+/** A part of the time of a call, so that it can still say why it failed. */
+function connectingMs(timeoutMs: number): number {
+  return Math.min(5_000, Math.ceil((timeoutMs * 3) / 4));
 }
 
 const PAGE = 500;
@@ -75,10 +79,12 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
   const keys = database.collection("api_keys");
   const meta = database.collection<MetaDocument>("api_key_meta");
 
+  const found = once((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
   const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
     let hasBegun = false;
     try {
       signal.throwIfAborted();
+      await orAborted(found(signal), signal);
       hasBegun = true;
       return await orAborted(work(), signal);
     } catch (thrown) {

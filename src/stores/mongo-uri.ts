@@ -61,6 +61,14 @@ export function withoutOverruled(uri: string): string {
   return kept.length === 0 ? servers : `${servers}?${kept.map(({ text }) => text).join("&")}`;
 }
 
+/** The DNS name of a service, and the host that it stands for, in a valid URI; undefined where the URI names the servers. */
+export function serviceOf(uri: string): { readonly name: string; readonly host: string } | undefined {
+  const { scheme, hosts: host = "", options = "" } = PARTS.exec(uri)?.groups ?? {};
+  if (scheme !== "mongodb+srv") return undefined;
+  const named = optionsOf(options).find(({ name }) => name === "srvservicename");
+  return { name: `_${named?.text.replace(/.*=/s, "") ?? "mongodb"}._tcp.${host}`, host };
+}
+
 function optionsOf(options: string): readonly { readonly name: string; readonly text: string }[] {
   const texts = options.split("&").filter((text) => text !== "");
   return texts.map((text) => ({ text, name: text.replace(/=.*/s, "").toLowerCase() }));
