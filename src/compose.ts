@@ -1,4 +1,4 @@
-import type { Config, StorePlace } from "./config.ts";
+import type { Config } from "./config.ts";
 import type { Log } from "./core/log.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
@@ -46,7 +46,7 @@ export interface ComposeOptions {
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { around = (ports) => ports } = options;
-  const opened = await openStore(config.store, options);
+  const opened = await openStore(config, options);
   const { store, masterKeys, sources } = around({
     store: opened ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
@@ -72,11 +72,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
 
 /** Undefined when there is none yet, and it is not to be made. */
 async function openStore(
-  place: StorePlace,
+  { store: place, timeoutMs }: Config,
   { mayCreateStore, storeMayFail = false, signal }: ComposeOptions,
 ): Promise<(KeyStore & SealChecks) | undefined> {
   try {
-    if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place);
+    if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place, timeoutMs);
     const database = await openDatabase(place.path, mayCreateStore, signal);
     return database === undefined ? undefined : sqliteStore(database, place.path);
   } catch (thrown) {

@@ -108,7 +108,9 @@ function parseMongoStore(
 ): StorePlace {
   const parsed = parseMongoUri(uri);
   if ("problem" in parsed) {
-    throw new KeyctlError(code, `${from} ${parsed.problem}`, { hint: "mongodb://<host>:<port>/<database>" });
+    throw new KeyctlError(code, `${from} ${parsed.problem}`, {
+      hint: "mongodb://<host>:<port>/<database>?<option>=<value>",
+    });
   }
   const allowNonAtomic = switchOf(environment, "KEYCTL_ALLOW_NON_ATOMIC_STORE", false);
   return { kind: "mongodb", uri, name: parsed.name, from, allowNonAtomic };

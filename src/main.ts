@@ -40,6 +40,9 @@ export async function main(host: Host = thisProcess()): Promise<number> {
   }
 }
 
+/** Less time than the system's own look-up of a host name may take. */
+const SHORT_MS = 20_000;
+
 class Tool {
   readonly #host: Host;
   readonly #stop = new AbortController();
@@ -144,6 +147,7 @@ class Tool {
       keyFile: globals.keyFile,
       timeoutMs: globals.timeout,
     });
+    if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
     const { manager, storeExists } = await compose(
       config,
       {

@@ -16,6 +16,8 @@ export interface ProcessHost extends Streams {
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   /** Ends the process as the signal would have without a listener. */
   readonly endBy: (signal: NodeJS.Signals) => void;
+  /** Keeps the system's look-ups of host names from holding up the end of a process that has so little time. */
+  readonly hurryLookups: () => void;
 }
 
 /** The process that we are: silences in it what would give a secret away or help nobody. */
@@ -32,6 +34,7 @@ export function thisProcess(): ProcessHost {
     stdout: descriptor(1),
     stderr: descriptor(2),
     endBy: (signal) => void process.kill(process.pid, signal),
+    hurryLookups,
     onSignal(listener) {
       const once = (signal: NodeJS.Signals) => {
         stop();
@@ -42,6 +45,11 @@ export function thisProcess(): ProcessHost {
       return stop;
     },
   };
+}
+
+/** A name server that is silent holds getaddrinfo for 10 s and more, which no program can stop; glibc reads this at its first look-up. */
+function hurryLookups(): void {
+  process.env["RES_OPTIONS"] ??= "timeout:1 attempts:1";
 }
 
 /** Node 22 calls node:sqlite experimental at its first use; who runs the tool cannot act on that. */

@@ -35,12 +35,17 @@ export function firstOf(...signals: AbortSignal[]): AbortSignal {
 
 const kept = new WeakMap<AbortSignal, readonly AbortSignal[]>();
 
+/** The reason of a signal whose time is over. */
+export function isTimeout(reason: unknown): boolean {
+  return reason instanceof DOMException && reason.name === "TimeoutError";
+}
+
 /** What was thrown as an expected failure; a bug is thrown again. */
 export function asFailure(thrown: unknown, signal?: AbortSignal): KeyctlError {
   if (isKeyctlError(thrown)) return thrown;
-  if (thrown instanceof DOMException && thrown.name === "TimeoutError") {
+  if (isTimeout(thrown)) {
     return new KeyctlError("STORE_UNAVAILABLE", "the time was over before the database had answered", {
-      hint: "another program may hold its lock; try again, or give more time with --timeout",
+      hint: "another program may hold it up; try again, or give more time with --timeout",
       retryable: true,
     });
   }

@@ -1,5 +1,6 @@
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import type { KeyRecord, Version } from "./key-record.ts";
+import { isTimeout } from "./patience.ts";
 import type { KeyStore } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { userFlag } from "./shell-quote.ts";
@@ -14,8 +15,12 @@ import type { UserId } from "./user-id.ts";
 export function insertRow(store: KeyStore, record: KeyRecord, signal: AbortSignal): Promise<boolean> {
   return settled(
     record.userId,
+    "written",
     () => store.insert(record, signal),
-    async () => (await store.find(record.userId, signal))?.id === record.id,
+    async () => {
+      const row = await store.find(record.userId, signal);
+      return row === undefined ? "unknown" : row.id === record.id;
+    },
   );
 }
 
@@ -23,10 +28,12 @@ export function insertRow(store: KeyStore, record: KeyRecord, signal: AbortSigna
 export function replaceRow(store: KeyStore, record: KeyRecord, seen: Version, signal: AbortSignal): Promise<boolean> {
   return settled(
     record.userId,
+    "written",
     () => store.replace(record, seen, signal),
     async () => {
       const row = await store.find(record.userId, signal);
-      return row?.id === record.id && row.keyEncrypted === record.keyEncrypted;
+      if (row?.id === record.id && row.keyEncrypted === record.keyEncrypted) return true;
+      return isStill(row, seen) ? "unknown" : false;
     },
   );
 }
@@ -35,8 +42,13 @@ export function replaceRow(store: KeyStore, record: KeyRecord, seen: Version, si
 export function removeRow(store: KeyStore, user: UserId, seen: Version, signal: AbortSignal): Promise<boolean> {
   return settled(
     user,
+    "removed",
     () => store.remove(user, seen, signal),
-    async () => (await store.find(user, signal))?.id !== seen.id,
+    async () => {
+      const row = await store.find(user, signal);
+      if (row?.id !== seen.id) return true;
+      return isStill(row, seen) ? "unknown" : false;
+    },
   );
 }
 
@@ -51,31 +63,53 @@ export async function insertRows(
   } catch (thrown) {
     if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
     const users = records.map(({ userId }) => userId);
-    const landed = new Set((await store.findMany(users, signal)).map(({ id }) => id));
-    const missing = records.find(({ id }) => !landed.has(id));
-    if (missing !== undefined) throw mayStillLand(missing.userId);
-    return records.map(() => true);
+    const rows = await seenOr(undefined, () => store.findMany(users, signal));
+    const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
+    const missing = records.filter(({ userId }) => !ids.has(userId));
+    if (missing[0] !== undefined) throw mayStillLand(missing[0].userId, "written", missing.length - 1);
+    return records.map(({ userId, id }) => ids.get(userId) === id);
   }
 }
 
+type Seen = boolean | "unknown";
+
+/** What `look` sees decides where the answer is lost: whether it has happened, or cannot any more. */
 async function settled(
   user: UserId,
+  what: "written" | "removed",
   write: () => Promise<boolean>,
-  hasHappened: () => Promise<boolean>,
+  look: () => Promise<Seen>,
 ): Promise<boolean> {
   try {
     return await write();
   } catch (thrown) {
     if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
-    if (await hasHappened()) return true;
-    throw mayStillLand(user);
+    const seen = await seenOr("unknown" as const, look);
+    if (seen === "unknown") throw mayStillLand(user, what, 0);
+    return seen;
   }
 }
 
-function mayStillLand(user: UserId): KeyctlError {
-  return new KeyctlError(
-    "STORE_UNAVAILABLE",
-    `the database did not say whether the key of user ${printable(user)} was written; it may still land`,
-    { hint: `keyctl get ${userFlag(user)} --stored   shows what is there`, retryable: true, mayHaveHappened: true },
-  );
+/** A database that fails once more, or for which no time is left, leaves the question open. */
+async function seenOr<Value, Otherwise>(otherwise: Otherwise, look: () => Promise<Value>): Promise<Value | Otherwise> {
+  try {
+    return await look();
+  } catch (thrown) {
+    if (isTimeout(thrown) || (isKeyctlError(thrown) && thrown.code === "STORE_UNAVAILABLE")) return otherwise;
+    throw thrown;
+  }
+}
+
+function isStill(row: KeyRecord | undefined, seen: Version): boolean {
+  return row?.id === seen.id && row.revision === seen.revision && row.keyEncrypted === seen.keyEncrypted;
+}
+
+function mayStillLand(user: UserId, what: "written" | "removed", others: number): KeyctlError {
+  const whose = `the key of user ${printable(user)}${others === 0 ? "" : ` and ${others} more`}`;
+  const lands = what === "written" ? "may still land" : "may still go";
+  return new KeyctlError("STORE_UNAVAILABLE", `the database did not say whether ${whose} was ${what}; it ${lands}`, {
+    hint: `keyctl get ${userFlag(user)} --stored   shows what is there`,
+    retryable: true,
+    mayHaveHappened: true,
+  });
 }

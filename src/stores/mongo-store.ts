@@ -1,9 +1,10 @@
 import { MongoBulkWriteError, MongoClient, MongoError } from "mongodb";
-import type { MongoClientOptions } from "mongodb";
+import type { MongoClientOptions, TopologyDescription } from "mongodb";
 import { KeyctlError } from "../core/errors.ts";
 import { orAborted } from "../core/flights.ts";
 import { twoRows } from "../core/key-record.ts";
 import type { KeyRecord } from "../core/key-record.ts";
+import { firstOf, isTimeout } from "../core/patience.ts";
 import type { KeyStore, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import {
@@ -18,10 +19,11 @@ import {
   toDocument,
   userForms,
 } from "./mongo-document.ts";
-import { isDuplicateKey, mongoError } from "./mongo-errors.ts";
+import { isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
+import { lookUp } from "./mongo-lookup.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
-import { parseMongoUri } from "./mongo-uri.ts";
+import { withoutOverruled } from "./mongo-uri.ts";
 
 export interface MongoPlace {
   /** With its password. */
@@ -34,25 +36,34 @@ export interface MongoPlace {
   readonly allowNonAtomic: boolean;
 }
 
-/** Set over whatever the URI says. An ambiguous write is ours to settle, so the driver never sends one again. */
-const OPTIONS: MongoClientOptions = {
-  appName: "keyctl",
-  retryWrites: false,
-  writeConcern: { w: "majority", journal: true },
-  readPreference: "primary",
-  readConcern: { level: "majority" },
-  serverSelectionTimeoutMS: 5_000,
-  connectTimeoutMS: 5_000,
-  socketTimeoutMS: 10_000,
-  waitQueueTimeoutMS: 10_000,
-  maxPoolSize: 16,
-  minPoolSize: 0,
-  // Else MONGODB_LOG_* in the environment prints keys.
-  mongodbLogPath: { write() {} },
-};
+/** Of those options the URI says nothing. An ambiguous write is ours to settle, so the driver never sends one again. */
+function optionsFor(timeoutMs: number): MongoClientOptions {
+  const answerMs = Math.max(10_000, Math.ceil(timeoutMs / 3));
+  return {
+    appName: "keyctl",
+    retryWrites: false,
+    writeConcern: { w: "majority", journal: true },
+    readPreference: "primary",
+    readConcern: { level: "majority" },
+    serverSelectionTimeoutMS: connectingMs(timeoutMs),
+    connectTimeoutMS: connectingMs(timeoutMs),
+    socketTimeoutMS: answerMs,
+    waitQueueTimeoutMS: answerMs,
+    maxPoolSize: 16,
+    minPoolSize: 0,
+    // Else MONGODB_LOG_* in the environment prints keys.
+    mongodbLogPath: { write() {} },
+  };
+}
+
+/** A part of the time of a call, so that it can still say why it failed. */
+function connectingMs(timeoutMs: number): number {
+  return Math.min(5_000, Math.ceil((timeoutMs * 3) / 4));
+}
 
 const PAGE = 500;
 const GOODBYE_MS = 500;
+const DEFAULT_TIMEOUT_MS = 30_000;
 const CHECK = "check:";
 /** Its insert decides who seals a new store; it carries the first check, should its maker die before that is written. */
 const FIRST_CHECK = "sealed";
@@ -60,23 +71,33 @@ const FIRST_CHECK = "sealed";
 /**
  * Keys in MongoDB, or in a server that speaks its protocol. It asks only for what all of them keep: a unique index decides
  * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
+ * @param timeoutMs how long calls are given as a rule, in milliseconds
  */
-export function mongoStore(place: MongoPlace): KeyStore & SealChecks {
-  const client = newClient(place);
+export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): KeyStore & SealChecks {
+  const client = newClient(place, timeoutMs);
   const database = client.db();
   const keys = database.collection("api_keys");
   const meta = database.collection<MetaDocument>("api_key_meta");
 
+  const found = once((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
   const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
-    signal.throwIfAborted();
+    let hasBegun = false;
     try {
+      signal.throwIfAborted();
+      await orAborted(found(signal), signal);
+      hasBegun = true;
       return await orAborted(work(), signal);
     } catch (thrown) {
-      throw signal.aborted && thrown === signal.reason ? thrown : mongoError(thrown, place, { isWrite });
+      if (!signal.aborted || thrown !== signal.reason) throw mongoError(thrown, place, { isWrite });
+      throw isTimeout(thrown)
+        ? mongoLate(topologyOf(client)?.description, place, { isWrite: isWrite && hasBegun })
+        : thrown;
     }
   };
   const reading = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, false);
-  const writing = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, true);
+  /** Half of a call's time: in the other half it can be read whether a write has landed whose answer is lost. */
+  const writing = <Result>(work: () => Promise<Result>, signal: AbortSignal) =>
+    act(work, firstOf(signal, AbortSignal.timeout(Math.ceil(timeoutMs / 2))), true);
   const indexed = once((signal) => reading(() => ensureIndexes(keys), signal));
   const holdsOtherForms = once((signal) =>
     reading(async () => (await keys.findOne(IN_ANOTHER_FORM, { projection: { _id: 1 } })) !== null, signal),
@@ -187,16 +208,26 @@ export function mongoStore(place: MongoPlace): KeyStore & SealChecks {
   };
 }
 
-function newClient({ uri, name, from }: MongoPlace): MongoClient {
+function newClient({ uri, name, from }: MongoPlace, timeoutMs: number): MongoClient {
   try {
-    return new MongoClient(uri, OPTIONS);
+    return new MongoClient(withoutOverruled(uri), optionsFor(timeoutMs));
   } catch (thrown) {
     if (!(thrown instanceof MongoError) && !(thrown instanceof TypeError)) throw thrown;
-    const { problem } = { problem: "has an option that cannot be used", ...parseMongoUri(uri) };
-    throw new KeyctlError("CONFIG_INVALID", `${from} (${name}) ${problem}`, {
-      hint: "check its options: mongodb://<host>/<database>?<option>=<value>",
+    throw new KeyctlError("CONFIG_INVALID", `${from} (${name}) has an option with a value that cannot be used`, {
+      hint: "check its options: https://www.mongodb.com/docs/manual/reference/connection-string-options/",
     });
   }
+}
+
+interface Topology {
+  readonly description: TopologyDescription;
+  close(): void;
+}
+
+/** What the driver keeps of its servers; undefined before it has begun to connect. */
+function topologyOf(client: MongoClient): Topology | undefined {
+  // Not declared, because it may change: the version of the driver is fixed.
+  return (client as unknown as { readonly topology?: Topology }).topology;
 }
 
 /** Asks once and keeps the answer; a failure is not kept. */
@@ -237,7 +268,7 @@ function notAtomic({ name }: MongoPlace): KeyctlError {
  * would keep the process alive.
  */
 async function close(client: MongoClient): Promise<void> {
-  const { topology } = client as unknown as { readonly topology?: { close(): void } };
+  const topology = topologyOf(client);
   await Promise.race([
     client.close().catch(() => {}),
     new Promise((resolve) => setTimeout(resolve, GOODBYE_MS).unref()),

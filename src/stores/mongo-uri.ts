@@ -9,6 +9,21 @@ const PARTS =
 const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?<port>\d{1,5}))?$|^[A-Za-z0-9._%-]+\.sock$/;
 const DATABASE = /^[^/\\. "$*<>:|?\p{Cc}]{1,63}$/u;
 
+/** What a URI may say; as the driver does, in any case. https://www.mongodb.com/docs/manual/reference/connection-string-options/ */
+const TAKEN = namesOf(`
+  replicaSet directConnection loadBalanced srvServiceName srvMaxHosts
+  tls ssl tlsCAFile tlsCRLFile tlsCertificateKeyFile tlsCertificateKeyFilePassword
+  tlsInsecure tlsAllowInvalidCertificates tlsAllowInvalidHostnames
+  authSource authMechanism authMechanismProperties
+  compressors zlibCompressionLevel localThresholdMS heartbeatFrequencyMS serverMonitoringMode maxIdleTimeMS
+`);
+/** What it may say and keyctl decides: some of these lose a write, or let a read miss one. */
+const OVERRULED = namesOf(`
+  w wtimeout wtimeoutMS j journal fsync safe readConcernLevel readPreference readPreferenceTags maxStalenessSeconds
+  retryWrites retryReads appName timeoutMS serverSelectionTimeoutMS serverSelectionTryOnce connectTimeoutMS
+  socketTimeoutMS waitQueueTimeoutMS waitQueueMultiple maxPoolSize minPoolSize maxConnecting uuidRepresentation
+`);
+
 /**
  * Reads the parts of a connection string that keyctl needs to know; the driver reads the rest. Strict, because what is
  * shown must hold nothing of a password, also where its special characters were not escaped.
@@ -19,7 +34,7 @@ export function parseMongoUri(uri: string): MongoUri | { readonly problem: strin
   if (parts === undefined) {
     return { problem: "is not a valid MongoDB URI (special characters of a password are written as %40, %2F, …)" };
   }
-  const { scheme = "", user, hosts = "", database } = parts;
+  const { scheme = "", user, hosts = "", database, options = "" } = parts;
   if (user !== undefined && (!isEncoded(user) || user.split(":").length > 2)) {
     return { problem: "has a user name or password whose special characters are not escaped (@ is %40, : is %3A)" };
   }
@@ -32,7 +47,35 @@ export function parseMongoUri(uri: string): MongoUri | { readonly problem: strin
   if (!isEncoded(database) || !DATABASE.test(decodeURIComponent(database))) {
     return { problem: "names a database as MongoDB does not allow" };
   }
+  const unknown = optionsOf(options).findIndex(({ name }) => !TAKEN.has(name) && !OVERRULED.has(name));
+  // Not by its name: it may be a part of a password that was not escaped.
+  if (unknown !== -1) return { problem: `has an option that keyctl does not know (number ${unknown + 1})` };
   return { name: `${scheme}://${hosts}/${database}`, database: decodeURIComponent(database) };
+}
+
+/** For the driver: a valid URI, without the options that keyctl decides. */
+export function withoutOverruled(uri: string): string {
+  const servers = uri.replace(/\?.*/s, "");
+  const options = uri.slice(servers.length + 1);
+  const kept = optionsOf(options).filter(({ name }) => TAKEN.has(name));
+  return kept.length === 0 ? servers : `${servers}?${kept.map(({ text }) => text).join("&")}`;
+}
+
+/** The DNS name of a service, and the host that it stands for, in a valid URI; undefined where the URI names the servers. */
+export function serviceOf(uri: string): { readonly name: string; readonly host: string } | undefined {
+  const { scheme, hosts: host = "", options = "" } = PARTS.exec(uri)?.groups ?? {};
+  if (scheme !== "mongodb+srv") return undefined;
+  const named = optionsOf(options).find(({ name }) => name === "srvservicename");
+  return { name: `_${named?.text.replace(/.*=/s, "") ?? "mongodb"}._tcp.${host}`, host };
+}
+
+function optionsOf(options: string): readonly { readonly name: string; readonly text: string }[] {
+  const texts = options.split("&").filter((text) => text !== "");
+  return texts.map((text) => ({ text, name: text.replace(/=.*/s, "").toLowerCase() }));
+}
+
+function namesOf(text: string): ReadonlySet<string> {
+  return new Set(text.toLowerCase().trim().split(/\s+/));
 }
 
 function isHost(text: string): boolean {

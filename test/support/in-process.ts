@@ -47,6 +47,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
     },
     onSignal: () => () => {},
     endBy: () => {},
+    hurryLookups: () => {},
     around,
   });
   return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
