@@ -50,14 +50,12 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
-  const mayGenerate = config.store.kind === "sqlite";
+  const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
   const clock = { now: () => new Date() };
   const manager = new KeyManager({
     store,
-    sealer: sealerCache(
-      (purpose, waiting) => unlock({ checks: store, masterKeys, mayGenerate }, purpose, waiting),
-      clock,
-    ),
+    lock,
+    sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
     sources,
     clock,
     log: listener.log,

@@ -16,6 +16,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
+  rekey: { summary: "seal every key with a new master key", load: () => import("./commands/rekey.ts") },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
 

@@ -51,10 +51,18 @@ function source(name: KeySource["name"], reading: Reading) {
 const found = (key: ApiKey): Reading => ({ status: "found", key });
 const holding = (name: KeySource["name"], key: ApiKey) => source(name, found(key));
 
+const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
+const nobodysLock: ManagerParts["lock"] = {
+  checks: { sealChecks: refuse, insertFirstSealCheck: refuse, addSealCheck: refuse, removeSealCheck: refuse },
+  masterKeys: { place: "nowhere", load: refuse, generate: refuse, addActive: refuse },
+  mayGenerate: false,
+};
+
 /** A manager over these parts that remembers what it said. */
 function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }) {
   const events: LogEvent[] = [];
   const manager = new KeyManager({
+    lock: nobodysLock,
     sealer: async () => sealer,
     sources: [],
     clock: { now: () => new Date(NOW) },
