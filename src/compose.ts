@@ -53,11 +53,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
-  const mayGenerate = config.store.kind === "sqlite";
+  const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
   const clock = { now: () => new Date() };
-  const lock = { checks: store, masterKeys, mayGenerate };
   const manager = new KeyManager({
     store,
+    lock,
     sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
     maySeal: (waiting) => mayUnlock(lock, waiting),
     sources,

@@ -133,7 +133,7 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
   const credentials = environment["CREDENTIALS_DIRECTORY"];
   if (credentials !== undefined && credentials !== "") {
     const path = join(credentials, "keyctl-master-keys");
-    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "file", from: path, path };
+    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "credential", path };
   }
   return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
 }

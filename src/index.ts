@@ -103,6 +103,7 @@ function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
   };
   return {
     generated: (path) => say(`note: made the first master key: ${printable(path)}; back it up`),
+    added: (path) => say(`note: put a new master key in front of those in ${printable(path)}; back it up`),
     readableByOthers: (path) => say(`warning: ${printable(path)} can be read by other users of this machine`),
   };
 }

@@ -157,6 +157,13 @@ class Tool {
             terminal.note(
               `made the first master key: ${path}; back it up, without it the keys in the database are lost`,
             ),
+          added: (path) => {
+            terminal.note(
+              `put a new master key in front of those in ${path}; back that file up again, older keys included`,
+            );
+            if (config.store.kind === "mongodb")
+              terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
+          },
           readableByOthers: (path, mode) =>
             terminal.warning(
               `${path} can be read by other users of this machine (mode ${mode.toString(8).padStart(4, "0")}); chmod 600 it`,

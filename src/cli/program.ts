@@ -17,6 +17,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
   explain: { summary: "show where a user's key comes from, and why", load: () => import("./commands/explain.ts") },
+  rekey: { summary: "seal every key with a new master key", load: () => import("./commands/rekey.ts") },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
 

@@ -99,6 +99,20 @@ export function withKey(row: KeyRecord, key: ApiKey, sealed: string, origin: str
   };
 }
 
+/** The row with the same key sealed anew. What stands beside a key that another program wrote over is about the one before. */
+export function resealed(row: KeyRecord, key: ApiKey, sealed: string, now: Timestamp): KeyRecord {
+  const isAboutIt = row.keyHash === null || row.keyHash === key.hash;
+  return {
+    ...row,
+    ...(isAboutIt ? {} : { lastValidated: null, lastCheck: null, generation: 0, settled: true }),
+    keyEncrypted: sealed,
+    keyHash: key.hash,
+    keyTail: key.tail,
+    updatedAt: now,
+    revision: (row.revision ?? 0) + 1,
+  };
+}
+
 function keyFields(key: ApiKey, sealed: string, origin: string, now: Timestamp) {
   return {
     keyEncrypted: sealed,

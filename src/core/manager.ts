@@ -9,8 +9,10 @@ import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
+import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
 import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncResult } from "./results.ts";
+import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -41,7 +43,10 @@ export interface BulkOptions extends Patience {
   readonly reach?: "stored" | "known" | "sources" | undefined;
 }
 
+export interface RekeyOptions extends Patience, Partial<RekeyTask> {}
+
 export interface ManagerParts extends Parts {
+  readonly lock: Lock;
   readonly autoProvision: boolean;
   /** For each user, in milliseconds. */
   readonly timeoutMs: number;
@@ -158,6 +163,16 @@ export class KeyManager {
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
   rows(options: Patience = {}, keyHash?: string): AsyncIterable<KeyRecord> {
     return this.#parts.store.scan(() => patienceOf(options, this.#parts.timeoutMs), keyHash);
+  }
+
+  /**
+   * Seals every row with a new master key, or with the active one. What is given is how far it has come; who stops asking
+   * stops it, and the next one goes on. Rejects with what fails for all rows.
+   */
+  async *rekey({ kind = "new-key", dryRun = false, ...options }: RekeyOptions = {}): AsyncGenerator<RekeyProgress> {
+    const patience = () => patienceOf(options, this.#parts.timeoutMs);
+    const { rekey } = await import("./rekeying.ts");
+    yield* rekey({ ...this.#parts, patience }, { kind, dryRun });
   }
 
   /** How many users have a key. */

@@ -71,10 +71,17 @@ export interface Sealer {
 
 /** Where master keys come from. Throws CONFIG_… errors for keys that are there and unusable. */
 export interface MasterKeys {
+  /** What a person calls that place: a path, or the name of a variable. */
+  readonly place: string;
   /** Undefined when none are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
-  /** Makes the first master key of an embedded store, or gives the one that another process has just made. */
-  generate(): Promise<Sealer>;
+  /** Makes the first master key where there is none, and gives what is there then: another process may have been first. */
+  generate(signal: AbortSignal): Promise<Sealer>;
+  /**
+   * Puts a new master key in front of those that are there, and gives its id. Throws CONFIG_INVALID where keyctl cannot
+   * write and CONFLICT while another process is at it; nothing has changed then.
+   */
+  addActive(signal: AbortSignal): Promise<string>;
 }
 
 /** A worry about a result that is no error; `code` is for programs. */

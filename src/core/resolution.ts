@@ -116,7 +116,7 @@ export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: Ab
 async function sealerFor(value: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
   const known = await sealer("open", signal);
   const kid = known.kidOf(value);
-  return kid === undefined || known.kids.includes(kid) ? known : sealer("reopen", signal);
+  return kid === undefined || known.kids.includes(kid) ? known : sealer({ kid }, signal);
 }
 
 export function contended(user: UserId): KeyctlError {

@@ -1,15 +1,15 @@
 import { Flights } from "./flights.ts";
 import type { Clock, Sealer } from "./ports.ts";
 
-/** `reopen`: a value names a master key that the sealer at hand lacks; somebody may have added it meanwhile. */
-export type Purpose = "seal" | "open" | "reopen";
+/** `kid`: to open a value that names this master key; somebody may have added it since the others were fetched. */
+export type Purpose = "seal" | "open" | { readonly kid: string };
 
 type Ask = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
 
 /** A server that goes on sealing learns within this time that a rekey has made another master key active. */
 const SEALS_FOR_MS = 60_000;
 /** Values of a master key that is truly missing do not each ask anew. */
-const REOPENS_EVERY_MS = 1000;
+const MISSING_FOR_MS = 1000;
 
 /**
  * Asks for master keys once, also when many users need them at a time. A failure is not kept, so that a server
@@ -17,6 +17,7 @@ const REOPENS_EVERY_MS = 1000;
  */
 export function sealerCache(ask: Ask, clock: Clock): (purpose: Purpose, signal: AbortSignal) => Promise<Sealer> {
   const known = new Map<"seal" | "open", { readonly sealer: Sealer; readonly at: number }>();
+  const missing = new Map<string, number>();
   const asking = new Flights<Sealer>();
   const askAnew = async (purpose: "seal" | "open", patience: AbortSignal) => {
     const at = clock.now().getTime();
@@ -24,16 +25,32 @@ export function sealerCache(ask: Ask, clock: Clock): (purpose: Purpose, signal: 
     known.set(purpose, { sealer, at });
     return sealer;
   };
-  const isRecent = (purpose: "seal" | "open", limitMs: number) => {
-    const entry = known.get(purpose);
-    return entry !== undefined && clock.now().getTime() - entry.at < limitMs;
+  const toSeal = async (patience: AbortSignal) => {
+    const entry = known.get("seal");
+    const isRecent = entry !== undefined && clock.now().getTime() - entry.at < SEALS_FOR_MS;
+    return isRecent ? entry.sealer : askAnew("seal", patience);
+  };
+  const toOpen = async (patience: AbortSignal) =>
+    known.get("open")?.sealer ?? known.get("seal")?.sealer ?? askAnew("open", patience);
+
+  /** A master key is in its set before a value is sealed with it: what is fetched after the value was read holds it. */
+  const holding = async (kid: string, patience: AbortSignal) => {
+    const sealer = await toOpen(patience);
+    if (sealer.kids.includes(kid) || isMissing(kid)) return sealer;
+    const joined = await askAnew("open", patience);
+    // What was joined may have been under way before the value was read.
+    const fetched = joined.kids.includes(kid) ? joined : await askAnew("open", patience);
+    if (!fetched.kids.includes(kid)) missing.set(kid, clock.now().getTime());
+    return fetched;
+  };
+  const isMissing = (kid: string) => {
+    const now = clock.now().getTime();
+    for (const [other, at] of missing) if (now - at >= MISSING_FOR_MS) missing.delete(other);
+    return missing.has(kid);
   };
 
   return async (purpose, patience) => {
-    if (purpose === "seal") {
-      return (isRecent("seal", SEALS_FOR_MS) ? known.get("seal")?.sealer : undefined) ?? askAnew("seal", patience);
-    }
-    if (purpose === "reopen" && !isRecent("open", REOPENS_EVERY_MS)) return askAnew("open", patience);
-    return known.get("open")?.sealer ?? known.get("seal")?.sealer ?? askAnew("open", patience);
+    if (purpose === "seal") return toSeal(patience);
+    return purpose === "open" ? toOpen(patience) : holding(purpose.kid, patience);
   };
 }

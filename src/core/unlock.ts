@@ -1,5 +1,5 @@
 import { KeyctlError } from "./errors.ts";
-import type { MasterKeys, SealChecks, Sealer } from "./ports.ts";
+import type { MasterKeys, SealCheck, SealChecks, Sealer } from "./ports.ts";
 
 export interface Lock {
   readonly checks: SealChecks;
@@ -20,7 +20,7 @@ export async function unlock(lock: Lock, purpose: "seal" | "open", signal: Abort
   if (present.length > 0) return proven(loaded, present);
   if (purpose === "open") return loaded ?? missing();
 
-  const sealer = loaded ?? (lock.mayGenerate ? await masterKeys.generate() : missing());
+  const sealer = loaded ?? (lock.mayGenerate ? await masterKeys.generate(signal) : notMade());
   if (await checks.insertFirstSealCheck(sealer.newSealCheck(), signal)) return sealer;
   return proven(sealer, await checks.sealChecks(signal));
 }
@@ -30,10 +30,11 @@ export async function mayUnlock({ checks, masterKeys, mayGenerate }: Lock, signa
   const present = await checks.sealChecks(signal);
   const loaded = await masterKeys.load(signal);
   if (present.length > 0) proven(loaded, present);
-  else if (loaded === undefined && !mayGenerate) missing();
+  else if (loaded === undefined && !mayGenerate) notMade();
 }
 
-function proven(sealer: Sealer | undefined, checks: Awaited<ReturnType<SealChecks["sealChecks"]>>): Sealer {
+/** The sealer, if it opens one of these checks of a store. Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
+export function proven(sealer: Sealer | undefined, checks: readonly SealCheck[]): Sealer {
   if (sealer === undefined) return missing();
   if (checks.some((check) => sealer.opensSealCheck(check))) return sealer;
   throw new KeyctlError("MASTER_KEY_WRONG", "the master keys are not the ones that this database is sealed with", {
@@ -45,4 +46,14 @@ function missing(): never {
   throw new KeyctlError("MASTER_KEY_MISSING", "the database is sealed and there is no master key to open it with", {
     hint: "restore master-keys.json from its backup, or set KEYCTL_MASTER_KEYS_FILE",
   });
+}
+
+function notMade(): never {
+  throw new KeyctlError(
+    "MASTER_KEY_MISSING",
+    "there is no master key to seal keys with, and none is made for a shared database by itself",
+    {
+      hint: "keyctl rekey --init   makes the first one; on other machines, set KEYCTL_MASTER_KEYS_FILE to a copy of it",
+    },
+  );
 }

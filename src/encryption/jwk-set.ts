@@ -11,24 +11,45 @@ export class BadMasterKeys extends Error {}
 
 /** Reads a JWK Set (RFC 7517) of 256-bit `oct` keys, or one bare base64url key. Throws BadMasterKeys. */
 export function parseMasterKeys(text: string): MasterKeySet {
-  const trimmed = text.replace(/^\uFEFF/, "").trim();
-  const keys = trimmed.startsWith("{") ? parseSet(trimmed) : [masterKey(parseBytes(trimmed))];
+  const keys = parsedSet(text)?.keys.map((jwk, index) => parseKey(jwk, index + 1)) ?? [
+    masterKey(parseBytes(trimmed(text))),
+  ];
   const [active, ...others] = keys;
   if (active === undefined) throw new BadMasterKeys("holds an empty key set");
   return [active, ...others];
 }
 
 /** The JWK Set of one key, as it is written to a file. */
-export function formatMasterKeys({ kid, bytes }: MasterKey): string {
-  const jwk = { kty: "oct", k: bytes.toString("base64url"), kid, alg: "A256GCM" };
-  return `${JSON.stringify({ keys: [jwk] }, null, 2)}\n`;
+export function formatMasterKeys(key: MasterKey): string {
+  return textOf({ keys: [jwkOf(key)] });
 }
 
-function parseSet(text: string): readonly MasterKey[] {
-  const set = parseJson(text);
+/** This text with one more key in front; what else its writer put there stays. Throws BadMasterKeys. */
+export function withActiveKey(text: string, key: MasterKey): string {
+  const present = parseMasterKeys(text);
+  const set = parsedSet(text);
+  return textOf({ ...set, keys: [jwkOf(key), ...(set?.keys ?? present.map(jwkOf))] });
+}
+
+function jwkOf({ kid, bytes }: MasterKey): object {
+  return { kty: "oct", k: bytes.toString("base64url"), kid, alg: "A256GCM" };
+}
+
+function textOf(set: object): string {
+  return `${JSON.stringify(set, null, 2)}\n`;
+}
+
+function trimmed(text: string): string {
+  return text.replace(/^\uFEFF/, "").trim();
+}
+
+/** Undefined for what is no JSON object. */
+function parsedSet(text: string): { readonly keys: readonly unknown[] } | undefined {
+  if (!trimmed(text).startsWith("{")) return undefined;
+  const set = parseJson(trimmed(text));
   const keys = isObject(set) ? set["keys"] : undefined;
   if (!Array.isArray(keys)) throw new BadMasterKeys('is not a JWK Set: {"keys":[…]}');
-  return keys.map((jwk: unknown, index) => parseKey(jwk, index + 1));
+  return { ...(isObject(set) ? set : {}), keys };
 }
 
 function parseKey(jwk: unknown, position: number): MasterKey {

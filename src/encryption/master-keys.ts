@@ -20,30 +20,50 @@ export type MasterKeyPlace =
       readonly command: string;
       readonly environment: NodeJS.ProcessEnv;
     }
+  /** As systemd gives it to a service: a file that only systemd writes. */
+  | { readonly kind: "credential"; readonly path: string }
   /** Absent until the first key is sealed; made then. */
   | { readonly kind: "default-file"; readonly path: string };
 
 /** How the outside is told of what only a person can act on. */
 export interface MasterKeyNotices {
   generated(path: string): void;
+  added(path: string): void;
   readableByOthers(path: string, mode: number): void;
 }
 
 /** Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; never says what it holds. */
 export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
+  const from = nameOf(place);
   return {
+    place: place.kind === "file" ? place.path : from,
     async load(signal) {
       const text = await readPlace(place, notices, signal);
-      return text === undefined ? undefined : sealerOf(text, nameOf(place));
+      return text === undefined ? undefined : sealerOf(text, from);
     },
-    async generate() {
-      if (place.kind !== "default-file") throw new Error("a configured place of master keys is never written");
+    async generate(signal) {
+      if (!isWritable(place)) {
+        const text = await readPlace(place, notices, signal);
+        return text === undefined ? unusable(from, "is not there") : sealerOf(text, from);
+      }
       const text = formatMasterKeys(masterKey(randomBytes(32)));
       const written = writeOnce(place.path, text);
       if (written === text) notices.generated(place.path);
-      return sealerOf(written, nameOf(place));
+      return sealerOf(written, from);
+    },
+    async addActive(signal) {
+      if (!isWritable(place)) throw notOurs(from);
+      const { addMasterKey } = await import("./master-key-file.ts");
+      const kid = await addMasterKey(place.path, signal);
+      notices.added(place.path);
+      return kid;
     },
   };
+}
+
+/** The places that keyctl itself may put a master key in. */
+function isWritable(place: MasterKeyPlace): place is Extract<MasterKeyPlace, { kind: "file" | "default-file" }> {
+  return place.kind === "file" || place.kind === "default-file";
 }
 
 async function readPlace(
@@ -60,6 +80,7 @@ async function readPlace(
     }
     case "file":
       return readKeyFile(place.path, place.from, notices) ?? unusable(place.from, "names a file that is not there");
+    case "credential":
     case "default-file":
       return readKeyFile(place.path, place.path, notices);
   }
@@ -98,7 +119,15 @@ function sealerOf(text: string, from: string): Sealer {
 }
 
 function nameOf(place: MasterKeyPlace): string {
-  return place.kind === "default-file" ? place.path : place.from;
+  return "from" in place ? place.from : place.path;
+}
+
+function notOurs(from: string): KeyctlError {
+  return new KeyctlError("CONFIG_INVALID", `keyctl cannot add a master key to ${from}; nothing was changed`, {
+    hint:
+      'put a new one in front of the JWK Set there, {"kty":"oct","k":"<32 random bytes in base64url>"}, and leave the ' +
+      "others behind it; then: keyctl rekey",
+  });
 }
 
 /** Never how to make a new one: a store that is sealed already would not open with it. */

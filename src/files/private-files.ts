@@ -56,7 +56,8 @@ export function createOnce(path: string, content: string): string {
   return readFileSync(path, "utf8");
 }
 
-function writeSynced(file: number, content: string): void {
+/** Writes and closes it; then it is on the disk. */
+export function writeSynced(file: number, content: string): void {
   try {
     writeFileSync(file, content);
     fsyncSync(file);
@@ -66,7 +67,7 @@ function writeSynced(file: number, content: string): void {
 }
 
 /** Makes a new name in a folder survive a power cut; Windows cannot open a folder and needs no such step. */
-function syncFolder(path: string): void {
+export function syncFolder(path: string): void {
   if (process.platform === "win32") return;
   const folder = openSync(path, "r");
   try {

@@ -11,7 +11,7 @@ import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { keyEnding } from "../support/keys.ts";
-import { memoryStore } from "../support/memory-store.ts";
+import { memoryStore, nobodysLock } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -96,6 +96,7 @@ function managerIn(state: State) {
     if (problem !== null) throw problem;
   };
   const manager = new KeyManager({
+    lock: nobodysLock,
     store: { ...inner, ...counted },
     async sealer() {
       refuse();

@@ -38,6 +38,8 @@ class World {
         removeSealCheck: () => Promise.reject(new Error("nothing is rekeyed here")),
       },
       masterKeys: {
+        place: "master-keys.json",
+        addActive: () => Promise.reject(new Error("nothing is rekeyed here")),
         load: async () => {
           await call("load");
           return this.file;

@@ -1,4 +1,5 @@
 import type { KeyRecord, Version } from "../../src/core/key-record.ts";
+import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeyStore } from "../../src/core/ports.ts";
 import type { UserId } from "../../src/core/user-id.ts";
 
@@ -70,3 +71,11 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
     async close() {},
   };
 }
+
+const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
+/** For managers that rekey nothing. */
+export const nobodysLock: ManagerParts["lock"] = {
+  checks: { sealChecks: refuse, insertFirstSealCheck: refuse, addSealCheck: refuse, removeSealCheck: refuse },
+  masterKeys: { place: "nowhere", load: refuse, generate: refuse, addActive: refuse },
+  mayGenerate: false,
+};

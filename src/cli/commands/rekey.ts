@@ -1,0 +1,204 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import { asFailure, timeLimit } from "../../core/patience.ts";
+import { printable } from "../../core/printable.ts";
+import type { RekeyProgress, RekeyTask, RowFailure } from "../../core/rekeying.ts";
+import { flagDuration, formatSpan } from "../duration.ts";
+import { formatNumber } from "../number.ts";
+import { startProgress } from "../progress.ts";
+import { errorDocument, turnOfTheEventLoop } from "../runner.ts";
+import type { Invocation, Run, StoreName } from "../runner.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface RekeyFlags {
+  readonly init?: true;
+  readonly keepKey?: true;
+  readonly dryRun?: true;
+  readonly stopAfter?: number;
+}
+
+/** Rows that are named on a screen. */
+const NAMED = 10;
+
+export function declare(command: Command, run: Run): void {
+  command
+    .option("--init", "make the first master key of a database; changes no row")
+    .option("--keep-key", "make no new master key, seal with the active one")
+    .option("--dry-run", "change nothing, and count what would be")
+    .option(
+      "--stop-after <duration>",
+      "end cleanly after this time; the next run goes on",
+      flagDuration("--stop-after"),
+    )
+    .addHelpText(
+      "after",
+      `
+Adds a master key in front of the set, where keyctl can write it, and seals
+every key with it; keys stored in clear too. Everything can be read meanwhile.
+The older master keys stay in the set until they are taken out by hand. When a
+run was stopped or killed, or a new master key was put in front by hand, it
+goes on with that one.
+
+Examples:
+  keyctl rekey --dry-run
+  keyctl rekey
+  keyctl rekey --keep-key
+  keyctl rekey --init`,
+    )
+    .action(run((invocation, flags: RekeyFlags) => rekey(invocation, flags)));
+}
+
+async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlError | null> {
+  const task = taskOf(flags);
+  const started = Date.now();
+  const state: State = { task, store: null, last: undefined, named: 0 };
+  let failure: KeyctlError | null = null;
+  try {
+    await work(invocation, flags, state);
+  } catch (thrown) {
+    failure = asFailure(thrown);
+    if (failure.code === "OUTPUT_FAILED") throw failure;
+  }
+  const error = failure ?? errorOf(state.last);
+  await report(invocation, state, error, Date.now() - started);
+  return error;
+}
+
+interface State {
+  readonly task: RekeyTask;
+  store: StoreName | null;
+  last: RekeyProgress | undefined;
+  /** Rows that were named on the screen. */
+  named: number;
+}
+
+function taskOf({ init, keepKey, dryRun }: RekeyFlags): RekeyTask {
+  if (init === true && (keepKey === true || dryRun === true)) {
+    throw new KeyctlError("USAGE", "--init goes with neither --keep-key nor --dry-run", {
+      hint: "keyctl rekey --init",
+    });
+  }
+  const kind = init === true ? "init" : keepKey === true ? "keep-key" : "new-key";
+  return { kind, dryRun: dryRun === true };
+}
+
+async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: State): Promise<void> {
+  const { terminal, withManager, signal } = invocation;
+  const timeOver = stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(stopAfter));
+  const progress = await startProgress({
+    spinner: terminal.isErrorTerminal,
+    verb: "rekey",
+    say: (line) => terminal.note(line),
+  });
+  try {
+    await withManager({ mayCreateStore: state.task.kind === "init", logs: "none" }, async (opened) => {
+      state.store = opened.store;
+      if (!opened.storeExists) throw noStore(opened.store);
+      for await (const step of opened.manager.rekey({ ...state.task, signal })) {
+        state.last = step;
+        await sayFailures(invocation, step.failures, state);
+        progress.update(step.done, step.total === 0 ? undefined : step.done / step.total);
+        await turnOfTheEventLoop();
+        signal.throwIfAborted();
+        if (timeOver?.aborted === true) break;
+      }
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
+function noStore({ name }: StoreName): KeyctlError {
+  return new KeyctlError("EMPTY_SELECTION", `there is no store yet at ${printable(name)}`, {
+    hint: "check --store or KEYCTL_STORE; a new one needs no rekey",
+  });
+}
+
+async function sayFailures(
+  { terminal, receivedSignal }: Invocation,
+  failures: readonly RowFailure[],
+  state: State,
+): Promise<void> {
+  if (terminal.options.json) {
+    const documents = failures.map(({ userId, error }) => ({
+      type: "user",
+      user_id: userId,
+      error: errorDocument(error, receivedSignal()),
+    }));
+    return terminal.documents(documents);
+  }
+  for (const { error } of failures.slice(0, Math.max(0, NAMED - state.named))) terminal.warning(error.message);
+  state.named += failures.length;
+}
+
+function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
+  if (last?.complete !== true) {
+    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${keys(last?.done ?? 0)}`, {
+      hint: "keyctl rekey   goes on",
+      retryable: true,
+    });
+  }
+  if (last.unreadable === 0) return null;
+  const message = `${formatNumber(last.unreadable)} of ${keys(last.total)} do not open and were left as they are`;
+  return new KeyctlError("SOME_FAILED", message, {
+    hint: "restore the row or its master key, or store the key anew with save --replace; then: keyctl rekey --keep-key",
+  });
+}
+
+async function report(
+  { terminal, receivedSignal }: Invocation,
+  { task, store, last, named }: State,
+  error: KeyctlError | null,
+  elapsedMs: number,
+): Promise<void> {
+  if (terminal.options.json) {
+    return terminal.documents([
+      {
+        type: "summary",
+        command: "rekey",
+        store: store?.name ?? null,
+        dry_run: task.dryRun,
+        total: last?.total ?? 0,
+        done: last?.done ?? 0,
+        resealed: last?.resealed ?? 0,
+        in_clear: last?.inClear ?? 0,
+        unreadable: last?.unreadable ?? 0,
+        active_kid: last?.activeKid ?? null,
+        removable_kids: last?.removableKids ?? [],
+        elapsed_ms: elapsedMs,
+        complete: last?.complete ?? false,
+        error: errorDocument(error, receivedSignal()),
+      },
+    ]);
+  }
+  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  if (last === undefined) return;
+  await terminal.result(sentence(task, last, elapsedMs));
+  if (last.complete) sayWhatIsNext(terminal, task, last);
+}
+
+function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: number): string {
+  const kid = last.activeKid ?? "a new one";
+  if (kind === "init")
+    return `the database ${last.wasSealed ? "was" : "is"} sealed ${last.wasSealed ? "already " : ""}with master key ${kid}`;
+  const clear = dryRun && last.inClear > 0 ? `, ${formatNumber(last.inClear)} of them stored in clear` : "";
+  const anew = `${formatNumber(last.resealed)} ${dryRun ? "would be sealed" : "sealed"} anew${clear}`;
+  return `${keys(last.done)} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
+}
+
+function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgress): void {
+  if (kind === "init" && last.inClear > 0) {
+    terminal.note(`${keys(last.inClear)} stored in clear stay so, since other programs may still read them`);
+    terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
+  }
+  for (const kid of last.removableKids) terminal.note(`nothing is sealed with master key ${kid} any more`);
+  if (last.removableKids.length === 0) return;
+  terminal.hint(
+    "a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
+      `      then what nothing uses may be taken out of ${printable(last.place)}`,
+  );
+}
+
+function keys(count: number): string {
+  return `${formatNumber(count)} ${count === 1 ? "key" : "keys"}`;
+}

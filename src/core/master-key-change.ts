@@ -1,0 +1,82 @@
+import { KeyctlError } from "./errors.ts";
+import type { SealCheck, Sealer } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { proven, unlock } from "./unlock.ts";
+import type { Lock } from "./unlock.ts";
+
+/**
+ * The law of changing master keys: one is in its set, read back from there, and named by a check of the store before the
+ * first row is sealed with it; and it is in the set until nothing is. So every row opens at every moment, whoever reads it.
+ */
+
+/** Asked for each step. */
+type Patience = () => AbortSignal;
+
+export interface FirstSeal {
+  readonly sealer: Sealer;
+  /** The store was sealed before, with these master keys. */
+  readonly wasSealed: boolean;
+}
+
+/** Makes the first master key where there is none, and names it in the store. Throws MASTER_KEY_WRONG for a store that others seal. */
+export async function firstSeal({ checks, masterKeys }: Lock, patience: Patience): Promise<FirstSeal> {
+  const present = await checks.sealChecks(patience());
+  if (present.length > 0) return { sealer: proven(await masterKeys.load(patience()), present), wasSealed: true };
+  const sealer = await masterKeys.generate(patience());
+  if (await checks.insertFirstSealCheck(sealer.newSealCheck(), patience())) return { sealer, wasSealed: false };
+  return { sealer: proven(sealer, await checks.sealChecks(patience())), wasSealed: true };
+}
+
+/** The sealer to seal all rows with: of a new master key, unless that is not wanted or an earlier change is unfinished. */
+export async function changeMasterKey(lock: Lock, mayAdd: boolean, patience: Patience): Promise<Sealer> {
+  const present = await lock.checks.sealChecks(patience());
+  const sealer = await unlock(lock, "seal", patience());
+  const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, patience) : sealer;
+  // The check of a store's first seal may be hidden behind the next one, where its maker died before it was whole.
+  for (const check of [...present, active.newSealCheck()]) await lock.checks.addSealCheck(check, patience());
+  return active;
+}
+
+/** What `changeMasterKey` would give; undefined where it would make a new master key. */
+export async function previewMasterKey(lock: Lock, mayAdd: boolean, patience: Patience): Promise<Sealer | undefined> {
+  const present = await lock.checks.sealChecks(patience());
+  const sealer = await unlock(lock, "open", patience());
+  return mayAdd && isFinished(sealer, present) ? undefined : sealer;
+}
+
+/** The master keys as they are by now. */
+export async function currentSealer({ checks, masterKeys }: Lock, patience: Patience): Promise<Sealer> {
+  const present = await checks.sealChecks(patience());
+  return proven(await masterKeys.load(patience()), present);
+}
+
+/** The store is sealed with none of these any more. */
+export async function releaseMasterKeys({ checks }: Lock, kids: readonly string[], patience: Patience): Promise<void> {
+  for (const kid of kids) await checks.removeSealCheck(kid, patience());
+}
+
+/** A new master key counts only when its real place gives it back, with all that was there before. */
+async function withNewKey(
+  { masterKeys }: Lock,
+  before: Sealer,
+  present: readonly SealCheck[],
+  patience: Patience,
+): Promise<Sealer> {
+  const kid = await masterKeys.addActive(patience());
+  const after = await masterKeys.load(patience());
+  const isWhole =
+    after !== undefined &&
+    [kid, ...before.kids].every((one) => after.kids.includes(one)) &&
+    present.every((check) => !before.opensSealCheck(check) || after.opensSealCheck(check));
+  if (isWhole) return after;
+  throw new KeyctlError(
+    "CONFIG_INVALID",
+    `${printable(masterKeys.place)} does not give back the master key that was added to it; no row was changed`,
+    { hint: "see who else writes there, then: keyctl rekey" },
+  );
+}
+
+/** A store is sealed with one master key, the active one, unless a rekey stopped on its way or a key was put in front by hand. */
+function isFinished({ activeKid }: Sealer, present: readonly SealCheck[]): boolean {
+  return present.length === 1 && present[0]?.kid === activeKid;
+}

@@ -1,0 +1,261 @@
+import type { ApiKey } from "./api-key.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { resealed, storedValue } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { silent } from "./log.ts";
+import { changeMasterKey, currentSealer, firstSeal, previewMasterKey, releaseMasterKeys } from "./master-key-change.ts";
+import type { Sealer } from "./ports.ts";
+import { openRow } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import { replaceRow } from "./row-writes.ts";
+import type { Lock } from "./unlock.ts";
+
+/**
+ * The law of rekeying: a row is replaced by compare-and-set, and nothing but its seal changes. What is left to do is seen
+ * from the rows alone, so that after a kill at any moment a second run goes on; it is over when a look at all rows has
+ * found nothing to do.
+ */
+
+export interface RekeyTask {
+  /** `new-key`: add a master key, unless an earlier rekey is unfinished. `init` seals a store for the first time, and no row of it. */
+  readonly kind: "new-key" | "keep-key" | "init";
+  /** Change nothing, and count what would be. */
+  readonly dryRun: boolean;
+}
+
+/** How far it has come. The last one is `complete`, and the result. */
+export interface RekeyProgress {
+  readonly total: number;
+  /** Rows that were looked at. */
+  readonly done: number;
+  /** Rows that were sealed with the active master key, or would be. */
+  readonly resealed: number;
+  /** Rows that the latest look has found to hold their key in clear. */
+  readonly inClear: number;
+  readonly unreadable: number;
+  /** Null where a dry run would make a new one. */
+  readonly activeKid: string | null;
+  /** Master keys of the set that nothing uses any more. */
+  readonly removableKids: readonly string[];
+  /** Where the master keys are. */
+  readonly place: string;
+  /** For `init`: the store was sealed before, with these master keys. */
+  readonly wasSealed: boolean;
+  readonly complete: boolean;
+  /** Rows that do not open, each of them once in all of the progress. */
+  readonly failures: readonly RowFailure[];
+}
+
+export interface RowFailure {
+  readonly userId: string;
+  readonly error: KeyctlError;
+}
+
+export interface RekeyParts extends Parts {
+  readonly lock: Lock;
+  /** Asked for each step. */
+  readonly patience: () => AbortSignal;
+}
+
+/** Rows that are written at a time. */
+const IN_FLIGHT = 16;
+/** Rows between two signs of life. */
+const STRIDE = 100;
+/** Each look at all rows meets what was written with an older master key during the one before. */
+const LOOKS = 10;
+
+/** Throws STORE_NOT_ATOMIC, MASTER_KEY_…, CONFIG_… or CONFLICT before a row is changed; later, what the store throws. */
+export async function* rekey(parts: RekeyParts, task: RekeyTask): AsyncGenerator<RekeyProgress> {
+  const { store, lock, patience } = parts;
+  if (task.kind === "init") {
+    const { sealer, wasSealed } = await firstSeal(lock, patience);
+    return yield* new Rekeying(parts, sealer, await store.count(patience())).count(wasSealed);
+  }
+  const mayAdd = task.kind === "new-key";
+  if (task.dryRun) {
+    const sealer = await previewMasterKey(lock, mayAdd, patience);
+    return yield* new Rekeying(parts, sealer, await store.count(patience())).preview();
+  }
+  await store.requireAtomicChanges(patience());
+  const sealer = await changeMasterKey(lock, mayAdd, patience);
+  return yield* new Rekeying(parts, sealer, await store.count(patience())).run();
+}
+
+/** What one look at all rows has seen. */
+interface Look {
+  done: number;
+  /** Rows that were not sealed with the active master key. */
+  stale: number;
+  inClear: number;
+  unreadable: number;
+  /** Master keys of the set that a row names. */
+  readonly named: Set<string>;
+  /** Those of them that a row opens with. */
+  readonly needed: Set<string>;
+}
+
+interface Stale {
+  readonly row: KeyRecord;
+  readonly key: ApiKey;
+}
+
+class Rekeying {
+  readonly #parts: RekeyParts;
+  readonly #reported = new Set<string>();
+  #failures: RowFailure[] = [];
+  /** Undefined where a dry run would make a new master key. */
+  #sealer: Sealer | undefined;
+  readonly #total: number;
+  #done = 0;
+  #resealed = 0;
+
+  constructor(parts: RekeyParts, sealer: Sealer | undefined, total: number) {
+    this.#parts = { ...parts, log: silent };
+    this.#sealer = sealer;
+    this.#total = total;
+  }
+
+  async *run(): AsyncGenerator<RekeyProgress> {
+    for (let round = 0; round < LOOKS; round += 1) {
+      const look = newLook();
+      yield* this.#lookAtAll(look, (rows) => this.#sealAll(rows));
+      if (look.stale > 0) continue;
+      const removable = await this.#release(look);
+      if (removable !== "another key is active") return yield this.#result(look, removable);
+    }
+    throw new KeyctlError("CONFLICT", "keys are saved with an older master key all the time", {
+      hint: "restart the programs that save them, so that they read the master keys anew; then: keyctl rekey",
+      retryable: true,
+    });
+  }
+
+  async *preview(): AsyncGenerator<RekeyProgress> {
+    const look = newLook();
+    yield* this.#lookAtAll(look, async (rows) => void (this.#resealed += rows.length));
+    yield this.#result(look, []);
+  }
+
+  /** Opens nothing. */
+  async *count(wasSealed: boolean): AsyncGenerator<RekeyProgress> {
+    const { store, patience } = this.#parts;
+    const look = newLook();
+    for await (const row of store.scan(patience)) {
+      look.done += 1;
+      if (storedValue(row.keyEncrypted).kind === "clear") look.inClear += 1;
+      if (look.done % STRIDE === 0) yield this.#progress(look);
+    }
+    yield { ...this.#result(look, []), wasSealed };
+  }
+
+  /** Opens every row, and hands on those that are to be sealed. */
+  async *#lookAtAll(look: Look, seal: (rows: readonly Stale[]) => Promise<void>): AsyncGenerator<RekeyProgress> {
+    const { store, patience } = this.#parts;
+    let waiting: Stale[] = [];
+    let signal = patience();
+    for await (const row of store.scan(patience)) {
+      const key = await this.#keyToSeal(row, look, signal);
+      if (key !== undefined) waiting.push({ row, key });
+      look.done += 1;
+      if (waiting.length < IN_FLIGHT && look.done % STRIDE !== 0) continue;
+      await seal(waiting);
+      waiting = [];
+      yield this.#progress(look);
+      signal = patience();
+    }
+    await seal(waiting);
+    yield this.#progress(look);
+  }
+
+  /** Undefined for a row that is as it should be, and for one that does not open. */
+  async #keyToSeal(row: KeyRecord, look: Look, signal: AbortSignal): Promise<ApiKey | undefined> {
+    const { kind } = storedValue(row.keyEncrypted);
+    const kid = kind === "sealed" ? this.#sealer?.kidOf(row.keyEncrypted) : undefined;
+    const key = await this.#open(row, signal);
+    if (kid !== undefined && key !== undefined) await this.#meet(kid);
+    if (kid !== undefined && this.#sealer?.kids.includes(kid) === true) look.named.add(kid);
+    if (key === undefined) {
+      look.unreadable += 1;
+      return undefined;
+    }
+    if (kind === "clear") look.inClear += 1;
+    if (kid !== undefined) look.needed.add(kid);
+    if (kid !== undefined && kid === this.#sealer?.activeKid) return undefined;
+    look.stale += 1;
+    return key;
+  }
+
+  async #open(row: KeyRecord, signal: AbortSignal): Promise<ApiKey | undefined> {
+    try {
+      return await openRow(row, this.#parts, signal);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
+      const { userId } = row;
+      if (!this.#reported.has(userId)) this.#failures.push({ userId, error: thrown });
+      this.#reported.add(userId);
+      return undefined;
+    }
+  }
+
+  /** Another rekey at the same time may have put a newer key in front of ours, and that is the active one then. */
+  async #meet(kid: string): Promise<void> {
+    const { lock, patience } = this.#parts;
+    if (this.#sealer?.kids.includes(kid) === false) this.#sealer = await currentSealer(lock, patience);
+  }
+
+  /** Nothing is under way when this ends, also where one of them fails. */
+  async #sealAll(rows: readonly Stale[]): Promise<void> {
+    const { patience } = this.#parts;
+    if (rows.length === 0 || this.#sealer === undefined) return;
+    const sealer = this.#sealer;
+    const signal = patience();
+    const endings = await Promise.allSettled(rows.map((stale) => this.#seal(stale, sealer, signal)));
+    const failed = endings.find((ending) => ending.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** A row that was changed meanwhile is met again at the next look. */
+  async #seal({ row, key }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#parts;
+    const anew = resealed(row, key, sealer.seal(key, row.userId), clock.now().toISOString());
+    if (await replaceRow(store, anew, row, signal)) this.#resealed += 1;
+  }
+
+  /** Gives the master keys that nothing uses. */
+  async #release(look: Look): Promise<readonly string[] | "another key is active"> {
+    const { lock, patience } = this.#parts;
+    const before = this.#sealer?.activeKid;
+    const { kids, activeKid } = (this.#sealer = await currentSealer(lock, patience));
+    if (activeKid !== before) return "another key is active";
+    const others = kids.filter((kid) => kid !== activeKid);
+    const notNeeded = others.filter((kid) => !look.needed.has(kid));
+    await releaseMasterKeys(lock, notNeeded, patience);
+    return notNeeded.filter((kid) => !look.named.has(kid));
+  }
+
+  #progress({ done, inClear, unreadable }: Look): RekeyProgress {
+    this.#done = Math.max(this.#done, done);
+    const failures = this.#failures;
+    this.#failures = [];
+    return {
+      total: Math.max(this.#total, this.#done),
+      done: this.#done,
+      resealed: this.#resealed,
+      inClear,
+      unreadable,
+      activeKid: this.#sealer?.activeKid ?? null,
+      removableKids: [],
+      place: this.#parts.lock.masterKeys.place,
+      wasSealed: false,
+      complete: false,
+      failures,
+    };
+  }
+
+  #result(look: Look, removableKids: readonly string[]): RekeyProgress {
+    return { ...this.#progress(look), total: look.done, done: look.done, removableKids, complete: true };
+  }
+}
+
+function newLook(): Look {
+  return { done: 0, stale: 0, inClear: 0, unreadable: 0, named: new Set(), needed: new Set() };
+}
