@@ -14,6 +14,7 @@ const WARM_UP = [
   ["get", "--user", "a", "--reveal"],
   ["list", "--json"],
   ["explain", "--user", "a"],
+  ["doctor"],
   ["purge", "--user", "a", "--yes"],
   ["save", "--user", "a", "--from-file", "key.txt"],
   ["sync", "--users-file", "key.txt"],

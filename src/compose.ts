@@ -1,8 +1,9 @@
 import type { Config } from "./config.ts";
 import type { Log } from "./core/log.ts";
+import type { Subject } from "./core/examination.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
-import type { KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
+import type { Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
 import { sealerCache } from "./core/sealer-cache.ts";
 import { mayUnlock, unlock } from "./core/unlock.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
@@ -18,7 +19,7 @@ export { readConfig } from "./config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
-  readonly store: KeyStore & SealChecks;
+  readonly store: KeyStore & SealChecks & Inspection;
   readonly masterKeys: MasterKeys;
   readonly sources: readonly KeySource[];
 }
@@ -32,6 +33,7 @@ export interface Composed {
   readonly manager: KeyManager;
   /** False: there is no store yet, and it was not to be made. */
   readonly storeExists: boolean;
+  readonly subject: Subject;
 }
 
 export interface ComposeOptions {
@@ -67,14 +69,23 @@ export async function compose(config: Config, listener: Listener, options: Compo
     autoProvision: config.autoProvision,
     timeoutMs: config.timeoutMs,
   });
-  return { manager, storeExists: opened !== undefined };
+  const subject: Subject = {
+    store,
+    masterKeys,
+    mayGenerate: lock.mayGenerate,
+    masterKeyPlace: async () =>
+      (await import("./encryption/master-key-facts.ts")).describeMasterKeys(config.masterKeys),
+    sources,
+    hasManagementKey: config.hasManagementKey,
+  };
+  return { manager, storeExists: opened !== undefined, subject };
 }
 
 /** Undefined when there is none yet, and it is not to be made. */
 async function openStore(
   { store: place, timeoutMs }: Config,
   { mayCreateStore, storeMayFail = false, signal }: ComposeOptions,
-): Promise<(KeyStore & SealChecks) | undefined> {
+): Promise<Ports["store"] | undefined> {
   try {
     if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place, timeoutMs);
     const database = await openDatabase(place.path, mayCreateStore, signal);

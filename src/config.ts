@@ -19,7 +19,7 @@ export interface Overrides {
   readonly autoProvision?: boolean | undefined;
 }
 
-export type StorePlace = {
+type StorePlace = {
   /** What may be shown of its URI: without user, password and options. */
   readonly name: string;
   /** The flag or variable that named it, or `default`. */

@@ -121,9 +121,13 @@ class Tool {
 
   #invocation(globals: GlobalOptions): Invocation {
     const { signal } = this.#stop;
+    const { environment, program } = this.#host;
     return {
       terminal: this.#terminal,
-      keyPlaces: keyPlaces(globals, this.#host.environment),
+      version: manifest.version,
+      environment,
+      program,
+      keyPlaces: keyPlaces(globals, environment),
       signal,
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
@@ -148,7 +152,7 @@ class Tool {
       timeoutMs: globals.timeout,
     });
     if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
-    const { manager, storeExists } = await compose(
+    const { manager, ...composed } = await compose(
       config,
       {
         log: logFor(needs.logs, terminal),
@@ -164,22 +168,25 @@ class Tool {
             if (config.store.kind === "mongodb")
               terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
           },
-          readableByOthers: (path, mode) =>
-            terminal.warning(
-              `${path} can be read by other users of this machine (mode ${mode.toString(8).padStart(4, "0")}); chmod 600 it`,
-            ),
+          readableByOthers(path, mode) {
+            if (needs.withoutNotices === true) return;
+            const octal = mode.toString(8).padStart(4, "0");
+            terminal.warning(`${path} can be read by other users of this machine (mode ${octal}); chmod 600 it`);
+          },
         },
       },
       {
         mayCreateStore: needs.mayCreateStore,
         storeMayFail: needs.storeMayFail,
-        signal: patienceOf({ signal }, config.timeoutMs),
+        // What else such a command has to say needs time as well.
+        signal: patienceOf({ signal }, needs.storeMayFail === true ? config.timeoutMs / 2 : config.timeoutMs),
         around,
       },
     );
     try {
-      const { name, from } = config.store;
-      return await work({ manager, store: { name, from }, storeExists, keyFile: config.keyFile.path });
+      const { store, keyFile, timeoutMs } = config;
+      const { name, from } = store;
+      return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
     } finally {
       await manager.close();
       await turnOfTheEventLoop();

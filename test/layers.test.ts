@@ -32,7 +32,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   mongodb: ["stores"],
   "node:sqlite": ["stores"],
   "node:fs": ["load", "compose", "config", "cli", "stores", "sources", "encryption", "files"],
-  "node:child_process": ["encryption"],
+  "node:child_process": ["cli", "encryption"],
 };
 const IN_THE_CORE: readonly string[] = ["node:crypto"];
 

@@ -27,6 +27,7 @@ const EXIT_CODES = {
   CONFLICT: 8,
   COUNT_CHANGED: 8,
   SOME_FAILED: 9,
+  ATTENTION: 10,
   INTERRUPTED: 130,
 } as const satisfies Record<ErrorCode, number>;
 

@@ -1,4 +1,5 @@
 import type { KeyctlError } from "../core/errors.ts";
+import type { Subject } from "../core/examination.ts";
 import type { Shadowed } from "../core/log.ts";
 import type { KeyManager } from "../core/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
@@ -31,15 +32,23 @@ export interface Opened {
   readonly storeExists: boolean;
   /** The absolute path of key.txt. */
   readonly keyFile: string;
+  /** For doctor, which looks behind the manager. */
+  readonly subject: Subject;
+  readonly timeoutMs: number;
 }
 
 /** Where key.txt and OPENROUTER_API_KEY really are in this run, for hints. */
-export type KeyPlaces = Readonly<Record<Shadowed, KeyPlace>>;
-type KeyPlace = { readonly kind: "file"; readonly path: string } | { readonly kind: "variable"; readonly name: string };
+export type KeyPlaces = Readonly<Record<Shadowed, KeyPlace>> & { readonly "key.txt": FilePlace };
+type FilePlace = { readonly kind: "file"; readonly path: string };
+type KeyPlace = FilePlace | { readonly kind: "variable"; readonly name: string };
 
 /** What one run of a command works with. */
 export interface Invocation {
   readonly terminal: Terminal;
+  readonly version: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The path that this program was started by. */
+  readonly program: string;
   readonly keyPlaces: KeyPlaces;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
@@ -58,6 +67,8 @@ export interface Needs {
   readonly mayCreateStore: boolean;
   /** The command has more to say than that the store cannot be opened: calls to the store fail in its place. */
   readonly storeMayFail?: true;
+  /** The command says itself what would be noted of master keys. */
+  readonly withoutNotices?: true;
   /** Which events become log lines: `changes` are saves and what went wrong. */
   readonly logs: "all" | "changes" | "none";
 }

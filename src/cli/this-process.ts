@@ -9,6 +9,8 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Everything of the process that the tool uses. */
 export interface ProcessHost extends Streams {
   readonly argv: readonly string[];
+  /** The path that this program was started by. */
+  readonly program: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: () => Input;
   readonly stdinIsTerminal: boolean;
@@ -26,6 +28,7 @@ export function thisProcess(): ProcessHost {
   hideBytes();
   return {
     argv: process.argv.slice(2),
+    program: process.argv[1] ?? "",
     environment: process.env,
     stdin: () => process.stdin,
     get stdinIsTerminal() {

@@ -28,6 +28,7 @@ export type ErrorCode =
   | "COUNT_CHANGED"
   | "SOME_FAILED"
   | "SOME_UNKNOWN"
+  | "ATTENTION"
   | "INTERRUPTED";
 
 export interface ErrorDetails {

@@ -1,4 +1,5 @@
 import type { ApiKey } from "./api-key.ts";
+import type { KeyctlError } from "./errors.ts";
 import type { KeyRecord, LastCheck, Version } from "./key-record.ts";
 import type { Shadowed } from "./log.ts";
 import type { UserId } from "./user-id.ts";
@@ -54,6 +55,28 @@ export interface SealChecks {
   removeSealCheck(kid: string, signal: AbortSignal): Promise<void>;
 }
 
+/** What a store can say of itself, for `doctor`. Makes nothing, and leaves nothing behind. */
+export interface Inspection {
+  inspect(signal: AbortSignal): Promise<StoreFacts>;
+}
+
+export interface StoreFacts {
+  /** Kind and version: `SQLite 3.51.3`, `MongoDB 8.0.4`. */
+  readonly server: string;
+  /** What else there is to know of it: `journal mode wal`, `replica set rs0`, `index present`. */
+  readonly details: readonly string[];
+  /** Why it takes no writes; null when it does. */
+  readonly refusal: KeyctlError | null;
+  readonly problems: readonly StoreProblem[];
+}
+
+export interface StoreProblem {
+  /** False: worth a look. */
+  readonly isFailure: boolean;
+  readonly message: string;
+  readonly hint: string;
+}
+
 /** Turns a key into what is stored and back. */
 export interface Sealer {
   /** The id of the master key that seals. */
@@ -82,6 +105,14 @@ export interface MasterKeys {
    * write and CONFLICT while another process is at it; nothing has changed then.
    */
   addActive(signal: AbortSignal): Promise<string>;
+}
+
+/** Where master keys are looked for, for `doctor`. */
+export interface MasterKeyPlaceFacts {
+  /** The variable that names the place, or the path of the file. */
+  readonly from: string;
+  /** The file that they stand in; its mode is null when there is none. */
+  readonly file: { readonly path: string; readonly mode: number | null; readonly readableByOthers: boolean } | null;
 }
 
 /** A worry about a result that is no error; `code` is for programs. */

@@ -1,7 +1,7 @@
-import type { KeyStore, SealChecks } from "../core/ports.ts";
+import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 
 /** A store that is not there yet, for commands that never create one: it holds nothing and takes nothing. */
-export const absentStore: KeyStore & SealChecks = {
+export const absentStore: KeyStore & SealChecks & Inspection = {
   find: async () => undefined,
   findMany: async () => [],
   insert: refuse,
@@ -17,6 +17,7 @@ export const absentStore: KeyStore & SealChecks = {
   insertFirstSealCheck: refuse,
   addSealCheck: refuse,
   removeSealCheck: refuse,
+  inspect: refuse,
   close: async () => {},
 };
 

@@ -1,11 +1,11 @@
-import { MongoBulkWriteError, MongoClient, MongoError } from "mongodb";
-import type { MongoClientOptions, TopologyDescription } from "mongodb";
+import { MongoBulkWriteError, MongoClient, MongoError, ObjectId } from "mongodb";
+import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
 import { KeyctlError } from "../core/errors.ts";
 import { orAborted } from "../core/flights.ts";
 import { twoRows } from "../core/key-record.ts";
 import type { KeyRecord } from "../core/key-record.ts";
 import { firstOf, isTimeout } from "../core/patience.ts";
-import type { KeyStore, SealChecks } from "../core/ports.ts";
+import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import {
   checkOf,
@@ -20,6 +20,7 @@ import {
   userForms,
 } from "./mongo-document.ts";
 import { isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
+import { inspectServer, probeWrite } from "./mongo-facts.ts";
 import { lookUp } from "./mongo-lookup.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
@@ -73,7 +74,7 @@ const FIRST_CHECK = "sealed";
  * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
  * @param timeoutMs how long calls are given as a rule, in milliseconds
  */
-export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): KeyStore & SealChecks {
+export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): KeyStore & SealChecks & Inspection {
   const client = newClient(place, timeoutMs);
   const database = client.db();
   const keys = database.collection("api_keys");
@@ -204,8 +205,17 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
       writing(async () => {
         await meta.deleteOne({ _id: { $eq: `${CHECK}${kid}` } });
       }, signal),
+    async inspect(signal) {
+      const facts = await reading(() => inspectServer(database, keys), signal);
+      return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
+    },
     close: () => close(client),
   };
+}
+
+/** Goes the whole way of a write and changes nothing. */
+async function deleteNothing(keys: Collection): Promise<void> {
+  await keys.deleteOne({ _id: { $eq: new ObjectId() } });
 }
 
 function newClient({ uri, name, from }: MongoPlace, timeoutMs: number): MongoClient {

@@ -52,7 +52,8 @@ function prepare(database: DatabaseSync, mayCreate: boolean): boolean {
   return true;
 }
 
-function hasSafeWal(database: DatabaseSync): boolean {
+/** Whether its SQLite is new enough for WAL. */
+export function hasSafeWal(database: DatabaseSync): boolean {
   const row = database.prepare("SELECT sqlite_version() AS version").get();
   const version = String(row?.["version"]).split(".").map(Number);
   const different = SAFE_WAL.findIndex((part, index) => part !== version[index]);

@@ -15,7 +15,7 @@ const FULL: Sentence = [
   "free some space and run the command again; nothing was lost",
 ];
 const DENIED: Sentence = ["STORE_UNAVAILABLE", "cannot be opened: permission denied", WRITABLE];
-const READ_ONLY: Sentence = ["STORE_UNAVAILABLE", "is read-only", WRITABLE];
+export const READ_ONLY: Sentence = ["STORE_UNAVAILABLE", "is read-only", WRITABLE];
 
 /** By SQLite's result code: https://sqlite.org/rescode.html */
 const BY_RESULT: Readonly<Record<number, Sentence>> = {

@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import { PROVIDER } from "../core/key-record.ts";
 import type { KeyRecord, LastCheck, Version } from "../core/key-record.ts";
-import type { KeyStore, SealCheck, SealChecks } from "../core/ports.ts";
+import type { Inspection, KeyStore, SealCheck, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { storeError } from "./sqlite-errors.ts";
 import { whileUnlocked } from "./sqlite-lock.ts";
@@ -38,7 +38,7 @@ const SQL = {
  * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
  * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
  */
-export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks {
+export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks & Inspection {
   const prepared = new Map<keyof typeof SQL, StatementSync>();
   const statement = (name: keyof typeof SQL): StatementSync => {
     const known = prepared.get(name) ?? database.prepare(SQL[name]);
@@ -109,6 +109,10 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     },
     async removeSealCheck(kid, signal) {
       await changes("removeSealCheck", [`check:${kid}`], signal);
+    },
+    async inspect(signal) {
+      const { inspectDatabase } = await import("./sqlite-facts.ts");
+      return inspectDatabase(database, path, signal);
     },
     async close() {
       database.close();

@@ -1,9 +1,9 @@
 import type { KeyctlError } from "../core/errors.ts";
-import type { KeyStore, SealChecks } from "../core/ports.ts";
+import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 import { absentStore } from "./absent-store.ts";
 
 /** A store that could not be opened: every call fails with the reason. */
-export function unavailableStore(error: KeyctlError): KeyStore & SealChecks {
+export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & Inspection {
   const fail = async (): Promise<never> => {
     throw error;
   };
@@ -27,5 +27,6 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks {
     insertFirstSealCheck: fail,
     addSealCheck: fail,
     removeSealCheck: fail,
+    inspect: fail,
   };
 }

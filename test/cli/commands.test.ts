@@ -9,6 +9,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   get: "user_id key revealed key_hash source origin valid verdict reason checked_at shadowed warnings error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation returns_from warnings error",
+  doctor: "version node platform store passed attention failed checks warnings error",
   explain: "user_id winner steps store warnings error",
   list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at error",
 };

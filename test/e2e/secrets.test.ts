@@ -32,6 +32,8 @@ interface Setting {
   readonly at?: string;
 }
 
+/** No other keyctl on the PATH. */
+const ALONE = { PATH: "/none" };
 const none: Setting = {};
 const inFile: Setting = { files: { "work/key.txt": `${KEY}\n` } };
 const inEnvironment: Setting = { env: { OPENROUTER_API_KEY: KEY } };
@@ -152,6 +154,18 @@ const CASES: readonly Case[] = [
   ["explain -u carol", { ...inFile, env: { KEYCTL_MASTER_KEYS: `${CANARIES["master key"]}!` } }, 0],
   ["explain -u alice --json", { ...stored, at: "2 after" }, 130],
   [`explain -u ${KEY}`, none, 2],
+  ["doctor --deep", { ...storedAndInFile, env: ALONE }, 0],
+  ["doctor --json --debug", { ...stored, env: { ...ALONE, OPENROUTER_API_KEY: OTHER } }, 0],
+  ["doctor --deep", wrongMasterKey, 4],
+  ["doctor --deep --json --debug", damaged, 10],
+  ["doctor", unreadable, 10],
+  ["doctor --json", inClear, 10],
+  ["doctor", { ...stored, ...twoKeys }, 10],
+  ["doctor --json", { ...stored, ...malformedVariable }, 10],
+  ["doctor --debug", { ...inEnvironment, ...corrupt }, 7],
+  ["doctor", { ...inFile, env: { KEYCTL_MASTER_KEYS: `${CANARIES["master key"]}!` } }, 4],
+  ["doctor --debug", { ...stored, env: { OPENROUTER_MANAGEMENT_KEY: OTHER } }, 10],
+  ["doctor --json", { ...stored, at: "2 after" }, 130],
   ["list", inClear, 0],
   ["list --json --debug", inClear, 0],
   ["list --json", unreadable, 9],

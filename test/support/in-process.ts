@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import { main } from "../../src/main.ts";
 import type { Host } from "../../src/main.ts";
 import type { Home } from "./home.ts";
-import { logOf } from "./keyctl.ts";
+import { BIN, logOf } from "./keyctl.ts";
 import type { Run } from "./keyctl.ts";
 
 export interface InProcessOptions {
@@ -25,6 +25,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
   process.chdir(home.work);
   const code = await main({
     argv: args,
+    program: BIN,
     environment: { ...home.environment, ...options.env },
     stdin: () => inputOf(options.input ?? ""),
     stdinIsTerminal: false,

@@ -45,6 +45,9 @@ const keyFile = (home: Home) => home.writeKeyFile(KEY);
 const ALICE = ["--user", "alice"];
 const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod/keyctl" } };
 
+/** No other keyctl on the PATH, and no git. */
+const ALONE = { env: { PATH: "/none" } };
+
 function ok(title: string, args: readonly string[], more: Pick<Outcome, "given" | "options"> = {}): Outcome {
   return { title, args, exit: 0, error: null, ...more };
 }
@@ -233,6 +236,23 @@ export const OUTCOMES: readonly Outcome[] = [
   }),
   fails(2, "BAD_USER_ID", "explain of a bad id", ["explain", "--user", " alice"]),
 
+  ok("doctor", ["doctor"], { given: aliceIsStored, options: ALONE }),
+  ok("doctor, deep", ["doctor", "--deep"], { given: aliceIsStored, options: ALONE }),
+  fails(10, "ATTENTION", "doctor of no store", ["doctor"], { options: ALONE }),
+  fails(10, "ATTENTION", "doctor of an unreadable row", ["doctor"], { given: aliceIsUnreadable, options: ALONE }),
+  fails(10, "ATTENTION", "doctor of a variable that is set twice", ["doctor"], {
+    given: aliceIsStored,
+    options: { env: { PATH: "/none", OPENROUTER_API_KEY: KEY, OPENROUTER_API_KEY_FILE: "key.txt" } },
+  }),
+  fails(4, "MASTER_KEY_WRONG", "doctor with another master key", ["doctor", "--deep"], {
+    given: masterKeyIsAnother,
+    options: ALONE,
+  }),
+  fails(4, "CONFIG_EMPTY", "doctor with an empty store variable", ["doctor"], {
+    options: { env: { KEYCTL_STORE: "" } },
+  }),
+  fails(7, "STORE_CORRUPT", "doctor of a foreign file", ["doctor"], { given: databaseIsForeign, options: ALONE }),
+
   ok("list", ["list"], { given: aliceIsStored }),
   ok("list of no store", ["list"]),
   ok("list with another master key", ["list"], { given: masterKeyIsAnother }),
@@ -289,7 +309,12 @@ export const REFUSALS: readonly Outcome[] = [
   fails(4, "CONFIG_INVALID", "list on MongoDB", ["list"], { options: MONGODB }),
   fails(2, "USAGE", "help on nonsense", ["help", "nonsense"]),
   fails(2, "USAGE", "help on what every object has", ["help", "constructor"]),
-  fails(2, "USAGE", "a command of a later version", ["doctor"]),
+  fails(2, "USAGE", "a command of a later version", ["rotate"]),
+  fails(2, "USAGE", "doctor of one user", ["doctor", ...ALICE]),
+  fails(2, "USAGE", "doctor with a word too many", ["doctor", "alice"]),
+  fails(2, "USAGE", "doctor with a bad time", ["doctor", "--timeout", "soon"]),
+  fails(2, "USAGE", "doctor of a store of no known kind", ["doctor", "--store", "keys.db"]),
+  fails(2, "SECRET_IN_ARGV", "doctor with a password in argv", ["doctor", "--store", "mongodb://me:secret@db/keyctl"]),
   fails(2, "USAGE", "no command", []),
   fails(2, "USAGE", "an option in place of a command", ["--jsn"]),
 ];

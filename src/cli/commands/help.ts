@@ -3,26 +3,8 @@ import { KeyctlError } from "../../core/errors.ts";
 import { printable } from "../../core/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../runner.ts";
+import { VARIABLES } from "../variables.ts";
 import { wrapped } from "../wrapped.ts";
-
-const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
-  ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
-  ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
-  ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
-  ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
-  ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
-  ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],
-  ["KEYCTL_KEY_FILE", "the file to read in place of ./key.txt"],
-  ["KEYCTL_AUTO_PROVISION", "0: never make a key"],
-  ["KEYCTL_MASTER_KEYS", "master keys: a JWK Set, or one base64url key of 32 bytes"],
-  ["KEYCTL_MASTER_KEYS_FILE", "a file that holds them"],
-  ["KEYCTL_MASTER_KEYS_COMMAND", "a shell command that prints them (KMS, Vault, pass, …)"],
-  ["CREDENTIALS_DIRECTORY", "systemd: the credential keyctl-master-keys in it"],
-  ["XDG_DATA_HOME", "where keyctl/keyctl.db is made by default"],
-  ["XDG_CONFIG_HOME", "where keyctl/master-keys.json is made by default"],
-  ["NO_COLOR", "no colour"],
-  ["CI", "no questions"],
-];
 
 type Topic = (width: number) => string;
 

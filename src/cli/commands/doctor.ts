@@ -1,0 +1,121 @@
+import type { Command } from "commander";
+import { diagnose, diagnoseWithout } from "../../core/diagnosis.ts";
+import type { CheckId, Finding } from "../../core/diagnosis.ts";
+import { KeyctlError } from "../../core/errors.ts";
+import { examine } from "../../core/examination.ts";
+import { asFailure, firstOf, timeLimit } from "../../core/patience.ts";
+import { showDiagnosis } from "../diagnosis-view.ts";
+import { errorDocument } from "../runner.ts";
+import type { Invocation, Run, StoreName } from "../runner.ts";
+import { storeLabel } from "../store-label.ts";
+import { lookAround } from "../surroundings.ts";
+
+interface DoctorFlags {
+  readonly deep?: true;
+}
+
+/** For letting go of a server that does not answer; of a short time, half. */
+const GOODBYE_MS = 700;
+
+export function declare(command: Command, run: Run): void {
+  command
+    .option("--deep", "open every row, and name those that do not open")
+    .addHelpText(
+      "after",
+      `
+Checks the store, what is in it, the master keys, key.txt, the environment and
+the PATH. Changes nothing, and makes no store. The whole ends within --timeout.
+
+Examples:
+  keyctl doctor
+  keyctl doctor --deep --timeout 10m
+  keyctl doctor --json | jq -r '.checks[] | select(.status != "pass") | .hint'`,
+    )
+    .action(run((invocation, flags: DoctorFlags) => doctor(invocation, flags)));
+}
+
+async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<KeyctlError | null> {
+  const { terminal, version, receivedSignal } = invocation;
+  const { findings, store } = await findingsOf(invocation, flags.deep === true);
+  const error = failureOf(findings);
+  const diagnosis = { version, findings, counts: countsOf(findings) };
+  if (terminal.options.json) {
+    await terminal.document({
+      version,
+      node: process.versions.node,
+      platform: `${process.platform} ${process.arch}`,
+      store: store?.name ?? null,
+      ...diagnosis.counts,
+      checks: findings.map(checkDocument),
+      warnings: [],
+      error: errorDocument(error, receivedSignal()),
+    });
+  } else await showDiagnosis(terminal, diagnosis);
+  return error;
+}
+
+/** Rejects when a flag is wrong, or the run is interrupted. */
+async function findingsOf(
+  invocation: Invocation,
+  deep: boolean,
+): Promise<{ findings: readonly Finding[]; store: StoreName | null }> {
+  const { signal, withManager } = invocation;
+  const started = performance.now();
+  try {
+    return await withManager(
+      { mayCreateStore: false, storeMayFail: true, withoutNotices: true, logs: "none" },
+      async ({ store, storeExists, subject, timeoutMs }) => {
+        const reserved = Math.min(GOODBYE_MS, timeoutMs / 2);
+        const timeMs = timeLimit(Math.max(0, timeoutMs - reserved - (performance.now() - started)));
+        const patience = firstOf(signal, AbortSignal.timeout(timeMs));
+        const around = lookAround(invocation, storeLabel(store), patience);
+        const facts = await examine(subject, { storeExists, deep, timeMs }, signal);
+        return { findings: diagnose(facts, await around), store };
+      },
+    );
+  } catch (thrown) {
+    const error = asFailure(thrown);
+    if (error.code === "USAGE" || error.code === "INTERRUPTED") throw error;
+    return { findings: diagnoseWithout(error, await lookAround(invocation, "", signal)), store: null };
+  }
+}
+
+/** Whose failure the run ends with, the gravest first; everything else is worth attention. */
+const GRAVEST: readonly (readonly CheckId[])[] = [
+  ["store", "server", "encryption"],
+  ["configuration", "master_keys"],
+];
+
+function failureOf(findings: readonly Finding[]): KeyctlError | null {
+  const worries = findings.flatMap((finding) => (finding.status === "pass" ? [] : [finding]));
+  const failed = worries.flatMap((finding) => (finding.status === "fail" ? [finding] : []));
+  const [first] = [...failed, ...worries];
+  if (first === undefined) return null;
+  const causes = GRAVEST.map((ids) => failed.find(({ id, cause }) => ids.includes(id) && cause !== null));
+  const gravest = causes.find((finding) => finding !== undefined);
+  const { code = "ATTENTION", retryable = false } = gravest?.cause ?? {};
+  const hint = (gravest ?? first).hint;
+  return new KeyctlError(code, sentence(failed.length, worries.length - failed.length), {
+    ...(hint === null ? {} : { hint }),
+    retryable,
+  });
+}
+
+/** `1 check failed, 3 need a look`. */
+function sentence(failed: number, attention: number): string {
+  const failures = `${failed} ${failed === 1 ? "check" : "checks"} failed`;
+  if (attention === 0) return failures;
+  const need = attention === 1 ? "needs a look" : "need a look";
+  if (failed > 0) return `${failures}, ${attention} ${need}`;
+  return `${attention} ${attention === 1 ? "check" : "checks"} ${need}`;
+}
+
+function countsOf(findings: readonly Finding[]) {
+  const count = (status: Finding["status"]) => findings.filter((finding) => finding.status === status).length;
+  return { passed: count("pass"), attention: count("attention"), failed: count("fail") };
+}
+
+function checkDocument(finding: Finding): object {
+  const { id, status, message } = finding;
+  return { id, status, message, hint: finding.status === "pass" ? null : finding.hint };
+}

@@ -1,0 +1,40 @@
+/** What keyctl reads from the environment. */
+export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
+  ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
+  ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
+  ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
+  ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
+  ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
+  ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],
+  ["KEYCTL_KEY_FILE", "the file to read in place of ./key.txt"],
+  ["KEYCTL_AUTO_PROVISION", "0: never make a key"],
+  ["KEYCTL_MASTER_KEYS", "master keys: a JWK Set, or one base64url key of 32 bytes"],
+  ["KEYCTL_MASTER_KEYS_FILE", "a file that holds them"],
+  ["KEYCTL_MASTER_KEYS_COMMAND", "a shell command that prints them (KMS, Vault, pass, …)"],
+  ["CREDENTIALS_DIRECTORY", "systemd: the credential keyctl-master-keys in it"],
+  ["XDG_DATA_HOME", "where keyctl/keyctl.db is made by default"],
+  ["XDG_CONFIG_HOME", "where keyctl/master-keys.json is made by default"],
+  ["NO_COLOR", "no colour"],
+  ["CI", "no questions"],
+];
+
+/** Not in the table by their names: forms that name a file, and an older or newer name. */
+const OTHER_FORMS: Readonly<Record<string, readonly string[]>> = {
+  OPENROUTER_API_KEY: ["OPENROUTER_API_KEY_FILE"],
+  OPENROUTER_PROVISIONING_KEY: [
+    "OPENROUTER_PROVISIONING_KEY_FILE",
+    "OPENROUTER_MANAGEMENT_KEY",
+    "OPENROUTER_MANAGEMENT_KEY_FILE",
+  ],
+  MONGODB_URI: ["MONGODB_URI_FILE"],
+  MONGO_URI: ["MONGO_URI_FILE"],
+};
+
+/** The names of the variables that keyctl reads and that hold something here, in the order of the table. */
+export function variablesSet(environment: Readonly<Record<string, string | undefined>>): readonly string[] {
+  const names = VARIABLES.flatMap(([listed]) => listed.split(", ")).flatMap((name) => [
+    name,
+    ...(OTHER_FORMS[name] ?? []),
+  ]);
+  return names.filter((name) => environment[name] !== undefined && environment[name] !== "");
+}

@@ -1,0 +1,124 @@
+import { isKeyctlError } from "./errors.ts";
+import { storedValue } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { isTimeout } from "./patience.ts";
+import type { KeyStore, Sealer } from "./ports.ts";
+import type { UserId } from "./user-id.ts";
+
+/** How many there are, and the first of them. */
+export interface Sample {
+  readonly count: number;
+  readonly first: readonly UserId[];
+}
+
+/** What the rows of a store are, counted in one stream. */
+export interface Census {
+  readonly total: number;
+  readonly sealed: number;
+  readonly clear: number;
+  /** Rows that hold neither a sealed value nor a key. */
+  readonly unreadable: Sample;
+  /** Users with two rows, which only other programs make. */
+  readonly twins: Sample;
+  /** Sealed rows that do not open; null when they were not tried. */
+  readonly unopened: Sample | null;
+  /** How many rows each master key seals, by its id; only with a sealer at hand. */
+  readonly kids: ReadonlyMap<string, number>;
+  /** False: the time was over before the last row. */
+  readonly isComplete: boolean;
+}
+
+/** Enough to act on; all of them would be a list of its own. */
+const FIRST = 5;
+/** Between two of these, timers and signals get their turn. */
+const ROWS_A_TURN = 500;
+
+/** Looks at every row; with `deep`, opens each that is sealed. What the time does not suffice for is left out, and said. */
+export async function takeCensus(
+  store: KeyStore,
+  sealer: Sealer | undefined,
+  deep: boolean,
+  signal: AbortSignal,
+): Promise<Census> {
+  const counter = new Counter(sealer, deep);
+  try {
+    for await (const row of store.scan(() => signal)) {
+      counter.add(row);
+      if (counter.total % ROWS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+    }
+  } catch (thrown) {
+    if (!signal.aborted || !isTimeout(signal.reason)) throw thrown;
+    return counter.census(false);
+  }
+  return counter.census(true);
+}
+
+class Counter {
+  total = 0;
+  readonly #sealer: Sealer | undefined;
+  readonly #deep: boolean;
+  readonly #kids = new Map<string, number>();
+  readonly #unreadable = new Sampler();
+  readonly #twins = new Sampler();
+  readonly #unopened = new Sampler();
+  #sealed = 0;
+  #clear = 0;
+  #last: UserId | undefined;
+
+  constructor(sealer: Sealer | undefined, deep: boolean) {
+    this.#sealer = sealer;
+    this.#deep = deep && sealer !== undefined;
+  }
+
+  /** Rows come in the order of their users. */
+  add(row: KeyRecord): void {
+    this.total += 1;
+    if (row.userId === this.#last) this.#twins.add(row.userId);
+    this.#last = row.userId;
+    const { kind } = storedValue(row.keyEncrypted);
+    if (kind === "clear") this.#clear += 1;
+    if (kind === "unreadable") this.#unreadable.add(row.userId);
+    if (kind === "sealed") this.#addSealed(row);
+  }
+
+  #addSealed({ userId, keyEncrypted }: KeyRecord): void {
+    this.#sealed += 1;
+    const kid = this.#sealer?.kidOf(keyEncrypted);
+    if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
+    if (!this.#deep) return;
+    try {
+      this.#sealer?.open(keyEncrypted, userId);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown)) throw thrown;
+      this.#unopened.add(userId);
+    }
+  }
+
+  census(isComplete: boolean): Census {
+    return {
+      total: this.total,
+      sealed: this.#sealed,
+      clear: this.#clear,
+      unreadable: this.#unreadable.sample,
+      twins: this.#twins.sample,
+      unopened: this.#deep ? this.#unopened.sample : null,
+      kids: this.#kids,
+      isComplete,
+    };
+  }
+}
+
+class Sampler {
+  #count = 0;
+  readonly #first: UserId[] = [];
+
+  add(user: UserId): void {
+    this.#count += 1;
+    if (this.#first.length < FIRST) this.#first.push(user);
+  }
+
+  get sample(): Sample {
+    return { count: this.#count, first: this.#first };
+  }
+}

@@ -1,0 +1,61 @@
+import type { SourceFacts } from "../examination.ts";
+import { printable } from "../printable.ts";
+import { shellQuote } from "../shell-quote.ts";
+import { attention, octal, pass } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** What the machine says that the store and its keys do not. */
+export interface Surroundings {
+  /** The store as people know it, and what named it. */
+  readonly storeLabel: string;
+  readonly keyFile: {
+    /** As a person would type it. */
+    readonly path: string;
+    /** Null when there is no such file. */
+    readonly mode: number | null;
+    /** Which other users may read it, if any may. */
+    readonly readableBy: "group" | "others" | null;
+    readonly isTracked: boolean;
+  };
+  /** The names of the variables that are set and that keyctl reads. */
+  readonly variables: readonly string[];
+  /** The `keyctl` that a shell would start, when it is not this one. */
+  readonly otherKeyctl: string | null;
+}
+
+export function keyFileVerdict({ reading, warnings }: SourceFacts, file: Surroundings["keyFile"]): Verdict {
+  const { path, mode, readableBy, isTracked } = file;
+  const shown = printable(/[/\\]/.test(path) ? path : `./${path}`);
+  const isMissed = warnings.some(({ code }) => code === "KEY_FILE_MISSING");
+  const steps = [
+    ...(readableBy === null ? [] : [`chmod 600 ${shellQuote(path)}`]),
+    ...(isTracked ? [`git rm --cached ${shellQuote(path)}`] : []),
+  ];
+  const problems = [
+    ...(isMissed ? ["does not exist"] : []),
+    ...(reading.status === "malformed" ? [reading.detail] : []),
+    ...(reading.status === "unreadable" ? [`could not be read: ${reading.reason}`] : []),
+    ...(readableBy === null || mode === null ? [] : [`readable by ${readableBy} (${octal(mode)})`]),
+    ...(isTracked ? ["tracked by git"] : []),
+  ];
+  const repair = isMissed ? "check --key-file and KEYCTL_KEY_FILE" : `put one key in ${shellQuote(path)}, or remove it`;
+  if (problems.length > 0) return attention(`${shown}: ${problems.join(", ")}`, steps.join(" && ") || repair);
+  if (reading.status !== "found") return pass(`${shown}: none`);
+  return pass(`${shown}: one key${mode === null ? "" : ` (mode ${octal(mode)})`}`);
+}
+
+export function environmentVerdicts({ reading }: SourceFacts): readonly Verdict[] {
+  if (reading.status !== "malformed") return [];
+  return [attention(`OPENROUTER_API_KEY ${reading.detail}`, "unset OPENROUTER_API_KEY, or set it anew")];
+}
+
+export function pathVerdict(otherKeyctl: string | null): Verdict {
+  if (otherKeyctl === null) return pass("no other keyctl");
+  const isKeyutils = /^\/(usr\/)?s?bin\/keyctl$/.test(otherKeyctl);
+  const what = isKeyutils ? "the Linux keyutils tool" : "another program";
+  return attention(`${printable(otherKeyctl)} is ${what}, not this one`, "use openrouter-keyctl");
+}
+
+export function variablesVerdict(variables: readonly string[]): Verdict {
+  return pass(variables.length === 0 ? "no variable of keyctl is set" : variables.join(", "));
+}

@@ -1,0 +1,33 @@
+import { KeyctlError } from "../errors.ts";
+import type { Outcome } from "../examination.ts";
+import type { StoreFacts } from "../ports.ts";
+import { attention, failure, keys, pass, wrong } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
+
+export function storeVerdict(exists: boolean, count: Outcome<number>, label: string): Verdict {
+  if (count.status === "failed") return failure(count.error);
+  if (count.status !== "known") return failure(tooLate(label));
+  if (!exists) return attention(`there is no store yet at ${label}`, "keyctl sync --user <id>   makes it");
+  return pass(`${label}, ${keys(count.value)}`);
+}
+
+function tooLate(label: string): KeyctlError {
+  return new KeyctlError("STORE_UNAVAILABLE", `${label} did not answer in time`, {
+    hint: "keyctl doctor --timeout 2m",
+    retryable: true,
+  });
+}
+
+export function serverVerdicts({ server, details, refusal, problems }: StoreFacts): readonly Verdict[] {
+  const found = problems.map(({ isFailure, message, hint }) =>
+    isFailure ? wrong(message, hint) : attention(message, hint),
+  );
+  const about = [server, ...details];
+  if (refusal !== null) {
+    return [
+      wrong(`${[...about, "not writable"].join(", ")}: ${refusal.message}`, refusal.hint ?? "", refusal),
+      ...found,
+    ];
+  }
+  return [pass([...about, "writable"].join(", ")), ...found];
+}

@@ -1,0 +1,68 @@
+import { encryptionVerdicts } from "./checks/encryption.ts";
+import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdict } from "./checks/machine.ts";
+import type { Surroundings } from "./checks/machine.ts";
+import { masterKeyVerdicts } from "./checks/master-keys.ts";
+import { serverVerdicts, storeVerdict } from "./checks/store.ts";
+import { failure, judged } from "./checks/verdict.ts";
+import type { Verdict } from "./checks/verdict.ts";
+import type { KeyctlError } from "./errors.ts";
+import type { Facts } from "./examination.ts";
+
+/** The law of diagnosis: facts first, then judgement. Nothing here looks at anything. */
+
+export type Finding = Verdict & { readonly id: CheckId };
+
+export type CheckId =
+  | "configuration"
+  | "store"
+  | "server"
+  | "encryption"
+  | "master_keys"
+  | "key_file"
+  | "environment"
+  | "path";
+
+type Check = (facts: Facts, surroundings: Surroundings) => readonly Verdict[];
+
+/** In the order in which they are shown. A check that has several things to say has a verdict for each. */
+const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
+  ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
+  ["server", ({ server }) => judged(server, serverVerdicts)],
+  [
+    "encryption",
+    ({ census, count, deep }) =>
+      judged(census, (value) => encryptionVerdicts(value, count.status === "known" ? count.value : value.total, deep)),
+  ],
+  [
+    "master_keys",
+    ({ masterKeys, census }) =>
+      judged(masterKeys, (value) => masterKeyVerdicts(value, census.status === "known" ? census.value : undefined)),
+  ],
+  [
+    "key_file",
+    ({ keyFile }, surroundings) => judged(keyFile, (value) => [keyFileVerdict(value, surroundings.keyFile)]),
+  ],
+  [
+    "environment",
+    ({ environment, managementKey }, { variables }) => [
+      ...judged(environment, environmentVerdicts),
+      ...judged(managementKey, () => []),
+      variablesVerdict(variables),
+    ],
+  ],
+  ["path", (_, { otherKeyctl }) => [pathVerdict(otherKeyctl)]],
+];
+
+export function diagnose(facts: Facts, surroundings: Surroundings): readonly Finding[] {
+  return CHECKS.flatMap(([id, check]) => check(facts, surroundings).map((verdict) => ({ id, ...verdict })));
+}
+
+/** What can be said when the configuration itself was refused. */
+export function diagnoseWithout(error: KeyctlError, surroundings: Surroundings): readonly Finding[] {
+  const { variables, otherKeyctl } = surroundings;
+  return [
+    { id: "configuration", ...failure(error) },
+    { id: "environment", ...variablesVerdict(variables) },
+    { id: "path", ...pathVerdict(otherKeyctl) },
+  ];
+}

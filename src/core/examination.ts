@@ -1,0 +1,177 @@
+import { takeCensus } from "./census.ts";
+import type { Census } from "./census.ts";
+import type { KeyctlError } from "./errors.ts";
+import { orAborted } from "./flights.ts";
+import { asFailure, firstOf, isTimeout, timeLimit } from "./patience.ts";
+import type {
+  Inspection,
+  KeySource,
+  KeyStore,
+  MasterKeyPlaceFacts,
+  MasterKeys,
+  Reading,
+  SealCheck,
+  SealChecks,
+  Sealer,
+  StoreFacts,
+  Warning,
+} from "./ports.ts";
+
+/** What doctor looks at. */
+export interface Subject {
+  readonly store: KeyStore & SealChecks & Inspection;
+  readonly masterKeys: MasterKeys;
+  readonly masterKeyPlace: () => Promise<MasterKeyPlaceFacts>;
+  /** True for a store whose first master key is made on first use. */
+  readonly mayGenerate: boolean;
+  readonly sources: readonly KeySource[];
+  /** Throws CONFIG_… errors. */
+  readonly hasManagementKey: () => boolean;
+}
+
+/** What came of looking at one thing: a check that cannot be made does not stop the others. */
+export type Outcome<Value> =
+  | { readonly status: "known"; readonly value: Value }
+  | { readonly status: "failed"; readonly error: KeyctlError }
+  /** The time was over first. */
+  | { readonly status: "late" }
+  /** It makes no sense without another one. */
+  | { readonly status: "skipped" };
+
+export interface MasterKeyFacts {
+  readonly place: MasterKeyPlaceFacts;
+  /** Undefined when there are none. */
+  readonly sealer: Sealer | undefined;
+  /** The master keys that the store says it is sealed with, and whether the ones at hand open its proof. */
+  readonly checks: readonly { readonly kid: string; readonly opens: boolean }[];
+  readonly mayGenerate: boolean;
+}
+
+export interface SourceFacts {
+  readonly reading: Reading;
+  readonly warnings: readonly Warning[];
+}
+
+/** Everything that was found out about a store and its keys. */
+export interface Facts {
+  /** False: there is no store yet. */
+  readonly storeExists: boolean;
+  readonly count: Outcome<number>;
+  readonly server: Outcome<StoreFacts>;
+  readonly masterKeys: Outcome<MasterKeyFacts>;
+  readonly census: Outcome<Census>;
+  readonly deep: boolean;
+  readonly keyFile: Outcome<SourceFacts>;
+  readonly environment: Outcome<SourceFacts>;
+  readonly managementKey: Outcome<boolean>;
+}
+
+/** Each has its own time, and none of them more than there is; the command that prints master keys has 10 s itself. */
+const LIMIT_MS = { store: 10_000, server: 10_000, masterKeys: 12_000, sources: 5_000 } as const;
+
+const skipped = { status: "skipped" } as const;
+
+interface Conditions {
+  readonly storeExists: boolean;
+  readonly deep: boolean;
+  /** How long all of it may take. */
+  readonly timeMs: number;
+}
+
+/** Finds out what there is to know, in time; changes nothing. Rejects only when the caller stops waiting, or for a bug. */
+export async function examine(
+  subject: Subject,
+  { storeExists, deep, timeMs }: Conditions,
+  caller: AbortSignal,
+): Promise<Facts> {
+  const { store, sources, hasManagementKey, mayGenerate } = subject;
+  const signal = firstOf(caller, AbortSignal.timeout(timeLimit(timeMs)));
+  const within: Within = (limitMs, work) => outcome(work, Math.min(limitMs, timeMs), signal);
+  // What needs no store does not wait for one that does not answer.
+  const [storeOutcomes, loaded, keyFile, environment, managementKey] = await Promise.all([
+    askStore(store, storeExists, timeMs, within),
+    within(LIMIT_MS.masterKeys, (patience) => loadMasterKeys(subject, patience)),
+    within(LIMIT_MS.sources, async () => sourceFacts(sources, "key.txt")),
+    within(LIMIT_MS.sources, async () => sourceFacts(sources, "environment")),
+    within(LIMIT_MS.sources, async () => hasManagementKey()),
+  ]);
+  const { count, server, checks } = storeOutcomes;
+  const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
+  const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
+  const census =
+    server.status === "skipped" ? skipped : await attempt(() => takeCensus(store, sealer, deep, signal), signal);
+  return { storeExists, deep, count, server, masterKeys, census, keyFile, environment, managementKey };
+}
+
+/** Does this within its own time, and within that of the whole. */
+type Within = <Value>(limitMs: number, work: (patience: AbortSignal) => Promise<Value>) => Promise<Outcome<Value>>;
+
+/** Half of the time is left for what there is to know beside a store that does not answer. */
+async function askStore(store: Subject["store"], exists: boolean, timeMs: number, within: Within) {
+  const count = await within(Math.min(LIMIT_MS.store, timeMs / 2), async (patience) => {
+    await store.ping(patience);
+    return store.count(patience);
+  });
+  if (!exists || count.status !== "known") return { count, server: skipped, checks: skipped };
+  const [server, checks] = await Promise.all([
+    within(LIMIT_MS.server, (patience) => store.inspect(patience)),
+    within(LIMIT_MS.server, (patience) => store.sealChecks(patience)),
+  ]);
+  return { count, server, checks };
+}
+
+/** Master keys that do not open the store's proof open none of its rows. */
+function isProven({ checks }: MasterKeyFacts): boolean {
+  return checks.length === 0 || checks.some(({ opens }) => opens);
+}
+
+type Loaded = Pick<MasterKeyFacts, "sealer" | "place">;
+
+async function loadMasterKeys({ masterKeys, masterKeyPlace }: Subject, signal: AbortSignal): Promise<Loaded> {
+  return { sealer: await masterKeys.load(signal), place: await masterKeyPlace() };
+}
+
+function masterKeyFacts(
+  loaded: Outcome<Loaded>,
+  checks: Outcome<readonly SealCheck[]>,
+  mayGenerate: boolean,
+): Outcome<MasterKeyFacts> {
+  if (loaded.status !== "known") return loaded;
+  if (checks.status === "failed" || checks.status === "late") return checks;
+  const { sealer } = loaded.value;
+  const proofs = checks.status === "known" ? checks.value : [];
+  return {
+    status: "known",
+    value: {
+      ...loaded.value,
+      checks: proofs.map((check) => ({ kid: check.kid, opens: sealer?.opensSealCheck(check) ?? false })),
+      mayGenerate,
+    },
+  };
+}
+
+async function sourceFacts(sources: readonly KeySource[], name: KeySource["name"]): Promise<SourceFacts> {
+  const source = sources.find((candidate) => candidate.name === name);
+  return source === undefined ? { reading: { status: "absent" }, warnings: [] } : source.read();
+}
+
+/** Within this time, whether or not the work heeds the signal. */
+function outcome<Value>(
+  work: (signal: AbortSignal) => Promise<Value>,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<Outcome<Value>> {
+  const patience = firstOf(signal, AbortSignal.timeout(timeLimit(limitMs)));
+  return attempt(() => orAborted(work(patience), patience), patience);
+}
+
+async function attempt<Value>(work: () => Promise<Value>, patience: AbortSignal): Promise<Outcome<Value>> {
+  try {
+    return { status: "known", value: await work() };
+  } catch (thrown) {
+    if (isTimeout(thrown)) return { status: "late" };
+    const error = asFailure(thrown, patience);
+    if (error.code === "INTERRUPTED") throw error;
+    return { status: "failed", error };
+  }
+}

@@ -1,0 +1,31 @@
+import { statSync } from "node:fs";
+import type { MasterKeyPlaceFacts } from "../core/ports.ts";
+import type { MasterKeyPlace } from "./master-keys.ts";
+
+/** Where master keys are looked for. Reads none of them. */
+export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
+  switch (place.kind) {
+    case "text":
+    case "command":
+      return { from: place.from, file: null };
+    case "file":
+      return { from: place.from, file: fileAt(place.path) };
+    case "credential":
+    case "default-file":
+      return { from: place.path, file: fileAt(place.path) };
+  }
+}
+
+function fileAt(path: string): MasterKeyPlaceFacts["file"] {
+  const mode = modeOf(path);
+  const readableByOthers = mode !== null && process.platform !== "win32" && (mode & 0o044) !== 0;
+  return { path, mode, readableByOthers };
+}
+
+function modeOf(path: string): number | null {
+  try {
+    return statSync(path).mode & 0o777;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { ApiKey } from "../../src/core/api-key.ts";
+import { takeCensus } from "../../src/core/census.ts";
+import { newRecord } from "../../src/core/key-record.ts";
+import type { KeyRecord } from "../../src/core/key-record.ts";
+import type { KeyStore } from "../../src/core/ports.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { masterKey } from "../../src/encryption/jwe.ts";
+import { createSealer } from "../../src/encryption/sealer.ts";
+import { keyEnding } from "../support/keys.ts";
+import { memoryStore } from "../support/memory-store.ts";
+
+const first = masterKey(Buffer.alloc(32, 1));
+const second = masterKey(Buffer.alloc(32, 2));
+const sealer = createSealer(first, [second]);
+const KEY = ApiKey.parse(keyEnding("b465")) as ApiKey;
+const never = new AbortController().signal;
+
+function row(name: string, change: Partial<KeyRecord> = {}, by = sealer): KeyRecord {
+  const user = parseUserId(name);
+  return { ...newRecord(user, KEY, by.seal(KEY, user), "manual", "2026-11-11T00:00:00.000Z"), ...change };
+}
+
+/** Gives these rows, two of a user as well. */
+function storeOf(...rows: readonly KeyRecord[]): KeyStore {
+  return {
+    ...memoryStore(),
+    async *scan(patience) {
+      for (const each of rows) {
+        patience().throwIfAborted();
+        yield each;
+      }
+    },
+  };
+}
+
+describe("a census", () => {
+  it("counts what rows are, names the first users of each kind, and opens nothing", async () => {
+    const moved = row("erin").keyEncrypted;
+    const rows = [
+      row("alice"),
+      row("bob", { keyEncrypted: KEY.reveal() }),
+      row("carol", { keyEncrypted: "nonsense" }),
+      row("dave"),
+      row("dave", { id: "another" }),
+      row("frank", { keyEncrypted: moved }),
+      row("grace", {}, createSealer(second)),
+    ];
+    expect(await takeCensus(storeOf(...rows), sealer, false, never)).toEqual({
+      total: 7,
+      sealed: 5,
+      clear: 1,
+      unreadable: { count: 1, first: ["carol"] },
+      twins: { count: 1, first: ["dave"] },
+      unopened: null,
+      kids: new Map([
+        [first.kid, 4],
+        [second.kid, 1],
+      ]),
+      isComplete: true,
+    });
+  });
+
+  it("opens each sealed row when it is deep, and names those that do not open", async () => {
+    const rows = [
+      row("alice"),
+      row("bob", { keyEncrypted: row("alice").keyEncrypted }),
+      row("carol", { keyEncrypted: KEY.reveal() }),
+      row("dave", {}, createSealer(masterKey(Buffer.alloc(32, 3)))),
+    ];
+    const census = await takeCensus(storeOf(...rows), sealer, true, never);
+    expect(census.unopened).toEqual({ count: 2, first: ["bob", "dave"] });
+  });
+
+  it("names five users of a kind and counts the others", async () => {
+    const rows = Array.from({ length: 12 }, (_, index) => row(`user-${index + 10}`, { keyEncrypted: "nonsense" }));
+    const { unreadable } = await takeCensus(storeOf(...rows), undefined, true, never);
+    expect(unreadable).toEqual({ count: 12, first: ["user-10", "user-11", "user-12", "user-13", "user-14"] });
+  });
+
+  it("says that it was cut off when the time is over, and keeps what it saw", async () => {
+    const endless: KeyStore = {
+      ...memoryStore(),
+      async *scan() {
+        for (;;) yield row("alice");
+      },
+    };
+    const census = await takeCensus(endless, sealer, true, AbortSignal.timeout(100));
+    expect(census.isComplete).toBe(false);
+    expect(census.total).toBeGreaterThan(0);
+  });
+
+  it("rejects when its caller stops waiting, and with what the store rejects with", async () => {
+    await expect(takeCensus(storeOf(row("alice")), sealer, false, AbortSignal.abort("enough"))).rejects.toBe("enough");
+    const failing: KeyStore = {
+      ...memoryStore(),
+      scan: () => {
+        throw new TypeError("a bug");
+      },
+    };
+    await expect(takeCensus(failing, sealer, false, never)).rejects.toThrow("a bug");
+  });
+});
