@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
@@ -310,7 +310,7 @@ describe("rekey while others work", () => {
   });
 
   it("comes to one master key with another rekey, and loses none", async () => {
-    const forms = Array.from({ length: 300 }, (_, index) => (index % 3 === 0 ? "clear" : "old") as Form);
+    const forms: readonly Form[] = Array.from({ length: 300 }, (_, index) => (index % 3 === 0 ? "clear" : "old"));
     const world = new World(forms);
     await Promise.all([world.process().rekey(), world.process().rekey(), world.process().rekey()]);
     expectRekeyed(world, forms);
@@ -319,7 +319,7 @@ describe("rekey while others work", () => {
   });
 
   it("is read by a program that has had its master keys since before", async () => {
-    const forms = Array.from({ length: 50 }, () => "old" as Form);
+    const forms: readonly Form[] = Array.from({ length: 50 }, () => "old");
     const world = new World(forms);
     const reader = world.process().manager;
     const failed: unknown[] = [];

@@ -41,11 +41,16 @@ function giveAway(path: string): void {
   chownSync(dirname(path), NOBODY, NOBODY);
 }
 
-/** In a process of its own: the id of the new key, or the code of the error. */
-function addElsewhere(path: string): Promise<unknown> {
+/** In a process of its own, one after the other: the ids of the new keys, or the code and message of the error. */
+function addElsewhere(path: string, times = 1): Promise<unknown> {
   return asOrdinaryUser(
     "encryption/master-key-file.ts",
-    `subject.addMasterKey(${JSON.stringify(path)}, new AbortController().signal).catch(({ code, message }) => code + ": " + message)`,
+    `(async () => {
+      const kids = [];
+      for (let n = 0; n < ${times}; n += 1)
+        kids.push(await subject.addMasterKey(${JSON.stringify(path)}, new AbortController().signal));
+      return kids.join(" ");
+    })().catch(({ code, message }) => code + ": " + message)`,
   );
 }
 
@@ -94,12 +99,14 @@ describe("a new master key", () => {
     expect(kidsIn(path)).toEqual([kid, master.kid]);
   });
 
-  it("is never lost, nor an older one, when 12 processes each add one at once", async () => {
+  it("is never lost, nor an older one, when 8 processes each add three at once", async () => {
     const masters = [newJwk(), newJwk()];
     const path = fileOf(jwkSet(...masters));
     giveAway(path);
-    const kids = await Promise.all(Array.from({ length: 12 }, () => addElsewhere(path)));
-    expect(kidsIn(path).toSorted()).toEqual([...kids.map(String), ...masters.map(({ kid }) => kid)].toSorted());
+    const kids = await Promise.all(Array.from({ length: 8 }, () => addElsewhere(path, 3)));
+    const all = [...kids.map(String), ...masters.map(({ kid }) => kid)].join(" ").split(" ");
+    expect(all).toHaveLength(26);
+    expect(kidsIn(path).toSorted()).toEqual(all.toSorted());
     expect(readdirSync(dirname(path))).toEqual(["master-keys.json"]);
   });
 });
