@@ -123,6 +123,7 @@ class World {
       log: () => {},
       hasManagementKey: () => false,
       autoProvision: false,
+      maySeal: async () => true,
       timeoutMs: 30_000,
     });
     return { manager, rekey: (options?: RekeyOptions) => resultOf(manager.rekey(options)) };
