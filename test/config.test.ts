@@ -258,7 +258,7 @@ describe("the master keys", () => {
     const { work } = emptyHome();
     const path = join(work, "keyctl-master-keys");
     mkdirSync(path);
-    expect(configOf({ CREDENTIALS_DIRECTORY: work }).masterKeys).toEqual({ kind: "file", from: path, path });
+    expect(configOf({ CREDENTIALS_DIRECTORY: work }).masterKeys).toEqual({ kind: "credential", path });
   });
 
   it("come from a command that gets none of our secrets", () => {

@@ -11,11 +11,14 @@ const FIELDS: Readonly<Record<string, string>> = {
   purge: "user_id key key_hash origin purged revocation returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
   explain: "user_id winner steps store warnings error",
+  rekey: "user_id error",
   list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
+  rekey:
+    "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
   purge: "type command store total done purged had_no_key failed shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";

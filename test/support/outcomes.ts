@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { withDatabase } from "./database.ts";
 import type { Home } from "./home.ts";
@@ -24,6 +24,28 @@ async function aliceIsStored(home: Home): Promise<void> {
 async function aliceIsUnreadable(home: Home): Promise<void> {
   await aliceIsStored(home);
   await withDatabase(home, (database) => database.exec("UPDATE api_keys SET key_encrypted = 'nonsense'"));
+}
+
+async function aliceIsInClear(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  await withDatabase(home, (database) =>
+    database.exec(`UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL`),
+  );
+}
+
+/** More than a rekey looks at between two looks at the clock. */
+async function manyAreInClear(home: Home): Promise<void> {
+  await aliceIsInClear(home);
+  await withDatabase(home, (database) =>
+    database.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+      INSERT INTO api_keys (_id, user_id, provider, key_encrypted, source, created_at, updated_at, generation, settled)
+      SELECT 'id-' || i, 'user-' || i, provider, key_encrypted, source, created_at, updated_at, 0, 1 FROM api_keys, n`),
+  );
+}
+
+async function masterKeyIsInAVault(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  renameSync(home.masterKeys, join(home.work, "vault"));
 }
 
 async function masterKeyIsAnother(home: Home): Promise<void> {
@@ -257,6 +279,31 @@ export const OUTCOMES: readonly Outcome[] = [
   ok("list of no store", ["list"]),
   ok("list with another master key", ["list"], { given: masterKeyIsAnother }),
   ok("list, counted", ["list", "--count"], { given: aliceIsStored }),
+
+  ok("rekey", ["rekey"], { given: aliceIsStored }),
+  ok("rekey of clear rows", ["rekey", "--keep-key"], { given: aliceIsInClear }),
+  ok("rekey, looked at only", ["rekey", "--dry-run"], { given: aliceIsInClear }),
+  ok("rekey of a store that is not there yet", ["rekey", "--init"]),
+  ok("rekey of a store that is sealed already", ["rekey", "--init"], { given: aliceIsInClear }),
+  ok("rekey into a file of its own", ["rekey", "--init"], {
+    options: { env: { KEYCTL_MASTER_KEYS_FILE: "keys.json" } },
+  }),
+  fails(9, "SOME_FAILED", "rekey of an unreadable row", ["rekey"], { given: aliceIsUnreadable }),
+  fails(3, "EMPTY_SELECTION", "rekey of no store", ["rekey"]),
+  fails(4, "MASTER_KEY_WRONG", "rekey with another master key", ["rekey"], { given: masterKeyIsAnother }),
+  fails(4, "MASTER_KEY_WRONG", "rekey of a store that others seal", ["rekey", "--init"], { given: masterKeyIsAnother }),
+  fails(4, "CONFIG_INVALID", "rekey where keyctl cannot write", ["rekey"], {
+    given: masterKeyIsInAVault,
+    options: { env: { KEYCTL_MASTER_KEYS_COMMAND: "cat vault" } },
+  }),
+  fails(4, "CONFIG_INVALID", "rekey without the file of master keys", ["rekey"], {
+    given: aliceIsStored,
+    options: { env: { KEYCTL_MASTER_KEYS_FILE: "none.json" } },
+  }),
+  fails(6, "SOME_UNKNOWN", "rekey without the time for it", ["rekey", "--stop-after", "1ms"], {
+    given: manyAreInClear,
+  }),
+  fails(7, "STORE_CORRUPT", "rekey on a foreign file", ["rekey"], { given: databaseIsForeign }),
 ];
 
 /** Those that end before the command begins: their document is the error alone. */
@@ -272,13 +319,16 @@ export const REFUSALS: readonly Outcome[] = [
     ),
     fails(2, "USAGE", `${verb} with a bad time to stop`, [verb, "--all", "--stop-after", "soon"]),
   ]),
-  ...["sync", "get", "save", "purge", "list", "explain"].flatMap((verb) => [
+  fails(2, "USAGE", "rekey as a start and a going on", ["rekey", "--init", "--keep-key"]),
+  fails(2, "USAGE", "rekey as a start without one", ["rekey", "--init", "--dry-run"]),
+  fails(2, "USAGE", "rekey with a bad time to stop", ["rekey", "--stop-after", "soon"]),
+  ...["sync", "get", "save", "purge", "list", "explain", "rekey"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
     fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
     ...["30", "0s", "1w", "-1s", ""].map((time) =>
       fails(2, "USAGE", `${verb} with the time '${time}'`, [
         verb,
-        ...(verb === "list" ? [] : ALICE),
+        ...(["list", "rekey"].includes(verb) ? [] : ALICE),
         "--timeout",
         time,
       ]),

@@ -141,7 +141,7 @@ function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
   if (last.unreadable === 0) return null;
   const message = `${formatNumber(last.unreadable)} of ${keys(last.total)} do not open and were left as they are`;
   return new KeyctlError("SOME_FAILED", message, {
-    hint: "restore the row or its master key, or store the key anew with save --replace; then: keyctl rekey --keep-key",
+    hint: "keyctl save --user <id> --replace   stores that key anew, or restore the row or its master key",
   });
 }
 
