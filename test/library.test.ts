@@ -106,8 +106,8 @@ describe("KeyManager.open", () => {
 
   it.each<readonly [string, string, NodeJS.ProcessEnv, string]>([
     ["a store that it does not know", `{ store: "postgres://u:hunter2@db/x" }`, {}, "USAGE"],
-    ["a MongoDB store", `{ store: "mongodb://u:hunter2@db/x" }`, {}, "CONFIG_INVALID"],
-    ["a MongoDB store in the environment", "", { MONGO_URI: "mongodb://u:hunter2@db/x" }, "CONFIG_INVALID"],
+    ["a MongoDB store without a database", `{ store: "mongodb://u:hunter2@db" }`, {}, "USAGE"],
+    ["such a store in the environment", "", { MONGO_URI: "mongodb://u:hunter2@db" }, "CONFIG_INVALID"],
     ["an empty store variable", "", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
     ["a negative time-out", "{ timeoutMs: -1 }", {}, "USAGE"],
     ["a store that is a folder", `{ store: "sqlite:." }`, {}, "STORE_UNAVAILABLE"],

@@ -11,7 +11,7 @@ import { waitingProgram } from "../support/waiting-program.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const TIME_OVER = `error: the time was over before the database had answered
-hint: another program may hold its lock; try again, or give more time with --timeout
+hint: another program may hold it up; try again, or give more time with --timeout
 `;
 
 /** This process as the other one that uses the database. */

@@ -65,7 +65,7 @@ function usersFile(content: string | Uint8Array): (home: Home) => void {
 
 const keyFile = (home: Home) => home.writeKeyFile(KEY);
 const ALICE = ["--user", "alice"];
-const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod/keyctl" } };
+const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod" } };
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { env: { PATH: "/none" } };
@@ -135,7 +135,7 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(4, "MASTER_KEY_WRONG", "sync one by one with another master key", ["sync", "--all", "--log"], {
     given: masterKeyIsAnother,
   }),
-  fails(4, "CONFIG_INVALID", "sync on MongoDB", ["sync", ...ALICE], { options: MONGODB }),
+  fails(4, "CONFIG_INVALID", "sync on a MongoDB without a database", ["sync", ...ALICE], { options: MONGODB }),
   fails(4, "CONFIG_EMPTY", "sync with an empty store variable", ["sync", ...ALICE], {
     options: { env: { KEYCTL_STORE: "" } },
   }),
@@ -163,7 +163,9 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(7, "STORE_CORRUPT", "get on a foreign file", ["get", ...ALICE, "--stored"], { given: databaseIsForeign }),
   fails(7, "ROW_UNREADABLE", "get of an unreadable row", ["get", ...ALICE, "--stored"], { given: aliceIsUnreadable }),
   fails(4, "MASTER_KEY_WRONG", "get with another master key", ["get", ...ALICE], { given: masterKeyIsAnother }),
-  fails(4, "CONFIG_INVALID", "get on MongoDB", ["get", ...ALICE, "--stored"], { options: MONGODB }),
+  fails(4, "CONFIG_INVALID", "get on a MongoDB without a database", ["get", ...ALICE, "--stored"], {
+    options: MONGODB,
+  }),
 
   ok("save from standard input", ["save", ...ALICE, "--stdin"], { options: { input: `${KEY}\r\n` } }),
   ok("save from a file", ["save", ...ALICE, "--from-file", "key.txt"], { given: keyFile }),
@@ -205,7 +207,9 @@ export const OUTCOMES: readonly Outcome[] = [
     given: masterKeyIsAnother,
     options: { input: KEY },
   }),
-  fails(4, "CONFIG_INVALID", "save on MongoDB", ["save", ...ALICE, "--stdin"], { options: { ...MONGODB, input: KEY } }),
+  fails(4, "CONFIG_INVALID", "save on a MongoDB without a database", ["save", ...ALICE, "--stdin"], {
+    options: { ...MONGODB, input: KEY },
+  }),
 
   ok("purge", ["purge", ...ALICE, "--yes"], { given: aliceIsStored }),
   ok("purge of an unreadable row", ["purge", ...ALICE, "--yes"], { given: aliceIsUnreadable }),
@@ -237,7 +241,9 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(3, "EMPTY_SELECTION", "purge of an empty store", ["purge", "--all", "--store", "sqlite:none.db"]),
   fails(2, "BAD_USER_ID", "purge of a bad id", ["purge", "--user", "alice ", "--yes"]),
   fails(7, "STORE_CORRUPT", "purge on a foreign file", ["purge", ...ALICE, "--yes"], { given: databaseIsForeign }),
-  fails(4, "CONFIG_INVALID", "purge on MongoDB", ["purge", ...ALICE, "--yes"], { options: MONGODB }),
+  fails(4, "CONFIG_INVALID", "purge on a MongoDB without a database", ["purge", ...ALICE, "--yes"], {
+    options: MONGODB,
+  }),
 
   ok("explain of the database", ["explain", ...ALICE], { given: aliceIsStored }),
   ok("explain of key.txt", ["explain", ...ALICE], { given: keyFile }),
@@ -356,7 +362,7 @@ export const REFUSALS: readonly Outcome[] = [
   fails(2, "USAGE", "list by a bad hash", ["list", "--hash", "abc"]),
   fails(2, "USAGE", "list by a bad verdict", ["list", "--verdict", "good"]),
   fails(7, "STORE_CORRUPT", "list of a foreign file", ["list"], { given: databaseIsForeign }),
-  fails(4, "CONFIG_INVALID", "list on MongoDB", ["list"], { options: MONGODB }),
+  fails(4, "CONFIG_INVALID", "list on a MongoDB without a database", ["list"], { options: MONGODB }),
   fails(2, "USAGE", "help on nonsense", ["help", "nonsense"]),
   fails(2, "USAGE", "help on what every object has", ["help", "constructor"]),
   fails(2, "USAGE", "a command of a later version", ["rotate"]),
