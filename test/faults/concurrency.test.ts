@@ -50,14 +50,14 @@ it.each([1, 2, 3, 4, 5])("20 processes that sync 20 users from an empty home los
   expect((await rowsOf(home)).length).toBe(PROCESSES);
 });
 
-describeWithMongodb("over MongoDB", () => {
-  function sharedHome() {
-    const { uri, db } = databaseOfTest();
-    const home = emptyHome();
-    const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
-    return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
-  }
+function sharedHome() {
+  const { uri, db } = databaseOfTest();
+  const home = emptyHome();
+  const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+  return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
+}
 
+describeWithMongodb("over MongoDB", () => {
   it.each([1, 2, 3])("20 processes that sync one user in an empty database agree on one key, round %d", async () => {
     const { home, keys, meta } = sharedHome();
     const runs = await Promise.all(EVERYBODY.map((index) => sync(home, "alice", keyOf(index))));
