@@ -123,7 +123,7 @@ class World {
       log: () => {},
       hasManagementKey: () => false,
       autoProvision: false,
-      maySeal: async () => true,
+      maySeal: async () => {},
       timeoutMs: 30_000,
     });
     return { manager, rekey: (options?: RekeyOptions) => resultOf(manager.rekey(options)) };
