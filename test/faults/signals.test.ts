@@ -45,6 +45,12 @@ const SCENES: readonly (readonly [name: string, scene: Scene, calls: readonly st
     { args: ["sync", "--users-file", "users", "--log", "--json"], setUp: withUsers },
     ["store.insert"],
   ],
+  [
+    "rekey",
+    { args: ["rekey", "--json"], setUp: withRows },
+    ["masterKeys.addActive", "store.addSealCheck", "store.replace"],
+  ],
+  ["rekey --init", { args: ["rekey", "--init", "--json"] }, ["masterKeys.generate", "store.insertFirstSealCheck"]],
   ["sync --all", { args: ["sync", "--all", "--json"], setUp: withRows }, ["store.count", "store.findMany"]],
 ];
 

@@ -1,5 +1,5 @@
 // The built tool with a watcher between the core and its ports: it writes the name of each call to the file WATCH_CALLS
-// and, at the call WATCH_AT (its number from 1, or its name, and `before` or `after`; `during` for the last of many records),
+// and, at the call WATCH_AT (its number from 1, or its name, with `#3` for the third of that name, and `before` or `after`; `during` for the last of many records),
 // sends its own process WATCH_SIGNAL, or throws WATCH_ERROR, or, with WATCH_HANG, never comes back from the call.
 import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -7,9 +7,11 @@ import { createRequire } from "node:module";
 const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/load.cjs").load("main");
 const { WATCH_CALLS, WATCH_AT, WATCH_SIGNAL, WATCH_ERROR, WATCH_HANG } = process.env;
 let calls = 0;
+const callsOf = new Map();
 
 function reached(name, number, moment) {
-  const isPoint = [`${number} ${moment}`, `${name} ${moment}`].includes(WATCH_AT);
+  const points = [`${number} ${moment}`, `${name} ${moment}`, `${name}#${callsOf.get(name)} ${moment}`];
+  const isPoint = points.includes(WATCH_AT);
   if (moment === "before" || isPoint) appendFileSync(WATCH_CALLS, `${name}${isPoint ? ` <- ${moment}` : ""}\n`);
   if (!isPoint) return undefined;
   if (WATCH_HANG !== undefined) return new Promise(() => setInterval(() => {}, 60_000));
@@ -32,6 +34,7 @@ function watchedCall(name, act) {
   return (...words) => {
     calls += 1;
     const number = calls;
+    callsOf.set(name, (callsOf.get(name) ?? 0) + 1);
     const hanging = reached(name, number, "before");
     if (hanging !== undefined) return hanging;
     const result = act(...words.map((word) => (Array.isArray(word) ? duringLast(name, number, word) : word)));

@@ -1,0 +1,131 @@
+import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { openJwe } from "../../src/encryption/jwe.ts";
+import { parseMasterKeys } from "../../src/encryption/jwk-set.ts";
+import { withDatabase } from "../support/database.ts";
+import { emptyHome } from "../support/home.ts";
+import type { Home } from "../support/home.ts";
+import { documentsOf } from "../support/in-process.ts";
+import { BIN, keyctl } from "../support/keyctl.ts";
+import { keyEnding } from "../support/keys.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
+import { readersOf } from "../support/readers.ts";
+
+const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
+const KILLS = 50;
+const ROWS = 400;
+const KEYS = new Map(
+  Array.from({ length: ROWS }, (_, index) => [`user-${index}`, keyEnding(String(index).padStart(4, "0"))]),
+);
+
+/** A store whose rows another program has written in clear; they are sealed as the campaign goes on. */
+interface Place {
+  readonly home: Home;
+  readonly env: Readonly<Record<string, string>>;
+  readonly masterKeys: string;
+  /** Each user's value as it is stored. */
+  readonly values: () => Promise<ReadonlyMap<string, string>>;
+}
+
+async function embedded(): Promise<Place> {
+  const home = emptyHome();
+  expect((await keyctl(home, ["rekey", "--init"])).code).toBe(0);
+  await withDatabase(home, (database) => {
+    const insert = database.prepare(
+      `INSERT INTO api_keys (_id, user_id, provider, key_encrypted, source, created_at, updated_at, generation, settled)
+       VALUES (?, ?, 'openrouter', ?, 'manual', '2025-10-05T09:00:00.000Z', '2025-10-05T09:00:00.000Z', 0, 1)`,
+    );
+    database.exec("BEGIN");
+    for (const [user, key] of KEYS) insert.run(`id-${user}`, user, key);
+    database.exec("COMMIT");
+  });
+  const values = () =>
+    withDatabase(home, (database) => {
+      expect(database.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+      const rows = database.prepare("SELECT user_id, key_encrypted FROM api_keys").all();
+      return new Map(rows.map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
+    });
+  return { home, env: {}, masterKeys: home.masterKeys, values };
+}
+
+async function shared(): Promise<Place> {
+  const home = emptyHome();
+  const { uri, db } = databaseOfTest();
+  const masterKeys = join(home.folder, "keys.json");
+  const env = { KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS_FILE: masterKeys, KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
+  const rows = db.collection("api_keys");
+  await rows.insertMany([...KEYS].map(([user, key]) => ({ user_id: user, key_encrypted: key })));
+  expect((await keyctl(home, ["rekey", "--init"], { env })).code).toBe(0);
+  const values = async () =>
+    new Map((await rows.find({}).toArray()).map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
+  return { home, env, masterKeys, values };
+}
+
+/** Kills a rekey before or after it writes a random row; false when it was through before. */
+async function killedAtARow({ home, env }: Place): Promise<boolean> {
+  const at = `store.replace#${randomInt(1, ROWS / 2)} ${randomInt(2) === 0 ? "before" : "after"}`;
+  const watch = { WATCH_CALLS: join(home.folder, "calls"), WATCH_SIGNAL: "SIGKILL", WATCH_AT: at };
+  const run = await keyctl(home, ["rekey", "--json"], { env: { ...env, ...watch } }, WATCHED);
+  if (run.signal !== "SIGKILL") expect(run).toMatchObject({ code: 0 });
+  return run.signal === "SIGKILL";
+}
+
+/** Kills a rekey at a random moment; false when it was through before. */
+async function killedAtAnyMoment({ home, env, masterKeys }: Place): Promise<boolean> {
+  const child = spawn(process.execPath, [BIN, "rekey", "-q"], {
+    cwd: home.work,
+    env: { ...home.environment, ...env },
+    stdio: "ignore",
+  });
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once("close", (_, signal) => resolve(signal)));
+  await Promise.race([sleep(randomInt(40, 400)), ended]);
+  child.kill("SIGKILL");
+  // What a person does whom the next rekey has told of it.
+  const isKilled = (await ended) === "SIGKILL";
+  if (existsSync(`${masterKeys}.lock`)) rmSync(`${masterKeys}.lock`);
+  return isKilled;
+}
+
+/** Kills as often as is wanted, while others read; then one rekey that is left alone ends it. */
+async function campaign(place: Place, kill: (place: Place) => Promise<boolean>): Promise<void> {
+  const { home, env, masterKeys, values } = place;
+  const readers = readersOf(home, KEYS, env);
+  for (let kills = 0; kills < KILLS;) if (await kill(place)) kills += 1;
+  const last = await keyctl(home, ["rekey", "--json"], { env });
+  const { reads, failures } = await readers.finish();
+  expect(failures).toEqual([]);
+  console.log(`${reads} reads beside ${KILLS} kills`);
+  expect(reads).toBeGreaterThan(KILLS);
+
+  const keys = parseMasterKeys(readFileSync(masterKeys, "utf8"));
+  expect(documentsOf(last)).toMatchObject([
+    { total: ROWS, done: ROWS, unreadable: 0, active_kid: keys[0].kid, complete: true, error: null },
+  ]);
+  const active = new Map([[keys[0].kid, keys[0]]]);
+  const opened = [...(await values())].map(([user, value]) => {
+    const result = openJwe(value, active, { sub: user, prv: "openrouter" });
+    return [user, result.status === "open" ? result.text : result.status] as const;
+  });
+  expect(new Map(opened)).toEqual(KEYS);
+}
+
+describe("a rekey of the embedded store", () => {
+  it(`that is killed at ${KILLS} random rows makes no read fail, and the next one goes on`, async () => {
+    await campaign(await embedded(), killedAtARow);
+  });
+
+  it(`that is killed at ${KILLS} random moments makes no read fail, and the next one goes on`, async () => {
+    await campaign(await embedded(), killedAtAnyMoment);
+  });
+});
+
+describeWithMongodb("a rekey over MongoDB", () => {
+  it(`that is killed at ${KILLS} random rows makes no read fail, and the next one goes on`, async () => {
+    await campaign(await shared(), killedAtARow);
+  });
+});
