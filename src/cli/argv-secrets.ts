@@ -1,14 +1,14 @@
 import { KeyctlError } from "../core/errors.ts";
 import { KEY_LIKE } from "../core/key-like.ts";
 
+const URI_HINT = "put the URI into KEYCTL_STORE, or into a file that KEYCTL_STORE_FILE names";
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
   [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
-  [
-    /:\/\/[^\s/@:]*:[^\s]+@/,
-    "a URI with a password",
-    "put the URI into KEYCTL_STORE, or into a file that KEYCTL_STORE_FILE names",
-  ],
+  [/:\/\/[^\s/@:]*:[^\s]+@/, "a URI with a password", URI_HINT],
+  // Also with a slash too few, or a password with spaces.
+  [/mongodb[a-z+]*(?::\/\/|:\/(?!\/)|:(?!\/)|\/\/)[^/:@]*:.*@/is, "a URI with a password", URI_HINT],
+  [/[?&](?:\w*password|authMechanismProperties)=[^&]/i, "a URI with a password", URI_HINT],
 ];
 
 /** Other users of the machine can read a command line. Throws SECRET_IN_ARGV, without repeating what was there. */

@@ -15,12 +15,14 @@ export class Flights<Result> {
     flight.passengers += 1;
     try {
       return await orAborted(flight.landing, patience);
+    } catch (thrown) {
+      if (flight.passengers > 1 || !patience.aborted || thrown !== patience.reason) throw thrown;
+      this.#close(name, flight);
+      flight.controller.abort(patience.reason);
+      // What is given up may have more to say than that the time is over.
+      return await soonOr(thrown, flight.landing);
     } finally {
       flight.passengers -= 1;
-      if (flight.passengers === 0 && patience.aborted) {
-        this.#close(name, flight);
-        flight.controller.abort(patience.reason);
-      }
     }
   }
 
@@ -46,6 +48,14 @@ export class Flights<Result> {
   #close(name: string, flight: Flight<Result>): void {
     if (this.#joinable.get(name) === flight) this.#joinable.delete(name);
   }
+}
+
+/** The work's own end if it ends at once; else this is thrown. */
+function soonOr<Result>(thrown: unknown, work: Promise<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    work.then(resolve, reject);
+    setTimeout(() => reject(thrown), 0);
+  });
 }
 
 /** The work's own end, or the signal's reason if that comes first. */

@@ -23,6 +23,14 @@ describe("secrets on the command line", () => {
     [["list", "--store", "mongodb://user:p/ss@host"], "there is a URI with a password"],
     [["list", "--store", "mongodb://user:p@ss@host"], "there is a URI with a password"],
     [["list", "--store", "mongodb://:secret@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://user:se cret@host"], "there is a URI with a password"],
+    [["list", "--store=mongodb:/user:secret@host"], "there is a URI with a password"],
+    [["list", "--store=MONGODB:user:secret@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://a/b?tlsCertificateKeyFilePassword=x"], "there is a URI with a password"],
+    [
+      ["list", "--store", "mongodb://a/b?x=y&authmechanismproperties=AWS_SESSION_TOKEN:x"],
+      "there is a URI with a password",
+    ],
   ])("refuses %j", (argv, what) => {
     const error = refusalOf(argv);
     expect(error?.code).toBe("SECRET_IN_ARGV");
@@ -38,6 +46,8 @@ describe("secrets on the command line", () => {
     [["list", "--store", "sqlite:/srv/a:b@c/keys.db"]],
     [["list", "--store", "mongodb://host:27017/db"]],
     [["list", "--store", "mongodb://user@host/db"]],
+    [["list", "--store", "mongodb+srv://user@host/db?authSource=$external"]],
+    [["list", "--store", "mongodb://user@a:1,b:2/db"]],
     [["list", "--hash", "a".repeat(64)]],
   ])("takes %j", (argv) => {
     expect(refusalOf(argv)).toBeUndefined();
