@@ -18,13 +18,15 @@ import { readersOf } from "../support/readers.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
 const KILLS = 50;
-const ROWS = 400;
-const KEYS = new Map(
-  Array.from({ length: ROWS }, (_, index) => [`user-${index}`, keyEnding(String(index).padStart(4, "0"))]),
-);
+
+function keysOf(users: number): ReadonlyMap<string, string> {
+  const keys = Array.from({ length: users }, (_, index) => keyEnding(String(index).padStart(4, "0")));
+  return new Map(keys.map((key, index) => [`user-${index}`, key]));
+}
 
 /** A store whose rows another program has written in clear; they are sealed as the campaign goes on. */
 interface Place {
+  readonly keys: ReadonlyMap<string, string>;
   readonly home: Home;
   readonly env: Readonly<Record<string, string>>;
   readonly masterKeys: string;
@@ -33,6 +35,7 @@ interface Place {
 }
 
 async function embedded(): Promise<Place> {
+  const keys = keysOf(400);
   const home = emptyHome();
   expect((await keyctl(home, ["rekey", "--init"])).code).toBe(0);
   await withDatabase(home, (database) => {
@@ -41,7 +44,7 @@ async function embedded(): Promise<Place> {
        VALUES (?, ?, 'openrouter', ?, 'manual', '2025-10-05T09:00:00.000Z', '2025-10-05T09:00:00.000Z', 0, 1)`,
     );
     database.exec("BEGIN");
-    for (const [user, key] of KEYS) insert.run(`id-${user}`, user, key);
+    for (const [user, key] of keys) insert.run(`id-${user}`, user, key);
     database.exec("COMMIT");
   });
   const values = () =>
@@ -50,25 +53,27 @@ async function embedded(): Promise<Place> {
       const rows = database.prepare("SELECT user_id, key_encrypted FROM api_keys").all();
       return new Map(rows.map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
     });
-  return { home, env: {}, masterKeys: home.masterKeys, values };
+  return { keys, home, env: {}, masterKeys: home.masterKeys, values };
 }
 
+/** Few rows: FerretDB 1 looks at all of them for each change of one. */
 async function shared(): Promise<Place> {
+  const keys = keysOf(50);
   const home = emptyHome();
   const { uri, db } = databaseOfTest();
   const masterKeys = join(home.folder, "keys.json");
   const env = { KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS_FILE: masterKeys, KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
   const rows = db.collection("api_keys");
-  await rows.insertMany([...KEYS].map(([user, key]) => ({ user_id: user, key_encrypted: key })));
+  await rows.insertMany([...keys].map(([user, key]) => ({ user_id: user, key_encrypted: key })));
   expect((await keyctl(home, ["rekey", "--init"], { env })).code).toBe(0);
   const values = async () =>
     new Map((await rows.find({}).toArray()).map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
-  return { home, env, masterKeys, values };
+  return { keys, home, env, masterKeys, values };
 }
 
 /** Kills a rekey before or after it writes a random row; false when it was through before. */
-async function killedAtARow({ home, env }: Place): Promise<boolean> {
-  const at = `store.replace#${randomInt(1, ROWS / 2)} ${randomInt(2) === 0 ? "before" : "after"}`;
+async function killedAtARow({ home, env, keys }: Place): Promise<boolean> {
+  const at = `store.replace#${randomInt(1, keys.size / 2)} ${randomInt(2) === 0 ? "before" : "after"}`;
   const watch = { WATCH_CALLS: join(home.folder, "calls"), WATCH_SIGNAL: "SIGKILL", WATCH_AT: at };
   const run = await keyctl(home, ["rekey", "--json"], { env: { ...env, ...watch } }, WATCHED);
   if (run.signal !== "SIGKILL") expect(run).toMatchObject({ code: 0 });
@@ -93,8 +98,8 @@ async function killedAtAnyMoment({ home, env, masterKeys }: Place): Promise<bool
 
 /** Kills as often as is wanted, while others read; then one rekey that is left alone ends it. */
 async function campaign(place: Place, kill: (place: Place) => Promise<boolean>): Promise<void> {
-  const { home, env, masterKeys, values } = place;
-  const readers = readersOf(home, KEYS, env);
+  const { keys, home, env, masterKeys, values } = place;
+  const readers = readersOf(home, keys, env);
   for (let kills = 0; kills < KILLS;) if (await kill(place)) kills += 1;
   const last = await keyctl(home, ["rekey", "--json"], { env });
   const { reads, failures } = await readers.finish();
@@ -102,16 +107,16 @@ async function campaign(place: Place, kill: (place: Place) => Promise<boolean>):
   console.log(`${reads} reads beside ${KILLS} kills`);
   expect(reads).toBeGreaterThan(KILLS);
 
-  const keys = parseMasterKeys(readFileSync(masterKeys, "utf8"));
+  const [master] = parseMasterKeys(readFileSync(masterKeys, "utf8"));
   expect(documentsOf(last)).toMatchObject([
-    { total: ROWS, done: ROWS, unreadable: 0, active_kid: keys[0].kid, complete: true, error: null },
+    { total: keys.size, done: keys.size, unreadable: 0, active_kid: master.kid, complete: true, error: null },
   ]);
-  const active = new Map([[keys[0].kid, keys[0]]]);
+  const active = new Map([[master.kid, master]]);
   const opened = [...(await values())].map(([user, value]) => {
     const result = openJwe(value, active, { sub: user, prv: "openrouter" });
     return [user, result.status === "open" ? result.text : result.status] as const;
   });
-  expect(new Map(opened)).toEqual(KEYS);
+  expect(new Map(opened)).toEqual(keys);
 }
 
 describe("a rekey of the embedded store", () => {
