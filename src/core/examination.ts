@@ -1,7 +1,7 @@
 import { takeCensus } from "./census.ts";
 import type { Census } from "./census.ts";
 import type { KeyctlError } from "./errors.ts";
-import { orAborted } from "./flights.ts";
+import { orGivenUp } from "./flights.ts";
 import { asFailure, firstOf, isTimeout, timeLimit } from "./patience.ts";
 import type {
   Inspection,
@@ -162,7 +162,7 @@ function outcome<Value>(
   signal: AbortSignal,
 ): Promise<Outcome<Value>> {
   const patience = firstOf(signal, AbortSignal.timeout(timeLimit(limitMs)));
-  return attempt(() => orAborted(work(patience), patience), patience);
+  return attempt(() => orGivenUp(work(patience), patience), patience);
 }
 
 async function attempt<Value>(work: () => Promise<Value>, patience: AbortSignal): Promise<Outcome<Value>> {

@@ -50,6 +50,16 @@ export class Flights<Result> {
   }
 }
 
+/** As `orAborted`, for work that heeds the signal itself and may say more than that the time is over. */
+export async function orGivenUp<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  try {
+    return await orAborted(work, signal);
+  } catch (thrown) {
+    if (signal.aborted && thrown === signal.reason) return soonOr(thrown, work);
+    throw thrown;
+  }
+}
+
 /** The work's own end if it ends at once; else this is thrown. */
 function soonOr<Result>(thrown: unknown, work: Promise<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@ import { Candidates } from "./candidates.ts";
 import { previewPurge, purgeKey, saveKey } from "./changes.ts";
 import type { Replace } from "./changes.ts";
 import { KeyctlError } from "./errors.ts";
-import { Flights, orAborted } from "./flights.ts";
+import { Flights, orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
@@ -183,7 +183,7 @@ export class KeyManager {
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
   async check(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
-      await orAborted(this.#parts.store.ping(signal), signal);
+      await orGivenUp(this.#parts.store.ping(signal), signal);
       await orAborted(this.#parts.sealer("seal", signal), signal);
     });
   }

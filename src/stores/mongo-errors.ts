@@ -10,6 +10,7 @@ import {
   MongoParseError,
   MongoServerError,
   MongoServerSelectionError,
+  MongoUnexpectedServerResponseError,
   MongoWriteConcernError,
 } from "mongodb";
 import type { TopologyDescription } from "mongodb";
@@ -24,11 +25,13 @@ import {
   LATE,
   LOAD_BALANCED,
   MISSING_PART,
+  NO_MONGODB,
   NO_PRIMARY,
   NO_SPACE,
   OTHER_SET,
   REFUSED,
   TOO_OLD,
+  UNKNOWN,
   UNKNOWN_HOST,
   UNSURE_CODES,
   unknownCode,
@@ -60,7 +63,7 @@ export function mongoLate(
   store: StoreName,
   { isWrite }: { readonly isWrite: boolean },
 ): KeyctlError {
-  return failure(reasonIn(seen) ?? LATE, store, isWrite);
+  return failure(noServer(seen), store, isWrite);
 }
 
 function failure({ code, problem, hint, retryable }: Sentence, store: StoreName, mayHaveHappened: boolean) {
@@ -74,7 +77,7 @@ function failure({ code, problem, hint, retryable }: Sentence, store: StoreName,
 function sentenceOf(thrown: unknown): Sentence | undefined {
   if (thrown instanceof MongoMissingDependencyError) return MISSING_PART;
   if (thrown instanceof MongoCompatibilityError) return /load balanc/.test(thrown.message) ? LOAD_BALANCED : TOO_OLD;
-  if (thrown instanceof MongoServerSelectionError) return selectionSentence(thrown);
+  if (thrown instanceof MongoServerSelectionError) return noServer(thrown.reason);
   if (thrown instanceof MongoServerError) return serverSentence(thrown);
   if (thrown instanceof MongoNetworkTimeoutError) return LATE;
   if (thrown instanceof MongoNetworkError) return isSocketFile(thrown) ? REFUSED : (connectionSentence(thrown) ?? CUT);
@@ -82,7 +85,7 @@ function sentenceOf(thrown: unknown): Sentence | undefined {
   const bySystem = connectionSentence(thrown);
   if (bySystem !== undefined) return bySystem;
   if (!(thrown instanceof MongoError)) return undefined;
-  return { code: "STORE_UNAVAILABLE", problem: `failed (${thrown.name})`, hint: "run the command again" };
+  return thrown instanceof MongoUnexpectedServerResponseError ? NO_MONGODB : UNKNOWN;
 }
 
 /** Atlas has one code for much; what it says is read, and not shown. */
@@ -92,16 +95,18 @@ function serverSentence(error: MongoServerError): Sentence {
   return BY_SERVER[Number(error.code)] ?? unknownCode(error.code);
 }
 
-function selectionSentence({ reason }: MongoServerSelectionError): Sentence {
-  const servers = [...(reason?.servers?.values() ?? [])];
+/** Why no server could be chosen: each of them has its own reason, and the first that says one is told. */
+function noServer(seen: TopologyDescription | undefined): Sentence {
+  if (seen === undefined) return LATE;
+  if (!seen.compatible) return TOO_OLD;
+  const servers = [...seen.servers.values()];
+  const told = servers.map(({ error }) => sentenceOf(error)).find((sentence) => sentence !== undefined);
+  if (told !== undefined) return told;
   if (servers.length === 0) return OTHER_SET;
-  return reasonIn(reason) ?? (servers.some(({ type }) => /^RS|^PossiblePrimary/.test(type)) ? NO_PRIMARY : LATE);
-}
-
-/** No server could be chosen: each of them has its own reason, and the first that says one is told. */
-function reasonIn(seen: TopologyDescription | undefined): Sentence | undefined {
-  const errors = [...(seen?.servers.values() ?? [])].flatMap(({ error }) => error ?? []);
-  return errors.map(sentenceOf).find((sentence) => sentence !== undefined);
+  return servers.some(({ type }) => /^RS|^PossiblePrimary/.test(type)) &&
+    servers.every(({ type }) => type !== "RSPrimary")
+    ? NO_PRIMARY
+    : LATE;
 }
 
 /** A socket in the file system that is not there, or not for us. */

@@ -97,6 +97,16 @@ export const OTHER_SET: Sentence = {
   problem: "is not a member of the replica set that its URI names",
   hint: "check replicaSet in {from}, or leave it out",
 };
+export const NO_MONGODB: Sentence = {
+  code: "STORE_UNAVAILABLE",
+  problem: "does not answer as a MongoDB server does",
+  hint: "check the host and port in {from}",
+};
+export const UNKNOWN: Sentence = {
+  code: "STORE_UNAVAILABLE",
+  problem: "failed in a way that keyctl does not know",
+  hint: "run the command again; if it stays so, look at the server's log",
+};
 
 const LIST_CLOSED: Sentence = {
   code: "STORE_UNAVAILABLE",

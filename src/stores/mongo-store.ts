@@ -59,7 +59,7 @@ function optionsFor(timeoutMs: number): MongoClientOptions {
 
 /** A part of the time of a call, so that it can still say why it failed. */
 function connectingMs(timeoutMs: number): number {
-  return Math.min(5_000, Math.ceil((timeoutMs * 3) / 4));
+  return Math.min(5_000, Math.ceil(timeoutMs / 2));
 }
 
 const PAGE = 500;

@@ -38,7 +38,7 @@ export const FAILURES = {
   shardKeyMissing: { ...isdbgrid(), ...to(CHANGES, writeFailure(61)), findAndModify: failure(61, "ShardKeyNotFound") },
 
   diskFull: { ...to(CHANGES, writeFailure(14031)), createIndexes: failure(14031, "OutOfDiskSpace") },
-  quotaUsedUpOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "AtlasError")),
+  quotaUsedUpOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "you are over your space quota")),
   /** The collection has a schema of its own. */
   refusedByItsSchema: to(["insert", "update"], writeFailure(121)),
 } as const satisfies Readonly<Record<string, Answers>>;

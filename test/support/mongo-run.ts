@@ -1,0 +1,20 @@
+import { CANARIES } from "./canaries.ts";
+import { emptyHome } from "./home.ts";
+import type { Home } from "./home.ts";
+
+/** What a run on a database of a test's own needs. */
+export function homeOn(uri: string): Home {
+  const home = emptyHome();
+  const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: CANARIES["master key"] };
+  return { ...home, environment };
+}
+
+/** This URI with a user and the canary password. */
+export function withPassword(uri: string): string {
+  return uri.replace("//", `//admin:${encodeURIComponent(CANARIES.password)}@`);
+}
+
+/** This URI with the canary password where nobody asks for it. */
+export function withSpare(uri: string): string {
+  return `${uri}${uri.includes("?") ? "&" : "?"}tlsCertificateKeyFilePassword=${encodeURIComponent(CANARIES.password)}`;
+}
