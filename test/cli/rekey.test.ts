@@ -56,6 +56,16 @@ describe("rekey", () => {
     expect(await revealed(home)).toEqual(KEYS);
   });
 
+  it("prints nothing of a master key, nor of a key", async () => {
+    const home = await homeWithKeys();
+    const runs = [await inProcess(home, ["rekey", "--debug"]), await inProcess(home, ["rekey", "--json"])];
+    const said = runs.map(({ stdout, stderr }) => stdout + stderr).join("");
+    const masters = parseMasterKeys(readFileSync(home.masterKeys, "utf8")).map(({ bytes }) => bytes);
+    expect(masters).toHaveLength(3);
+    const secrets = masters.flatMap((bytes) => [bytes.toString("base64url"), bytes.toString("hex")]);
+    expect([...secrets, ...KEYS].filter((secret) => said.includes(secret))).toEqual([]);
+  });
+
   it("ends with one document", async () => {
     const home = await homeWithKeys();
     const [before] = kidsIn(home.masterKeys);
