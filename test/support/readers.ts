@@ -26,9 +26,9 @@ export function readersOf(
 ): Readers {
   const failures: string[] = [];
   let reads = 0;
-  let isOver = false;
+  const over = new AbortController();
   const loop = async (read: () => Promise<void>) => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await read();
       reads += 1;
     }
@@ -50,7 +50,7 @@ export function readersOf(
   const loops = [loop(one), loop(all)];
   return {
     async finish() {
-      isOver = true;
+      over.abort();
       await Promise.all(loops);
       const served = await server.finish();
       return { reads: reads + served.reads, failures: [...failures, ...served.failures] };
