@@ -15,7 +15,7 @@ export const CREDENTIALS: Sentence = {
   problem: "refused the user name or the password",
   hint: "check both in {from}, and authSource: the database that the user was made in",
 };
-export const RIGHTS: Sentence = {
+const RIGHTS: Sentence = {
   code: "STORE_DENIED",
   problem: "does not let this user do that",
   hint: "give the user the role readWrite on this database; for get and list the role read is enough",
@@ -31,7 +31,7 @@ export const NO_SPACE: Sentence = {
   problem: "could not write: its disk or its quota is full",
   hint: "free some space there and run the command again; nothing was lost",
 };
-export const NO_MAJORITY: Sentence = {
+const NO_MAJORITY: Sentence = {
   code: "STORE_UNAVAILABLE",
   problem: "could not confirm the write on a majority of its members",
   hint: "look at rs.status() there, then run the command again",
@@ -61,12 +61,12 @@ export const CUT: Sentence = {
   hint: "check that the server runs, and whether it wants TLS (tls=true in {from})",
   retryable: true,
 };
-export const TLS: Sentence = {
+const TLS: Sentence = {
   code: "STORE_UNAVAILABLE",
   problem: "could not be reached over TLS: the two sides do not agree, or one does not trust the other",
   hint: "check tls in {from}; tlsCAFile names the certificate of an authority of your own",
 };
-export const TLS_FILE: Sentence = {
+const TLS_FILE: Sentence = {
   code: "CONFIG_INVALID",
   problem: "needs a certificate file that cannot be used",
   hint: "check tlsCAFile and tlsCertificateKeyFile in {from}: PEM files that exist, and the key's password",
