@@ -48,7 +48,10 @@ describe("a MongoDB URI that somebody got wrong", () => {
   });
 
   it("shows nothing of a user or a password, wherever their characters go", () => {
-    const parts = fc.array(fc.constantFrom(...":/?#@%[],& =\n", "%40", "%", "é", "+srv", "27017"), { maxLength: 6 });
+    const parts = fc.array(
+      fc.constantFrom(":", "/", "?", "#", "@", "[", "]", ",", "&", " ", "=", "\n", "%40", "%", "é", "+srv", "27017"),
+      { maxLength: 6 },
+    );
     const secret = parts.map((texts) => texts.map((text) => `${MARK}${text}`).join("") + MARK);
     fc.assert(
       fc.property(secret, secret, fc.constantFrom("mongodb", "mongodb+srv"), (user, password, scheme) => {
