@@ -105,9 +105,12 @@ function isStill(row: KeyRecord | undefined, seen: Version): boolean {
 }
 
 function mayStillLand(user: UserId, what: "written" | "removed", others: number): KeyctlError {
-  const whose = `the key of user ${printable(user)}${others === 0 ? "" : ` and ${others} more`}`;
-  const lands = what === "written" ? "may still land" : "may still go";
-  return new KeyctlError("STORE_UNAVAILABLE", `the database did not say whether ${whose} was ${what}; it ${lands}`, {
+  const does = what === "written" ? "may still land" : "may still go";
+  const question =
+    others === 0
+      ? `whether the key of user ${printable(user)} was ${what}; it ${does}`
+      : `whether the keys of user ${printable(user)} and ${others} more were ${what}; they ${does}`;
+  return new KeyctlError("STORE_UNAVAILABLE", `the database did not say ${question}`, {
     hint: `keyctl get ${userFlag(user)} --stored   shows what is there`,
     retryable: true,
     mayHaveHappened: true,

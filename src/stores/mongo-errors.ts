@@ -45,16 +45,35 @@ export interface StoreName {
 }
 
 const ATLAS = 8000;
+const DUPLICATE_KEY = 11000;
 
 export function isDuplicateKey(thrown: unknown): boolean {
-  return thrown instanceof MongoServerError && thrown.code === 11000;
+  return thrown instanceof MongoServerError && thrown.code === DUPLICATE_KEY;
+}
+
+/** What ended a bulk write before its end: the driver hides it in an error that looks like one of single documents. */
+function behind(thrown: unknown): unknown {
+  return thrown instanceof MongoBulkWriteError && thrown.errorResponse instanceof Error ? thrown.errorResponse : thrown;
+}
+
+/**
+ * The places of those documents of an unordered insert that lost to a row that is there; undefined when something else
+ * has failed as well, or before.
+ */
+export function duplicatesIn(thrown: unknown): ReadonlySet<number> | undefined {
+  if (!(thrown instanceof MongoBulkWriteError) || behind(thrown) !== thrown) return undefined;
+  if (thrown.result.getWriteConcernError() !== undefined) return undefined;
+  const errors = [thrown.writeErrors].flat();
+  if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) return undefined;
+  return new Set(errors.map(({ index }) => index));
 }
 
 /** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
 export function mongoError(thrown: unknown, store: StoreName, { isWrite }: { readonly isWrite: boolean }): unknown {
   if (isKeyctlError(thrown)) return thrown;
-  const sentence = sentenceOf(thrown);
-  return sentence === undefined ? thrown : failure(sentence, store, isWrite && isUnsure(thrown));
+  const cause = behind(thrown);
+  const sentence = sentenceOf(cause);
+  return sentence === undefined ? thrown : failure(sentence, store, isWrite && isUnsure(cause));
 }
 
 /** The time is over. `seen` is what the driver knew of the servers by then. */

@@ -1,4 +1,4 @@
-import { MongoBulkWriteError, MongoClient, MongoError, ObjectId } from "mongodb";
+import { MongoClient, MongoError, ObjectId } from "mongodb";
 import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
 import { KeyctlError } from "../core/errors.ts";
 import { orAborted } from "../core/flights.ts";
@@ -19,7 +19,7 @@ import {
   toDocument,
   userForms,
 } from "./mongo-document.ts";
-import { isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
+import { duplicatesIn, isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
 import { inspectServer, probeWrite } from "./mongo-facts.ts";
 import { lookUp } from "./mongo-lookup.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
@@ -255,11 +255,9 @@ async function losersOf(inserting: Promise<unknown>): Promise<ReadonlySet<number
     await inserting;
     return new Set();
   } catch (thrown) {
-    if (!(thrown instanceof MongoBulkWriteError) || thrown.result.getWriteConcernError() !== undefined) throw thrown;
-    const errors = [thrown.writeErrors].flat();
-    const other = errors.find(({ code }) => code !== 11000);
-    if (other !== undefined) throw thrown;
-    return new Set(errors.map(({ index }) => index));
+    const lost = duplicatesIn(thrown);
+    if (lost === undefined) throw thrown;
+    return lost;
   }
 }
 

@@ -49,7 +49,7 @@ describe("a MongoDB URI that somebody got wrong", () => {
 
   it("shows nothing of a user or a password, wherever their characters go", () => {
     const parts = fc.array(
-      fc.constantFrom(..."/ ? # @ % [ ] , & = :".split(" "), " ", "\n", "%40", "%", "é", "+srv", "27017"),
+      fc.constantFrom(":", "/", "?", "#", "@", "[", "]", ",", "&", " ", "=", "\n", "%40", "%", "é", "+srv", "27017"),
       { maxLength: 6 },
     );
     const secret = parts.map((texts) => texts.map((text) => `${MARK}${text}`).join("") + MARK);
