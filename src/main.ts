@@ -5,7 +5,7 @@ import { exitCodeOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
 import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
-import { redactor } from "./cli/redactor.ts";
+import { passwordsIn, redactor } from "./cli/redactor.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
 import type { GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
 import { OutputFailed, Terminal } from "./cli/terminal.ts";
@@ -213,7 +213,9 @@ class Tool {
   }
 
   #redact() {
-    return redactor(SECRET_VARIABLES.map((name) => this.#host.environment[name] ?? ""));
+    const { environment } = this.#host;
+    const secrets = SECRET_VARIABLES.map((name) => environment[name] ?? "");
+    return redactor([...secrets, ...[...secrets, environment["KEYCTL_STORE"] ?? ""].flatMap(passwordsIn)]);
   }
 }
 

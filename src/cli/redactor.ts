@@ -12,6 +12,17 @@ const SHORTEST_SECRET = 8;
 
 export type Redactor = (text: string) => string;
 
+/** The password in a URI, as it stands there and as it is meant; also where its special characters are not escaped. */
+export function passwordsIn(uri: string): readonly string[] {
+  const password = /:\/\/[^:]*:(?<password>.*)@/s.exec(uri)?.groups?.["password"];
+  if (password === undefined) return [];
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    return [password];
+  }
+}
+
 /** Hides keys, master keys in a JWK, passwords in URIs and these very secrets. */
 export function redactor(secrets: readonly string[]): Redactor {
   const known = secrets

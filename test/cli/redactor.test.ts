@@ -1,12 +1,32 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { redactor } from "../../src/cli/redactor.ts";
+import { passwordsIn, redactor } from "../../src/cli/redactor.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const MASK = "***************b465";
 
 const keys = fc.stringMatching(/^sk-or-v1-[A-Za-z0-9_-]{8,200}$/);
 const around = fc.string().filter((text) => !/^[A-Za-z0-9_-]|sk-or-v/.test(text));
+
+describe("the passwords in a URI", () => {
+  it.each([
+    ["mongodb://me:p%40ssword@db/keys", ["p%40ssword", "p@ssword"]],
+    ["mongodb+srv://:secret@db/keys", ["secret", "secret"]],
+    ["mongodb://me:p@ss:wo/rd@db/keys", ["p@ss:wo/rd", "p@ss:wo/rd"]],
+    ["mongodb://me:100%@db/keys", ["100%"]],
+    ["mongodb://me@db:27017/keys", []],
+    ["mongodb://db:27017/keys", []],
+    ["sqlite:/srv/keys.db", []],
+    ["", []],
+  ])("of %j are %j", (uri, passwords) => {
+    expect(passwordsIn(uri)).toEqual(passwords);
+  });
+
+  it("are hidden as they stand there and as they are meant", () => {
+    const redact = redactor(passwordsIn("mongodb://me:p%40ssword@db/keys"));
+    expect(redact("a driver repeats p%40ssword, and p@ssword too")).toBe("a driver repeats ***, and *** too");
+  });
+});
 
 describe("the redactor", () => {
   it.each([
