@@ -67,6 +67,10 @@ const keyFile = (home: Home) => home.writeKeyFile(KEY);
 const ALICE = ["--user", "alice"];
 const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod" } };
 
+/** Nobody listens there. */
+const UNREACHABLE = { env: { KEYCTL_STORE: "mongodb://admin:hunter2hunter2@127.0.0.1:1/keys" } };
+const SOON = ["--timeout", "300ms"];
+
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { env: { PATH: "/none" } };
 
@@ -135,6 +139,16 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(4, "MASTER_KEY_WRONG", "sync one by one with another master key", ["sync", "--all", "--log"], {
     given: masterKeyIsAnother,
   }),
+  fails(7, "STORE_UNAVAILABLE", "sync on a MongoDB that refuses the connection", ["sync", ...ALICE, ...SOON], {
+    options: UNREACHABLE,
+  }),
+  fails(
+    7,
+    "STORE_UNAVAILABLE",
+    "sync of two on a MongoDB that refuses the connection",
+    ["sync", ...ALICE, "--user", "bob", ...SOON],
+    { options: UNREACHABLE },
+  ),
   fails(4, "CONFIG_INVALID", "sync on a MongoDB without a database", ["sync", ...ALICE], { options: MONGODB }),
   fails(4, "CONFIG_EMPTY", "sync with an empty store variable", ["sync", ...ALICE], {
     options: { env: { KEYCTL_STORE: "" } },
@@ -163,6 +177,13 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(7, "STORE_CORRUPT", "get on a foreign file", ["get", ...ALICE, "--stored"], { given: databaseIsForeign }),
   fails(7, "ROW_UNREADABLE", "get of an unreadable row", ["get", ...ALICE, "--stored"], { given: aliceIsUnreadable }),
   fails(4, "MASTER_KEY_WRONG", "get with another master key", ["get", ...ALICE], { given: masterKeyIsAnother }),
+  fails(
+    7,
+    "STORE_UNAVAILABLE",
+    "get on a MongoDB that refuses the connection",
+    ["get", ...ALICE, "--stored", ...SOON],
+    { options: UNREACHABLE },
+  ),
   fails(4, "CONFIG_INVALID", "get on a MongoDB without a database", ["get", ...ALICE, "--stored"], {
     options: MONGODB,
   }),
@@ -207,6 +228,13 @@ export const OUTCOMES: readonly Outcome[] = [
     given: masterKeyIsAnother,
     options: { input: KEY },
   }),
+  fails(
+    7,
+    "STORE_UNAVAILABLE",
+    "save on a MongoDB that refuses the connection",
+    ["save", ...ALICE, "--stdin", ...SOON],
+    { options: { ...UNREACHABLE, input: KEY } },
+  ),
   fails(4, "CONFIG_INVALID", "save on a MongoDB without a database", ["save", ...ALICE, "--stdin"], {
     options: { ...MONGODB, input: KEY },
   }),
@@ -241,6 +269,13 @@ export const OUTCOMES: readonly Outcome[] = [
   fails(3, "EMPTY_SELECTION", "purge of an empty store", ["purge", "--all", "--store", "sqlite:none.db"]),
   fails(2, "BAD_USER_ID", "purge of a bad id", ["purge", "--user", "alice ", "--yes"]),
   fails(7, "STORE_CORRUPT", "purge on a foreign file", ["purge", ...ALICE, "--yes"], { given: databaseIsForeign }),
+  fails(
+    7,
+    "STORE_UNAVAILABLE",
+    "purge on a MongoDB that refuses the connection",
+    ["purge", ...ALICE, "--yes", ...SOON],
+    { options: UNREACHABLE },
+  ),
   fails(4, "CONFIG_INVALID", "purge on a MongoDB without a database", ["purge", ...ALICE, "--yes"], {
     options: MONGODB,
   }),
@@ -362,6 +397,9 @@ export const REFUSALS: readonly Outcome[] = [
   fails(2, "USAGE", "list by a bad hash", ["list", "--hash", "abc"]),
   fails(2, "USAGE", "list by a bad verdict", ["list", "--verdict", "good"]),
   fails(7, "STORE_CORRUPT", "list of a foreign file", ["list"], { given: databaseIsForeign }),
+  fails(7, "STORE_UNAVAILABLE", "list on a MongoDB that refuses the connection", ["list", ...SOON], {
+    options: UNREACHABLE,
+  }),
   fails(4, "CONFIG_INVALID", "list on a MongoDB without a database", ["list"], { options: MONGODB }),
   fails(2, "USAGE", "help on nonsense", ["help", "nonsense"]),
   fails(2, "USAGE", "help on what every object has", ["help", "constructor"]),
