@@ -10,7 +10,7 @@ import type { Action } from "../support/tcp-proxy.ts";
 
 const LIBRARY = new URL("../../dist/library/index.js", import.meta.url).href;
 /** `--timeout 2s`, the start of a Node, and a machine that is busy. */
-const SOON_MS = 3_500;
+const SOON_MS = 5_000;
 /** More than one page of a list. */
 const MANY = 600;
 
@@ -81,7 +81,7 @@ describeWithMongodb("a connection that hangs", () => {
     const { exitCode } = await running;
 
     expect(exitCode).toBe(code);
-    expect(performance.now() - asked).toBeLessThan(1_500);
+    expect(performance.now() - asked).toBeLessThan(3_000);
   });
 
   it("holds up no call of the library longer than it was given, nor its close, nor the process", async () => {
@@ -103,8 +103,8 @@ describeWithMongodb("a connection that hangs", () => {
 
     const calls = JSON.parse(String(stdout)) as readonly (readonly [string | null, number])[];
     expect(calls.map(([code]) => code)).toEqual([...Array<string>(4).fill("STORE_UNAVAILABLE"), null]);
-    for (const [, ms] of calls) expect(ms).toBeLessThan(1_200);
-    expect(all).toBeLessThan(calls.reduce((sum, [, ms]) => sum + ms, 1_500));
+    for (const [, ms] of calls) expect(ms).toBeLessThan(2_000);
+    expect(all).toBeLessThan(calls.reduce((sum, [, ms]) => sum + ms, 3_000));
   });
 });
 
