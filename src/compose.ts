@@ -15,7 +15,7 @@ import { openDatabase } from "./stores/sqlite-database.ts";
 import { sqliteStore } from "./stores/sqlite-store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
-export { readConfig } from "./config.ts";
+export { readConfig, readDestination } from "./config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {

@@ -5,8 +5,9 @@ import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";
 import { readRegularFile } from "./files/read-regular-file.ts";
+import { isSameFile } from "./files/same-file.ts";
 import type { KeyFilePlace } from "./sources/key-file.ts";
-import { parseMongoUri } from "./stores/mongo-uri.ts";
+import { isSameDatabase, parseMongoUri } from "./stores/mongo-uri.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -43,6 +44,7 @@ export interface Config {
 const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_SECRET_BYTES = 64 * 1024;
 const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
+const DESTINATION_VARIABLES = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
 const MANAGEMENT_VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
 const SWITCH: ReadonlyMap<string, boolean> = new Map([
   ["1", true],
@@ -66,6 +68,39 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
     timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
   });
+}
+
+/** The same in all but the store, which is the one that a copy goes to. Throws as `readConfig`. */
+export function readDestination(environment: Environment, source: Config, flag: string | undefined): Config {
+  const store = destinationPlace(environment, flag);
+  if (!isSameStore(source.store, store)) return Object.freeze({ ...source, store });
+  throw new KeyctlError("USAGE", `${store.from} names the store that is to be copied from`, {
+    hint: "--store <uri> names the one, and --to <uri> the other",
+  });
+}
+
+function destinationPlace(environment: Environment, flag: string | undefined): StorePlace {
+  const [name, another] = [
+    ...(flag === undefined ? [] : ["--to"]),
+    ...DESTINATION_VARIABLES.filter((variable) => environment[variable] !== undefined),
+  ];
+  if (another !== undefined) {
+    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${another} both name a destination`, {
+      hint: `unset ${another}`,
+    });
+  }
+  if (flag !== undefined) return parseStore(flag, "--to", "USAGE", environment);
+  const named = firstNamed(environment, DESTINATION_VARIABLES);
+  if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
+  throw new KeyctlError("USAGE", "no destination is named", {
+    hint: "keyctl copy --to <uri>   or put a URI with a password into KEYCTL_COPY_TO",
+  });
+}
+
+/** Two names of one file, or one database of the same servers. A store that is missed here keeps all its rows. */
+function isSameStore(one: StorePlace, other: StorePlace): boolean {
+  if (one.kind === "sqlite") return other.kind === "sqlite" && isSameFile(one.path, other.path);
+  return other.kind === "mongodb" && isSameDatabase(one.name, other.name);
 }
 
 function storePlace(environment: Environment, flag: string | undefined): StorePlace {

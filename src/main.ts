@@ -7,12 +7,12 @@ import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/redactor.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
-import type { GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
+import type { Destination, GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
 import { OutputFailed, Terminal } from "./cli/terminal.ts";
 import { thisProcess } from "./cli/this-process.ts";
 import type { ProcessHost } from "./cli/this-process.ts";
 import type { ComposeOptions } from "./compose.ts";
-import type { Environment } from "./config.ts";
+import type { Config, Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
@@ -133,25 +133,36 @@ class Tool {
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
       inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
-      withManager: (needs, work) => this.#withManager(globals, needs, work),
+      withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
+      withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
     };
   }
 
-  async #withManager<Result>(
+  async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
+    const { readConfig } = await import("./compose.ts");
+    return readConfig(this.#host.environment, { store, keyFile, timeoutMs: timeout });
+  }
+
+  async #withDestination<Result>(
     globals: GlobalOptions,
+    to: string | undefined,
     needs: Needs,
-    work: (opened: Opened) => Promise<Result>,
+    work: (source: Opened, destination: Destination) => Promise<Result>,
   ): Promise<Result> {
-    const { environment, around } = this.#host;
+    const { readDestination } = await import("./compose.ts");
+    const config = await this.#config(globals);
+    const other = readDestination(this.#host.environment, config, to);
+    const { name, from } = other.store;
+    const withManager: Destination["withManager"] = (itsNeeds, itsWork) => this.#withManager(other, itsNeeds, itsWork);
+    return this.#withManager(config, needs, (source) => work(source, { store: { name, from }, withManager }));
+  }
+
+  async #withManager<Result>(config: Config, needs: Needs, work: (opened: Opened) => Promise<Result>): Promise<Result> {
+    const { around } = this.#host;
     const terminal = this.#terminal;
     const { signal } = this.#stop;
-    const { compose, readConfig } = await import("./compose.ts");
-    const config = readConfig(environment, {
-      store: globals.store,
-      keyFile: globals.keyFile,
-      timeoutMs: globals.timeout,
-    });
     if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
+    const { compose } = await import("./compose.ts");
     const { manager, ...composed } = await compose(
       config,
       {

@@ -1,7 +1,8 @@
 import { KeyctlError } from "../core/errors.ts";
 import { KEY_LIKE } from "../core/key-like.ts";
 
-const URI_HINT = "put the URI into KEYCTL_STORE, or into a file that KEYCTL_STORE_FILE names";
+const URI_HINT =
+  "put the URI into KEYCTL_STORE (where to copy to: KEYCTL_COPY_TO), or into a file that KEYCTL_STORE_FILE names";
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
   [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],

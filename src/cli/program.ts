@@ -18,6 +18,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
   explain: { summary: "show where a user's key comes from, and why", load: () => import("./commands/explain.ts") },
   rekey: { summary: "seal every key with a new master key", load: () => import("./commands/rekey.ts") },
+  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy.ts") },
   doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor.ts") },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };

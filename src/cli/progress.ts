@@ -8,6 +8,8 @@ const TERMINAL_INTERVAL_MS = 200;
 export interface Progress {
   /** `part` is the share of the work that is done, from 0 to 1, where it is known. */
   update(done: number, part: number | undefined): void;
+  /** Out of the way, until the next update. */
+  clear(): void;
   stop(): void;
 }
 
@@ -31,6 +33,7 @@ export async function startProgress({ spinner, verb, say }: ProgressOptions): Pr
       if (spun === undefined) say(line);
       else spun.text = line;
     },
+    clear: () => void spun?.clear(),
     stop: () => void spun?.stop(),
   };
 }

@@ -9,6 +9,8 @@ const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string
   [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
 ];
 const SHORTEST_SECRET = 8;
+/** The URI of a store that needs no password: its name, which is shown. */
+const OPEN_URI = /^(?:sqlite:|mongodb(?:\+srv)?:\/\/)[^@?]*$/i;
 
 export type Redactor = (text: string) => string;
 
@@ -27,7 +29,7 @@ export function passwordsIn(uri: string): readonly string[] {
 export function redactor(secrets: readonly string[]): Redactor {
   const known = secrets
     .map((secret) => secret.trim())
-    .filter((secret) => secret.length >= SHORTEST_SECRET)
+    .filter((secret) => secret.length >= SHORTEST_SECRET && !OPEN_URI.test(secret))
     .toSorted((one, other) => other.length - one.length);
   return (text) =>
     PATTERNS.reduce(

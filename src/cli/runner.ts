@@ -37,6 +37,15 @@ export interface Opened {
   readonly timeoutMs: number;
 }
 
+/** The store that keys are copied to. */
+export interface Destination {
+  readonly store: StoreName;
+  readonly withManager: WithManager;
+}
+
+/** Opens late, closes always. What is returned is safe to report: no signal came before it. */
+type WithManager = <Result>(needs: Needs, work: (opened: Opened) => Promise<Result>) => Promise<Result>;
+
 /** Where key.txt and OPENROUTER_API_KEY really are in this run, for hints. */
 export type KeyPlaces = Readonly<Record<Shadowed, KeyPlace>> & { readonly "key.txt": FilePlace };
 type FilePlace = { readonly kind: "file"; readonly path: string };
@@ -59,8 +68,13 @@ export interface Invocation {
   readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
   /** Which of the two it was. */
   readonly receivedSignal: () => NodeJS.Signals | undefined;
-  /** Opens late, closes always. What is returned is safe to report: no signal came before it. */
-  readonly withManager: <Result>(needs: Needs, work: (opened: Opened) => Promise<Result>) => Promise<Result>;
+  readonly withManager: WithManager;
+  /** The same beside another store, which `to` or KEYCTL_COPY_TO names, and which `work` opens. */
+  readonly withDestination: <Result>(
+    to: string | undefined,
+    needs: Needs,
+    work: (source: Opened, destination: Destination) => Promise<Result>,
+  ) => Promise<Result>;
 }
 
 export interface Needs {

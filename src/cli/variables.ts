@@ -6,6 +6,8 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
   ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
   ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],
+  ["KEYCTL_COPY_TO", "copy: the store to copy to, when its URI holds a password"],
+  ["KEYCTL_COPY_TO_FILE", "a file that holds the value of KEYCTL_COPY_TO"],
   ["KEYCTL_KEY_FILE", "the file to read in place of ./key.txt"],
   ["KEYCTL_AUTO_PROVISION", "0: never make a key"],
   ["KEYCTL_MASTER_KEYS", "master keys: a JWK Set, or one base64url key of 32 bytes"],

@@ -41,6 +41,8 @@ export interface KeyRecord extends Version {
   /** 0: a key that keyctl did not make. */
   readonly generation: number;
   readonly settled: boolean;
+  /** The names of fields that another program keeps in this row; a change leaves them alone, a copy does not take them along. */
+  readonly foreignFields: readonly string[];
 }
 
 /** The only provider there is; a part of every row's identity. */
@@ -86,6 +88,7 @@ export function newRecord(userId: UserId, key: ApiKey, sealed: string, origin: s
     userId,
     ...keyFields(key, sealed, origin, now),
     createdAt: now,
+    foreignFields: [],
   };
 }
 

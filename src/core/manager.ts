@@ -12,6 +12,7 @@ import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
 import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncResult } from "./results.ts";
+import type { CopyOutcome } from "./row-copies.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
@@ -44,6 +45,11 @@ export interface BulkOptions extends Patience {
 }
 
 export interface RekeyOptions extends Patience, Partial<RekeyTask> {}
+
+export interface CopyOptions extends Patience {
+  /** Say what would be copied, and write nothing. Default false. */
+  readonly dryRun?: boolean | undefined;
+}
 
 export interface ManagerParts extends Parts {
   readonly lock: Lock;
@@ -178,6 +184,27 @@ export class KeyManager {
   /** How many users have a key. */
   async count(options: Patience = {}): Promise<number> {
     return this.#whileOpen(options, (signal) => this.#parts.store.count(signal));
+  }
+
+  /**
+   * Copies every row as it is to where its user has none, and proves each: what became of them, batch by batch. What fails
+   * for all of them is thrown; calling it again goes on where it ended. The time-out is each batch's.
+   */
+  async *copyTo(
+    destination: KeyManager,
+    { dryRun = false, ...patience }: CopyOptions = {},
+  ): AsyncGenerator<readonly CopyOutcome[]> {
+    const { copyRows } = await import("./row-copies.ts");
+    const { timeoutMs } = this.#parts;
+    yield* copyRows(this.#parts, destination.#parts, { dryRun, patience: () => patienceOf(patience, timeoutMs) });
+  }
+
+  /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless what is sealed here opens; writes nothing. */
+  async requireMasterKeys(options: Patience = {}): Promise<void> {
+    await this.#whileOpen(options, async (signal) => {
+      const { unlockSource } = await import("./row-copies.ts");
+      await orAborted(unlockSource(this.#parts, signal), signal);
+    });
   }
 
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */

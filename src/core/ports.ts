@@ -128,6 +128,7 @@ export type WarningCode =
   | "ENVIRONMENT_KEY_IGNORED"
   | "KEY_SHAPE"
   | "SYNC_WOULD_FAIL"
+  | "FIELDS_LEFT"
   | "KEY_SHARED";
 
 export type Reading =

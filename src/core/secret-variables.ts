@@ -6,4 +6,5 @@ export const SECRET_VARIABLES: readonly string[] = [
   "KEYCTL_MASTER_KEYS",
   "MONGODB_URI",
   "MONGO_URI",
+  "KEYCTL_COPY_TO",
 ];

@@ -11,6 +11,24 @@ import type { UserId } from "../core/user-id.ts";
 
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 const BSON_MARK = "bson:";
+/** What `toDocument` writes. */
+const FIELDS: ReadonlySet<string> = new Set([
+  "_id",
+  "user_id",
+  "provider",
+  "key_encrypted",
+  "key_hash",
+  "key_tail",
+  "source",
+  "created_at",
+  "updated_at",
+  "last_validated",
+  "last_check",
+  "revision",
+  "generation",
+  "settled",
+  "previous",
+]);
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider is ours: `null` matches both. */
@@ -30,6 +48,7 @@ export const IN_ANOTHER_FORM: Document = {
   $or: [{ provider: null }, { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } }],
 };
 
+/** Undefined fields, of which `key_encrypted` may be one, are to be left out. */
 export function toDocument(record: KeyRecord): Document {
   return {
     _id: fromText(record.id),
@@ -99,7 +118,13 @@ export function fromDocument(document: Document): KeyRecord {
     updatedAt: timestampOf(document["updated_at"]) ?? createdAt,
     lastValidated: timestampOf(document["last_validated"]),
     ...aboutTheKey(document, keyEncrypted),
+    foreignFields: foreignFieldsOf(document),
   };
+}
+
+function foreignFieldsOf(document: Document): readonly string[] {
+  const names = Object.keys(document).filter((name) => !FIELDS.has(name));
+  return document["previous"] === null || document["previous"] === undefined ? names : [...names, "previous"];
 }
 
 /** A key in clear speaks for itself: what stands beside it may be about a key that another program has written over. */
@@ -135,7 +160,9 @@ function toText(value: unknown): string {
   return BSON_MARK + (value === undefined ? "" : BSON.EJSON.stringify(value, { relaxed: false }));
 }
 
+/** Undefined for what was missing. */
 function fromText(text: string): unknown {
+  if (text === BSON_MARK) return undefined;
   return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }
 

@@ -124,7 +124,7 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
       await indexed(signal);
       return writing(async () => {
         try {
-          await keys.insertOne(toDocument(record));
+          await keys.insertOne(toDocument(record), { ignoreUndefined: true });
           return true;
         } catch (thrown) {
           if (isDuplicateKey(thrown)) return false;
@@ -140,7 +140,8 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
       const taken = new Set(seen.map(({ userId }) => userId));
       const missing = records.filter(({ userId }) => !taken.has(userId));
       if (missing.length === 0) return records.map(() => false);
-      const lost = await writing(() => losersOf(keys.insertMany(missing.map(toDocument), { ordered: false })), signal);
+      const options = { ordered: false, ignoreUndefined: true };
+      const lost = await writing(() => losersOf(keys.insertMany(missing.map(toDocument), options)), signal);
       const won = new Set(missing.filter((_, index) => !lost.has(index)));
       return records.map((record) => won.has(record));
     },

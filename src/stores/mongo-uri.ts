@@ -7,6 +7,7 @@ export interface MongoUri {
 const PARTS =
   /^(?<scheme>mongodb(?:\+srv)?):\/\/(?:(?<user>[^/?#@]*)@)?(?<hosts>[^/?#@]*)(?:\/(?<database>[^/?#@]*))?(?:\?(?<options>[^#@]*))?$/;
 const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?<port>\d{1,5}))?$|^[A-Za-z0-9._%-]+\.sock$/;
+const DEFAULT_PORT = ":27017";
 const DATABASE = /^[^/\\. "$*<>:|?\p{Cc}]{1,63}$/u;
 
 /** What a URI may say; as the driver does, in any case. https://www.mongodb.com/docs/manual/reference/connection-string-options/ */
@@ -76,6 +77,21 @@ function optionsOf(options: string): readonly { readonly name: string; readonly 
 
 function namesOf(text: string): ReadonlySet<string> {
   return new Set(text.toLowerCase().trim().split(/\s+/));
+}
+
+/** Whether these names of `parseMongoUri` mean one database of the same servers, in whatever order and case they stand. */
+export function isSameDatabase(one: string, other: string): boolean {
+  return plainName(one) === plainName(other);
+}
+
+function plainName(name: string): string {
+  const [, scheme = "", hosts = "", database = ""] = /^([^:]+):\/\/([^/]+)\/(.+)$/.exec(name) ?? [];
+  const port = scheme === "mongodb" ? DEFAULT_PORT : "";
+  const servers = hosts
+    .toLowerCase()
+    .split(",")
+    .map((host) => (/:\d+$/.test(host) ? host : host + port));
+  return `${scheme}://${servers.toSorted().join(",")}/${decodeURIComponent(database)}`;
 }
 
 function isHost(text: string): boolean {

@@ -164,6 +164,7 @@ function fromRow(row: Row): KeyRecord {
     revision: row["revision"] as Version["revision"],
     generation: row["generation"] as number,
     settled: row["settled"] === 1,
+    foreignFields: [],
   };
 }
 

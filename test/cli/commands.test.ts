@@ -12,6 +12,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   doctor: "version node platform store passed attention failed checks warnings error",
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
+  copy: "user_id key key_hash outcome error",
   list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
@@ -19,6 +20,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
+  copy: "type command store to total done copied kept conflicts verified unverified in_clear to_total dry_run elapsed_ms complete warnings error",
   purge: "type command store total done purged had_no_key failed shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";

@@ -54,6 +54,13 @@ describe("the redactor", () => {
     [["first-secret", "second-secret"], "first-secret second-secret", "*** ***"],
     [["$&$1.*+?^{}"], "$&$1.*+?^{}", "***"],
     [["short", ""], "short is no secret", "short is no secret"],
+    [["mongodb://db.prod/keys"], "4 keys in mongodb://db.prod/keys", "4 keys in mongodb://db.prod/keys"],
+    [["sqlite:/srv/keys.db"], "4 keys in sqlite:/srv/keys.db", "4 keys in sqlite:/srv/keys.db"],
+    [
+      ["mongodb://db.prod/keys?tlsCertificateKeyFilePassword=x"],
+      "mongodb://db.prod/keys?tlsCertificateKeyFilePassword=x",
+      "***",
+    ],
   ])("hides the secrets %j", (secrets, text, shown) => {
     expect(redactor(secrets)(text)).toBe(shown);
   });

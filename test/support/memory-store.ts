@@ -1,15 +1,16 @@
 import type { KeyRecord, Version } from "../../src/core/key-record.ts";
 import type { ManagerParts } from "../../src/core/manager.ts";
-import type { KeyStore } from "../../src/core/ports.ts";
+import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
 import type { UserId } from "../../src/core/user-id.ts";
 
 /** A store that keeps its promises, in memory; `rows` is what it holds. */
-export interface MemoryStore extends KeyStore {
+export interface MemoryStore extends KeyStore, SealChecks {
   readonly rows: Map<UserId, KeyRecord>;
 }
 
 export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
   const rows = new Map(records.map((record) => [record.userId, record]));
+  const checks = new Map<string, string>();
   const sees = (user: UserId, { id, revision, keyEncrypted }: Version): boolean => {
     const row = rows.get(user);
     return row !== undefined && row.id === id && row.revision === revision && row.keyEncrypted === keyEncrypted;
@@ -68,6 +69,20 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
       signal.throwIfAborted();
     },
     requireAtomicChanges: async () => {},
+    async sealChecks() {
+      return Array.from(checks, ([kid, value]) => ({ kid, value }));
+    },
+    async insertFirstSealCheck({ kid, value }) {
+      if (checks.size > 0) return false;
+      checks.set(kid, value);
+      return true;
+    },
+    async addSealCheck({ kid, value }) {
+      if (!checks.has(kid)) checks.set(kid, value);
+    },
+    async removeSealCheck(kid) {
+      checks.delete(kid);
+    },
     async close() {},
   };
 }

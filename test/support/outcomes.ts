@@ -54,6 +54,11 @@ async function masterKeyIsAnother(home: Home): Promise<void> {
   writeFileSync(home.masterKeys, JSON.stringify({ keys: [key] }), { mode: 0o600 });
 }
 
+async function aliceHasAnotherKeyThere(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  await inProcess(home, ["save", "--user", "alice", "--stdin", "--store", "sqlite:copy.db"], { input: OTHER });
+}
+
 function databaseIsForeign(home: Home): void {
   mkdirSync(dirname(home.database), { recursive: true });
   writeFileSync(home.database, "this is not a database, and long enough to be looked at as one");
@@ -65,6 +70,7 @@ function usersFile(content: string | Uint8Array): (home: Home) => void {
 
 const keyFile = (home: Home) => home.writeKeyFile(KEY);
 const ALICE = ["--user", "alice"];
+const COPY = ["--to", "sqlite:copy.db"];
 const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod" } };
 
 /** Nobody listens there. */
@@ -345,6 +351,36 @@ export const OUTCOMES: readonly Outcome[] = [
     given: manyAreInClear,
   }),
   fails(7, "STORE_CORRUPT", "rekey on a foreign file", ["rekey"], { given: databaseIsForeign }),
+
+  ok("copy", ["copy", ...COPY], { given: aliceIsStored }),
+  ok("copy, looked at only", ["copy", ...COPY, "--dry-run"], { given: aliceIsStored }),
+  ok("copy of clear rows", ["copy", ...COPY], { given: aliceIsInClear }),
+  ok("copy to the place of a variable", ["copy"], {
+    given: aliceIsStored,
+    options: { env: { KEYCTL_COPY_TO: "sqlite:copy.db" } },
+  }),
+  fails(9, "SOME_FAILED", "copy of an unreadable row", ["copy", ...COPY], { given: aliceIsUnreadable }),
+  fails(9, "SOME_FAILED", "copy beside another key", ["copy", ...COPY], { given: aliceHasAnotherKeyThere }),
+  fails(3, "EMPTY_SELECTION", "copy of no store", ["copy", ...COPY]),
+  fails(2, "USAGE", "copy to nowhere", ["copy"], { given: aliceIsStored }),
+  fails(2, "USAGE", "copy of a store to itself", ["copy", "--to", "sqlite:../data/keyctl/keyctl.db"], {
+    given: aliceIsStored,
+  }),
+  fails(4, "CONFIG_CONFLICT", "copy to two places", ["copy", ...COPY], {
+    given: aliceIsStored,
+    options: { env: { KEYCTL_COPY_TO: "sqlite:other.db" } },
+  }),
+  fails(4, "MASTER_KEY_WRONG", "copy with another master key", ["copy", ...COPY], { given: masterKeyIsAnother }),
+  fails(6, "SOME_UNKNOWN", "copy without the time for it", ["copy", ...COPY, "--stop-after", "1ms"], {
+    given: manyAreInClear,
+  }),
+  fails(7, "STORE_CORRUPT", "copy of a foreign file", ["copy", ...COPY], { given: databaseIsForeign }),
+  fails(7, "STORE_CORRUPT", "copy into a foreign file", ["copy", ...COPY], {
+    async given(home) {
+      await aliceIsStored(home);
+      writeFileSync(join(home.work, "copy.db"), "this is not a database, and long enough to be looked at as one");
+    },
+  }),
 ];
 
 /** Those that end before the command begins: their document is the error alone. */
@@ -363,13 +399,19 @@ export const REFUSALS: readonly Outcome[] = [
   fails(2, "USAGE", "rekey as a start and a going on", ["rekey", "--init", "--keep-key"]),
   fails(2, "USAGE", "rekey as a start without one", ["rekey", "--init", "--dry-run"]),
   fails(2, "USAGE", "rekey with a bad time to stop", ["rekey", "--stop-after", "soon"]),
-  ...["sync", "get", "save", "purge", "list", "explain", "rekey"].flatMap((verb) => [
+  fails(2, "USAGE", "copy with a bad time to stop", ["copy", ...COPY, "--stop-after", "soon"]),
+  fails(2, "SECRET_IN_ARGV", "copy with a password in argv, of the copy", [
+    "copy",
+    "--to",
+    "mongodb://me:secret@db/keyctl",
+  ]),
+  ...["sync", "get", "save", "purge", "list", "explain", "rekey", "copy"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
     fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
     ...["30", "0s", "1w", "-1s", ""].map((time) =>
       fails(2, "USAGE", `${verb} with the time '${time}'`, [
         verb,
-        ...(["list", "rekey"].includes(verb) ? [] : ALICE),
+        ...(["list", "rekey", "copy"].includes(verb) ? [] : ALICE),
         "--timeout",
         time,
       ]),

@@ -1,0 +1,132 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import type { KeyManager } from "../../core/manager.ts";
+import { asFailure, timeLimit } from "../../core/patience.ts";
+import { printable } from "../../core/printable.ts";
+import { report, sayFailures } from "../copy-report.ts";
+import type { CopyRun } from "../copy-report.ts";
+import { CopyTally } from "../copy-tally.ts";
+import { flagDuration } from "../duration.ts";
+import { startProgress } from "../progress.ts";
+import type { Progress } from "../progress.ts";
+import { turnOfTheEventLoop } from "../runner.ts";
+import type { Invocation, Opened, Run } from "../runner.ts";
+
+interface CopyFlags {
+  readonly to?: string;
+  readonly dryRun?: true;
+  /** In milliseconds. */
+  readonly stopAfter?: number;
+}
+
+export function declare(command: Command, run: Run): void {
+  command
+    .option("--to <uri>", "where to copy: mongodb://<host>/<database> or sqlite:<path>")
+    .option("--dry-run", "say what would be copied, and write nothing")
+    .option("--stop-after <duration>", "end cleanly after this time", flagDuration("--stop-after"))
+    .addHelpText(
+      "after",
+      `
+Copies what is not there yet; a key that is there stays. Rows move as they are,
+so both stores need the same master keys. In the end every row is looked up and
+opened in the destination. Run again, it goes on where it ended. A URI with a
+password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
+
+Examples:
+  keyctl copy --to mongodb://db.prod/keyctl --dry-run
+  keyctl copy --to mongodb://db.prod/keyctl
+  keyctl copy --store mongodb://db.prod/keyctl --to sqlite:backup.db --json`,
+    )
+    .action(run((invocation, flags: CopyFlags) => copy(invocation, flags)));
+}
+
+async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlError | null> {
+  const started = Date.now();
+  const run = newRun(flags);
+  const failure = await attempt(invocation, flags, run);
+  const error = failure ?? run.tally.error(run.complete);
+  await report(invocation, run, Date.now() - started, failure, error);
+  return error;
+}
+
+function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
+  return {
+    tally: new CopyTally(dryRun === true),
+    dryRun: dryRun === true,
+    timeOver: stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(stopAfter)),
+    stores: null,
+    total: 0,
+    toTotal: null,
+    complete: false,
+    named: 0,
+  };
+}
+
+/** What stopped the run; null when it ended by itself. */
+async function attempt(invocation: Invocation, { to }: CopyFlags, run: CopyRun): Promise<KeyctlError | null> {
+  const { signal } = invocation;
+  try {
+    await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
+      run.stores = { source: source.store, destination: destination.store };
+      run.total = await countSource(source, signal);
+      // Before there is a destination: one that cannot be filled is not made.
+      await source.manager.requireMasterKeys({ signal });
+      await destination.withManager({ mayCreateStore: !run.dryRun, logs: "none" }, async ({ manager }) => {
+        await goThrough(invocation, source.manager, manager, run);
+        run.toTotal = await manager.count({ signal });
+      });
+    });
+    return null;
+  } catch (thrown) {
+    const error = asFailure(thrown);
+    // Nothing more can be said on an output that takes no more.
+    if (error.code === "OUTPUT_FAILED") throw error;
+    return error;
+  }
+}
+
+async function countSource({ manager, store, storeExists }: Opened, signal: AbortSignal): Promise<number> {
+  const place = `${printable(store.name)} (${store.from === "default" ? "" : "from "}${store.from})`;
+  const hint = "--store <uri>   names the store to copy from";
+  if (!storeExists) throw new KeyctlError("EMPTY_SELECTION", `there is no store at ${place}`, { hint });
+  const count = await manager.count({ signal });
+  if (count === 0) throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
+  return count;
+}
+
+async function goThrough(
+  invocation: Invocation,
+  source: KeyManager,
+  destination: KeyManager,
+  run: CopyRun,
+): Promise<void> {
+  const { signal } = invocation;
+  const { tally, dryRun, timeOver } = run;
+  let progress = await progressOf(invocation, "copy");
+  let isProof = false;
+  try {
+    for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
+      for (const outcome of outcomes) tally.add(outcome);
+      // The proof goes through the rows once more.
+      if (!isProof && tally.isProving) {
+        isProof = true;
+        progress.stop();
+        progress = await progressOf(invocation, "verify");
+      }
+      if (outcomes.some(({ error }) => error !== null)) progress.clear();
+      await sayFailures(invocation, outcomes, run);
+      const steps = isProof ? tally.proven : tally.done;
+      progress.update(steps, Math.min(1, steps / run.total));
+      await turnOfTheEventLoop();
+      signal.throwIfAborted();
+      if (timeOver?.aborted === true) return;
+    }
+    run.complete = true;
+  } finally {
+    progress.stop();
+  }
+}
+
+function progressOf({ terminal }: Invocation, verb: string): Promise<Progress> {
+  return startProgress({ spinner: terminal.isErrorTerminal, verb, say: (line) => terminal.note(line) });
+}

@@ -1,0 +1,167 @@
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { maskOfRecord, twoRows } from "./key-record.ts";
+import type { KeyRecord } from "./key-record.ts";
+import type { KeyStore } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { contended } from "./resolution.ts";
+import { flawOf } from "./row-proofs.ts";
+import type { Side, Sides } from "./row-proofs.ts";
+import { insertRows } from "./row-writes.ts";
+import type { UserId } from "./user-id.ts";
+
+/**
+ * The law of copies: a row moves as it is, and only to where its user has none; what is there stays. Then the source is
+ * read once more, and every row is proven: it is there, it holds the source's key, and the master keys open it.
+ */
+
+/** What became of a row of the source; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
+export type CopyOutcome =
+  | { readonly row: KeyRecord; readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
+  | { readonly row: KeyRecord; readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError };
+
+export interface Copying {
+  /** Says what a copy would do, and writes nothing. */
+  readonly dryRun: boolean;
+  readonly patience: () => AbortSignal;
+}
+
+/** Small enough for a commit well under 50 ms. */
+const BATCH = 500;
+
+/** Batch by batch, in the order of the source. Throws what fails for all rows; what has been copied stays, and is kept the next time. */
+export async function* copyRows(
+  source: Side,
+  destination: Side,
+  { dryRun, patience }: Copying,
+): AsyncGenerator<readonly CopyOutcome[]> {
+  await unlockSource(source, patience());
+  await unlockDestination(destination, dryRun, patience());
+  if (!dryRun) await bringSealChecks(source, destination, patience());
+  const inConflict = new Set<string>();
+  const bring = dryRun ? compare : insertMissing;
+  for await (const rows of batched(source.store.scan(patience))) {
+    const outcomes = await bring(rows, destination.store, patience());
+    for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
+    yield outcomes;
+  }
+  if (dryRun) return;
+  // A rekey of the source may have begun meanwhile: it makes the check of a new master key before it seals a row with it.
+  await bringSealChecks(source, destination, patience());
+  for await (const rows of batched(source.store.scan(patience))) {
+    const others = rows.filter(({ id }) => !inConflict.has(id));
+    const there = await rowsThere(others, destination.store, patience());
+    yield await prove(others, there, { source, destination }, patience());
+  }
+}
+
+/** Rejects with MASTER_KEY_… unless what is sealed there opens; writes nothing. A store without a check has sealed nothing. */
+export async function unlockSource({ lock, sealer }: Side, signal: AbortSignal): Promise<void> {
+  const checks = await lock.checks.sealChecks(signal);
+  if (checks.length > 0) await naming("source", () => sealer("open", signal));
+}
+
+async function unlockDestination({ sealer, maySeal }: Side, dryRun: boolean, signal: AbortSignal): Promise<void> {
+  await naming("destination", async () => {
+    if (dryRun) await maySeal(signal);
+    else await sealer("seal", signal);
+  });
+}
+
+/** Sealed values move as they are: the destination, too, is then sealed with each master key of the source. */
+async function bringSealChecks(source: Side, destination: Side, signal: AbortSignal): Promise<void> {
+  const checks = await source.lock.checks.sealChecks(signal);
+  for (const check of checks) await destination.lock.checks.addSealCheck(check, signal);
+}
+
+/** With two stores, it must be said which of them the master keys do not open. */
+async function naming(name: "source" | "destination", work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || thrown.code !== "MASTER_KEY_WRONG") throw thrown;
+    throw new KeyctlError(thrown.code, `the ${name} is sealed with other master keys; nothing was copied`, {
+      hint: "put the master keys of both stores into one set, those of the destination first; keyctl help environment",
+    });
+  }
+}
+
+async function insertMissing(
+  rows: readonly KeyRecord[],
+  store: KeyStore,
+  signal: AbortSignal,
+): Promise<readonly CopyOutcome[]> {
+  const won = await insertRows(store, rows, signal);
+  const losers = rows.filter((_, index) => won[index] !== true);
+  const there = await rowsThere(losers, store, signal);
+  return rows.map((row, index) =>
+    won[index] === true ? { row, outcome: "copied", error: null } : beside(row, there.get(row.userId) ?? []),
+  );
+}
+
+async function compare(
+  rows: readonly KeyRecord[],
+  store: KeyStore,
+  signal: AbortSignal,
+): Promise<readonly CopyOutcome[]> {
+  const there = await rowsThere(rows, store, signal);
+  return rows.map((row) => {
+    const found = there.get(row.userId);
+    return found === undefined ? { row, outcome: "copied", error: null } : beside(row, found);
+  });
+}
+
+/** What stays in the place of a row. Whoever lost to a row that is gone by now has met another program. */
+function beside(row: KeyRecord, [found, twin]: readonly KeyRecord[]): CopyOutcome {
+  if (found === undefined) return { row, outcome: "conflict", error: contended(row.userId) };
+  if (twin !== undefined) return { row, outcome: "conflict", error: twoRows(found, twin) };
+  const isSame = found.keyEncrypted === row.keyEncrypted || (found.keyHash !== null && found.keyHash === row.keyHash);
+  return isSame ? { row, outcome: "kept", error: null } : { row, outcome: "conflict", error: anotherKey(found) };
+}
+
+async function prove(
+  rows: readonly KeyRecord[],
+  there: ReadonlyMap<UserId, readonly KeyRecord[]>,
+  sides: Sides,
+  signal: AbortSignal,
+): Promise<readonly CopyOutcome[]> {
+  const outcomes: CopyOutcome[] = [];
+  for (const row of rows) {
+    const error = await flawOf(row, there.get(row.userId) ?? [], sides, signal);
+    outcomes.push(error === null ? { row, outcome: "verified", error } : { row, outcome: "unverified", error });
+  }
+  return outcomes;
+}
+
+async function rowsThere(
+  rows: readonly KeyRecord[],
+  store: KeyStore,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<UserId, readonly KeyRecord[]>> {
+  const there = new Map<UserId, readonly KeyRecord[]>();
+  if (rows.length === 0) return there;
+  const users = rows.map(({ userId }) => userId);
+  for (const row of await store.findMany(users, signal)) {
+    there.set(row.userId, [...(there.get(row.userId) ?? []), row]);
+  }
+  return there;
+}
+
+async function* batched(rows: AsyncIterable<KeyRecord>): AsyncGenerator<readonly KeyRecord[]> {
+  let batch: KeyRecord[] = [];
+  for await (const row of rows) {
+    batch.push(row);
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function anotherKey(found: KeyRecord): KeyctlError {
+  const mask = maskOfRecord(found) ?? "unreadable";
+  return new KeyctlError(
+    "KEY_EXISTS",
+    `user ${printable(found.userId)} has another key in the destination (${mask}, from ${printable(found.origin)}); it stays`,
+    { hint: "purge the one that is not wanted, and copy again" },
+  );
+}
