@@ -7,6 +7,7 @@ export default defineConfig({
     globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts"],
     testTimeout: 30_000,
     // Most of the time goes to processes that the tests wait for.
-    maxWorkers: "100%",
+    // Most of the time goes to servers and processes that the tests wait for.
+    maxWorkers: 4,
   },
 });
