@@ -1,0 +1,84 @@
+import type { Access, Hash, Results, Row } from "./accesses.ts";
+import type { Command } from "./command.ts";
+
+/**
+ * An actor stands at a place: a step and all that it remembers there. The step makes exactly one access, and its answer decides
+ * the next place. Places are data, so that the explorer can tell two of them apart, and so that a recorded run can be held
+ * against them.
+ */
+export interface Place {
+  readonly step: StepFunction<never>;
+  readonly memory: object;
+  /** Chosen while the clock says that an operation is fresh. Nothing that is proved to end may rest on waiting. */
+  readonly waits: boolean;
+}
+
+export type StepFunction<Memory extends object> = (memory: Memory, command: Command) => Step;
+
+export interface Step {
+  readonly access: Access;
+  readonly next: (result: never) => Moves;
+  /** Where it goes when the access certainly did not happen and no attempt is left. Without it the command ends there. */
+  readonly otherwise: (() => Moves) | null;
+}
+
+/** The end of a command, with the key that it handed out. */
+export interface Ended {
+  readonly ended: string;
+  readonly returned: Hash | null;
+  readonly waits: boolean;
+}
+
+export type Move = Place | Ended;
+/** Several: what comes next is the actor's own choice (its clock, its patience), not an answer. */
+export type Moves = Move | readonly Move[];
+
+/** What a step remembers when it is about a row that was read. */
+export interface Holding {
+  readonly row: Row;
+}
+
+export function to<Memory extends object>(step: StepFunction<Memory>, memory: Memory): Place {
+  return { step, memory, waits: false };
+}
+
+export function waiting(move: Move): Move {
+  return { ...move, waits: true };
+}
+
+export function ended(how: string, returned: Hash | null = null): Ended {
+  return { ended: how, returned, waits: false };
+}
+
+/** A write whose answer was lost, where no rule says how to go on: exit 7, the rest is for whoever comes next. */
+export const UNSURE = ended("the store did not answer");
+
+export function doing<Asked extends Access>(
+  access: Asked,
+  next: (result: Results[Asked["access"]]) => Moves,
+  otherwise: (() => Moves) | null = null,
+): Step {
+  return { access, next, otherwise };
+}
+
+export function stepAt(place: Place, command: Command): Step {
+  // `to` has paired the step with the memory that it asks for.
+  return place.step(place.memory as never, command);
+}
+
+export function movesAfter(step: Step, result: unknown): readonly Move[] {
+  // Whoever calls has the result of this very access.
+  return listOf(step.next(result as never));
+}
+
+export function movesWithout(step: Step): readonly Move[] {
+  return step.otherwise === null ? [] : listOf(step.otherwise());
+}
+
+export function isPlace(move: Move): move is Place {
+  return "step" in move;
+}
+
+function listOf(moves: Moves): readonly Move[] {
+  return Array.isArray(moves) ? moves : [moves as Move];
+}
