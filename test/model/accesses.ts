@@ -132,7 +132,7 @@ export interface Results {
 export type Result = Results[AccessName];
 
 /** One key makes one text, for labels and for messages: `journal.insert out 2 abandoned`. */
-export function named({ access, ...operands }: Access): string {
+export function named({ access, ...operands }: { readonly access: string }): string {
   return [
     access,
     ...Object.values(operands).map((value) => (typeof value === "object" ? JSON.stringify(value) : value)),

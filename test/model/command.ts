@@ -17,6 +17,9 @@ export type Breach =
   | "own-row-is-foreign"
   | "spool-fails-delete";
 
+/** The protocol, and the plainer one that it is compared with. */
+export type Protocol = "row first" | "outcome first" | "outcome first, patched";
+
 export type ActorKind = "sync" | "get" | "save" | "purge" | "rotate" | "reconcile";
 
 /** What a person asked for. */
@@ -29,8 +32,9 @@ export interface Command {
   /** Whether the machine has a spool folder to look into. */
   readonly spool: boolean;
   readonly breach: Breach | null;
+  readonly protocol: Protocol;
 }
 
 export function command(kind: ActorKind, options: Partial<Omit<Command, "kind">> = {}): Command {
-  return { kind, key: null, revoke: "no", spool: false, breach: null, ...options };
+  return { kind, key: null, revoke: "no", spool: false, breach: null, protocol: "row first", ...options };
 }

@@ -79,6 +79,20 @@ export function isPlace(move: Move): move is Place {
   return "step" in move;
 }
 
+/** Steps are told apart by their names; two steps of one name would be taken for one. */
+const steps = new Map<string, unknown>();
+
+/** One text for all things that are equal, places among them. */
+export function keyOf(thing: unknown): string {
+  return JSON.stringify(thing, (_, value: unknown) => {
+    if (typeof value !== "function") return value;
+    const known = steps.get(value.name) ?? value;
+    if (known !== value) throw new Error(`two steps have the name ${value.name}`);
+    steps.set(value.name, value);
+    return value.name;
+  });
+}
+
 function listOf(moves: Moves): readonly Move[] {
   return Array.isArray(moves) ? moves : [moves as Move];
 }

@@ -5,11 +5,13 @@ import { readRecords } from "./purge.ts";
 import { listUpstream } from "./reconcile.ts";
 import { readRow } from "./settle.ts";
 import { listSpool } from "./spool.ts";
+import { beginPlainer } from "../plainer/commands.ts";
 import { ended, to } from "../step.ts";
 import type { Move, Place } from "../step.ts";
 
 /** Where a command begins: spooled keys are brought in before its step 1. */
 export function begin(command: Command): Place {
+  if (command.protocol !== "row first") return beginPlainer(command);
   return command.spool ? to(listSpool, {}) : stepOne(command);
 }
 

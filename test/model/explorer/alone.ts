@@ -1,6 +1,8 @@
+import type { Protocol } from "../command.ts";
 import { onceEach, onceEachPair } from "./interning.ts";
 import type { Space } from "./space.ts";
 import { currentKey, generationOfKey, isOwed, MOST_GENERATIONS, savedHash } from "./world.ts";
+import type { World } from "./world.ts";
 
 /** I3 and I6: what would become of a world if everybody died in it, and then one command ran, alone and undisturbed. */
 export class Alone {
@@ -37,11 +39,11 @@ export class Alone {
     const world = this.#space.worlds.at(number);
     const { currentMade, live } = this.#space.standing(number);
     if ((currentMade & ~live) !== 0) return "I1 reconcile left a dead key in the row";
-    const current = currentKey(world);
+    const current = currentKey(world, this.#space.protocol);
     const left = world.listed.find((hash) => {
       const generation = generationOfKey(hash);
       const retired = (world.retirements[generation] ?? null) !== null && !isOwed(world, generation);
-      return hash !== current && !(retired && savedHash(world.outcomes[generation]) === hash);
+      return hash !== current && !isProjectable(world, hash, this.#space.protocol) && !(retired && savedHash(world.outcomes[generation]) === hash);
     });
     return left === undefined ? null : `I3 key ${left} survives a quiescent reconcile`;
   }
@@ -80,6 +82,12 @@ export class Alone {
     }
     return [...all];
   }
+}
+
+/** The plainer protocol keeps a saved key without a row: the next sync projects it. */
+function isProjectable({ row, operations, outcomes, retirements }: World, hash: string, protocol: Protocol): boolean {
+  const isLast = savedHash(outcomes[operations]) === hash && !retirements[operations];
+  return protocol !== "row first" && row === null && isLast;
 }
 
 function firstOf(ends: readonly number[], judge: (end: number) => string | null): string | null {

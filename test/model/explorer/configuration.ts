@@ -1,5 +1,5 @@
 import { command } from "../command.ts";
-import type { ActorKind, Breach, Command } from "../command.ts";
+import type { ActorKind, Breach, Command, Protocol } from "../command.ts";
 import type { Exploration } from "./explore.ts";
 import { worldAtStart } from "./world.ts";
 import type { StartName } from "./world.ts";
@@ -11,6 +11,7 @@ export interface Configuration {
   readonly faults?: number;
   readonly generations?: number;
   readonly breach?: Breach;
+  readonly protocol?: Protocol;
   /** The store reads and then writes when it compares and sets. */
   readonly split?: boolean;
   /** The commands look into a spool folder, and the store may be away. */
@@ -21,7 +22,7 @@ const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "
 const STARTS: readonly StartName[] = ["none", "row", "manual"];
 
 export function explorationOf(configuration: Configuration): Exploration {
-  const { actors, faults = 1, generations = 3, breach, split = false } = configuration;
+  const { actors, faults = 1, generations = 3, breach, split = false, protocol = "row first" } = configuration;
   const [names = "", start = "none"] = actors.split("@");
   const commands = names.split(",").map((name, index) => commandOf(name, index, configuration));
   return {
@@ -33,11 +34,12 @@ export function explorationOf(configuration: Configuration): Exploration {
       split,
       comparison: breach === "aba" ? "revision alone" : "whole version",
       upserts: breach === "upsert",
+      protocol,
     },
   };
 }
 
-function commandOf(name: string, index: number, { breach, spool = false }: Configuration): Command {
+function commandOf(name: string, index: number, { breach, spool = false, protocol = "row first" }: Configuration): Command {
   const kind = oneOf(KINDS, name.replace(/[!+]$/, ""));
   const givesKey = kind === "save" || name.endsWith("+");
   return command(kind, {
@@ -45,6 +47,7 @@ function commandOf(name: string, index: number, { breach, spool = false }: Confi
     revoke: name.endsWith("!") ? "ours" : "no",
     breach: breach ?? null,
     spool,
+    protocol,
   });
 }
 
@@ -54,9 +57,16 @@ function oneOf<Name extends string>(names: readonly Name[], name: string): Name 
   return known;
 }
 
-export function titleOf({ actors, faults = 1, generations = 3, split = false, spool = false }: Configuration): string {
+const FROM: Readonly<Record<string, string>> = { none: "", row: " over a made key", manual: " over a saved key" };
+const NUMBERS = ["no", "one", "two", "three", "four"];
+
+/** `sync,purge! over a made key with one fault`. */
+export function titleOf({ actors, faults = 1, generations = 3, split, spool }: Configuration): string {
   const [names = "", start = "none"] = actors.split("@");
-  const from = { none: "", row: ", from a made key", manual: ", from a saved key" }[start] ?? "";
-  const store = `${split ? ", a store that reads, then writes" : ""}${spool ? ", with the spool" : ""}`;
-  return `${names}${from}${store}, ${faults} ${faults === 1 ? "fault" : "faults"}, ${generations} generations`;
+  const more = [
+    split === true ? " on a store that reads, then writes" : "",
+    spool === true ? ", spooling" : "",
+    generations === 3 ? "" : `, ${NUMBERS[generations]} generations`,
+  ];
+  return `${names}${FROM[start]} with ${NUMBERS[faults]} fault${faults === 1 ? "" : "s"}${more.join("")}`;
 }

@@ -1,4 +1,5 @@
 import type { Access, Hash, Listed, Result, RowContent, Version } from "../accesses.ts";
+import type { Protocol } from "../command.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Place, Step } from "../step.ts";
 import { journalEffects } from "./journal.ts";
@@ -32,6 +33,7 @@ export interface Laws {
   readonly comparison: Comparison;
   /** An insert overwrites. */
   readonly upserts: boolean;
+  readonly protocol: Protocol;
 }
 
 /** Everything that this access may do here and now. */

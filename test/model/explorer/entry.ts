@@ -19,19 +19,6 @@ export function entryOf(command: Command): Entry {
   return { command, place: begin(command), late: false, checked: false, saw: reads ? "not begun" : "nobody asks" };
 }
 
-/** Steps are told apart by their names; two steps of one name would be taken for one. */
-const steps = new Map<string, unknown>();
-
-export function keyOfEntry({ command, place, late, checked, saw }: Entry): string {
-  return JSON.stringify([command, late, checked, saw, place], (_, value: unknown) => {
-    if (typeof value !== "function") return value;
-    const known = steps.get(value.name) ?? value;
-    if (known !== value) throw new Error(`two steps have the name ${value.name}`);
-    steps.set(value.name, value);
-    return value.name;
-  });
-}
-
 /** What others did to the row: `revised` keeps its `_id`. */
 export type RowChange = "kept" | "revised" | "gone";
 

@@ -1,7 +1,8 @@
-import { named } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { Alone } from "./alone.ts";
 import { entryOf } from "./entry.ts";
+import { LATE_POST } from "./history.ts";
+import type { Happening } from "./history.ts";
 import { Interning } from "./interning.ts";
 import { Space } from "./space.ts";
 import type { Edge } from "./space.ts";
@@ -23,8 +24,8 @@ export interface Exploration {
 
 export interface Violation {
   readonly text: string;
-  /** The shortest history that leads there, one access a line. */
-  readonly history: readonly string[];
+  /** A shortest history that leads there. */
+  readonly history: readonly Happening[];
 }
 
 export interface Findings {
@@ -48,6 +49,14 @@ const WORLD = 0;
 const PAST = 1;
 const FIRST_ACTOR = 2;
 
+/** An actor, by its entry, and what it did; no edge: the upstream did something on its own. */
+type Acted = { readonly actor: number; readonly edge: Edge };
+type Taken = Acted | { readonly edge: null };
+const ARRIVAL: Taken = { edge: null };
+
+/** `after` is good only until the next visit. */
+type Visit = (after: Int32Array, violation: string | null, taken: Taken) => void;
+
 /** Visits every state that can be reached, breadth first, and judges each. */
 export function explore(exploration: Exploration): Findings {
   return new Explorer(exploration).run();
@@ -57,8 +66,10 @@ class Explorer {
   readonly #exploration: Exploration;
   readonly #space: Space;
   readonly #alone: Alone;
-  readonly #pasts = new Interning<Past>((past) => JSON.stringify(past));
+  readonly #pasts = new Interning<Past>(JSON.stringify);
   readonly #table: StateTable;
+  /** The one row that is written and looked up again and again. */
+  readonly #draft: Int32Array;
   readonly #violations = new Map<string, Violation>();
   #wasteful = 0;
 
@@ -69,17 +80,19 @@ class Explorer {
     this.#alone = new Alone(this.#space);
     // Each fault may leave one write on its way.
     this.#table = new StateTable(FIRST_ACTOR + commands.length + faults);
+    this.#draft = new Int32Array(this.#table.width);
   }
 
   run(): Findings {
     this.#table.add(this.#firstRow(), -1);
     for (let state = 0; state < this.#table.size; state++) {
       const row = this.#table.row(state);
-      this.#note(this.#judgeState(row), () => this.#historyOf(state));
+      const actors = actorsIn(row);
+      this.#note(this.#judgeState(row, actors), state);
       if (this.#isOver()) break;
-      this.#successors(row, (after, violation, edge) => {
-        if (this.#table.add(after, state) && edge?.wasteful === true) this.#wasteful += 1;
-        this.#note(violation, () => [...this.#historyOf(state), this.#labelOf(edge, row)]);
+      this.#successors(row, actors, (after, violation, taken) => {
+        if (this.#table.add(after, state) && taken.edge?.wasteful === true) this.#wasteful += 1;
+        this.#note(violation, state, taken);
       });
       if (this.#isOver()) break;
     }
@@ -90,10 +103,11 @@ class Explorer {
     return this.#exploration.all !== true && this.#violations.size > 0;
   }
 
-  #note(violation: string | null, history: () => readonly string[]): void {
+  #note(violation: string | null, state: number, last?: Taken): void {
     if (violation === null) return;
     const invariant = violation.slice(0, 2);
-    if (!this.#violations.has(invariant)) this.#violations.set(invariant, { text: violation, history: history() });
+    if (this.#violations.has(invariant)) return;
+    this.#violations.set(invariant, { text: violation, history: this.#historyOf(state, last) });
   }
 
   #firstRow(): Int32Array {
@@ -107,54 +121,51 @@ class Explorer {
 
   /** Actors of one kind at one place are interchangeable, so their order is dropped. */
   #rowOf(world: number, past: number, actors: readonly number[]): Int32Array {
-    const row = new Int32Array(this.#table.width);
+    const row = this.#draft.fill(0);
     row[WORLD] = world;
     row[PAST] = past;
-    row.set(actors.toSorted((a, b) => b - a), FIRST_ACTOR);
+    row.set(actors, FIRST_ACTOR);
+    row.subarray(FIRST_ACTOR, FIRST_ACTOR + actors.length).sort();
     return row;
   }
 
-  #judgeState(row: Int32Array): string | null {
+  #judgeState(row: Int32Array, actors: readonly number[]): string | null {
     const world = row[WORLD] ?? 0;
-    for (const actor of actorsIn(row)) {
+    for (const actor of actors) {
       const { violation } = this.#alone.finishes(world, actor);
       if (violation !== null) return violation;
     }
     return this.#alone.left(world).violation;
   }
 
-  #successors(row: Int32Array, visit: (after: Int32Array, violation: string | null, edge: Edge | null) => void): void {
-    const [world = 0, past = 0] = row;
-    const actors = actorsIn(row);
+  #successors(row: Int32Array, actors: readonly number[], visit: Visit): void {
+    const world = row[WORLD] ?? 0;
+    const past = row[PAST] ?? 0;
     const { faults, generations } = this.#exploration;
     const mayFail = this.#pasts.at(past).faults < faults;
     for (const [at, actor] of actors.entries()) {
-      if (actors.indexOf(actor) !== at) continue;
-      const others = actors.toSpliced(at, 1);
+      if (actor === actors[at - 1]) continue;
+      const others = actors.filter((_, other) => other !== at);
       for (const edge of this.#space.edges(world, actor)) {
         if (edge.fault !== null && !mayFail) continue;
-        if (this.#space.worlds.at(edge.world).operations > generations) {
+        if (edge.operations > generations) {
           // The budget of generations is spent: this actor is left to die here.
-          visit(this.#rowOf(world, past, others), null, edge);
+          visit(this.#rowOf(world, past, others), null, { actor, edge });
           continue;
         }
-        this.#follow(edge, past, others, visit);
+        this.#follow({ actor, edge }, past, others, visit);
       }
     }
-    for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, null);
+    for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, ARRIVAL);
   }
 
-  #follow(
-    edge: Edge,
-    past: number,
-    others: readonly number[],
-    visit: (after: Int32Array, violation: string | null, edge: Edge) => void,
-  ): void {
+  #follow(taken: Acted, past: number, others: readonly number[], visit: Visit): void {
+    const { edge } = taken;
     const since = this.#pastAfter(past, edge);
     const actors = this.#onlookers(edge, others);
     if (edge.entry !== 0) actors.push(edge.displaced ? this.#space.displaced(edge.entry) : edge.entry);
     if (edge.late !== 0) actors.push(edge.late);
-    visit(this.#rowOf(edge.world, since, actors), edge.violation ?? this.#judgeKeys(edge.world, since), edge);
+    visit(this.#rowOf(edge.world, since, actors), edge.violation ?? this.#judgeKeys(edge.world, since), taken);
   }
 
   #onlookers({ rowChange, displaced }: Edge, others: readonly number[]): number[] {
@@ -184,29 +195,46 @@ class Explorer {
     return (currentMade & dead) === 0 ? null : "I1 the current key is dead upstream";
   }
 
-  #historyOf(state: number): readonly string[] {
+  /** The states from the first one to this one. */
+  #pathTo(state: number): readonly Int32Array[] {
     const parent = this.#table.parentOf(state);
-    if (parent < 0) return [];
-    const row = this.#table.row(state);
-    const before = this.#table.row(parent);
-    let label = "?";
-    this.#successors(before, (after, _, edge) => {
-      if (label === "?" && after.every((number, at) => number === row[at])) label = this.#labelOf(edge, before);
-    });
-    return [...this.#historyOf(parent), label];
+    return [...(parent < 0 ? [] : this.#pathTo(parent)), this.#table.row(state)];
   }
 
-  #labelOf(edge: Edge | null, before: Int32Array): string {
-    if (edge === null) return "upstream: a late POST arrives, or is lost";
-    const world = before[WORLD] ?? 0;
-    const actor = actorsIn(before).find((one) => this.#space.edges(world, one).includes(edge)) ?? 0;
+  #stepBetween(before: Int32Array, after: Int32Array): Taken {
+    let taken: Taken | undefined;
+    this.#successors(before, actorsIn(before), (row, _, step) => {
+      if (row.every((number, at) => number === after[at])) taken ??= step;
+    });
+    if (taken === undefined) throw new Error("a state was reached from one that does not lead there");
+    return taken;
+  }
+
+  #historyOf(state: number, last: Taken | undefined): readonly Happening[] {
+    const path = this.#pathTo(state);
+    const steps = path.slice(1).map((row, at) => this.#stepBetween(path[at] ?? row, row));
+    const slots = this.#exploration.commands.map((one) => this.#space.entries.numberOf(entryOf(one)));
+    return [...steps, ...(last === undefined ? [] : [last])].map((taken) => this.#happening(slots, taken));
+  }
+
+  /** Names the actor, which the states do not, and brings the slots of all actors up to date. */
+  #happening(slots: number[], taken: Taken): Happening {
+    if (taken.edge === null) return LATE_POST;
+    const slot = slots.indexOf(taken.actor);
+    const { edge, actor } = taken;
     const { command, late } = this.#space.entries.at(actor);
-    const who = `${command.kind}${command.key === null ? "" : ` ${command.key}`}${late ? ", late" : ""}`;
-    return `${who}: ${named(edge.access)}${edge.fault === null ? "" : `: ${edge.fault}`}`;
+    for (const [at, entry] of slots.entries()) slots[at] = entry === 0 ? 0 : (this.#onlookers(edge, [entry])[0] ?? 0);
+    slots[slot] = edge.displaced && edge.entry !== 0 ? this.#space.displaced(edge.entry) : edge.entry;
+    if (edge.late !== 0) slots.push(edge.late);
+    return { slot, command, late, access: edge.access, result: edge.result, fault: edge.fault };
   }
 }
 
 function actorsIn(row: Int32Array): number[] {
-  const end = row.indexOf(0, FIRST_ACTOR);
-  return [...row.subarray(FIRST_ACTOR, end === -1 ? row.length : end)];
+  const actors: number[] = [];
+  for (let at = FIRST_ACTOR; at < row.length; at++) {
+    const actor = row[at] ?? 0;
+    if (actor !== 0) actors.push(actor);
+  }
+  return actors;
 }

@@ -34,17 +34,15 @@ export function onceEach<Answer>(answer: (number: number) => Answer): (number: n
   return (number) => (answers[number] ??= answer(number));
 }
 
-const PAIRS = 2 ** 24;
-
-/** The same for two numbers, each below 2^24. */
+/** The same for two numbers. */
 export function onceEachPair<Answer>(answer: (one: number, other: number) => Answer) {
-  const answers = new Map<number, Answer>();
+  const answersOf = onceEach((_: number) => new Map<number, Answer>());
   return (one: number, other: number): Answer => {
-    const pair = one * PAIRS + other;
-    const known = answers.get(pair);
+    const answers = answersOf(one);
+    const known = answers.get(other);
     if (known !== undefined) return known;
     const found = answer(one, other);
-    answers.set(pair, found);
+    answers.set(other, found);
     return found;
   };
 }

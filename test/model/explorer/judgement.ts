@@ -1,4 +1,5 @@
 import type { Hash } from "../accesses.ts";
+import type { Protocol } from "../command.ts";
 import { isPlace } from "../step.ts";
 import type { Entry } from "./entry.ts";
 import type { Transition } from "./transitions.ts";
@@ -18,17 +19,17 @@ export interface Judgement {
   readonly violation: string | null;
 }
 
-export function judgeTransition(entry: Entry, before: World, transition: Transition): Judgement {
+export function judgeTransition(entry: Entry, before: World, transition: Transition, protocol: Protocol): Judgement {
   const after = transition.effect.world;
-  const was = currentKey(before);
-  const is = currentKey(after);
+  const was = currentKey(before, protocol);
+  const is = currentKey(after, protocol);
   const displaced = was !== null && was !== is;
   const returned = returnedBy(transition);
   return {
     displaced,
     returned: bitOf(returned),
     purged: displaced && is === null && transition.access.access === "row.remove" ? bitOf(was) & MADE_KEYS : 0,
-    decided: displaced && isReplacedForGood(was, after) ? bitOf(was) : decidedBy(transition, after),
+    decided: displaced && isReplacedForGood(was, after, entry) ? bitOf(was) : decidedBy(transition, after),
     wasteful: is !== null && entry.command.kind === "sync" && after.operations > before.operations,
     violation:
       (transition.effect.unread ? "I4 a change overwrote a row that it had not read" : null) ??
@@ -41,8 +42,9 @@ function returnedBy({ move }: Transition): Hash | null {
   return "checked" in move || isPlace(move) ? null : move.returned;
 }
 
-/** A save or a committed rotation that wants its predecessor revoked has said so in the row. */
-function isReplacedForGood(was: Hash, { row }: World): boolean {
+/** A save or a committed rotation that wants its predecessor revoked has said so in the row (the plainer one says nothing). */
+function isReplacedForGood(was: Hash, { row }: World, { command }: Entry): boolean {
+  if (command.protocol !== "row first") return command.kind === "rotate";
   return row?.previous?.hash === was && row.previous.revoke;
 }
 
@@ -57,6 +59,7 @@ function decidedBy({ access }: Transition, { outcomes }: World): number {
 function displacement({ command }: Entry, was: Hash, is: Hash | null, { row, retirements }: World): string | null {
   if (command.kind === "save" || command.kind === "purge") return null;
   if (row?.previous?.hash === was && is === row.hash) return null;
+  if (command.protocol !== "row first" && command.kind === "rotate") return null;
   const retired = (retirements[generationOfKey(was)] ?? null) !== null;
   if (command.kind === "reconcile" && is === null && retired) return null;
   return generationOfKey(was) === 0

@@ -1,8 +1,9 @@
 import { command } from "../command.ts";
-import type { Command } from "../command.ts";
-import { isPlace } from "../step.ts";
+import type { Command, Protocol } from "../command.ts";
+import { isPlace, keyOf } from "../step.ts";
 import { withCreated } from "./effects.ts";
-import { entryOf, keyOfEntry, outdated } from "./entry.ts";
+import type { Effect } from "./effects.ts";
+import { entryOf, outdated } from "./entry.ts";
 import type { Entry, RowChange } from "./entry.ts";
 import { Interning, onceEach, onceEachPair } from "./interning.ts";
 import { judgeTransition } from "./judgement.ts";
@@ -23,6 +24,9 @@ export interface Edge extends Judgement {
   readonly fault: string | null;
   readonly waits: boolean;
   readonly access: Transition["access"];
+  readonly result: Effect["result"];
+  /** How many generations are open afterwards. */
+  readonly operations: number;
 }
 
 /** What the invariants ask of a world, as sets of keys. */
@@ -38,13 +42,15 @@ export interface Standing {
  * worked out once, however many states it stands in: this is what lets the actors be written for the reader.
  */
 export class Space {
-  readonly worlds = new Interning<World>((world) => JSON.stringify(world));
-  readonly entries = new Interning<Entry>(keyOfEntry);
+  readonly worlds = new Interning<World>(keyOf);
+  readonly entries = new Interning<Entry>(keyOf);
   readonly #setting: Setting;
+  readonly protocol: Protocol;
   readonly spool: boolean;
 
   constructor(setting: Setting, spool: boolean) {
     this.#setting = setting;
+    this.protocol = setting.protocol;
     this.spool = spool;
   }
 
@@ -56,8 +62,8 @@ export class Space {
 
   readonly standing = onceEach((number): Standing => {
     const world = this.worlds.at(number);
-    const current = bitOf(currentKey(world));
-    const made = world.row !== null && (currentKey(world) === world.row.hash ? world.row : world.row.previous);
+    const current = bitOf(currentKey(world, this.protocol));
+    const made = world.row !== null && (currentKey(world, this.protocol) === world.row.hash ? world.row : world.row.previous);
     const generation = made === false || made === null ? 0 : made.generation;
     return {
       current,
@@ -92,7 +98,7 @@ export class Space {
   readonly unasked = onceEach((number) => this.entries.numberOf({ ...this.entries.at(number), saw: "nobody asks" }));
 
   fresh(kind: "sync" | "reconcile"): number {
-    const asked: Command = command(kind, { spool: this.spool });
+    const asked: Command = command(kind, { spool: this.spool, protocol: this.protocol });
     return this.entries.numberOf({ ...entryOf(asked), saw: "nobody asks" });
   }
 
@@ -106,7 +112,7 @@ export class Space {
           ? { ...entry, saw, checked: false, place: { ...move, waits: false } }
           : null;
     return {
-      ...judgeTransition(entry, before, transition),
+      ...judgeTransition(entry, before, transition, this.protocol),
       world: this.worlds.numberOf(effect.world),
       entry: after === null ? 0 : this.entries.numberOf(after),
       late: late === null ? 0 : this.entries.numberOf(late),
@@ -115,6 +121,8 @@ export class Space {
       fault: effect.fault,
       waits: !("checked" in move) && move.waits,
       access,
+      result: effect.result,
+      operations: effect.world.operations,
     };
   }
 }

@@ -1,3 +1,4 @@
+import type { Protocol } from "../command.ts";
 import type { Hash, Outcome, Records, Row, RowContent, Spooled, Version } from "../accesses.ts";
 
 /** The store, the upstream and the spool folder of one user. */
@@ -51,8 +52,10 @@ function settledAt(generation: number, hash: Hash): RowContent {
 }
 
 /** What users get: a row counts once its generation's outcome is "saved"; until then its predecessor does. */
-export function currentKey({ row, outcomes }: World): Hash | null {
+export function currentKey({ row, outcomes, retirements }: World, protocol: Protocol): Hash | null {
   if (row === null) return null;
+  if (protocol === "outcome first") return row.hash;
+  if (protocol === "outcome first, patched") return retirements[row.generation] ? null : row.hash;
   const isCurrent = row.generation === 0 || savedHash(outcomes[row.generation]) === row.hash;
   return isCurrent ? row.hash : (row.previous?.hash ?? null);
 }
