@@ -94,7 +94,9 @@ function afterInsert(place: Place, access: Insert, got: Recorded, asked: Command
   const reads = { move: place, read: got };
   if (answer.answer === "unanswered") return [reads];
   if (answer.stands !== undefined) return learns(answer.stands);
-  return mustObey(access) ? [reads] : [reads, ...learns(access.access === "journal.insert op" ? "lost" : ownRecord(access))];
+  return mustObey(access)
+    ? [reads]
+    : [reads, ...learns(access.access === "journal.insert op" ? "lost" : ownRecord(access))];
 }
 
 /** What stands there after an insert that was won. */

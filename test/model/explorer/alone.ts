@@ -43,7 +43,11 @@ export class Alone {
     const left = world.listed.find((hash) => {
       const generation = generationOfKey(hash);
       const retired = (world.retirements[generation] ?? null) !== null && !isOwed(world, generation);
-      return hash !== current && !isProjectable(world, hash, this.#space.protocol) && !(retired && savedHash(world.outcomes[generation]) === hash);
+      return (
+        hash !== current &&
+        !isProjectable(world, hash, this.#space.protocol) &&
+        !(retired && savedHash(world.outcomes[generation]) === hash)
+      );
     });
     return left === undefined ? null : `I3 key ${left} survives a quiescent reconcile`;
   }

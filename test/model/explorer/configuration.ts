@@ -39,7 +39,11 @@ export function explorationOf(configuration: Configuration): Exploration {
   };
 }
 
-function commandOf(name: string, index: number, { breach, spool = false, protocol = "row first" }: Configuration): Command {
+function commandOf(
+  name: string,
+  index: number,
+  { breach, spool = false, protocol = "row first" }: Configuration,
+): Command {
   const kind = oneOf(KINDS, name.replace(/[!+]$/, ""));
   const givesKey = kind === "save" || name.endsWith("+");
   return command(kind, {

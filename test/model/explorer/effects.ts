@@ -48,7 +48,12 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
     case "row.remove":
       return changeEffects(null, access.seen, world, laws);
     case "row.holding":
-      return [effect(world, access.hashes.filter((hash) => hash === world.row?.hash))];
+      return [
+        effect(
+          world,
+          access.hashes.filter((hash) => hash === world.row?.hash),
+        ),
+      ];
     case "row.others holding":
       return [effect(world, "none")];
     case "spool.list":
@@ -62,18 +67,28 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
         effect(world, "failed"),
       ];
     case "spool.remove":
-      return [effect({ ...world, spool: world.spool.filter(({ generation }) => generation !== access.generation) }, "done")];
+      return [
+        effect({ ...world, spool: world.spool.filter(({ generation }) => generation !== access.generation) }, "done"),
+      ];
     case "upstream.post":
       return postEffects(access.generation, world);
     case "upstream.list":
       return [effect(world, world.listed.map(asListed))];
     case "upstream.list named":
-      return [effect(world, world.listed.filter((hash) => generationOfKey(hash) === access.generation))];
+      return [
+        effect(
+          world,
+          world.listed.filter((hash) => generationOfKey(hash) === access.generation),
+        ),
+      ];
     case "upstream.verify":
       return [effect(world, "works"), effect(world, "refused")];
     case "upstream.disable":
       return [
-        effect({ ...world, live: withoutKey(world.live, access.hash) }, world.listed.includes(access.hash) ? "done" : "gone"),
+        effect(
+          { ...world, live: withoutKey(world.live, access.hash) },
+          world.listed.includes(access.hash) ? "done" : "gone",
+        ),
       ];
     case "upstream.delete":
       return [
@@ -150,7 +165,9 @@ function postEffects(generation: number, world: World): readonly Effect[] {
     effect(withCreated(world, [key]), { created: key }),
     effect(twice, { created: key }, { fault: "arrives twice" }),
     effect(withCreated(world, [key]), "ambiguous", { fault: "applied, the answer is lost" }),
-    effect({ ...world, inFlight: [...world.inFlight, generation] }, "ambiguous", { fault: "delayed past the time-out" }),
+    effect({ ...world, inFlight: [...world.inFlight, generation] }, "ambiguous", {
+      fault: "delayed past the time-out",
+    }),
     effect(world, "refused", { fault: "refused" }),
   ];
 }

@@ -25,7 +25,9 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
         : [{ world, result: "lost" }];
     case "journal.insert out": {
       const outcome = world.outcomes[access.generation] ?? access.outcome;
-      return [{ world: { ...world, outcomes: withRecord(world.outcomes, access.generation, outcome) }, result: outcome }];
+      return [
+        { world: { ...world, outcomes: withRecord(world.outcomes, access.generation, outcome) }, result: outcome },
+      ];
     }
     case "journal.insert rev": {
       const retirement = world.retirements[access.generation] ?? access.retirement;
@@ -37,7 +39,12 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       return [{ world: { ...world, owedAfterAll }, result: "stands" }];
     }
     case "journal.holding":
-      return [{ world, result: access.hashes.filter((hash) => world.outcomes.some((outcome) => savedHash(outcome) === hash)) }];
+      return [
+        {
+          world,
+          result: access.hashes.filter((hash) => world.outcomes.some((outcome) => savedHash(outcome) === hash)),
+        },
+      ];
     case "journal.records": {
       const { operations, outcomes, retirements, owedAfterAll } = world;
       return [{ world, result: { operations, outcomes, retirements, owedAfterAll } }];

@@ -42,7 +42,7 @@ export interface Standing {
  * worked out once, however many states it stands in: this is what lets the actors be written for the reader.
  */
 export class Space {
-  readonly worlds = new Interning<World>(keyOf);
+  readonly worlds = new Interning<World>(JSON.stringify);
   readonly entries = new Interning<Entry>(keyOf);
   readonly #setting: Setting;
   readonly protocol: Protocol;
@@ -63,7 +63,8 @@ export class Space {
   readonly standing = onceEach((number): Standing => {
     const world = this.worlds.at(number);
     const current = bitOf(currentKey(world, this.protocol));
-    const made = world.row !== null && (currentKey(world, this.protocol) === world.row.hash ? world.row : world.row.previous);
+    const made =
+      world.row !== null && (currentKey(world, this.protocol) === world.row.hash ? world.row : world.row.previous);
     const generation = made === false || made === null ? 0 : made.generation;
     return {
       current,

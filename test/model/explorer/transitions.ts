@@ -27,7 +27,13 @@ export function transitionsOf(entry: Entry, world: World, setting: Setting): rea
   return effects.flatMap((effect) => movesOf(step, effect).map((move) => transition(entry, step, world, effect, move)));
 }
 
-function transition(entry: Entry, { access }: Step, world: World, effect: Effect, move: Transition["move"]): Transition {
+function transition(
+  entry: Entry,
+  { access }: Step,
+  world: World,
+  effect: Effect,
+  move: Transition["move"],
+): Transition {
   const late = effect.late === null ? null : { ...entry, place: effect.late, late: true, saw: "nobody asks" as const };
   return { access, effect, rowChange: rowChange(world, effect.world), move, late };
 }

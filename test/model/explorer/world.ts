@@ -87,7 +87,8 @@ export const MADE_KEYS = (1 << FIRST_MANUAL_BIT) - 1;
 export function bitOf(hash: Hash | null): number {
   if (hash === null) return 0;
   const generation = generationOfKey(hash);
-  const place = generation === 0 ? FIRST_MANUAL_BIT + Number(hash.slice(1)) : 2 * generation + (hash.endsWith("'") ? 1 : 0);
+  const place =
+    generation === 0 ? FIRST_MANUAL_BIT + Number(hash.slice(1)) : 2 * generation + (hash.endsWith("'") ? 1 : 0);
   return 1 << place;
 }
 
@@ -130,4 +131,3 @@ export function withKeys(keys: readonly Hash[], more: readonly Hash[]): readonly
 export function withoutKey(keys: readonly Hash[], gone: Hash): readonly Hash[] {
   return keys.filter((key) => key !== gone);
 }
-

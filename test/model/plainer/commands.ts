@@ -31,7 +31,9 @@ function plainFound(row: Row, command: Command): Move {
   const { kind } = command;
   if (kind === "sync") return isPatched(command) && row.generation > 0 ? to(plainIsRetired, { row }) : gives(row.hash);
   if (kind === "rotate") return to(plainJournal, { old: row });
-  return row.generation > 0 ? to(plainRetire, { row, hash: "", generation: 0 }) : to(plainAct, { row, hash: "", generation: 0 });
+  return row.generation > 0
+    ? to(plainRetire, { row, hash: "", generation: 0 })
+    : to(plainAct, { row, hash: "", generation: 0 });
 }
 
 function plainInsert({ hash }: { readonly hash: Hash }): Step {
@@ -88,7 +90,9 @@ function plainOpen({ generation, old }: Making): Step {
 
 function plainPost({ generation, old }: Making): Step {
   return doing({ access: "upstream.post", generation }, (posted) =>
-    typeof posted === "object" ? to(plainSaveOutcome, { generation, hash: posted.created, old }) : to(plainAbandon, { generation }),
+    typeof posted === "object"
+      ? to(plainSaveOutcome, { generation, hash: posted.created, old })
+      : to(plainAbandon, { generation }),
   );
 }
 
@@ -110,7 +114,9 @@ function plainProjectOwn({ generation, hash }: Made, command: Command): Step {
 
 function plainWhose({ generation, hash }: Made): Step {
   return doing({ access: "row.find" }, (row) =>
-    row?.hash === hash ? gives(hash) : to(plainReject, { generation, hash, then: row === null ? again() : gives(row.hash) }),
+    row?.hash === hash
+      ? gives(hash)
+      : to(plainReject, { generation, hash, then: row === null ? again() : gives(row.hash) }),
   );
 }
 
@@ -148,7 +154,10 @@ function plainVerify({ generation, hash, row }: Changing): Step {
 
 function plainRetire(memory: Changing, { kind, revoke }: Command): Step {
   const { generation, hash } = memory.row;
-  const retirement = { reason: kind === "purge" ? "purged" : "superseded", revoke: revoke !== "no" || kind === "rotate" } as const;
+  const retirement = {
+    reason: kind === "purge" ? "purged" : "superseded",
+    revoke: revoke !== "no" || kind === "rotate",
+  } as const;
   const rotated = ended("rotated", memory.hash);
   return doing({ access: "journal.insert rev", generation, retirement }, () =>
     kind === "rotate" ? removing([hash], rotated) : to(plainAct, memory),
@@ -159,7 +168,8 @@ function plainRetire(memory: Changing, { kind, revoke }: Command): Step {
 function plainAct(memory: Changing, command: Command): Step {
   const { row, generation, hash } = memory;
   const seen = row.version;
-  if (command.kind === "purge") return doing({ access: "row.remove", seen }, ({ answer }) => plainDone(answer, row, command));
+  if (command.kind === "purge")
+    return doing({ access: "row.remove", seen }, ({ answer }) => plainDone(answer, row, command));
   const isSave = command.kind === "save";
   const next: RowContent = {
     generation: isSave ? 0 : generation,

@@ -41,7 +41,8 @@ function judged(read: Read): readonly Move[] {
   if (outcome === null) return [...rest.map(waiting), to(plainAbandonOpen, read)];
   const retirement = records.retirements[generation] ?? null;
   if (!isSavedAs(outcome, hash)) return removed(key, rest);
-  if (retirement?.revoke === true) return row?.hash === hash ? [to(plainFinishPurge, { ...read, row })] : removed(key, rest);
+  if (retirement?.revoke === true)
+    return row?.hash === hash ? [to(plainFinishPurge, { ...read, row })] : removed(key, rest);
   if (retirement !== null || row?.hash === hash || (row === null && generation === lastSaved(records))) return rest;
   return [to(plainUndo, read)];
 }
@@ -51,7 +52,9 @@ function removed({ hash }: Listed, rest: readonly Move[]): readonly Move[] {
 }
 
 function lastSaved({ outcomes, retirements }: Records): number {
-  return outcomes.findLastIndex((outcome, generation) => typeof outcome === "object" && outcome !== null && !retirements[generation]);
+  return outcomes.findLastIndex(
+    (outcome, generation) => typeof outcome === "object" && outcome !== null && !retirements[generation],
+  );
 }
 
 function plainAbandonOpen(read: Read): Step {
@@ -72,7 +75,9 @@ function plainFinishPurge(read: Read & { readonly row: Row }): Step {
 function plainUndo(read: Read): Step {
   const { key, rest } = taken(read);
   const retirement = { reason: "superseded", revoke: true } as const;
-  return doing({ access: "journal.insert rev", generation: key.generation, retirement }, () => removed(key, judged(rest)));
+  return doing({ access: "journal.insert rev", generation: key.generation, retirement }, () =>
+    removed(key, judged(rest)),
+  );
 }
 
 function taken(read: Read): { readonly key: Listed; readonly rest: Read } {
