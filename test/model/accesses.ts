@@ -31,7 +31,7 @@ export interface Row extends RowContent {
 export type Outcome = "abandoned" | { readonly saved: Hash };
 
 /** `rev:n`. */
-export interface Retirement {
+interface Retirement {
   readonly reason: "superseded" | "purged";
   readonly revoke: boolean;
 }
@@ -85,20 +85,17 @@ export type Access =
   | { readonly access: "spool.write"; readonly spooled: Spooled }
   | { readonly access: "spool.remove"; readonly generation: number };
 
-export type AccessName = Access["access"];
+type AccessName = Access["access"];
 
 /** `refused`: a definite no (there is a row already, or it is no longer the one that was seen). */
-export type Written =
-  | { readonly answer: "done"; readonly version: Version }
-  | { readonly answer: "refused" }
-  | Unanswered;
-export type Removed = { readonly answer: "done" } | { readonly answer: "refused" } | Unanswered;
+type Written = { readonly answer: "done"; readonly version: Version } | { readonly answer: "refused" } | Unanswered;
+type Removed = { readonly answer: "done" } | { readonly answer: "refused" } | Unanswered;
 /** The write may have been applied, may be applied later, or never. */
-export interface Unanswered {
+interface Unanswered {
   readonly answer: "unanswered";
 }
 
-export type Posted = { readonly created: Hash } | "ambiguous" | "refused";
+type Posted = { readonly created: Hash } | "ambiguous" | "refused";
 
 /** What an actor learns from each access. An insert into the journal that was lost tells what stands there instead. */
 export interface Results {
@@ -133,8 +130,9 @@ export type Result = Results[AccessName];
 
 /** One key makes one text, for labels and for messages: `journal.insert out 2 abandoned`. */
 export function named({ access, ...operands }: { readonly access: string }): string {
-  return [
-    access,
-    ...Object.values(operands).map((value) => (typeof value === "object" ? JSON.stringify(value) : value)),
-  ].join(" ");
+  return [access, ...Object.values(operands).map(text)].join(" ");
+}
+
+function text(operand: unknown): string {
+  return typeof operand === "string" ? operand : JSON.stringify(operand);
 }

@@ -8,6 +8,7 @@ export type Breach =
   | "aba"
   | "no-previous"
   | "purge-row-first"
+  | "purge-finishes-nothing"
   | "delete-before-abandon"
   | "delete-unrecorded"
   | "eager-supersede"

@@ -11,6 +11,8 @@ export interface Place {
   readonly memory: object;
   /** Chosen while the clock says that an operation is fresh. Nothing that is proved to end may rest on waiting. */
   readonly waits: boolean;
+  /** Patience is bounded: a command that would wait here, or start over, may end instead. The explorer sees a death in that. */
+  readonly mayEnd: boolean;
 }
 
 export type StepFunction<Memory extends object> = (memory: Memory, command: Command) => Step;
@@ -39,10 +41,14 @@ export interface Holding {
 }
 
 export function to<Memory extends object>(step: StepFunction<Memory>, memory: Memory): Place {
-  return { step, memory, waits: false };
+  return { step, memory, waits: false, mayEnd: false };
 }
 
-export function waiting(move: Move): Move {
+export function bounded(place: Place): Place {
+  return { ...place, mayEnd: true };
+}
+
+export function waiting<Next extends Move>(move: Next): Next {
   return { ...move, waits: true };
 }
 

@@ -49,12 +49,13 @@ export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6";
 
 /** One of the invariants that falls, and where, when a rule is left out. */
 export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
-  ["trust-row", "I2", { actors: "sync,sync" }],
+  ["trust-row", "I6", { actors: "sync,sync" }],
   ["upsert", "I4", { actors: "sync,save" }],
   ["blind-resend", "I5", { actors: "sync,sync,purge" }],
   ["aba", "I4", { actors: "sync,purge,reconcile@row" }],
-  ["no-previous", "I2", { actors: "rotate,reconcile@row" }],
+  ["no-previous", "I3", { actors: "rotate,reconcile@row" }],
   ["purge-row-first", "I3", { actors: "purge!@row" }],
+  ["purge-finishes-nothing", "I3", { actors: "purge,purge!@row" }],
   ["delete-before-abandon", "I1", { actors: "sync,reconcile" }],
   ["delete-unrecorded", "I1", { actors: "sync,reconcile" }],
   ["eager-supersede", "I1", { actors: "rotate,reconcile@row" }],

@@ -4,8 +4,8 @@ import { named } from "./accesses.ts";
 import type { Access } from "./accesses.ts";
 import { command } from "./command.ts";
 import type { ActorKind, Command } from "./command.ts";
-import { isPlace, keyOf, movesAfter, movesWithout, stepAt } from "./step.ts";
-import type { Move, Place } from "./step.ts";
+import { ended, isPlace, keyOf, movesAfter, movesWithout, stepAt } from "./step.ts";
+import type { Move, Place, Step } from "./step.ts";
 
 /**
  * Holds what a real process did against the model: the same actors, fed with recorded answers instead of the explorer's.
@@ -26,7 +26,7 @@ export interface Recorded {
  * An insert that was refused must be followed by the read of what stands there, or say it; one that was not answered must be followed
  * by that read, and is repeated when there is nothing. The record of an `op` is told by its `nonce`.
  */
-export type InsertAnswer =
+type InsertAnswer =
   | { readonly answer: "done" }
   | { readonly answer: "refused"; readonly stands?: unknown }
   | { readonly answer: "unanswered" };
@@ -42,7 +42,7 @@ export type Acceptance =
   | { readonly ok: false; readonly at: number; readonly expected: readonly string[]; readonly got: Recorded | null };
 
 export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly Recorded[]): Acceptance {
-  const { ended = false, ...operands } = options;
+  const { ended: mustEnd = false, ...operands } = options;
   const asked = command(kind, { spool: true, ...operands });
   let standings: readonly Standing[] = [{ move: begin(asked), read: null }];
   for (const [at, got] of trace.entries()) {
@@ -51,7 +51,7 @@ export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly 
     if (next.length === 0) return { ok: false, at, expected: expectedBy(standings, asked), got };
     standings = distinct(next);
   }
-  if (!ended || standings.some(({ move }) => !isPlace(move))) return { ok: true };
+  if (!mustEnd || standings.some(({ move }) => !isPlace(move) || move.mayEnd)) return { ok: true };
   return { ok: false, at: trace.length, expected: expectedBy(standings, asked), got: null };
 }
 
@@ -70,10 +70,15 @@ function after(standing: Standing, got: Recorded, asked: Command): readonly Stan
   const { move, read } = standing;
   if (!isPlace(move) || got.result === undefined || !fits(accessOf(standing, move, asked), got)) return [];
   const step = stepAt(move, asked);
-  if (got.result === "unavailable") return [standing, ...standingAt(read === null ? movesWithout(step) : [])];
+  if (got.result === "unavailable") return [standing, ...withoutAnswer(standing, step)];
   if (read !== null) return afterRead(move, read, got, asked);
   if (isInsert(step.access)) return afterInsert(move, step.access, got, asked);
   return standingAt(movesAfter(step, got.result));
+}
+
+/** Nothing happened, and no attempt is left: the command ends, unless the model has a way on. */
+function withoutAnswer({ read }: Standing, step: Step): readonly Standing[] {
+  return standingAt(read === null && step.otherwise !== null ? movesWithout(step) : [ended("unavailable")]);
 }
 
 function standingAt(moves: readonly Move[]): readonly Standing[] {

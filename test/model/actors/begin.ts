@@ -21,12 +21,12 @@ export function stepOne({ kind }: Command): Place {
 }
 
 /** What each command does for a user without a row. */
-export function withoutRow({ kind, key, revoke }: Command): Move {
+export function withoutRow({ kind, key, revoke, breach }: Command): Move {
   switch (kind) {
     case "save":
       return to(insertGiven, {});
     case "purge":
-      return revoke === "no" ? ended("nothing to purge") : to(readRecords, {});
+      return revoke === "no" || breach === "purge-finishes-nothing" ? ended("nothing to purge") : to(readRecords, {});
     case "rotate":
       return ended("NO_KEY");
     default:

@@ -1,6 +1,6 @@
 import type { Hash, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { readRow } from "./settle.ts";
+import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
 import type { Ended, Step } from "../step.ts";
 
@@ -9,7 +9,7 @@ export function insertGiven(_: object, command: Command): Step {
   const row = given(keyOf(command));
   return doing({ access: "row.insert", row }, ({ answer }) => {
     if (answer === "unanswered") return to(readGivenBack, {});
-    return answer === "done" ? stored(command) : to(readRow, {});
+    return answer === "done" ? stored(command) : startOver();
   });
 }
 

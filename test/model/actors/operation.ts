@@ -3,9 +3,9 @@ import type { Command } from "../command.ts";
 import { place } from "./placing.ts";
 import { removingMatches } from "./removal.ts";
 import { verifyNewKey } from "./rotate.ts";
-import { found, readRow } from "./settle.ts";
-import { doing, ended, to, waiting } from "../step.ts";
-import type { Move, Moves, Step } from "../step.ts";
+import { found, startOver } from "./settle.ts";
+import { bounded, doing, ended, to, waiting } from "../step.ts";
+import type { Move, Step } from "../step.ts";
 
 /** Sync 2 to 5, which rotate shares: one operation at a time makes one generation. */
 interface Making {
@@ -15,7 +15,6 @@ interface Making {
 }
 
 const NO_KEY = ended("NO_KEY");
-const startOver = () => to(readRow, {});
 
 /** Sync 2. */
 export function readLastOperation({ old }: Pick<Making, "old">, command: Command): Step {
@@ -30,7 +29,7 @@ function readLastOutcome(memory: Making, command: Command): Step {
   return doing({ access: "journal.read out", generation }, (outcome) => {
     if (outcome !== null) return decided(memory, command);
     if (command.breach === "op-without-out") return to(openOperation, memory);
-    return [waiting(to(poll(memory), memory)), stale(memory, command)];
+    return [bounded(waiting(to(poll(memory), memory))), stale(memory, command)];
   });
 }
 
@@ -41,7 +40,7 @@ function poll({ old }: Making) {
 
 function pollRow(memory: Making, command: Command): Step {
   return doing({ access: "row.find" }, (row) =>
-    row === null ? to(readLastOutcome, memory) : found({ row, listed: null }, command),
+    row === null ? bounded(to(readLastOutcome, memory)) : found({ row, listed: null }, command),
   );
 }
 
@@ -89,8 +88,10 @@ function post({ generation, old }: Making, command: Command): Step {
 
 /** Nothing was made, so there is nothing to list. */
 function abandonUnmade({ generation }: Pick<Making, "generation">): Step {
-  const over = (): Moves => [startOver(), ended("PROVIDER_UNAVAILABLE")];
-  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, over);
+  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, () => [
+    startOver(),
+    ended("PROVIDER_UNAVAILABLE"),
+  ]);
 }
 
 /** Decided against first, looked for after that: nobody can save it any more. */

@@ -1,7 +1,7 @@
 import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { removing } from "./removal.ts";
-import { readRow, revert, settledRow } from "./settle.ts";
+import { startOver, revert, settledRow } from "./settle.ts";
 import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
@@ -20,7 +20,7 @@ export interface Placing {
 
 export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
   const won = ended("made the key", hash);
-  return to(insertOwn, { generation, hash, replaced: null, won, lost: to(readRow, {}), spools: true });
+  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), spools: true });
 }
 
 /** Sync 6: this persists the secret. */
@@ -60,7 +60,7 @@ export function saveOutcome(memory: Placed): Step {
   const { row, replaced, won, generation, hash } = memory;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) => {
     if (stands === "abandoned") return to(undoRow, memory);
-    return retiring({ row, replaced, then: won });
+    return retiring({ row, replaced, after: won });
   });
 }
 
@@ -82,19 +82,19 @@ export function refuseOwn(own: Placing, command: Command): Step {
 interface Retiring {
   readonly row: Row;
   readonly replaced: Previous | null;
-  readonly then: Move;
+  readonly after: Move;
 }
 
 /** The new row is current: what it replaced is retired, then revoked, and last the note is dropped. */
-export function retiring({ row, replaced, then }: Retiring): Move {
-  return replaced === null ? to(settleOwn, { row, then }) : to(retireReplaced, { row, replaced, then });
+export function retiring({ row, replaced, after }: Retiring): Move {
+  return replaced === null ? to(settleOwn, { row, after }) : to(retireReplaced, { row, replaced, after });
 }
 
-function retireReplaced({ row, replaced, then }: Retiring & { readonly replaced: Previous }): Step {
+function retireReplaced({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Step {
   const { generation, revoke } = replaced;
   return doing({ access: "journal.insert rev", generation, retirement: { reason: "superseded", revoke } }, (stands) => {
-    if (!revoke) return to(settleOwn, { row, then });
-    return stands.revoke ? revoking({ row, replaced, then }) : to(oweReplaced, { row, replaced, then });
+    if (!revoke) return to(settleOwn, { row, after });
+    return stands.revoke ? revoking({ row, replaced, after }) : to(oweReplaced, { row, replaced, after });
   });
 }
 
@@ -102,11 +102,11 @@ function oweReplaced(memory: Retiring & { readonly replaced: Previous }): Step {
   return doing({ access: "journal.insert del", generation: memory.replaced.generation }, () => revoking(memory));
 }
 
-function revoking({ row, replaced, then }: Retiring & { readonly replaced: Previous }): Move {
-  return removing([replaced.hash], to(settleOwn, { row, then }));
+function revoking({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Move {
+  return removing([replaced.hash], to(settleOwn, { row, after }));
 }
 
 /** S3, by the owner. Losing it is harmless. */
-function settleOwn({ row, then }: Omit<Retiring, "replaced">): Step {
-  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, () => then);
+function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, () => after);
 }

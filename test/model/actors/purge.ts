@@ -2,7 +2,7 @@ import type { Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { listUpstream } from "./reconcile.ts";
 import { removing } from "./removal.ts";
-import { readRow, retirePreviousOf } from "./settle.ts";
+import { startOver, retirePreviousOf } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
 import type { Holding, Move, Step } from "../step.ts";
 
@@ -57,7 +57,7 @@ function owePurged({ row }: Holding): Step {
 function removeRow({ row }: Holding, command: Command): Step {
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
     if (answer === "unanswered") return UNSURE;
-    if (answer === "refused") return to(readRow, {});
+    if (answer === "refused") return startOver();
     return command.breach === "purge-row-first" ? to(retireTooLate, { row }) : revoked(row, command);
   });
 }

@@ -65,7 +65,7 @@ function judgeFirst({ listed }: Judging, command: Command): Step {
         // Only the clock tells a fresh operation from a stale one.
         return [waiting(judge(rest)), stale(listed, generation, command)];
       case "decided against":
-        return to(spareStored, { hashes: [key.hash], then: judge(rest) });
+        return to(spareStored, { hashes: [key.hash], after: judge(rest) });
       case "owed":
         return to(revokeOwed, { listed, generation });
       case "superseded":
@@ -96,7 +96,7 @@ function verdictOn(hash: Hash, generation: number, records: Records, { breach }:
 /** Decided against first, deleted after that. */
 function stale(listed: readonly Listed[], generation: number, { breach }: Command): Place {
   const { key, rest } = firstOf(listed);
-  if (breach === "delete-before-abandon") return to(spareStored, { hashes: [key.hash], then: judge(rest) });
+  if (breach === "delete-before-abandon") return to(spareStored, { hashes: [key.hash], after: judge(rest) });
   return to(abandonStale, { listed, generation });
 }
 
@@ -107,7 +107,7 @@ interface JudgingOne extends Judging {
 function abandonStale({ listed, generation }: JudgingOne): Step {
   const { key, rest } = firstOf(listed);
   return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, (stands) =>
-    stands === "abandoned" ? to(spareStored, { hashes: [key.hash], then: judge(rest) }) : judge(listed),
+    stands === "abandoned" ? to(spareStored, { hashes: [key.hash], after: judge(rest) }) : judge(listed),
   );
 }
 

@@ -2,7 +2,7 @@ import type { Previous, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { keyOf } from "./given.ts";
 import { retiring } from "./placing.ts";
-import { readRow } from "./settle.ts";
+import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
 import type { Holding, Move, Step } from "../step.ts";
 
@@ -12,7 +12,7 @@ const SAVED = ended("saved");
 export function replaceWithSaved({ row: old }: Holding, command: Command): Step {
   const row = savedRow(old, command);
   return doing({ access: "row.replace", row, seen: old.version }, (written) => {
-    if (written.answer === "refused") return to(readRow, {});
+    if (written.answer === "refused") return startOver();
     if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous });
     return finish({ ...row, version: written.version }, row.previous);
   });
@@ -27,7 +27,7 @@ function readSavedBack({ replaced }: { readonly replaced: Previous | null }, com
 
 /** Save 3: after the row, or a save that dies would leave a revocation of a key that is still in use. */
 function finish(row: Row, replaced: Previous | null): Move {
-  return replaced === null ? SAVED : retiring({ row, replaced, then: SAVED });
+  return replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
 }
 
 function savedRow({ generation, hash }: Row, command: Command): RowContent {

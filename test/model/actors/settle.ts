@@ -5,8 +5,8 @@ import { readLastOperation } from "./operation.ts";
 import { lookForOthers, recordPurge } from "./purge.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
 import { replaceWithSaved } from "./save.ts";
-import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Moves, Step } from "../step.ts";
+import { bounded, doing, ended, to, UNSURE } from "../step.ts";
+import type { Moves, Place, Step } from "../step.ts";
 
 /**
  * SETTLE: what every actor does with a row that it has read. A row of generation n is current once `out:n` is saved; until then
@@ -23,6 +23,11 @@ export function readRow(_: object, command: Command): Step {
   return doing({ access: "row.find" }, (row) =>
     row === null ? withoutRow(command) : found({ row, listed: null }, command),
   );
+}
+
+/** Go to 1. */
+export function startOver(): Place {
+  return bounded(to(readRow, {}));
 }
 
 export function found(memory: Found, command: Command): Moves {
@@ -50,14 +55,14 @@ function helpOutcome(memory: Found, command: Command): Step {
 
 /** S1: decided against: its predecessor is put back, then everything starts over. */
 function revertRow({ row, listed }: Found, command: Command): Step {
-  const again = listed === null ? to(readRow, {}) : to(readRowAfterList, { listed });
+  const again = listed === null ? startOver() : to(readRowAfterList, { listed });
   return revert(row, command, again);
 }
 
 /** The row as it was before an abandoned generation took its place. */
-export function revert(row: Row, command: Command, then: Moves, unsure: Moves = UNSURE): Step {
+export function revert(row: Row, command: Command, after: Moves, unsure: Moves = UNSURE): Step {
   const before = command.breach === "no-previous" ? null : row.previous;
-  const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? unsure : then);
+  const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? unsure : after);
   if (before === null) return doing({ access: "row.remove", seen: row.version }, next);
   return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
 }
@@ -123,7 +128,7 @@ export function settledRow({ generation, hash }: Pick<RowContent, "generation" |
   return { generation, hash, settled: true, previous: null };
 }
 
-export function previousIn(row: Row): { readonly generation: number; readonly hash: string; readonly revoke: boolean } {
+function previousIn(row: Row): { readonly generation: number; readonly hash: string; readonly revoke: boolean } {
   if (row.previous === null) throw new Error("a row without a predecessor was asked for it");
   return row.previous;
 }

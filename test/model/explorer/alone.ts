@@ -15,7 +15,7 @@ export class Alone {
 
   /** Of a world as it would be left by everybody's death. */
   readonly left = onceEach((world): { readonly violation: string | null } => ({
-    violation: this.#afterReconcile(world) ?? this.#afterSync(world),
+    violation: this.#afterReconcile(world) ?? this.#afterPurge(world) ?? this.#afterSync(world),
   }));
 
   /** I6: an unfinished command alone. */
@@ -50,6 +50,19 @@ export class Alone {
       );
     });
     return left === undefined ? null : `I3 key ${left} survives a quiescent reconcile`;
+  }
+
+  /** I3: for a user without a row, `purge --revoke` leaves nothing that an earlier purge kept, or did not come to revoke. */
+  #afterPurge(world: number): string | null {
+    const { row, inFlight, spool } = this.#space.worlds.at(world);
+    if (row !== null || inFlight.length + spool.length > 0 || this.#space.protocol !== "row first") return null;
+    const ends = this.#endsOf(world, this.#space.fresh("purge"));
+    if (ends === null) return "I6 purge --revoke alone does not end";
+    return firstOf(ends, (end) => {
+      const { listed, retirements } = this.#space.worlds.at(end);
+      const left = listed.find((hash) => retirements[generationOfKey(hash)]?.reason !== "superseded");
+      return left === undefined ? null : `I3 key ${left} survives a purge --revoke`;
+    });
   }
 
   #afterSync(world: number): string | null {

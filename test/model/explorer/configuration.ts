@@ -1,6 +1,7 @@
 import { command } from "../command.ts";
 import type { ActorKind, Breach, Command, Protocol } from "../command.ts";
 import type { Exploration } from "./explore.ts";
+import type { Habits } from "./space.ts";
 import { worldAtStart } from "./world.ts";
 import type { StartName } from "./world.ts";
 
@@ -22,11 +23,14 @@ const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "
 const STARTS: readonly StartName[] = ["none", "row", "manual"];
 
 export function explorationOf(configuration: Configuration): Exploration {
-  const { actors, faults = 1, generations = 3, breach, split = false, protocol = "row first" } = configuration;
+  const { actors, faults = 1, generations = 3, split = false } = configuration;
+  const { breach = null, spool = false, protocol = "row first" } = configuration;
+  const habits = { breach, spool, protocol };
   const [names = "", start = "none"] = actors.split("@");
-  const commands = names.split(",").map((name, index) => commandOf(name, index, configuration));
+  const commands = names.split(",").map((name, index) => commandOf(name, index, habits));
   return {
     commands,
+    habits,
     start: worldAtStart(oneOf(STARTS, start)),
     faults,
     generations,
@@ -39,20 +43,10 @@ export function explorationOf(configuration: Configuration): Exploration {
   };
 }
 
-function commandOf(
-  name: string,
-  index: number,
-  { breach, spool = false, protocol = "row first" }: Configuration,
-): Command {
+function commandOf(name: string, index: number, habits: Habits): Command {
   const kind = oneOf(KINDS, name.replace(/[!+]$/, ""));
   const givesKey = kind === "save" || name.endsWith("+");
-  return command(kind, {
-    key: givesKey ? `m${index}` : null,
-    revoke: name.endsWith("!") ? "ours" : "no",
-    breach: breach ?? null,
-    spool,
-    protocol,
-  });
+  return command(kind, { ...habits, key: givesKey ? `m${index}` : null, revoke: name.endsWith("!") ? "ours" : "no" });
 }
 
 function oneOf<Name extends string>(names: readonly Name[], name: string): Name {

@@ -4,6 +4,7 @@ import { entryOf } from "./entry.ts";
 import { historyOf } from "./history.ts";
 import type { Happening } from "./history.ts";
 import { Space } from "./space.ts";
+import type { Habits } from "./space.ts";
 import { StateTable } from "./state-table.ts";
 import { actorsIn, Successors, worldIn } from "./successors.ts";
 import type { Limits, Taken } from "./successors.ts";
@@ -12,13 +13,15 @@ import type { World } from "./world.ts";
 
 export interface Exploration extends Limits {
   readonly commands: readonly Command[];
+  /** For the commands that come after everybody's death. */
+  readonly habits: Habits;
   readonly start: World;
   readonly setting: Setting;
   /** Go on after the first violation, to see which invariants fall. */
   readonly all?: boolean;
 }
 
-export interface Violation {
+interface Violation {
   readonly text: string;
   /** A shortest history that leads there. */
   readonly history: readonly Happening[];
@@ -36,9 +39,8 @@ export interface Findings {
  * Visits every state that can be reached, breadth first, and judges each step (I1, I2, I4, I5) and each state as if everybody died in
  * it (I3, I6): so any number of commands may die, anywhere, although no death is ever played.
  */
-export function explore({ commands, start, setting, all = false, ...limits }: Exploration): Findings {
-  const spool = commands.some((one) => one.spool);
-  const space = new Space(setting, spool);
+export function explore({ commands, habits, start, setting, all = false, ...limits }: Exploration): Findings {
+  const space = new Space(setting, habits);
   const alone = new Alone(space);
   const successors = new Successors(space, commands.length, limits);
   const table = new StateTable(successors.width);
@@ -53,7 +55,8 @@ export function explore({ commands, start, setting, all = false, ...limits }: Ex
   };
 
   table.add(successors.first(space.worlds.numberOf(start), entries), -1);
-  for (let state = 0; state < table.size && (all || violations.size === 0); state++) {
+  for (let state = 0; state < table.size; state++) {
+    if (!all && violations.size > 0) break;
     const row = table.row(state);
     note(judgeState(row, alone), state);
     successors.of(row, (after, violation, taken) => {

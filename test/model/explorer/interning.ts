@@ -36,7 +36,7 @@ export function onceEach<Answer>(answer: (number: number) => Answer): (number: n
 
 /** The same for two numbers. */
 export function onceEachPair<Answer>(answer: (one: number, other: number) => Answer) {
-  const answersOf = onceEach((_: number) => new Map<number, Answer>());
+  const answersOf = onceEach(() => new Map<number, Answer>());
   return (one: number, other: number): Answer => {
     const answers = answersOf(one);
     const known = answers.get(other);

@@ -37,6 +37,9 @@ export interface Standing {
   readonly live: number;
 }
 
+/** What all commands of one exploration have in common. */
+export type Habits = Pick<Command, "spool" | "breach" | "protocol">;
+
 /**
  * All worlds and all entries, numbered. What an actor may do depends on its own entry and on the world alone, so that each pair is
  * worked out once, however many states it stands in: this is what lets the actors be written for the reader.
@@ -46,12 +49,12 @@ export class Space {
   readonly entries = new Interning<Entry>(keyOf);
   readonly #setting: Setting;
   readonly protocol: Protocol;
-  readonly spool: boolean;
+  readonly #habits: Habits;
 
-  constructor(setting: Setting, spool: boolean) {
+  constructor(setting: Setting, habits: Habits) {
     this.#setting = setting;
     this.protocol = setting.protocol;
-    this.spool = spool;
+    this.#habits = habits;
   }
 
   readonly edges = onceEachPair((world: number, entry: number): readonly Edge[] => {
@@ -98,8 +101,8 @@ export class Space {
   /** The entry where nobody asks any more whether its answer is the current key. */
   readonly unasked = onceEach((number) => this.entries.numberOf({ ...this.entries.at(number), saw: "nobody asks" }));
 
-  fresh(kind: "sync" | "reconcile"): number {
-    const asked: Command = command(kind, { spool: this.spool, protocol: this.protocol });
+  fresh(kind: "sync" | "reconcile" | "purge"): number {
+    const asked = command(kind, { ...this.#habits, revoke: "ours" });
     return this.entries.numberOf({ ...entryOf(asked), saw: "nobody asks" });
   }
 
@@ -110,7 +113,7 @@ export class Space {
       "checked" in move
         ? { ...entry, saw, checked: true }
         : isPlace(move)
-          ? { ...entry, saw, checked: false, place: { ...move, waits: false } }
+          ? { ...entry, saw, checked: false, place: { ...move, waits: false, mayEnd: false } }
           : null;
     return {
       ...judgeTransition(entry, before, transition, this.protocol),

@@ -116,19 +116,19 @@ function plainWhose({ generation, hash }: Made): Step {
   return doing({ access: "row.find" }, (row) =>
     row?.hash === hash
       ? gives(hash)
-      : to(plainReject, { generation, hash, then: row === null ? again() : gives(row.hash) }),
+      : to(plainReject, { generation, hash, after: row === null ? again() : gives(row.hash) }),
   );
 }
 
 interface Rejecting extends Made {
-  readonly then: Move;
+  readonly after: Move;
 }
 
-function plainReject({ generation, hash, then }: Rejecting, command: Command): Step {
+function plainReject({ generation, hash, after }: Rejecting, command: Command): Step {
   const retirement = { reason: "superseded", revoke: true } as const;
   const readsOn = isPatched(command) && command.kind !== "rotate";
   return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    stands.revoke || !isPatched(command) ? removing([hash], readsOn ? again() : then) : again(),
+    stands.revoke || !isPatched(command) ? removing([hash], readsOn ? again() : after) : again(),
   );
 }
 
@@ -148,7 +148,7 @@ function plainVerify({ generation, hash, row }: Changing): Step {
   return doing({ access: "upstream.verify", hash }, (answer) =>
     answer === "works"
       ? to(plainAct, { generation, hash, row })
-      : to(plainReject, { generation, hash, then: ended("refused") }),
+      : to(plainReject, { generation, hash, after: ended("refused") }),
   );
 }
 
@@ -180,7 +180,7 @@ function plainAct(memory: Changing, command: Command): Step {
   return doing({ access: "row.replace", row: next, seen }, ({ answer }) => {
     if (isSave) return plainDone(answer, row, command);
     if (answer === "unanswered") return UNSURE;
-    if (answer === "refused") return to(plainReject, { generation, hash, then: ended("conflict") });
+    if (answer === "refused") return to(plainReject, { generation, hash, after: ended("conflict") });
     return row.generation > 0 ? to(plainRetire, memory) : ended("rotated", hash);
   });
 }

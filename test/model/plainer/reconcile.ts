@@ -48,7 +48,7 @@ function judged(read: Read): readonly Move[] {
 }
 
 function removed({ hash }: Listed, rest: readonly Move[]): readonly Move[] {
-  return rest.map((then) => removing([hash], then));
+  return rest.map((after) => removing([hash], after));
 }
 
 function lastSaved({ outcomes, retirements }: Records): number {
