@@ -82,6 +82,7 @@ export type Access =
   | { readonly access: "upstream.delete"; readonly hash: Hash }
   | { readonly access: "spool.list" }
   | { readonly access: "spool.claim"; readonly generation: number }
+  | { readonly access: "spool.release"; readonly generation: number }
   | { readonly access: "spool.write"; readonly spooled: Spooled }
   | { readonly access: "spool.remove"; readonly generation: number };
 
@@ -122,6 +123,7 @@ export interface Results {
   readonly "upstream.delete": "done";
   readonly "spool.list": readonly Spooled[];
   readonly "spool.claim": "won" | "lost";
+  readonly "spool.release": "done" | "gone";
   readonly "spool.write": "done" | "failed";
   readonly "spool.remove": "done";
 }

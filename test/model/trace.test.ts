@@ -155,6 +155,17 @@ const WHOLE: readonly Case[] = [
     ],
   ],
   [
+    "a spooled key is given back when the store is still away",
+    "sync",
+    {},
+    [
+      { access: "spool.list", result: [{ generation: 1, hash: HASH, sent: false }] },
+      { access: "spool.claim", generation: 1, result: "won" },
+      { ...stores, result: "unavailable" },
+      { access: "spool.release", generation: 1, result: "done" },
+    ],
+  ],
+  [
     "save over a made key: the row, then the retirement, then upstream",
     "save",
     { key: HASH, revoke: "ours" },

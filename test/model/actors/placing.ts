@@ -14,13 +14,13 @@ export interface Placing {
   readonly replaced: Previous | null;
   readonly won: Move;
   readonly lost: Move;
-  /** Whether it has to be spooled when the store is away: a spooled key has its file, a rotation its old key. */
-  readonly spools: boolean;
+  /** What is done when the store is away: a claimed file is given back, and a rotation still has its old key. */
+  readonly whenAway: "spool" | "release" | "leave";
 }
 
 export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
   const won = ended("made the key", hash);
-  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), spools: true });
+  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
 }
 
 /** Sync 6: this persists the secret. */

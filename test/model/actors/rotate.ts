@@ -33,7 +33,7 @@ function swapRow(made: NewKey): Step {
 /** A key that the protocol did not make is left alone upstream. */
 function placing({ generation, hash, old }: NewKey): Placing {
   const replaced = old.generation === 0 ? null : previousFrom(old);
-  return { generation, hash, replaced, won: ended("rotated", hash), lost: CONFLICT, spools: false };
+  return { generation, hash, replaced, won: ended("rotated", hash), lost: CONFLICT, whenAway: "leave" };
 }
 
 function previousFrom({ generation, hash }: Row): Previous {

@@ -12,6 +12,7 @@ import type { Move, Step } from "../step.ts";
  * what may have been sent is never sent again, because it may have landed, been purged, and would come back.
  */
 const SPOOLED = ended("spooled");
+const AWAY = ended("STORE_UNAVAILABLE");
 
 /** Before step 1: every spooled key of this user is brought in. */
 export function listSpool(_: object, command: Command): Step {
@@ -42,7 +43,7 @@ interface Importing {
 /** The file goes when its outcome is decided and, where that is "abandoned", its key is deleted. */
 function imported(file: Spooled, rest: readonly Spooled[]): Placing {
   const done = to(removeFile, { file, rest });
-  return { generation: file.generation, hash: file.hash, replaced: null, won: done, lost: done, spools: false };
+  return { generation: file.generation, hash: file.hash, replaced: null, won: done, lost: done, whenAway: "release" };
 }
 
 function removeFile({ file, rest }: Importing, command: Command): Step {
@@ -50,9 +51,14 @@ function removeFile({ file, rest }: Importing, command: Command): Step {
 }
 
 /** The store is away. `sent`: the insert may have reached it. */
-export function spoolOwn(own: Placing, { sent }: Pick<Spooled, "sent">): Move {
-  const { generation, hash } = own;
-  return own.spools ? to(writeFile, { generation, hash, sent }) : ended("STORE_UNAVAILABLE");
+export function spoolOwn({ generation, hash, whenAway }: Placing, { sent }: Pick<Spooled, "sent">): Move {
+  if (whenAway === "spool") return to(writeFile, { generation, hash, sent });
+  return whenAway === "release" && !sent ? to(releaseFile, { generation }) : AWAY;
+}
+
+/** An import that certainly sent nothing: the next one may send it. Else a second try while the store is away would cost the key. */
+function releaseFile({ generation }: Pick<Spooled, "generation">): Step {
+  return doing({ access: "spool.release", generation }, () => AWAY);
 }
 
 /** Only a key whose insert was never sent, and never will be, may be deleted without a decision. */
@@ -61,6 +67,6 @@ function writeFile(spooled: Spooled, command: Command): Step {
   return doing({ access: "spool.write", spooled }, (answer) => {
     if (answer === "done") return SPOOLED;
     const deletes = !sent || command.breach === "spool-fails-delete";
-    return deletes ? removing([hash], ended("STORE_UNAVAILABLE")) : ended("STORE_UNAVAILABLE");
+    return deletes ? removing([hash], AWAY) : AWAY;
   });
 }

@@ -60,6 +60,8 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
       return [effect(world, world.spool)];
     case "spool.claim":
       return claimEffects(access.generation, world);
+    case "spool.release":
+      return [releaseEffect(access.generation, world)];
     case "spool.write":
       return [
         effect({ ...world, spool: [...world.spool, access.spooled] }, "done"),
@@ -156,6 +158,12 @@ function claimEffects(generation: number, world: World): readonly Effect[] {
   const file = world.spool.find((one) => one.generation === generation && !one.sent);
   if (file === undefined) return [effect(world, "lost")];
   return [effect({ ...world, spool: world.spool.map((one) => (one === file ? { ...one, sent: true } : one)) }, "won")];
+}
+
+function releaseEffect(generation: number, world: World): Effect {
+  const file = world.spool.find((one) => one.generation === generation && one.sent);
+  if (file === undefined) return effect(world, "gone");
+  return effect({ ...world, spool: world.spool.map((one) => (one === file ? { ...one, sent: false } : one)) }, "done");
 }
 
 function postEffects(generation: number, world: World): readonly Effect[] {
