@@ -1,0 +1,140 @@
+/**
+ * The words of the protocol: every single access to the store, the upstream and the spool folder that a command may make,
+ * and what each answers. One access is one step; between two of them anybody else may do anything.
+ */
+
+/** The hash that names a key everywhere. */
+export type Hash = string;
+/** Which state of a row was seen: its `_id` and its revision. A compare-and-set hands it back, unread. */
+export type Version = string;
+
+/** The note of what a row replaced, kept until that is revoked. */
+export interface Previous {
+  readonly generation: number;
+  readonly hash: Hash;
+  readonly revoke: boolean;
+}
+
+/** Generation 0: a key that the protocol did not make. */
+export interface RowContent {
+  readonly generation: number;
+  readonly hash: Hash;
+  readonly settled: boolean;
+  readonly previous: Previous | null;
+}
+
+export interface Row extends RowContent {
+  readonly version: Version;
+}
+
+/** `out:n`: a hash when generation n is saved. */
+export type Outcome = "abandoned" | { readonly saved: Hash };
+
+/** `rev:n`. */
+interface Retirement {
+  readonly reason: "superseded" | "purged";
+  readonly revoke: boolean;
+}
+
+/** A key in the upstream's list, and the generation that its name says. */
+export interface Listed {
+  readonly hash: Hash;
+  readonly generation: number;
+}
+
+/** A sealed key that could not be stored. `sent`: its insert may have reached the store, so it is never sent again. */
+export interface Spooled {
+  readonly generation: number;
+  readonly hash: Hash;
+  readonly sent: boolean;
+}
+
+/** All records of one user. The index in `outcomes` and `retirements` is the generation; 0 is never used. */
+export interface Records {
+  readonly operations: number;
+  readonly outcomes: readonly (Outcome | null)[];
+  readonly retirements: readonly (Retirement | null)[];
+  /** The generations with a `del`: a revocation that is owed after all. */
+  readonly owedAfterAll: readonly number[];
+}
+
+export type Access =
+  | { readonly access: "row.find" }
+  | { readonly access: "row.insert"; readonly row: RowContent }
+  | { readonly access: "row.replace"; readonly row: RowContent; readonly seen: Version }
+  | { readonly access: "row.remove"; readonly seen: Version }
+  | { readonly access: "row.holding"; readonly hashes: readonly Hash[] }
+  | { readonly access: "row.others holding"; readonly hash: Hash }
+  | { readonly access: "journal.last op" }
+  | { readonly access: "journal.read out"; readonly generation: number }
+  | { readonly access: "journal.read rev"; readonly generation: number }
+  | { readonly access: "journal.insert op"; readonly generation: number }
+  | { readonly access: "journal.insert out"; readonly generation: number; readonly outcome: Outcome }
+  | { readonly access: "journal.insert rev"; readonly generation: number; readonly retirement: Retirement }
+  | { readonly access: "journal.insert del"; readonly generation: number }
+  | { readonly access: "journal.holding"; readonly hashes: readonly Hash[] }
+  | { readonly access: "journal.records" }
+  | { readonly access: "upstream.post"; readonly generation: number }
+  | { readonly access: "upstream.list" }
+  | { readonly access: "upstream.list named"; readonly generation: number }
+  | { readonly access: "upstream.verify"; readonly hash: Hash }
+  | { readonly access: "upstream.disable"; readonly hash: Hash }
+  | { readonly access: "upstream.delete"; readonly hash: Hash }
+  | { readonly access: "spool.list" }
+  | { readonly access: "spool.claim"; readonly generation: number }
+  | { readonly access: "spool.release"; readonly generation: number }
+  | { readonly access: "spool.write"; readonly spooled: Spooled }
+  | { readonly access: "spool.remove"; readonly generation: number };
+
+type AccessName = Access["access"];
+
+/** `refused`: a definite no (there is a row already, or it is no longer the one that was seen). */
+type Written = { readonly answer: "done"; readonly version: Version } | { readonly answer: "refused" } | Unanswered;
+type Removed = { readonly answer: "done" } | { readonly answer: "refused" } | Unanswered;
+/** The write may have been applied, may be applied later, or never. */
+interface Unanswered {
+  readonly answer: "unanswered";
+}
+
+type Posted = { readonly created: Hash } | "ambiguous" | "refused";
+
+/** What an actor learns from each access. An insert into the journal that was lost tells what stands there instead. */
+export interface Results {
+  readonly "row.find": Row | null;
+  readonly "row.insert": Written;
+  readonly "row.replace": Written;
+  readonly "row.remove": Removed;
+  readonly "row.holding": readonly Hash[];
+  readonly "row.others holding": "some" | "none";
+  readonly "journal.last op": number;
+  readonly "journal.read out": Outcome | null;
+  readonly "journal.read rev": Retirement | null;
+  readonly "journal.insert op": "won" | "lost";
+  readonly "journal.insert out": Outcome;
+  readonly "journal.insert rev": Retirement;
+  readonly "journal.insert del": "stands";
+  readonly "journal.holding": readonly Hash[];
+  readonly "journal.records": Records;
+  readonly "upstream.post": Posted;
+  readonly "upstream.list": readonly Listed[];
+  readonly "upstream.list named": readonly Hash[];
+  readonly "upstream.verify": "works" | "refused";
+  readonly "upstream.disable": "done" | "gone";
+  readonly "upstream.delete": "done";
+  readonly "spool.list": readonly Spooled[];
+  readonly "spool.claim": "won" | "lost";
+  readonly "spool.release": "done" | "gone";
+  readonly "spool.write": "done" | "failed";
+  readonly "spool.remove": "done";
+}
+
+export type Result = Results[AccessName];
+
+/** One key makes one text, for labels and for messages: `journal.insert out 2 abandoned`. */
+export function named({ access, ...operands }: { readonly access: string }): string {
+  return [access, ...Object.values(operands).map(text)].join(" ");
+}
+
+function text(operand: unknown): string {
+  return typeof operand === "string" ? operand : JSON.stringify(operand);
+}

@@ -1,0 +1,36 @@
+import type { Command } from "../command.ts";
+import { insertGiven } from "./given.ts";
+import { readLastOperation } from "./operation.ts";
+import { readRecords } from "./purge.ts";
+import { listUpstream } from "./reconcile.ts";
+import { readRow } from "./settle.ts";
+import { listSpool } from "./spool.ts";
+import { beginPlainer } from "../plainer/commands.ts";
+import { ended, to } from "../step.ts";
+import type { Move, Place } from "../step.ts";
+
+/** Where a command begins: spooled keys are brought in before its step 1. */
+export function begin(command: Command): Place {
+  if (command.protocol !== "row first") return beginPlainer(command);
+  return command.spool ? to(listSpool, {}) : stepOne(command);
+}
+
+/** A reconcile lists upstream before it reads any record; every other command reads the row. */
+export function stepOne({ kind }: Command): Place {
+  return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
+}
+
+/** What each command does for a user without a row. */
+export function withoutRow({ kind, key, revoke, breach }: Command): Move {
+  switch (kind) {
+    case "save":
+      return to(insertGiven, {});
+    case "purge":
+      return revoke === "no" || breach === "purge-finishes-nothing" ? ended("nothing to purge") : to(readRecords, {});
+    case "rotate":
+      return ended("NO_KEY");
+    default:
+      // 1a: a key in key.txt or in the environment needs no journal.
+      return key === null ? to(readLastOperation, { old: null }) : to(insertGiven, {});
+  }
+}

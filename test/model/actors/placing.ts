@@ -1,0 +1,112 @@
+import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import { removing } from "./removal.ts";
+import { startOver, revert, settledRow } from "./settle.ts";
+import { spoolOwn } from "./spool.ts";
+import { doing, ended, to } from "../step.ts";
+import type { Move, Place, Step } from "../step.ts";
+
+/** Sync 6 to 8, which rotate and the import of a spooled key share: the row first, then its outcome. */
+export interface Placing {
+  readonly generation: number;
+  readonly hash: Hash;
+  /** What the row of a rotation replaces. */
+  readonly replaced: Previous | null;
+  readonly won: Move;
+  readonly lost: Move;
+  /** What is done when the store is away: a claimed file is given back, and a rotation still has its old key. */
+  readonly whenAway: "spool" | "release" | "leave";
+}
+
+export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
+  const won = ended("made the key", hash);
+  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
+}
+
+/** Sync 6: this persists the secret. */
+export function insertOwn(own: Placing, command: Command): Step {
+  const row: RowContent = { generation: own.generation, hash: own.hash, settled: false, previous: null };
+  return doing(
+    { access: "row.insert", row },
+    (written) => {
+      if (written.answer === "done") return to(saveOutcome, { ...own, row: { ...row, version: written.version } });
+      if (written.answer === "unanswered" && command.breach === "blind-resend") return to(insertOwn, own);
+      return to(readOwnBack, own);
+    },
+    () => spoolOwn(own, { sent: false }),
+  );
+}
+
+/** There is a row, or the answer was lost: is it mine? Its insert is never sent again. */
+export function readOwnBack(own: Placing, command: Command): Step {
+  return doing(
+    { access: "row.find" },
+    (row) => {
+      if (row !== null && command.breach === "own-row-is-foreign") return to(refuseOwn, own);
+      return row?.generation === own.generation && row.hash === own.hash
+        ? to(saveOutcome, { ...own, row })
+        : to(refuseOwn, own);
+    },
+    () => spoolOwn(own, { sent: true }),
+  );
+}
+
+interface Placed extends Placing {
+  readonly row: Row;
+}
+
+/** Sync 7: nothing is handed out before this. For a rotation it is the commit. */
+export function saveOutcome(memory: Placed): Step {
+  const { row, replaced, won, generation, hash } = memory;
+  return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) => {
+    if (stands === "abandoned") return to(undoRow, memory);
+    return retiring({ row, replaced, after: won });
+  });
+}
+
+/** Somebody decided against it while its row stood: the row goes first, then the key. */
+function undoRow({ row, hash, lost }: Placed, command: Command): Step {
+  return revert(row, command, removing([hash], lost));
+}
+
+/** Decided against before the key is deleted: nobody who saw its row can save it any more. */
+export function refuseOwn(own: Placing, command: Command): Step {
+  const { generation, hash, lost } = own;
+  const foreign = command.breach === "own-row-is-foreign";
+  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, (stands) =>
+    // Saved: somebody saw it in the row and moved on, so it is theirs now.
+    stands === "abandoned" || foreign ? removing([hash], lost) : lost,
+  );
+}
+
+interface Retiring {
+  readonly row: Row;
+  readonly replaced: Previous | null;
+  readonly after: Move;
+}
+
+/** The new row is current: what it replaced is retired, then revoked, and last the note is dropped. */
+export function retiring({ row, replaced, after }: Retiring): Move {
+  return replaced === null ? to(settleOwn, { row, after }) : to(retireReplaced, { row, replaced, after });
+}
+
+function retireReplaced({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Step {
+  const { generation, revoke } = replaced;
+  return doing({ access: "journal.insert rev", generation, retirement: { reason: "superseded", revoke } }, (stands) => {
+    if (!revoke) return to(settleOwn, { row, after });
+    return stands.revoke ? revoking({ row, replaced, after }) : to(oweReplaced, { row, replaced, after });
+  });
+}
+
+function oweReplaced(memory: Retiring & { readonly replaced: Previous }): Step {
+  return doing({ access: "journal.insert del", generation: memory.replaced.generation }, () => revoking(memory));
+}
+
+function revoking({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Move {
+  return removing([replaced.hash], to(settleOwn, { row, after }));
+}
+
+/** S3, by the owner. Losing it is harmless. */
+function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, () => after);
+}

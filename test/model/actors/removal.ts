@@ -1,0 +1,54 @@
+import type { Hash } from "../accesses.ts";
+import { doing, to } from "../step.ts";
+import type { Move, Step } from "../step.ts";
+
+/** Touching upstream is the last thing that is done about a key: disable first, then delete. */
+interface Removal {
+  readonly hashes: readonly Hash[];
+  readonly after: Move;
+}
+
+export function removing(hashes: readonly Hash[], after: Move): Move {
+  return hashes.length === 0 ? after : to(disableKey, { hashes, after });
+}
+
+function disableKey({ hashes, after }: Removal): Step {
+  const [hash = "", ...rest] = hashes;
+  // What could not be confirmed is found by the next reconcile.
+  const leave = () => removing(rest, after);
+  return doing(
+    { access: "upstream.disable", hash },
+    (answer) => (answer === "gone" ? removing(rest, after) : to(deleteKey, { hashes, after })),
+    leave,
+  );
+}
+
+function deleteKey({ hashes, after }: Removal): Step {
+  const [hash = "", ...rest] = hashes;
+  const next = () => removing(rest, after);
+  return doing({ access: "upstream.delete", hash }, next, next);
+}
+
+/**
+ * A key that was matched by its name is spared when any row, or any `out`, holds its hash: it then belongs to somebody,
+ * whatever its name says.
+ */
+export function removingMatches(hashes: readonly Hash[], after: Move): Move {
+  return hashes.length === 0 ? after : to(spareRecorded, { hashes, after });
+}
+
+function spareRecorded({ hashes, after }: Removal): Step {
+  return doing({ access: "journal.holding", hashes }, (held) => {
+    const left = hashes.filter((hash) => !held.includes(hash));
+    return left.length === 0 ? after : to(spareStored, { hashes: left, after });
+  });
+}
+
+export function spareStored({ hashes, after }: Removal): Step {
+  return doing({ access: "row.holding", hashes }, (held) =>
+    removing(
+      hashes.filter((hash) => !held.includes(hash)),
+      after,
+    ),
+  );
+}

@@ -1,0 +1,36 @@
+import type { Previous, Row, RowContent } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import { keyOf } from "./given.ts";
+import { retiring } from "./placing.ts";
+import { startOver } from "./settle.ts";
+import { doing, ended, to, UNSURE } from "../step.ts";
+import type { Holding, Move, Step } from "../step.ts";
+
+const SAVED = ended("saved");
+
+/** Save 2: the row says at once what it replaced, so that a save that dies leaves no key behind unrecorded. */
+export function replaceWithSaved({ row: old }: Holding, command: Command): Step {
+  const row = savedRow(old, command);
+  return doing({ access: "row.replace", row, seen: old.version }, (written) => {
+    if (written.answer === "refused") return startOver();
+    if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous });
+    return finish({ ...row, version: written.version }, row.previous);
+  });
+}
+
+/** Never sent again: the first one may still land. */
+function readSavedBack({ replaced }: { readonly replaced: Previous | null }, command: Command): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row?.generation === 0 && row.hash === command.key ? finish(row, replaced) : UNSURE,
+  );
+}
+
+/** Save 3: after the row, or a save that dies would leave a revocation of a key that is still in use. */
+function finish(row: Row, replaced: Previous | null): Move {
+  return replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
+}
+
+function savedRow({ generation, hash }: Row, command: Command): RowContent {
+  const previous = generation === 0 ? null : { generation, hash, revoke: command.revoke !== "no" };
+  return { generation: 0, hash: keyOf(command), settled: previous === null, previous };
+}

@@ -1,0 +1,138 @@
+import type { Listed, Row, RowContent } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import { withoutRow } from "./begin.ts";
+import { readLastOperation } from "./operation.ts";
+import { lookForOthers, recordPurge } from "./purge.ts";
+import { isPurgePending, readRowAfterList } from "./reconcile.ts";
+import { replaceWithSaved } from "./save.ts";
+import { bounded, doing, ended, to, UNSURE } from "../step.ts";
+import type { Moves, Place, Step } from "../step.ts";
+
+/**
+ * SETTLE: what every actor does with a row that it has read. A row of generation n is current once `out:n` is saved; until then
+ * its `previous` is. S1 before S2: a predecessor is revoked only when its successor can no longer be undone.
+ */
+export interface Found {
+  readonly row: Row;
+  /** The keys that a reconcile has listed upstream; null in every other command. */
+  readonly listed: readonly Listed[] | null;
+}
+
+/** Step 1 of every command but reconcile. */
+export function readRow(_: object, command: Command): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row === null ? withoutRow(command) : found({ row, listed: null }, command),
+  );
+}
+
+/** Go to 1. */
+export function startOver(): Place {
+  return bounded(to(readRow, {}));
+}
+
+export function found(memory: Found, command: Command): Moves {
+  const { row } = memory;
+  const trusting = command.breach === "trust-row" && isReader(memory, command);
+  if (row.generation === 0 || row.settled || trusting) return confirmed(memory, command);
+  return to(readOutcome, memory);
+}
+
+/** S1: what was decided about this generation? */
+function readOutcome(memory: Found, command: Command): Step {
+  return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
+    if (outcome === null) return to(helpOutcome, memory);
+    return outcome === "abandoned" ? to(revertRow, memory) : confirmed(memory, command);
+  });
+}
+
+/** S1: whoever has seen generation n in the row may say that it is saved, and only they. */
+function helpOutcome(memory: Found, command: Command): Step {
+  const { generation, hash } = memory.row;
+  return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
+    stands === "abandoned" ? to(revertRow, memory) : confirmed(memory, command),
+  );
+}
+
+/** S1: decided against: its predecessor is put back, then everything starts over. */
+function revertRow({ row, listed }: Found, command: Command): Step {
+  const again = listed === null ? startOver() : to(readRowAfterList, { listed });
+  return revert(row, command, again);
+}
+
+/** The row as it was before an abandoned generation took its place. */
+export function revert(row: Row, command: Command, after: Moves, unsure: Moves = UNSURE): Step {
+  const before = command.breach === "no-previous" ? null : row.previous;
+  const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? unsure : after);
+  if (before === null) return doing({ access: "row.remove", seen: row.version }, next);
+  return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
+}
+
+/** The row is current for good: readers are done, writers must not lose its note of a predecessor. */
+function confirmed(memory: Found, command: Command): Moves {
+  const { row, listed } = memory;
+  if (isReader(memory, command)) return ended("has the key", row.hash);
+  if (command.kind === "purge" && listed === null && row.generation === 0) {
+    if (command.revoke === "ours") return ended("FOREIGN_KEY");
+    if (command.revoke === "foreign too") return to(lookForOthers, { row });
+  }
+  return retirePreviousOf(memory, command);
+}
+
+/** S2 stands before any write over the row or removal of it: else the note is lost. */
+export function retirePreviousOf(memory: Found, command: Command): Moves {
+  const { previous } = memory.row;
+  return previous === null || previous.generation === 0 ? retired(memory, command) : to(retirePrevious, memory);
+}
+
+function retirePrevious(memory: Found, command: Command): Step {
+  const { generation, revoke } = previousIn(memory.row);
+  const retirement = { reason: "superseded", revoke } as const;
+  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
+    revoke && !stands.revoke ? to(owePrevious, memory) : retired(memory, command),
+  );
+}
+
+/** The predecessor was to be kept, and a later command wants it revoked. */
+function owePrevious(memory: Found, command: Command): Step {
+  const { generation } = previousIn(memory.row);
+  return doing({ access: "journal.insert del", generation }, () => retired(memory, command));
+}
+
+function retired(memory: Found, command: Command): Moves {
+  return memory.listed !== null && !memory.row.settled ? to(settleRow, memory) : settled(memory, command);
+}
+
+/** S3, as reconcile does it. */
+function settleRow({ row, listed }: Found, command: Command): Step {
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, (written) => {
+    if (written.answer === "unanswered") return UNSURE;
+    if (written.answer === "refused") return to(readRowAfterList, { listed: listed ?? [] });
+    return settled({ row: { ...settledRow(row), version: written.version }, listed }, command);
+  });
+}
+
+/** Nothing is owed to the row any more: the command proper. */
+function settled({ row, listed }: Found, command: Command): Moves {
+  if (listed !== null) return isPurgePending({ row, listed });
+  switch (command.kind) {
+    case "save":
+      return to(replaceWithSaved, { row });
+    case "purge":
+      return recordPurge(row, command);
+    default:
+      return to(readLastOperation, { old: row });
+  }
+}
+
+export function settledRow({ generation, hash }: Pick<RowContent, "generation" | "hash">): RowContent {
+  return { generation, hash, settled: true, previous: null };
+}
+
+function previousIn(row: Row): { readonly generation: number; readonly hash: string; readonly revoke: boolean } {
+  if (row.previous === null) throw new Error("a row without a predecessor was asked for it");
+  return row.previous;
+}
+
+function isReader({ listed }: Found, { kind }: Command): boolean {
+  return listed === null && (kind === "sync" || kind === "get");
+}

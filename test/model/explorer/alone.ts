@@ -1,0 +1,116 @@
+import type { Protocol } from "../command.ts";
+import { onceEach, onceEachPair } from "./interning.ts";
+import type { Space } from "./space.ts";
+import { currentKey, generationOfKey, isOwed, MOST_GENERATIONS, savedHash } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** I3 and I6: what would become of a world if everybody died in it, and then one command ran, alone and undisturbed. */
+export class Alone {
+  readonly #space: Space;
+  readonly #ends = new Map<string, readonly number[] | null>();
+
+  constructor(space: Space) {
+    this.#space = space;
+  }
+
+  /** Of a world as it would be left by everybody's death. */
+  readonly left = onceEach((world): { readonly violation: string | null } => ({
+    violation: this.#afterReconcile(world) ?? this.#afterPurge(world) ?? this.#afterSync(world),
+  }));
+
+  /** I6: an unfinished command alone. */
+  readonly finishes = onceEachPair((world, entry): { readonly violation: string | null } => {
+    const { late, command } = this.#space.entries.at(entry);
+    if (late) return { violation: null };
+    const ends = this.#endsOf(this.#space.calmed(world), this.#space.unasked(entry));
+    return { violation: ends === null ? `I6 ${command.kind} alone does not end` : null };
+  });
+
+  #afterReconcile(world: number): string | null {
+    // A POST that is still on its way has not failed yet, and nobody can say that it will not arrive.
+    if (this.#space.worlds.at(world).inFlight.length > 0) return null;
+    const ends = this.#endsOf(world, this.#space.fresh("reconcile"));
+    if (ends === null) return "I6 reconcile alone does not end";
+    return firstOf(ends, (end) => this.#survivor(end));
+  }
+
+  /** I3: every key that is still listed is current, or was retired without a revocation. */
+  #survivor(number: number): string | null {
+    const world = this.#space.worlds.at(number);
+    const { currentMade, live } = this.#space.standing(number);
+    if ((currentMade & ~live) !== 0) return "I1 reconcile left a dead key in the row";
+    const current = currentKey(world, this.#space.protocol);
+    const left = world.listed.find((hash) => {
+      const generation = generationOfKey(hash);
+      const retired = (world.retirements[generation] ?? null) !== null && !isOwed(world, generation);
+      return (
+        hash !== current &&
+        !isProjectable(world, hash, this.#space.protocol) &&
+        !(retired && savedHash(world.outcomes[generation]) === hash)
+      );
+    });
+    return left === undefined ? null : `I3 key ${left} survives a quiescent reconcile`;
+  }
+
+  /** I3: for a user without a row, `purge --revoke` leaves nothing that an earlier purge kept, or did not come to revoke. */
+  #afterPurge(world: number): string | null {
+    const { row, inFlight, spool } = this.#space.worlds.at(world);
+    if (row !== null || inFlight.length + spool.length > 0 || this.#space.protocol !== "row first") return null;
+    const ends = this.#endsOf(world, this.#space.fresh("purge"));
+    if (ends === null) return "I6 purge --revoke alone does not end";
+    return firstOf(ends, (end) => {
+      const { listed, retirements } = this.#space.worlds.at(end);
+      const left = listed.find((hash) => retirements[generationOfKey(hash)]?.reason !== "superseded");
+      return left === undefined ? null : `I3 key ${left} survives a purge --revoke`;
+    });
+  }
+
+  #afterSync(world: number): string | null {
+    const ends = this.#endsOf(this.#space.calmed(world), this.#space.fresh("sync"));
+    if (ends === null) return "I6 a sync alone does not end";
+    return firstOf(ends, (end) => {
+      const { current, currentMade, live } = this.#space.standing(end);
+      if (current === 0) return "I6 a sync alone ends without a key";
+      return (currentMade & ~live) === 0 ? null : "I6 a sync alone ends with a dead key";
+    });
+  }
+
+  /** The worlds in which it may end, without faults and without waiting for anybody; null when it may go on for ever. */
+  #endsOf(world: number, entry: number): readonly number[] | null {
+    if (entry === 0) return [world];
+    const pair = `${world} ${entry}`;
+    const known = this.#ends.get(pair);
+    if (known !== undefined) return known;
+    // Whoever comes by here again on its own way goes in a circle.
+    this.#ends.set(pair, null);
+    const ends = this.#endsAfter(world, entry);
+    this.#ends.set(pair, ends);
+    return ends;
+  }
+
+  #endsAfter(world: number, entry: number): readonly number[] | null {
+    const all = new Set<number>();
+    for (const edge of this.#space.edges(world, entry)) {
+      if (edge.fault !== null || edge.waits) continue;
+      if (this.#space.worlds.at(edge.world).operations > MOST_GENERATIONS) return null;
+      const ends = this.#endsOf(edge.world, edge.entry);
+      if (ends === null) return null;
+      for (const end of ends) all.add(end);
+    }
+    return [...all];
+  }
+}
+
+/** The plainer protocol keeps a saved key without a row: the next sync projects it. */
+function isProjectable({ row, operations, outcomes, retirements }: World, hash: string, protocol: Protocol): boolean {
+  const isLast = savedHash(outcomes[operations]) === hash && !retirements[operations];
+  return protocol !== "row first" && row === null && isLast;
+}
+
+function firstOf(ends: readonly number[], judge: (end: number) => string | null): string | null {
+  for (const end of ends) {
+    const violation = judge(end);
+    if (violation !== null) return violation;
+  }
+  return null;
+}

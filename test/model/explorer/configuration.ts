@@ -1,0 +1,70 @@
+import { command } from "../command.ts";
+import type { ActorKind, Breach, Command, Protocol } from "../command.ts";
+import type { Exploration } from "./explore.ts";
+import type { Habits } from "./space.ts";
+import { worldAtStart } from "./world.ts";
+import type { StartName } from "./world.ts";
+
+/** One row of a table: who acts, from what start, and what may go wrong. */
+export interface Configuration {
+  /** `sync,save!,purge@row`: actors, then where they start. `!` is `--revoke`; a `sync` with `+` has a key in key.txt. */
+  readonly actors: string;
+  readonly faults?: number;
+  readonly generations?: number;
+  readonly breach?: Breach;
+  readonly protocol?: Protocol;
+  /** The store reads and then writes when it compares and sets. */
+  readonly split?: boolean;
+  /** The commands look into a spool folder, and the store may be away. */
+  readonly spool?: boolean;
+}
+
+const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "reconcile"];
+const STARTS: readonly StartName[] = ["none", "row", "manual"];
+
+export function explorationOf(configuration: Configuration): Exploration {
+  const { actors, faults = 1, generations = 3, split = false } = configuration;
+  const { breach = null, spool = false, protocol = "row first" } = configuration;
+  const habits = { breach, spool, protocol };
+  const [names = "", start = "none"] = actors.split("@");
+  const commands = names.split(",").map((name, index) => commandOf(name, index, habits));
+  return {
+    commands,
+    habits,
+    start: worldAtStart(oneOf(STARTS, start)),
+    faults,
+    generations,
+    setting: {
+      split,
+      comparison: breach === "aba" ? "revision alone" : "whole version",
+      upserts: breach === "upsert",
+      protocol,
+    },
+  };
+}
+
+function commandOf(name: string, index: number, habits: Habits): Command {
+  const kind = oneOf(KINDS, name.replace(/[!+]$/, ""));
+  const givesKey = kind === "save" || name.endsWith("+");
+  return command(kind, { ...habits, key: givesKey ? `m${index}` : null, revoke: name.endsWith("!") ? "ours" : "no" });
+}
+
+function oneOf<Name extends string>(names: readonly Name[], name: string): Name {
+  const known = names.find((one) => one === name);
+  if (known === undefined) throw new Error(`there is no ${name}`);
+  return known;
+}
+
+const FROM: Readonly<Record<string, string>> = { none: "", row: " over a made key", manual: " over a saved key" };
+const NUMBERS = ["no", "one", "two", "three", "four"];
+
+/** `sync,purge! over a made key with one fault`. */
+export function titleOf({ actors, faults = 1, generations = 3, split, spool }: Configuration): string {
+  const [names = "", start = "none"] = actors.split("@");
+  const more = [
+    split === true ? " on a store that reads, then writes" : "",
+    spool === true ? ", spooling" : "",
+    generations === 3 ? "" : `, ${NUMBERS[generations]} generations`,
+  ];
+  return `${names}${FROM[start]} with ${NUMBERS[faults]} fault${faults === 1 ? "" : "s"}${more.join("")}`;
+}

@@ -1,0 +1,74 @@
+import { named } from "../accesses.ts";
+import type { Access } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import type { Effect } from "./effects.ts";
+import type { Space } from "./space.ts";
+import type { StateTable } from "./state-table.ts";
+import type { Successors, Taken } from "./successors.ts";
+
+/** One access in a history. */
+export interface Happening {
+  /** Which of the commands, counted from 0; writes that are late have slots of their own, behind them. */
+  readonly slot: number;
+  readonly command: Command | null;
+  readonly late: boolean;
+  readonly access: Access | null;
+  readonly result: Effect["result"];
+  readonly fault: string | null;
+}
+
+/** Something that no command does. */
+const ARRIVAL: Happening = { slot: -1, command: null, late: false, access: null, result: null, fault: null };
+
+interface Explored {
+  readonly table: StateTable;
+  readonly successors: Successors;
+  readonly space: Space;
+  /** The commands as they began. */
+  readonly entries: readonly number[];
+}
+
+/** How a state was reached, and one more step from there. States do not say which actor is which, so the steps are taken again. */
+export function historyOf(state: number, last: Taken | undefined, explored: Explored): readonly Happening[] {
+  const path = pathTo(state, explored.table);
+  const steps = path.slice(1).map((row, at) => stepBetween(path[at] ?? row, row, explored));
+  const slots = [...explored.entries];
+  return [...steps, ...(last === undefined ? [] : [last])].map((taken) => happening(slots, taken, explored));
+}
+
+/** The states from the first one to this one. */
+function pathTo(state: number, table: StateTable): readonly Int32Array[] {
+  const parent = table.parentOf(state);
+  return [...(parent < 0 ? [] : pathTo(parent, table)), table.row(state)];
+}
+
+function stepBetween(before: Int32Array, after: Int32Array, { successors }: Explored): Taken {
+  let taken: Taken | undefined;
+  successors.of(before, (row, _, step) => {
+    if (row.every((number, at) => number === after[at])) taken ??= step;
+  });
+  if (taken === undefined) throw new Error("a state was reached from one that does not lead there");
+  return taken;
+}
+
+/** Names the actor, and brings the slots of all actors up to date; 0 stands for one that has ended. */
+function happening(slots: number[], taken: Taken, { successors, space }: Explored): Happening {
+  if (taken.edge === null) return ARRIVAL;
+  const { edge, actor } = taken;
+  const slot = slots.indexOf(actor);
+  const { command, late } = space.entries.at(actor);
+  for (const [at, entry] of slots.entries())
+    slots[at] = entry === 0 ? 0 : (successors.onlookers(edge, [entry])[0] ?? 0);
+  slots[slot] = successors.itself(edge);
+  if (edge.late !== 0) slots.push(edge.late);
+  return { slot, command, late, access: edge.access, result: edge.result, fault: edge.fault };
+}
+
+/** For people: one access a line. */
+export function told(history: readonly Happening[]): readonly string[] {
+  return history.map(({ slot, command, late, access, result, fault }) => {
+    if (command === null || access === null) return "upstream: a late POST arrives, or is lost";
+    const who = late ? `${command.kind}, late` : `${command.kind} (${slot + 1})`;
+    return `${who}: ${named(access)} -> ${fault ?? JSON.stringify(result)}`;
+  });
+}

@@ -1,0 +1,55 @@
+import type { Access, Result } from "../accesses.ts";
+import { savedHash, withRecord } from "./world.ts";
+import type { World } from "./world.ts";
+
+interface Change {
+  readonly world: World;
+  readonly result: Result;
+}
+
+/**
+ * The journal is insert-only with one winner for each id, and what stands there is never changed. So a lost answer needs no fault
+ * of its own: whoever reads the record afterwards, and inserts the same one again where there is none, was merely slow.
+ */
+export function journalEffects(access: Access, world: World): readonly Change[] {
+  switch (access.access) {
+    case "journal.last op":
+      return [{ world, result: world.operations }];
+    case "journal.read out":
+      return [{ world, result: world.outcomes[access.generation] ?? null }];
+    case "journal.read rev":
+      return [{ world, result: world.retirements[access.generation] ?? null }];
+    case "journal.insert op":
+      return world.operations + 1 === access.generation
+        ? [{ world: { ...world, operations: access.generation }, result: "won" }]
+        : [{ world, result: "lost" }];
+    case "journal.insert out": {
+      const outcome = world.outcomes[access.generation] ?? access.outcome;
+      return [
+        { world: { ...world, outcomes: withRecord(world.outcomes, access.generation, outcome) }, result: outcome },
+      ];
+    }
+    case "journal.insert rev": {
+      const retirement = world.retirements[access.generation] ?? access.retirement;
+      const retirements = withRecord(world.retirements, access.generation, retirement);
+      return [{ world: { ...world, retirements }, result: retirement }];
+    }
+    case "journal.insert del": {
+      const owedAfterAll = [...new Set([...world.owedAfterAll, access.generation])].toSorted((a, b) => a - b);
+      return [{ world: { ...world, owedAfterAll }, result: "stands" }];
+    }
+    case "journal.holding":
+      return [
+        {
+          world,
+          result: access.hashes.filter((hash) => world.outcomes.some((outcome) => savedHash(outcome) === hash)),
+        },
+      ];
+    case "journal.records": {
+      const { operations, outcomes, retirements, owedAfterAll } = world;
+      return [{ world, result: { operations, outcomes, retirements, owedAfterAll } }];
+    }
+    default:
+      throw new Error(`the model of the world does not know ${access.access}`);
+  }
+}

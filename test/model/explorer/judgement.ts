@@ -1,0 +1,73 @@
+import type { Hash } from "../accesses.ts";
+import type { Protocol } from "../command.ts";
+import { isPlace } from "../step.ts";
+import type { Entry } from "./entry.ts";
+import type { Transition } from "./transitions.ts";
+import { bitOf, currentKey, generationOfKey, MADE_KEYS, savedHash } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** What one access did to the users' keys, and whether it may. */
+export interface Judgement {
+  /** Another key is current now, or none. */
+  readonly displaced: boolean;
+  /** Sets of keys: handed out, removed from its row by a purge, given up by a command's decision. */
+  readonly returned: number;
+  readonly purged: number;
+  readonly decided: number;
+  /** A paid operation was opened although there is a current key: allowed, and to be avoided. */
+  readonly wasteful: boolean;
+  readonly violation: string | null;
+}
+
+export function judgeTransition(entry: Entry, before: World, transition: Transition, protocol: Protocol): Judgement {
+  const after = transition.effect.world;
+  const was = currentKey(before, protocol);
+  const is = currentKey(after, protocol);
+  const displaced = was !== null && was !== is;
+  const returned = returnedBy(transition);
+  return {
+    displaced,
+    returned: bitOf(returned),
+    purged: displaced && is === null && transition.access.access === "row.remove" ? bitOf(was) & MADE_KEYS : 0,
+    decided: displaced && isReplacedForGood(was, after, entry) ? bitOf(was) : decidedBy(transition, after),
+    wasteful: is !== null && entry.command.kind === "sync" && after.operations > before.operations,
+    violation:
+      (transition.effect.unread ? "I4 a change overwrote a row that it had not read" : null) ??
+      (displaced ? displacement(entry, was, is, before) : null) ??
+      handedOut(entry, returned, is),
+  };
+}
+
+function returnedBy({ move }: Transition): Hash | null {
+  return "checked" in move || isPlace(move) ? null : move.returned;
+}
+
+/** A save or a committed rotation that wants its predecessor revoked has said so in the row (the plainer one says nothing). */
+function isReplacedForGood(was: Hash, { row }: World, { command }: Entry): boolean {
+  if (command.protocol !== "row first") return command.kind === "rotate";
+  return row?.previous?.hash === was && row.previous.revoke;
+}
+
+function decidedBy({ access }: Transition, { outcomes }: World): number {
+  if (access.access === "journal.insert del") return bitOf(savedHash(outcomes[access.generation]));
+  if (access.access !== "journal.insert rev") return 0;
+  const { reason, revoke } = access.retirement;
+  return reason === "purged" && revoke ? bitOf(savedHash(outcomes[access.generation])) : 0;
+}
+
+/** I2 and I4: only save and purge displace; anybody may finish a placed rotation, and reconcile an interrupted purge. */
+function displacement({ command }: Entry, was: Hash, is: Hash | null, { row, retirements }: World): string | null {
+  if (command.kind === "save" || command.kind === "purge") return null;
+  if (row?.previous?.hash === was && is === row.hash) return null;
+  if (command.protocol !== "row first" && command.kind === "rotate") return null;
+  const retired = (retirements[generationOfKey(was)] ?? null) !== null;
+  if (command.kind === "reconcile" && is === null && retired) return null;
+  return generationOfKey(was) === 0
+    ? "I4 a saved key was displaced by a command that may not"
+    : "I2 the current key was displaced by a command that may not";
+}
+
+function handedOut({ saw }: Entry, returned: Hash | null, current: Hash | null): string | null {
+  const wrong = (saw === "no change" || saw === "not begun") && returned !== null && returned !== current;
+  return wrong ? "I2 a caller got a key that is not the current one" : null;
+}

@@ -1,0 +1,132 @@
+import { command } from "../command.ts";
+import type { Command, Protocol } from "../command.ts";
+import { isPlace, keyOf } from "../step.ts";
+import { withCreated } from "./effects.ts";
+import type { Effect } from "./effects.ts";
+import { entryOf, outdated } from "./entry.ts";
+import type { Entry, RowChange } from "./entry.ts";
+import { Interning, onceEach, onceEachPair } from "./interning.ts";
+import { judgeTransition } from "./judgement.ts";
+import type { Judgement } from "./judgement.ts";
+import { transitionsOf } from "./transitions.ts";
+import type { Setting, Transition } from "./transitions.ts";
+import { bitOf, currentKey, keyOfGeneration, MADE_KEYS } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** A transition between numbered worlds and entries. */
+export interface Edge extends Judgement {
+  readonly world: number;
+  /** 0: the command has ended. */
+  readonly entry: number;
+  /** 0: nothing was left on its way. */
+  readonly late: number;
+  readonly rowChange: RowChange;
+  readonly fault: string | null;
+  readonly waits: boolean;
+  readonly access: Transition["access"];
+  readonly result: Effect["result"];
+  /** How many generations are open afterwards. */
+  readonly operations: number;
+}
+
+/** What the invariants ask of a world, as sets of keys. */
+export interface Standing {
+  readonly current: number;
+  /** The current key where the protocol made it. */
+  readonly currentMade: number;
+  readonly live: number;
+}
+
+/** What all commands of one exploration have in common. */
+export type Habits = Pick<Command, "spool" | "breach" | "protocol">;
+
+/**
+ * All worlds and all entries, numbered. What an actor may do depends on its own entry and on the world alone, so that each pair is
+ * worked out once, however many states it stands in: this is what lets the actors be written for the reader.
+ */
+export class Space {
+  readonly worlds = new Interning<World>(JSON.stringify);
+  readonly entries = new Interning<Entry>(keyOf);
+  readonly #setting: Setting;
+  readonly protocol: Protocol;
+  readonly #habits: Habits;
+
+  constructor(setting: Setting, habits: Habits) {
+    this.#setting = setting;
+    this.protocol = setting.protocol;
+    this.#habits = habits;
+  }
+
+  readonly edges = onceEachPair((world: number, entry: number): readonly Edge[] => {
+    const actor = this.entries.at(entry);
+    const here = this.worlds.at(world);
+    return transitionsOf(actor, here, this.#setting).map((transition) => this.#edge(actor, here, transition));
+  });
+
+  readonly standing = onceEach((number): Standing => {
+    const world = this.worlds.at(number);
+    const current = bitOf(currentKey(world, this.protocol));
+    const made =
+      world.row !== null && (currentKey(world, this.protocol) === world.row.hash ? world.row : world.row.previous);
+    const generation = made === false || made === null ? 0 : made.generation;
+    return {
+      current,
+      currentMade: generation > 0 ? current & MADE_KEYS : 0,
+      live: world.live.reduce((bits, hash) => bits | bitOf(hash), 0),
+    };
+  });
+
+  /** The worlds in which one POST that was on its way has arrived, or is lost for good. */
+  readonly landings = onceEach((number): readonly number[] => {
+    const world = this.worlds.at(number);
+    return [...new Set(world.inFlight)].flatMap((generation) => {
+      const at = world.inFlight.indexOf(generation);
+      const lost = { ...world, inFlight: world.inFlight.toSpliced(at, 1) };
+      return [withCreated(lost, [keyOfGeneration(generation)]), lost].map((after) => this.worlds.numberOf(after));
+    });
+  });
+
+  /** The world without the POSTs on their way. */
+  readonly calmed = onceEach((number) => this.worlds.numberOf({ ...this.worlds.at(number), inFlight: [] }));
+
+  readonly revised = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "revised")));
+  readonly gone = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "gone")));
+
+  /** The entry after the current key was displaced by somebody. */
+  readonly displaced = onceEach((number) => {
+    const entry = this.entries.at(number);
+    return entry.saw === "no change" ? this.entries.numberOf({ ...entry, saw: "a change" }) : number;
+  });
+
+  /** The entry where nobody asks any more whether its answer is the current key. */
+  readonly unasked = onceEach((number) => this.entries.numberOf({ ...this.entries.at(number), saw: "nobody asks" }));
+
+  fresh(kind: "sync" | "reconcile" | "purge"): number {
+    const asked = command(kind, { ...this.#habits, revoke: "ours" });
+    return this.entries.numberOf({ ...entryOf(asked), saw: "nobody asks" });
+  }
+
+  #edge(entry: Entry, before: World, transition: Transition): Edge {
+    const { effect, move, late, access } = transition;
+    const saw = entry.saw === "not begun" ? "no change" : entry.saw;
+    const after =
+      "checked" in move
+        ? { ...entry, saw, checked: true }
+        : isPlace(move)
+          ? { ...entry, saw, checked: false, place: { ...move, waits: false, mayEnd: false } }
+          : null;
+    return {
+      ...judgeTransition(entry, before, transition, this.protocol),
+      world: this.worlds.numberOf(effect.world),
+      entry: after === null ? 0 : this.entries.numberOf(after),
+      late: late === null ? 0 : this.entries.numberOf(late),
+      // A whole version that was revised is as stale as one that is gone; only a split compare-and-set tells them apart.
+      rowChange: transition.rowChange === "revised" && !this.#setting.split ? "gone" : transition.rowChange,
+      fault: effect.fault,
+      waits: !("checked" in move) && move.waits,
+      access,
+      result: effect.result,
+      operations: effect.world.operations,
+    };
+  }
+}

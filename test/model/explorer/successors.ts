@@ -1,0 +1,140 @@
+import { Interning } from "./interning.ts";
+import type { Edge, Space } from "./space.ts";
+import { MADE_KEYS } from "./world.ts";
+
+/** What no store records: how much went wrong so far, and the sets of keys that the invariants ask about. */
+interface Past {
+  readonly faults: number;
+  readonly returned: number;
+  readonly purged: number;
+  readonly decided: number;
+}
+
+/** A state in its table: the number of its world, of its past, and of each unfinished actor, in order. */
+const WORLD = 0;
+const PAST = 1;
+const FIRST_ACTOR = 2;
+
+/** An actor, by its entry, and what it did; no edge: the upstream did something on its own. */
+export type Taken = Acted | { readonly edge: null };
+type Acted = { readonly actor: number; readonly edge: Edge };
+const ARRIVAL: Taken = { edge: null };
+
+/** `after` is good only until the next visit. */
+export type Visit = (after: Int32Array, violation: string | null, taken: Taken) => void;
+
+/** How many faults may happen, and how many generations may be opened, in one history. */
+export interface Limits {
+  readonly faults: number;
+  readonly generations: number;
+}
+
+/** Which states follow which. */
+export class Successors {
+  readonly width: number;
+  readonly #space: Space;
+  readonly #limits: Limits;
+  readonly #pasts = new Interning<Past>(JSON.stringify);
+  /** The one row that is written again and again. */
+  readonly #draft: Int32Array;
+
+  constructor(space: Space, actors: number, limits: Limits) {
+    this.#space = space;
+    this.#limits = limits;
+    // Each fault may leave one write on its way.
+    this.width = FIRST_ACTOR + actors + limits.faults;
+    this.#draft = new Int32Array(this.width);
+  }
+
+  /** What is stored at the start was handed out before it. */
+  first(world: number, actors: readonly number[]): Int32Array {
+    const returned = this.#space.standing(world).current;
+    return this.#rowOf(world, this.#pasts.numberOf({ faults: 0, returned, purged: 0, decided: 0 }), actors);
+  }
+
+  of(row: Int32Array, visit: Visit): void {
+    const world = worldIn(row);
+    const past = row[PAST] ?? 0;
+    const actors = actorsIn(row);
+    const mayFail = this.#pasts.at(past).faults < this.#limits.faults;
+    for (const [at, actor] of actors.entries()) {
+      if (actor === actors[at - 1]) continue;
+      const others = actors.filter((_, other) => other !== at);
+      for (const edge of this.#space.edges(world, actor)) {
+        if (edge.fault === null || mayFail) this.#follow({ actor, edge }, past, others, row, visit);
+      }
+    }
+    for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, ARRIVAL);
+  }
+
+  /** The other actors after this: what they have read may be outdated. */
+  onlookers({ rowChange, displaced }: Edge, others: readonly number[]): number[] {
+    const { revised, gone, displaced: touched } = this.#space;
+    const seen = others.map((one) => (rowChange === "gone" ? gone(one) : rowChange === "revised" ? revised(one) : one));
+    return displaced ? seen.map((one) => touched(one)) : seen;
+  }
+
+  /** The actor itself after this; 0 when it has ended. */
+  itself({ entry, displaced }: Edge): number {
+    return displaced && entry !== 0 ? this.#space.displaced(entry) : entry;
+  }
+
+  #follow(taken: Acted, past: number, others: readonly number[], before: Int32Array, visit: Visit): void {
+    const { edge } = taken;
+    if (edge.operations > this.#limits.generations) {
+      // The budget of generations is spent: this actor is left to die here.
+      visit(this.#rowOf(worldIn(before), past, others), null, taken);
+      return;
+    }
+    const actors = this.onlookers(edge, others);
+    const itself = this.itself(edge);
+    if (itself !== 0) actors.push(itself);
+    if (edge.late !== 0) actors.push(edge.late);
+    const since = this.#pastAfter(past, edge);
+    visit(this.#rowOf(edge.world, since, actors), edge.violation ?? this.#judgeKeys(edge.world, since), taken);
+  }
+
+  /** Actors of one kind at one place are interchangeable, so their order is dropped. */
+  #rowOf(world: number, past: number, actors: readonly number[]): Int32Array {
+    const row = this.#draft.fill(0);
+    row[WORLD] = world;
+    row[PAST] = past;
+    row.set(actors, FIRST_ACTOR);
+    row.subarray(FIRST_ACTOR, FIRST_ACTOR + actors.length).sort();
+    return row;
+  }
+
+  #pastAfter(past: number, { fault, returned, purged, decided }: Edge): number {
+    if (fault === null && (returned | purged | decided) === 0) return past;
+    const before = this.#pasts.at(past);
+    return this.#pasts.numberOf({
+      faults: before.faults + (fault === null ? 0 : 1),
+      returned: before.returned | returned,
+      purged: before.purged | purged,
+      decided: before.decided | decided,
+    });
+  }
+
+  /** I1 and I5. */
+  #judgeKeys(world: number, past: number): string | null {
+    const { currentMade, live } = this.#space.standing(world);
+    const { returned, purged, decided } = this.#pasts.at(past);
+    if ((currentMade & purged) !== 0) return "I5 a purged key is current again";
+    const dead = (returned | currentMade) & MADE_KEYS & ~live;
+    if ((dead & ~decided) !== 0) return "I1 a key in use was deleted upstream";
+    return (currentMade & dead) === 0 ? null : "I1 the current key is dead upstream";
+  }
+}
+
+export function worldIn(row: Int32Array): number {
+  return row[WORLD] ?? 0;
+}
+
+export function actorsIn(row: Int32Array): number[] {
+  const actors: number[] = [];
+  for (let at = FIRST_ACTOR; at < row.length; at++) {
+    const actor = row[at] ?? 0;
+    if (actor !== 0) actors.push(actor);
+  }
+  return actors;
+}

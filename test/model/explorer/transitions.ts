@@ -1,0 +1,73 @@
+import type { Access } from "../accesses.ts";
+import { movesAfter, movesWithout, stepAt } from "../step.ts";
+import type { Move, Step } from "../step.ts";
+import { changedRow, effectsOf } from "./effects.ts";
+import type { Effect, Laws } from "./effects.ts";
+import type { Entry, RowChange } from "./entry.ts";
+import { isStill } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** One access of one actor, in one of the ways in which it may go. */
+export interface Transition {
+  readonly access: Access;
+  readonly effect: Effect;
+  readonly rowChange: RowChange;
+  /** The actor afterwards, or its end with the key that it handed out. */
+  readonly move: Move | { readonly checked: true };
+  /** A write that it leaves on its way. */
+  readonly late: Entry | null;
+}
+
+/** How the store compares and sets: at once, or by reading and then writing. */
+export type Setting = Laws & { readonly split: boolean };
+
+export function transitionsOf(entry: Entry, world: World, setting: Setting): readonly Transition[] {
+  const step = stepAt(entry.place, entry.command);
+  const effects = splitEffects(entry, step.access, world, setting) ?? possibleEffects(entry, step, world, setting);
+  return effects.flatMap((effect) => movesOf(step, effect).map((move) => transition(entry, step, world, effect, move)));
+}
+
+function transition(
+  entry: Entry,
+  { access }: Step,
+  world: World,
+  effect: Effect,
+  move: Transition["move"],
+): Transition {
+  const late = effect.late === null ? null : { ...entry, place: effect.late, late: true, saw: "nobody asks" as const };
+  return { access, effect, rowChange: rowChange(world, effect.world), move, late };
+}
+
+function movesOf(step: Step, { result }: Effect): readonly Transition["move"][] {
+  if (result === "unavailable") return movesWithout(step);
+  return result === "checked" ? [{ checked: true }] : movesAfter(step, result);
+}
+
+/** A write on its way meets no more faults. A store that is away matters only to a command that has a spool. */
+function possibleEffects(entry: Entry, step: Step, world: World, setting: Setting): readonly Effect[] {
+  const effects = effectsOf(step.access, world, setting);
+  if (entry.late) return effects.filter(({ fault }) => fault === null);
+  const upstream = step.access.access.startsWith("upstream.");
+  if (step.otherwise === null || (!upstream && !entry.command.spool)) return effects;
+  const away: Effect = { world, result: "unavailable", fault: "certainly not done", late: null, unread: false };
+  return [...effects, away];
+}
+
+/** Read-then-write: between the two anybody may change the row, and the write hits whatever row has its `_id`. */
+function splitEffects(entry: Entry, access: Access, world: World, setting: Setting): readonly Effect[] | null {
+  if (!setting.split || (access.access !== "row.replace" && access.access !== "row.remove")) return null;
+  const plain = { world, fault: null, late: null, unread: false };
+  if (!entry.checked) {
+    const fits = isStill(world.row, access.seen, setting.comparison);
+    return [{ ...plain, result: fits ? "checked" : { answer: "refused" } }];
+  }
+  const row = access.access === "row.replace" ? access.row : null;
+  const hits = world.row !== null && !access.seen.startsWith("gone|");
+  if (hits && world.row !== null) return [changedRow(row, world.row, access.seen, world, setting)];
+  return [{ ...plain, result: { answer: "done", version: access.seen } }];
+}
+
+function rowChange({ row: before }: World, { row: after }: World): RowChange {
+  if (before === after) return "kept";
+  return before === null || after === null ? "gone" : "revised";
+}

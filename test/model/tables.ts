@@ -1,0 +1,89 @@
+import type { Breach } from "./command.ts";
+import type { Configuration } from "./explorer/configuration.ts";
+
+/** All hold, within seconds together: these are checked with every `npm test`. */
+export const SMALL: readonly Configuration[] = [
+  { actors: "sync,sync" },
+  { actors: "sync,get,purge" },
+  { actors: "sync+,sync,purge" },
+  { actors: "sync,purge,save" },
+  { actors: "sync,save,reconcile" },
+  { actors: "get+,save,purge!@row" },
+  { actors: "save,save!,sync@row" },
+  { actors: "purge,purge!,sync@row" },
+  { actors: "save,purge!,reconcile@row" },
+  { actors: "rotate,sync,reconcile@row" },
+  { actors: "rotate,save,reconcile@manual" },
+  { actors: "rotate,rotate,sync@row" },
+  { actors: "sync,reconcile", faults: 2, spool: true },
+  { actors: "sync,purge!", faults: 2, spool: true },
+  { actors: "rotate,reconcile@row", split: true },
+  { actors: "sync,sync", split: true },
+];
+
+/** All hold, within minutes: for the campaign. */
+export const LARGE: readonly Configuration[] = [
+  { actors: "sync,sync,reconcile" },
+  { actors: "sync,sync,purge" },
+  { actors: "sync,sync,purge!,reconcile@row" },
+  { actors: "sync,save,purge!,reconcile" },
+  { actors: "sync,reconcile,reconcile" },
+  { actors: "sync,purge!,reconcile@row", faults: 2, generations: 4 },
+  { actors: "save!,purge,sync,reconcile@row" },
+  { actors: "sync,purge,purge!@row", faults: 2 },
+  { actors: "rotate,save!,sync,reconcile@row" },
+  { actors: "rotate,sync,reconcile@row", faults: 2, generations: 4 },
+  { actors: "rotate,rotate,reconcile@row" },
+  { actors: "rotate,purge!,reconcile@row" },
+  { actors: "rotate,purge,reconcile@row" },
+  { actors: "rotate,save!,reconcile@row" },
+  { actors: "rotate,reconcile,reconcile@row" },
+  { actors: "sync,sync,purge!@row", split: true },
+  { actors: "sync,sync,purge", spool: true },
+  { actors: "sync,sync", faults: 2, spool: true },
+  { actors: "sync,get,save!", faults: 2, spool: true },
+  { actors: "sync,purge!,reconcile", faults: 2, spool: true },
+];
+
+export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6";
+
+/** One of the invariants that falls, and where, when a rule is left out. */
+export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
+  ["trust-row", "I6", { actors: "sync,sync" }],
+  ["upsert", "I4", { actors: "sync,save" }],
+  ["blind-resend", "I5", { actors: "sync,sync,purge" }],
+  ["aba", "I4", { actors: "sync,purge,reconcile@row" }],
+  ["no-previous", "I3", { actors: "rotate,reconcile@row" }],
+  ["purge-row-first", "I3", { actors: "purge!@row" }],
+  ["purge-finishes-nothing", "I3", { actors: "purge,purge!@row" }],
+  ["delete-before-abandon", "I1", { actors: "sync,reconcile" }],
+  ["delete-unrecorded", "I1", { actors: "sync,reconcile" }],
+  ["eager-supersede", "I1", { actors: "rotate,reconcile@row" }],
+  ["op-without-out", "I1", { actors: "sync,sync,purge,reconcile", faults: 0 }],
+  ["spool-resend", "I5", { actors: "sync,sync,purge", faults: 2, spool: true }],
+  ["own-row-is-foreign", "I1", { actors: "sync,sync" }],
+  ["spool-fails-delete", "I1", { actors: "sync,sync", faults: 2, spool: true }],
+];
+
+const SIMPLE = "outcome first";
+const PATCHED = "outcome first, patched";
+
+/** What a plainer protocol gets wrong. */
+export const PLAINER: readonly (readonly [Invariant, Configuration])[] = [
+  ["I5", { actors: "sync,sync,purge", protocol: SIMPLE }],
+  ["I1", { actors: "sync,sync,save", protocol: SIMPLE }],
+  ["I1", { actors: "save,reconcile@row", protocol: SIMPLE }],
+  ["I1", { actors: "rotate,reconcile@row", protocol: SIMPLE }],
+  ["I3", { actors: "rotate,purge!@row", protocol: SIMPLE }],
+  ["I2", { actors: "sync,sync,save,purge", protocol: PATCHED }],
+  ["I2", { actors: "rotate,reconcile@row", protocol: PATCHED }],
+];
+
+/** What a store loses that compares and sets by reading and then writing, as soon as a row is replaced beside another command. */
+export const SPLIT: readonly (readonly [readonly Invariant[], Configuration])[] = [
+  [["I4"], { actors: "sync,save", split: true }],
+  [["I4"], { actors: "save,purge!@row", split: true }],
+  [["I3", "I4"], { actors: "rotate,save@row", split: true }],
+  [["I3", "I4"], { actors: "rotate,purge@row", split: true }],
+  [["I1", "I3", "I4"], { actors: "rotate,rotate,sync@row", split: true }],
+];

@@ -1,0 +1,161 @@
+import { isDeepStrictEqual } from "node:util";
+import { begin } from "./actors/begin.ts";
+import { named } from "./accesses.ts";
+import type { Access } from "./accesses.ts";
+import { command } from "./command.ts";
+import type { ActorKind, Command } from "./command.ts";
+import { ended, isPlace, keyOf, movesAfter, movesWithout, stepAt } from "./step.ts";
+import type { Move, Place, Step } from "./step.ts";
+
+/**
+ * Holds what a real process did against the model: the same actors, fed with recorded answers instead of the explorer's.
+ * An access that the actor does not make there, or makes with other operands, is refused.
+ */
+export interface Recorded {
+  readonly access: string;
+  /**
+   * What the model's `Results` say, and beside that: `unavailable` for an access that certainly did nothing (it may be repeated), and
+   * for an insert into the journal an `InsertAnswer`. Missing: the process died during this access, which is its last.
+   */
+  readonly result?: unknown;
+  /** The operands, as in `Access`. More than the model knows (a nonce) may stand there. */
+  readonly [operand: string]: unknown;
+}
+
+/**
+ * An insert that was refused must be followed by the read of what stands there, or say it; one that was not answered must be followed
+ * by that read, and is repeated when there is nothing. The record of an `op` is told by its `nonce`.
+ */
+type InsertAnswer =
+  | { readonly answer: "done" }
+  | { readonly answer: "refused"; readonly stands?: unknown }
+  | { readonly answer: "unanswered" };
+
+export interface TraceOptions extends Partial<Omit<Command, "kind" | "breach" | "protocol">> {
+  /** The command ended as the protocol lets it end; otherwise it may have died anywhere. */
+  readonly ended?: boolean;
+}
+
+export type Acceptance =
+  | { readonly ok: true }
+  /** `at` counts from 0; `expected` is empty where the actor has ended, `got` null where the trace has. */
+  | { readonly ok: false; readonly at: number; readonly expected: readonly string[]; readonly got: Recorded | null };
+
+export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly Recorded[]): Acceptance {
+  const { ended: mustEnd = false, ...operands } = options;
+  const asked = command(kind, { spool: true, ...operands });
+  let standings: readonly Standing[] = [{ move: begin(asked), read: null }];
+  for (const [at, got] of trace.entries()) {
+    const dies = got.result === undefined && at === trace.length - 1;
+    const next = standings.flatMap((standing) => (dies ? during(standing, got, asked) : after(standing, got, asked)));
+    if (next.length === 0) return { ok: false, at, expected: expectedBy(standings, asked), got };
+    standings = distinct(next);
+  }
+  if (!mustEnd || standings.some(({ move }) => !isPlace(move) || move.mayEnd)) return { ok: true };
+  return { ok: false, at: trace.length, expected: expectedBy(standings, asked), got: null };
+}
+
+/** Where the actor may stand: its own choices leave several. */
+interface Standing {
+  readonly move: Move;
+  /** The insert whose record must be read next. */
+  readonly read: Recorded | null;
+}
+
+function during(standing: Standing, got: Recorded, asked: Command): readonly Standing[] {
+  return isPlace(standing.move) && fits(accessOf(standing, standing.move, asked), got) ? [standing] : [];
+}
+
+function after(standing: Standing, got: Recorded, asked: Command): readonly Standing[] {
+  const { move, read } = standing;
+  if (!isPlace(move) || got.result === undefined || !fits(accessOf(standing, move, asked), got)) return [];
+  const step = stepAt(move, asked);
+  if (got.result === "unavailable") return [standing, ...withoutAnswer(standing, step)];
+  if (read !== null) return afterRead(move, read, got, asked);
+  if (isInsert(step.access)) return afterInsert(move, step.access, got, asked);
+  return standingAt(movesAfter(step, got.result));
+}
+
+/** Nothing happened, and no attempt is left: the command ends, unless the model has a way on. */
+function withoutAnswer({ read }: Standing, step: Step): readonly Standing[] {
+  return standingAt(read === null && step.otherwise !== null ? movesWithout(step) : [ended("unavailable")]);
+}
+
+function standingAt(moves: readonly Move[]): readonly Standing[] {
+  return moves.map((move) => ({ move, read: null }));
+}
+
+type Insert = Extract<Access, { readonly access: `journal.insert ${string}` }>;
+
+function isInsert(access: Access): access is Insert {
+  return access.access.startsWith("journal.insert ");
+}
+
+function afterInsert(place: Place, access: Insert, got: Recorded, asked: Command): readonly Standing[] {
+  // The recorder writes this answer for these accesses.
+  const answer = got.result as InsertAnswer;
+  const learns = (result: unknown) => standingAt(movesAfter(stepAt(place, asked), result));
+  if (answer.answer === "done") return learns(ownRecord(access));
+  const reads = { move: place, read: got };
+  if (answer.answer === "unanswered") return [reads];
+  if (answer.stands !== undefined) return learns(answer.stands);
+  return mustObey(access)
+    ? [reads]
+    : [reads, ...learns(access.access === "journal.insert op" ? "lost" : ownRecord(access))];
+}
+
+/** What stands there after an insert that was won. */
+function ownRecord(access: Insert): unknown {
+  switch (access.access) {
+    case "journal.insert op":
+      return "won";
+    case "journal.insert out":
+      return access.outcome;
+    case "journal.insert rev":
+      return access.retirement;
+    case "journal.insert del":
+      return "stands";
+  }
+}
+
+/** A lost insert means: read the record and obey it. Only where nothing depends on it may the read be left out. */
+function mustObey(access: Insert): boolean {
+  return access.access === "journal.insert out" || (access.access === "journal.insert rev" && access.retirement.revoke);
+}
+
+function afterRead(place: Place, inserted: Recorded, got: Recorded, asked: Command): readonly Standing[] {
+  if (got.result === null) {
+    const { answer } = inserted.result as InsertAnswer;
+    return answer === "unanswered" ? standingAt([place]) : [];
+  }
+  return standingAt(movesAfter(stepAt(place, asked), recordFrom(inserted, got)));
+}
+
+function recordFrom(inserted: Recorded, { result }: Recorded): unknown {
+  if (inserted.access === "journal.insert del") return "stands";
+  if (inserted.access !== "journal.insert op") return result;
+  // A record of an operation is an object with its nonce.
+  return (result as { readonly nonce: unknown }).nonce === inserted["nonce"] ? "won" : "lost";
+}
+
+/** The access that is made next: the step's own, or the read of a record that the step has tried to insert. */
+function accessOf({ read }: Standing, place: Place, asked: Command): Recorded {
+  const { access } = stepAt(place, asked);
+  if (read === null || !isInsert(access)) return access;
+  return { access: access.access.replace("insert", "read"), generation: access.generation };
+}
+
+function fits(expected: Recorded, got: Recorded): boolean {
+  return Object.entries(expected).every(([name, value]) => isDeepStrictEqual(got[name], value));
+}
+
+function expectedBy(standings: readonly Standing[], asked: Command): readonly string[] {
+  const accesses = standings.flatMap((standing) =>
+    isPlace(standing.move) ? [named(accessOf(standing, standing.move, asked))] : [],
+  );
+  return [...new Set(accesses)];
+}
+
+function distinct(standings: readonly Standing[]): readonly Standing[] {
+  return [...new Map(standings.map((standing) => [keyOf(standing), standing])).values()];
+}
