@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { throwIfGivenUp } from "../core/budget.ts";
+import type { Clock } from "../core/ports.ts";
+import type { OpenRouter, Pause } from "../core/upstream.ts";
+import { attempts, once } from "./attempts.ts";
+import type { Means, Request } from "./attempts.ts";
+import type { BaseUrl } from "./base-url.ts";
+import type { Transport } from "./exchange.ts";
+import { MAX_REPLY_BYTES } from "./limits.ts";
+import { acceptedKey } from "./replies.ts";
+import type { Deadlines, Environment } from "./transport.ts";
+import { unknown } from "./unknown.ts";
+import { upstreamKeys } from "./upstream-keys.ts";
+
+export interface OpenRouterOptions {
+  readonly baseUrl: BaseUrl;
+  /** For the variables of the proxies. */
+  readonly environment: Environment;
+  readonly clock: Clock;
+  readonly onWait: (pause: Pause) => void;
+  readonly wait?: Means["wait"];
+  readonly random?: Means["random"];
+  readonly deadlines?: Deadlines;
+}
+
+const DEADLINES: Deadlines = { connect: 5_000, headers: 10_000, body: 5_000 };
+
+/** Opens nothing and loads no HTTP client until something is asked. */
+export function openRouter(options: OpenRouterOptions): OpenRouter {
+  const { baseUrl, environment, clock, onWait, wait = sleepUnlessAborted, random = Math.random } = options;
+  let opened: Promise<Transport> | undefined;
+  const transport = () => {
+    opened ??= import("./transport.ts").then(({ undiciTransport }) =>
+      undiciTransport(baseUrl, environment, options.deadlines ?? DEADLINES),
+    );
+    return opened;
+  };
+  const means: Means = { transport, clock, wait, random, onWait };
+  return {
+    async checkKey(key, budget) {
+      const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);
+      if (ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 401) {
+        return { status: "refused", detail: ending.detail };
+      }
+      return (ending.kind === "reply" ? acceptedKey(ending.json) : undefined) ?? unknown(ending);
+    },
+    async reach(budget) {
+      const began = performance.now();
+      const judged = await once(await transport(), keyInfo(null), "read", budget, means);
+      throwIfGivenUp(budget);
+      const elapsedMs = performance.now() - began;
+      // Without a key it is refused: as good an answer as any.
+      const answered = judged.kind === "reply" || judged.event === "refused";
+      if (!answered) return unknown({ ...judged, decision: "no", wantsReading: false, attempts: 1 });
+      return {
+        status: "reached",
+        elapsedMs,
+        serverTime: judged.date === undefined ? undefined : new Date(judged.date),
+      };
+    },
+    keysUnder: (managementKey) => upstreamKeys(managementKey, means),
+    async close() {
+      await opened?.then(
+        (open) => open.close(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+function keyInfo(token: string | null): Request {
+  return { method: "GET", path: "/key", token, body: undefined, maxBytes: MAX_REPLY_BYTES };
+}
+
+async function sleepUnlessAborted(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, { signal });
+}
