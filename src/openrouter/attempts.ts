@@ -4,6 +4,7 @@ import type { Clock } from "../core/ports.ts";
 import type { Pause } from "../core/upstream.ts";
 import { judge } from "./exchange.ts";
 import type { Failure, Judged, Reply, Sending, Transport } from "./exchange.ts";
+import type { Deadlines } from "./limits.ts";
 import { DECISIONS, isRetry, MAX_ATTEMPTS, waitMs } from "./retry.ts";
 import type { Decision, Kind } from "./retry.ts";
 
@@ -16,6 +17,7 @@ export interface Means {
   /** From 0 to 1. */
   readonly random: () => number;
   readonly onWait: (pause: Pause) => void;
+  readonly deadlines: Deadlines;
 }
 
 export type Request = Omit<Sending, "deadlineMs" | "isCreation">;
@@ -28,9 +30,6 @@ export type FinalFailure = Failure & {
   /** An attempt of it may have been obeyed. */
   readonly wantsReading: boolean;
 };
-
-/** For one attempt, in milliseconds. A creation has longer: a key that comes late is better than one to be looked for. */
-const ATTEMPT_MS: Readonly<Record<Kind, number>> = { read: 15_000, change: 15_000, creation: 20_000 };
 
 const NO_TIME: Ending = {
   kind: "failure",
@@ -49,7 +48,13 @@ const NO_TIME: Ending = {
  * Sends a request, again where the table of retries says so, while the budget lasts. Rejects only when the caller stops
  * waiting, with the signal's reason, and never for a creation.
  */
-export async function attempts(request: Request, kind: Kind, budget: Budget, means: Means): Promise<Ending> {
+export async function attempts(
+  request: Request,
+  kind: Kind,
+  budget: Budget,
+  means: Means,
+  most = MAX_ATTEMPTS,
+): Promise<Ending> {
   const transport = await means.transport();
   let ending = NO_TIME;
   for (let attempt = 1; mayBegin(budget); attempt += 1) {
@@ -58,7 +63,7 @@ export async function attempts(request: Request, kind: Kind, budget: Budget, mea
     const decision = DECISIONS[judged.event][kind];
     const wantsReading = decision === "retry-then-read" || (ending.kind === "failure" && ending.wantsReading);
     ending = { ...judged, decision, wantsReading, attempts: attempt };
-    if (!isRetry(decision) || attempt === MAX_ATTEMPTS) break;
+    if (!isRetry(decision) || attempt === most) break;
     if (!(await pause({ attempt, detail: judged.detail }, judged.retryAfterMs ?? 0, budget, means))) break;
   }
   if (kind !== "creation") throwIfGivenUp(budget);
@@ -84,15 +89,15 @@ export async function pause(
 }
 
 /** One attempt, whatever comes of it; the table of retries is not asked. */
-export async function once(
+async function once(
   transport: Transport,
   request: Request,
   kind: Kind,
   budget: Budget,
-  { clock }: Means,
+  { clock, deadlines }: Means,
 ): Promise<Judged> {
   const isCreation = kind === "creation";
-  const deadlineMs = isCreation ? ATTEMPT_MS[kind] : Math.min(ATTEMPT_MS[kind], budget.remainingMs());
+  const deadlineMs = isCreation ? deadlines.creation : Math.min(deadlines.attempt, budget.remainingMs());
   const exchange = await transport.send({ ...request, deadlineMs, isCreation }, budget.signal);
   return judge(exchange, request.token, clock.now().getTime());
 }

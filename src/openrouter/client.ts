@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { throwIfGivenUp } from "../core/budget.ts";
 import type { Clock } from "../core/ports.ts";
 import type { OpenRouter, Pause } from "../core/upstream.ts";
-import { attempts, once } from "./attempts.ts";
+import { attempts } from "./attempts.ts";
 import type { Means, Request } from "./attempts.ts";
 import type { BaseUrl } from "./base-url.ts";
 import type { Transport } from "./exchange.ts";
-import { MAX_REPLY_BYTES } from "./limits.ts";
+import { DEADLINES, MAX_REPLY_BYTES } from "./limits.ts";
+import type { Deadlines } from "./limits.ts";
 import { acceptedKey } from "./replies.ts";
-import type { Deadlines, Environment } from "./transport.ts";
+import type { Environment } from "./transport.ts";
 import { unknown } from "./unknown.ts";
 import { upstreamKeys } from "./upstream-keys.ts";
 
@@ -23,19 +23,23 @@ export interface OpenRouterOptions {
   readonly deadlines?: Deadlines;
 }
 
-const DEADLINES: Deadlines = { connect: 5_000, headers: 10_000, body: 5_000 };
-
 /** Opens nothing and loads no HTTP client until something is asked. */
 export function openRouter(options: OpenRouterOptions): OpenRouter {
-  const { baseUrl, environment, clock, onWait, wait = sleepUnlessAborted, random = Math.random } = options;
+  const {
+    baseUrl,
+    environment,
+    clock,
+    onWait,
+    wait = sleepUnlessAborted,
+    random = Math.random,
+    deadlines = DEADLINES,
+  } = options;
   let opened: Promise<Transport> | undefined;
   const transport = () => {
-    opened ??= import("./transport.ts").then(({ undiciTransport }) =>
-      undiciTransport(baseUrl, environment, options.deadlines ?? DEADLINES),
-    );
+    opened ??= import("./transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, environment, deadlines));
     return opened;
   };
-  const means: Means = { transport, clock, wait, random, onWait };
+  const means: Means = { transport, clock, wait, random, onWait, deadlines };
   return {
     async checkKey(key, budget) {
       const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);
@@ -46,17 +50,12 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     },
     async reach(budget) {
       const began = performance.now();
-      const judged = await once(await transport(), keyInfo(null), "read", budget, means);
-      throwIfGivenUp(budget);
+      const ending = await attempts(keyInfo(null), "read", budget, means, 1);
       const elapsedMs = performance.now() - began;
       // Without a key it is refused: as good an answer as any.
-      const answered = judged.kind === "reply" || judged.event === "refused";
-      if (!answered) return unknown({ ...judged, decision: "no", wantsReading: false, attempts: 1 });
-      return {
-        status: "reached",
-        elapsedMs,
-        serverTime: judged.date === undefined ? undefined : new Date(judged.date),
-      };
+      if (ending.kind === "failure" && ending.event !== "refused") return unknown(ending);
+      const serverTime = ending.date === undefined ? undefined : new Date(ending.date);
+      return { status: "reached", elapsedMs, serverTime };
     },
     keysUnder: (managementKey) => upstreamKeys(managementKey, means),
     async close() {

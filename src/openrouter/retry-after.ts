@@ -1,6 +1,6 @@
 const SECONDS = /^\d+(?:\.\d+)?$/;
 /** The three forms of https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7, as far as they need to be told from garbage. */
-const DATE = /^(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?,? [\w :-]+$/;
+const DATE = /^[A-Z][a-z]{2,8},? [\w -]+ \d{2}:\d{2}:\d{2} (?:GMT|\d{4})$/;
 
 /**
  * How long the server wants us to wait, in milliseconds: Retry-After as seconds or as an HTTP date. Undefined for none,

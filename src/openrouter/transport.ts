@@ -4,17 +4,10 @@ import { isTimeout } from "../core/budget.ts";
 import { KeyctlError } from "../core/errors.ts";
 import type { BaseUrl } from "./base-url.ts";
 import type { Exchange, Sending, Transport } from "./exchange.ts";
+import type { Deadlines } from "./limits.ts";
 import { receiving } from "./receiving.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** In milliseconds, each for one attempt; the whole of it has a deadline of its own. */
-export interface Deadlines {
-  readonly connect: number;
-  readonly headers: number;
-  /** Between two parts of a body. */
-  readonly body: number;
-}
 
 /** One HTTP client for OpenRouter. Throws CONFIG_INVALID for a proxy in the environment that cannot be used. */
 export function undiciTransport(baseUrl: BaseUrl, environment: Environment, deadlines: Deadlines): Transport {
@@ -24,10 +17,8 @@ export function undiciTransport(baseUrl: BaseUrl, environment: Environment, dead
   const creating = dispatcherTo(baseUrl, environment, deadlines, { pipelining: 0 });
   return {
     send: (sending, signal) => {
-      const { dispatcher, patience } = sending.isCreation
-        ? { dispatcher: creating, patience: sending.deadlineMs }
-        : { dispatcher: usual, patience: undefined };
-      return exchange(dispatcher, optionsOf(sending, baseUrl, deadlines, patience), sending, signal);
+      const dispatcher = sending.isCreation ? creating : usual;
+      return exchange(dispatcher, optionsOf(sending, baseUrl, deadlines), sending, signal);
     },
     close: async () => {
       await Promise.all([usual.destroy(), creating.destroy()]);
@@ -73,10 +64,9 @@ function proxiesIn(environment: Environment) {
 }
 
 function optionsOf(
-  { method, path, token, body }: Sending,
+  { method, path, token, body, isCreation }: Sending,
   { origin, prefix }: BaseUrl,
-  { headers: headersMs, body: bodyMs }: Deadlines,
-  patience: number | undefined,
+  deadlines: Deadlines,
 ): Dispatcher.DispatchOptions {
   return {
     origin,
@@ -91,8 +81,8 @@ function optionsOf(
       ...(body === undefined ? {} : { "content-type": "application/json" }),
     },
     body: body === undefined ? null : JSON.stringify(body),
-    headersTimeout: patience ?? headersMs,
-    bodyTimeout: patience ?? bodyMs,
+    headersTimeout: isCreation ? deadlines.creation : deadlines.headers,
+    bodyTimeout: isCreation ? deadlines.creation : deadlines.body,
   };
 }
 

@@ -64,6 +64,14 @@ const FAULTS = {
       response.end(half(json));
     },
   ],
+  /** Half of the body, and then nothing. */
+  "stalled-body": [
+    "first",
+    (response, { status, json }) => {
+      response.writeHead(status, JSON_TYPE);
+      response.write(half(json));
+    },
+  ],
   /** A byte every tenth of a second. */
   "slow-body": ["first", slowBody],
   /** A body that does not end. */

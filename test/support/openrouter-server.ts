@@ -54,7 +54,7 @@ export interface OpenRouterServer {
   readonly close: () => Promise<void>;
 }
 
-export const STAND_IN_MANAGEMENT_KEY = "sk-or-v1-stand-in-management-key";
+const STAND_IN_MANAGEMENT_KEY = "sk-or-v1-stand-in-management-key";
 
 const PREFIX = "/api/v1";
 const MAX_BODY_BYTES = 64 * 1024;
@@ -65,6 +65,7 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
     managementKey,
     now: options.now ?? Date.now,
     pageSize: options.pageSize ?? 100,
+    ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
     hashOf: options.hashOf ?? sha256,
   });

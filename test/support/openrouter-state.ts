@@ -31,6 +31,8 @@ export interface StateOptions {
   readonly managementKey: string;
   readonly now: () => number;
   readonly pageSize: number;
+  /** Every page of keys is the first. */
+  readonly ignoresOffset: boolean;
   /** For how long a key that was just made is refused, in milliseconds. */
   readonly newKeysRefusedMs: number;
   /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
@@ -75,7 +77,8 @@ export function sha256(text: string): string {
 }
 
 /** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
-export function openRouterState({ managementKey, now, pageSize, newKeysRefusedMs, hashOf }: StateOptions) {
+export function openRouterState(options: StateOptions) {
+  const { managementKey, now, pageSize, newKeysRefusedMs, hashOf } = options;
   const keys = new Map<string, StandInKey>();
   const workspaces = new Map<string, string>();
   const managementHash = sha256(managementKey);
@@ -206,7 +209,7 @@ export function openRouterState({ managementKey, now, pageSize, newKeysRefusedMs
 
   function list({ query }: Call): Reply {
     const workspace = query.get("workspace_id") ?? defaultWorkspace;
-    const offset = Number(query.get("offset") ?? 0);
+    const offset = options.ignoresOffset ? 0 : Number(query.get("offset") ?? 0);
     const withDisabled = query.get("include_disabled") === "true";
     const all = [...keys.values()].filter((key) => key.workspace === workspace && (withDisabled || !key.disabled));
     // New ones first: by their time, and of one moment the last that came.
