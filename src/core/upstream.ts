@@ -80,7 +80,7 @@ export type Reach =
     }
   | Unknown;
 
-export type LimitReset = "daily" | "weekly" | "monthly";
+type LimitReset = "daily" | "weekly" | "monthly";
 
 /** A key that is to be made. */
 export interface KeyRequest {

@@ -25,7 +25,7 @@ export type Request = Omit<Sending, "deadlineMs" | "isCreation">;
 /** How a request ended, with all its attempts. */
 export type Ending = (Reply | FinalFailure) & { readonly attempts: number };
 
-export type FinalFailure = Failure & {
+type FinalFailure = Failure & {
   readonly decision: Decision;
   /** An attempt of it may have been obeyed. */
   readonly wantsReading: boolean;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../core/ports.ts";
-import type { OpenRouter, Pause } from "../core/upstream.ts";
+import type { KeyCheck, OpenRouter, Pause, Reach } from "../core/upstream.ts";
 import { attempts } from "./attempts.ts";
 import type { Means, Request } from "./attempts.ts";
 import type { BaseUrl } from "./base-url.ts";
@@ -41,14 +41,14 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
   };
   const means: Means = { transport, clock, wait, random, onWait, deadlines };
   return {
-    async checkKey(key, budget) {
+    async checkKey(key, budget): Promise<KeyCheck> {
       const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);
       if (ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 401) {
         return { status: "refused", detail: ending.detail };
       }
       return (ending.kind === "reply" ? acceptedKey(ending.json) : undefined) ?? unknown(ending);
     },
-    async reach(budget) {
+    async reach(budget): Promise<Reach> {
       const began = performance.now();
       const ending = await attempts(keyInfo(null), "read", budget, means, 1);
       const elapsedMs = performance.now() - began;

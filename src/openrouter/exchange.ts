@@ -27,7 +27,7 @@ export type Exchange =
   | { readonly status: "unreadable"; readonly httpStatus: number; readonly problem: string }
   | Answer;
 
-export interface Answer {
+interface Answer {
   readonly status: "answered";
   readonly httpStatus: number;
   readonly contentType: string | undefined;

@@ -3,7 +3,7 @@ import type { Budget } from "../core/budget.ts";
 import { isKeyctlError } from "../core/errors.ts";
 import { managementKeyRefused } from "../core/management-key.ts";
 import type { ManagementKey } from "../core/management-key.ts";
-import type { Creation, Finding, KeyRequest, Removal, UpstreamKeys } from "../core/upstream.ts";
+import type { Creation, Credits, Finding, KeyRequest, RateLimited, Removal, UpstreamKeys } from "../core/upstream.ts";
 import { attempts, pause } from "./attempts.ts";
 import type { Ending, Means } from "./attempts.ts";
 import { listing } from "./listing.ts";
@@ -49,13 +49,13 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
     remove: (hash, budget) => make(REMOVE, hash, budget),
     list: (scope, budget) =>
       listing(scope, async (path, forPage) => orRefused(await get(path, forPage, MAX_PAGE_BYTES)), budget),
-    async credits(budget) {
+    async credits(budget): Promise<Credits> {
       const ending = await get("/credits", budget);
       if (isRefusal(ending)) return { status: "unavailable" };
       const credits = ending.kind === "reply" ? creditsOf(ending.json) : undefined;
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
-    async pause({ retryAfterMs, detail }, attempt, budget) {
+    async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
       const goesOn = await pause({ attempt, detail }, retryAfterMs, budget, means);
       throwIfGivenUp(budget);
       return goesOn;

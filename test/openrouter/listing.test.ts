@@ -19,6 +19,10 @@ async function inhabited(): Promise<OpenRouterServer> {
   return server;
 }
 
+function newestFirst(name: string): readonly string[] {
+  return [4, 3, 2, 1, 0].map((index) => `${name} ${index}`);
+}
+
 async function namesIn(server: OpenRouterServer, scope: Scope) {
   const { upstream, budget } = clientOf(server);
   const pages = await pagesOf(upstream.list(scope, budget));
@@ -44,9 +48,8 @@ describe("the list of keys", () => {
     const [other = ""] = Array.from(server.keys.values(), ({ workspace }) => workspace).filter(
       (workspace) => workspace !== server.defaultWorkspace,
     );
-    const five = (name: string) => [4, 3, 2, 1, 0].map((index) => `${name} ${index}`);
-    expect(await namesIn(server, { kind: "workspace", workspace: other })).toEqual(five("production"));
-    expect(await namesIn(server, { kind: "workspace", workspace: null })).toEqual(five("default"));
+    expect(await namesIn(server, { kind: "workspace", workspace: other })).toEqual(newestFirst("production"));
+    expect(await namesIn(server, { kind: "workspace", workspace: null })).toEqual(newestFirst("default"));
     expect(server.count("GET /workspaces")).toBe(0);
   });
 

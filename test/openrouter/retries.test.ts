@@ -133,7 +133,7 @@ describe("a change (PATCH, DELETE)", () => {
 
       server.behave(on("DELETE /keys/{hash}", fault));
       // When the first was obeyed, the second finds nothing: that is done, too.
-      const isObeyed = ["reset-after", "hang-after", "cut-body", "short-body", "not-json"].includes(String(fault));
+      const isObeyed = ["reset-after", "hang-after", "cut-body", "short-body", "not-json"].includes(nameOf(fault));
       expect(await upstream.remove(HASH, budget())).toEqual({ status: isObeyed ? "gone" : "done" });
       expect([server.count("DELETE /keys/{hash}"), server.keys.size, waits]).toEqual([2, 0, [500, 500]]);
     },
@@ -149,8 +149,10 @@ describe("a change (PATCH, DELETE)", () => {
     server.addKey(KEY);
     const { upstream, waits, budget } = clientOf(server);
     server.behave(always(route, fault));
-    const change = route.startsWith("PATCH") ? upstream.disable : upstream.remove;
-    expect(await change(HASH, budget())).toMatchObject(expected);
+    const change = await (route.startsWith("PATCH")
+      ? upstream.disable(HASH, budget())
+      : upstream.remove(HASH, budget()));
+    expect(change).toMatchObject(expected);
     const counts = [server.count(route), server.count("GET /keys/{hash}")];
     expect([counts, waits]).toEqual([[MAX_ATTEMPTS, 1], ALL_WAITS]);
   });
@@ -182,7 +184,9 @@ describe("a change (PATCH, DELETE)", () => {
     for (const route of ["PATCH /keys/{hash}", "DELETE /keys/{hash}"] as const) {
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
       server.behave(always(route, fault));
-      const change: Removal = await (route.startsWith("PATCH") ? upstream.disable : upstream.remove)(HASH, budget());
+      const change: Removal = await (route.startsWith("PATCH")
+        ? upstream.disable(HASH, budget())
+        : upstream.remove(HASH, budget()));
       expect([route, change.status, server.count(route), waits]).toEqual([route, "unknown", 1, []]);
     }
   });

@@ -7,7 +7,7 @@ import { error, zodError } from "./openrouter-state.ts";
 export type Fault = keyof typeof FAULTS | StatusFault | { readonly delayMs: number };
 
 /** Another answer, in the place of the right one; the request is not obeyed unless `obeyed`. */
-export interface StatusFault {
+interface StatusFault {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** Default: an error of the API with this status. */
@@ -83,6 +83,11 @@ const FAULTS = {
       response.writeHead(status, { ...JSON_TYPE, "content-length": String(BOMB_BYTES) });
       response.write("{");
     },
+  ],
+  /** An error that holds the credential that it was sent with. */
+  echo: [
+    "never",
+    (response) => send(response, error(400, `No: ${response.req.headers.authorization ?? ""} of user_2abcDEF`)),
   ],
   html: ["first", (response) => plain(response, 200, "text/html; charset=utf-8", HTML)],
   /** The right text under a wrong name. */

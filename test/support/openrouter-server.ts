@@ -20,7 +20,7 @@ export interface StandInOptions extends Partial<StateOptions> {
 }
 
 /** What is remembered of a request: no key, and of a body nothing. */
-export interface RecordedRequest {
+interface RecordedRequest {
   readonly route: Route | undefined;
   readonly method: string;
   /** With its query, after the base URL's own. */
