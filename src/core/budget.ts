@@ -4,7 +4,7 @@ import { timeLimit } from "./patience.ts";
 export interface Budget {
   /** In milliseconds; never negative. */
   remainingMs(): number;
-  /** Aborted when the caller stops waiting. */
+  /** Aborted when the caller stops waiting. Of this work alone: Node warns of one that many listen to. */
   readonly signal: AbortSignal;
 }
 
