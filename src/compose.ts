@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import type { Journal } from "./core/journal.ts";
 import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
 import { KeyManager } from "./core/manager.ts";
@@ -19,7 +20,7 @@ export { readConfig, readDestination } from "./config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
-  readonly store: KeyStore & SealChecks & Inspection;
+  readonly store: KeyStore & SealChecks & Inspection & Journal;
   readonly masterKeys: MasterKeys;
   readonly sources: readonly KeySource[];
 }

@@ -26,8 +26,47 @@ export interface Version {
   readonly keyEncrypted: string;
 }
 
-/** One user's key as it is stored. Money is in USD. */
-export interface KeyRecord extends Version {
+export type LimitReset = "daily" | "weekly" | "monthly";
+
+/** What OpenRouter was told when it made a key; all null for a key that keyctl did not make. Money is in USD. */
+export interface Terms {
+  /** Its name upstream, which holds the operation that made it. */
+  readonly name: string | null;
+  /** What a person called it; kept here only. */
+  readonly label: string | null;
+  readonly limit: number | null;
+  readonly limitReset: LimitReset | null;
+  readonly expiresAt: Timestamp | null;
+  /** OpenRouter's own id of the key, where that is not our SHA-256. */
+  readonly upstreamHash: string | null;
+}
+
+export const NO_TERMS: Terms = {
+  name: null,
+  label: null,
+  limit: null,
+  limitReset: null,
+  expiresAt: null,
+  upstreamHash: null,
+};
+
+/** What a row held before a change that is not dealt with yet, and what it takes to put it back. */
+export interface Previous extends Terms {
+  /** Whether the key is to be removed upstream when the change is final. */
+  readonly revoke: boolean;
+  readonly generation: number;
+  readonly keyHash: string | null;
+  /** Null after a save: that is never undone. */
+  readonly keyEncrypted: string | null;
+  readonly keyTail: string | null;
+  readonly origin: string;
+  readonly createdAt: Timestamp;
+  readonly lastValidated: Timestamp | null;
+  readonly lastCheck: LastCheck | null;
+}
+
+/** One user's key as it is stored. */
+export interface KeyRecord extends Version, Terms {
   readonly userId: UserId;
   readonly keyHash: string | null;
   readonly keyTail: string | null;
@@ -40,9 +79,11 @@ export interface KeyRecord extends Version {
   readonly lastCheck: LastCheck | null;
   /** 0: a key that keyctl did not make. */
   readonly generation: number;
+  /** False while its outcome is not known to be saved, or `previous` is not dealt with. */
   readonly settled: boolean;
   /** The names of fields that another program keeps in this row; a change leaves them alone, a copy does not take them along. */
   readonly foreignFields: readonly string[];
+  readonly previous: Previous | null;
 }
 
 /** The only provider there is; a part of every row's identity. */
@@ -107,7 +148,7 @@ export function resealed(row: KeyRecord, key: ApiKey, sealed: string, now: Times
   const isAboutIt = row.keyHash === null || row.keyHash === key.hash;
   return {
     ...row,
-    ...(isAboutIt ? {} : { lastValidated: null, lastCheck: null, generation: 0, settled: true }),
+    ...(isAboutIt ? {} : NOTHING_KNOWN),
     keyEncrypted: sealed,
     keyHash: key.hash,
     keyTail: key.tail,
@@ -116,6 +157,15 @@ export function resealed(row: KeyRecord, key: ApiKey, sealed: string, now: Times
   };
 }
 
+const NOTHING_KNOWN = {
+  lastValidated: null,
+  lastCheck: null,
+  generation: 0,
+  settled: true,
+  previous: null,
+  ...NO_TERMS,
+} as const;
+
 function keyFields(key: ApiKey, sealed: string, origin: string, now: Timestamp) {
   return {
     keyEncrypted: sealed,
@@ -123,9 +173,6 @@ function keyFields(key: ApiKey, sealed: string, origin: string, now: Timestamp) 
     keyTail: key.tail,
     origin,
     updatedAt: now,
-    lastValidated: null,
-    lastCheck: null,
-    generation: 0,
-    settled: true,
-  } as const;
+    ...NOTHING_KNOWN,
+  };
 }

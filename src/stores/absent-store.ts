@@ -1,7 +1,8 @@
+import type { Journal } from "../core/journal.ts";
 import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 
 /** A store that is not there yet, for commands that never create one: it holds nothing and takes nothing. */
-export const absentStore: KeyStore & SealChecks & Inspection = {
+export const absentStore: KeyStore & SealChecks & Inspection & Journal = {
   find: async () => undefined,
   findMany: async () => [],
   insert: refuse,
@@ -18,6 +19,16 @@ export const absentStore: KeyStore & SealChecks & Inspection = {
   addSealCheck: refuse,
   removeSealCheck: refuse,
   inspect: refuse,
+  // No store has this one, so that no key upstream is its own.
+  deployment: async () => "0".repeat(16),
+  adoptDeployment: refuse,
+  insertEntry: refuse,
+  entry: async () => undefined,
+  lastOperation: async () => undefined,
+  entries: async () => [],
+  outcomesOf: async () => [],
+  operationsSince: async () => 0,
+  async *scanJournal() {},
   close: async () => {},
 };
 

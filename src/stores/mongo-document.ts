@@ -1,8 +1,11 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
-import { PROVIDER, storedValue } from "../core/key-record.ts";
-import type { KeyRecord, LastCheck, Timestamp, Version } from "../core/key-record.ts";
+import { NO_TERMS, PROVIDER, storedValue } from "../core/key-record.ts";
+import type { KeyRecord, LastCheck, Terms, Timestamp, Version } from "../core/key-record.ts";
 import type { UserId } from "../core/user-id.ts";
+import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "./stored-terms.ts";
+import { countIn, lastCheckIn, textIn, timestampIn } from "./stored-values.ts";
+import type { Fields } from "./stored-values.ts";
 
 /**
  * The shape of a document of `api_keys`. Other programs write here too: what they leave out or write in another type
@@ -28,7 +31,14 @@ const FIELDS: ReadonlySet<string> = new Set([
   "generation",
   "settled",
   "previous",
+  "name",
+  "label",
+  "limit",
+  "limit_reset",
+  "expires_at",
+  "upstream_hash",
 ]);
+const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_validated"]);
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider is ours: `null` matches both. */
@@ -55,12 +65,16 @@ export function toDocument(record: KeyRecord): Document {
     user_id: userForms(record.userId)[0],
     provider: PROVIDER,
     ...contentOf(record),
-    previous: null,
+    ...(hasTerms(record) ? withDates(fieldsOfTerms(record)) : {}),
   };
 }
 
 /** What a change writes; fields that keyctl does not know stay as they are. */
-export function contentOf(record: KeyRecord): Document {
+export function changeOf(record: KeyRecord): Document {
+  return { ...contentOf(record), ...withDates(fieldsOfTerms(record)) };
+}
+
+function contentOf(record: KeyRecord): Document {
   return {
     key_encrypted: fromText(record.keyEncrypted),
     key_hash: record.keyHash,
@@ -73,7 +87,17 @@ export function contentOf(record: KeyRecord): Document {
     revision: record.revision,
     generation: record.generation,
     settled: record.settled,
+    previous: record.previous === null ? null : withDates(fieldsOfPrevious(record.previous)),
   };
+}
+
+/** The times among these, at whatever depth, as dates. */
+export function withDates(fields: Fields): Document {
+  const inBson = (name: string, value: unknown): unknown => {
+    if (TIMES.has(name) && typeof value === "string") return new Date(value);
+    return typeof value === "object" && value !== null ? withDates(value as Fields) : value;
+  };
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, inBson(name, value)]));
 }
 
 export function checkOf({ at, verdict, reason }: LastCheck): Document {
@@ -107,40 +131,39 @@ function stillStored(keyEncrypted: string): Document {
 
 export function fromDocument(document: Document): KeyRecord {
   const keyEncrypted = toText(document["key_encrypted"]);
-  const createdAt = timestampOf(document["created_at"]) ?? timestampOf(document["updated_at"]) ?? bornAt(document);
+  const createdAt = timestampIn(document["created_at"]) ?? timestampIn(document["updated_at"]) ?? bornAt(document);
   return {
     id: toText(document["_id"]),
-    revision: countOf(document["revision"]),
+    revision: countIn(document["revision"]),
     userId: userIdOf(document["user_id"]),
     keyEncrypted,
-    origin: textOf(document["source"]) ?? "unknown",
+    origin: textIn(document["source"]) ?? "unknown",
     createdAt,
-    updatedAt: timestampOf(document["updated_at"]) ?? createdAt,
-    lastValidated: timestampOf(document["last_validated"]),
+    updatedAt: timestampIn(document["updated_at"]) ?? createdAt,
+    lastValidated: timestampIn(document["last_validated"]),
     ...aboutTheKey(document, keyEncrypted),
     foreignFields: foreignFieldsOf(document),
   };
 }
 
 function foreignFieldsOf(document: Document): readonly string[] {
-  const names = Object.keys(document).filter((name) => !FIELDS.has(name));
-  return document["previous"] === null || document["previous"] === undefined ? names : [...names, "previous"];
+  return Object.keys(document).filter((name) => !FIELDS.has(name));
 }
+type AboutTheKey = Pick<
+  KeyRecord,
+  "keyHash" | "keyTail" | "lastCheck" | "generation" | "settled" | "previous" | keyof Terms
+>;
 
 /** A key in clear speaks for itself: what stands beside it may be about a key that another program has written over. */
-function aboutTheKey(
-  document: Document,
-  keyEncrypted: string,
-): Pick<KeyRecord, "keyHash" | "keyTail" | "lastCheck" | "generation" | "settled"> {
-  const keyHash = textOf(document["key_hash"]);
+function aboutTheKey(document: Document, keyEncrypted: string): AboutTheKey {
+  const keyHash = textIn(document["key_hash"]);
   const value = storedValue(keyEncrypted);
   if (value.kind !== "clear") {
     return {
       keyHash,
-      keyTail: textOf(document["key_tail"]),
-      lastCheck: lastCheckOf(document["last_check"]),
-      generation: countOf(document["generation"]) ?? 0,
-      settled: document["settled"] !== false,
+      keyTail: textIn(document["key_tail"]),
+      lastCheck: lastCheckIn(document["last_check"]),
+      ...makingOf(document),
     };
   }
   const { hash, tail } = value.key;
@@ -148,9 +171,24 @@ function aboutTheKey(
   return {
     keyHash: hash,
     keyTail: tail,
-    lastCheck: isAboutIt ? lastCheckOf(document["last_check"]) : null,
-    generation: keyHash === hash ? (countOf(document["generation"]) ?? 0) : 0,
-    settled: keyHash === hash ? document["settled"] !== false : true,
+    lastCheck: isAboutIt ? lastCheckIn(document["last_check"]) : null,
+    ...(keyHash === hash ? makingOf(document) : NOT_MADE_BY_US),
+  };
+}
+
+type Making = Pick<KeyRecord, "generation" | "settled" | "previous" | keyof Terms>;
+
+const NOT_MADE_BY_US: Making = { generation: 0, settled: true, previous: null, ...NO_TERMS };
+
+/** A keyctl from before there were terms leaves those of the key that it writes over, and the note of what was before that. */
+function makingOf(document: Document): Making {
+  const generation = countIn(document["generation"]) ?? 0;
+  const settled = document["settled"] !== false;
+  return {
+    generation,
+    settled,
+    previous: settled ? null : previousIn(document["previous"]),
+    ...(generation === 0 ? NO_TERMS : termsIn(document)),
   };
 }
 
@@ -166,34 +204,12 @@ function fromText(text: string): unknown {
   return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }
 
-function userIdOf(value: unknown): UserId {
+export function userIdOf(value: unknown): UserId {
   const text = value instanceof ObjectId ? value.toHexString() : String(value);
   // An id as it stands in the database: it was somebody else's to check.
   return (OBJECT_ID.test(text) ? text.toLowerCase() : text) as UserId;
 }
 
-function textOf(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
-}
-
-/** A whole number that is not negative, in whatever numeric type it was written. */
-function countOf(value: unknown): number | null {
-  const number = typeof value === "object" && value !== null ? Number(value) : value;
-  return typeof number === "number" && Number.isSafeInteger(number) && number >= 0 ? number : null;
-}
-
-function timestampOf(value: unknown): Timestamp | null {
-  const date = typeof value === "string" ? new Date(value) : value;
-  return date instanceof Date && !Number.isNaN(date.getTime()) ? date.toISOString() : null;
-}
-
 function bornAt({ _id: id }: Document): Timestamp {
   return id instanceof ObjectId ? id.getTimestamp().toISOString() : EPOCH;
-}
-
-function lastCheckOf(value: unknown): LastCheck | null {
-  const { at, verdict, reason } = { ...(typeof value === "object" ? value : null) } as Document;
-  const time = timestampOf(at);
-  if (time === null || (verdict !== "valid" && verdict !== "invalid")) return null;
-  return { at: time, verdict, reason: textOf(reason) };
 }

@@ -7,31 +7,39 @@ import { printable } from "../core/printable.ts";
 import { fromDocument, isOurs } from "./mongo-document.ts";
 import { isDuplicateKey } from "./mongo-errors.ts";
 
+type Indexes = readonly (IndexDescription & { readonly name: string })[];
+
 /** The unique one decides every race for a user; keys are in the order of their fields. */
-const INDEXES: readonly (IndexDescription & { readonly name: string })[] = [
+const KEY_INDEXES: Indexes = [
   { name: "user_id_1_provider_1", key: { user_id: 1, provider: 1 }, unique: true },
   { name: "key_hash_1", key: { key_hash: 1 } },
+];
+/** What decides there is `_id`. */
+export const JOURNAL_INDEXES: Indexes = [
+  { name: "hash_1", key: { hash: 1 } },
+  { name: "upstream_hash_1", key: { upstream_hash: 1 } },
+  { name: "at_1", key: { at: 1 } },
 ];
 const NAMESPACE_NOT_FOUND = 26;
 const SCHEMA_VERSION = 1;
 
 /** What `doctor` says of the indexes: the names of those that are missing. */
-export async function missingIndexes(keys: Collection): Promise<readonly string[]> {
-  const present = await indexesOf(keys);
-  return INDEXES.filter((wanted) => present.every((index) => !isOnSameFields(index, wanted))).map(({ name }) => name);
+export async function missingIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<readonly string[]> {
+  const present = await indexesOf(collection);
+  return indexes.filter((wanted) => present.every((index) => !isOnSameFields(index, wanted))).map(({ name }) => name);
 }
 
 /**
  * Makes the indexes that are missing, each alone: some servers fail at several. Throws STORE_CORRUPT for an index that
  * contradicts ours, and for two rows of one user, by name.
  */
-export async function ensureIndexes(keys: Collection): Promise<void> {
-  const present = await indexesOf(keys);
-  for (const wanted of INDEXES) {
+export async function ensureIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<void> {
+  const present = await indexesOf(collection);
+  for (const wanted of indexes) {
     const same = present.find((index) => isOnSameFields(index, wanted));
-    if (same === undefined) await createIndex(keys, wanted);
+    if (same === undefined) await createIndex(collection, wanted);
     else if ((same["unique"] === true) !== (wanted.unique === true))
-      throw conflictingIndex(same, wanted.unique === true);
+      throw conflictingIndex(collection, same, wanted.unique === true);
   }
 }
 
@@ -80,12 +88,14 @@ function isSameUser(one: Document, other: Document): boolean {
   return String(one["user_id"]) === String(other["user_id"]) && one["provider"] === other["provider"];
 }
 
-function conflictingIndex(index: Document, wantedUnique: boolean): KeyctlError {
+function conflictingIndex({ collectionName }: Collection, index: Document, wantedUnique: boolean): KeyctlError {
   const name = printable(String(index["name"]));
   return new KeyctlError(
     "STORE_CORRUPT",
-    `the collection api_keys has an index ${name} on the fields of ours, but ${wantedUnique ? "not unique" : "unique"}`,
-    { hint: `drop it with another tool: db.api_keys.dropIndex(${JSON.stringify(name)}); keyctl then makes its own` },
+    `the collection ${collectionName} has an index ${name} on the fields of ours, but ${wantedUnique ? "not unique" : "unique"}`,
+    {
+      hint: `drop it with another tool: db.${collectionName}.dropIndex(${JSON.stringify(name)}); keyctl then makes its own`,
+    },
   );
 }
 

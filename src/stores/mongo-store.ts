@@ -2,14 +2,15 @@ import { MongoClient, MongoError, ObjectId } from "mongodb";
 import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
 import { KeyctlError } from "../core/errors.ts";
 import { orAborted } from "../core/flights.ts";
+import type { Journal } from "../core/journal.ts";
 import { twoRows } from "../core/key-record.ts";
 import type { KeyRecord } from "../core/key-record.ts";
 import { firstOf, isTimeout } from "../core/patience.ts";
 import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import {
+  changeOf,
   checkOf,
-  contentOf,
   fromDocument,
   IN_ANOTHER_FORM,
   isOurs,
@@ -19,12 +20,15 @@ import {
   toDocument,
   userForms,
 } from "./mongo-document.ts";
+import { batchesOf } from "./mongo-batches.ts";
 import { duplicatesIn, isDuplicateKey, mongoError, mongoLate } from "./mongo-errors.ts";
 import { inspectServer, probeWrite } from "./mongo-facts.ts";
+import { mongoJournal } from "./mongo-journal.ts";
 import { lookUp } from "./mongo-lookup.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { withoutOverruled } from "./mongo-uri.ts";
+import { once } from "./once.ts";
 
 export interface MongoPlace {
   /** With its password. */
@@ -74,7 +78,10 @@ const FIRST_CHECK = "sealed";
  * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
  * @param timeoutMs how long calls are given as a rule, in milliseconds
  */
-export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): KeyStore & SealChecks & Inspection {
+export function mongoStore(
+  place: MongoPlace,
+  timeoutMs = DEFAULT_TIMEOUT_MS,
+): KeyStore & SealChecks & Inspection & Journal {
   const client = newClient(place, timeoutMs);
   const database = client.db();
   const keys = database.collection("api_keys");
@@ -147,7 +154,7 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
     },
     replace: (record, seen, signal) =>
       writing(async () => {
-        const change = await keys.updateOne(stillAs(record.userId, seen), { $set: contentOf(record) });
+        const change = await keys.updateOne(stillAs(record.userId, seen), { $set: changeOf(record) });
         return change.matchedCount === 1;
       }, signal),
     remove: (user, seen, signal) =>
@@ -162,16 +169,11 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
       // A key in clear that another program wrote has no hash beside it, or an older one.
       const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
       const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
-      try {
-        while (await reading(() => cursor.hasNext(), patience())) {
-          for (const document of cursor.readBufferedDocuments()) {
-            const row = fromDocument(document);
-            if (keyHash === undefined || row.keyHash === keyHash) yield row;
-          }
+      for await (const documents of batchesOf(cursor, reading, patience)) {
+        for (const document of documents) {
+          const row = fromDocument(document);
+          if (keyHash === undefined || row.keyHash === keyHash) yield row;
         }
-      } finally {
-        // Not waited for: a server that is gone forgets it by itself.
-        cursor.close().catch(() => {});
       }
     },
     count: (signal) => reading(() => keys.countDocuments(OURS), signal),
@@ -210,6 +212,7 @@ export function mongoStore(place: MongoPlace, timeoutMs = DEFAULT_TIMEOUT_MS): K
       const facts = await reading(() => inspectServer(database, keys), signal);
       return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
     },
+    ...mongoJournal(database, { reading, writing }),
     close: () => close(client),
   };
 }
@@ -239,15 +242,6 @@ interface Topology {
 function topologyOf(client: MongoClient): Topology | undefined {
   // Not declared, because it may change: the version of the driver is fixed.
   return (client as unknown as { readonly topology?: Topology }).topology;
-}
-
-/** Asks once and keeps the answer; a failure is not kept. */
-function once<Result>(ask: (signal: AbortSignal) => Promise<Result>): (signal: AbortSignal) => Promise<Result> {
-  let known: { readonly answer: Result } | undefined;
-  return async (signal) => {
-    known ??= { answer: await ask(signal) };
-    return known.answer;
-  };
 }
 
 /** The places of those documents that lost to a row that is there. Throws for any other failure of one of them. */

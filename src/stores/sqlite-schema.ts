@@ -26,6 +26,24 @@ const STEPS: readonly string[] = [
    CREATE UNIQUE INDEX api_keys_user ON api_keys (user_id, provider);
    CREATE INDEX api_keys_hash ON api_keys (key_hash);
    CREATE TABLE api_key_meta (_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+  `ALTER TABLE api_keys ADD COLUMN name TEXT;
+   ALTER TABLE api_keys ADD COLUMN label TEXT;
+   ALTER TABLE api_keys ADD COLUMN "limit" REAL;
+   ALTER TABLE api_keys ADD COLUMN limit_reset TEXT;
+   ALTER TABLE api_keys ADD COLUMN expires_at TEXT;
+   ALTER TABLE api_keys ADD COLUMN upstream_hash TEXT;
+   ALTER TABLE api_keys ADD COLUMN previous TEXT CHECK (previous IS NULL OR json_valid(previous));
+   CREATE TABLE api_key_journal (
+     _id TEXT PRIMARY KEY,
+     user_id TEXT NOT NULL,
+     at TEXT NOT NULL,
+     body TEXT NOT NULL CHECK (json_valid(body)),
+     hash TEXT AS (json_extract(body, '$.hash')),
+     upstream_hash TEXT AS (json_extract(body, '$.upstream_hash'))
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX api_key_journal_hash ON api_key_journal (hash) WHERE hash IS NOT NULL;
+   CREATE INDEX api_key_journal_upstream_hash ON api_key_journal (upstream_hash) WHERE upstream_hash IS NOT NULL;
+   CREATE INDEX api_key_journal_at ON api_key_journal (at);`,
 ];
 
 export type SchemaVersion = number | "empty";

@@ -1,30 +1,35 @@
-import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
-import { PROVIDER } from "../core/key-record.ts";
-import type { KeyRecord, LastCheck, Version } from "../core/key-record.ts";
+import type { DatabaseSync, SQLInputValue, SQLOutputValue } from "node:sqlite";
+import type { Journal } from "../core/journal.ts";
+import { NO_TERMS, PROVIDER } from "../core/key-record.ts";
+import type { KeyRecord, Terms, Version } from "../core/key-record.ts";
 import type { Inspection, KeyStore, SealCheck, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
-import { storeError } from "./sqlite-errors.ts";
-import { whileUnlocked } from "./sqlite-lock.ts";
+import { sqliteJournal } from "./sqlite-journal.ts";
 import { inTransaction } from "./sqlite-schema.ts";
-
-type Row = Readonly<Record<string, SQLOutputValue>>;
+import { sqliteStatements } from "./sqlite-statements.ts";
+import type { Row } from "./sqlite-statements.ts";
+import { fieldsOfPrevious, previousIn } from "./stored-terms.ts";
+import { lastCheckIn } from "./stored-values.ts";
 
 const PAGE = 100;
 const COLUMNS =
-  "_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled";
+  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, previous';
+/** Most of the terms as one value: a column costs a reader the same when there is nothing in it. JSON would round a number. */
+const READ =
+  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash) END AS terms, "limit", previous';
 const SET =
-  "key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?";
+  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, previous = ?';
 
 const SQL = {
-  find: `SELECT ${COLUMNS} FROM api_keys WHERE user_id = ? AND provider = ?`,
-  findMany: `SELECT ${COLUMNS} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
-  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  find: `SELECT ${READ} FROM api_keys WHERE user_id = ? AND provider = ?`,
+  findMany: `SELECT ${READ} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
   replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
   remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
   check:
     "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
-  page: `SELECT ${COLUMNS} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
-  pageOfHash: `SELECT ${COLUMNS} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
   count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
   ping: "SELECT 1 FROM api_keys LIMIT 1",
   sealChecks: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
@@ -38,26 +43,9 @@ const SQL = {
  * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
  * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
  */
-export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks & Inspection {
-  const prepared = new Map<keyof typeof SQL, StatementSync>();
-  const statement = (name: keyof typeof SQL): StatementSync => {
-    const known = prepared.get(name) ?? database.prepare(SQL[name]);
-    prepared.set(name, known);
-    return known;
-  };
-  const act = async <Result>(work: () => Result, signal: AbortSignal): Promise<Result> => {
-    try {
-      return await whileUnlocked(work, signal);
-    } catch (thrown) {
-      throw storeError(thrown, path);
-    }
-  };
-  const one = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
-    act(() => statement(name).get(...values), signal);
-  const all = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
-    act(() => statement(name).all(...values), signal);
-  const changes = (name: keyof typeof SQL, values: readonly SQLInputValue[], signal: AbortSignal) =>
-    act(() => statement(name).run(...values).changes === 1, signal);
+export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks & Inspection & Journal {
+  const { act, prepared, one, all, changes, forget } = sqliteStatements(database, path, SQL);
+  const journal = sqliteJournal(database, path);
 
   return {
     async find(user, signal) {
@@ -72,7 +60,7 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
       act(
         () =>
           inTransaction(database, () =>
-            records.map((record) => statement("insert").run(...toRow(record)).changes === 1),
+            records.map((record) => prepared("insert").run(...toRow(record)).changes === 1),
           ),
         signal,
       ),
@@ -114,10 +102,11 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
       const { inspectDatabase } = await import("./sqlite-facts.ts");
       return inspectDatabase(database, path, signal);
     },
+    ...journal.port,
     async close() {
       database.close();
-      // On Node 20 the file stays open until the statements are collected.
-      prepared.clear();
+      forget();
+      journal.forget();
     },
   };
 }
@@ -145,10 +134,17 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
     record.revision,
     record.generation,
     record.settled ? 1 : 0,
+    record.name,
+    record.label,
+    record.limit,
+    record.limitReset,
+    record.expiresAt,
+    record.upstreamHash,
+    record.previous === null ? null : JSON.stringify(fieldsOfPrevious(record.previous)),
   ];
 }
 
-// The casts below are what the schema's STRICT columns and our own writing promise.
+// The casts here and in termsIn are what the schema's STRICT columns and our own writing promise.
 function fromRow(row: Row): KeyRecord {
   return {
     id: row["_id"] as string,
@@ -160,22 +156,34 @@ function fromRow(row: Row): KeyRecord {
     createdAt: row["created_at"] as string,
     updatedAt: row["updated_at"] as string,
     lastValidated: row["last_validated"] as string | null,
-    lastCheck: toLastCheck(row["last_check"]),
+    lastCheck: lastCheckIn(parsed(row["last_check"])),
     revision: row["revision"] as Version["revision"],
     generation: row["generation"] as number,
     settled: row["settled"] === 1,
     foreignFields: [],
+    ...termsIn(row),
+    previous: previousIn(parsed(row["previous"])),
   };
 }
 
-/** Null for what another program wrote there, if it is no check. */
-function toLastCheck(stored: SQLOutputValue | undefined): LastCheck | null {
-  if (typeof stored !== "string") return null;
-  const { at, verdict, reason } = { ...(JSON.parse(stored) as Partial<LastCheck> | null) };
-  if (typeof at !== "string" || (verdict !== "valid" && verdict !== "invalid")) return null;
-  return { at, verdict, reason: typeof reason === "string" ? reason : null };
+function parsed(json: SQLOutputValue | undefined): unknown {
+  return typeof json === "string" ? JSON.parse(json) : null;
 }
 
 function toSealCheck(row: Row): SealCheck {
   return { kid: String(row["_id"]).slice("check:".length), value: String(row["value"]) };
 }
+
+function termsIn(row: Row): Terms {
+  if (typeof row["terms"] !== "string") return NO_TERMS;
+  const [name, label, limitReset, expiresAt, upstreamHash] = JSON.parse(row["terms"]) as Texts;
+  return { name, label, limit: row["limit"] as number | null, limitReset, expiresAt, upstreamHash };
+}
+
+type Texts = [
+  name: Terms["name"],
+  label: Terms["label"],
+  limitReset: Terms["limitReset"],
+  expiresAt: Terms["expiresAt"],
+  upstreamHash: Terms["upstreamHash"],
+];

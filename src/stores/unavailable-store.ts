@@ -1,10 +1,15 @@
 import type { KeyctlError } from "../core/errors.ts";
+import type { Journal } from "../core/journal.ts";
 import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
 import { absentStore } from "./absent-store.ts";
 
 /** A store that could not be opened: every call fails with the reason. */
-export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & Inspection {
+export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & Inspection & Journal {
   const fail = async (): Promise<never> => {
+    throw error;
+  };
+  // oxlint-disable-next-line require-yield -- it fails before the first row
+  const scan = async function* () {
     throw error;
   };
   return {
@@ -16,10 +21,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & In
     replace: fail,
     remove: fail,
     recordCheck: fail,
-    // oxlint-disable-next-line require-yield -- it fails before the first row
-    async *scan() {
-      throw error;
-    },
+    scan,
     count: fail,
     ping: fail,
     requireAtomicChanges: fail,
@@ -28,5 +30,14 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & In
     addSealCheck: fail,
     removeSealCheck: fail,
     inspect: fail,
+    deployment: fail,
+    adoptDeployment: fail,
+    insertEntry: fail,
+    entry: fail,
+    lastOperation: fail,
+    entries: fail,
+    outcomesOf: fail,
+    operationsSince: fail,
+    scanJournal: scan,
   };
 }

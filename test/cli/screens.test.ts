@@ -160,6 +160,29 @@ c\\u202ed    ***************b465  manual  1d   never
     expect((await inProcess(home, ["list", "--count", "--json", ...flags])).stdout).toBe('{"count":1,"error":null}\n');
   });
 
+  it("shows the terms of a key that was made, and finds those that end soon or have ended", async () => {
+    const home = await homeWith(ROWS);
+    await withDatabase(home, (database) => {
+      const make = database.prepare(
+        `UPDATE api_keys SET generation = 1, "limit" = 2.5, limit_reset = 'monthly', expires_at = ? WHERE user_id = ?`,
+      );
+      make.run(ago(-10 * DAY), USER);
+      make.run(ago(DAY), "bob");
+      make.run(ago(-20 * DAY), "alice@example.com");
+    });
+    const usersWithin = async (duration: string) =>
+      (await inProcess(home, ["list", "--expires-within", duration])).stdout
+        .split("\n")
+        .map((line) => line.split("\t")[0]);
+    expect(await usersWithin("1h")).toEqual(["bob", ""]);
+    expect(await usersWithin("14d")).toEqual([USER, "bob", ""]);
+    expect(await usersWithin("90d")).toEqual([USER, "alice@example.com", "bob", ""]);
+    const json = await inProcess(home, ["list", "--expires-within", "14d", "--json"]);
+    expect(json.stdout).toContain('"limit":2.5,"limit_reset":"monthly","expires_at":"20');
+    const all = await inProcess(home, ["list", "--json", "--source", "key.txt", "--verdict", "never"]);
+    expect(all.stdout).toContain('"limit":null,"limit_reset":null,"expires_at":null');
+  });
+
   it("lets a row that is longer than the first ones run to the end of its line", async () => {
     const home = await homeWith(ROWS.slice(0, 1));
     const users = Array.from({ length: 520 }, (_, index) => `user-${String(index).padStart(4, "0")}`);

@@ -1,11 +1,12 @@
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
-import { newRecord, withKey } from "../../src/core/key-record.ts";
-import type { KeyRecord, LastCheck } from "../../src/core/key-record.ts";
+import { newRecord, NO_TERMS, withKey } from "../../src/core/key-record.ts";
+import type { KeyRecord, LastCheck, Previous } from "../../src/core/key-record.ts";
 import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import type { UserId } from "../../src/core/user-id.ts";
+import { stored } from "../support/arbitraries.ts";
 
 type Store = KeyStore & SealChecks;
 
@@ -23,6 +24,24 @@ const EARLIER = "2026-11-21T00:00:00.000Z";
 const NOW = "2026-11-22T00:00:00.000Z";
 const VALID: LastCheck = { at: NOW, verdict: "valid", reason: null };
 const INVALID: LastCheck = { at: NOW, verdict: "invalid", reason: "disabled" };
+
+const FORMER: Previous = {
+  revoke: true,
+  generation: 2,
+  keyHash: "a".repeat(64),
+  keyEncrypted: "eyJ0eXAi.former...",
+  keyTail: "a123",
+  origin: "auto-provisioned",
+  name: "keyctl/9f2c0a7d41b6e853/2bd806c97f0e/2-0123456789abcdef",
+  label: "what a person called it",
+  limit: 10,
+  limitReset: "weekly",
+  expiresAt: NOW,
+  upstreamHash: "b".repeat(64),
+  createdAt: EARLIER,
+  lastValidated: EARLIER,
+  lastCheck: INVALID,
+};
 
 /** More than any store reads at once. */
 const MANY = 1_300;
@@ -110,9 +129,36 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
           generation: 3,
           settled: false,
           revision: 7,
+          name: "keyctl/9f2c0a7d41b6e853/2bd806c97f0e/3-77d0c1b2a3948576",
+          label: "the first",
+          limit: 2.5,
+          limitReset: "monthly",
+          expiresAt: "2027-02-20T02:14:07.000Z",
+          upstreamHash: "c".repeat(64),
+          previous: FORMER,
         };
         await store.insert(full, patient);
         expect(await other.find(ALICE, patient)).toEqual(full);
+        expect(await other.findMany([ALICE], patient)).toEqual([full]);
+        expect(await all(other.scan(() => patient))).toEqual([full]);
+      });
+
+      it("gives every row that can be, after an insert and after a change", async () => {
+        let runs = 0;
+        await fc.assert(
+          fc.asyncProperty(stored, stored, async (first, second) => {
+            runs += 1;
+            const user = parseUserId(`user-${runs}`);
+            const row: KeyRecord = { ...record(user), ...first };
+            expect(await store.insert(row, patient)).toBe(true);
+            expect(await other.find(user, patient)).toEqual(row);
+            const next: KeyRecord = { ...row, ...second };
+            expect(await other.replace(next, row, patient)).toBe(true);
+            expect(await store.find(user, patient)).toEqual(next);
+            expect(await store.remove(user, next, patient)).toBe(true);
+          }),
+          { numRuns: 60 },
+        );
       });
 
       it("gives a row from before encryption, which has no hash, tail or revision", async () => {
@@ -253,6 +299,54 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         expect(await other.replace(rekeyed(old), old, patient)).toBe(false);
         expect(await store.find(ALICE, patient)).toEqual(next);
       });
+    });
+
+    describe("the note of what was before", () => {
+      const bare: Previous = {
+        ...FORMER,
+        ...NO_TERMS,
+        generation: 0,
+        keyHash: null,
+        keyEncrypted: null,
+        keyTail: null,
+        lastValidated: null,
+        lastCheck: null,
+        revoke: false,
+      };
+
+      it.each([
+        ["all of it", FORMER],
+        ["the least of it", bare],
+      ])("is kept until it is dropped, with %s", async (_, previous) => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        const noted: KeyRecord = { ...rekeyed(row), generation: 4, settled: false, previous };
+        expect(await store.replace(noted, row, patient)).toBe(true);
+        expect((await seen(other, ALICE)).previous).toEqual(previous);
+        const done: KeyRecord = { ...noted, revision: 3, settled: true, previous: null };
+        expect(await other.replace(done, noted, patient)).toBe(true);
+        expect(await store.find(ALICE, patient)).toEqual(done);
+      });
+
+      it("is what it takes to put the row back", async () => {
+        const { revoke: _, keyEncrypted, ...former } = FORMER;
+        const first: KeyRecord = { ...record(ALICE), ...former, keyEncrypted: keyEncrypted ?? "none" };
+        await store.insert(first, patient);
+        const noted: KeyRecord = { ...rekeyed(first), generation: 9, settled: false, previous: FORMER };
+        await store.replace(noted, first, patient);
+        const back: KeyRecord = { ...first, revision: 3 };
+        expect(await other.replace(back, noted, patient)).toBe(true);
+        expect(await store.find(ALICE, patient)).toEqual(back);
+      });
+    });
+
+    it("keeps nothing of a key that was made when another takes its place", async () => {
+      const { revoke: _, keyEncrypted: __, ...former } = FORMER;
+      const made: KeyRecord = { ...record(ALICE), ...former };
+      await store.insert(made, patient);
+      const next = rekeyed(made);
+      expect(await other.replace(next, made, patient)).toBe(true);
+      expect(await store.find(ALICE, patient)).toMatchObject({ ...NO_TERMS, generation: 0, previous: null });
     });
 
     describe("remove", () => {

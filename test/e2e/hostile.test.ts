@@ -160,9 +160,8 @@ describe("a bulk run", () => {
   it("of purge deletes no more keys than were confirmed", async () => {
     const home = await homeWith("alice", "bob");
     const args = ["purge", "--all", "--store", `sqlite:${home.database}`, "--confirm", "2", "--json"];
-    const meanwhile = `INSERT OR IGNORE INTO api_keys
-      SELECT 'another', 'zoe', provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at,
-        last_validated, last_check, revision, generation, settled FROM api_keys WHERE user_id = 'bob'`;
+    const meanwhile = `INSERT OR IGNORE INTO api_keys (_id, user_id, provider, key_encrypted, source, created_at, updated_at)
+      SELECT 'another', 'zoe', provider, key_encrypted, source, created_at, updated_at FROM api_keys WHERE user_id = 'bob'`;
     // Saved when the keys were counted, and before they are gone through.
     let counts = 0;
     const run = await inProcess(home, args, {

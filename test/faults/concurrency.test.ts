@@ -1,3 +1,6 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
@@ -6,6 +9,7 @@ import { keyctl } from "../support/keyctl.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 import { openFile } from "../support/sqlite.ts";
 
+const RACER = fileURLToPath(new URL("../support/journal-child.mjs", import.meta.url));
 const PROCESSES = 20;
 const EVERYBODY = Array.from({ length: PROCESSES }, (_, index) => index);
 
@@ -57,6 +61,51 @@ function sharedHome() {
   return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
 }
 
+/** What a process says that has tried to win these operations of one user, by its index. */
+interface Racer {
+  readonly won: readonly number[];
+  /** The nonces that it read when it was done, by number. */
+  readonly seen: readonly string[];
+  readonly deployment: string;
+}
+
+const OPERATIONS = 100;
+
+async function raceForOperations(home: Home): Promise<readonly Racer[]> {
+  const gate = join(home.folder, "gate");
+  mkdirSync(gate);
+  const runs = await Promise.all(
+    EVERYBODY.map((index) => {
+      const env = {
+        RACE_OPERATIONS: String(OPERATIONS),
+        RACE_NONCE: nonceOf(index),
+        RACE_GATE: gate,
+        RACE_PROCESSES: String(PROCESSES),
+      };
+      return keyctl(home, ["get", "--user", "alice", "--quiet", "--timeout", "5m"], { env }, RACER);
+    }),
+  );
+  expect(runs.filter(({ code }) => code !== 3).map(({ stderr }) => stderr)).toEqual([]);
+  return runs.map(({ stdout }) => JSON.parse(stdout) as Racer);
+}
+
+function nonceOf(index: number): string {
+  return String(index).padStart(16, "0");
+}
+
+/** Each operation was won by one process, and that is the one that everybody reads. */
+function expectOneWinnerEach(racers: readonly Racer[]): void {
+  const numbers = Array.from({ length: OPERATIONS }, (_, index) => index + 1);
+  expect(racers.flatMap(({ won }) => won).toSorted((one, other) => one - other)).toEqual(numbers);
+  const winners = numbers.map((n) => nonceOf(racers.findIndex(({ won }) => won.includes(n))));
+  expect(racers.map(({ seen }) => seen)).toEqual(racers.map(() => winners));
+  expect(new Set(racers.map(({ deployment }) => deployment)).size).toBe(1);
+}
+
+it.each([1, 2, 3])("of 20 processes that want an operation one wins it, round %d", async () => {
+  expectOneWinnerEach(await raceForOperations(emptyHome()));
+});
+
 describeWithMongodb("over MongoDB", () => {
   it.each([1, 2, 3])("20 processes that sync one user in an empty database agree on one key, round %d", async () => {
     const { home, keys, meta } = sharedHome();
@@ -67,6 +116,10 @@ describeWithMongodb("over MongoDB", () => {
     expect(EVERYBODY.map((index) => `${keyOf(index)}\n`)).toContain(answers[0]);
     expect(await keys.countDocuments()).toBe(1);
     expect(await meta.countDocuments({ _id: { $regex: "^check:" } } as object)).toBe(1);
+  });
+
+  it.each([1, 2])("of 20 processes that want an operation one wins it, round %d", async () => {
+    expectOneWinnerEach(await raceForOperations(sharedHome().home));
   });
 
   it.each([1, 2])("20 processes that sync 20 users in an empty database lose nothing, round %d", async () => {

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { schemaVersion, migrate } from "../../src/stores/sqlite-schema.ts";
 import { openDatabase } from "../../src/stores/sqlite-database.ts";
@@ -22,11 +23,13 @@ import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { keyctl } from "../support/keyctl.ts";
 import { fullAfter, keyctlAfter, OBEY_MODES } from "../support/limited.ts";
+import { backToSchema1 } from "../support/schema-1.ts";
 import { savingProgram } from "../support/saving-program.ts";
 import { openFile } from "../support/sqlite.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
+const DROP_ALL = "DROP TABLE api_keys; DROP TABLE api_key_meta; DROP TABLE api_key_journal";
 const patient = new AbortController().signal;
 
 const save = (home: Home, user: string, key = KEY) =>
@@ -126,7 +129,7 @@ describe("a database that cannot be used", () => {
     [
       "belongs to another program",
       async (path) => {
-        await altered(path, "DROP TABLE api_keys; DROP TABLE api_key_meta; CREATE TABLE cookies (name TEXT)");
+        await altered(path, `${DROP_ALL}; CREATE TABLE cookies (name TEXT)`);
       },
       () => "the database file belongs to another program",
       "name another file with --store sqlite:<path>; nothing was written to this one",
@@ -140,7 +143,7 @@ describe("a database that cannot be used", () => {
     [
       "was made by a newer keyctl",
       (path) => altered(path, "UPDATE api_key_meta SET value = '99' WHERE _id = 'schema'"),
-      () => "the database was made by a newer keyctl (schema 99, this one knows 1)",
+      () => "the database was made by a newer keyctl (schema 99, this one knows 2)",
       "upgrade keyctl; nothing was written",
     ],
     ["is a folder", (path) => mkdirSync(path), (path) => `the database ${path} is not a regular file`, PLACE],
@@ -393,7 +396,7 @@ describe("the schema", () => {
 
   it.each([
     ["an empty file", async (path: string) => writeFileSync(path, "")],
-    ["a database without a table", (path: string) => altered(path, "DROP TABLE api_keys; DROP TABLE api_key_meta")],
+    ["a database without a table", (path: string) => altered(path, DROP_ALL)],
   ])("is made in %s, which is what a killed start leaves behind", async (_, make) => {
     const home = emptyHome();
     mkdirSync(dirname(home.database), { recursive: true });
@@ -411,7 +414,7 @@ describe("the schema", () => {
     onTestFinished(() => database.close());
     const meta = () => database.prepare("SELECT * FROM api_key_meta ORDER BY _id").all();
     const before = meta();
-    expect(before).toMatchObject([{ _id: "deployment" }, { _id: "schema", value: "1" }]);
+    expect(before).toMatchObject([{ _id: "deployment" }, { _id: "schema", value: "2" }]);
     migrate(database, "empty");
     expect(meta()).toEqual(before);
   });
@@ -420,7 +423,7 @@ describe("the schema", () => {
     const path = emptyHome().database;
     const [looking, making] = [await openFile(path), await openFile(path)];
     onTestFinished(() => [looking, making].forEach((database) => database.close()));
-    looking.exec("DROP TABLE api_keys; DROP TABLE api_key_meta");
+    looking.exec(DROP_ALL);
     const interrupted = new Proxy(looking, {
       get: (database, name) =>
         name === "prepare"
@@ -433,16 +436,14 @@ describe("the schema", () => {
             }
           : Reflect.get(database, name),
     });
-    expect(["empty", 1]).toContain(schemaVersion(interrupted));
+    expect(["empty", 2]).toContain(schemaVersion(interrupted));
   });
 
   it("is one step's whole work or nothing of it", async () => {
     const database = await openFile(emptyHome().database);
     onTestFinished(() => database.close());
     // A table that the step would make is there already, so that the step fails after it has begun.
-    database.exec(
-      "DROP TABLE api_keys; DELETE FROM api_key_meta; DROP TABLE api_key_meta; CREATE VIEW api_key_meta AS SELECT 1",
-    );
+    database.exec(`${DROP_ALL}; CREATE VIEW api_key_meta AS SELECT 1`);
     expect(() => schemaVersion(database)).toThrow();
     database.exec("DROP VIEW api_key_meta");
     database.exec("CREATE TABLE api_keys_user (x)");
@@ -457,6 +458,80 @@ describe("the schema", () => {
     await save(one, "alice");
     expect(await deploymentOf(one)).toBe(first);
     expect(await deploymentOf(two)).not.toBe(first);
+  });
+});
+
+function schemaOf(database: DatabaseSync) {
+  return database.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY name").all();
+}
+
+function contentOf(database: DatabaseSync) {
+  return {
+    keys: database.prepare("SELECT * FROM api_keys ORDER BY user_id").all(),
+    meta: database.prepare("SELECT * FROM api_key_meta WHERE _id <> 'schema' ORDER BY _id").all(),
+  };
+}
+
+async function oldHome() {
+  const home = emptyHome();
+  await save(home, "alice");
+  await save(home, "bob", OTHER);
+  const database = await openFile(home.database);
+  backToSchema1(database);
+  const content = contentOf(database);
+  expect(schemaVersion(database)).toBe(1);
+  database.close();
+  return { home, content };
+}
+
+describe("a database of the first version", () => {
+  it("opens, keeps all that it holds, and becomes what a new one is", async () => {
+    const { home, content } = await oldHome();
+    const list = await keyctl(home, ["list", "--json"]);
+    expect(
+      list.stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toMatchObject([
+      { user_id: "alice", limit: null, limit_reset: null, expires_at: null, error: null },
+      { user_id: "bob", limit: null, limit_reset: null, expires_at: null, error: null },
+    ]);
+    expect((await keyctl(home, ["get", "--user", "alice", "--stored", "--reveal"])).stdout).toBe(`${KEY}\n`);
+
+    const [migrated, fresh] = [await openFile(home.database), await openFile(emptyHome().database)];
+    onTestFinished(() => [migrated, fresh].forEach((database) => database.close()));
+    expect(contentOf(migrated)).toMatchObject(content);
+    expect(schemaOf(migrated)).toEqual(schemaOf(fresh));
+    expect(schemaVersion(migrated)).toBe(2);
+    expect(migrated.prepare("PRAGMA integrity_check").all()).toEqual([{ integrity_check: "ok" }]);
+    expect((await save(home, "alice", OTHER)).code).toBe(0);
+    expect((await keyctl(home, ["get", "--user", "alice", "--stored", "--reveal"])).stdout).toBe(`${OTHER}\n`);
+  });
+
+  it("is brought up to date once by processes that open it at the same time", async () => {
+    const { home, content } = await oldHome();
+    const runs = await Promise.all(
+      Array.from({ length: 8 }, () => keyctl(home, ["get", "--user", "alice", "--stored", "--reveal"])),
+    );
+    expect(runs.map(({ code, stdout, stderr }) => (code === 0 ? stdout : stderr))).toEqual(runs.map(() => `${KEY}\n`));
+    const database = await openFile(home.database);
+    onTestFinished(() => database.close());
+    expect(contentOf(database)).toMatchObject(content);
+  });
+
+  it("goes on under a program of that version that has it open", async () => {
+    const { home } = await oldHome();
+    const database = await openFile(home.database);
+    onTestFinished(() => database.close());
+    backToSchema1(database);
+    const statements = [
+      "INSERT INTO api_keys (_id, user_id, provider, key_encrypted, source, created_at, updated_at) VALUES ('1', 'carol', 'openrouter', 'eyJ.x...', 'manual', '', '')",
+      "SELECT user_id FROM api_keys ORDER BY user_id",
+    ].map((sql) => database.prepare(sql));
+    expect((await keyctl(home, ["list", "--count"])).stdout).toBe("2\n");
+    statements[0]?.run();
+    expect(statements[1]?.all()).toEqual(["alice", "bob", "carol"].map((user_id) => ({ user_id })));
   });
 });
 

@@ -2,9 +2,11 @@ import type { KeyRecord, Version } from "../../src/core/key-record.ts";
 import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
 import type { UserId } from "../../src/core/user-id.ts";
+import { memoryJournal } from "./memory-journal.ts";
+import type { MemoryJournal } from "./memory-journal.ts";
 
-/** A store that keeps its promises, in memory; `rows` is what it holds. */
-export interface MemoryStore extends KeyStore, SealChecks {
+/** A store that keeps its promises, in memory; `rows` and `records` are what it holds. */
+export interface MemoryStore extends KeyStore, SealChecks, MemoryJournal {
   readonly rows: Map<UserId, KeyRecord>;
 }
 
@@ -21,6 +23,7 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
     return true;
   };
   return {
+    ...memoryJournal(),
     rows,
     async find(user, signal) {
       signal.throwIfAborted();

@@ -437,6 +437,7 @@ export const REFUSALS: readonly Outcome[] = [
   fails(2, "USAGE", "purge of one with a count", ["purge", ...ALICE, "--confirm", "1"]),
   fails(2, "USAGE", "purge with a bad count", ["purge", "--all", "--confirm", "many"]),
   fails(2, "USAGE", "list by a bad hash", ["list", "--hash", "abc"]),
+  fails(2, "USAGE", "list by a bad duration", ["list", "--expires-within", "soon"]),
   fails(2, "USAGE", "list by a bad verdict", ["list", "--verdict", "good"]),
   fails(7, "STORE_CORRUPT", "list of a foreign file", ["list"], { given: databaseIsForeign }),
   fails(7, "STORE_UNAVAILABLE", "list on a MongoDB that refuses the connection", ["list", ...SOON], {

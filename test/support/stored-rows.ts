@@ -8,7 +8,9 @@ export async function allThatIsStored(home: Home): Promise<string> {
   if (!existsSync(home.database)) return "nothing";
   return withDatabase(home, (database) =>
     JSON.stringify(
-      ["api_keys", "api_key_meta"].map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY _id`).all()),
+      ["api_keys", "api_key_meta", "api_key_journal"].map((table) =>
+        database.prepare(`SELECT * FROM ${table} ORDER BY _id`).all(),
+      ),
     ),
   );
 }

@@ -4,7 +4,7 @@ import { maskOfRecord, storedValue } from "../../core/key-record.ts";
 import type { KeyRecord } from "../../core/key-record.ts";
 import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
-import { formatSpan } from "../duration.ts";
+import { flagDuration, formatSpan } from "../duration.ts";
 import { formatNumber } from "../number.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
@@ -15,6 +15,8 @@ interface ListFlags {
   readonly source?: string;
   readonly verdict?: string;
   readonly hash?: string;
+  /** In milliseconds. */
+  readonly expiresWithin?: number;
   readonly count?: true;
 }
 
@@ -34,6 +36,11 @@ export function declare(command: Command, run: Run): void {
     .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
     .option("--verdict <verdict>", `only keys whose last check said so (${VERDICTS.join(", ")})`, parseVerdict)
     .option("--hash <sha256>", "only the key with this hash", parseHash)
+    .option(
+      "--expires-within <duration>",
+      "only keys that expire within this time, or have expired",
+      flagDuration("--expires-within"),
+    )
     .option("--count", "print the number only")
     .addHelpText(
       "after",
@@ -116,10 +123,11 @@ async function* batched(
   yield batch;
 }
 
-function matches({ origin, lastCheck }: KeyRecord, { source, verdict }: ListFlags): boolean {
+function matches({ origin, lastCheck, expiresAt }: KeyRecord, { source, verdict, expiresWithin }: ListFlags): boolean {
   return (
     (source === undefined || source === origin) &&
-    (verdict === undefined || verdict === (lastCheck?.verdict ?? "never"))
+    (verdict === undefined || verdict === (lastCheck?.verdict ?? "never")) &&
+    (expiresWithin === undefined || (expiresAt !== null && Date.parse(expiresAt) <= Date.now() + expiresWithin))
   );
 }
 
@@ -177,9 +185,9 @@ function document(row: KeyRecord, signal: NodeJS.Signals | undefined): object {
     last_validated: row.lastValidated,
     verdict: row.lastCheck?.verdict ?? null,
     reason: row.lastCheck?.reason ?? null,
-    limit: null,
-    limit_reset: null,
-    expires_at: null,
+    limit: row.limit,
+    limit_reset: row.limitReset,
+    expires_at: row.expiresAt,
     error: kind === "unreadable" ? errorDocument(unreadable(row), signal) : null,
   };
 }

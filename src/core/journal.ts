@@ -1,0 +1,92 @@
+import type { LimitReset, Timestamp } from "./key-record.ts";
+import type { UserId } from "./user-id.ts";
+
+/**
+ * The law of the journal: records are inserted and never changed, and each id has one winner. A lost insert means:
+ * read the record and obey it. Of a user's generation n there is at most one of each kind.
+ */
+
+/** Somebody makes key number n of a user. */
+export interface Operation {
+  readonly kind: "op";
+  readonly n: number;
+  /** 16 hex characters; a part of the key's name upstream. */
+  readonly nonce: string;
+  readonly label: string | null;
+  readonly limit: number | null;
+  readonly limitReset: LimitReset | null;
+  readonly expiresAt: Timestamp | null;
+  readonly workspace: string | null;
+}
+
+/** What became of it: `saved` is inserted only by somebody who has just seen generation n in the row. */
+type Outcome = SavedOutcome | AbandonedOutcome;
+
+interface SavedOutcome {
+  readonly kind: "out";
+  readonly n: number;
+  readonly outcome: "saved";
+  /** SHA-256 of the key. */
+  readonly hash: string;
+  /** OpenRouter's own id of the key, where that is another. */
+  readonly upstreamHash: string | null;
+}
+
+interface AbandonedOutcome {
+  readonly kind: "out";
+  readonly n: number;
+  readonly outcome: "abandoned";
+}
+
+/** Generation n is not current any more. */
+interface Revocation {
+  readonly kind: "rev";
+  readonly n: number;
+  readonly reason: "superseded" | "purged";
+  readonly revoke: boolean;
+}
+
+/** Its key is to be removed upstream after all, although the revocation said to keep it. */
+interface Deletion {
+  readonly kind: "del";
+  readonly n: number;
+}
+
+export type Entry = Operation | Outcome | Revocation | Deletion;
+export type EntryKind = Entry["kind"];
+export type EntryOf<Kind extends EntryKind> = Extract<Entry, { kind: Kind }>;
+
+/** An entry as it stands in the journal. */
+export type Recorded<Of extends Entry = Entry> = Of & { readonly userId: UserId; readonly at: Timestamp };
+
+/**
+ * Where the journal is kept. As `KeyStore`, it holds no rules and sends nothing twice; an insert whose answer was lost
+ * rejects with an error that `mayHaveHappened`. A record that cannot be understood is STORE_CORRUPT, never absent.
+ */
+export interface Journal {
+  /** The random id of this store: 16 hex characters, in the name of every key that is made for it. */
+  deployment(signal: AbortSignal): Promise<string>;
+  /**
+   * Gives a store the id of another whose journal it is to hold. False when it has one of its own and entries under it.
+   * For a store that nobody else makes keys for at the moment.
+   */
+  adoptDeployment(deployment: string, signal: AbortSignal): Promise<boolean>;
+  /** False when there is such an entry already. */
+  insertEntry(entry: Recorded, signal: AbortSignal): Promise<boolean>;
+  entry<Kind extends EntryKind>(
+    user: UserId,
+    kind: Kind,
+    n: number,
+    signal: AbortSignal,
+  ): Promise<Recorded<EntryOf<Kind>> | undefined>;
+  /** The user's operation with the highest number. */
+  lastOperation(user: UserId, signal: AbortSignal): Promise<Recorded<Operation> | undefined>;
+  /** All entries of a user, by number. */
+  entries(user: UserId, signal: AbortSignal): Promise<readonly Recorded[]>;
+  /** The saved outcomes of keys with one of these hashes, be it ours or OpenRouter's own; in any order. */
+  outcomesOf(hashes: readonly string[], signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
+  /** How many operations began at or after this time; counts up to `atMost`. */
+  operationsSince(at: Timestamp, atMost: number, signal: AbortSignal): Promise<number>;
+  /** The whole journal in the order of its ids, in constant memory. `patience` is asked for each page. */
+  scanJournal(patience: () => AbortSignal): AsyncIterable<Recorded>;
+}

@@ -1,0 +1,121 @@
+import type { Db, Document, Filter } from "mongodb";
+import type { Journal, Recorded } from "../core/journal.ts";
+import { batchesOf } from "./mongo-batches.ts";
+import type { Asking } from "./mongo-batches.ts";
+import { userForms, userIdOf, withDates } from "./mongo-document.ts";
+import { isDuplicateKey } from "./mongo-errors.ts";
+import { ensureIdentity, ensureIndexes, JOURNAL_INDEXES } from "./mongo-schema.ts";
+import type { MetaDocument } from "./mongo-schema.ts";
+import { once } from "./once.ts";
+import { byNumber, deploymentIn, entryId, entryIn, fieldsOfEntry, idRange, isOfKind } from "./stored-entry.ts";
+
+interface JournalDocument extends Document {
+  readonly _id: string;
+}
+
+const PAGE = 500;
+
+/** The journal beside the keys: the unique `_id` decides between inserts, and nothing is ever changed. */
+export function mongoJournal(
+  database: Db,
+  { reading, writing }: { readonly reading: Asking; readonly writing: Asking },
+): Journal {
+  const records = database.collection<JournalDocument>("api_key_journal");
+  const meta = database.collection<MetaDocument>("api_key_meta");
+  const indexed = once((signal) =>
+    reading(() => ensureIndexes(database.collection("api_key_journal"), JOURNAL_INDEXES), signal),
+  );
+  const deployment = (signal: AbortSignal) =>
+    reading(async () => (await meta.findOne({ _id: { $eq: "deployment" } }))?.value, signal);
+
+  return {
+    async deployment(signal) {
+      const known = await deployment(signal);
+      if (known !== undefined) return deploymentIn(known);
+      await writing(() => ensureIdentity(meta), signal);
+      return deploymentIn(await deployment(signal));
+    },
+    async adoptDeployment(value, signal) {
+      if ((await deployment(signal)) === value) return true;
+      if ((await reading(() => records.findOne({}, { projection: { _id: 1 } }), signal)) !== null) return false;
+      await writing(async () => {
+        await ensureIdentity(meta);
+        await meta.updateOne({ _id: { $eq: "deployment" } }, { $set: { value } });
+      }, signal);
+      return true;
+    },
+    async insertEntry(entry, signal) {
+      await indexed(signal);
+      return writing(async () => {
+        try {
+          await records.insertOne(toDocument(entry));
+          return true;
+        } catch (thrown) {
+          if (isDuplicateKey(thrown)) return false;
+          throw thrown;
+        }
+      }, signal);
+    },
+    async entry(user, kind, n, signal) {
+      const found = await reading(() => records.findOne({ _id: { $eq: entryId(user, kind, n) } }), signal);
+      const entry = fromDocument(found);
+      return isOfKind(entry, kind) ? entry : undefined;
+    },
+    async lastOperation(user, signal) {
+      const last = records
+        .find(inRange(idRange(user, "op")))
+        .sort({ _id: -1 })
+        .limit(1);
+      const entry = fromDocument((await reading(() => last.toArray(), signal))[0]);
+      return isOfKind(entry, "op") ? entry : undefined;
+    },
+    async entries(user, signal) {
+      const found = await reading(() => records.find(inRange(idRange(user))).toArray(), signal);
+      return byNumber(found.map(fromDocument));
+    },
+    async outcomesOf(hashes, signal) {
+      const either = { $or: [{ hash: { $in: hashes } }, { upstream_hash: { $in: hashes } }] };
+      const found = await reading(() => records.find(either).toArray(), signal);
+      return found
+        .map(fromDocument)
+        .filter((entry) => isOfKind(entry, "out"))
+        .filter((out) => out.outcome === "saved");
+    },
+    async operationsSince(at, atMost, signal) {
+      const since = { kind: "op", at: { $gte: new Date(at) } };
+      const found = records.find(since, { projection: { _id: 1 } }).limit(atMost);
+      return (await reading(() => found.toArray(), signal)).length;
+    },
+    async *scanJournal(patience) {
+      const cursor = records.find({}, { batchSize: PAGE }).sort({ _id: 1 });
+      for await (const documents of batchesOf(cursor, reading, patience)) {
+        for (const document of documents) {
+          const entry = fromDocument(document);
+          if (entry !== undefined) yield entry;
+        }
+      }
+    },
+  };
+}
+
+/** `kind` and `n` say what stands in the `_id` too, for those who read it. */
+function toDocument(entry: Recorded): JournalDocument {
+  const { userId, kind, n, at } = entry;
+  return {
+    _id: entryId(userId, kind, n),
+    user_id: userForms(userId)[0],
+    kind,
+    n,
+    at: new Date(at),
+    ...withDates(fieldsOfEntry(entry)),
+  };
+}
+
+function fromDocument(document: Document | null | undefined): Recorded | undefined {
+  if (document === null || document === undefined) return undefined;
+  return entryIn(String(document["_id"]), userIdOf(document["user_id"]), document["at"], document);
+}
+
+function inRange([from, to]: readonly [from: string, to: string]): Filter<JournalDocument> {
+  return { _id: { $gte: from, $lt: to } };
+}

@@ -1,0 +1,85 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { Journal, Recorded } from "../core/journal.ts";
+import type { UserId } from "../core/user-id.ts";
+import { sqliteStatements } from "./sqlite-statements.ts";
+import type { Row } from "./sqlite-statements.ts";
+import { byNumber, deploymentIn, entryId, entryIn, fieldsOfEntry, idRange, isOfKind } from "./stored-entry.ts";
+import type { Fields } from "./stored-values.ts";
+
+const PAGE = 100;
+const COLUMNS = "_id, user_id, at, body";
+
+const SQL = {
+  deployment: "SELECT value FROM api_key_meta WHERE _id = 'deployment'",
+  adoptDeployment:
+    "UPDATE api_key_meta SET value = ?1 WHERE _id = 'deployment' AND (value = ?1 OR NOT EXISTS (SELECT 1 FROM api_key_journal))",
+  insert: `INSERT INTO api_key_journal (${COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT (_id) DO NOTHING`,
+  find: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id = ?`,
+  last: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id DESC LIMIT 1`,
+  range: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id`,
+  // A union, because an OR over two indexes is not always seen as one.
+  ofHashes: `SELECT ${COLUMNS} FROM api_key_journal WHERE hash IN (SELECT value FROM json_each(?1))
+    UNION SELECT ${COLUMNS} FROM api_key_journal WHERE upstream_hash IN (SELECT value FROM json_each(?1))`,
+  since: "SELECT count(*) AS count FROM (SELECT 1 FROM api_key_journal WHERE at >= ? AND _id GLOB '*:op:*' LIMIT ?)",
+  page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
+} as const;
+
+/** The journal of the embedded store; as there, every call is one statement. */
+export function sqliteJournal(
+  database: DatabaseSync,
+  path: string,
+): { readonly port: Journal; readonly forget: () => void } {
+  const { one, all, changes, forget } = sqliteStatements(database, path, SQL);
+  const port: Journal = {
+    async deployment(signal) {
+      return deploymentIn((await one("deployment", [], signal))?.["value"]);
+    },
+    adoptDeployment: (deployment, signal) => changes("adoptDeployment", [deployment], signal),
+    insertEntry(entry, signal) {
+      const { userId, kind, n, at } = entry;
+      const body = JSON.stringify(fieldsOfEntry(entry));
+      return changes("insert", [entryId(userId, kind, n), userId, at, body], signal);
+    },
+    async entry(user, kind, n, signal) {
+      const entry = fromRow(await one("find", [entryId(user, kind, n)], signal));
+      return isOfKind(entry, kind) ? entry : undefined;
+    },
+    async lastOperation(user, signal) {
+      const entry = fromRow(await one("last", idRange(user, "op"), signal));
+      return isOfKind(entry, "op") ? entry : undefined;
+    },
+    async entries(user, signal) {
+      return byNumber((await all("range", idRange(user), signal)).map(fromRow));
+    },
+    async outcomesOf(hashes, signal) {
+      const rows = await all("ofHashes", [JSON.stringify(hashes)], signal);
+      return rows
+        .map(fromRow)
+        .filter((entry) => isOfKind(entry, "out"))
+        .filter((out) => out.outcome === "saved");
+    },
+    async operationsSince(at, atMost, signal) {
+      return Number((await one("since", [at, atMost], signal))?.["count"]);
+    },
+    async *scanJournal(patience) {
+      let after = "";
+      for (;;) {
+        const page = await all("page", [after], patience());
+        for (const row of page) {
+          const entry = fromRow(row);
+          if (entry !== undefined) yield entry;
+        }
+        if (page.length < PAGE) return;
+        after = String(page.at(-1)?.["_id"]);
+      }
+    },
+  };
+  return { port, forget };
+}
+
+function fromRow(row: Row | undefined): Recorded | undefined {
+  if (row === undefined) return undefined;
+  // As it was written: it was checked then.
+  const user = row["user_id"] as UserId;
+  return entryIn(String(row["_id"]), user, row["at"], JSON.parse(String(row["body"])) as Fields);
+}

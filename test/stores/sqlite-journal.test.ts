@@ -1,0 +1,85 @@
+import { createHash } from "node:crypto";
+import { expect, it, onTestFinished } from "vitest";
+import type { Operation, Recorded } from "../../src/core/journal.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { sqliteStore } from "../../src/stores/sqlite-store.ts";
+import { emptyHome } from "../support/home.ts";
+import { openFile } from "../support/sqlite.ts";
+
+const patient = new AbortController().signal;
+const ALICE = parseUserId("alice");
+const ID = `${createHash("sha256").update("alice").digest("hex")}:openrouter:op:00000001`;
+const OPERATION: Recorded<Operation> = {
+  kind: "op",
+  n: 1,
+  userId: ALICE,
+  at: "2026-11-22T00:00:00.000Z",
+  nonce: "77d0c1b2a3948576",
+  label: null,
+  limit: 5,
+  limitReset: null,
+  expiresAt: null,
+  workspace: null,
+};
+
+async function journalOfTest() {
+  const path = emptyHome().database;
+  const database = await openFile(path);
+  const store = sqliteStore(database, path);
+  onTestFinished(() => store.close());
+  await store.insertEntry(OPERATION, patient);
+  return { database, store };
+}
+
+it("a record of the journal is a row under the id that decides, and any tool can read it", async () => {
+  const { database } = await journalOfTest();
+  const { body, ...row } = { ...database.prepare("SELECT _id, user_id, at, body FROM api_key_journal").get() };
+  expect(row).toEqual({ _id: ID, user_id: "alice", at: OPERATION.at });
+  expect(JSON.parse(String(body))).toEqual({
+    nonce: "77d0c1b2a3948576",
+    label: null,
+    limit: 5,
+    limit_reset: null,
+    expires_at: null,
+    workspace: null,
+  });
+});
+
+it.each([
+  ["a body that is no object", "UPDATE api_key_journal SET body = '7'"],
+  ["a body without what matters", "UPDATE api_key_journal SET body = '{}'"],
+  ["a time that is none", "UPDATE api_key_journal SET at = 'yesterday'"],
+])("a damaged record is never taken for absent: %s", async (_, damage) => {
+  const { database, store } = await journalOfTest();
+  database.exec(damage);
+  const refusal = { code: "STORE_CORRUPT", message: `the record ${ID} of api_key_journal cannot be read` };
+  await expect(store.entry(ALICE, "op", 1, patient)).rejects.toMatchObject(refusal);
+  await expect(store.lastOperation(ALICE, patient)).rejects.toMatchObject(refusal);
+  await expect(store.entries(ALICE, patient)).rejects.toMatchObject(refusal);
+});
+
+it.each([
+  ["is missing", "DELETE FROM api_key_meta WHERE _id = 'deployment'"],
+  ["is damaged", "UPDATE api_key_meta SET value = 'mine' WHERE _id = 'deployment'"],
+])("the id of a database is not made up anew when it %s", async (_, damage) => {
+  const { database, store } = await journalOfTest();
+  database.exec(damage);
+  await expect(store.deployment(patient)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+});
+
+it("the highest operation, the outcomes of a hash and the operations of an hour are found by an index", async () => {
+  const { database } = await journalOfTest();
+  const plan = (sql: string, ...values: (string | number)[]) =>
+    database
+      .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      .all(...values)
+      .map(({ detail }) => String(detail))
+      .join("; ");
+  const inRange = "SELECT * FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id DESC LIMIT 1";
+  expect(plan(inRange, "a", "b")).toBe("SEARCH api_key_journal USING PRIMARY KEY (_id>? AND _id<?)");
+  for (const column of ["hash", "upstream_hash"]) {
+    const byHash = `SELECT * FROM api_key_journal WHERE ${column} IN (SELECT value FROM json_each(?))`;
+    expect(plan(byHash, "[]")).toContain(`USING INDEX api_key_journal_${column} (${column}=?)`);
+  }
+  expect(plan("SELECT 1 FROM api_key_journal WHERE at >= ?", "a")).toContain("USING COVERING INDEX api_key_journal_at");
+});
