@@ -29,6 +29,8 @@ const FIELDS: ReadonlySet<string> = new Set([
   "settled",
   "previous",
 ]);
+/** As Python's `utcnow().isoformat()` writes it, in UTC; JavaScript would take it for the time of this machine. */
+const WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider is ours: `null` matches both. */
@@ -49,6 +51,9 @@ export const IN_ANOTHER_FORM: Document = {
 };
 
 /** Undefined fields, of which `key_encrypted` may be one, are to be left out. */
+/** What `countOf` makes null: other programs may have written anything there, or nothing. */
+const NOT_COUNTED: Document = { $not: { $gte: 0 } };
+
 export function toDocument(record: KeyRecord): Document {
   return {
     _id: fromText(record.id),
@@ -85,7 +90,7 @@ export function stillAs(user: UserId, { id, revision, keyEncrypted }: Version): 
   return {
     _id: { $eq: fromText(id) },
     user_id: { $in: userForms(user) },
-    revision: { $eq: revision },
+    revision: revision === null ? NOT_COUNTED : { $eq: revision },
     key_encrypted: stillStored(keyEncrypted),
   };
 }
@@ -183,7 +188,7 @@ function countOf(value: unknown): number | null {
 }
 
 function timestampOf(value: unknown): Timestamp | null {
-  const date = typeof value === "string" ? new Date(value) : value;
+  const date = typeof value === "string" ? new Date(WITHOUT_ZONE.test(value) ? `${value}Z` : value) : value;
   return date instanceof Date && !Number.isNaN(date.getTime()) ? date.toISOString() : null;
 }
 
