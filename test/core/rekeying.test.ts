@@ -261,7 +261,7 @@ describe("rekey", () => {
 
   it("leaves a row that the store does not find again, names it, and seals the others", async () => {
     const world = new World(["old", "clear", "old", "clear"]);
-    const { replace } = world.store;
+    const replace: KeyStore["replace"] = world.store.replace.bind(world.store);
     const stuck = [userOf(0), userOf(1)];
     world.store.replace = async (record, seen, signal) =>
       !stuck.includes(record.userId) && (await replace(record, seen, signal));
