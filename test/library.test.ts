@@ -265,6 +265,21 @@ describe("the manager", () => {
     expect(codes).toEqual([null, "USAGE", "USAGE"]);
   });
 
+  it("refuses each further step of a long work after close, in its own words", async () => {
+    const codes = await printed(
+      emptyHome(),
+      `const keys = await keyctl.KeyManager.open();
+       await keys.saveKeyToDb("alice", ${JSON.stringify(KEY)});
+       const rekeying = keys.rekey();
+       await rekeying.next();
+       await keys.close();
+       const users = async function* () { yield ["alice"]; };
+       const works = [rekeying, keys.rekey(), keys.syncMany(users()), keys.rows()[Symbol.asyncIterator]()];
+       console.log(JSON.stringify(await Promise.all(works.map((work) => work.next().catch(({ code }) => code)))));`,
+    );
+    expect(codes).toEqual(["USAGE", "USAGE", "USAGE", "USAGE"]);
+  });
+
   it("obeys a caller's signal", async () => {
     const code = await printed(
       emptyHome(),

@@ -156,19 +156,19 @@ export class KeyManager {
     batches: AsyncIterable<readonly UserId[]>,
     options: BulkOptions = {},
   ): AsyncGenerator<readonly SyncResult[]> {
-    const { sources, timeoutMs } = this.#parts;
+    const { sources } = this.#parts;
     const { reach = "sources" } = options;
     const candidates =
       reach === "sources"
         ? await Candidates.read(sources)
         : await Candidates.readBeside(reach === "stored" ? [] : sources);
-    const patience = () => patienceOf(options, timeoutMs);
+    const patience = this.#stepByStep(options);
     yield* resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience });
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
   rows(options: Patience = {}, keyHash?: string): AsyncIterable<KeyRecord> {
-    return this.#parts.store.scan(() => patienceOf(options, this.#parts.timeoutMs), keyHash);
+    return this.#parts.store.scan(this.#stepByStep(options), keyHash);
   }
 
   /**
@@ -176,7 +176,7 @@ export class KeyManager {
    * stops it, and the next one goes on. Rejects with what fails for all rows.
    */
   async *rekey({ kind = "new-key", dryRun = false, ...options }: RekeyOptions = {}): AsyncGenerator<RekeyProgress> {
-    const patience = () => patienceOf(options, this.#parts.timeoutMs);
+    const patience = this.#stepByStep(options);
     const { rekey } = await import("./rekeying.ts");
     yield* rekey({ ...this.#parts, patience }, { kind, dryRun });
   }
@@ -195,8 +195,7 @@ export class KeyManager {
     { dryRun = false, ...patience }: CopyOptions = {},
   ): AsyncGenerator<readonly CopyOutcome[]> {
     const { copyRows } = await import("./row-copies.ts");
-    const { timeoutMs } = this.#parts;
-    yield* copyRows(this.#parts, destination.#parts, { dryRun, patience: () => patienceOf(patience, timeoutMs) });
+    yield* copyRows(this.#parts, destination.#parts, { dryRun, patience: this.#stepByStep(patience) });
   }
 
   /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless what is sealed here opens; writes nothing. */
@@ -242,14 +241,26 @@ export class KeyManager {
 
   /** Work that `close` waits for. Rejects with a KeyctlError, or for a bug. */
   async #whileOpen<Result>(patience: Patience, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-    if (this.#closed !== undefined)
-      throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
+    this.#refuseClosed();
     const signal = patienceOf(patience, this.#parts.timeoutMs);
     try {
       return await this.#tracked(work(signal));
     } catch (thrown) {
       throw asFailure(thrown, signal);
     }
+  }
+
+  /** The time of each step of work that `close` does not wait for: after it, the next step is refused. */
+  #stepByStep(patience: Patience): () => AbortSignal {
+    return () => {
+      this.#refuseClosed();
+      return patienceOf(patience, this.#parts.timeoutMs);
+    };
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed !== undefined)
+      throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
   }
 
   async #tracked<Result>(work: Promise<Result>): Promise<Result> {

@@ -50,8 +50,19 @@ export async function currentSealer({ checks, masterKeys }: Lock, patience: Pati
   return proven(await masterKeys.load(patience()), present);
 }
 
-/** The store is sealed with none of these any more. */
-export async function releaseMasterKeys({ checks }: Lock, kids: readonly string[], patience: Patience): Promise<void> {
+/** Master keys that the store names and that are not in the set: where every row opens with those that are, nothing uses them. */
+export async function strayProofs({ checks }: Lock, kids: readonly string[], patience: Patience): Promise<string[]> {
+  return (await checks.sealChecks(patience())).map(({ kid }) => kid).filter((kid) => !kids.includes(kid));
+}
+
+/** The store is sealed with none of these any more, and with the active one still: somebody may have released that. */
+export async function releaseMasterKeys(
+  { checks }: Lock,
+  active: Sealer,
+  kids: readonly string[],
+  patience: Patience,
+): Promise<void> {
+  if (kids.length > 0) await checks.addSealCheck(active.newSealCheck(), patience());
   for (const kid of kids) await checks.removeSealCheck(kid, patience());
 }
 

@@ -3,8 +3,16 @@ import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { resealed, storedValue } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
-import { changeMasterKey, currentSealer, firstSeal, previewMasterKey, releaseMasterKeys } from "./master-key-change.ts";
+import {
+  changeMasterKey,
+  currentSealer,
+  firstSeal,
+  previewMasterKey,
+  releaseMasterKeys,
+  strayProofs,
+} from "./master-key-change.ts";
 import type { Sealer } from "./ports.ts";
+import { printable } from "./printable.ts";
 import { openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { replaceRow } from "./row-writes.ts";
@@ -102,6 +110,10 @@ interface Stale {
 class Rekeying {
   readonly #parts: RekeyParts;
   readonly #reported = new Set<string>();
+  /** What was stored in rows whose change was refused, by their ids. */
+  readonly #refused = new Map<string, string>();
+  /** Of those, the ones that were the same when they were met again: nobody changes them, and nor can we. */
+  readonly #fixed = new Map<string, string>();
   #failures: RowFailure[] = [];
   /** Undefined where a dry run would make a new master key. */
   #sealer: Sealer | undefined;
@@ -180,6 +192,10 @@ class Rekeying {
     if (kind === "clear") look.inClear += 1;
     if (kid !== undefined) look.needed.add(kid);
     if (kid !== undefined && kid === this.#sealer?.activeKid) return undefined;
+    if (this.#fixed.get(row.id) === row.keyEncrypted) {
+      look.unreadable += 1;
+      return undefined;
+    }
     look.stale += 1;
     return key;
   }
@@ -189,11 +205,14 @@ class Rekeying {
       return await openRow(row, this.#parts, signal);
     } catch (thrown) {
       if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
-      const { userId } = row;
-      if (!this.#reported.has(userId)) this.#failures.push({ userId, error: thrown });
-      this.#reported.add(userId);
+      this.#report(row, thrown);
       return undefined;
     }
+  }
+
+  #report({ userId }: KeyRecord, error: KeyctlError): void {
+    if (!this.#reported.has(userId)) this.#failures.push({ userId, error });
+    this.#reported.add(userId);
   }
 
   /** Another rekey at the same time may have put a newer key in front of ours, and that is the active one then. */
@@ -218,6 +237,14 @@ class Rekeying {
     const { store, clock } = this.#parts;
     const anew = resealed(row, key, sealer.seal(key, row.userId), clock.now().toISOString());
     if (await replaceRow(store, anew, row, signal)) this.#resealed += 1;
+    else if (this.#refused.get(row.id) === row.keyEncrypted) this.#leave(row);
+    else this.#refused.set(row.id, row.keyEncrypted);
+  }
+
+  /** Another program wrote it in a form in which the store does not find it again: it is told, and stops nothing. */
+  #leave(row: KeyRecord): void {
+    this.#fixed.set(row.id, row.keyEncrypted);
+    this.#report(row, notChangeable(row));
   }
 
   /** Gives the master keys that nothing uses. */
@@ -228,7 +255,8 @@ class Rekeying {
     if (activeKid !== before) return "another key is active";
     const others = kids.filter((kid) => kid !== activeKid);
     const notNeeded = others.filter((kid) => !look.needed.has(kid));
-    await releaseMasterKeys(lock, notNeeded, patience);
+    const proofs = look.unreadable > 0 ? [] : await strayProofs(lock, kids, patience);
+    await releaseMasterKeys(lock, this.#sealer, [...notNeeded, ...proofs], patience);
     return notNeeded.filter((kid) => !look.named.has(kid));
   }
 
@@ -254,6 +282,13 @@ class Rekeying {
   #result(look: Look, removableKids: readonly string[]): RekeyProgress {
     return { ...this.#progress(look), total: look.done, done: look.done, removableKids, complete: true };
   }
+}
+
+function notChangeable({ id, userId }: KeyRecord): KeyctlError {
+  const whose = `the row of user ${printable(userId)} (_id ${printable(id)})`;
+  return new KeyctlError("CONFLICT", `${whose} cannot be changed: its user id is not as keyctl writes it`, {
+    hint: "correct or delete it with another tool, then: keyctl rekey --keep-key",
+  });
 }
 
 function newLook(): Look {

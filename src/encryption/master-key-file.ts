@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { realpathSync } from "node:fs";
 import { isKeyctlError, KeyctlError } from "../core/errors.ts";
+import { isTimeout } from "../core/patience.ts";
 import { shellQuote } from "../core/shell-quote.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { whileLocked } from "../files/lock-file.ts";
@@ -22,7 +23,10 @@ export async function addMasterKey(path: string, signal: AbortSignal): Promise<s
   try {
     const file = realpathSync(path);
     const lock = `${file}.lock`;
-    const kid = await whileLocked(lock, LOCK_WAIT_MS, () => addTo(file), signal);
+    const kid = await whileLocked(lock, LOCK_WAIT_MS, () => addTo(file), signal).catch((thrown: unknown) => {
+      if (isTimeout(thrown)) return "held too long";
+      throw thrown;
+    });
     if (kid === "held too long") throw held(lock);
     return kid;
   } catch (thrown) {

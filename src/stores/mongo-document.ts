@@ -13,6 +13,8 @@ import type { Fields } from "./stored-values.ts";
  */
 
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
+/** Ids that another program may have written as a number. */
+const NUMBER = /^(0|-?[1-9]\d{0,14})$/;
 const BSON_MARK = "bson:";
 /** What `toDocument` writes. */
 const FIELDS: ReadonlySet<string> = new Set([
@@ -49,16 +51,25 @@ export function isOurs({ provider }: Document): boolean {
 }
 
 /** The forms in which a user's id may stand in a document; we write the first. */
-export function userForms(user: UserId): readonly [ObjectId | string, ...string[]] {
-  return OBJECT_ID.test(user) ? [new ObjectId(user), user, user.toUpperCase()] : [user];
+export function userForms(user: UserId): readonly [ObjectId | string, ...(string | number)[]] {
+  if (OBJECT_ID.test(user)) return [new ObjectId(user), user, user.toUpperCase()];
+  return NUMBER.test(user) ? [user, Number(user)] : [user];
 }
 
-/** Documents that the unique index does not hold apart from ours: an id as text where we write an ObjectId, or no provider. */
+/** Documents that the unique index does not hold apart from ours: an id as text where we write an ObjectId, as a number where we write text, or no provider. */
 export const IN_ANOTHER_FORM: Document = {
-  $or: [{ provider: null }, { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } }],
+  $or: [
+    { provider: null },
+    { user_id: { $type: "number" } },
+    { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } },
+  ],
 };
 
+/** What `countIn` makes null: other programs may have written anything there, or nothing. */
+const NOT_COUNTED: Document = { $not: { $gte: 0 } };
+
 /** Undefined fields, of which `key_encrypted` may be one, are to be left out. */
+
 export function toDocument(record: KeyRecord): Document {
   return {
     _id: fromText(record.id),
@@ -109,7 +120,7 @@ export function stillAs(user: UserId, { id, revision, keyEncrypted }: Version): 
   return {
     _id: { $eq: fromText(id) },
     user_id: { $in: userForms(user) },
-    revision: { $eq: revision },
+    revision: revision === null ? NOT_COUNTED : { $eq: revision },
     key_encrypted: stillStored(keyEncrypted),
   };
 }

@@ -1,5 +1,8 @@
 import type { LastCheck, LimitReset, Timestamp } from "../core/key-record.ts";
 
+/** As Python's `utcnow().isoformat()` writes it, in UTC; JavaScript would take it for the time of this machine. */
+const WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
+
 /**
  * The values of a record as a store has them, in the names of the database. Other programs write there too: what is of
  * another type is no value, and a time may be a date or its text.
@@ -29,7 +32,7 @@ export function amountIn(value: unknown): number | null {
 }
 
 export function timestampIn(value: unknown): Timestamp | null {
-  const date = typeof value === "string" ? new Date(value) : value;
+  const date = typeof value === "string" ? new Date(WITHOUT_ZONE.test(value) ? `${value}Z` : value) : value;
   return date instanceof Date && !Number.isNaN(date.getTime()) ? date.toISOString() : null;
 }
 

@@ -278,7 +278,7 @@ describe("master keys", () => {
     [
       "may hold one that nothing uses",
       { masterKeys: masterKeys(twoKeys) },
-      `attention: ${OLD}… is used by nothing (remove it from KEYCTL_MASTER_KEYS_FILE, and keep it as long as backups need it)`,
+      `attention: ${OLD}… is used by nothing in this database (unless another database or a backup needs it, remove it from KEYCTL_MASTER_KEYS_FILE)`,
       undefined,
     ],
     [

@@ -259,6 +259,31 @@ describe("rekey", () => {
     expect(world.kids()).toEqual([OLD.kid]);
   });
 
+  it("leaves a row that the store does not find again, names it, and seals the others", async () => {
+    const world = new World(["old", "clear", "old", "clear"]);
+    const replace: KeyStore["replace"] = world.store.replace.bind(world.store);
+    const stuck = [userOf(0), userOf(1)];
+    world.store.replace = async (record, seen, signal) =>
+      !stuck.includes(record.userId) && (await replace(record, seen, signal));
+    const result = await world.process().rekey();
+    expect(result).toMatchObject({ complete: true, total: 4, resealed: 2, unreadable: 2, failures: stuck });
+    expect(result.removableKids).toEqual([]);
+    expect([...world.checks.keys()].toSorted()).toEqual([OLD.kid, world.file[0].kid].toSorted());
+  });
+
+  it("forgets a master key that is not in the set any more, once every row opens without it", async () => {
+    const world = new World(["old", "missing master key"]);
+    world.addCheckOf(FOREIGN);
+    await world.process().rekey();
+    expect([...world.checks.keys()]).toContain(FOREIGN.kid);
+    world.store.rows.delete(userOf(1));
+    await world.process().rekey();
+    expect([...world.checks.keys()]).toEqual([OLD.kid]);
+    const { activeKid } = await world.process().rekey();
+    expect(activeKid).not.toBe(OLD.kid);
+    expect([...world.checks.keys()]).toEqual([activeKid]);
+  });
+
   it("seals no row with a master key that its place does not give back", async () => {
     const world = new World(["old"]);
     const process = world.process();

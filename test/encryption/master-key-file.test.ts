@@ -135,6 +135,12 @@ describe("a file of master keys that cannot be changed", () => {
     await expect(addMasterKey(path, stop.signal)).rejects.toBe(reason);
   });
 
+  it("is named when the time is over while another rekey holds it", async () => {
+    const path = fileOf(jwkSet(newJwk()));
+    writeFileSync(`${path}.lock`, "");
+    await expect(addMasterKey(path, AbortSignal.timeout(120))).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+
   it("is left as it is in a folder that this user cannot write to", async () => {
     const text = jwkSet(newJwk());
     const path = fileOf(text);

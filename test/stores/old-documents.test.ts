@@ -63,6 +63,8 @@ describeWithMongodb("a document that the Python program wrote", () => {
       "with dates that are text",
       { ...OLD, created_at: "2025-10-05T09:00:00Z", updated_at: "yesterday", user_id: USER },
     ],
+    ["with a revision that is text", { ...OLD, revision: "v1", user_id: USER }],
+    ["with a revision that is negative", { ...OLD, revision: -1, user_id: USER }],
     ["with the least that it can have", { user_id: USER, key_encrypted: KEY }],
   ])("%s is found, saved over and purged", async (_name, document) => {
     const { run, keys } = await databaseWith(document);
@@ -103,11 +105,34 @@ describeWithMongodb("a document that the Python program wrote", () => {
     expect(await keys.countDocuments()).toBe(0);
   });
 
+  it("under a number is that user's, also in a bulk run, and gets no second row", async () => {
+    const { run, home, keys } = await databaseWith({ ...OLD, user_id: 42 });
+    home.writeKeyFile(OTHER);
+    expect(documentsOf(await run(["sync", "--user", "42"]))[0]).toMatchObject({ key: maskOf(KEY), source: "database" });
+    const ended = await run(["sync", "--users-file", "-"], "42\nalice\n");
+    expect(documentsOf(ended)[0]).toMatchObject({ user_id: "42", key: maskOf(KEY), source: "database" });
+    expect(await keys.countDocuments()).toBe(2);
+    expect(documentsOf(await run(["purge", "--user", "42", "--yes"]))[0]).toMatchObject({ purged: true });
+  });
+
   it("stays in clear when the same key is saved again", async () => {
     const { run, keys } = await databaseWith({ ...OLD, user_id: USER });
     const saved = await run(["save", "--user", USER, "--stdin"], KEY);
     expect(documentsOf(saved)[0]).toMatchObject({ changed: false, error: null });
     expect(await keys.findOne({})).toMatchObject({ key_encrypted: KEY });
+  });
+
+  it("with dates that are text without a zone means UTC, wherever this machine is", async () => {
+    const { run } = await databaseWith({ ...OLD, user_id: USER, created_at: "2025-10-05T09:00:00.123456" });
+    const zone = process.env["TZ"];
+    try {
+      process.env["TZ"] = "America/New_York";
+      const listed = documentsOf(await run(["list"]));
+      expect(listed[0]).toMatchObject({ created_at: "2025-10-05T09:00:00.123Z" });
+    } finally {
+      if (zone === undefined) delete process.env["TZ"];
+      else process.env["TZ"] = zone;
+    }
   });
 
   it("is counted as stored in clear by list", async () => {

@@ -191,11 +191,12 @@ function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgr
     terminal.note(`${keys(last.inClear)} stored in clear stay so, since other programs may still read them`);
     terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
   }
-  for (const kid of last.removableKids) terminal.note(`nothing is sealed with master key ${kid} any more`);
+  for (const kid of last.removableKids)
+    terminal.note(`nothing in this database is sealed with master key ${kid} any more`);
   if (last.removableKids.length === 0) return;
   terminal.hint(
     "a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
-      `      then what nothing uses may be taken out of ${printable(last.place)}`,
+      `      then what no other database and no backup uses may be taken out of ${printable(last.place)}`,
   );
 }
 

@@ -66,7 +66,10 @@ function idle({ place, checks }: MasterKeyFacts, census: Census, kids: readonly 
     if (index === 0) return [attention(`the first, ${short(kid)}, seals nothing yet`, "keyctl rekey")];
     const where = printable(place.from);
     return [
-      attention(`${short(kid)} is used by nothing`, `remove it from ${where}, and keep it as long as backups need it`),
+      attention(
+        `${short(kid)} is used by nothing in this database`,
+        `unless another database or a backup needs it, remove it from ${where}`,
+      ),
     ];
   });
 }
