@@ -12,11 +12,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["load", "main"],
   main: ["compose", "config", "cli", "core", "package.json"],
   index: ["compose", "config", "encryption", "core"],
-  compose: ["config", "cli", "stores", "sources", "encryption", "files", "core"],
-  config: ["cli", "stores", "sources", "encryption", "files", "core"],
+  compose: ["config", "cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
+  config: ["cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
   cli: ["files", "core"],
   stores: ["files", "core"],
   sources: ["files", "core"],
+  openrouter: ["files", "core"],
   encryption: ["files", "core"],
   files: ["core"],
   core: [],
@@ -30,6 +31,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "string-width": ["cli"],
   "@inquirer/prompts": ["cli"],
   mongodb: ["stores"],
+  undici: ["openrouter"],
   "node:sqlite": ["stores"],
   "node:fs": ["load", "compose", "config", "cli", "stores", "sources", "encryption", "files"],
   "node:child_process": ["cli", "encryption"],
@@ -92,6 +94,8 @@ describe("the floors of src/", () => {
       "src/index.ts",
       "src/load.ts",
       "src/main.ts",
+      // Wired with the first command that asks OpenRouter.
+      "src/openrouter/client.ts",
     ]);
   });
 });
@@ -115,6 +119,8 @@ describe("the walker", () => {
     ["the core on SQLite, by the process", "src/core/ports.ts", `process.getBuiltinModule("node:sqlite");`],
     ["one adapter on another", "src/stores/sqlite-store.ts", `import { openJwe } from "../encryption/jwe.ts";`],
     ["one adapter on another, again exported", "src/sources/key-file.ts", `export * from "../stores/absent-store.ts";`],
+    ["a store on undici", "src/stores/mongo-store.ts", `import { Agent } from "undici";`],
+    ["one adapter on OpenRouter", "src/stores/mongo-store.ts", `import { openRouter } from "../openrouter/client.ts";`],
     ["an adapter on the configuration", "src/encryption/sealer.ts", `import { readConfig } from "../config.ts";`],
     ["files on an adapter", "src/files/decode-text.ts", `import { a } from "../sources/key-file.ts";`],
     ["a command on the composition", "src/cli/commands/get.ts", `import { compose } from "../../compose.ts";`],
@@ -139,6 +145,7 @@ describe("the walker", () => {
     ["a command on the core", "src/cli/commands/get.ts", `import type { SyncResult } from "../../core/results.ts";`],
     ["a command on its neighbour", "src/cli/commands/get.ts", `import { addSelection } from "../selection.ts";`],
     ["the composition on a store", "src/compose.ts", `const a = await import("./stores/sqlite-store.ts");`],
+    ["the composition on OpenRouter", "src/compose.ts", `import { openRouter } from "./openrouter/client.ts";`],
     ["a source on files", "src/sources/key-file.ts", `import { decodeText } from "../files/decode-text.ts";`],
     ["the core on node:crypto", "src/core/api-key.ts", `import { createHash } from "node:crypto";`],
     ["bin on main", "bin/keyctl.cjs", `require("../dist/tool/main.cjs")`],

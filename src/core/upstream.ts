@@ -1,0 +1,158 @@
+import type { ApiKey } from "./api-key.ts";
+import type { Budget } from "./budget.ts";
+import type { Timestamp } from "./key-record.ts";
+import type { ManagementKey } from "./management-key.ts";
+
+/**
+ * OpenRouter, as the rules see it. What the network and the provider do is in the results: the methods reject only with
+ * MANAGEMENT_KEY_REFUSED and CONFIG_INVALID (a proxy that cannot be used), or, once the caller stops waiting, with the
+ * reason of the budget's signal. A budget that is over, or whose signal says TimeoutError, is an `unknown`, `timed_out`.
+ * Calls are sent again as OpenRouter's table of retries allows, within the budget; every wait is announced.
+ */
+export interface OpenRouter {
+  /** Asks with the key itself whether it is accepted now. A 401 is believed at once: asking again is the caller's rule. */
+  checkKey(key: ApiKey | ManagementKey, budget: Budget): Promise<KeyCheck>;
+  /** Whether OpenRouter answers at all; uses no key. Sent once. */
+  reach(budget: Budget): Promise<Reach>;
+  /** What can be done with this management key. */
+  keysUnder(managementKey: ManagementKey): UpstreamKeys;
+  /** Gives up what is in flight and lets go of all connections. */
+  close(): Promise<void>;
+}
+
+/** The keys that exist upstream. */
+export interface UpstreamKeys {
+  /**
+   * One operation: sent at most once, so that at most one key comes of it. Never rejects, and nothing cuts it short once
+   * it is sent: the budget only says whether an attempt may begin. Throws nothing for a management key that is refused
+   * either (`refused`, 401 or 403), since the caller has a decision to write down first.
+   */
+  create(request: KeyRequest, budget: Budget): Promise<Creation>;
+  find(hash: string, budget: Budget): Promise<Finding>;
+  /** The reversible first step of a removal. */
+  disable(hash: string, budget: Budget): Promise<Removal>;
+  remove(hash: string, budget: Budget): Promise<Removal>;
+  /**
+   * Disabled keys too, each hash once; new ones come first within a workspace. Ends after the first page that is `unknown`: what came
+   * before it is no inventory. `budget` is asked for each page.
+   */
+  list(scope: Scope, budget: () => Budget): AsyncIterable<ListedPage>;
+  credits(budget: Budget): Promise<Credits>;
+  /**
+   * Waits before operation number `attempt` (from 1), which was refused so, is followed by another.
+   * False, at once where it is clear, when the budget does not hold the wait.
+   */
+  pause(refusal: RateLimited, attempt: number, budget: Budget): Promise<boolean>;
+}
+
+/** Nobody could find out. Never to be mistaken for a refusal. */
+export interface Unknown {
+  readonly status: "unknown";
+  readonly reason: UnknownReason;
+  /** Of the last answer; null when there was none. */
+  readonly httpStatus: number | null;
+  /** How often it was asked. */
+  readonly attempts: number;
+  /** Completes a sentence that begins with `OpenRouter`, such as `answered 503`; holds no key and no id, and may be printed. */
+  readonly detail: string;
+}
+
+export type UnknownReason = "rate_limited" | "timed_out" | "unreachable" | "provider_error";
+
+export type KeyCheck = AcceptedKey | { readonly status: "refused"; readonly detail: string } | Unknown;
+
+/** Money is in USD. Undefined is what the answer did not say, null is "none". */
+export interface AcceptedKey {
+  readonly status: "accepted";
+  readonly limit: number | null | undefined;
+  readonly limitRemaining: number | null | undefined;
+  readonly limitReset: string | null;
+  readonly expiresAt: Timestamp | null;
+  readonly isManagementKey: boolean;
+}
+
+export type Reach =
+  | {
+      readonly status: "reached";
+      readonly elapsedMs: number;
+      /** By its own clock, to the second; undefined when it did not say. */
+      readonly serverTime: Date | undefined;
+    }
+  | Unknown;
+
+type LimitReset = "daily" | "weekly" | "monthly";
+
+/** A key that is to be made. */
+export interface KeyRequest {
+  readonly name: string;
+  readonly limit: number | null;
+  readonly limitReset: LimitReset | null;
+  /** To the second: OpenRouter takes no less, and keeps no more. */
+  readonly expiresAt: Timestamp | null;
+  /** Null: the default workspace. */
+  readonly workspace: string | null;
+}
+
+/** A key as OpenRouter describes it; never with its text. Undefined is what the answer did not say, null is "none". */
+export interface UpstreamKey {
+  /** OpenRouter's own id for it: expected to be the SHA-256 of the key, but used in paths as it is. */
+  readonly hash: string;
+  /** As it was given, or changed since by anybody; to be escaped where it is shown. */
+  readonly name: string;
+  readonly disabled: boolean;
+  readonly limit: number | null | undefined;
+  readonly limitRemaining: number | null | undefined;
+  readonly limitReset: string | null;
+  /** Of today, by UTC. */
+  readonly usageToday: number | undefined;
+  readonly createdAt: Timestamp | null;
+  readonly expiresAt: Timestamp | null;
+  readonly workspace: string | null;
+}
+
+export type Creation =
+  | { readonly status: "created"; readonly key: ApiKey; readonly upstream: UpstreamKey }
+  /** Definitely not made. */
+  | { readonly status: "refused"; readonly httpStatus: number; readonly detail: string }
+  | RateLimited
+  /** Definitely not made: no byte of it was sent. */
+  | { readonly status: "never-sent"; readonly reason: UnknownReason; readonly detail: string }
+  /** A live, paid-for key may have come of it, or may still. Never to be sent again: look for its name. */
+  | { readonly status: "ambiguous"; readonly detail: string };
+
+/** Definitely not made, and welcome as a new operation after `pause`. */
+export interface RateLimited {
+  readonly status: "rate-limited";
+  readonly retryAfterMs: number;
+  readonly detail: string;
+}
+
+export type Finding =
+  | { readonly status: "found"; readonly key: UpstreamKey }
+  /** Deleted, or never ours. */
+  | { readonly status: "gone" }
+  | Unknown;
+
+export type Removal = { readonly status: "done" } | { readonly status: "gone" } | Unknown;
+
+export type Scope =
+  | { readonly kind: "everywhere" }
+  /** Null: the default one. */
+  | { readonly kind: "workspace"; readonly workspace: string | null };
+
+export type ListedPage = { readonly status: "listed"; readonly keys: readonly UpstreamKey[] } | Unknown;
+
+export type Credits =
+  | { readonly status: "known"; readonly total: number; readonly used: number }
+  /** This key may not see the balance; that says nothing else about it. */
+  | { readonly status: "unavailable" }
+  | Unknown;
+
+/** Announced before it begins. */
+export interface Pause {
+  readonly waitMs: number;
+  /** The attempt that failed, from 1. */
+  readonly attempt: number;
+  /** What happened, as in `Unknown`. */
+  readonly detail: string;
+}

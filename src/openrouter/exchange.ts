@@ -1,0 +1,120 @@
+import type { Event } from "./retry.ts";
+import { REFUSALS } from "./retry.ts";
+import { httpDate, retryAfterMs } from "./retry-after.ts";
+import { errorMessage } from "./replies.ts";
+
+/** One request, sent once. */
+export interface Sending {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** After the base URL's own, with its query. */
+  readonly path: string;
+  /** What follows `Bearer`; null sends no credential. */
+  readonly token: string | null;
+  readonly body: unknown;
+  readonly maxBytes: number;
+  /** For all of it, from the name's look-up to the answer's last byte. */
+  readonly deadlineMs: number;
+  /** True: once the request is on its way, nothing but its deadline ends the waiting. */
+  readonly isCreation: boolean;
+}
+
+/** What became of it. A `problem` completes a sentence that begins with `OpenRouter`. */
+export type Exchange =
+  | { readonly status: "not-sent"; readonly problem: string; readonly isCertificate: boolean }
+  /** Sent, and no whole answer came back. */
+  | { readonly status: "lost"; readonly problem: string; readonly timedOut: boolean }
+  /** Given up while it came in. */
+  | { readonly status: "unreadable"; readonly httpStatus: number; readonly problem: string }
+  | Answer;
+
+interface Answer {
+  readonly status: "answered";
+  readonly httpStatus: number;
+  readonly contentType: string | undefined;
+  readonly retryAfter: string | undefined;
+  readonly date: string | undefined;
+  readonly text: string;
+}
+
+export interface Transport {
+  /** Never rejects for what the network does. A signal that is aborted ends it early, as `not-sent` or `lost`. */
+  send(sending: Sending, signal: AbortSignal): Promise<Exchange>;
+  close(): Promise<void>;
+}
+
+/** An exchange as the table of retries knows it, or a reply that is JSON. */
+export type Judged = Reply | Failure;
+
+export interface Reply {
+  readonly kind: "reply";
+  readonly httpStatus: number;
+  readonly json: unknown;
+  /** By the server's clock, in milliseconds. */
+  readonly date: number | undefined;
+}
+
+export interface Failure {
+  readonly kind: "failure";
+  readonly event: Event;
+  readonly httpStatus: number | null;
+  readonly date: number | undefined;
+  readonly timedOut: boolean;
+  readonly detail: string;
+  readonly retryAfterMs: number | undefined;
+}
+
+const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
+
+/** @param now of our clock, in milliseconds, for a server that does not say its own time */
+export function judge(exchange: Exchange, token: string | null, now: number): Judged {
+  if (exchange.status === "not-sent") {
+    return failure(exchange.isCertificate ? "not-trusted" : "not-connected", null, exchange.problem);
+  }
+  if (exchange.status === "lost")
+    return { ...failure("answer-lost", null, exchange.problem), timedOut: exchange.timedOut };
+  if (exchange.status === "unreadable") return failure("unusable", exchange.httpStatus, exchange.problem);
+  return judgeAnswer(exchange, token, now);
+}
+
+function judgeAnswer(answer: Answer, token: string | null, now: number): Judged {
+  const { httpStatus, contentType = "" } = answer;
+  const json = JSON_TYPE.test(contentType) ? parseJson(answer.text) : NOT_JSON;
+  if (httpStatus < 200 || httpStatus >= 300) return judgeRefusal(answer, json, token, now);
+  if (!JSON_TYPE.test(contentType)) return failure("unusable", httpStatus, `answered ${httpStatus} without JSON`);
+  // A body that ends with its connection cannot say that it was cut.
+  if (json === NOT_JSON) return failure("answer-lost", httpStatus, "sent an answer that breaks off");
+  return { kind: "reply", httpStatus, json, date: httpDate(answer.date) };
+}
+
+function judgeRefusal(answer: Answer, json: unknown, token: string | null, now: number): Failure {
+  const { httpStatus } = answer;
+  const message = errorMessage(json, token);
+  const date = httpDate(answer.date);
+  const event = eventOf(httpStatus, message !== undefined);
+  const said = message === undefined || message === "" ? "" : `: ${message}`;
+  return {
+    ...failure(event, httpStatus, `answered ${httpStatus}${said}`),
+    date,
+    retryAfterMs: retryAfterMs(answer.retryAfter, date ?? now),
+  };
+}
+
+function eventOf(httpStatus: number, isFromTheApi: boolean): Event {
+  if (httpStatus === 429) return isFromTheApi ? "rate-limited" : "rate-limited-by-edge";
+  if (httpStatus === 408 || httpStatus >= 500) return "server-failed";
+  return isFromTheApi && REFUSALS.has(httpStatus) ? "refused" : "unusable";
+}
+
+function failure(event: Event, httpStatus: number | null, detail: string): Failure {
+  return { kind: "failure", event, httpStatus, date: undefined, timedOut: false, detail, retryAfterMs: undefined };
+}
+
+const NOT_JSON = Symbol("not JSON");
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return NOT_JSON;
+  }
+}

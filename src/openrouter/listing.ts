@@ -1,0 +1,84 @@
+import type { Budget } from "../core/budget.ts";
+import type { ListedPage, Scope, Unknown, UpstreamKey } from "../core/upstream.ts";
+import type { Ending } from "./attempts.ts";
+import { listedKeys, workspaceIds } from "./replies.ts";
+import { unknown } from "./unknown.ts";
+
+/** Reads one page with the management key. */
+export type ReadPage = (path: string, budget: Budget) => Promise<Ending>;
+
+/** Pages with nothing new in a row: the server does not count as we do, and would never come to an end. */
+const MAX_STALE_PAGES = 3;
+
+/**
+ * All keys of a scope, each hash once, disabled ones too. OpenRouter lists one workspace at a time and says neither how
+ * many there are nor which page is the last: a page that is empty is. Keys that are made meanwhile move others to a
+ * later page, where they are met again; those that are removed meanwhile make others be passed over.
+ */
+export async function* listing(scope: Scope, readPage: ReadPage, budget: () => Budget): AsyncGenerator<ListedPage> {
+  const seen = new Set<string>();
+  if (scope.kind === "workspace") {
+    yield* keysOf(scope.workspace, seen, readPage, budget);
+    return;
+  }
+  const workspaces = await everyWorkspace(readPage, budget);
+  if ("status" in workspaces) {
+    yield workspaces;
+    return;
+  }
+  for (const workspace of workspaces) {
+    for await (const page of keysOf(workspace, seen, readPage, budget)) {
+      yield page;
+      if (page.status === "unknown") return;
+    }
+  }
+  // The default workspace is one of them, as far as anybody knows; where it is, this is one request.
+  yield* keysOf(null, seen, readPage, budget, true);
+}
+
+async function everyWorkspace(readPage: ReadPage, budget: () => Budget): Promise<readonly string[] | Unknown> {
+  const all = new Set<string>();
+  for (let offset = 0; ;) {
+    const ending = await readPage(`/workspaces?limit=100&offset=${offset}`, budget());
+    const ids = ending.kind === "reply" ? workspaceIds(ending.json) : undefined;
+    if (ids === undefined) return unknown(ending);
+    const before = all.size;
+    ids.forEach((id) => all.add(id));
+    if (all.size === before) return [...all];
+    offset += ids.length;
+  }
+}
+
+async function* keysOf(
+  workspace: string | null,
+  seen: Set<string>,
+  readPage: ReadPage,
+  budget: () => Budget,
+  stopsAtKnown = false,
+): AsyncGenerator<ListedPage> {
+  const where = workspace === null ? "" : `&workspace_id=${encodeURIComponent(workspace)}`;
+  for (let offset = 0, stale = 0; stale < MAX_STALE_PAGES;) {
+    const ending = await readPage(`/keys?include_disabled=true&offset=${offset}${where}`, budget());
+    const keys = ending.kind === "reply" ? listedKeys(ending.json) : undefined;
+    if (keys === undefined) {
+      yield unknown(ending);
+      return;
+    }
+    const fresh = unseen(keys, seen);
+    if (fresh.length > 0) yield { status: "listed", keys: fresh };
+    if (keys.length === 0 || (stopsAtKnown && fresh.length === 0)) return;
+    stale = fresh.length === 0 ? stale + 1 : 0;
+    offset += keys.length;
+  }
+  yield {
+    status: "unknown",
+    reason: "provider_error",
+    httpStatus: 200,
+    attempts: 1,
+    detail: "lists the same keys again and again",
+  };
+}
+
+function unseen(keys: readonly UpstreamKey[], seen: Set<string>): readonly UpstreamKey[] {
+  return keys.filter(({ hash }) => !seen.has(hash) && seen.add(hash));
+}

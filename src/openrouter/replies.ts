@@ -1,0 +1,175 @@
+import { ApiKey } from "../core/api-key.ts";
+import { KEY_LIKE } from "../core/key-like.ts";
+import type { Timestamp } from "../core/key-record.ts";
+import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/upstream.ts";
+import { serverMessage } from "./server-message.ts";
+
+/*
+ * What OpenRouter's replies must hold, and nothing more: fields that are unknown are ignored, one that is missing or of
+ * another type is "not said", unless an answer is worth nothing without it. Undefined: this is not such a reply.
+ */
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** It goes into paths as it is. */
+const HASH = /^[A-Za-z0-9_-]{1,128}$/;
+const ID = /^[A-Za-z0-9_-]{1,128}$/;
+const WORD = /^[a-z_]{1,20}$/;
+const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i;
+
+/** GET /key */
+export function acceptedKey(json: unknown): AcceptedKey | undefined {
+  const data = dataOf(json);
+  if (data === undefined) return undefined;
+  return {
+    status: "accepted",
+    limit: money(data["limit"]),
+    limitRemaining: money(data["limit_remaining"]),
+    limitReset: word(data["limit_reset"]),
+    expiresAt: timestamp(data["expires_at"]),
+    isManagementKey: data["is_management_key"] === true || data["is_provisioning_key"] === true,
+  };
+}
+
+/** GET /keys/{hash}, PATCH /keys/{hash} */
+export function describedKey(json: unknown): UpstreamKey | undefined {
+  return upstreamKey(dataOf(json));
+}
+
+/** GET /keys. One entry that cannot be read makes the page unreadable: what is skipped looks as if it did not exist. */
+export function listedKeys(json: unknown): readonly UpstreamKey[] | undefined {
+  return everyOf(json, upstreamKey);
+}
+
+/** GET /workspaces: their ids */
+export function workspaceIds(json: unknown): readonly string[] | undefined {
+  return everyOf(json, (entry) => {
+    const id = fieldsOf(entry)?.["id"];
+    return typeof id === "string" && ID.test(id) ? id : undefined;
+  });
+}
+
+/**
+ * POST /keys. The key's text is all that cannot be asked for again, so a reply that has it is a good one: what else is
+ * missing there is as it was requested.
+ */
+export function createdKey(json: unknown, request: KeyRequest): { key: ApiKey; upstream: UpstreamKey } | undefined {
+  const text = fieldsOf(json)?.["key"];
+  const key = typeof text === "string" ? ApiKey.parse(text) : undefined;
+  if (key === undefined) return undefined;
+  const { name, limit, limitReset, expiresAt, workspace } = request;
+  const upstream = upstreamKey({ hash: key.hash, name, disabled: false, limit, ...dataOf(json) });
+  if (upstream === undefined) {
+    return { key, upstream: { ...AS_REQUESTED, hash: key.hash, name, limit, limitReset, expiresAt, workspace } };
+  }
+  return { key, upstream: { ...upstream, workspace: upstream.workspace ?? workspace } };
+}
+
+/** DELETE /keys/{hash} */
+export function isDeletion(json: unknown): boolean {
+  return fieldsOf(json)?.["deleted"] === true;
+}
+
+/** GET /credits */
+export function creditsOf(json: unknown): { total: number; used: number } | undefined {
+  const data = dataOf(json);
+  const total = money(data?.["total_credits"]);
+  const used = money(data?.["total_usage"]);
+  return typeof total === "number" && typeof used === "number" ? { total, used } : undefined;
+}
+
+/**
+ * What an error says, made fit to be shown; empty when it says nothing. Undefined for what is no error of the API.
+ * Two shapes are known: `{error: {code, message}}`, and `{success: false, error: {name: "ZodError", message: "[…]"}}`.
+ */
+export function errorMessage(json: unknown, token: string | null): string | undefined {
+  const error = fieldsOf(fieldsOf(json)?.["error"]);
+  if (error === undefined || typeof error["message"] !== "string") return undefined;
+  const message = error["name"] === "ZodError" ? issues(error["message"]) : error["message"];
+  return serverMessage(message, token);
+}
+
+const AS_REQUESTED = {
+  disabled: false,
+  limitRemaining: undefined,
+  usageToday: undefined,
+  createdAt: null,
+} as const satisfies Partial<UpstreamKey>;
+
+function upstreamKey(entry: unknown): UpstreamKey | undefined {
+  const fields = fieldsOf(entry);
+  if (fields === undefined) return undefined;
+  const { hash, name, disabled } = fields;
+  // A hash is shown and stored as what is no secret, and goes into a path.
+  if (typeof hash !== "string" || !HASH.test(hash) || KEY_LIKE.test(hash)) return undefined;
+  if (typeof name !== "string" || typeof disabled !== "boolean") return undefined;
+  return {
+    hash,
+    name,
+    disabled,
+    limit: money(fields["limit"]),
+    limitRemaining: money(fields["limit_remaining"]),
+    limitReset: word(fields["limit_reset"]),
+    usageToday: money(fields["usage_daily"]) ?? undefined,
+    createdAt: timestamp(fields["created_at"]),
+    expiresAt: timestamp(fields["expires_at"]),
+    workspace: identifier(fields["workspace_id"]),
+  };
+}
+
+/** Zod writes its issues as JSON into the message. */
+function issues(message: string): string {
+  try {
+    const parsed: unknown = JSON.parse(message);
+    const all = Array.isArray(parsed) ? parsed.map(fieldsOf) : [];
+    return all.map((issue) => `${pathOf(issue?.["path"])}${textOf(issue?.["message"])}`).join("; ");
+  } catch {
+    return message;
+  }
+}
+
+function pathOf(path: unknown): string {
+  const names = Array.isArray(path) ? path.filter((name) => typeof name === "string" || typeof name === "number") : [];
+  return names.length === 0 ? "" : `${names.join(".")}: `;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function everyOf<Item>(json: unknown, read: (entry: unknown) => Item | undefined): readonly Item[] | undefined {
+  const data = fieldsOf(json)?.["data"];
+  if (!Array.isArray(data)) return undefined;
+  const items = data.map(read).filter((item) => item !== undefined);
+  return items.length === data.length ? items : undefined;
+}
+
+function dataOf(json: unknown): Fields | undefined {
+  return fieldsOf(fieldsOf(json)?.["data"]);
+}
+
+function fieldsOf(value: unknown): Fields | undefined {
+  // Any object but an array can be asked for its fields by name.
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
+}
+
+/** In USD; JSON also has numbers that no computer has. */
+function money(value: unknown): number | null | undefined {
+  if (value === null) return null;
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+function word(value: unknown): string | null {
+  return typeof value === "string" && WORD.test(value) ? value : null;
+}
+
+function identifier(value: unknown): string | null {
+  return typeof value === "string" && ID.test(value) ? value : null;
+}
+
+/** With `Z` or an offset, with or without parts of a second. */
+function timestamp(value: unknown): Timestamp | null {
+  if (typeof value !== "string" || !RFC_3339.test(value)) return null;
+  const time = new Date(value);
+  return Number.isNaN(time.getTime()) ? null : time.toISOString();
+}

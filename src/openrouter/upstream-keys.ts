@@ -1,0 +1,136 @@
+import { throwIfGivenUp } from "../core/budget.ts";
+import type { Budget } from "../core/budget.ts";
+import { isKeyctlError } from "../core/errors.ts";
+import { managementKeyRefused } from "../core/management-key.ts";
+import type { ManagementKey } from "../core/management-key.ts";
+import type { Creation, Credits, Finding, KeyRequest, RateLimited, Removal, UpstreamKeys } from "../core/upstream.ts";
+import { attempts, pause } from "./attempts.ts";
+import type { Ending, Means } from "./attempts.ts";
+import { listing } from "./listing.ts";
+import { createdKey, creditsOf, describedKey, isDeletion } from "./replies.ts";
+import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./limits.ts";
+import { reasonOf, unknown } from "./unknown.ts";
+
+/** The management API, with this key. */
+export function upstreamKeys(managementKey: ManagementKey, means: Means): UpstreamKeys {
+  const token = managementKey.reveal();
+  const get = (path: string, budget: Budget, maxBytes = MAX_REPLY_BYTES) =>
+    attempts({ method: "GET", path, token, body: undefined, maxBytes }, "read", budget, means);
+  const find = async (hash: string, budget: Budget) => finding(orRefused(await get(pathOf(hash), budget)));
+
+  async function make(change: Change, hash: string, budget: Budget): Promise<Removal> {
+    const request = { method: change.method, path: pathOf(hash), token, body: change.body, maxBytes: MAX_REPLY_BYTES };
+    const ending = orRefused(await attempts(request, "change", budget, means));
+    if (ending.kind === "reply" && change.isDone(ending.json)) return { status: "done" };
+    if (isMissing(ending)) return { status: "gone" };
+    const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, budget) : undefined;
+    if (now?.status === "gone") return now;
+    return now?.status === "found" && change.isSeen(now) ? { status: "done" } : unknown(ending);
+  }
+
+  return {
+    find,
+    async create(wanted, budget) {
+      const request = {
+        method: "POST",
+        path: "/keys",
+        token,
+        body: bodyOf(wanted),
+        maxBytes: MAX_REPLY_BYTES,
+      } as const;
+      try {
+        return creation(await attempts(request, "creation", budget, means), wanted);
+      } catch (thrown) {
+        if (!isKeyctlError(thrown)) throw thrown;
+        return { status: "never-sent", reason: "unreachable", detail: `was not asked: ${thrown.message}` };
+      }
+    },
+    disable: (hash, budget) => make(DISABLE, hash, budget),
+    remove: (hash, budget) => make(REMOVE, hash, budget),
+    list: (scope, budget) =>
+      listing(scope, async (path, forPage) => orRefused(await get(path, forPage, MAX_PAGE_BYTES)), budget),
+    async credits(budget): Promise<Credits> {
+      const ending = await get("/credits", budget);
+      if (isRefusal(ending)) return { status: "unavailable" };
+      const credits = ending.kind === "reply" ? creditsOf(ending.json) : undefined;
+      return credits === undefined ? unknown(ending) : { status: "known", ...credits };
+    },
+    async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
+      const goesOn = await pause({ attempt, detail }, retryAfterMs, budget, means);
+      throwIfGivenUp(budget);
+      return goesOn;
+    },
+  };
+}
+
+interface Change {
+  readonly method: "PATCH" | "DELETE";
+  readonly body: unknown;
+  /** Of the reply. */
+  readonly isDone: (json: unknown) => boolean;
+  /** Of what is there, when a reply was lost. */
+  readonly isSeen: (found: Extract<Finding, { status: "found" }>) => boolean;
+}
+
+const DISABLE: Change = {
+  method: "PATCH",
+  body: { disabled: true },
+  isDone: (json) => describedKey(json)?.disabled === true,
+  isSeen: ({ key }) => key.disabled,
+};
+const REMOVE: Change = { method: "DELETE", body: undefined, isDone: isDeletion, isSeen: () => false };
+
+function pathOf(hash: string): string {
+  return `/keys/${encodeURIComponent(hash)}`;
+}
+
+function bodyOf({ name, limit, limitReset, expiresAt, workspace }: KeyRequest): Readonly<Record<string, unknown>> {
+  return {
+    name,
+    limit,
+    limit_reset: limitReset,
+    ...(expiresAt === null ? {} : { expires_at: toTheSecond(expiresAt) }),
+    ...(workspace === null ? {} : { workspace_id: workspace }),
+  };
+}
+
+/** `YYYY-MM-DDTHH:MM:SSZ` */
+function toTheSecond(time: string): string {
+  return `${new Date(time).toISOString().slice(0, -".000Z".length)}Z`;
+}
+
+function creation(ending: Ending, wanted: KeyRequest): Creation {
+  if (ending.kind === "reply") {
+    const created = ending.httpStatus === 201 ? createdKey(ending.json, wanted) : undefined;
+    return created === undefined
+      ? { status: "ambiguous", detail: unknown(ending).detail }
+      : { status: "created", ...created };
+  }
+  const { decision, httpStatus, detail } = ending;
+  if (decision === "ambiguous") return { status: "ambiguous", detail };
+  if (decision === "anew") return { status: "rate-limited", retryAfterMs: ending.retryAfterMs ?? 0, detail };
+  if (decision === "refused" && httpStatus !== null) return { status: "refused", httpStatus, detail };
+  return { status: "never-sent", reason: reasonOf(ending), detail };
+}
+
+function finding(ending: Ending): Finding {
+  if (isMissing(ending)) return { status: "gone" };
+  const key = ending.kind === "reply" ? describedKey(ending.json) : undefined;
+  return key === undefined ? unknown(ending) : { status: "found", key };
+}
+
+/** The API itself says so: another server's 404 is no such answer. */
+function isMissing(ending: Ending): boolean {
+  return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404;
+}
+
+function isRefusal(ending: Ending): boolean {
+  const { httpStatus } = ending;
+  return ending.kind === "failure" && ending.event === "refused" && (httpStatus === 401 || httpStatus === 403);
+}
+
+/** Throws MANAGEMENT_KEY_REFUSED. */
+function orRefused(ending: Ending): Ending {
+  if (ending.kind === "reply" || !isRefusal(ending)) return ending;
+  throw managementKeyRefused(ending.detail);
+}

@@ -1,0 +1,200 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import * as replies from "../../src/openrouter/replies.ts";
+import { judge } from "../../src/openrouter/exchange.ts";
+import { serverMessage } from "../../src/openrouter/server-message.ts";
+import { canariesIn, CANARIES } from "../support/canaries.ts";
+import { hashOf, keyEnding } from "../support/keys.ts";
+import { keyRequest } from "../support/openrouter-client.ts";
+
+const KEY = keyEnding("0001");
+const ENTRY = { hash: hashOf(KEY), name: "a", disabled: false };
+
+const READERS: Readonly<Record<string, (json: unknown) => unknown>> = {
+  acceptedKey: replies.acceptedKey,
+  describedKey: replies.describedKey,
+  listedKeys: replies.listedKeys,
+  workspaceIds: replies.workspaceIds,
+  createdKey: (json) => replies.createdKey(json, keyRequest()),
+  isDeletion: replies.isDeletion,
+  creditsOf: replies.creditsOf,
+  errorMessage: (json) => replies.errorMessage(json, KEY),
+};
+
+/** Whatever JSON can be, and what is nearly a reply. */
+const FIELDS = [
+  "data",
+  "key",
+  "error",
+  "message",
+  "name",
+  "success",
+  "deleted",
+  "hash",
+  "disabled",
+  "limit",
+  "id",
+  "__proto__",
+  "expires_at",
+];
+const value = fc.oneof(
+  fc.jsonValue(),
+  fc.constantFrom(KEY, ENTRY.hash, "ZodError", "2027-01-01T00:00:00Z", "[{}]", 1e308),
+);
+const nearly = fc.letrec((tie) => ({
+  reply: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    value,
+    fc.array(tie("reply"), { maxLength: 3 }),
+    fc.dictionary(fc.constantFrom(...FIELDS), tie("reply"), { maxKeys: 6 }),
+  ),
+})).reply;
+
+describe("a reply", () => {
+  it.each(Object.entries(READERS))("that is any JSON is read by %s without an exception", (_name, read) => {
+    fc.assert(
+      fc.property(nearly, (json) => void read(json)),
+      { numRuns: 500 },
+    );
+  });
+
+  it("of any status, type and text is judged without an exception, and only JSON with 2xx is a reply", () => {
+    const answers = fc.record({
+      status: fc.constant("answered" as const),
+      httpStatus: fc.integer({ min: 200, max: 599 }),
+      contentType: fc.option(fc.oneof(fc.constantFrom("application/json", "text/html"), fc.string()), {
+        nil: undefined,
+      }),
+      retryAfter: fc.option(fc.string(), { nil: undefined }),
+      date: fc.option(fc.string(), { nil: undefined }),
+      text: fc.oneof(
+        fc.string(),
+        nearly.map((json) => JSON.stringify(json)),
+      ),
+    });
+    fc.assert(
+      fc.property(answers, (answer) => {
+        const judged = judge(answer, KEY, 0);
+        if (judged.kind === "failure") return typeof judged.detail === "string";
+        expect(judged.json).toEqual(JSON.parse(answer.text));
+        return answer.httpStatus < 300;
+      }),
+    );
+  });
+});
+
+describe("what a key may say of itself", () => {
+  it("may be nothing, and more than we know", () => {
+    const nothing = { limit: undefined, limitRemaining: undefined, limitReset: null, expiresAt: null };
+    expect(replies.acceptedKey({ data: {} })).toEqual({ status: "accepted", ...nothing, isManagementKey: false });
+    expect(replies.acceptedKey({ data: { new_field: { a: 1 } }, more: 1 })).toBeDefined();
+    expect(replies.acceptedKey({ data: [] })).toBeUndefined();
+    expect(replies.acceptedKey({})).toBeUndefined();
+  });
+
+  it.each([
+    [{ limit: null }, { limit: null }],
+    [{ limit: 0 }, { limit: 0 }],
+    [{ limit: "5" }, { limit: undefined }],
+    [JSON.parse('{"limit":1e999}'), { limit: undefined }],
+    [{ limit_remaining: -0.5 }, { limitRemaining: -0.5 }],
+    [{ limit_reset: "weekly" }, { limitReset: "weekly" }],
+    [{ limit_reset: "every\u001b[2Jday" }, { limitReset: null }],
+    [{ is_provisioning_key: true }, { isManagementKey: true }],
+    [{ is_management_key: "true" }, { isManagementKey: false }],
+    [{ expires_at: "2027-01-01T00:00:00Z" }, { expiresAt: "2027-01-01T00:00:00.000Z" }],
+    [{ expires_at: "2027-01-01T02:00:00.123456+02:00" }, { expiresAt: "2027-01-01T00:00:00.123Z" }],
+    [{ expires_at: "tomorrow" }, { expiresAt: null }],
+    [{ expires_at: "2027-13-01T00:00:00Z" }, { expiresAt: null }],
+    [{ expires_at: 1_800_000_000 }, { expiresAt: null }],
+  ])("reads %j as %j", (data, expected) => {
+    expect(replies.acceptedKey({ data })).toMatchObject(expected);
+  });
+});
+
+describe("the description of a key", () => {
+  it("needs the hash, the name, and whether it is disabled", () => {
+    expect(replies.describedKey({ data: ENTRY })).toMatchObject(ENTRY);
+    for (const field of Object.keys(ENTRY)) {
+      expect(replies.describedKey({ data: { ...ENTRY, [field]: undefined } })).toBeUndefined();
+    }
+  });
+
+  it.each(["", "a/b", "..", "a b", "é", "x".repeat(129), KEY, 5])(
+    "has a hash that can stand in a path, not %j",
+    (hash) => {
+      expect(replies.describedKey({ data: { ...ENTRY, hash } })).toBeUndefined();
+    },
+  );
+
+  it("that cannot be read makes the whole page unreadable", () => {
+    expect(replies.listedKeys({ data: [ENTRY, ENTRY] })).toHaveLength(2);
+    expect(replies.listedKeys({ data: [ENTRY, { ...ENTRY, hash: null }] })).toBeUndefined();
+    expect(replies.listedKeys({ data: [] })).toEqual([]);
+    expect(replies.workspaceIds({ data: [{ id: "a" }, {}] })).toBeUndefined();
+  });
+});
+
+describe("a key that was made", () => {
+  it("is never thrown away because its description is unreadable", () => {
+    const request = keyRequest({ expiresAt: "2027-01-01T00:00:00.000Z" });
+    const expected = { hash: hashOf(KEY), name: request.name, limit: 5, disabled: false };
+    for (const data of [undefined, null, [], {}, { hash: "../keys" }, { name: 5 }, { disabled: "no" }]) {
+      const created = replies.createdKey({ key: KEY, data }, request);
+      expect(created?.upstream).toMatchObject(expected);
+      expect(created?.key.reveal()).toBe(KEY);
+    }
+  });
+
+  it.each([[{ data: { key: KEY } }], [{ key: "" }], [{ key: "sk-or-v1-****" }], [{ key: 5 }], [{ data: ENTRY }]])(
+    "is at the top, and nowhere else: %j",
+    (json) => {
+      expect(replies.createdKey(json, keyRequest())).toBeUndefined();
+    },
+  );
+});
+
+describe("an error", () => {
+  it.each([
+    [{ error: { code: 401, message: "User not found." }, user_id: "user_1" }, "User not found."],
+    [{ error: { message: "no code" } }, "no code"],
+    [
+      { success: false, error: { name: "ZodError", message: '[{"path":["limit"],"message":"too small"}]' } },
+      "limit: too small",
+    ],
+    [
+      { success: false, error: { name: "ZodError", message: '[{"message":"a"},{"path":["b",0],"message":"c"}]' } },
+      "a; b.0: c",
+    ],
+    [{ success: false, error: { name: "ZodError", message: "not JSON" } }, "not JSON"],
+    [{ error: { message: "" } }, ""],
+    [{ error: "text" }, undefined],
+    [{ error: { message: 5 } }, undefined],
+    [{ message: "text" }, undefined],
+    [[], undefined],
+  ])("%j says %j", (json, message) => {
+    expect(replies.errorMessage(json, null)).toBe(message);
+  });
+
+  it("never says a key, an id or a token, and moves no cursor", () => {
+    const secrets = [
+      KEY,
+      "user_2abcDEF",
+      hashOf(KEY),
+      "550e8400-e29b-41d4-a716-446655440000",
+      "my-own-token",
+      CANARIES["management key"],
+    ];
+    fc.assert(
+      fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom(...secrets)), { maxLength: 8 }), (parts) => {
+        const shown = serverMessage(parts.join(" "), "my-own-token");
+        for (const secret of secrets) expect(shown).not.toContain(secret);
+        expect(shown).not.toMatch(/[\p{Cc}\u202e\u200b]/u);
+        expect(canariesIn({ shown })).toEqual([]);
+      }),
+    );
+    expect(serverMessage("a\u001b[2J\u202eb\nc", null)).toBe("a\\u001b[2J\\u202eb c");
+    expect(serverMessage("word ".repeat(100), null)).toHaveLength(201);
+    expect(serverMessage(`bad key ${KEY}`, null)).not.toContain(KEY.slice(20, 40));
+  });
+});

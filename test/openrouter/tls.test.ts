@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { hasOpenssl, selfSigned } from "../support/certificate.ts";
+import { hashOf, keyEnding } from "../support/keys.ts";
+import { apiKey, clientOf, keyRequest } from "../support/openrouter-client.ts";
+import { standIn } from "../support/openrouter.ts";
+
+const KEY = keyEnding("0001");
+
+describe.skipIf(!hasOpenssl)("a server whose certificate is not to be trusted", () => {
+  it("is asked once and told nothing", async () => {
+    const { certificate, key } = selfSigned();
+    const server = await standIn({ tls: { cert: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") } });
+    const { client, upstream, waits, budget } = clientOf(server);
+    const detail = "has a certificate that cannot be trusted (DEPTH_ZERO_SELF_SIGNED_CERT)";
+    const unknown = { status: "unknown", reason: "unreachable", httpStatus: null, attempts: 1, detail };
+    expect(await client.checkKey(apiKey(KEY), budget())).toEqual(unknown);
+    expect(await upstream.disable(hashOf(KEY), budget())).toEqual(unknown);
+    expect(await upstream.remove(hashOf(KEY), budget())).toEqual(unknown);
+    expect(await upstream.create(keyRequest(), budget())).toEqual({
+      status: "never-sent",
+      reason: "unreachable",
+      detail,
+    });
+    expect([server.count(), waits]).toEqual([0, []]);
+  });
+});
+
+it("a server that does not speak TLS was told nothing either, and is asked again", async () => {
+  const server = await standIn();
+  const { upstream, waits, budget } = clientOf({ ...server, url: server.url.replace("http:", "https:") });
+  const creation = await upstream.create(keyRequest(), budget());
+  expect(creation).toMatchObject({ status: "never-sent", reason: "unreachable" });
+  expect([server.count(), waits.length]).toEqual([0, 5]);
+});
