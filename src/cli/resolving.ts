@@ -6,6 +6,7 @@ import type { UserId } from "../core/user-id.ts";
 import { eachAlone } from "./each-alone.ts";
 import type { UserCommand } from "./for-users.ts";
 import type { Many } from "./selection.ts";
+import { Tally } from "./tally.ts";
 
 export interface Resolving {
   readonly signal: AbortSignal;
@@ -16,7 +17,7 @@ export interface Resolving {
   readonly log: boolean;
 }
 
-type Shared = "one" | "many" | "failed" | "columns" | "cells" | "endings" | "ending" | "runWarnings";
+type Shared = "one" | "many" | "failed" | "columns" | "cells" | "score" | "runWarnings";
 
 /** What sync and get do alike: they resolve keys, and show which and from where. */
 export function resolving({ signal, autoProvision, stored, log }: Resolving): Pick<UserCommand<SyncResult>, Shared> {
@@ -38,8 +39,7 @@ export function resolving({ signal, autoProvision, stored, log }: Resolving): Pi
     failed: syncFailed,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }],
     cells: ({ userId, key, source, error }) => [userId, key?.masked ?? "-", error === null ? source : error.message],
-    endings: ["synced", "from_database"],
-    ending: ({ synced }) => (synced ? "synced" : "from_database"),
+    score: () => new Tally(["synced", "from_database"], ({ synced }) => (synced ? "synced" : "from_database")),
     runWarnings: () => sharedKeyWarning(Math.max(0, ...given.values())),
   };
 }

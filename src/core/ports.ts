@@ -128,7 +128,9 @@ export type WarningCode =
   | "ENVIRONMENT_KEY_IGNORED"
   | "KEY_SHAPE"
   | "SYNC_WOULD_FAIL"
-  | "KEY_SHARED";
+  | "KEY_SHARED"
+  | "NOT_RECORDED"
+  | "LISTING_INCOMPLETE";
 
 export type Reading =
   | { readonly status: "absent" }

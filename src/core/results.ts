@@ -45,9 +45,9 @@ export interface SyncFailure {
   readonly error: KeyctlError;
 }
 
-/** `valid` is null: not asked. */
+/** `valid` is null: not asked, or nobody could find out; then and where it is false, the key comes with an error. */
 export type EnsureResult =
-  | (Pick<SyncedKey, "key" | "source" | "error"> & { readonly valid: boolean | null })
+  | (Pick<SyncedKey, "key" | "source"> & { readonly valid: boolean | null; readonly error: KeyctlError | null })
   | (Pick<SyncFailure, "key" | "source" | "error"> & { readonly valid: null });
 
 /** The key that a row held before it was replaced or purged: what may be shown of it. */

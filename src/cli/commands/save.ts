@@ -6,8 +6,8 @@ import type { SaveResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
-import { decodeText } from "../../files/decode-text.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
+import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { addUserOption, oneUser } from "../selection.ts";
@@ -20,8 +20,6 @@ interface SaveFlags {
   readonly replace?: true;
   readonly source: string;
 }
-
-const MAX_BYTES = 4 * 1024;
 
 export function declare(command: Command, run: Run): void {
   addUserOption(command, "whose key")
@@ -109,8 +107,8 @@ async function readKey(
       hint: "give --stdin or --from-file, not both",
     });
   }
-  if (fromFile !== undefined) return textOf(bytesOfFile(fromFile));
-  if (stdin === true) return textOf(await readInput(MAX_BYTES));
+  if (fromFile !== undefined) return keyText(bytesOfFile(fromFile));
+  if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
   throw new KeyctlError("USAGE", "nobody can be asked for the key", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
@@ -118,17 +116,12 @@ async function readKey(
 }
 
 function bytesOfFile(path: string): Uint8Array {
-  const file = readRegularFile(path, MAX_BYTES);
+  const file = readRegularFile(path, MAX_KEY_BYTES);
   if (file.status === "read") return file.bytes;
   const reason = file.status === "absent" ? "it does not exist" : file.reason;
   throw new KeyctlError("USAGE", `${printable(path)} cannot be read: ${reason}`, {
     hint: "give a file that holds one key, or --stdin",
   });
-}
-
-/** Text that is too long, and so perhaps cut, or that cannot be decoded holds no key; the manager says so. */
-function textOf(bytes: Uint8Array): string {
-  return bytes.length > MAX_BYTES ? "" : (decodeText(bytes) ?? "");
 }
 
 function document({ userId, key, keyHash, origin, changed, previous, warnings }: SaveResult): object {
