@@ -6,7 +6,6 @@ import type { UserId } from "../core/user-id.ts";
 import { eachAlone } from "./each-alone.ts";
 import type { UserCommand } from "./for-users.ts";
 import type { Many } from "./selection.ts";
-import { Tally } from "./tally.ts";
 
 export interface Resolving {
   readonly signal: AbortSignal;
@@ -17,10 +16,16 @@ export interface Resolving {
   readonly log: boolean;
 }
 
-type Shared = "one" | "many" | "failed" | "columns" | "cells" | "score" | "runWarnings";
+type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
+
+type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
+  /** What the summary counts: a name for each way to end well, and which of them a result is. */
+  readonly endings: readonly string[];
+  readonly ending: (result: SyncResult) => string;
+};
 
 /** What sync and get do alike: they resolve keys, and show which and from where. */
-export function resolving({ signal, autoProvision, stored, log }: Resolving): Pick<UserCommand<SyncResult>, Shared> {
+export function resolving({ signal, autoProvision, stored, log }: Resolving): ResolvingCommand {
   const options = { signal, autoProvision };
   const given = new Map<string, number>();
   return {
@@ -39,7 +44,8 @@ export function resolving({ signal, autoProvision, stored, log }: Resolving): Pi
     failed: syncFailed,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }],
     cells: ({ userId, key, source, error }) => [userId, key?.masked ?? "-", error === null ? source : error.message],
-    score: () => new Tally(["synced", "from_database"], ({ synced }) => (synced ? "synced" : "from_database")),
+    endings: ["synced", "from_database"],
+    ending: ({ synced }) => (synced ? "synced" : "from_database"),
     runWarnings: () => sharedKeyWarning(Math.max(0, ...given.values())),
   };
 }

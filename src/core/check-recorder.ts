@@ -32,15 +32,15 @@ export class CheckRecorder {
   async write(row: KeyRecord, check: LastCheck): Promise<Recording> {
     this.#mayWrite ??= failureOf(() => this.#store.requireAtomicChanges(this.#patience()));
     const refusal = await this.#mayWrite;
-    if (refusal !== null) this.#refusal ??= notRecorded(refusal);
+    if (refusal !== null) this.#refusal ??= failed(refusal);
     if (this.#refusal !== undefined) return this.#refusal;
     let recorded = false;
     const failure = await failureOf(async () => {
       recorded = await this.#store.recordCheck(row, check, this.#patience());
     });
     if (failure === null) return { recorded, warnings: [] };
-    if (failure.code !== "STORE_UNAVAILABLE") this.#refusal = notRecorded(failure);
-    return notRecorded(failure);
+    if (failure.code !== "STORE_UNAVAILABLE") this.#refusal = failed(failure);
+    return failed(failure);
   }
 }
 
@@ -56,6 +56,10 @@ async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null>
   }
 }
 
-function notRecorded({ message }: KeyctlError): Recording {
-  return { recorded: false, warnings: [{ code: "NOT_RECORDED", message: `the verdict was not recorded: ${message}` }] };
+export function notRecorded({ message }: KeyctlError): Warning {
+  return { code: "NOT_RECORDED", message: `the verdict was not recorded: ${message}` };
+}
+
+function failed(failure: KeyctlError): Recording {
+  return { recorded: false, warnings: [notRecorded(failure)] };
 }

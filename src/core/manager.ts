@@ -12,7 +12,7 @@ import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
 import type { Asking, Validation, ValidationParts } from "./validation.ts";
 import type { RunOptions, ValidationRun } from "./validation-run.ts";
-import type { Limits } from "./verdict.ts";
+import type { Limits, Verdict } from "./verdict.ts";
 import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncedKey, SyncResult } from "./results.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
@@ -33,6 +33,8 @@ export interface SaveOptions extends Patience {
   readonly source?: string | undefined;
   /** Which other key may be replaced: none, any, or the one with this hash. */
   readonly replace?: Replace | undefined;
+  /** Ask OpenRouter first, and store only what is valid. Default false. */
+  readonly validate?: boolean | undefined;
 }
 
 /** What is a worry about a key that works; without them, only a key's own end or limit is none. */
@@ -98,8 +100,8 @@ export class KeyManager {
     const { key, source } = result;
     if (!validate) return { key, source, valid: null, error: null };
     const { verdict, error } = await this.validateFound(result, options);
-    const valid = verdict === null || verdict.status === "unknown" ? null : verdict.status === "valid";
-    return { key, source, valid, error };
+    if (error === null) return { key, source, valid: true, error };
+    return { key, source, valid: verdict?.status === "invalid" ? false : null, error };
   }
 
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
@@ -181,17 +183,30 @@ export class KeyManager {
   }
 
   /** As `saveKeyToDb`, but another key that is there is replaced only as `replace` allows; else KEY_EXISTS or CONFLICT. */
-  async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<SaveResult> {
-    const { source = "manual", replace = "none" } = options;
-    return this.#attempt(userId, options, saveFailed, (user, signal) => {
+  async save(
+    userId: string,
+    key: string | ApiKey,
+    options: SaveOptions = {},
+  ): Promise<SaveResult & { readonly verdict: Verdict | null }> {
+    const { source = "manual", replace = "none", validate = false } = options;
+    let checked: Promise<Validation> | undefined;
+    const result = await this.#attempt(userId, options, saveFailed, (user, signal) => {
       const parsed = this.#keyToSave(key);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
           hint: "--source manual",
         });
       }
-      return saveKey(user, parsed, { origin: source, replace }, this.#parts, signal);
+      const approve = async () => {
+        checked ??= this.validateKeyWithApi(parsed, options);
+        const { error } = await checked;
+        if (error !== null) throw error;
+      };
+      const change = { origin: source, replace, ...(validate ? { approve } : {}) };
+      return saveKey(user, parsed, change, this.#parts, signal);
     });
+    const check = (await checked) ?? null;
+    return { ...(await this.#withCheck(result, check, options)), verdict: check?.verdict ?? null };
   }
 
   /** Deletes the user's key from the database. */
@@ -294,6 +309,16 @@ export class KeyManager {
     } finally {
       this.#working.delete(work);
     }
+  }
+
+  /** Notes the verdict beside a key that was saved because of it. */
+  async #withCheck(result: SaveResult, check: Validation | null, options: Patience): Promise<SaveResult> {
+    const { userId, keyHash, warnings, error } = result;
+    if (error !== null || keyHash === null || check === null || check.checkedAt === null) return result;
+    const { recordSaved } = await import("./validation.ts");
+    const { patience } = this.#asking(options);
+    const more = await recordSaved(parseUserId(userId), keyHash, check.checkedAt, this.#parts, patience);
+    return { ...result, warnings: [...warnings, ...more] };
   }
 
   #keyToSave(key: string | ApiKey): ApiKey {

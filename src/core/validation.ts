@@ -1,11 +1,12 @@
 import type { ApiKey } from "./api-key.ts";
 import { budgetOf } from "./budget.ts";
-import { CheckRecorder } from "./check-recorder.ts";
+import { CheckRecorder, notRecorded } from "./check-recorder.ts";
 import { KeyctlError } from "./errors.ts";
 import { withoutKeys } from "./key-like.ts";
 import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import type { ManagementKey } from "./management-key.ts";
+import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { openRow } from "./resolution.ts";
@@ -90,10 +91,13 @@ export async function recordSaved(
   { store }: Parts,
   patience: () => AbortSignal,
 ): Promise<readonly Warning[]> {
-  const row = await store.find(user, patience());
-  if (row?.keyHash !== keyHash) return [];
   const check: LastCheck = { at, verdict: "valid", reason: null };
-  return (await new CheckRecorder(store, patience).write(row, check)).warnings;
+  try {
+    const row = await store.find(user, patience());
+    return row?.keyHash === keyHash ? (await new CheckRecorder(store, patience).write(row, check)).warnings : [];
+  } catch (thrown) {
+    return [notRecorded(asFailure(thrown))];
+  }
 }
 
 export async function witnesses({ openRouter, managementKey, clock }: ValidationParts): Promise<Witnesses> {

@@ -588,17 +588,14 @@ describe("ensureKeyForUser", () => {
     });
   });
 
-  it("refuses to validate before it touches anything", async () => {
-    const file = holding("key.txt", KEY);
-    const store = memoryStore();
-    const { manager, said } = managerOver({ store, sources: [file] });
+  it("asks OpenRouter nothing for a user without a key", async () => {
+    const { manager } = managerOver({ store: memoryStore() });
     expect(await manager.ensureKeyForUser("alice", { validate: true })).toMatchObject({
       key: null,
       source: null,
       valid: null,
-      error: { code: "USAGE" },
+      error: { code: "NO_KEY" },
     });
-    expect([file.reads, store.rows.size, said()]).toEqual([0, 0, []]);
   });
 });
 

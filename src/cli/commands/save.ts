@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
+import type { KeyManager } from "../../core/manager.ts";
 import { asFailure } from "../../core/patience.ts";
 import { saveFailed } from "../../core/results.ts";
-import type { SaveResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
@@ -18,14 +18,18 @@ interface SaveFlags {
   readonly stdin?: true;
   readonly fromFile?: string;
   readonly replace?: true;
+  readonly validate?: true;
   readonly source: string;
 }
+
+type Saved = Awaited<ReturnType<KeyManager["save"]>>;
 
 export function declare(command: Command, run: Run): void {
   addUserOption(command, "whose key")
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
+    .option("--validate", "ask OpenRouter first, and store only a key that works")
     .option("--source <text>", "how the key came here, kept in the database", "manual")
     .addHelpText(
       "after",
@@ -52,7 +56,7 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
   return error;
 }
 
-async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<SaveResult> {
+async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<Saved> {
   try {
     parseUserId(user);
     const key = await readKey(invocation, user, flags);
@@ -60,7 +64,7 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
       saveOrAsk(invocation, opened, user, key, flags),
     );
   } catch (thrown) {
-    return saveFailed(user, asFailure(thrown));
+    return { ...saveFailed(user, asFailure(thrown)), verdict: null };
   }
 }
 
@@ -70,9 +74,9 @@ async function saveOrAsk(
   user: string,
   key: string,
   flags: SaveFlags,
-): Promise<SaveResult> {
+): Promise<Saved> {
   const { signal, terminal } = invocation;
-  const options = { signal, source: flags.source };
+  const options = { signal, source: flags.source, validate: flags.validate };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
   const hint = replaceCommand(user, flags);
@@ -92,9 +96,10 @@ async function saveOrAsk(
 }
 
 /** The same command once more, and over what is there. */
-function replaceCommand(user: string, { stdin, fromFile }: SaveFlags): string {
+function replaceCommand(user: string, { stdin, fromFile, validate }: SaveFlags): string {
+  const validates = validate === true ? " --validate" : "";
   const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";
-  return `keyctl save ${userFlag(user)}${input} --replace`;
+  return `keyctl save ${userFlag(user)}${input}${validates} --replace`;
 }
 
 async function readKey(
@@ -124,7 +129,7 @@ function bytesOfFile(path: string): Uint8Array {
   });
 }
 
-function document({ userId, key, keyHash, origin, changed, previous, warnings }: SaveResult): object {
+function document({ userId, key, keyHash, origin, changed, verdict, previous, warnings }: Saved): object {
   return {
     user_id: userId,
     key: key?.masked ?? null,
@@ -132,8 +137,8 @@ function document({ userId, key, keyHash, origin, changed, previous, warnings }:
     source: origin,
     origin,
     changed,
-    verdict: null,
-    reason: null,
+    verdict: verdict?.status ?? null,
+    reason: verdict?.reason ?? null,
     previous:
       previous === null
         ? null
@@ -142,7 +147,7 @@ function document({ userId, key, keyHash, origin, changed, previous, warnings }:
   };
 }
 
-async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: SaveResult): Promise<void> {
+async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: Saved): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error !== null || key === null) return;
   const what = !changed ? "already there" : previous === null ? "saved" : "replaced";
