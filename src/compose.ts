@@ -4,9 +4,10 @@ import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
-import type { Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
+import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
 import { sealerCache } from "./core/sealer-cache.ts";
 import { mayUnlock, unlock } from "./core/unlock.ts";
+import type { OpenRouter, OpenRouterOnUse, Pause } from "./core/upstream.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { environmentKey } from "./sources/environment.ts";
@@ -28,6 +29,8 @@ export interface Ports {
 export interface Listener {
   readonly log: Log;
   readonly notices: MasterKeyNotices;
+  /** Told before each wait for OpenRouter. */
+  readonly onPause?: (pause: Pause) => void;
 }
 
 export interface Composed {
@@ -39,6 +42,8 @@ export interface Composed {
 
 export interface ComposeOptions {
   readonly mayCreateStore: boolean;
+  /** The command needs none, and none is opened. */
+  readonly withoutStore?: boolean | undefined;
   /** A store that cannot be opened is one whose every call fails, for commands that have more to say. */
   readonly storeMayFail?: boolean | undefined;
   readonly signal: AbortSignal;
@@ -49,7 +54,7 @@ export interface ComposeOptions {
 /** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { around = (ports) => ports } = options;
-  const opened = await openStore(config, options);
+  const opened = options.withoutStore === true ? undefined : await openStore(config, options);
   const { store, masterKeys, sources } = around({
     store: opened ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
@@ -67,6 +72,8 @@ export async function compose(config: Config, listener: Listener, options: Compo
     clock,
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
+    managementKey: config.managementKey,
+    openRouter: openRouterOnUse(config, clock, listener.onPause),
     autoProvision: config.autoProvision,
     timeoutMs: config.timeoutMs,
   });
@@ -80,6 +87,30 @@ export async function compose(config: Config, listener: Listener, options: Compo
     hasManagementKey: config.hasManagementKey,
   };
   return { manager, storeExists: opened !== undefined, subject };
+}
+
+function openRouterOnUse(
+  { openRouter: { url, environment } }: Config,
+  clock: Clock,
+  onPause: (pause: Pause) => void = () => {},
+): OpenRouterOnUse {
+  const listeners = new Set([onPause]);
+  let sent = 0;
+  let opened: Promise<OpenRouter> | undefined;
+  const onWait = (pause: Pause) => listeners.forEach((listener) => listener(pause));
+  const load = async () => {
+    const { openRouterAt } = await import("./openrouter/configured.ts");
+    return openRouterAt(url, { environment, clock, onWait, onSend: () => (sent += 1) });
+  };
+  return {
+    open: () => (opened ??= load()),
+    sent: () => sent,
+    onPause(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: async () => opened?.then((open) => open.close()).catch(() => {}),
+  };
 }
 
 /** Undefined when there is none yet, and it is not to be made. */

@@ -1,5 +1,6 @@
 import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
+import { ManagementKey } from "./core/management-key.ts";
 import { timeLimit } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
@@ -37,6 +38,10 @@ export interface Config {
   readonly environmentKey: () => string | undefined;
   readonly masterKeys: MasterKeyPlace;
   readonly hasManagementKey: () => boolean;
+  /** Undefined when there is none. Throws CONFIG_INVALID for what cannot be one. */
+  readonly managementKey: () => ManagementKey | undefined;
+  /** The address is checked when it is used; the variables of the proxies are in the environment. */
+  readonly openRouter: { readonly url: string | undefined; readonly environment: Environment };
   readonly autoProvision: boolean;
   readonly timeoutMs: number;
 }
@@ -64,7 +69,9 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => secret(environment, "OPENROUTER_API_KEY"),
     masterKeys: masterKeyPlace(environment),
-    hasManagementKey: () => hasManagementKey(environment),
+    hasManagementKey: () => managementKeyText(environment) !== undefined,
+    managementKey: () => managementKey(environment),
+    openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
     timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
   });
@@ -174,14 +181,24 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
 }
 
 /** Both names of the management key are read; that they differ is a mistake somebody must look at. */
-function hasManagementKey(environment: Environment): boolean {
+function managementKeyText(environment: Environment): string | undefined {
   const values = MANAGEMENT_VARIABLES.flatMap((name) => secret(environment, name)?.trim() || []);
   if (new Set(values).size > 1) {
     throw new KeyctlError("CONFIG_CONFLICT", `${MANAGEMENT_VARIABLES.join(" and ")} hold different keys`, {
       hint: `unset ${MANAGEMENT_VARIABLES[0]}: it is the older name`,
     });
   }
-  return values.length > 0;
+  return values[0];
+}
+
+function managementKey(environment: Environment): ManagementKey | undefined {
+  const text = managementKeyText(environment);
+  if (text === undefined) return undefined;
+  const key = ManagementKey.parse(text);
+  if (key !== undefined) return key;
+  throw new KeyctlError("CONFIG_INVALID", `${MANAGEMENT_VARIABLES.join(" or ")} does not hold a management key`, {
+    hint: "make one at https://openrouter.ai/settings/management-keys",
+  });
 }
 
 /** The variable, or the content of the file that its `_FILE` form names. Set but empty is unset. */

@@ -20,7 +20,17 @@ export { ApiKey } from "./core/api-key.ts";
 export { KeyctlError } from "./core/errors.ts";
 export type { ErrorCode } from "./core/errors.ts";
 export type { LogEvent } from "./core/log.ts";
-export type { EnsureOptions, PurgeOptions, SaveOptions, SyncOptions } from "./core/manager.ts";
+export type { ValidationRun } from "./core/validation-run.ts";
+export type { Validation } from "./core/validation.ts";
+export type { Attention, Verdict } from "./core/verdict.ts";
+export type {
+  EnsureOptions,
+  PurgeOptions,
+  SaveOptions,
+  SyncOptions,
+  ValidateManyOptions,
+  ValidateOptions,
+} from "./core/manager.ts";
 export type {
   EnsureResult,
   Explanation,

@@ -16,6 +16,7 @@ import type { Config, Environment } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
+import type { Pause } from "./core/upstream.ts";
 import { firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
@@ -167,6 +168,7 @@ class Tool {
       config,
       {
         log: logFor(needs.logs, terminal),
+        onPause: pauseNotes(terminal),
         notices: {
           generated: (path) =>
             terminal.note(
@@ -188,6 +190,7 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
+        withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
         // What else such a command has to say needs time as well.
         signal: patienceOf({ signal }, needs.storeMayFail === true ? config.timeoutMs / 2 : config.timeoutMs),
@@ -238,8 +241,29 @@ function keyPlaces({ keyFile }: GlobalOptions, environment: Environment): KeyPla
   };
 }
 
-/** Saves, and what went wrong: for commands whose result says the rest. */
-const CHANGES: readonly LogEvent["kind"][] = ["malformed", "unreadable", "saved", "not-saving"];
+/** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */
+const CHANGES: readonly LogEvent["kind"][] = [
+  "malformed",
+  "unreadable",
+  "saved",
+  "not-saving",
+  "validating",
+  "validated",
+  "invalid",
+  "not-validated",
+];
+
+/** Many keys that wait together are told of once. */
+const NOTE_INTERVAL_MS = 5_000;
+
+function pauseNotes(terminal: Terminal): (pause: Pause) => void {
+  let quietUntil = 0;
+  return ({ detail, waitMs }) => {
+    if (Date.now() < quietUntil) return;
+    quietUntil = Date.now() + NOTE_INTERVAL_MS;
+    terminal.note(`OpenRouter ${detail}; asking again in ${(waitMs / 1000).toFixed(1)}s`);
+  };
+}
 
 function logFor(logs: Needs["logs"], terminal: Terminal): Log {
   if (logs === "none") return silent;

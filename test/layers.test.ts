@@ -94,8 +94,6 @@ describe("the floors of src/", () => {
       "src/index.ts",
       "src/load.ts",
       "src/main.ts",
-      // Wired with the first command that asks OpenRouter.
-      "src/openrouter/client.ts",
     ]);
   });
 });

@@ -215,7 +215,7 @@ describe("the manager", () => {
     expect(answer).toEqual({ syncing: 1, keys: 1, rows: 1 });
   });
 
-  it("refuses to validate with USAGE, saves over a key, and masks in its results", async () => {
+  it("finds no key to validate, saves over a key, and masks in its results", async () => {
     const answer = await printed(
       emptyHome(),
       `const keys = await keyctl.KeyManager.open();
@@ -227,7 +227,7 @@ describe("the manager", () => {
        await keys.close();`,
     );
     expect(answer).toMatchObject({
-      codes: ["USAGE"],
+      codes: ["NO_KEY"],
       ensured: { key: null, source: null, valid: null },
       saved: { key: MASK, changed: true, origin: "python", previous: null },
       again: { key: "***************91aa", changed: true, previous: { key: MASK, origin: "python" } },

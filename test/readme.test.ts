@@ -13,7 +13,7 @@ import { LINES } from "./support/log-lines.ts";
 /** The README says nothing that this version does not do: what can be compared is compared. */
 
 const README = textOf("README.md");
-const VERBS = ["sync", "get", "save", "purge", "list", "explain", "rekey", "copy", "doctor", "help"];
+const VERBS = ["sync", "get", "validate", "save", "purge", "list", "explain", "rekey", "copy", "doctor", "help"];
 
 function textOf(path: string): string {
   return readFileSync(fileURLToPath(new URL(`../${path}`, import.meta.url)), "utf8");

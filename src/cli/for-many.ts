@@ -4,14 +4,13 @@ import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { createDocumentFile } from "./document-file.ts";
-import type { BulkFlags, UserCommand, UserResult } from "./for-users.ts";
+import type { BulkFlags, Screen, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./runner.ts";
 import type { Invocation, Opened, StoreName } from "./runner.ts";
 import { usersOf } from "./selection.ts";
 import type { BadLine, Many } from "./selection.ts";
 import { TablePrinter } from "./table-printer.ts";
-import { Tally } from "./tally.ts";
 
 /** A line for each user and a summary at the end. */
 export async function forMany<Result extends UserResult>(
@@ -21,10 +20,11 @@ export async function forMany<Result extends UserResult>(
   command: UserCommand<Result>,
 ): Promise<KeyctlError | null> {
   const started = Date.now();
-  const tally = new Tally(command.endings);
+  const score = command.score();
+  let rest: number | undefined;
   const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(flags.stopAfter));
-  const lines = await linesFor(invocation, flags, command);
   let store: StoreName | null = null;
+  const lines = await linesFor(invocation, flags, command, () => store);
   let complete = false;
   let failure: KeyctlError | null = null;
   try {
@@ -43,7 +43,7 @@ export async function forMany<Result extends UserResult>(
     }
     failure = failureOf(thrown);
   }
-  const error = failure ?? tally.error(complete, flags.allowEmpty === true);
+  const error = failure ?? score.error(complete, flags.allowEmpty === true);
   const elapsed = Date.now() - started;
   try {
     await lines.finish(
@@ -51,14 +51,14 @@ export async function forMany<Result extends UserResult>(
         type: "summary",
         command: command.name,
         store: (store as StoreName | null)?.name ?? null,
-        ...tally.counts,
+        ...score.counts(rest),
         shard: selection.shard === undefined ? null : `${selection.shard.index}/${selection.shard.count}`,
         elapsed_ms: elapsed,
         complete: complete && failure === null,
-        warnings: [...tally.warnings, ...(command.runWarnings?.() ?? [])],
+        warnings: [...score.warnings, ...(command.runWarnings?.() ?? [])],
       },
       error,
-      failure !== null && tally.done === 0 ? undefined : tally.describe(elapsed),
+      failure !== null && score.done === 0 ? undefined : { elapsed, line: score.describe(elapsed) },
     );
   } catch (thrown) {
     lines.abandon();
@@ -102,36 +102,53 @@ export async function forMany<Result extends UserResult>(
     const report = async (results: readonly Result[]) => {
       const all = results.flatMap((result) => [...rejected(usersReported++), result]);
       all.push(...rejected(usersReported));
-      for (const result of all) tally.add(result, command.ending);
+      for (const result of all) score.add(result);
       await lines.print(all);
-      lines.progress(tally.done, total === undefined ? size && bytesRead / size : tally.done / total);
+      lines.progress(score.done, total === undefined ? size && bytesRead / size : score.done / total);
     };
+    let selected = 0;
     async function* batches(): AsyncGenerator<readonly UserId[]> {
       try {
-        for await (const batch of users) {
+        for (let next = await users.next(); next.done !== true; next = await users.next()) {
+          selected += next.value.length;
           await turnOfTheEventLoop();
           invocation.signal.throwIfAborted();
           timeOver?.throwIfAborted();
-          yield batch;
+          yield next.value;
         }
       } catch (thrown) {
         if (timeOver?.aborted !== true || thrown !== timeOver.reason) throw thrown;
         inTime = false;
       }
     }
-    for await (const results of command.many(manager, batches(), selection)) await report(results);
+    for await (const results of command.many(manager, batches(), selection, timeOver)) await report(results);
     await report([]);
-    return inTime;
+    const isComplete = inTime && score.isCutShort !== true;
+    if (!isComplete && score.countsRest === true) rest = (await countAll()) - usersReported;
+    return isComplete;
+
+    /** All users of the selection, but of what another program goes on writing only those that have come. */
+    async function countAll(): Promise<number> {
+      if (total !== undefined && selection.shard === undefined) return Math.max(total, usersReported);
+      if (selection.kind === "file" && selection.path === "-") return selected;
+      for (let next = await users.next(); next.done !== true; next = await users.next()) selected += next.value.length;
+      return selected;
+    }
   }
 }
 
 type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
 
+interface Description {
+  readonly elapsed: number;
+  readonly line: string;
+}
+
 interface Lines<Result> {
   print(results: readonly Result[]): Promise<void>;
   progress(done: number, part: number | undefined): void;
   /** `description` is for people: undefined when there is nothing to tell. */
-  finish(summary: Summary, error: KeyctlError | null, description: string | undefined): Promise<void>;
+  finish(summary: Summary, error: KeyctlError | null, description: Description | undefined): Promise<void>;
   abandon(): void;
 }
 
@@ -140,6 +157,7 @@ async function linesFor<Result extends UserResult>(
   invocation: Invocation,
   flags: BulkFlags,
   command: UserCommand<Result>,
+  store: () => StoreName | null,
 ): Promise<Lines<Result>> {
   const { terminal, receivedSignal } = invocation;
   const documentOf = (result: Result) => ({
@@ -148,7 +166,7 @@ async function linesFor<Result extends UserResult>(
     error: errorDocument(result.error, receivedSignal()),
   });
   const file = flags.output === undefined ? undefined : createDocumentFile(flags.output);
-  const table = new TablePrinter(terminal, command.columns);
+  const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
   const progress = await startProgress({
     spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
@@ -160,7 +178,7 @@ async function linesFor<Result extends UserResult>(
       if (file !== undefined)
         for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
       else if (json) await terminal.documents(results.map(documentOf), command.reveals);
-      else await table.print(results.map(command.cells));
+      else await screen.print(results);
     },
     progress: (done, part) => progress.update(done, part),
     async finish(summary, error, description) {
@@ -169,15 +187,20 @@ async function linesFor<Result extends UserResult>(
       file?.write(terminal.textOf([document]));
       file?.finish();
       if (json && file === undefined) return terminal.documents([document]);
-      await table.end();
+      if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
       for (const { message } of summary.warnings) terminal.warning(message);
-      if (description !== undefined) terminal.footer(description);
+      if (description !== undefined && (command.screen === undefined || file !== undefined))
+        terminal.footer(description.line);
     },
     abandon() {
       progress.stop();
       file?.abandon();
     },
   };
+}
+
+function tableOf<Result>(table: TablePrinter, cells: (result: Result) => readonly string[]): Screen<Result> {
+  return { print: (results) => table.print(results.map(cells)), finish: () => table.end() };
 }
 
 function sizeOf(path: string): number | undefined {

@@ -6,7 +6,7 @@ import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { flagDuration } from "./duration.ts";
 import { errorDocument } from "./runner.ts";
-import type { Invocation, Needs, Opened } from "./runner.ts";
+import type { Invocation, Needs, Opened, StoreName } from "./runner.ts";
 import { selectionOf } from "./selection.ts";
 import type { Many, SelectionOptions } from "./selection.ts";
 import type { Column } from "./table.ts";
@@ -21,7 +21,8 @@ export interface BulkFlags extends SelectionOptions {
 
 /** One user's result, whatever the command. */
 export interface UserResult {
-  readonly userId: string;
+  /** Null for what is nobody's. */
+  readonly userId: string | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
@@ -37,6 +38,7 @@ export interface UserCommand<Result extends UserResult> {
     manager: KeyManager,
     batches: AsyncIterable<readonly UserId[]>,
     selection: Many,
+    stop: AbortSignal | undefined,
   ) => AsyncIterable<readonly Result[]>;
   readonly failed: (user: string, error: KeyctlError) => Result;
   /** The JSON document, without its error. */
@@ -46,13 +48,37 @@ export interface UserCommand<Result extends UserResult> {
   readonly columns: readonly Column[];
   /** One user's line in a bulk run. */
   readonly cells: (result: Result) => readonly string[];
-  /** What the summary counts: a name for each way to end well, and which of them a result is. */
-  readonly endings: readonly string[];
-  readonly ending: (result: Result) => string;
+  /** Made for each bulk run. */
+  readonly score: () => Score<Result>;
+  /** What people get of a bulk run in place of a line for each user. */
+  readonly screen?: (store: () => StoreName | null) => Screen<Result>;
   /** True when documents hold bare keys, because a person asked for them. */
   readonly reveals?: boolean;
   /** Worries about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
+}
+
+/** What became of the users of a bulk run. */
+export interface Score<Result> {
+  add(result: Result): void;
+  readonly done: number;
+  /** What is given of it in the summary. */
+  counts(rest: number | undefined): object;
+  /** Each worry once, however many users it is about. */
+  readonly warnings: readonly Warning[];
+  /** What the run as a whole ends with when nothing stopped it. */
+  error(complete: boolean, allowEmpty: boolean): KeyctlError | null;
+  /** One line for people. */
+  describe(elapsedMs: number): string;
+  /** The command itself has ended the run before all users were done. */
+  readonly isCutShort?: boolean;
+  /** True: users that were not come to are counted as well. */
+  readonly countsRest?: boolean;
+}
+
+export interface Screen<Result> {
+  print(results: readonly Result[]): Promise<void>;
+  finish(elapsedMs: number): Promise<void>;
 }
 
 export function addBulkOptions(command: Command): Command {

@@ -13,6 +13,7 @@ interface Verb {
 const VERBS: Readonly<Record<string, Verb>> = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
+  validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },

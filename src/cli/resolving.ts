@@ -16,10 +16,16 @@ export interface Resolving {
   readonly log: boolean;
 }
 
-type Shared = "one" | "many" | "failed" | "columns" | "cells" | "endings" | "ending" | "runWarnings";
+type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
+
+type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
+  /** What the summary counts: a name for each way to end well, and which of them a result is. */
+  readonly endings: readonly string[];
+  readonly ending: (result: SyncResult) => string;
+};
 
 /** What sync and get do alike: they resolve keys, and show which and from where. */
-export function resolving({ signal, autoProvision, stored, log }: Resolving): Pick<UserCommand<SyncResult>, Shared> {
+export function resolving({ signal, autoProvision, stored, log }: Resolving): ResolvingCommand {
   const options = { signal, autoProvision };
   const given = new Map<string, number>();
   return {

@@ -79,6 +79,8 @@ export interface Invocation {
 
 export interface Needs {
   readonly mayCreateStore: boolean;
+  /** The command uses no store. */
+  readonly withoutStore?: true;
   /** The command has more to say than that the store cannot be opened: calls to the store fail in its place. */
   readonly storeMayFail?: true;
   /** The command says itself what would be noted of master keys. */

@@ -1,41 +1,41 @@
 import { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import { formatSpan } from "./duration.ts";
-import type { UserResult } from "./for-users.ts";
+import type { Score, UserResult } from "./for-users.ts";
 import { formatNumber } from "./number.ts";
 
-/** What became of the users of a bulk run, in numbers. */
-export class Tally {
+/** Counts users, by a name for each way to end well. */
+export class Tally<Result extends UserResult> implements Score<Result> {
   readonly #endings: Map<string, number>;
+  readonly #endingOf: (result: Result) => string;
   readonly #warnings = new Map<string, Warning>();
   #failed = 0;
   #done = 0;
 
-  constructor(endings: readonly string[]) {
+  constructor(endings: readonly string[], endingOf: (result: Result) => string) {
+    this.#endingOf = endingOf;
     this.#endings = new Map(endings.map((ending) => [ending, 0]));
   }
 
-  add<Result extends UserResult>(result: Result, endingOf: (result: Result) => string): void {
+  add(result: Result): void {
     this.#done += 1;
     for (const warning of result.warnings) this.#warnings.set(warning.code + warning.message, warning);
     if (result.error !== null) this.#failed += 1;
-    else this.#endings.set(endingOf(result), (this.#endings.get(endingOf(result)) ?? 0) + 1);
+    else this.#endings.set(this.#endingOf(result), (this.#endings.get(this.#endingOf(result)) ?? 0) + 1);
   }
 
   get done(): number {
     return this.#done;
   }
 
-  get counts() {
+  counts() {
     return { total: this.#done, done: this.#done, ...Object.fromEntries(this.#endings), failed: this.#failed };
   }
 
-  /** Each worry once, however many users it is about. */
   get warnings(): readonly Warning[] {
     return [...this.#warnings.values()];
   }
 
-  /** What the run as a whole ends with when nothing stopped it. */
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${users(this.#done)} failed`, {

@@ -2,6 +2,7 @@
 export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
   ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
+  ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a stand-in of your own"],
   ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
   ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],

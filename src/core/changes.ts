@@ -24,13 +24,15 @@ export type Replace = "none" | "any" | { readonly keyHash: string | null };
 export interface Change {
   readonly origin: string;
   readonly replace: Replace;
+  /** Asked before anything is written, and when the key is there already; throws why it may not be stored. */
+  readonly approve?: () => Promise<void>;
 }
 
 /** Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. */
 export async function saveKey(
   user: UserId,
   key: ApiKey,
-  { origin, replace }: Change,
+  { origin, replace, approve }: Change,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<SaveResult> {
@@ -39,12 +41,14 @@ export async function saveKey(
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const row = await store.find(user, signal);
     if (row !== undefined && (await holds(row, key, parts, signal))) {
+      await approve?.();
       return savedResult(user, key, row.origin, { changed: false, previous: null });
     }
     if (row !== undefined) {
       refuseUnless(replace, row);
       await store.requireAtomicChanges(signal);
     }
+    await approve?.();
     const now = clock.now().toISOString();
     const written =
       row === undefined

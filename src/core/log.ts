@@ -25,7 +25,11 @@ export type LogEvent =
   | { readonly kind: "using"; readonly source: Source }
   | { readonly kind: "synced" }
   | { readonly kind: "complete" }
-  | { readonly kind: "not-saving" };
+  | { readonly kind: "not-saving" }
+  | { readonly kind: "validating" }
+  | { readonly kind: "validated" }
+  | { readonly kind: "invalid" }
+  | { readonly kind: "not-validated"; readonly reason: string };
 
 export type Log = (event: LogEvent) => void;
 
@@ -55,6 +59,10 @@ const WORDS: Words = {
   synced: () => ["✅ Key synced to database"],
   complete: () => ["===== Sync complete ====="],
   "not-saving": () => ["❌ Invalid key format, not saving"],
+  validating: () => ["🔍 Validating key with OpenRouter API..."],
+  validated: () => ["✅ Key validated successfully"],
+  invalid: () => ["❌ Key is invalid or expired"],
+  "not-validated": ({ reason }) => [`⚠️ Could not validate key: ${printable(reason)}`],
 };
 
 /** The lines of an event, each with the prefix and without a line end. */

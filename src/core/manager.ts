@@ -7,11 +7,13 @@ import { Flights, orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
-import { resolve, resolveMany, resolveStored } from "./resolution.ts";
-import type { Parts } from "./resolution.ts";
+import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
-import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncResult } from "./results.ts";
+import type { Asking, Validation, ValidationParts } from "./validation.ts";
+import type { RunOptions, ValidationRun } from "./validation-run.ts";
+import type { Limits, Verdict } from "./verdict.ts";
+import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncedKey, SyncResult } from "./results.ts";
 import type { CopyOutcome } from "./row-copies.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
@@ -23,7 +25,7 @@ export interface SyncOptions extends Patience {
 }
 
 export interface EnsureOptions extends SyncOptions {
-  /** Ask OpenRouter whether the key works. This version refuses `true` with USAGE. */
+  /** Ask OpenRouter whether the key works, and note a definite answer in the database. Default false. */
   readonly validate?: boolean | undefined;
 }
 
@@ -32,7 +34,15 @@ export interface SaveOptions extends Patience {
   readonly source?: string | undefined;
   /** Which other key may be replaced: none, any, or the one with this hash. */
   readonly replace?: Replace | undefined;
+  /** Ask OpenRouter first, and store only what is valid. Default false. */
+  readonly validate?: boolean | undefined;
 }
+
+/** What is a worry about a key that works; without them, only a key's own end or limit is none. */
+export interface ValidateOptions extends Patience, Limits {}
+
+export interface ValidateManyOptions
+  extends ValidateOptions, Partial<Pick<RunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
 
 export interface PurgeOptions extends Patience {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
@@ -51,7 +61,7 @@ export interface CopyOptions extends Patience {
   readonly dryRun?: boolean | undefined;
 }
 
-export interface ManagerParts extends Parts {
+export interface ManagerParts extends ValidationParts {
   readonly lock: Lock;
   readonly autoProvision: boolean;
   /** For each user, in milliseconds. */
@@ -86,15 +96,68 @@ export class KeyManager {
     );
   }
 
-  /** The user's key and whether it works. `valid` is null: this version cannot ask OpenRouter. */
+  /**
+   * The user's key and, with `validate`, whether it works: then a key that does not, or of which nobody could find out,
+   * comes with its error (KEY_INVALID, VERDICT_UNKNOWN).
+   */
   async ensureKeyForUser(userId: string, { validate = false, ...options }: EnsureOptions = {}): Promise<EnsureResult> {
-    if (validate) {
-      const error = new KeyctlError("USAGE", "this version cannot validate keys", { hint: "leave out validate: true" });
-      return { key: null, source: null, valid: null, error };
-    }
     const result = await this.syncAndGetKey(userId, options);
     if (result.error !== null) return { key: null, source: null, valid: null, error: result.error };
-    return { key: result.key, source: result.source, valid: null, error: null };
+    const { key, source } = result;
+    if (!validate) return { key, source, valid: null, error: null };
+    const { verdict, error } = await this.validateFound(result, options);
+    if (error === null) return { key, source, valid: true, error };
+    return { key, source, valid: verdict?.status === "invalid" ? false : null, error };
+  }
+
+  /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
+  async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
+    const { validationFailed, validateStored } = await import("./validation.ts");
+    return this.#attempt(userId, options, validationFailed, (user, signal) =>
+      validateStored(user, this.#parts, this.#asking(options), signal),
+    );
+  }
+
+  /** As `validate`, for a key that was just found: CONFLICT when the database holds another one by now. */
+  async validateFound({ userId, keyHash }: SyncedKey, options: ValidateOptions = {}): Promise<Validation> {
+    const validation = await this.validate(userId, options);
+    if (validation.keyHash === keyHash || validation.verdict === null) return validation;
+    const { validationFailed } = await import("./validation.ts");
+    return validationFailed(userId, contended(parseUserId(userId)));
+  }
+
+  /**
+   * Asks OpenRouter whether this key works; the database is not used. `userId` is null in the result.
+   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
+   */
+  async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
+    const { validationFailed, validateKey } = await import("./validation.ts");
+    try {
+      return await this.#whileOpen(options, async (signal) =>
+        validateKey(parsedKey(key), this.#parts, this.#asking(options), signal),
+      );
+    } catch (thrown) {
+      return validationFailed(null, asFailure(thrown));
+    }
+  }
+
+  /** Validates the keys of many users; results come as soon as they are there. Rejects with MANAGEMENT_KEY_MISSING for a listing. */
+  async validateMany(options: ValidateManyOptions = {}): Promise<ValidationRun> {
+    const { ValidationRun: Run } = await import("./validation-run.ts");
+    const { concurrency = 20, fromListing = false, notValidatedSinceMs, stop } = options;
+    if (fromListing && this.#parts.managementKey() === undefined) {
+      const { managementKeyMissing } = await import("./key-listing.ts");
+      throw managementKeyMissing("the list of all keys cannot be read");
+    }
+    const signal = options.signal ?? new AbortController().signal;
+    return new Run(this.#parts, {
+      ...this.#asking(options),
+      concurrency,
+      fromListing,
+      notValidatedSinceMs,
+      signal,
+      stop,
+    });
   }
 
   /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
@@ -126,17 +189,30 @@ export class KeyManager {
   }
 
   /** As `saveKeyToDb`, but another key that is there is replaced only as `replace` allows; else KEY_EXISTS or CONFLICT. */
-  async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<SaveResult> {
-    const { source = "manual", replace = "none" } = options;
-    return this.#attempt(userId, options, saveFailed, (user, signal) => {
-      const parsed = this.#parseKey(key);
+  async save(
+    userId: string,
+    key: string | ApiKey,
+    options: SaveOptions = {},
+  ): Promise<SaveResult & { readonly verdict: Verdict | null }> {
+    const { source = "manual", replace = "none", validate = false } = options;
+    let checked: Promise<Validation> | undefined;
+    const result = await this.#attempt(userId, options, saveFailed, (user, signal) => {
+      const parsed = this.#keyToSave(key);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
           hint: "--source manual",
         });
       }
-      return saveKey(user, parsed, { origin: source, replace }, this.#parts, signal);
+      const approve = async () => {
+        checked ??= this.validateKeyWithApi(parsed, options);
+        const { error } = await checked;
+        if (error !== null) throw error;
+      };
+      const change = { origin: source, replace, ...(validate ? { approve } : {}) };
+      return saveKey(user, parsed, change, this.#parts, signal);
     });
+    const check = (await checked) ?? null;
+    return { ...(await this.#withCheck(result, check, options)), verdict: check?.verdict ?? null };
   }
 
   /** Deletes the user's key from the database. */
@@ -223,6 +299,7 @@ export class KeyManager {
   async #finish(): Promise<void> {
     await Promise.allSettled(this.#working);
     await this.#flights.landed();
+    await this.#parts.openRouter.close();
     await this.#parts.store.close();
   }
 
@@ -272,18 +349,42 @@ export class KeyManager {
     }
   }
 
-  #parseKey(key: string | ApiKey): ApiKey {
-    if (typeof key !== "string") return key;
-    const parsed = ApiKey.parse(key);
-    if (parsed !== undefined) return parsed;
-    this.#parts.log({ kind: "not-saving" });
-    if (ApiKey.isMask(key)) {
-      throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
-        hint: "keyctl get --user <id> --reveal   prints a bare key",
-      });
+  /** Notes the verdict beside a key that was saved because of it. */
+  async #withCheck(result: SaveResult, check: Validation | null, options: Patience): Promise<SaveResult> {
+    const { userId, keyHash, warnings, error } = result;
+    if (error !== null || keyHash === null || check === null || check.checkedAt === null) return result;
+    const { recordSaved } = await import("./validation.ts");
+    const { patience } = this.#asking(options);
+    const more = await recordSaved(parseUserId(userId), keyHash, check.checkedAt, this.#parts, patience);
+    return { ...result, warnings: [...warnings, ...more] };
+  }
+
+  #keyToSave(key: string | ApiKey): ApiKey {
+    try {
+      return parsedKey(key);
+    } catch (thrown) {
+      this.#parts.log({ kind: "not-saving" });
+      throw thrown;
     }
-    throw new KeyctlError("BAD_KEY_FORMAT", "this is not one well-formed OpenRouter key", {
-      hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
+  }
+
+  #asking({ timeoutMs = this.#parts.timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions): Asking {
+    const limits = { warnWithinMs, minRemaining };
+    return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
+  }
+}
+
+/** Throws BAD_KEY_FORMAT, KEY_IS_MASKED. */
+function parsedKey(key: string | ApiKey): ApiKey {
+  if (typeof key !== "string") return key;
+  const parsed = ApiKey.parse(key);
+  if (parsed !== undefined) return parsed;
+  if (ApiKey.isMask(key)) {
+    throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
+      hint: "keyctl get --user <id> --reveal   prints a bare key",
     });
   }
+  throw new KeyctlError("BAD_KEY_FORMAT", "this is not one well-formed OpenRouter key", {
+    hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
+  });
 }

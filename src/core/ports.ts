@@ -129,7 +129,9 @@ export type WarningCode =
   | "KEY_SHAPE"
   | "SYNC_WOULD_FAIL"
   | "FIELDS_LEFT"
-  | "KEY_SHARED";
+  | "KEY_SHARED"
+  | "NOT_RECORDED"
+  | "LISTING_INCOMPLETE";
 
 export type Reading =
   | { readonly status: "absent" }

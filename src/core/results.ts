@@ -45,9 +45,10 @@ export interface SyncFailure {
   readonly error: KeyctlError;
 }
 
-/** `valid` is null: not asked. */
+/** `valid` is null: not asked, or nobody could find out. A key that does not work, or may not, comes with its error. */
 export type EnsureResult =
-  | (Pick<SyncedKey, "key" | "source" | "error"> & { readonly valid: boolean | null })
+  | (Pick<SyncedKey, "key" | "source" | "error"> & { readonly valid: true | null })
+  | (Pick<SyncedKey, "key" | "source"> & { readonly valid: boolean | null; readonly error: KeyctlError })
   | (Pick<SyncFailure, "key" | "source" | "error"> & { readonly valid: null });
 
 /** The key that a row held before it was replaced or purged: what may be shown of it. */

@@ -20,6 +20,17 @@ export interface OpenRouter {
   close(): Promise<void>;
 }
 
+/** OpenRouter, of which nothing is loaded until it is asked for. */
+export interface OpenRouterOnUse {
+  /** Rejects with CONFIG_INVALID for an address that cannot be used. */
+  open(): Promise<OpenRouter>;
+  /** How many requests were sent so far. */
+  sent(): number;
+  /** Tells of every wait from now on, until what is returned is called. */
+  onPause(listener: (pause: Pause) => void): () => void;
+  close(): Promise<void>;
+}
+
 /** The keys that exist upstream. */
 export interface UpstreamKeys {
   /**
@@ -155,4 +166,6 @@ export interface Pause {
   readonly attempt: number;
   /** What happened, as in `Unknown`. */
   readonly detail: string;
+  /** We were asked to slow down. */
+  readonly isRateLimited: boolean;
 }

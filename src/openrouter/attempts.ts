@@ -17,6 +17,7 @@ export interface Means {
   /** From 0 to 1. */
   readonly random: () => number;
   readonly onWait: (pause: Pause) => void;
+  readonly onSend: () => void;
   readonly deadlines: Deadlines;
 }
 
@@ -64,7 +65,9 @@ export async function attempts(
     const wantsReading = decision === "retry-then-read" || (ending.kind === "failure" && ending.wantsReading);
     ending = { ...judged, decision, wantsReading, attempts: attempt };
     if (!isRetry(decision) || attempt === most) break;
-    if (!(await pause({ attempt, detail: judged.detail }, judged.retryAfterMs ?? 0, budget, means))) break;
+    const isRateLimited = judged.event === "rate-limited" || judged.event === "rate-limited-by-edge";
+    const cause = { attempt, detail: judged.detail, isRateLimited };
+    if (!(await pause(cause, judged.retryAfterMs ?? 0, budget, means))) break;
   }
   if (kind !== "creation") throwIfGivenUp(budget);
   return ending;
@@ -72,14 +75,14 @@ export async function attempts(
 
 /** Waits before the next attempt. False, at once where it is clear, when the budget does not hold the wait. */
 export async function pause(
-  { attempt, detail }: Omit<Pause, "waitMs">,
+  { attempt, detail, isRateLimited }: Omit<Pause, "waitMs">,
   floorMs: number,
   budget: Budget,
   { random, onWait, wait }: Means,
 ): Promise<boolean> {
   const milliseconds = waitMs(attempt, floorMs, budget.remainingMs(), random);
   if (milliseconds === undefined || budget.signal.aborted) return false;
-  onWait({ waitMs: milliseconds, attempt, detail });
+  onWait({ waitMs: milliseconds, attempt, detail, isRateLimited });
   try {
     await wait(milliseconds, budget.signal);
   } catch (thrown) {
@@ -94,10 +97,11 @@ async function once(
   request: Request,
   kind: Kind,
   budget: Budget,
-  { clock, deadlines }: Means,
+  { clock, deadlines, onSend }: Means,
 ): Promise<Judged> {
   const isCreation = kind === "creation";
   const deadlineMs = isCreation ? deadlines.creation : Math.min(deadlines.attempt, budget.remainingMs());
+  onSend();
   const exchange = await transport.send({ ...request, deadlineMs, isCreation }, budget.signal);
   return judge(exchange, request.token, clock.now().getTime());
 }

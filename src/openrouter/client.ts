@@ -18,6 +18,8 @@ export interface OpenRouterOptions {
   readonly environment: Environment;
   readonly clock: Clock;
   readonly onWait: (pause: Pause) => void;
+  /** Called for each request. */
+  readonly onSend?: () => void;
   readonly wait?: Means["wait"];
   readonly random?: Means["random"];
   readonly deadlines?: Deadlines;
@@ -30,6 +32,7 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     environment,
     clock,
     onWait,
+    onSend = () => {},
     wait = sleepUnlessAborted,
     random = Math.random,
     deadlines = DEADLINES,
@@ -39,7 +42,7 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     opened ??= import("./transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, environment, deadlines));
     return opened;
   };
-  const means: Means = { transport, clock, wait, random, onWait, deadlines };
+  const means: Means = { transport, clock, wait, random, onWait, onSend, deadlines };
   return {
     async checkKey(key, budget): Promise<KeyCheck> {
       const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);

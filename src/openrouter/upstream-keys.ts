@@ -56,7 +56,7 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
-      const goesOn = await pause({ attempt, detail }, retryAfterMs, budget, means);
+      const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, means);
       throwIfGivenUp(budget);
       return goesOn;
     },

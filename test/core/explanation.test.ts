@@ -11,7 +11,7 @@ import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { keyEnding } from "../support/keys.ts";
-import { memoryStore, nobodysLock } from "../support/memory-store.ts";
+import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -108,6 +108,7 @@ function managerIn(state: State) {
     sources: [source("key.txt", READINGS[file]), source("environment", VARIABLES[variable as keyof typeof VARIABLES])],
     clock: { now: () => new Date(NOW) },
     log: silent,
+    ...noOpenRouter,
     hasManagementKey: MANAGEMENT[management] ?? (() => false),
     autoProvision: state.autoProvision ?? true,
     timeoutMs: 30_000,

@@ -13,7 +13,7 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { gate } from "../support/gate.ts";
-import { memoryStore, nobodysLock } from "../support/memory-store.ts";
+import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
 const EARLIER = "2025-10-05T09:00:00.000Z";
@@ -61,6 +61,7 @@ function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }
     sources: [],
     clock: { now: () => new Date(NOW) },
     log: (event) => events.push(event),
+    ...noOpenRouter,
     hasManagementKey: () => false,
     autoProvision: true,
     timeoutMs: 30_000,
@@ -587,17 +588,14 @@ describe("ensureKeyForUser", () => {
     });
   });
 
-  it("refuses to validate before it touches anything", async () => {
-    const file = holding("key.txt", KEY);
-    const store = memoryStore();
-    const { manager, said } = managerOver({ store, sources: [file] });
+  it("asks OpenRouter nothing for a user without a key", async () => {
+    const { manager } = managerOver({ store: memoryStore() });
     expect(await manager.ensureKeyForUser("alice", { validate: true })).toMatchObject({
       key: null,
       source: null,
       valid: null,
-      error: { code: "USAGE" },
+      error: { code: "NO_KEY" },
     });
-    expect([file.reads, store.rows.size, said()]).toEqual([0, 0, []]);
   });
 });
 

@@ -15,7 +15,7 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import type { MasterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
-import { memoryStore } from "../support/memory-store.ts";
+import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 
 const EARLIER = "2025-10-05T09:00:00.000Z";
 const NOW = "2026-11-24T12:00:00.000Z";
@@ -121,6 +121,7 @@ class World {
       sources: [],
       clock,
       log: () => {},
+      ...noOpenRouter,
       hasManagementKey: () => false,
       autoProvision: false,
       maySeal: async () => {},

@@ -13,7 +13,7 @@ import type { Lock } from "../../src/core/unlock.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
-import { memoryStore } from "../support/memory-store.ts";
+import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -60,6 +60,7 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
     mayGenerate: false,
   };
   return new KeyManager({
+    ...noOpenRouter,
     store: seenAs,
     lock,
     sealer: (purpose, patience) => unlock(lock, purpose === "seal" ? "seal" : "open", patience),

@@ -42,4 +42,11 @@ export const LINES: readonly (readonly [event: LogEvent, lines: readonly string[
   [{ kind: "synced" }, ["✅ Key synced to database"]],
   [{ kind: "complete" }, ["===== Sync complete ====="]],
   [{ kind: "not-saving" }, ["❌ Invalid key format, not saving"]],
+  [{ kind: "validating" }, ["🔍 Validating key with OpenRouter API..."]],
+  [{ kind: "validated" }, ["✅ Key validated successfully"]],
+  [{ kind: "invalid" }, ["❌ Key is invalid or expired"]],
+  [
+    { kind: "not-validated", reason: "OpenRouter answered 503" },
+    ["⚠️ Could not validate key: OpenRouter answered 503"],
+  ],
 ];

@@ -91,6 +91,12 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
 }
 
 const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
+/** For managers that ask OpenRouter nothing. */
+export const noOpenRouter: Pick<ManagerParts, "openRouter" | "managementKey"> = {
+  openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
+  managementKey: () => undefined,
+};
+
 /** For managers that rekey nothing. */
 export const nobodysLock: ManagerParts["lock"] = {
   checks: { sealChecks: refuse, insertFirstSealCheck: refuse, addSealCheck: refuse, removeSealCheck: refuse },

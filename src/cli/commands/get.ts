@@ -1,8 +1,11 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
-import type { SyncResult } from "../../core/results.ts";
+import type { Warning } from "../../core/ports.ts";
+import type { SyncedKey, SyncResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
+import type { Validation } from "../../core/validation.ts";
+import { storedVerdict } from "../../core/verdict.ts";
 import { formatAgo } from "../duration.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
@@ -10,15 +13,19 @@ import { sayWarnings } from "../key-view.ts";
 import { resolving } from "../resolving.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection, selectionOf } from "../selection.ts";
+import { Tally } from "../tally.ts";
+import { verdictFields } from "../verdict-view.ts";
 
 interface GetFlags extends BulkFlags {
   readonly stored?: true;
   readonly reveal?: true;
+  readonly validate?: true;
 }
 
 export function declare(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
     .option("--stored", "read the database only; nothing is saved")
+    .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")
     .option("--reveal", "print the bare key, and nothing else, on standard output")
     .addHelpText(
       "after",
@@ -34,11 +41,11 @@ Examples:
 }
 
 async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError | null> {
-  if (
-    flags.reveal === true &&
-    selectionOf(flags, flags.output !== undefined).kind !== "one" &&
-    !invocation.terminal.options.json
-  ) {
+  const isMany = selectionOf(flags, flags.output !== undefined).kind !== "one";
+  if (flags.validate === true && isMany) {
+    throw new KeyctlError("USAGE", "--validate is for one user", { hint: "keyctl validate --all" });
+  }
+  if (flags.reveal === true && isMany && !invocation.terminal.options.json) {
     throw new KeyctlError("USAGE", "bare keys of many users are printed as JSON only, so that each names its user", {
       hint: "add --json",
     });
@@ -46,62 +53,97 @@ async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError
   return forUsers(invocation, flags, getCommand(invocation, flags));
 }
 
-function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<SyncResult> {
+/** A key that was found and, with --validate, what OpenRouter says of it. */
+interface Gotten {
+  readonly userId: string;
+  readonly found: SyncResult;
+  readonly validation: Validation | null;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+function gotten(found: SyncResult, validation: Validation | null = null): Gotten {
+  const warnings = [...found.warnings, ...(validation?.warnings ?? [])];
+  return { userId: found.userId, found, validation, warnings, error: found.error ?? validation?.error ?? null };
+}
+
+function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten> {
   const { signal } = invocation;
   const stored = flags.stored === true;
   const reveals = flags.reveal === true;
+  const shared = resolving({ signal, autoProvision: false, stored, log: flags.log === true });
   return {
     name: "get",
     needs: { mayCreateStore: !stored, logs: "changes" },
-    ...resolving({ signal, autoProvision: false, stored, log: flags.log === true }),
+    async one(manager, user) {
+      const found = await shared.one(manager, user);
+      if (flags.validate !== true || found.error !== null) return gotten(found);
+      return gotten(found, await manager.validateFound(found, { signal }));
+    },
+    async *many(...words) {
+      for await (const results of shared.many(...words)) yield results.map((found) => gotten(found));
+    },
+    failed: (user, error) => gotten(shared.failed(user, error)),
+    columns: shared.columns,
+    cells: ({ found }) => shared.cells(found),
+    score: () => new Tally(shared.endings, ({ found }) => shared.ending(found)),
+    runWarnings: shared.runWarnings,
     document: (result) => document(result, reveals),
     reveals,
     show: (result) => (reveals ? showBare(invocation, result) : showCard(invocation, result)),
   };
 }
 
-function document(result: SyncResult, reveals: boolean): object {
-  const { userId, key, keyHash, source, origin, lastCheck, shadowed, warnings } = result;
+function document({ found, validation, warnings, error }: Gotten, reveals: boolean): object {
+  const { userId, key, keyHash, source, origin, lastCheck, shadowed } = found;
+  const isRevealed = reveals && key !== null && error === null;
+  const verdict = validation === null ? (lastCheck === null ? null : storedVerdict(lastCheck)) : validation.verdict;
   return {
     user_id: userId,
-    key: (reveals ? key?.reveal() : key?.masked) ?? null,
-    revealed: reveals && key !== null,
+    key: (isRevealed ? key.reveal() : key?.masked) ?? null,
+    revealed: isRevealed,
     key_hash: keyHash,
     source,
     origin,
-    valid: lastCheck === null ? null : lastCheck.verdict === "valid",
-    verdict: lastCheck?.verdict ?? null,
-    reason: lastCheck?.reason ?? null,
-    checked_at: lastCheck?.at ?? null,
+    ...verdictFields(verdict),
+    checked_at: (validation === null ? lastCheck?.at : validation.checkedAt) ?? null,
     shadowed,
     warnings,
   };
 }
 
-async function showBare({ terminal }: Invocation, { key, warnings }: SyncResult): Promise<void> {
+/** Nothing at all is printed of a key that must not be used. */
+async function showBare({ terminal }: Invocation, { found, warnings, error }: Gotten): Promise<void> {
   sayWarnings(terminal, warnings);
-  if (key !== null) await terminal.reveal(key.reveal());
+  if (error === null && found.key !== null) await terminal.reveal(found.key.reveal());
 }
 
-async function showCard({ terminal }: Invocation, result: SyncResult): Promise<void> {
-  sayWarnings(terminal, result.warnings);
-  const { userId, key, keyHash, lastCheck, error } = result;
-  if (error !== null || key === null) return;
-  const checked =
-    lastCheck === null
-      ? "never"
-      : `${printable(lastCheck.reason ?? lastCheck.verdict)}, ${formatAgo(Date.now() - Date.parse(lastCheck.at))}`;
+async function showCard({ terminal }: Invocation, { found, validation, warnings }: Gotten): Promise<void> {
+  sayWarnings(terminal, warnings);
+  if (found.error !== null) return;
+  const { userId, key, keyHash } = found;
   const card = [
     ["User", printable(userId)],
     ["Key", key.masked],
-    ["Source", sourceOf(result)],
-    ["Checked", checked],
-    ["Hash", keyHash ?? ""],
+    ["Source", sourceOf(found)],
+    ["Checked", validation === null ? lastCheckOf(found) : checkOf(validation)],
+    ["Hash", keyHash],
   ] as const;
   await terminal.result(card.map(([title, value]) => `${terminal.paint.dim(title.padEnd(10))} ${value}`).join("\n"));
-  for (const name of result.shadowed)
+  for (const name of found.shadowed)
     terminal.note(`${name === "environment" ? "OPENROUTER_API_KEY" : name} holds another key; the database wins`);
   terminal.hint(`keyctl get ${userFlag(userId)} --reveal   prints the bare key`);
+}
+
+function lastCheckOf({ lastCheck }: SyncedKey): string {
+  if (lastCheck === null) return "never";
+  return `${printable(lastCheck.reason ?? lastCheck.verdict)}, ${formatAgo(Date.now() - Date.parse(lastCheck.at))}`;
+}
+
+function checkOf({ verdict }: Validation): string {
+  return verdict === null
+    ? "not now"
+    : `${printable((verdict.reason ?? verdict.status).replaceAll("_", " "))}, just now`;
 }
 
 function sourceOf({ source, origin, createdAt, synced }: SyncResult): string {

@@ -12,6 +12,7 @@ import { sayWarnings } from "../key-view.ts";
 import type { Invocation, Opened, Run, StoreName } from "../runner.ts";
 import { addSelection, countOf } from "../selection.ts";
 import type { Many, Shard } from "../selection.ts";
+import { Tally } from "../tally.ts";
 
 interface PurgeFlags extends BulkFlags {
   readonly yes?: true;
@@ -78,8 +79,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       former?.key ?? "-",
       error?.message ?? (purged ? "purged" : "had no key"),
     ],
-    endings: ["purged", "had_no_key"],
-    ending: ({ purged }) => (purged ? "purged" : "had_no_key"),
+    score: () => new Tally(["purged", "had_no_key"], ({ purged }) => (purged ? "purged" : "had_no_key")),
   };
 }
 

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
+import type { KeyManager } from "../../core/manager.ts";
 import { asFailure } from "../../core/patience.ts";
 import { saveFailed } from "../../core/results.ts";
-import type { SaveResult } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
-import { decodeText } from "../../files/decode-text.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
+import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { addUserOption, oneUser } from "../selection.ts";
@@ -18,16 +18,18 @@ interface SaveFlags {
   readonly stdin?: true;
   readonly fromFile?: string;
   readonly replace?: true;
+  readonly validate?: true;
   readonly source: string;
 }
 
-const MAX_BYTES = 4 * 1024;
+type Saved = Awaited<ReturnType<KeyManager["save"]>>;
 
 export function declare(command: Command, run: Run): void {
   addUserOption(command, "whose key")
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
+    .option("--validate", "ask OpenRouter first, and store only a key that works")
     .option("--source <text>", "how the key came here, kept in the database", "manual")
     .addHelpText(
       "after",
@@ -54,7 +56,7 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
   return error;
 }
 
-async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<SaveResult> {
+async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<Saved> {
   try {
     parseUserId(user);
     const key = await readKey(invocation, user, flags);
@@ -62,7 +64,7 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
       saveOrAsk(invocation, opened, user, key, flags),
     );
   } catch (thrown) {
-    return saveFailed(user, asFailure(thrown));
+    return { ...saveFailed(user, asFailure(thrown)), verdict: null };
   }
 }
 
@@ -72,9 +74,9 @@ async function saveOrAsk(
   user: string,
   key: string,
   flags: SaveFlags,
-): Promise<SaveResult> {
+): Promise<Saved> {
   const { signal, terminal } = invocation;
-  const options = { signal, source: flags.source };
+  const options = { signal, source: flags.source, validate: flags.validate };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
   const hint = replaceCommand(user, flags);
@@ -94,9 +96,10 @@ async function saveOrAsk(
 }
 
 /** The same command once more, and over what is there. */
-function replaceCommand(user: string, { stdin, fromFile }: SaveFlags): string {
+function replaceCommand(user: string, { stdin, fromFile, validate }: SaveFlags): string {
+  const validates = validate === true ? " --validate" : "";
   const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";
-  return `keyctl save ${userFlag(user)}${input} --replace`;
+  return `keyctl save ${userFlag(user)}${input}${validates} --replace`;
 }
 
 async function readKey(
@@ -109,8 +112,8 @@ async function readKey(
       hint: "give --stdin or --from-file, not both",
     });
   }
-  if (fromFile !== undefined) return textOf(bytesOfFile(fromFile));
-  if (stdin === true) return textOf(await readInput(MAX_BYTES));
+  if (fromFile !== undefined) return keyText(bytesOfFile(fromFile));
+  if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
   throw new KeyctlError("USAGE", "nobody can be asked for the key", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
@@ -118,7 +121,7 @@ async function readKey(
 }
 
 function bytesOfFile(path: string): Uint8Array {
-  const file = readRegularFile(path, MAX_BYTES);
+  const file = readRegularFile(path, MAX_KEY_BYTES);
   if (file.status === "read") return file.bytes;
   const reason = file.status === "absent" ? "it does not exist" : file.reason;
   throw new KeyctlError("USAGE", `${printable(path)} cannot be read: ${reason}`, {
@@ -126,12 +129,7 @@ function bytesOfFile(path: string): Uint8Array {
   });
 }
 
-/** Text that is too long, and so perhaps cut, or that cannot be decoded holds no key; the manager says so. */
-function textOf(bytes: Uint8Array): string {
-  return bytes.length > MAX_BYTES ? "" : (decodeText(bytes) ?? "");
-}
-
-function document({ userId, key, keyHash, origin, changed, previous, warnings }: SaveResult): object {
+function document({ userId, key, keyHash, origin, changed, verdict, previous, warnings }: Saved): object {
   return {
     user_id: userId,
     key: key?.masked ?? null,
@@ -139,8 +137,8 @@ function document({ userId, key, keyHash, origin, changed, previous, warnings }:
     source: origin,
     origin,
     changed,
-    verdict: null,
-    reason: null,
+    verdict: verdict?.status ?? null,
+    reason: verdict?.reason ?? null,
     previous:
       previous === null
         ? null
@@ -149,7 +147,7 @@ function document({ userId, key, keyHash, origin, changed, previous, warnings }:
   };
 }
 
-async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: SaveResult): Promise<void> {
+async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: Saved): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error !== null || key === null) return;
   const what = !changed ? "already there" : previous === null ? "saved" : "replaced";

@@ -5,6 +5,7 @@ import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { resolving } from "../resolving.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
+import { Tally } from "../tally.ts";
 import { sayShadowed, sayWarnings } from "../key-view.ts";
 
 interface SyncFlags extends BulkFlags {
@@ -32,10 +33,12 @@ Examples:
 function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<SyncResult> {
   const { signal } = invocation;
   const autoProvision = flags.provision ? undefined : false;
+  const shared = resolving({ signal, autoProvision, stored: false, log: flags.log === true });
   return {
     name: "sync",
     needs: { mayCreateStore: true, logs: "all" },
-    ...resolving({ signal, autoProvision, stored: false, log: flags.log === true }),
+    ...shared,
+    score: () => new Tally(shared.endings, shared.ending),
     document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings }) => ({
       user_id: userId,
       key: key?.masked ?? null,

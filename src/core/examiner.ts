@@ -1,0 +1,87 @@
+import type { ApiKey } from "./api-key.ts";
+import type { Budget } from "./budget.ts";
+import type { OpenRouter, Unknown, UpstreamKey, UpstreamKeys } from "./upstream.ts";
+import { NOT_SAID } from "./verdict.ts";
+import type { InvalidReason, Verdict, Witness } from "./verdict.ts";
+
+/**
+ * The law of verdicts: only OpenRouter's own answer about this very key decides. A refusal is asked for twice, and a
+ * second witness, where there is one, has the last word; what nobody could find out is unknown, and absence from a list
+ * says nothing.
+ */
+export interface Witnesses {
+  readonly openRouter: OpenRouter;
+  /** The second witness; undefined without a management key. */
+  readonly keys: UpstreamKeys | undefined;
+  /** In milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Rejects with MANAGEMENT_KEY_REFUSED, CONFIG_INVALID, or the reason of the budget's signal. */
+export async function examine(key: ApiKey, { openRouter, keys, now }: Witnesses, budget: Budget): Promise<Verdict> {
+  const first = await openRouter.checkKey(key, budget);
+  const check = first.status === "refused" ? await openRouter.checkKey(key, budget) : first;
+  if (check.status === "unknown") return unknownVerdict(check);
+  if (check.status === "accepted") {
+    const { limit, limitRemaining, limitReset, expiresAt, isManagementKey } = check;
+    const terms = { limit, limitRemaining, limitReset, expiresAt };
+    return isManagementKey ? invalid("management_key", "key", terms) : valid("key", terms);
+  }
+  if (keys === undefined) return invalid("refused", "key", NOT_SAID);
+  const finding = await keys.find(key.hash, budget);
+  if (finding.status === "unknown") return unknownVerdict(finding);
+  if (finding.status === "gone") return invalid("deleted", "hash", NOT_SAID);
+  const verdict = verdictOfEntry(finding.key, "hash", now());
+  return verdict.status === "valid" ? CONTRADICTION : verdict;
+}
+
+/** What the entry of a key says: the first of these that applies. */
+export function verdictOfEntry(entry: UpstreamKey, witness: Witness, now: number): Verdict {
+  const { limit, limitRemaining, limitReset, expiresAt } = entry;
+  const terms = { limit, limitRemaining, limitReset, expiresAt };
+  const fate = FATES.find(({ applies }) => applies(entry, now));
+  return fate === undefined ? valid(witness, terms) : invalid(fate.reason, witness, terms);
+}
+
+/** Without a second witness, a refusal may be the provider's mistake. */
+export function isUnconfirmed({ reason, witness }: Verdict): boolean {
+  return reason === "refused" && witness === "key";
+}
+
+const FATES: readonly {
+  readonly reason: InvalidReason;
+  readonly applies: (entry: UpstreamKey, now: number) => boolean;
+}[] = [
+  { reason: "disabled", applies: ({ disabled }) => disabled },
+  { reason: "expired", applies: ({ expiresAt }, now) => expiresAt !== null && Date.parse(expiresAt) <= now },
+];
+
+const CONTRADICTION: Verdict = {
+  status: "unknown",
+  reason: "provider_error",
+  witness: null,
+  detail: "OpenRouter refused the key twice, and says that it is alive",
+  isAboutProvider: false,
+};
+
+/** Answers about what this key may spend or see; the others are about OpenRouter, or about the way there. */
+const OF_ONE_KEY: ReadonlySet<number | null> = new Set([402, 403]);
+
+function unknownVerdict({ reason, httpStatus, attempts, detail }: Unknown): Verdict {
+  const times = attempts > 1 ? ` (asked ${attempts} times)` : "";
+  return {
+    status: "unknown",
+    reason,
+    witness: null,
+    detail: `OpenRouter ${detail}${times}`,
+    isAboutProvider: !OF_ONE_KEY.has(httpStatus),
+  };
+}
+
+function valid(witness: Witness, terms: typeof NOT_SAID): Verdict {
+  return { status: "valid", reason: null, witness, ...terms };
+}
+
+function invalid(reason: InvalidReason, witness: Witness, terms: typeof NOT_SAID): Verdict {
+  return { status: "invalid", reason, witness, ...terms };
+}

@@ -1,0 +1,200 @@
+import type { ApiKey } from "./api-key.ts";
+import { budgetOf } from "./budget.ts";
+import { CheckRecorder, notRecorded } from "./check-recorder.ts";
+import { KeyctlError } from "./errors.ts";
+import { withoutKeys } from "./key-like.ts";
+import { maskOfRecord } from "./key-record.ts";
+import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
+import type { ManagementKey } from "./management-key.ts";
+import { asFailure } from "./patience.ts";
+import type { Warning } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { openRow } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import { userFlag } from "./shell-quote.ts";
+import type { OpenRouterOnUse } from "./upstream.ts";
+import type { UserId } from "./user-id.ts";
+import { examine } from "./examiner.ts";
+import type { Witnesses } from "./examiner.ts";
+import { attentionOf, pressing } from "./verdict.ts";
+import type { Attention, Limits, Verdict } from "./verdict.ts";
+
+/** What came of asking OpenRouter about one key. `error` is null only for a valid key without a pressing worry. */
+export interface Validation {
+  /** Null for a key that is nobody's here. */
+  readonly userId: string | null;
+  /** The mask. */
+  readonly key: string | null;
+  readonly keyHash: string | null;
+  /** Null when it was not asked. */
+  readonly verdict: Verdict | null;
+  /** Of a definite verdict. */
+  readonly checkedAt: Timestamp | null;
+  /** The database has this verdict. */
+  readonly recorded: boolean;
+  /** An earlier run asked. */
+  readonly resumed: boolean;
+  /** When an earlier run has found the key valid. */
+  readonly lastValidated: Timestamp | null;
+  readonly attention: readonly Attention[];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+export interface ValidationParts extends Parts {
+  readonly openRouter: OpenRouterOnUse;
+  /** Throws CONFIG_… errors. */
+  readonly managementKey: () => ManagementKey | undefined;
+}
+
+/** How long one key may take, and who stops waiting. */
+export interface Asking {
+  readonly limits: Limits;
+  readonly timeoutMs: number;
+  /** For work that comes after the time for asking may be over. */
+  readonly patience: () => AbortSignal;
+}
+
+/** Asks about the key that the database holds, and notes a definite verdict beside it. */
+export async function validateStored(
+  user: UserId,
+  parts: ValidationParts,
+  asking: Asking,
+  signal: AbortSignal,
+): Promise<Validation> {
+  const budget = budgetOf(asking.timeoutMs, signal);
+  const row = await parts.store.find(user, signal);
+  if (row === undefined) throw notStored(user);
+  const key = await openRow(row, parts, signal);
+  const { verdict, at } = await ask(key, parts, budget);
+  const recorder = new CheckRecorder(parts.store, asking.patience);
+  return ofRow(row, key, { verdict, at, resumed: false, ...(await recorder.record(row, verdict, at)) }, asking.limits);
+}
+
+/** Asks about a key, wherever it is. */
+export async function validateKey(
+  key: ApiKey,
+  parts: ValidationParts,
+  { limits, timeoutMs }: Asking,
+  signal: AbortSignal,
+): Promise<Validation> {
+  const { verdict, at } = await ask(key, parts, budgetOf(timeoutMs, signal));
+  const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null };
+  return validation(facts, { verdict, at, resumed: false, recorded: false, warnings: [] }, limits);
+}
+
+/** Notes for a key that was just saved that it was valid at that time. */
+export async function recordSaved(
+  user: UserId,
+  keyHash: string,
+  at: Timestamp,
+  { store }: Parts,
+  patience: () => AbortSignal,
+): Promise<readonly Warning[]> {
+  const check: LastCheck = { at, verdict: "valid", reason: null };
+  try {
+    const row = await store.find(user, patience());
+    return row?.keyHash === keyHash ? (await new CheckRecorder(store, patience).write(row, check)).warnings : [];
+  } catch (thrown) {
+    return [notRecorded(asFailure(thrown))];
+  }
+}
+
+export async function witnesses({ openRouter, managementKey, clock }: ValidationParts): Promise<Witnesses> {
+  const secondKey = managementKey();
+  const open = await openRouter.open();
+  const keys = secondKey === undefined ? undefined : open.keysUnder(secondKey);
+  return { openRouter: open, keys, now: () => clock.now().getTime() };
+}
+
+async function ask(key: ApiKey, parts: ValidationParts, budget: ReturnType<typeof budgetOf>) {
+  const { log, clock } = parts;
+  const all = await witnesses(parts);
+  log({ kind: "validating" });
+  const verdict = await examine(key, all, budget);
+  if (verdict.status === "valid") log({ kind: "validated" });
+  if (verdict.status === "invalid") log({ kind: "invalid" });
+  if (verdict.status === "unknown") log({ kind: "not-validated", reason: verdict.detail });
+  return { verdict, at: clock.now().toISOString() };
+}
+
+/** A verdict with what became of it. */
+export interface Judgement {
+  readonly verdict: Verdict;
+  readonly at: Timestamp;
+  readonly resumed: boolean;
+  readonly recorded: boolean;
+  readonly warnings: readonly Warning[];
+}
+
+export function ofRow(row: KeyRecord, key: ApiKey | undefined, judgement: Judgement, limits: Limits): Validation {
+  const { userId, lastValidated } = row;
+  const shown = key?.masked ?? maskOfRecord(row);
+  return validation({ userId, key: shown, keyHash: key?.hash ?? row.keyHash, lastValidated }, judgement, limits);
+}
+
+function validation(
+  facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated">,
+  { verdict, at, resumed, recorded, warnings }: Judgement,
+  limits: Limits,
+): Validation {
+  const attention = attentionOf(verdict, limits, Date.parse(at));
+  const checkedAt = verdict.status === "unknown" ? null : at;
+  const error = errorOf(facts.userId, verdict, pressing(attention, limits));
+  return { ...facts, verdict, checkedAt, recorded, resumed, attention, warnings, error };
+}
+
+export function validationFailed(userId: string | null, error: KeyctlError): Validation {
+  return {
+    userId: userId === null ? null : withoutKeys(userId),
+    key: null,
+    keyHash: null,
+    verdict: null,
+    checkedAt: null,
+    recorded: false,
+    resumed: false,
+    lastValidated: null,
+    attention: [],
+    warnings: [],
+    error,
+  };
+}
+
+export function notStored(user: UserId): KeyctlError {
+  return new KeyctlError("NO_KEY", `no key for user ${printable(user)} in the database`, {
+    hint: `keyctl sync ${userFlag(user)}   stores one, and   keyctl validate --stdin < key.txt   asks about one that is not stored`,
+  });
+}
+
+const FAULTS: Readonly<Record<string, string>> = {
+  deleted: "was deleted at OpenRouter",
+  disabled: "is disabled at OpenRouter",
+  expired: "has expired at OpenRouter",
+  management_key: "is a management key: it manages keys, and no request can be made with it",
+  refused: "is refused by OpenRouter: it was deleted or disabled, has expired or was copied wrongly",
+};
+
+const WORRIES: Readonly<Record<Attention, string>> = {
+  EXPIRES_SOON: "expires soon",
+  LIMIT_USED_UP: "has too little of its limit left",
+  NO_LIMIT: "has no limit",
+};
+
+function errorOf(userId: string | null, verdict: Verdict, worries: readonly Attention[]): KeyctlError | null {
+  const whose = userId === null ? "the key" : `the key of user ${printable(userId)}`;
+  const user = userId === null ? undefined : userFlag(userId);
+  if (verdict.status === "unknown") {
+    return new KeyctlError("VERDICT_UNKNOWN", verdict.detail, {
+      hint: `keyctl validate ${user ?? "--stdin"} --timeout 2m${user === undefined ? " < key.txt" : ""}`,
+      retryable: true,
+    });
+  }
+  if (verdict.status === "invalid") {
+    const replace = `keyctl save ${user ?? "--user <id>"} --replace`;
+    return new KeyctlError("KEY_INVALID", `${whose} ${FAULTS[verdict.reason] ?? FAULTS["refused"]}`, { hint: replace });
+  }
+  if (worries.length === 0) return null;
+  return new KeyctlError("ATTENTION", `${whose} ${worries.map((worry) => WORRIES[worry]).join(" and ")}`, {
+    hint: "raise its limit at https://openrouter.ai/settings/keys, or replace it",
+  });
+}
