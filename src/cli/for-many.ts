@@ -177,8 +177,9 @@ async function linesFor<Result extends UserResult>(
     async print(results) {
       if (file !== undefined)
         for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
-      else if (json) await terminal.documents(results.map(documentOf), command.reveals);
-      else await screen.print(results);
+      else if (json) return terminal.documents(results.map(documentOf), command.reveals);
+      // Documents in a file leave the screen to people.
+      if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
     },
     progress: (done, part) => progress.update(done, part),
     async finish(summary, error, description) {
@@ -189,8 +190,7 @@ async function linesFor<Result extends UserResult>(
       if (json && file === undefined) return terminal.documents([document]);
       if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
       for (const { message } of summary.warnings) terminal.warning(message);
-      if (description !== undefined && (command.screen === undefined || file !== undefined))
-        terminal.footer(description.line);
+      if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
     },
     abandon() {
       progress.stop();

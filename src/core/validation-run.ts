@@ -74,6 +74,8 @@ export class ValidationRun {
   readonly #listedKeys = new Set<string>();
   readonly #held: Held[] = [];
   readonly #sentBefore: number;
+  /** Each its own signal: hundreds of listeners on one look like a leak. */
+  readonly #underWay = new Set<AbortController>();
   #witnesses: Promise<Witnesses> | undefined;
   #listing: Promise<KeyListing> | undefined;
   #warnings: readonly Warning[] = [];
@@ -96,6 +98,9 @@ export class ValidationRun {
     this.#asking = new Pool(concurrency);
     this.#settling = new Pool(concurrency * 4);
     this.#signal = firstOf(signal, stop, this.#abandoned.signal);
+    this.#signal.addEventListener("abort", () => {
+      for (const controller of this.#underWay) controller.abort(this.#signal.reason);
+    });
     this.#sentBefore = parts.openRouter.sent();
   }
 
@@ -247,12 +252,23 @@ export class ValidationRun {
 
   async #ask(key: ApiKey): Promise<Answer> {
     this.#witnesses ??= witnesses(this.#parts);
-    const verdict = await examine(key, await this.#witnesses, budgetOf(this.#options.timeoutMs, this.#signal));
+    const verdict = await this.#examine(key, await this.#witnesses);
     if (verdict.status === "unknown" && this.#isOver) return undefined;
     this.#asked += 1;
     if (isUnconfirmed(verdict)) this.#refused += 1;
     this.#unknownInARow = verdict.status === "unknown" && verdict.isAboutProvider ? this.#unknownInARow + 1 : 0;
     return { verdict, at: new Date(this.#now()).toISOString() };
+  }
+
+  async #examine(key: ApiKey, all: Witnesses): Promise<Verdict> {
+    this.#signal.throwIfAborted();
+    const controller = new AbortController();
+    this.#underWay.add(controller);
+    try {
+      return await examine(key, all, budgetOf(this.#options.timeoutMs, controller.signal));
+    } finally {
+      this.#underWay.delete(controller);
+    }
   }
 
   #settle(row: KeyRecord, key: ApiKey): void {

@@ -7,6 +7,8 @@ import { OUTCOMES, REFUSALS } from "../support/outcomes.ts";
 const FIELDS: Readonly<Record<string, string>> = {
   sync: "user_id key key_hash source origin synced shadowed warnings error",
   get: "user_id key revealed key_hash source origin valid verdict reason checked_at shadowed warnings error",
+  validate:
+    "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at attention warnings error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
@@ -18,6 +20,8 @@ const FIELDS: Readonly<Record<string, string>> = {
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
+  validate:
+    "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear to_total dry_run elapsed_ms complete warnings error",

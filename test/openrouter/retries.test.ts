@@ -239,7 +239,7 @@ describe("a creation (POST)", () => {
     expect([server.count(), waits]).toEqual([1, []]);
 
     expect(await upstream.pause(expected, 2, budget())).toBe(true);
-    expect(pauses).toEqual([{ waitMs: 8_000, attempt: 2, detail: expected.detail }]);
+    expect(pauses).toEqual([{ waitMs: 8_000, attempt: 2, detail: expected.detail, isRateLimited: true }]);
     expect(await upstream.pause(expected, 1, budget(7_000))).toBe(false);
     expect(waits).toEqual([8_000]);
   });

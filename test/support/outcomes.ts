@@ -76,6 +76,8 @@ const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod" } };
 /** Nobody listens there. */
 const UNREACHABLE = { env: { KEYCTL_STORE: "mongodb://admin:hunter2hunter2@127.0.0.1:1/keys" } };
 const SOON = ["--timeout", "300ms"];
+const NOBODY = { env: { KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1" } };
+const SHORT = ["--timeout", "200ms"];
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { env: { PATH: "/none" } };
@@ -114,6 +116,62 @@ export const OUTCOMES: readonly Outcome[] = [
     options: { input: "alice\nbob\n" },
   }),
   fails(3, "NO_KEY", "sync finds nothing", ["sync", ...ALICE]),
+  fails(3, "NO_KEY", "validate finds nothing, whatever key.txt holds", ["validate", ...ALICE], { given: keyFile }),
+  fails(2, "BAD_USER_ID", "validate of a bad id", ["validate", "--user", " alice"]),
+  fails(3, "EMPTY_SELECTION", "validate of nobody", ["validate", "--all"]),
+  ok("validate of nobody, on purpose", ["validate", "--all", "--allow-empty"]),
+  fails(9, "SOME_FAILED", "validate of two without keys", ["validate", ...ALICE, "--user", "bob"]),
+  fails(4, "MASTER_KEY_WRONG", "validate with another master key", ["validate", ...ALICE], {
+    given: masterKeyIsAnother,
+  }),
+  fails(4, "MASTER_KEY_WRONG", "validate of all with another master key", ["validate", "--all"], {
+    given: masterKeyIsAnother,
+  }),
+  fails(7, "STORE_CORRUPT", "validate on a foreign file", ["validate", ...ALICE], { given: databaseIsForeign }),
+  fails(7, "ROW_UNREADABLE", "validate of an unreadable row", ["validate", ...ALICE], { given: aliceIsUnreadable }),
+  fails(6, "VERDICT_UNKNOWN", "validate without OpenRouter", ["validate", ...ALICE, ...SHORT], {
+    given: aliceIsStored,
+    options: NOBODY,
+  }),
+  fails(6, "SOME_UNKNOWN", "validate of all without OpenRouter", ["validate", "--all", ...SHORT], {
+    given: aliceIsStored,
+    options: NOBODY,
+  }),
+  ok("validate of all, where some may be unknown", ["validate", "--all", "--allow-unknown", "100%", ...SHORT], {
+    given: aliceIsStored,
+    options: NOBODY,
+  }),
+  fails(6, "VERDICT_UNKNOWN", "validate of a key on standard input", ["validate", "--stdin", ...SHORT], {
+    options: { ...NOBODY, input: `${KEY}\n` },
+  }),
+  fails(2, "BAD_KEY_FORMAT", "validate of no key on standard input", ["validate", "--stdin"], {
+    options: { input: "nonsense" },
+  }),
+  fails(2, "KEY_IS_MASKED", "validate of a mask", ["validate", "--stdin"], { options: { input: maskOf(KEY) } }),
+  fails(4, "CONFIG_EMPTY", "validate with an empty address", ["validate", ...ALICE], {
+    options: { env: { KEYCTL_OPENROUTER_URL: "" } },
+  }),
+  fails(4, "CONFIG_INVALID", "validate with an address in clear", ["validate", ...ALICE], {
+    given: aliceIsStored,
+    options: { env: { KEYCTL_OPENROUTER_URL: "http://openrouter.example/api/v1" } },
+  }),
+  fails(
+    4,
+    "MANAGEMENT_KEY_MISSING",
+    "validate from a listing that may not be read",
+    ["validate", "--all", "--from-listing"],
+    {
+      given: aliceIsStored,
+      options: NOBODY,
+    },
+  ),
+  fails(6, "VERDICT_UNKNOWN", "get without OpenRouter", ["get", ...ALICE, "--validate", ...SHORT], {
+    given: aliceIsStored,
+    options: NOBODY,
+  }),
+  fails(6, "VERDICT_UNKNOWN", "save without OpenRouter", ["save", ...ALICE, "--stdin", "--validate", ...SHORT], {
+    options: { ...NOBODY, input: KEY },
+  }),
   fails(3, "NO_KEY", "sync may not make a key", ["sync", ...ALICE, "--no-provision"]),
   fails(3, "NO_KEY", "sync cannot make a key yet", ["sync", ...ALICE], {
     options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER } },
@@ -428,8 +486,17 @@ export const REFUSALS: readonly Outcome[] = [
       "--label",
       "--limit",
       "--workspace",
-    ].map((flag) => fails(2, "USAGE", `${verb} ${flag}, of a later version`, [verb, ...ALICE, flag])),
+    ]
+      .filter((flag) => flag !== "--validate" || !["get", "save"].includes(verb))
+      .map((flag) => fails(2, "USAGE", `${verb} ${flag}, of a later version`, [verb, ...ALICE, flag])),
   ]),
+  fails(2, "USAGE", "get --validate of all", ["get", "--all", "--validate"]),
+  fails(2, "USAGE", "validate of nobody named", ["validate"]),
+  fails(2, "USAGE", "validate of a user and standard input", ["validate", ...ALICE, "--stdin"]),
+  ...["--concurrency 0", "--concurrency 501", "--allow-unknown 101%", "--allow-unknown x", "--min-remaining -1"].map(
+    (flags) => fails(2, "USAGE", `validate with ${flags}`, ["validate", "--all", ...flags.split(" ")]),
+  ),
+  fails(2, "USAGE", "validate with a bad time", ["validate", "--all", "--not-validated-since", "soon"]),
   fails(2, "USAGE", "save for two", ["save", ...ALICE, "--user", "bob", "--stdin"]),
   fails(2, "USAGE", "explain of two", ["explain", ...ALICE, "--user", "bob"]),
   fails(2, "USAGE", "explain of all", ["explain", "--all"]),

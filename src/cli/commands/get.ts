@@ -98,6 +98,7 @@ function document({ found, validation, warnings, error }: Gotten, reveals: boole
   const { userId, key, keyHash, source, origin, lastCheck, shadowed } = found;
   const isRevealed = reveals && key !== null && error === null;
   const verdict = validation === null ? (lastCheck === null ? null : storedVerdict(lastCheck)) : validation.verdict;
+  const { valid, verdict: name, reason } = verdictFields(verdict);
   return {
     user_id: userId,
     key: (isRevealed ? key.reveal() : key?.masked) ?? null,
@@ -105,7 +106,9 @@ function document({ found, validation, warnings, error }: Gotten, reveals: boole
     key_hash: keyHash,
     source,
     origin,
-    ...verdictFields(verdict),
+    valid,
+    verdict: name,
+    reason,
     checked_at: (validation === null ? lastCheck?.at : validation.checkedAt) ?? null,
     shadowed,
     warnings,
