@@ -1,6 +1,7 @@
 // npm run bench: each figure beside its floor, in turn and in one run, since machines differ and are noisy.
 // Prints medians and ratios; asserts nothing. `-- --smoke` runs everything once, small, to see that it works.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -23,6 +24,7 @@ try {
   const sizes = smoke ? [200, 2_000] : [10_000, 100_000];
   bulk(sizes, smoke ? 1 : 5);
   lists(smoke ? [200, 2_000] : [10_000, 1_000_000]);
+  await validations(smoke ? { keys: 200, latencyMs: 10, rounds: 1 } : { keys: 10_000, latencyMs: 50, rounds: 3 });
   await overMongo(
     smoke ? { rounds: 3, users: 500, rows: [200, 500] } : { rounds: 21, users: 20_000, rows: [2_000, 50_000] },
   );
@@ -103,6 +105,59 @@ function lists(sizes) {
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
 }
 
+/** `validate --all` beside what the latency allows at best, and `--from-listing` of the same keys. */
+async function validations({ keys, latencyMs, rounds }) {
+  const concurrency = 50;
+  console.log(`\nvalidate --all of ${keys} keys, ${latencyMs} ms away, ${concurrency} at a time, median of`, rounds);
+  const server = await startOpenRouter(keys, latencyMs);
+  const [url, managementKey] = server.words;
+  env.KEYCTL_OPENROUTER_URL = url;
+  try {
+    const ideal = ((keys / concurrency) * latencyMs) / 1000;
+    const asked = measured(["validate", "--all", "--json", "--concurrency", String(concurrency)]);
+    print("GET /key for each", `${asked.seconds.toFixed(2)} s`, atLeast(ideal / asked.seconds, 0.95), peak(asked));
+    env.OPENROUTER_PROVISIONING_KEY = managementKey;
+    const listed = measured(["validate", "--all", "--json", "--from-listing"]);
+    print("--from-listing", `${listed.seconds.toFixed(2)} s`, ratio(asked.seconds / listed.seconds), peak(listed));
+  } finally {
+    delete env.KEYCTL_OPENROUTER_URL;
+    delete env.OPENROUTER_PROVISIONING_KEY;
+    server.end();
+  }
+
+  function measured(args) {
+    const runs = Array.from({ length: rounds }, (_, round) => {
+      const path = join(home, `validate-${args.length}-${round}.db`);
+      const store = `sqlite:${path}`;
+      env.KEYCTL_STORE = store;
+      run([join(here, "save-many.mjs"), String(keys)]);
+      delete env.KEYCTL_STORE;
+      const done = run(withPeak([bin, ...args, "--store", store]));
+      rmSync(path);
+      return done;
+    });
+    const pick = (name) => median(runs.map((each) => each[name]));
+    return { seconds: pick("seconds"), peakMiB: pick("peakMiB") };
+  }
+}
+
+function peak({ peakMiB }) {
+  return `peak ${peakMiB.toFixed(0)} MiB`;
+}
+
+function atLeast(value, target) {
+  return `× ${value.toFixed(2)} of the ideal (target ≥ ${target}${value < target ? ", MISSED" : ""})`;
+}
+
+/** In a process of its own: this one waits for what it measures. */
+async function startOpenRouter(keys, latencyMs) {
+  const outfile = await bundled("openrouter-stand-in.ts");
+  const words = [join(here, "openrouter.mjs"), pathToFileURL(outfile).href, String(keys), String(latencyMs)];
+  const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
+  const [line] = await once(child.stdout, "data");
+  return { words: String(line).trim().split(" "), end: () => child.stdin.end() };
+}
+
 /** The same three over MongoDB's protocol, on the server that the tests would use: what it is counts, so compare with the bare driver only. */
 async function overMongo({ rounds, users, rows }) {
   const { findProgram, startServer, uriOf } = await testSupport("mongodb-server.ts");
@@ -160,11 +215,15 @@ function mongoLists(uriOf, sizes) {
 
 /** A file of the tests' support: TypeScript, which Node 20 does not read. */
 async function testSupport(name) {
+  return import(pathToFileURL(await bundled(name)).href);
+}
+
+async function bundled(name) {
   const source = join(here, "..", "test", "support", name);
-  const outfile = join(home, "test-support.mjs");
+  const outfile = join(home, name.replace(/\.ts$/, ".mjs"));
   const define = { "import.meta.url": JSON.stringify(pathToFileURL(source).href) };
   await build({ entryPoints: [source], outfile, bundle: true, platform: "node", format: "esm", define });
-  return import(pathToFileURL(outfile).href);
+  return outfile;
 }
 
 function emptyDatabase(name) {

@@ -9,6 +9,11 @@ export function userId(index) {
   return (0x68e228e8_0000n + BigInt(index)).toString(16).padStart(24, "0");
 }
 
+/** The key of the n-th user, where each has one of its own. */
+export function keyOf(index) {
+  return `sk-or-v1-${index.toString(16).padStart(64, "0")}`;
+}
+
 /** A function that makes the row of a user who is given this key. */
 export function rowMaker(key, sub) {
   const hash = createHash("sha256").update(key).digest("hex");

@@ -41,8 +41,8 @@ async function stage(keys: Readonly<Record<string, string>> = {}, options?: Stan
 
 /** Users `u000`, `u001` … with a key each. */
 function many(count: number): Readonly<Record<string, string>> {
-  const name = (index: number) => `u${String(index).padStart(3, "0")}`;
-  return Object.fromEntries(Array.from({ length: count }, (_, index) => [name(index), keyEnding(name(index))]));
+  const names = Array.from({ length: count }, (_, index) => `u${String(index).padStart(3, "0")}`);
+  return Object.fromEntries(names.map((name) => [name, keyEnding(name)]));
 }
 
 async function checksIn(home: Home): Promise<readonly unknown[]> {
@@ -56,6 +56,14 @@ async function checksIn(home: Home): Promise<readonly unknown[]> {
         return [user, valid !== null, verdict ?? null, reason ?? null];
       }),
   );
+}
+
+const NOT_ATOMIC = new KeyctlError("STORE_NOT_ATOMIC", "it is not");
+
+/** As FerretDB 1, where two changes of one row may both win. */
+function refusing(ports: Ports): Ports {
+  const store = { ...ports.store, requireAtomicChanges: () => Promise.reject(NOT_ATOMIC) };
+  return { ...ports, store };
 }
 
 describe("validate --user", () => {
@@ -197,13 +205,6 @@ Expires    never
   it("warns once where the store takes no verdict, and ends well", async () => {
     const { server, run } = await stage(many(3));
     for (const key of Object.values(many(3))) server.addKey(key);
-    const refusing = (ports: Ports): Ports => ({
-      ...ports,
-      store: {
-        ...ports.store,
-        requireAtomicChanges: () => Promise.reject(new KeyctlError("STORE_NOT_ATOMIC", "it is not")),
-      },
-    });
     const { code, stderr } = await run("validate --all", { around: refusing });
     expect([code, stderr.match(/^warning: .*/gm)]).toEqual([0, ["warning: the verdict was not recorded: it is not"]]);
     const one = await run("validate --user u000 --json", { around: refusing });
@@ -254,16 +255,24 @@ describe("validate of many", () => {
     expect(
       lines
         .slice(0, -1)
-        .map((line) => [line["user_id"], line["verdict"]])
+        .map((line) => `${String(line["user_id"])} ${String(line["verdict"])}`)
         .toSorted(),
-    ).toEqual([
-      ["alice", "valid"],
-      ["bob", "valid"],
-      ["carol", "invalid"],
-    ]);
+    ).toEqual(["alice valid", "bob valid", "carol invalid"]);
     expect(lines.at(-1)).toMatchObject({
-      ...{ type: "summary", command: "validate", total: 3, done: 3, valid: 2, invalid: 1, unknown: 0, failed: 0 },
-      ...{ not_checked: 0, attention: 2, distinct_keys: 2, requests: 3, resumed: 0, complete: true },
+      type: "summary",
+      command: "validate",
+      total: 3,
+      done: 3,
+      valid: 2,
+      invalid: 1,
+      unknown: 0,
+      failed: 0,
+      not_checked: 0,
+      attention: 2,
+      distinct_keys: 2,
+      requests: 3,
+      resumed: 0,
+      complete: true,
       error: { code: "SOME_INVALID", message: "1 of 3 keys is invalid" },
     });
     expect(server.count()).toBe(3);
@@ -380,10 +389,8 @@ bob   ***************91aa  invalid  disabled  never
   it("goes on when the probe is answered", async () => {
     const { server, run } = await stage(many(30));
     for (const key of Object.values(many(30))) server.addKey(key);
-    const failing = new Set<string>();
     server.behave(({ number }) => (number <= 20 ? { status: 307 } : "pass"));
     const all = await run("validate --all --json --concurrency 1");
-    expect(failing.size).toBe(0);
     expect(documentsOf(all).at(-1)).toMatchObject({ done: 30, valid: 10, unknown: 20, not_checked: 0, complete: true });
   });
 
@@ -400,9 +407,8 @@ bob   ***************91aa  invalid  disabled  never
     const { run } = await stage(many(12), { latencyMs: 200 });
     const all = await run("validate --all --json --concurrency 2 --stop-after 500ms");
     const summary = documentsOf(all).at(-1) ?? {};
-    expect([all.code, summary["total"], summary["complete"], summary["unknown"]]).toEqual(
-      [6, 12, false, 0].map((value, index) => (index === 0 && Number(summary["invalid"]) > 0 ? 9 : value)),
-    );
+    expect(summary).toMatchObject({ total: 12, unknown: 0, complete: false });
+    expect(all.code).toBe(Number(summary["invalid"]) > 0 ? 9 : 6);
     expect(Number(summary["not_checked"])).toBeGreaterThan(0);
   });
 

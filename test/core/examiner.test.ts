@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, asyncProperty, constantFrom, option } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { budgetOf } from "../../src/core/budget.ts";
@@ -123,16 +123,9 @@ describe("a verdict", () => {
     expect(result.asked).toEqual(asked);
   });
 
-  const anyCheck = fc.constantFrom<KeyCheck>(
-    accepted(),
-    accepted(true),
-    refused,
-    unknown(),
-    unknown(403),
-    unknown(null),
-  );
-  const anyFinding = fc.option(
-    fc.constantFrom<Finding>(
+  const anyCheck = constantFrom<KeyCheck>(accepted(), accepted(true), refused, unknown(), unknown(403), unknown(null));
+  const anyFinding = option(
+    constantFrom<Finding>(
       found(),
       found({ disabled: true }),
       found({ expiresAt: "2020-01-01T00:00:00.000Z" }),
@@ -143,8 +136,8 @@ describe("a verdict", () => {
   );
 
   it("is invalid only when OpenRouter said so: twice, or of a management key", async () => {
-    await fc.assert(
-      fc.asyncProperty(anyCheck, anyCheck, anyFinding, async (first, second, finding) => {
+    await assert(
+      asyncProperty(anyCheck, anyCheck, anyFinding, async (first, second, finding) => {
         const { verdict, asked } = await examined([first, second], finding);
         expect(asked.length).toBeLessThanOrEqual(3);
         if (verdict.status !== "invalid") return;
@@ -162,9 +155,8 @@ describe("a verdict", () => {
   });
 
   it("is not held against the provider when the answer is about what this key may spend", async () => {
-    const about = async (status: number | null) => (await examined([unknown(status)])).verdict;
-    const blamed = await Promise.all([402, 403, 429, 503, null].map(about));
-    expect(blamed.map((verdict) => verdict.status === "unknown" && verdict.isAboutProvider)).toEqual([
+    const blamed = await Promise.all([402, 403, 429, 503, null].map((status) => examined([unknown(status)])));
+    expect(blamed.map(({ verdict }) => verdict.status === "unknown" && verdict.isAboutProvider)).toEqual([
       false,
       false,
       true,
@@ -174,15 +166,15 @@ describe("a verdict", () => {
   });
 });
 
-describe("the worries about a key that works", () => {
-  const valid = (terms: Partial<typeof NOT_SAID>): Verdict => ({
-    status: "valid",
-    reason: null,
-    witness: "key",
-    ...NOT_SAID,
-    ...terms,
-  });
+const valid = (terms: Partial<typeof NOT_SAID>): Verdict => ({
+  status: "valid",
+  reason: null,
+  witness: "key",
+  ...NOT_SAID,
+  ...terms,
+});
 
+describe("the worries about a key that works", () => {
   it.each([
     [{ expiresAt: "2026-12-08T12:00:00.000Z" }, {}, ["EXPIRES_SOON"]],
     [{ expiresAt: "2026-12-08T12:00:00.001Z" }, {}, []],
