@@ -7,12 +7,14 @@ import { asFailure } from "./core/patience.ts";
 import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
 import { sealerCache } from "./core/sealer-cache.ts";
 import { mayUnlock, unlock } from "./core/unlock.ts";
+import type { Spool } from "./core/spool.ts";
 import type { OpenRouter, OpenRouterOnUse, Pause } from "./core/upstream.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { environmentKey } from "./sources/environment.ts";
 import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
+import { fileSpool } from "./stores/file-spool.ts";
 import { openDatabase } from "./stores/sqlite-database.ts";
 import { sqliteStore } from "./stores/sqlite-store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
@@ -24,6 +26,8 @@ export interface Ports {
   readonly store: KeyStore & SealChecks & Inspection & Journal;
   readonly masterKeys: MasterKeys;
   readonly sources: readonly KeySource[];
+  readonly openRouter: OpenRouterOnUse;
+  readonly spool: Spool;
 }
 
 export interface Listener {
@@ -47,6 +51,8 @@ export interface ComposeOptions {
   /** A store that cannot be opened is one whose every call fails, for commands that have more to say. */
   readonly storeMayFail?: boolean | undefined;
   readonly signal: AbortSignal;
+  /** A key that is being made when its caller stops waiting is made without them; else it is waited for. */
+  readonly detaches?: boolean | undefined;
   /** Stands between the core and its ports: what a test records or interrupts there is what really happens. */
   readonly around?: ((ports: Ports) => Ports) | undefined;
 }
@@ -55,16 +61,20 @@ export interface ComposeOptions {
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { around = (ports) => ports } = options;
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
-  const { store, masterKeys, sources } = around({
-    store: opened ?? absentStore,
+  const clock = { now: () => new Date() };
+  const { store, masterKeys, sources, openRouter, spool } = around({
+    store: opened?.store ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
     sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
+    openRouter: openRouterOnUse(config, clock, listener.onPause),
+    spool: fileSpool(config.spoolFolder),
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
-  const clock = { now: () => new Date() };
   const manager = new KeyManager({
     store,
+    journal: store,
+    spool,
     lock,
     sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
     maySeal: (waiting) => mayUnlock(lock, waiting),
@@ -73,9 +83,12 @@ export async function compose(config: Config, listener: Listener, options: Compo
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
     managementKey: config.managementKey,
-    openRouter: openRouterOnUse(config, clock, listener.onPause),
+    openRouter,
     autoProvision: config.autoProvision,
+    provisioning: { ...config.provisioning, refusal: refusalOf(opened, config) },
     timeoutMs: config.timeoutMs,
+    makingTimeoutMs: config.makingTimeoutMs,
+    detaches: options.detaches ?? false,
   });
   const subject: Subject = {
     store,
@@ -87,6 +100,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     hasManagementKey: config.hasManagementKey,
   };
   return { manager, storeExists: opened !== undefined, subject };
+}
+
+/** An empty cache of a CI machine must not buy keys. */
+function refusalOf(opened: OpenedStore | undefined, { ci }: Config): string | null {
+  return opened?.isNew === true && ci ? "the database was just made, and CI is set: no key is bought for it" : null;
 }
 
 function openRouterOnUse(
@@ -113,18 +131,28 @@ function openRouterOnUse(
   };
 }
 
+interface OpenedStore {
+  readonly store: Ports["store"];
+  /** This run has made it. */
+  readonly isNew: boolean;
+}
+
 /** Undefined when there is none yet, and it is not to be made. */
 async function openStore(
   { store: place, timeoutMs }: Config,
   { mayCreateStore, storeMayFail = false, signal }: ComposeOptions,
-): Promise<Ports["store"] | undefined> {
+): Promise<OpenedStore | undefined> {
   try {
-    if (place.kind === "mongodb") return (await import("./stores/mongo-store.ts")).mongoStore(place, timeoutMs);
+    if (place.kind === "mongodb") {
+      const { mongoStore } = await import("./stores/mongo-store.ts");
+      return { store: mongoStore(place, timeoutMs), isNew: false };
+    }
     const database = await openDatabase(place.path, mayCreateStore, signal);
-    return database === undefined ? undefined : sqliteStore(database, place.path);
+    if (database === undefined) return undefined;
+    return { store: sqliteStore(database.connection, place.path), isNew: database.isNew };
   } catch (thrown) {
     const error = asFailure(thrown, signal);
-    if (storeMayFail && error.code !== "INTERRUPTED") return unavailableStore(error);
+    if (storeMayFail && error.code !== "INTERRUPTED") return { store: unavailableStore(error), isNew: false };
     throw error;
   }
 }

@@ -1,3 +1,6 @@
+import { parseDuration } from "./cli/duration.ts";
+import { parseLimit, parseLimitReset, parseWorkspace } from "./cli/terms.ts";
+import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
 import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
 import { ManagementKey } from "./core/management-key.ts";
@@ -43,10 +46,19 @@ export interface Config {
   /** The address is checked when it is used; the variables of the proxies are in the environment. */
   readonly openRouter: { readonly url: string | undefined; readonly environment: Environment };
   readonly autoProvision: boolean;
+  /** CI is set: nobody watches this run. */
+  readonly ci: boolean;
+  readonly provisioning: Omit<ProvisioningRules, "refusal">;
+  /** The folder in which keys wait that could not be stored. */
+  readonly spoolFolder: string;
   readonly timeoutMs: number;
+  /** Where a key may be made. */
+  readonly makingTimeoutMs: number;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+const MAKING_TIMEOUT_MS = 90_000;
+const DEFAULT_MAX_PER_HOUR = 60;
 const MAX_SECRET_BYTES = 64 * 1024;
 const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
 const DESTINATION_VARIABLES = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
@@ -73,7 +85,11 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     managementKey: () => managementKey(environment),
     openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
+    ci: Boolean(environment["CI"]),
+    provisioning: { terms: provisionTerms(environment), maxPerHour: maxPerHour(environment) },
+    spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
+    makingTimeoutMs: timeLimit(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),
   });
 }
 
@@ -239,6 +255,44 @@ function empty(message: string, name: string): KeyctlError {
   return new KeyctlError("CONFIG_EMPTY", message, { hint: `give ${name} a value, or unset it` });
 }
 
+/** What a new key may do unless a flag says otherwise. */
+function provisionTerms(environment: Environment): WantedTerms {
+  const read = <Value>(name: string, parse: (text: string) => Value | undefined, example: string) =>
+    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example);
+  return {
+    label: null,
+    limit: read("LIMIT", parseLimit, "10, or none") ?? null,
+    limitReset: read("LIMIT_RESET", parseLimitReset, "daily, weekly or monthly") ?? null,
+    expiresInMs: read("EXPIRES_IN", parseDuration, "90d") ?? null,
+    workspace: read("WORKSPACE", parseWorkspace, "a workspace's id") ?? null,
+  };
+}
+
+function parseCount(text: string): number | undefined {
+  return /^\d{1,6}$/.test(text) ? Number(text) : undefined;
+}
+
+function maxPerHour(environment: Environment): number {
+  return (
+    parsedVariable(environment, "KEYCTL_MAX_PROVISIONS_PER_HOUR", parseCount, "60, or 0 for no limit") ??
+    DEFAULT_MAX_PER_HOUR
+  );
+}
+
+/** Undefined when it is not set; set but empty is unset. */
+function parsedVariable<Value>(
+  environment: Environment,
+  name: string,
+  parse: (text: string) => Value | undefined,
+  example: string,
+): Value | undefined {
+  const text = environment[name]?.trim();
+  if (text === undefined || text === "") return undefined;
+  const value = parse(text);
+  if (value !== undefined) return value;
+  throw new KeyctlError("CONFIG_INVALID", `${name} does not hold what it should`, { hint: `${name} is ${example}` });
+}
+
 function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
   const value = environment[name];
   if (value === undefined || value === "") return otherwise;
@@ -257,6 +311,11 @@ function withoutSecrets(environment: Environment): Environment {
 function dataFolder(environment: Environment): string {
   if (process.platform === "win32") return environment["LOCALAPPDATA"] ?? join(home(environment), "AppData", "Local");
   return absolutePath(environment["XDG_DATA_HOME"]) ?? join(home(environment), ".local", "share");
+}
+
+function stateFolder(environment: Environment): string {
+  if (process.platform === "win32") return dataFolder(environment);
+  return absolutePath(environment["XDG_STATE_HOME"]) ?? join(home(environment), ".local", "state");
 }
 
 function configFolder(environment: Environment): string {

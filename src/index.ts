@@ -69,7 +69,7 @@ export const KeyManager = {
     const { manager } = await compose(
       config,
       { log: listenerFor(log), notices: noticesFor(log) },
-      { mayCreateStore: true, signal: AbortSignal.timeout(config.timeoutMs) },
+      { mayCreateStore: true, detaches: true, signal: AbortSignal.timeout(config.timeoutMs) },
     );
     return manager;
   },

@@ -72,6 +72,8 @@ function sentence(sync: Forecast): string {
   switch (sync.kind) {
     case "keeps":
       return "sync would keep the database key";
+    case "makes":
+      return "sync would make a new key, which costs money";
     case "saves":
       return `sync would save the key of ${CALLED[sync.from]}`;
     case "fails":

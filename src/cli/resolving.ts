@@ -35,7 +35,7 @@ export function resolving({ signal, autoProvision, stored, log }: Resolving): Re
       const results =
         log && !stored
           ? eachAlone(batches, (user) => resolveAlone(manager, user, selection, options))
-          : manager.syncMany(batches, { signal, reach });
+          : manager.syncMany(batches, { signal, reach, autoProvision });
       for await (const batch of results) {
         for (const { synced, keyHash } of batch) if (synced) given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
         yield batch;

@@ -2,6 +2,11 @@
 export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
   ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
+  ["KEYCTL_PROVISION_LIMIT", "what a new key may spend, in USD, or none"],
+  ["KEYCTL_PROVISION_LIMIT_RESET", "daily, weekly or monthly"],
+  ["KEYCTL_PROVISION_EXPIRES_IN", "how long a new key lives, such as 90d"],
+  ["KEYCTL_PROVISION_WORKSPACE", "the workspace that new keys belong to"],
+  ["KEYCTL_MAX_PROVISIONS_PER_HOUR", "keys that are made by themselves within an hour (60; 0: no limit)"],
   ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a stand-in of your own"],
   ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
@@ -17,6 +22,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["CREDENTIALS_DIRECTORY", "systemd: the credential keyctl-master-keys in it"],
   ["XDG_DATA_HOME", "where keyctl/keyctl.db is made by default"],
   ["XDG_CONFIG_HOME", "where keyctl/master-keys.json is made by default"],
+  ["XDG_STATE_HOME", "where keys wait that could not be stored: keyctl/spool"],
   ["NO_COLOR", "no colour"],
   ["CI", "no questions"],
 ];

@@ -22,6 +22,7 @@ interface Held {
 
 /** Whether a key would be made if none were found. */
 export interface Making {
+  readonly isAllowed: boolean;
   readonly reason: string;
   /** A mistake in our own configuration: it ends a sync before it begins. */
   readonly failure: KeyctlError | null;
@@ -31,7 +32,7 @@ export interface Findings {
   readonly stored: Stored;
   readonly candidates: Candidates;
   readonly making: Making;
-  readonly winner: "database" | Shadowed | null;
+  readonly winner: "database" | Shadowed | "auto-provisioned" | null;
   /** What ends the search before it finds a key or nothing. */
   readonly stop: { readonly at: "database" | "environment"; readonly error: KeyctlError } | null;
 }
@@ -87,6 +88,7 @@ function standing(
 
 export function makingStep({ winner, stop, making }: Findings): Step {
   const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
+  if (winner === "auto-provisioned") return { ...step, state: "used", reason: making.reason };
   if (winner !== null) return { ...step, state: "not_needed", reason: null };
   if (making.failure !== null) return { ...step, state: "unavailable", reason: making.reason };
   return {

@@ -35,7 +35,7 @@ export async function explain(
   const stored = await lookUp(user, parts, signal);
   const candidates = await Candidates.readBeside(parts.sources);
   const making = makingOf(parts, autoProvision);
-  const findings = { making, ...search(stored, candidates) };
+  const findings = { making, ...search(stored, candidates, making) };
   const sync = await forecast(user, findings, parts, signal);
   return {
     userId: user,
@@ -65,23 +65,29 @@ async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<
   }
 }
 
-function makingOf({ hasManagementKey }: Parts, autoProvision: boolean): Making {
-  if (!autoProvision) return { reason: "switched off", failure: null };
+/** No key would be made. */
+function not(reason: string): Making {
+  return { isAllowed: false, reason, failure: null };
+}
+
+function makingOf({ hasManagementKey, provisioning }: Parts, autoProvision: boolean): Making {
+  if (!autoProvision) return not("switched off");
   try {
-    const reason = hasManagementKey() ? "this version cannot make keys" : "OPENROUTER_PROVISIONING_KEY is not set";
-    return { reason, failure: null };
+    if (!hasManagementKey()) return not("OPENROUTER_PROVISIONING_KEY is not set");
+    if (provisioning.refusal !== null) return not(provisioning.refusal);
+    return { isAllowed: true, reason: "a new key would be made", failure: null };
   } catch (thrown) {
-    if (isKeyctlError(thrown)) return { reason: thrown.message, failure: thrown };
+    if (isKeyctlError(thrown)) return { isAllowed: false, reason: thrown.message, failure: thrown };
     throw thrown;
   }
 }
 
-function search(stored: Stored, candidates: Candidates): Omit<Findings, "making"> {
+function search(stored: Stored, candidates: Candidates, making: Making): Omit<Findings, "making"> {
   const found = { stored, candidates, winner: null, stop: null };
   if (stored.kind === "held") return { ...found, winner: "database" };
   if (stored.kind === "failed") return { ...found, stop: { at: "database", error: stored.error } };
   if (candidates.failure !== null) return { ...found, stop: { at: "environment", error: candidates.failure } };
-  return { ...found, winner: candidates.winner?.name ?? null };
+  return { ...found, winner: candidates.winner?.name ?? (making.isAllowed ? "auto-provisioned" : null) };
 }
 
 /** In the order in which sync meets what may stop it. */
@@ -97,7 +103,7 @@ async function forecast(
   if (winner === "database") return { kind: "keeps" };
   try {
     await parts.maySeal(signal);
-    return { kind: "saves", from: winner };
+    return winner === "auto-provisioned" ? { kind: "makes" } : { kind: "saves", from: winner };
   } catch (thrown) {
     return { kind: "fails", error: failure(thrown, signal) };
   }

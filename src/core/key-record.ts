@@ -157,7 +157,8 @@ export function resealed(row: KeyRecord, key: ApiKey, sealed: string, now: Times
   };
 }
 
-const NOTHING_KNOWN = {
+/** Beside a key that nobody knows anything of. */
+export const NOTHING_KNOWN = {
   lastValidated: null,
   lastCheck: null,
   generation: 0,

@@ -19,6 +19,8 @@ export type LogEvent =
   | { readonly kind: "saved"; readonly origin: string; readonly key: ApiKey }
   | { readonly kind: "none-found" }
   | { readonly kind: "provisioning" }
+  | { readonly kind: "making"; readonly user: UserId }
+  | { readonly kind: "made"; readonly key: ApiKey }
   | { readonly kind: "no-management-key" }
   | { readonly kind: "provision-failed"; readonly reason: string }
   | { readonly kind: "no-key" }
@@ -52,6 +54,8 @@ const WORDS: Words = {
   saved: ({ origin, key }) => [`✅ Saved key to database (source: ${printable(origin)}): ${key.masked}`],
   "none-found": () => ["⚠️ No API key found in database, file, or environment"],
   provisioning: () => ["🔄 Attempting auto-provision..."],
+  making: ({ user }) => [`🔄 Auto-provisioning new key for user ${shortId(user)}...`],
+  made: ({ key }) => [`✅ Auto-provisioned new key: ${key.masked}`],
   "no-management-key": () => ["⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"],
   "provision-failed": ({ reason }) => [`❌ Auto-provision failed: ${printable(reason)}`],
   "no-key": () => ["❌ No API key available"],

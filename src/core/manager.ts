@@ -1,16 +1,21 @@
 import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
-import { previewPurge, purgeKey, saveKey } from "./changes.ts";
-import type { Replace } from "./changes.ts";
-import { KeyctlError } from "./errors.ts";
-import { Flights, orAborted, orGivenUp } from "./flights.ts";
+import type { Finished, PurgeTask, Replace } from "./changes.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
+import { Makings } from "./makings.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
+import type { Inventory } from "./inventory.ts";
+import type { Reconciliation } from "./reconciliation.ts";
+import type { ProvisionResult } from "./provision-request.ts";
+import type { WantedTerms } from "./provisioning.ts";
+import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
-import type { Asking, Validation, ValidationParts } from "./validation.ts";
+import type { Asking, Validation } from "./validation.ts";
 import type { RunOptions, ValidationRun } from "./validation-run.ts";
 import type { Limits, Verdict } from "./verdict.ts";
 import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncedKey, SyncResult } from "./results.ts";
@@ -22,6 +27,11 @@ import type { UserId } from "./user-id.ts";
 export interface SyncOptions extends Patience {
   /** Whether a key may be made when there is none. Default: as the manager was opened. */
   readonly autoProvision?: boolean | undefined;
+}
+
+export interface ProvisionOptions extends Patience {
+  /** What the key may do; what is not said is as KEYCTL_PROVISION_… say. */
+  readonly terms?: Partial<WantedTerms> | undefined;
 }
 
 export interface EnsureOptions extends SyncOptions {
@@ -36,6 +46,8 @@ export interface SaveOptions extends Patience {
   readonly replace?: Replace | undefined;
   /** Ask OpenRouter first, and store only what is valid. Default false. */
   readonly validate?: boolean | undefined;
+  /** Also remove the replaced key at OpenRouter, if keyctl made it. Default false. */
+  readonly revoke?: boolean | undefined;
 }
 
 /** What is a worry about a key that works; without them, only a key's own end or limit is none. */
@@ -47,11 +59,28 @@ export interface ValidateManyOptions
 export interface PurgeOptions extends Patience {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
   readonly onlyHash?: string | null | undefined;
+  /** Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it. Default `no`. */
+  readonly revoke?: PurgeTask["revoke"] | undefined;
+  /** All purges of a run that are given the same object read the list of all keys once. */
+  readonly shared?: SharedInventory | undefined;
+}
+
+export interface SharedInventory {
+  inventory?: Promise<Inventory>;
 }
 
 export interface BulkOptions extends Patience {
+  /** Whether a key may be made for a user who has none. Default: as the manager was opened. */
+  readonly autoProvision?: boolean | undefined;
   /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
   readonly reach?: "stored" | "known" | "sources" | undefined;
+}
+
+export interface ReconcileOptions extends Patience {
+  /** Only this user. Default all. */
+  readonly userId?: string | undefined;
+  /** `fix` is to follow, so that keys which wait in files may be brought in. Default false. */
+  readonly fixes?: boolean | undefined;
 }
 
 export interface RekeyOptions extends Patience, Partial<RekeyTask> {}
@@ -61,24 +90,34 @@ export interface CopyOptions extends Patience {
   readonly dryRun?: boolean | undefined;
 }
 
-export interface ManagerParts extends ValidationParts {
+export interface ManagerParts extends Parts {
   readonly lock: Lock;
   readonly autoProvision: boolean;
   /** For each user, in milliseconds. */
   readonly timeoutMs: number;
+  /** Where a key may be made. */
+  readonly makingTimeoutMs: number;
+  /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
+  readonly detaches: boolean;
 }
+
+/** Keys of a bulk run that are made at a time. */
+const MAKING_AT_ONCE = 8;
 
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
 export class KeyManager {
   readonly #parts: ManagerParts;
-  readonly #flights = new Flights<SyncResult>();
+  readonly #resolving: Makings<SyncResult>;
+  readonly #making: Makings<ProvisionResult>;
   readonly #working = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
+    this.#resolving = new Makings(parts.detaches);
+    this.#making = new Makings(parts.detaches);
   }
 
   /**
@@ -87,11 +126,32 @@ export class KeyManager {
    */
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
     const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
-    return this.#attempt(userId, options, syncFailed, (user, patience) =>
-      this.#flights.join(
-        `${autoProvision} ${user}`,
-        (signal) => resolve(user, this.#parts, autoProvision, signal),
+    const timeoutMs = options.timeoutMs ?? this.#defaultTimeoutMs(autoProvision);
+    return this.#attempt(userId, { ...options, timeoutMs }, syncFailed, (user, patience) =>
+      this.#resolving.join(
+        user,
+        `sync ${autoProvision}`,
+        (onCommitted, signal) => resolve(user, this.#parts, { autoProvision, onCommitted }, signal),
         patience,
+      ),
+    );
+  }
+
+  /**
+   * Makes a key for a user who has none, whatever key.txt and the environment hold. KEY_EXISTS when there is one.
+   * @param options what the key may do; by default as KEYCTL_PROVISION_… say
+   */
+  async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
+    const { terms = {}, ...patience } = options;
+    const { terms: defaults } = this.#parts.provisioning;
+    const { provisionFailed, provisionKey } = await import("./provision-request.ts");
+    const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
+    return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
+      this.#making.join(
+        user,
+        "make",
+        (onCommitted, signal) => provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal),
+        waiting,
       ),
     );
   }
@@ -194,7 +254,8 @@ export class KeyManager {
     key: string | ApiKey,
     options: SaveOptions = {},
   ): Promise<SaveResult & { readonly verdict: Verdict | null }> {
-    const { source = "manual", replace = "none", validate = false } = options;
+    const { source = "manual", replace = "none", validate = false, revoke = false } = options;
+    const { saveKey } = await import("./changes.ts");
     let checked: Promise<Validation> | undefined;
     const result = await this.#attempt(userId, options, saveFailed, (user, signal) => {
       const parsed = this.#keyToSave(key);
@@ -208,7 +269,7 @@ export class KeyManager {
         const { error } = await checked;
         if (error !== null) throw error;
       };
-      const change = { origin: source, replace, ...(validate ? { approve } : {}) };
+      const change = { origin: source, replace, revoke, ...(validate ? { approve } : {}) };
       return saveKey(user, parsed, change, this.#parts, signal);
     });
     const check = (await checked) ?? null;
@@ -217,17 +278,40 @@ export class KeyManager {
 
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
+    const { onlyHash, revoke = "no", shared = {} } = options;
+    const { purgeKey } = await import("./changes.ts");
+    const finish = async (user: UserId, signal: AbortSignal) => this.#finishPurges(user, shared, signal);
     return this.#attempt(userId, options, purgeFailed, (user, signal) =>
-      purgeKey(user, options.onlyHash, this.#parts, signal),
+      purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal),
     );
+  }
+
+  /** What a purge with `revoke` of a user without a row still owes. */
+  async #finishPurges(user: UserId, shared: SharedInventory, signal: AbortSignal): Promise<Finished> {
+    const { inventoryOf, workshopOf } = await import("./reconciliation.ts");
+    const { finishPurges } = await import("./reconciling.ts");
+    const workshop = await workshopOf(this.#parts, () => signal);
+    shared.inventory ??= inventoryOf(workshop);
+    return finishPurges(user, await shared.inventory, workshop);
+  }
+
+  /**
+   * Compares all keys at OpenRouter with all that is stored; `plan` of what is given says what it found. Rejects with
+   * MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, PROVIDER_UNAVAILABLE. The time-out is each step's.
+   */
+  async reconcile({ userId, fixes = false, ...patience }: ReconcileOptions = {}): Promise<Reconciliation> {
+    const only = userId === undefined ? undefined : parseUserId(userId);
+    const { Reconciliation: Run } = await import("./reconciliation.ts");
+    return Run.begin(this.#parts, { only, fixes, patience: this.#stepByStep(patience) });
   }
 
   /** What a purge of this user would remove; changes nothing. */
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
+    const { previewPurge } = await import("./changes.ts");
     return this.#attempt(userId, options, purgeFailed, (user, signal) => previewPurge(user, this.#parts, signal));
   }
 
-  /** Resolves many users, batch by batch; results are given after their commit. What fails for all of them is thrown. */
+  /** Resolves many users, batch by batch, and makes keys as `syncAndGetKey` does; results are given after their commit. What fails for all of them is thrown. */
   async *syncMany(
     batches: AsyncIterable<readonly UserId[]>,
     options: BulkOptions = {},
@@ -239,7 +323,27 @@ export class KeyManager {
         ? await Candidates.read(sources)
         : await Candidates.readBeside(reach === "stored" ? [] : sources);
     const patience = this.#stepByStep(options);
-    yield* resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience });
+    const { autoProvision = this.#parts.autoProvision, signal } = options;
+    const mayMake = autoProvision && reach === "sources" && candidates.winner === undefined;
+    const makes = mayMake && this.#parts.hasManagementKey();
+    for await (const batch of resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience })) {
+      yield makes ? await this.#makeMissing(batch, signal) : batch;
+    }
+  }
+
+  /** Each user without a key is resolved alone, a few at a time. */
+  async #makeMissing(batch: readonly SyncResult[], signal: AbortSignal | undefined): Promise<readonly SyncResult[]> {
+    const results = [...batch];
+    const missing = batch.flatMap(({ error }, index) => (error?.code === "NO_KEY" ? [index] : []));
+    const queue = missing.values();
+    const work = async () => {
+      for (const index of queue) {
+        const { userId } = results[index] as SyncResult;
+        results[index] = await this.syncAndGetKey(userId, { signal, autoProvision: true });
+      }
+    };
+    await Promise.all(Array.from({ length: MAKING_AT_ONCE }, work));
+    return results;
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
@@ -298,7 +402,8 @@ export class KeyManager {
 
   async #finish(): Promise<void> {
     await Promise.allSettled(this.#working);
-    await this.#flights.landed();
+    await this.#resolving.landed();
+    await this.#making.landed();
     await this.#parts.openRouter.close();
     await this.#parts.store.close();
   }
@@ -364,6 +469,18 @@ export class KeyManager {
       return parsedKey(key);
     } catch (thrown) {
       this.#parts.log({ kind: "not-saving" });
+      throw thrown;
+    }
+  }
+
+  /** Making a key takes longer than finding one. */
+  #defaultTimeoutMs(mayMake: boolean): number {
+    const { timeoutMs, makingTimeoutMs, hasManagementKey } = this.#parts;
+    try {
+      return mayMake && hasManagementKey() ? makingTimeoutMs : timeoutMs;
+    } catch (thrown) {
+      // The work itself comes upon it as well.
+      if (isKeyctlError(thrown)) return timeoutMs;
       throw thrown;
     }
   }

@@ -131,7 +131,8 @@ export type WarningCode =
   | "FIELDS_LEFT"
   | "KEY_SHARED"
   | "NOT_RECORDED"
-  | "LISTING_INCOMPLETE";
+  | "LISTING_INCOMPLETE"
+  | "NO_LIMIT";
 
 export type Reading =
   | { readonly status: "absent" }

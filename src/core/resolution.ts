@@ -3,18 +3,26 @@ import type { ApiKey } from "./api-key.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
+import type { Journal } from "./journal.ts";
 import type { Log, Source } from "./log.ts";
+import type { ManagementKey } from "./management-key.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
+import type { Provision, ProvisioningRules } from "./provisioning.ts";
 import { insertRow, insertRows } from "./row-writes.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
-import type { SyncResult } from "./results.ts";
+import type { SyncedKey, SyncResult } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
+import type { Spool } from "./spool.ts";
+import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
 export interface Parts {
   readonly store: KeyStore;
+  readonly journal: Journal;
+  /** Where a key waits that was made and could not be stored. */
+  readonly spool: Spool;
   /** Proven master keys, fetched when the first key is sealed or opened. */
   readonly sealer: (purpose: Purpose, signal: AbortSignal) => Promise<Sealer>;
   /** Rejects as `sealer` would for sealing; makes and writes nothing. */
@@ -22,12 +30,23 @@ export interface Parts {
   readonly sources: readonly KeySource[];
   readonly clock: Clock;
   readonly log: Log;
+  readonly openRouter: OpenRouterOnUse;
+  /** Undefined when there is none. Throws CONFIG_… errors. */
+  readonly managementKey: () => ManagementKey | undefined;
   /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
   readonly hasManagementKey: () => boolean;
+  readonly provisioning: ProvisioningRules;
 }
 
 /** How often a lost race begins anew before it is called a conflict. */
 export const ATTEMPTS = 5;
+
+/** How a resolution that may end in a new key is watched. */
+export interface Resolving {
+  readonly autoProvision: boolean;
+  /** Called when a key may exist from now on: the work goes on by itself then, whoever stops waiting. */
+  readonly onCommitted: () => void;
+}
 
 /**
  * The law of resolution: database, then key.txt, then the environment, then a new key.
@@ -37,17 +56,20 @@ export const ATTEMPTS = 5;
 export async function resolve(
   user: UserId,
   parts: Parts,
-  autoProvision: boolean,
+  { autoProvision, onCommitted }: Resolving,
   signal: AbortSignal,
 ): Promise<SyncResult> {
   const { store, log } = parts;
-  const making = autoProvision ? (parts.hasManagementKey() ? "cannot" : "no-management-key") : "off";
+  const permission = autoProvision ? (parts.hasManagementKey() ? "may" : "no-management-key") : "off";
+  await importSpooled(user, parts, signal);
   log({ kind: "syncing", user });
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const row = await store.find(user, signal);
+  const attempt = newAttempt(permission, onCommitted);
+  let row = await store.find(user, signal);
+  for (let tries = 0; tries < ATTEMPTS; tries += 1) {
     const result =
-      row === undefined ? await adopt(user, parts, making, signal) : await fromDatabase(row, parts, signal);
-    if (result !== "lost") return result;
+      row === undefined ? await adopt(user, parts, attempt, signal) : await fromDatabase(row, parts, signal);
+    if (result !== "lost" && "error" in result) return result;
+    row = result === "lost" ? await store.find(user, signal) : result.row;
   }
   throw contended(user);
 }
@@ -82,17 +104,23 @@ async function resolveBatch(
   const found = new Map<UserId, SyncResult>();
   const missing = () => batch.filter((user) => !found.has(user));
   const adopts = mayAdopt && candidates.winner !== undefined;
-  for (let attempt = 0; attempt < (adopts ? ATTEMPTS : 1) && found.size < batch.length; attempt += 1) {
+  for (let attempt = 0; attempt < ATTEMPTS && found.size < batch.length; attempt += 1) {
     if (adopts) for (const result of await insertMissing(missing(), parts, candidates, signal)) found.set(...result);
-    for (const result of await storedResults(missing(), parts, candidates, signal)) found.set(...result);
+    const stored = await storedResults(missing(), parts, candidates, signal);
+    for (const [user, result] of stored) if (result !== "lost") found.set(user, result);
+    if (!adopts && ![...stored.values()].includes("lost")) break;
   }
   return found;
 }
 
 /** What the database alone holds for a user. */
 export async function resolveStored(user: UserId, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
-  const results = await storedResults([user], parts, await Candidates.read([]), signal);
-  return results.get(user) ?? syncFailed(user, noKey(user));
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const results = await storedResults([user], parts, await Candidates.read([]), signal);
+    const result = results.get(user) ?? syncFailed(user, noKey(user));
+    if (result !== "lost") return result;
+  }
+  throw contended(user);
 }
 
 /** The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
@@ -126,8 +154,9 @@ export function contended(user: UserId): KeyctlError {
   });
 }
 
-async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
+async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<SyncResult | "lost"> {
   const { log } = parts;
+  if (!(await isInUse(row, parts, signal))) return "lost";
   const key = await openRow(row, parts, signal);
   log({ kind: "loaded", from: "database", key });
   const candidates = await Candidates.readBeside(parts.sources);
@@ -139,14 +168,26 @@ async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): 
   return answer(row, key, "database", candidates);
 }
 
-async function adopt(user: UserId, parts: Parts, making: Making, signal: AbortSignal): Promise<SyncResult | "lost"> {
+/** A settled row costs its reader one read. */
+async function isInUse(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<boolean> {
+  if (row.settled || row.generation === 0) return true;
+  const { isCurrent } = await import("./settling.ts");
+  return isCurrent(row, parts, signal);
+}
+
+/** A row that was found meanwhile, or a result, or nothing that can be relied on: look again. */
+type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
+
+async function adopt(user: UserId, parts: Parts, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
   const { store, log } = parts;
   const candidates = await Candidates.read(parts.sources);
   const { winner } = candidates;
-  candidates.tell(log, (from, key) => {
-    if (from === winner?.name) log({ kind: "loaded", from, key });
-  });
-  if (winner === undefined) return withoutKey(user, parts, candidates, making);
+  if (attempt.tries === 0) {
+    candidates.tell(log, (from, key) => {
+      if (from === winner?.name) log({ kind: "loaded", from, key });
+    });
+  }
+  if (winner === undefined) return withoutKey(user, parts, candidates, attempt, signal);
 
   const { key, name } = winner;
   const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
@@ -158,16 +199,79 @@ async function adopt(user: UserId, parts: Parts, making: Making, signal: AbortSi
   return answer(record, key, name, candidates);
 }
 
-/** Whether a key would be made now, and why not. */
-type Making = "off" | "no-management-key" | "cannot";
+/** Whether a key may be made now, and why not; and how often it was tried. */
+interface Attempt {
+  readonly permission: "off" | "no-management-key" | "may";
+  readonly onCommitted: () => void;
+  tries: number;
+}
 
-function withoutKey(user: UserId, { log }: Parts, { warnings }: Candidates, making: Making): SyncResult {
-  log({ kind: "none-found" });
-  if (making !== "off") log({ kind: "provisioning" });
-  if (making === "cannot") log({ kind: "provision-failed", reason: "this version cannot make keys" });
-  if (making === "no-management-key") log({ kind: "no-management-key" });
+function newAttempt(permission: Attempt["permission"], onCommitted: () => void): Attempt {
+  return { permission, onCommitted, tries: 0 };
+}
+
+/** There is no key anywhere: one is made, or somebody else's is waited for. */
+async function withoutKey(
+  user: UserId,
+  parts: Parts,
+  candidates: Candidates,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Adoption> {
+  const { log, provisioning } = parts;
+  const { permission } = attempt;
+  attempt.tries += 1;
+  if (attempt.tries === 1) {
+    log({ kind: "none-found" });
+    if (permission !== "off") log({ kind: "provisioning" });
+    if (permission === "no-management-key") log({ kind: "no-management-key" });
+  }
+  const refusal = permission === "may" ? provisioning.refusal : null;
+  const made = await provisioned(user, parts, attempt, refusal === null, signal);
+  if (made.status === "look-again") return "lost";
+  if (made.status === "found") return { row: made.row };
+  if (made.status === "made") return provisionedResult(made, candidates, log);
+  if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
   log({ kind: "no-key" });
-  return syncFailed(user, noKey(user), warnings);
+  return syncFailed(user, noKey(user), candidates.warnings);
+}
+
+async function provisioned(
+  user: UserId,
+  parts: Parts,
+  { permission, onCommitted, tries }: Attempt,
+  mayMake: boolean,
+  signal: AbortSignal,
+): Promise<Provision> {
+  const { provision } = await import("./provisioning.ts");
+  const { terms } = parts.provisioning;
+  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
+  try {
+    return await provision(user, parts, making, tries, signal);
+  } catch (thrown) {
+    if (permission === "may" && isKeyctlError(thrown)) parts.log({ kind: "provision-failed", reason: thrown.message });
+    throw thrown;
+  }
+}
+
+function provisionedResult(
+  { row, key, warnings }: Extract<Provision, { status: "made" }>,
+  candidates: Candidates,
+  log: Log,
+): SyncResult {
+  log({ kind: "saved", origin: row.origin, key });
+  log({ kind: "using", source: "auto-provisioned" });
+  log({ kind: "synced" });
+  log({ kind: "complete" });
+  const result = answer(row, key, "auto-provisioned", candidates);
+  return { ...result, warnings: [...result.warnings, ...warnings] };
+}
+
+/** Keys that were made here and could not be stored come first. */
+export async function importSpooled(user: UserId, parts: Parts, signal: AbortSignal): Promise<void> {
+  if (!parts.spool.mayHoldKeys()) return;
+  const { importSpool } = await import("./spool-import.ts");
+  await importSpool(user, parts, signal);
 }
 
 async function insertMissing(
@@ -192,9 +296,9 @@ async function storedResults(
   parts: Parts,
   candidates: Candidates,
   signal: AbortSignal,
-): Promise<ReadonlyMap<UserId, SyncResult>> {
+): Promise<ReadonlyMap<UserId, SyncResult | "lost">> {
   if (users.length === 0) return new Map();
-  const results = new Map<UserId, SyncResult>();
+  const results = new Map<UserId, SyncResult | "lost">();
   const seen = new Map<UserId, KeyRecord>();
   for (const row of await parts.store.findMany(users, signal)) {
     const twin = seen.get(row.userId);
@@ -215,7 +319,8 @@ async function storedResult(
   parts: Parts,
   candidates: Candidates,
   signal: AbortSignal,
-): Promise<SyncResult> {
+): Promise<SyncResult | "lost"> {
+  if (!(await isInUse(row, parts, signal))) return "lost";
   if (storedValue(row.keyEncrypted).kind === "sealed") await parts.sealer("open", signal);
   try {
     return answer(row, await openRow(row, parts, signal), "database", candidates);
@@ -229,7 +334,7 @@ function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock
   return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
 }
 
-function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncResult {
+function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncedKey {
   return {
     userId: row.userId,
     key,

@@ -66,7 +66,7 @@ export interface SaveResult {
   readonly origin: string | null;
   /** False when the database held this very key already, or nothing was saved. */
   readonly changed: boolean;
-  readonly previous: FormerKey | null;
+  readonly previous: (FormerKey & { readonly revocation: "done" | "pending" | "kept" | "not_ours" }) | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
@@ -76,6 +76,8 @@ export interface PurgeResult {
   /** What was removed, or would have been; null when there was no row. */
   readonly former: FormerKey | null;
   readonly purged: boolean;
+  /** What became of the key at OpenRouter; null when nothing was purged. */
+  readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
   /** Sources from which the next sync would store a key again. */
   readonly returnsFrom: readonly Shadowed[];
   readonly warnings: readonly Warning[];
@@ -102,6 +104,7 @@ export interface Step {
 /** What sync would do now. */
 export type Forecast =
   | { readonly kind: "keeps" }
+  | { readonly kind: "makes" }
   | { readonly kind: "saves"; readonly from: Shadowed }
   | { readonly kind: "fails"; readonly error: KeyctlError };
 
@@ -145,5 +148,13 @@ export function saveFailed(userId: string, error: KeyctlError): SaveResult {
 }
 
 export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
-  return { userId: withoutKeys(userId), former: null, purged: false, returnsFrom: [], warnings: [], error };
+  return {
+    userId: withoutKeys(userId),
+    former: null,
+    purged: false,
+    revocation: null,
+    returnsFrom: [],
+    warnings: [],
+    error,
+  };
 }

@@ -13,9 +13,10 @@ import { KeyListing } from "./key-listing.ts";
 import { Pool } from "./pool.ts";
 import type { Warning } from "./ports.ts";
 import { openRow } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
 import type { UserId } from "./user-id.ts";
 import { notStored, ofRow, validationFailed, witnesses } from "./validation.ts";
-import type { Asking, Validation, ValidationParts } from "./validation.ts";
+import type { Asking, Validation } from "./validation.ts";
 import { storedVerdict } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -63,7 +64,7 @@ interface Held {
 }
 
 export class ValidationRun {
-  readonly #parts: ValidationParts;
+  readonly #parts: Parts;
   readonly #options: RunOptions;
   readonly #recorder: CheckRecorder;
   readonly #asking: Pool;
@@ -90,7 +91,7 @@ export class ValidationRun {
   /** By `performance.now()`: OpenRouter has asked us to send nothing before. */
   #holdUntil = 0;
 
-  constructor(parts: ValidationParts, options: RunOptions) {
+  constructor(parts: Parts, options: RunOptions) {
     const { concurrency, signal, stop = new AbortController().signal, patience } = options;
     this.#parts = { ...parts, log: silent };
     this.#options = { ...options, stop };

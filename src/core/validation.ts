@@ -5,14 +5,12 @@ import { KeyctlError } from "./errors.ts";
 import { withoutKeys } from "./key-like.ts";
 import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
-import type { ManagementKey } from "./management-key.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
-import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 import { examine } from "./examiner.ts";
 import type { Witnesses } from "./examiner.ts";
@@ -41,12 +39,6 @@ export interface Validation {
   readonly error: KeyctlError | null;
 }
 
-export interface ValidationParts extends Parts {
-  readonly openRouter: OpenRouterOnUse;
-  /** Throws CONFIG_… errors. */
-  readonly managementKey: () => ManagementKey | undefined;
-}
-
 /** How long one key may take, and who stops waiting. */
 export interface Asking {
   readonly limits: Limits;
@@ -58,7 +50,7 @@ export interface Asking {
 /** Asks about the key that the database holds, and notes a definite verdict beside it. */
 export async function validateStored(
   user: UserId,
-  parts: ValidationParts,
+  parts: Parts,
   asking: Asking,
   signal: AbortSignal,
 ): Promise<Validation> {
@@ -74,7 +66,7 @@ export async function validateStored(
 /** Asks about a key, wherever it is. */
 export async function validateKey(
   key: ApiKey,
-  parts: ValidationParts,
+  parts: Parts,
   { limits, timeoutMs }: Asking,
   signal: AbortSignal,
 ): Promise<Validation> {
@@ -100,14 +92,14 @@ export async function recordSaved(
   }
 }
 
-export async function witnesses({ openRouter, managementKey, clock }: ValidationParts): Promise<Witnesses> {
+export async function witnesses({ openRouter, managementKey, clock }: Parts): Promise<Witnesses> {
   const secondKey = managementKey();
   const open = await openRouter.open();
   const keys = secondKey === undefined ? undefined : open.keysUnder(secondKey);
   return { openRouter: open, keys, now: () => clock.now().getTime() };
 }
 
-async function ask(key: ApiKey, parts: ValidationParts, budget: ReturnType<typeof budgetOf>) {
+async function ask(key: ApiKey, parts: Parts, budget: ReturnType<typeof budgetOf>) {
   const { log, clock } = parts;
   const all = await witnesses(parts);
   log({ kind: "validating" });

@@ -14,6 +14,12 @@ const SAFE_WAL = [3, 51, 3];
 /** Short, because it blocks the event loop; longer waits are `whileUnlocked`'s. */
 const BUSY_TIMEOUT_MS = 10;
 
+export interface OpenedDatabase {
+  readonly connection: DatabaseSync;
+  /** There was none before. */
+  readonly isNew: boolean;
+}
+
 /**
  * Opens the database file, and makes it (0600, in a folder that is 0700 if it is new) when it may be made.
  * Undefined when there is none and it may not be made. Rejects with STORE_UNAVAILABLE or STORE_CORRUPT.
@@ -22,7 +28,7 @@ export async function openDatabase(
   path: string,
   mayCreate: boolean,
   signal: AbortSignal,
-): Promise<DatabaseSync | undefined> {
+): Promise<OpenedDatabase | undefined> {
   let database: DatabaseSync | undefined;
   try {
     const found = look(path);
@@ -31,7 +37,9 @@ export async function openDatabase(
     const { DatabaseSync } = loadSqlite();
     const opened = new DatabaseSync(path);
     database = opened;
-    if (await whileUnlocked(() => prepare(opened, mayCreate), signal)) return opened;
+    if (await whileUnlocked(() => prepare(opened, mayCreate), signal)) {
+      return { connection: opened, isNew: found !== "content" };
+    }
     opened.close();
     return undefined;
   } catch (thrown) {

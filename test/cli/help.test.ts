@@ -3,7 +3,20 @@ import { emptyHome } from "../support/home.ts";
 import { errorOf, inProcess } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";
 
-const VERBS = ["sync", "get", "validate", "save", "purge", "list", "explain", "rekey", "copy", "doctor"];
+const VERBS = [
+  "sync",
+  "get",
+  "provision",
+  "validate",
+  "save",
+  "purge",
+  "list",
+  "explain",
+  "rekey",
+  "copy",
+  "reconcile",
+  "doctor",
+];
 
 async function textOf(args: readonly string[], options: InProcessOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await inProcess(emptyHome(), args, options);

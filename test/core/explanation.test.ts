@@ -11,7 +11,7 @@ import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { keyEnding } from "../support/keys.ts";
-import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
+import { makingKeys, memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -98,6 +98,7 @@ function managerIn(state: State) {
   const manager = new KeyManager({
     lock: nobodysLock,
     store: { ...inner, ...counted },
+    journal: inner,
     async sealer() {
       refuse();
       return sealer;
@@ -109,6 +110,7 @@ function managerIn(state: State) {
     clock: { now: () => new Date(NOW) },
     log: silent,
     ...noOpenRouter,
+    ...makingKeys(KEY),
     hasManagementKey: MANAGEMENT[management] ?? (() => false),
     autoProvision: state.autoProvision ?? true,
     timeoutMs: 30_000,
@@ -135,6 +137,8 @@ const states: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
   ),
 );
 
+const SYNC: Readonly<Record<string, object>> = { database: { kind: "keeps" }, "auto-provisioned": { kind: "makes" } };
+
 /** What explain says, and what sync then does. */
 async function both(state: State) {
   const { manager, writes } = managerIn(state);
@@ -152,14 +156,14 @@ describe("an explanation", () => {
       const used = steps.filter((step) => step.state === "used");
       if (synced.error === null) {
         const { source: from, keyHash, shadowed } = synced;
-        const words = from === "database" ? { kind: "keeps" } : { kind: "saves", from };
+        const words = SYNC[from] ?? { kind: "saves", from };
         const losers = steps.filter((step) => step.state === "shadowed").map((step) => step.source);
         expect({ state, winner, sync, losers, hash: used[0]?.keyHash, warnings }).toEqual({
           state,
           winner: from,
           sync: words,
           losers: shadowed,
-          hash: keyHash,
+          hash: from === "auto-provisioned" ? null : keyHash,
           warnings: synced.warnings,
         });
       } else {
@@ -262,9 +266,9 @@ describe("an explanation", () => {
     ],
     [
       { database: "no row", file: "nothing", variable: "nothing", management: "a management key" },
+      "auto-provisioned",
       null,
-      "NO_KEY",
-      ["absent", "absent", "absent", "absent: this version cannot make keys"],
+      ["absent", "absent", "absent", "used: a new key would be made"],
     ],
     [
       { database: "no row", file: "nothing", variable: "nothing", autoProvision: false },

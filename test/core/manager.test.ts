@@ -13,6 +13,7 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { gate } from "../support/gate.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -62,6 +63,7 @@ function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }
     clock: { now: () => new Date(NOW) },
     log: (event) => events.push(event),
     ...noOpenRouter,
+    journal: memoryJournal(),
     hasManagementKey: () => false,
     autoProvision: true,
     timeoutMs: 30_000,
@@ -178,9 +180,12 @@ describe("no key anywhere", () => {
       ["🔄 Attempting auto-provision...", "⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"],
     ],
     [
-      "with a management key",
-      { hasManagementKey: () => true },
-      ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: this version cannot make keys"],
+      "where none may be made in this run",
+      {
+        hasManagementKey: () => true,
+        provisioning: { ...noOpenRouter.provisioning, refusal: "the database was just made" },
+      },
+      ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: the database was just made"],
     ],
     ["where none may be made", { autoProvision: false, hasManagementKey: () => true }, []],
   ])("is NO_KEY %s", async (_name, parts, attempt) => {

@@ -15,6 +15,7 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import type { MasterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 
 const EARLIER = "2025-10-05T09:00:00.000Z";
@@ -116,6 +117,7 @@ class World {
     const clock = { now: () => new Date(NOW) };
     const manager = new KeyManager({
       store,
+      journal: memoryJournal(),
       lock,
       sealer: sealerCache((purpose, signal) => unlock(lock, purpose, signal), clock),
       sources: [],

@@ -13,6 +13,7 @@ import type { Lock } from "../../src/core/unlock.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
@@ -62,6 +63,7 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
   return new KeyManager({
     ...noOpenRouter,
     store: seenAs,
+    journal: memoryJournal(),
     lock,
     sealer: (purpose, patience) => unlock(lock, purpose === "seal" ? "seal" : "open", patience),
     maySeal: (patience) => mayUnlock(lock, patience),

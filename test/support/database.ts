@@ -4,8 +4,9 @@ import type { Home } from "./home.ts";
 
 /** Works on a home's database with SQL of our own, as another program would. */
 export async function withDatabase<Result>(home: Home, work: (database: DatabaseSync) => Result): Promise<Result> {
-  const database = await openDatabase(home.database, false, AbortSignal.timeout(10_000));
-  if (database === undefined) throw new Error("this home has no database yet");
+  const opened = await openDatabase(home.database, false, AbortSignal.timeout(10_000));
+  if (opened === undefined) throw new Error("this home has no database yet");
+  const { connection: database } = opened;
   try {
     return work(database);
   } finally {

@@ -32,8 +32,8 @@ export const LINES: readonly (readonly [event: LogEvent, lines: readonly string[
   [{ kind: "provisioning" }, ["🔄 Attempting auto-provision..."]],
   [{ kind: "no-management-key" }, ["⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"]],
   [
-    { kind: "provision-failed", reason: "this version cannot make keys" },
-    ["❌ Auto-provision failed: this version cannot make keys"],
+    { kind: "provision-failed", reason: "OpenRouter answered 503" },
+    ["❌ Auto-provision failed: OpenRouter answered 503"],
   ],
   [{ kind: "no-key" }, ["❌ No API key available"]],
   [{ kind: "using", source: "database" }, ["✅ Using key from: database"]],

@@ -1,3 +1,6 @@
+import type { ApiKey } from "../../src/core/api-key.ts";
+import { ManagementKey } from "../../src/core/management-key.ts";
+import type { UpstreamKeys } from "../../src/core/upstream.ts";
 import type { KeyRecord, Version } from "../../src/core/key-record.ts";
 import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
@@ -92,10 +95,57 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
 
 const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
 /** For managers that ask OpenRouter nothing. */
-export const noOpenRouter: Pick<ManagerParts, "openRouter" | "managementKey"> = {
+export const noOpenRouter: Pick<
+  ManagerParts,
+  "openRouter" | "managementKey" | "provisioning" | "spool" | "makingTimeoutMs" | "detaches"
+> = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
+  provisioning: {
+    terms: { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null },
+    maxPerHour: 0,
+    refusal: null,
+  },
+  spool: {
+    mayHoldKeys: () => false,
+    list: async () => [],
+    write: refuse,
+    claim: refuse,
+    release: refuse,
+    remove: refuse,
+  },
+  makingTimeoutMs: 90_000,
+  detaches: true,
 };
+
+const nobody = (): never => {
+  throw new Error("this OpenRouter only makes keys");
+};
+/** An OpenRouter that makes this key, and can do nothing else. */
+export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
+  const create: UpstreamKeys["create"] = async ({ name, limit, limitReset, expiresAt, workspace }) => ({
+    status: "created",
+    key,
+    upstream: {
+      hash: key.hash,
+      name,
+      disabled: false,
+      limit,
+      limitRemaining: limit,
+      limitReset,
+      usageToday: 0,
+      createdAt: null,
+      expiresAt,
+      workspace,
+    },
+  });
+  const keys = { find: nobody, disable: nobody, remove: nobody, list: nobody, credits: nobody, pause: nobody, create };
+  const open = async () => ({ checkKey: nobody, reach: nobody, keysUnder: () => keys, close: async () => {} });
+  return {
+    openRouter: { ...noOpenRouter.openRouter, open },
+    managementKey: () => ManagementKey.parse("sk-or-mgmt-of-a-test"),
+  };
+}
 
 /** For managers that rekey nothing. */
 export const nobodysLock: ManagerParts["lock"] = {

@@ -8,7 +8,7 @@ const patient = new AbortController().signal;
 export async function openFile(path: string): Promise<DatabaseSync> {
   const database = await openDatabase(path, true, patient);
   if (database === undefined) throw new Error(`no database at ${path}`);
-  return database;
+  return database.connection;
 }
 
 export async function openStore(path: string) {

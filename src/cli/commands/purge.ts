@@ -16,21 +16,26 @@ import { Tally } from "../tally.ts";
 
 interface PurgeFlags extends BulkFlags {
   readonly yes?: true;
+  readonly revoke?: true;
+  readonly revokeForeign?: true;
   readonly confirm?: number;
 }
 
 export function declare(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
     .option("-y, --yes", "do not ask")
+    .option("--revoke", "also delete the key at OpenRouter, if keyctl made it")
+    .option("--revoke-foreign", "also delete it at OpenRouter, whoever made it")
     .option("--confirm <count>", "with --all: the number of keys that are to be deleted", parseCount)
     .addHelpText(
       "after",
       `
-Deletes from the database. The key itself goes on working at OpenRouter.
+Deletes from the database. Without --revoke, the key itself goes on working at
+OpenRouter.
 
 Examples:
   keyctl purge --user alice
-  keyctl purge --user alice --yes --json
+  keyctl purge --user alice --revoke --yes --json
   keyctl purge --all --store sqlite:keys.db --confirm 4`,
     )
     .action(run((invocation, flags: PurgeFlags) => purge(invocation, flags)));
@@ -48,6 +53,7 @@ async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlE
 function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
   const { signal } = invocation;
   let limit = 0;
+  const options = { signal, revoke: revocationOf(flags), shared: {} };
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "all" },
@@ -56,19 +62,21 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     },
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { signal });
-      if (preview.error !== null || preview.former === null) return preview;
+      if (preview.error !== null) return preview;
+      // What an earlier purge has left is finished without a question.
+      if (preview.former === null) return options.revoke === "no" ? preview : manager.purge(user, options);
       await confirmOne(invocation, flags, preview);
-      return manager.purge(user, { signal, onlyHash: preview.former.keyHash });
+      return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
-    many: (manager, batches) => eachAlone(upTo(limit, batches), (user) => manager.purge(user, { signal })),
+    many: (manager, batches) => eachAlone(upTo(limit, batches), (user) => manager.purge(user, options)),
     failed: purgeFailed,
-    document: ({ userId, former, purged, returnsFrom, warnings }) => ({
+    document: ({ userId, former, purged, revocation, returnsFrom, warnings }) => ({
       user_id: userId,
       key: former?.key ?? null,
       key_hash: former?.keyHash ?? null,
       origin: former?.origin ?? null,
       purged,
-      revocation: purged ? "kept" : null,
+      revocation,
       returns_from: returnsFrom,
       warnings,
     }),
@@ -185,18 +193,33 @@ function declined(): KeyctlError {
 
 async function show(
   { terminal }: Invocation,
-  { userId, former, purged, returnsFrom, warnings, error }: PurgeResult,
+  { userId, former, purged, revocation, returnsFrom, warnings, error }: PurgeResult,
 ): Promise<void> {
   sayWarnings(terminal, warnings);
-  if (error !== null) return;
-  if (!purged) return terminal.result(`${printable(userId)} has no key in the database`);
+  if (error !== null && !purged) return;
+  if (!purged) {
+    const earlier = revocation === "done" ? "; what an earlier purge had left was deleted at OpenRouter" : "";
+    return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+  }
   await terminal.result(
-    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (it goes on working at OpenRouter)`,
+    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]})`,
   );
   for (const name of returnsFrom) {
     const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
     terminal.note(`${place} holds a key: the next sync of this user stores that one`);
   }
+}
+
+const FATES: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
+  done: "and deleted at OpenRouter",
+  pending: "not confirmed at OpenRouter",
+  kept: "it goes on working at OpenRouter",
+  not_ours: "it goes on working at OpenRouter",
+};
+
+function revocationOf({ revoke, revokeForeign }: PurgeFlags): "no" | "ours" | "foreign too" {
+  if (revokeForeign === true) return "foreign too";
+  return revoke === true ? "ours" : "no";
 }
 
 function parseCount(text: string): number {

@@ -19,6 +19,7 @@ interface SaveFlags {
   readonly fromFile?: string;
   readonly replace?: true;
   readonly validate?: true;
+  readonly revoke?: true;
   readonly source: string;
 }
 
@@ -30,6 +31,7 @@ export function declare(command: Command, run: Run): void {
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
     .option("--validate", "ask OpenRouter first, and store only a key that works")
+    .option("--revoke", "also delete the replaced key at OpenRouter, if keyctl made it")
     .option("--source <text>", "how the key came here, kept in the database", "manual")
     .addHelpText(
       "after",
@@ -76,7 +78,7 @@ async function saveOrAsk(
   flags: SaveFlags,
 ): Promise<Saved> {
   const { signal, terminal } = invocation;
-  const options = { signal, source: flags.source, validate: flags.validate };
+  const options = { signal, source: flags.source, validate: flags.validate, revoke: flags.revoke };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
   const hint = replaceCommand(user, flags);
@@ -96,10 +98,10 @@ async function saveOrAsk(
 }
 
 /** The same command once more, and over what is there. */
-function replaceCommand(user: string, { stdin, fromFile, validate }: SaveFlags): string {
+function replaceCommand(user: string, { stdin, fromFile, validate, revoke }: SaveFlags): string {
   const validates = validate === true ? " --validate" : "";
   const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";
-  return `keyctl save ${userFlag(user)}${input}${validates} --replace`;
+  return `keyctl save ${userFlag(user)}${input}${validates}${revoke === true ? " --revoke" : ""} --replace`;
 }
 
 async function readKey(
@@ -142,18 +144,27 @@ function document({ userId, key, keyHash, origin, changed, verdict, previous, wa
     previous:
       previous === null
         ? null
-        : { key: previous.key, key_hash: previous.keyHash, origin: previous.origin, revocation: "kept" },
+        : {
+            key: previous.key,
+            key_hash: previous.keyHash,
+            origin: previous.origin,
+            revocation: previous.revocation,
+          },
     warnings,
   };
 }
 
 async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: Saved): Promise<void> {
   sayWarnings(terminal, warnings);
-  if (error !== null || key === null) return;
+  if (key === null || (error !== null && !changed)) return;
   const what = !changed ? "already there" : previous === null ? "saved" : "replaced";
   await terminal.result(`${key.masked} (${terminal.paint.bold(what)})`);
   if (previous !== null) {
-    terminal.note(`the key it replaced (${previous.key ?? "unreadable"}) still works at OpenRouter`);
-    terminal.hint("remove it at https://openrouter.ai/keys if nobody else uses it");
+    const replacedKey = `the key it replaced (${previous.key ?? "unreadable"})`;
+    if (previous.revocation === "done") terminal.note(`${replacedKey} was deleted at OpenRouter`);
+    if (previous.revocation === "kept" || previous.revocation === "not_ours") {
+      terminal.note(`${replacedKey} still works at OpenRouter`);
+      terminal.hint("remove it at https://openrouter.ai/keys if nobody else uses it");
+    }
   }
 }

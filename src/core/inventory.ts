@@ -1,0 +1,41 @@
+import type { Budget } from "./budget.ts";
+import { KeyctlError } from "./errors.ts";
+import type { UpstreamKey, UpstreamKeys } from "./upstream.ts";
+
+/** Every key that exists upstream, disabled ones too, of all workspaces. */
+export interface Inventory {
+  readonly byHash: ReadonlyMap<string, UpstreamKey>;
+  /** When the first pass began, in milliseconds since 1970. */
+  readonly at: number;
+  /** Two passes agreed: a key that is missing here was missing there. */
+  readonly isStable: boolean;
+}
+
+/** While keys come and go, pages shift, and a pass may miss one. */
+const MOST_PASSES = 5;
+
+/** Rejects with PROVIDER_UNAVAILABLE for a list that breaks off: half an inventory is none. */
+export async function takeInventory(keys: UpstreamKeys, budget: () => Budget, at: number): Promise<Inventory> {
+  const byHash = new Map<string, UpstreamKey>();
+  let before: ReadonlySet<string> | undefined;
+  for (let pass = 0; pass < MOST_PASSES; pass += 1) {
+    const seen = new Set<string>();
+    for await (const page of keys.list({ kind: "everywhere" }, budget)) {
+      if (page.status === "unknown") {
+        throw new KeyctlError("PROVIDER_UNAVAILABLE", `the list of all keys broke off: OpenRouter ${page.detail}`, {
+          hint: "try again later; nothing was changed",
+          retryable: true,
+        });
+      }
+      for (const key of page.keys) {
+        seen.add(key.hash);
+        byHash.set(key.hash, key);
+      }
+    }
+    if (before !== undefined && before.size === seen.size && [...seen].every((hash) => before?.has(hash))) {
+      return { byHash, at, isStable: true };
+    }
+    before = seen;
+  }
+  return { byHash, at, isStable: false };
+}

@@ -1,0 +1,215 @@
+import type { ApiKey } from "./api-key.ts";
+import { budgetOf } from "./budget.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { record } from "./journal-writes.ts";
+import type { KeyRecord } from "./key-record.ts";
+import type { Warning } from "./ports.ts";
+import { printable } from "./printable.ts";
+import type { Parts } from "./resolution.ts";
+import { markOwnSettled, putBack, sayThatItIsSaved } from "./settling.ts";
+import { userFlag } from "./shell-quote.ts";
+import type { SpooledKey } from "./spool.ts";
+import { removeUpstream } from "./upstream-removal.ts";
+import type { UpstreamKeys } from "./upstream.ts";
+
+/**
+ * The law of new keys: the row first, which keeps the secret; then its outcome, which makes it current; and nothing is
+ * handed out before that. A row whose insert was not answered is looked for, and never sent again. What cannot be stored
+ * waits in a file, and only a key whose insert was certainly never sent may be deleted without a decision.
+ */
+export interface Made {
+  readonly row: KeyRecord;
+  readonly key: ApiKey;
+  readonly warnings: readonly Warning[];
+}
+
+/** What a key is besides its row. */
+export interface Origin {
+  readonly deployment: string;
+  /** OpenRouter's own id of it. */
+  readonly upstreamId: string;
+}
+
+/** How long a store that fails is tried before the key goes elsewhere. */
+const STORE_MS = 10_000;
+const PAUSE_MS = 100;
+const REMOVAL_MS = 20_000;
+
+/** Sync 6 to 8, for a key that was just made. Gives the settled row, or `lost` when it is decided against and removed. */
+export async function placeKey(
+  row: KeyRecord,
+  origin: Origin,
+  keys: UpstreamKeys,
+  parts: Parts,
+): Promise<KeyRecord | "lost"> {
+  const seen = await insertOwn(row, parts);
+  if (seen.status === "away") return spoolOwn(row, origin, seen.sent, keys, parts);
+  return decide(row, seen, origin.upstreamId, keys, parts);
+}
+
+/** As `placeKey`, for a key from the spool. `away`: the store is, and whether the insert may have reached it. */
+export async function placeSpooled(
+  row: KeyRecord,
+  sent: boolean,
+  upstreamId: string,
+  keys: UpstreamKeys | undefined,
+  parts: Parts,
+): Promise<"decided" | "undecided" | { readonly away: Away }> {
+  const seen = sent ? await readOwnBack(row, parts) : await insertOwn(row, parts);
+  if (seen.status === "away") return { away: seen };
+  if (seen.status === "foreign" && keys === undefined) return "undecided";
+  await decide(row, seen, upstreamId, keys, parts);
+  return "decided";
+}
+
+type Seen =
+  | { readonly status: "mine"; readonly row: KeyRecord }
+  /** There is another row, or none: this one is not, and will not be sent. */
+  | { readonly status: "foreign" }
+  | Away;
+
+interface Away {
+  readonly status: "away";
+  /** The insert may have reached the store. */
+  readonly sent: boolean;
+  readonly error: unknown;
+}
+
+/** Sync 6: this persists the secret. */
+async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
+  const inserted = await whileAway(async (signal) => {
+    try {
+      return (await parts.store.insert(row, signal)) ? "done" : "refused";
+    } catch (thrown) {
+      if (isKeyctlError(thrown) && thrown.mayHaveHappened) return "unanswered";
+      throw thrown;
+    }
+  });
+  if ("error" in inserted) return { status: "away", sent: false, error: inserted.error };
+  return inserted.value === "done" ? { status: "mine", row } : readOwnBack(row, parts);
+}
+
+/** There is a row, or nobody said: is it mine? */
+async function readOwnBack(own: KeyRecord, { store }: Parts): Promise<Seen> {
+  const read = await whileAway((signal) => store.find(own.userId, signal));
+  if ("error" in read) return { status: "away", sent: true, error: read.error };
+  const { value: row } = read;
+  const isMine = row?.generation === own.generation && row.keyHash === own.keyHash;
+  return isMine ? { status: "mine", row } : { status: "foreign" };
+}
+
+/** Sync 7 and 8. */
+async function decide(
+  own: KeyRecord,
+  seen: Exclude<Seen, { status: "away" }>,
+  upstreamId: string,
+  keys: UpstreamKeys | undefined,
+  parts: Parts,
+): Promise<KeyRecord | "lost"> {
+  const { userId, generation: n } = own;
+  if (seen.status === "foreign") {
+    // Decided against before it is deleted: nobody who saw its row can save it any more.
+    const outcome = await decided(own, (signal) =>
+      record(userId, { kind: "out", n, outcome: "abandoned" }, parts, signal),
+    );
+    // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
+    if (outcome.outcome === "abandoned") await deleteOwn(upstreamId, keys);
+    return "lost";
+  }
+  const { row } = seen;
+  const outcome = await decided(own, (signal) => sayThatItIsSaved(row, parts, signal));
+  if (outcome.outcome === "abandoned") {
+    // Somebody decided against it while its row stood: the row goes first, then the key.
+    await decided(own, (signal) => putBack(row, parts, signal));
+    await deleteOwn(upstreamId, keys);
+    return "lost";
+  }
+  await markOwnSettled(row, parts, AbortSignal.timeout(STORE_MS));
+  return row;
+}
+
+/** What could not be removed is found by the next reconcile: it is decided against. */
+async function deleteOwn(upstreamId: string, keys: UpstreamKeys | undefined): Promise<void> {
+  if (keys === undefined) return;
+  try {
+    await removeUpstream(upstreamId, keys, budgetOf(REMOVAL_MS, new AbortController().signal));
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+  }
+}
+
+async function spoolOwn(
+  row: KeyRecord,
+  { deployment, upstreamId }: Origin,
+  sent: boolean,
+  keys: UpstreamKeys,
+  { spool }: Parts,
+): Promise<never> {
+  const kept = await isKept(() => spool.write({ ...spooledFrom(row), deployment, sent }));
+  if (kept) {
+    throw new KeyctlError(
+      "STORE_UNAVAILABLE",
+      `a key was made for user ${printable(row.userId)} and the database does not take it; it is safe, sealed in a file on this machine`,
+      { hint: `keyctl sync ${userFlag(row.userId)}   stores it when the database is back`, retryable: true },
+    );
+  }
+  // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
+  if (!sent) await deleteOwn(upstreamId, keys);
+  const { userId } = row;
+  const fate = sent ? "may be in the database all the same" : "was deleted again";
+  throw new KeyctlError(
+    "STORE_UNAVAILABLE",
+    `a key was made for user ${printable(userId)} and neither the database nor this machine keeps it; it ${fate}`,
+    { hint: "keyctl reconcile   finds what is left, when the database is back", retryable: true },
+  );
+}
+
+function spooledFrom(row: KeyRecord): Omit<SpooledKey, "deployment" | "sent"> {
+  const { userId, generation: n, keyEncrypted, keyHash, keyTail, origin, createdAt } = row;
+  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
+  if (keyHash === null || keyTail === null) throw new Error("a key that was just made has no hash");
+  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
+  return { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt, ...terms };
+}
+
+async function isKept(write: () => Promise<void>): Promise<boolean> {
+  try {
+    await write();
+    return true;
+  } catch {
+    // Whatever the system says: no file can be relied on then.
+    return false;
+  }
+}
+
+type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
+
+/** The error when the store was away all the time: nothing was done then. */
+async function whileAway<Value>(work: (signal: AbortSignal) => Promise<Value>): Promise<Attempted<Value>> {
+  const end = performance.now() + STORE_MS;
+  for (;;) {
+    try {
+      return { value: await work(AbortSignal.timeout(STORE_MS)) };
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      if (performance.now() >= end) return { error };
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
+
+/** The row may stand already: whoever comes next decides what this could not. */
+async function decided<Value>(own: KeyRecord, work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+  const attempted = await whileAway(work);
+  if ("value" in attempted) return attempted.value;
+  throw new KeyctlError(
+    "STORE_UNAVAILABLE",
+    `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
+    { hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`, retryable: true },
+  );
+}
+
+function isAway(thrown: unknown): boolean {
+  if (isKeyctlError(thrown)) return thrown.code === "STORE_UNAVAILABLE" || thrown.code === "STORE_DENIED";
+  return thrown instanceof DOMException && thrown.name === "TimeoutError";
+}

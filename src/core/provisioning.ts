@@ -1,0 +1,278 @@
+import type { ApiKey } from "./api-key.ts";
+import { budgetOf } from "./budget.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { record } from "./journal-writes.ts";
+import type { Operation } from "./journal.ts";
+import { managementKeyMissing } from "./key-listing.ts";
+import { keyNameOf } from "./key-name.ts";
+import type { KeyRecord, LimitReset, Terms, Timestamp } from "./key-record.ts";
+import { newRecord } from "./key-record.ts";
+import { managementKeyRefused } from "./management-key.ts";
+import { provisionPending } from "./pending.ts";
+import { placeKey } from "./placing.ts";
+import type { Made } from "./placing.ts";
+import type { Warning } from "./ports.ts";
+import { randomBytes } from "./random.ts";
+import type { Parts } from "./resolution.ts";
+import { userFlag } from "./shell-quote.ts";
+import { heldByNobody, removeUpstream } from "./upstream-removal.ts";
+import type { Creation, UpstreamKeys } from "./upstream.ts";
+import type { UserId } from "./user-id.ts";
+
+/**
+ * The law of making keys: an operation is written down before its one POST, and decided when it is over; the next one
+ * begins only then. A POST that nobody answered is decided against first and looked for after that, by its name.
+ * Time only says when a stranger's operation is suspected to be dead, never whether an action is safe.
+ */
+
+/** What a new key may do. Money is in USD. */
+export interface WantedTerms {
+  /** What a person calls it; kept in the row only. */
+  readonly label: string | null;
+  /** Null: it can spend without bound. */
+  readonly limit: number | null;
+  readonly limitReset: LimitReset | null;
+  /** How long it lives, in milliseconds; null: for ever. */
+  readonly expiresInMs: number | null;
+  /** Null: the default one. */
+  readonly workspace: string | null;
+}
+
+/** How keys are made here. */
+export interface ProvisioningRules {
+  /** What is not asked for otherwise. */
+  readonly terms: WantedTerms;
+  /** Of all users of a store: more are not made by themselves. 0: no end. */
+  readonly maxPerHour: number;
+  /** Why none is made by itself in this run; null when it may be. */
+  readonly refusal: string | null;
+}
+
+export interface Making {
+  /** False: wait for somebody's fresh operation, but begin none and decide about none. */
+  readonly mayMake: boolean;
+  /** The cap and the refusals are for keys that nobody asked for. */
+  readonly isAuto: boolean;
+  readonly terms: WantedTerms;
+  /** Called when a key may exist from now on, and may not be given up. */
+  readonly onCommitted: () => void;
+}
+
+/** What came of it: a key, a row that somebody else made meanwhile, another try, or none. */
+export type Provision =
+  | ({ readonly status: "made" } & Made)
+  | { readonly status: "found"; readonly row: KeyRecord }
+  | { readonly status: "look-again" }
+  | { readonly status: "none" };
+
+/** Longer than a POST may take. */
+const FRESH_MS = 60_000;
+/** No attempt of an operation begins later. */
+const ATTEMPTS_END_MS = 30_000;
+const HOUR_MS = 3_600_000;
+const LOOK_AGAIN = { status: "look-again" } as const;
+const NONE = { status: "none" } as const;
+const POLL = { firstMs: 250, mostMs: 2_000 } as const;
+/** To look for a key that may exist, and to remove it, when the caller has no patience left. */
+const CLEAN_UP_MS = 20_000;
+
+/** Sync 2 to 8, for a user without a row. `tries` counts the operations of this call, from 1. */
+export async function provision(
+  user: UserId,
+  parts: Parts,
+  making: Making,
+  tries: number,
+  signal: AbortSignal,
+): Promise<Provision> {
+  const last = await decidedOperation(user, parts, making, signal);
+  if ("status" in last) return last;
+  const row = await parts.store.find(user, signal);
+  if (row !== undefined) return { status: "found", row };
+  if (!making.mayMake) return NONE;
+  return newOperation(user, last.n + 1, parts, making, tries, signal);
+}
+
+/** The user's last operation, once it has an outcome (0: there was none), or what came instead. */
+async function decidedOperation(
+  user: UserId,
+  parts: Parts,
+  making: Making,
+  signal: AbortSignal,
+): Promise<{ readonly n: number } | Provision> {
+  const { store, journal, clock } = parts;
+  const operation = await journal.lastOperation(user, signal);
+  if (operation === undefined) return { n: 0 };
+  const { n } = operation;
+  for (let waitMs: number = POLL.firstMs; ; waitMs = Math.min(POLL.mostMs, waitMs * 2)) {
+    if ((await journal.entry(user, "out", n, signal)) !== undefined) return { n };
+    if (Math.abs(clock.now().getTime() - Date.parse(operation.at)) >= FRESH_MS) break;
+    await pauseFor(waitMs, user, signal);
+    const row = await store.find(user, signal);
+    if (row !== undefined) return { status: "found", row };
+  }
+  if (!making.mayMake) return NONE;
+  await abandonSuspect(user, operation, upstreamOf(await connected(parts)), parts, signal);
+  return LOOK_AGAIN;
+}
+
+/** Sync 4 and 5. */
+async function newOperation(
+  user: UserId,
+  n: number,
+  parts: Parts,
+  making: Making,
+  tries: number,
+  signal: AbortSignal,
+): Promise<Provision> {
+  const { journal, clock, log } = parts;
+  const keys = upstreamOf(await connected(parts));
+  // Whoever cannot seal makes no key.
+  const sealer = await parts.sealer("seal", signal);
+  if (making.isAuto) await refuseOverCap(parts, signal);
+  const deployment = await journal.deployment(signal);
+  const operation = operationOf(n, making.terms, clock.now().getTime());
+  const stands = await record(user, operation, parts, signal);
+  if (stands.nonce !== operation.nonce) return LOOK_AGAIN;
+  log({ kind: "making", user });
+  making.onCommitted();
+  const name = keyNameOf(deployment, user, operation);
+  const creation = await keys.create({ ...operation, name }, budgetOf(ATTEMPTS_END_MS, signal));
+  if (creation.status !== "created") return unmade(user, operation, creation, keys, parts, tries, signal);
+
+  const { key, upstream } = creation;
+  log({ kind: "made", key });
+  const terms = termsOf(operation, upstream.name, key, creation);
+  const row = {
+    ...newRecord(user, key, sealer.seal(key, user), "auto-provisioned", clock.now().toISOString()),
+    ...terms,
+    generation: n,
+    settled: false,
+  };
+  const placed = await placeKey(row, { deployment, upstreamId: upstream.hash }, keys, parts);
+  if (placed === "lost") return LOOK_AGAIN;
+  return { status: "made", row: placed, key, warnings: warningsOf(operation) };
+}
+
+/** Sync 5, without a key. */
+async function unmade(
+  user: UserId,
+  operation: Operation,
+  creation: Exclude<Creation, { status: "created" }>,
+  keys: UpstreamKeys,
+  parts: Parts,
+  tries: number,
+  signal: AbortSignal,
+): Promise<Provision> {
+  if (creation.status === "ambiguous") {
+    await abandonSuspect(user, operation, keys, parts, AbortSignal.timeout(CLEAN_UP_MS));
+    throw unavailable(user, `OpenRouter ${creation.detail}, so that no key was kept`);
+  }
+  await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
+  signal.throwIfAborted();
+  if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
+    if (await keys.pause(creation, tries, budgetOf(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
+  }
+  if (creation.status === "refused" && (creation.httpStatus === 401 || creation.httpStatus === 403)) {
+    throw managementKeyRefused(creation.detail);
+  }
+  throw unavailable(user, `OpenRouter ${creation.detail}`);
+}
+
+/** Of one call: OpenRouter has asked us to slow down. */
+const MOST_OPERATIONS = 4;
+
+/**
+ * Decides against an operation that may have made a key, then looks for what it made and removes that. What cannot be
+ * removed now is found by the next reconcile.
+ */
+async function abandonSuspect(
+  user: UserId,
+  operation: Operation,
+  keys: UpstreamKeys,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { n, workspace } = operation;
+  const outcome = await record(user, { kind: "out", n, outcome: "abandoned" }, parts, signal);
+  if (outcome.outcome === "saved") return;
+  const name = keyNameOf(await parts.journal.deployment(signal), user, operation);
+  const budget = () => budgetOf(CLEAN_UP_MS, signal);
+  const matches: string[] = [];
+  try {
+    for await (const page of keys.list({ kind: "workspace", workspace }, budget)) {
+      if (page.status === "unknown") break;
+      matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
+    }
+    for (const hash of await heldByNobody(matches, parts, () => signal)) await removeUpstream(hash, keys, budget());
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || thrown.code !== "MANAGEMENT_KEY_REFUSED") throw thrown;
+  }
+}
+
+function operationOf(n: number, terms: WantedTerms, now: number): Operation {
+  const { label, limit, limitReset, expiresInMs, workspace } = terms;
+  // To the second, as OpenRouter keeps it.
+  const expiresAt = expiresInMs === null ? null : new Date(Math.floor((now + expiresInMs) / 1000) * 1000).toISOString();
+  const nonce = randomBytes(8).toString("hex");
+  return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace };
+}
+
+function termsOf(
+  { label, limit, limitReset, expiresAt }: Operation,
+  name: string,
+  key: ApiKey,
+  { upstream }: Extract<Creation, { status: "created" }>,
+): Terms {
+  const upstreamHash = upstream.hash === key.hash ? null : upstream.hash;
+  return { name, label, limit, limitReset, expiresAt, upstreamHash };
+}
+
+function warningsOf({ limit }: Operation): readonly Warning[] {
+  if (limit !== null) return [];
+  return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
+}
+
+async function refuseOverCap({ journal, clock, provisioning }: Parts, signal: AbortSignal): Promise<void> {
+  const { maxPerHour } = provisioning;
+  if (maxPerHour === 0) return;
+  const since: Timestamp = new Date(clock.now().getTime() - HOUR_MS).toISOString();
+  if ((await journal.operationsSince(since, maxPerHour, signal)) < maxPerHour) return;
+  throw new KeyctlError("PROVISION_CAP", `${maxPerHour} keys were made within the last hour, which is the limit`, {
+    hint: "find out why so many are asked for; KEYCTL_MAX_PROVISIONS_PER_HOUR sets the limit, and keyctl provision has none",
+    retryable: true,
+  });
+}
+
+/** OpenRouter with the management key. Throws MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
+async function connected({ openRouter, managementKey }: Parts): Promise<UpstreamKeys | undefined> {
+  const key = managementKey();
+  return key === undefined ? undefined : (await openRouter.open()).keysUnder(key);
+}
+
+function upstreamOf(keys: UpstreamKeys | undefined): UpstreamKeys {
+  if (keys !== undefined) return keys;
+  throw managementKeyMissing("no key can be made");
+}
+
+/** While somebody else is at it. Throws PROVISION_PENDING when the time is over first. */
+async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(provisionPending(user));
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+  });
+}
+
+function unavailable(user: UserId, message: string): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, {
+    hint: `try again: keyctl sync ${userFlag(user)}`,
+    retryable: true,
+  });
+}

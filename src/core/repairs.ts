@@ -1,0 +1,137 @@
+import { budgetOf } from "./budget.ts";
+import type { Budget } from "./budget.ts";
+import { KeyctlError } from "./errors.ts";
+import { record } from "./journal-writes.ts";
+import { factsFrom, judge } from "./judgement.ts";
+import type { Judgement } from "./judgement.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { ATTEMPTS, contended } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import { removeRow } from "./row-writes.ts";
+import { isCurrent, markSettled, retirePrevious, settledRow } from "./settling.ts";
+import { notInARow, removeUpstream } from "./upstream-removal.ts";
+import type { UpstreamKey, UpstreamKeys } from "./upstream.ts";
+import type { UserId } from "./user-id.ts";
+
+/** What a repair works with; each step has its own time. */
+export interface Workshop extends Parts {
+  readonly keys: UpstreamKeys;
+  readonly deployment: string;
+  readonly patience: () => AbortSignal;
+}
+
+/** What became of a key: `left` is as it should be, or cannot be judged now. */
+export type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: Judgement };
+
+const REMOVAL_MS = 30_000;
+
+/** Reconcile 2: settles the row, and finishes a purge that died before it had removed it. Gives the row that stands then. */
+export async function repairRow(user: UserId, workshop: Workshop): Promise<KeyRecord | undefined> {
+  const { store, journal, patience } = workshop;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const row = await store.find(user, patience());
+    if (row === undefined) return undefined;
+    if (!row.settled) {
+      if (!(await isCurrent(row, workshop, patience()))) continue;
+      await retirePrevious(row, workshop, patience());
+      if (!(await markSettled(row, workshop, patience()))) continue;
+    }
+    const settled = row.settled ? row : settledRow(row);
+    if (row.generation === 0) return settled;
+    const retirement = await journal.entry(user, "rev", row.generation, patience());
+    if (retirement === undefined) return settled;
+    await removeRow(store, user, settled, patience());
+    return undefined;
+  }
+  throw contended(user);
+}
+
+/** Reconcile 3, for one listed key. A lost insert means that its records have changed: it is judged again. */
+export async function repairKey(
+  key: UpstreamKey,
+  user: UserId,
+  row: KeyRecord | undefined,
+  workshop: Workshop,
+): Promise<Repair> {
+  const { journal, clock, deployment, patience } = workshop;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const facts = factsFrom(await journal.entries(user, patience()));
+    const judgement = judge(key, facts, row, { deployment, now: clock.now().getTime() });
+    const end = await ENDINGS[judgement.kind](key, user, judgement, workshop);
+    if (end !== "judge-again") return end;
+  }
+  throw contended(user);
+}
+
+type Ending = (
+  key: UpstreamKey,
+  user: UserId,
+  judgement: Judgement,
+  workshop: Workshop,
+) => Promise<Repair | "judge-again">;
+
+const leave: Ending = async (_key, _user, judgement) => ({ status: "left", judgement });
+
+const ENDINGS: Readonly<Record<Judgement["kind"], Ending>> = {
+  keep: leave,
+  kept: leave,
+  "no-row": leave,
+  unknown: leave,
+  "decided-against": (key, _user, judgement, workshop) => removeUnlessHeld(key, judgement, workshop),
+  async undecided(key, user, judgement, workshop) {
+    if (judgement.kind !== "undecided" || judgement.isFresh) return { status: "left", judgement };
+    // Decided against first, removed after that.
+    const entry = { kind: "out", n: judgement.n, outcome: "abandoned" } as const;
+    const stands = await record(user, entry, workshop, workshop.patience());
+    return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, workshop) : "judge-again";
+  },
+  async superseded(key, user, judgement, workshop) {
+    const n = numberOf(judgement);
+    const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
+    const stands = await record(user, entry, workshop, workshop.patience());
+    return stands.revoke ? removeOwed(key, user, n, workshop) : "judge-again";
+  },
+  owed: (key, user, judgement, workshop) => removeOwed(key, user, numberOf(judgement), workshop),
+};
+
+/** Row first: a row that still holds the key goes before the key does. */
+async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: Workshop): Promise<Repair> {
+  const { store, patience } = workshop;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const row = await store.find(user, patience());
+    if (row !== undefined && holds(row, n, key)) {
+      await removeRow(store, user, row, patience());
+      continue;
+    }
+    const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
+    // S1 decides, as for everybody who reads the row; where it is put back, it is found in the row.
+    if (mayComeBack && !(await isCurrent(row, workshop, patience()))) continue;
+    return removeNow(key, workshop);
+  }
+  throw contended(user);
+}
+
+function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {
+  return row.generation === n || (row.generation === 0 && row.keyHash === hash);
+}
+
+async function removeUnlessHeld(key: UpstreamKey, judgement: Judgement, workshop: Workshop): Promise<Repair> {
+  const free = await notInARow([key.hash], workshop.store, workshop.patience);
+  return free.length === 0 ? { status: "left", judgement } : removeNow(key, workshop);
+}
+
+/** Throws REVOKE_PENDING for what could not be confirmed. */
+async function removeNow({ hash }: UpstreamKey, { keys, patience }: Workshop): Promise<Repair> {
+  const budget: Budget = budgetOf(REMOVAL_MS, patience());
+  const removal = await removeUpstream(hash, keys, budget);
+  if (removal.status !== "unknown") return { status: "removed" };
+  throw new KeyctlError("REVOKE_PENDING", `a key that is to go may still work: OpenRouter ${removal.detail}`, {
+    hint: "keyctl reconcile --fix   tries again",
+    retryable: true,
+  });
+}
+
+function numberOf(judgement: Judgement): number {
+  if ("n" in judgement) return judgement.n;
+  throw new Error("a key of nobody's was to be removed");
+}

@@ -1,0 +1,99 @@
+import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { record } from "./journal-writes.ts";
+import type { JournalParts } from "./journal-writes.ts";
+import type { EntryOf } from "./journal.ts";
+import type { KeyRecord, Previous } from "./key-record.ts";
+import type { KeyStore } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { removeRow, replaceRow } from "./row-writes.ts";
+
+/**
+ * SETTLE: what everybody does with an unsettled row that they have read. A row of generation n is current once `out:n` is
+ * saved; until then what it replaced is. S1 before S2: a predecessor is revoked only when its successor can no longer be
+ * undone. S2 before any write over the row, or removal of it: else the note of the predecessor is lost.
+ */
+export interface ProtocolParts extends JournalParts {
+  readonly store: KeyStore;
+}
+
+/** S1. False: this generation was decided against and is out of the row; read it again. */
+export async function isCurrent(row: KeyRecord, parts: ProtocolParts, signal: AbortSignal): Promise<boolean> {
+  if (row.generation === 0 || row.settled) return true;
+  const { userId, generation: n } = row;
+  const outcome = (await parts.journal.entry(userId, "out", n, signal)) ?? (await sayThatItIsSaved(row, parts, signal));
+  if (outcome.outcome === "saved") return true;
+  await putBack(row, parts, signal);
+  return false;
+}
+
+/** Only whoever has seen generation n in the row may say so. Gives what stands there then. */
+export function sayThatItIsSaved(
+  { userId, generation: n, keyHash, upstreamHash }: KeyRecord,
+  parts: JournalParts,
+  signal: AbortSignal,
+): Promise<EntryOf<"out">> {
+  if (keyHash === null) throw corrupt(`the row of user ${printable(userId)} has no hash`);
+  return record(userId, { kind: "out", n, outcome: "saved", hash: keyHash, upstreamHash }, parts, signal);
+}
+
+/** The row as it was before a generation that was decided against took its place. A lost race is somebody else's doing. */
+export async function putBack(row: KeyRecord, { store }: ProtocolParts, signal: AbortSignal): Promise<void> {
+  const { previous } = row;
+  if (previous === null) await removeRow(store, row.userId, row, signal);
+  else await replaceRow(store, rowBefore(row, previous), row, signal);
+}
+
+/** S2: what the row replaced is retired, and its removal owed where that was asked for. */
+export async function retirePrevious({ userId, previous }: KeyRecord, parts: JournalParts, signal: AbortSignal) {
+  if (previous === null || previous.generation === 0) return;
+  await retire(userId, previous.generation, "superseded", previous.revoke, parts, signal);
+}
+
+/** `rev:n`, and `del:n` where a revocation stands that keeps the key, and it is to go after all. */
+export async function retire(
+  user: KeyRecord["userId"],
+  n: number,
+  reason: "superseded" | "purged",
+  revoke: boolean,
+  parts: JournalParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const stands = await record(user, { kind: "rev", n, reason, revoke }, parts, signal);
+  if (revoke && !stands.revoke) await record(user, { kind: "del", n }, parts, signal);
+}
+
+/** S3. Losing it is harmless. */
+export async function markSettled(row: KeyRecord, { store }: ProtocolParts, signal: AbortSignal): Promise<boolean> {
+  return replaceRow(store, settledRow(row), row, signal);
+}
+
+/** S3 of a row's owner, who has nothing to lose by a store that fails now. */
+export async function markOwnSettled(row: KeyRecord, { store }: ProtocolParts, signal: AbortSignal): Promise<void> {
+  try {
+    await store.replace(settledRow(row), row, signal);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
+  }
+}
+
+export function settledRow(row: KeyRecord): KeyRecord {
+  return { ...row, settled: true, previous: null, revision: (row.revision ?? 0) + 1 };
+}
+
+/** What it takes to find, and where possible to put back, the key that a row holds now. */
+export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string | null): Previous {
+  const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
+  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
+  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
+  return { revoke, generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck, ...terms };
+}
+
+function rowBefore(row: KeyRecord, previous: Previous): KeyRecord {
+  const { revoke: _revoke, keyEncrypted, ...before } = previous;
+  if (keyEncrypted === null) throw corrupt(`what user ${printable(row.userId)} had before is not in the row any more`);
+  return { ...settledRow(row), ...before, keyEncrypted };
+}
+
+function corrupt(message: string): KeyctlError {
+  return new KeyctlError("STORE_CORRUPT", message, { hint: "keyctl doctor --deep" });
+}

@@ -1,0 +1,57 @@
+import type { KeyRecord } from "./key-record.ts";
+import { NOTHING_KNOWN } from "./key-record.ts";
+import { placeSpooled } from "./placing.ts";
+import { randomBytes } from "./random.ts";
+import type { Parts } from "./resolution.ts";
+import type { SpooledKey } from "./spool.ts";
+import type { UserId } from "./user-id.ts";
+
+/**
+ * Brings in what could not be stored when it was made: every command on a user does so before its own first step. The
+ * renaming of the file is the claim, and what was claimed is never inserted again. Without a management key, a key that
+ * is decided against could not be deleted: its file stays for somebody who has one.
+ */
+export async function importSpool(user: UserId, parts: Parts, signal: AbortSignal): Promise<void> {
+  const { spool, journal } = parts;
+  for (const key of await spool.list(await journal.deployment(signal), user)) {
+    signal.throwIfAborted();
+    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, parts);
+  }
+}
+
+async function bringIn(key: SpooledKey, wasSent: boolean, parts: Parts): Promise<void> {
+  const { spool, openRouter, managementKey } = parts;
+  const secret = managementKey();
+  const keys = secret === undefined ? undefined : (await openRouter.open()).keysUnder(secret);
+  const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, parts);
+  if (end === "decided") return spool.remove(key);
+  if (end === "undecided") return;
+  if (!wasSent && !end.away.sent) await spool.release(key);
+  throw end.away.error;
+}
+
+function rowOf(key: SpooledKey): KeyRecord {
+  const { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt } = key;
+  const { name, label, limit, limitReset, expiresAt, upstreamHash } = key;
+  return {
+    ...NOTHING_KNOWN,
+    id: randomBytes(16).toString("hex"),
+    revision: 1,
+    userId,
+    keyEncrypted,
+    keyHash,
+    keyTail,
+    origin,
+    createdAt,
+    updatedAt: createdAt,
+    foreignFields: [],
+    generation: n,
+    settled: false,
+    name,
+    label,
+    limit,
+    limitReset,
+    expiresAt,
+    upstreamHash,
+  };
+}
