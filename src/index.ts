@@ -20,12 +20,17 @@ export { ApiKey } from "./core/api-key.ts";
 export { KeyctlError } from "./core/errors.ts";
 export type { ErrorCode } from "./core/errors.ts";
 export type { LogEvent } from "./core/log.ts";
+export type { ProvisionResult } from "./core/provision-request.ts";
+export type { Finding, FindingClass } from "./core/reconciling.ts";
+export type { Reconciliation } from "./core/reconciliation.ts";
 export type { ValidationRun } from "./core/validation-run.ts";
 export type { Validation } from "./core/validation.ts";
 export type { Attention, Verdict } from "./core/verdict.ts";
 export type {
   EnsureOptions,
+  ProvisionOptions,
   PurgeOptions,
+  ReconcileOptions,
   SaveOptions,
   SyncOptions,
   ValidateManyOptions,

@@ -30,6 +30,11 @@ export const LINES: readonly (readonly [event: LogEvent, lines: readonly string[
   [{ kind: "saved", origin: "manual", key }, [`✅ Saved key to database (source: manual): ${MASK}`]],
   [{ kind: "none-found" }, ["⚠️ No API key found in database, file, or environment"]],
   [{ kind: "provisioning" }, ["🔄 Attempting auto-provision..."]],
+  [
+    { kind: "making", user: parseUserId("68e228e87f803a11a4e23045") },
+    ["🔄 Auto-provisioning new key for user 68e228e8..."],
+  ],
+  [{ kind: "made", key }, [`✅ Auto-provisioned new key: ${MASK}`]],
   [{ kind: "no-management-key" }, ["⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"]],
   [
     { kind: "provision-failed", reason: "OpenRouter answered 503" },
@@ -39,6 +44,7 @@ export const LINES: readonly (readonly [event: LogEvent, lines: readonly string[
   [{ kind: "using", source: "database" }, ["✅ Using key from: database"]],
   [{ kind: "using", source: "key.txt" }, ["✅ Using key from: key.txt"]],
   [{ kind: "using", source: "environment" }, ["✅ Using key from: environment"]],
+  [{ kind: "using", source: "auto-provisioned" }, ["✅ Using key from: auto-provisioned"]],
   [{ kind: "synced" }, ["✅ Key synced to database"]],
   [{ kind: "complete" }, ["===== Sync complete ====="]],
   [{ kind: "not-saving" }, ["❌ Invalid key format, not saving"]],
