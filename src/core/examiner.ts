@@ -1,6 +1,7 @@
 import type { ApiKey } from "./api-key.ts";
 import type { Budget } from "./budget.ts";
 import type { OpenRouter, Unknown, UpstreamKey, UpstreamKeys } from "./upstream.ts";
+import { pause } from "./pause.ts";
 import { NOT_SAID } from "./verdict.ts";
 import type { InvalidReason, Verdict, Witness } from "./verdict.ts";
 
@@ -17,9 +18,22 @@ export interface Witnesses {
   readonly now: () => number;
 }
 
-/** Rejects with MANAGEMENT_KEY_REFUSED, CONFIG_INVALID, or the reason of the budget's signal. */
-export async function examine(key: ApiKey, { openRouter, keys, now }: Witnesses, budget: Budget): Promise<Verdict> {
-  const first = await openRouter.checkKey(key, budget);
+/**
+ * Rejects with MANAGEMENT_KEY_REFUSED, CONFIG_INVALID, or the reason of the budget's signal.
+ * @param bornAt when the key was made, if keyctl made it; in milliseconds since 1970
+ */
+export async function examine(
+  key: ApiKey,
+  { openRouter, keys, now }: Witnesses,
+  budget: Budget,
+  bornAt = Number.NEGATIVE_INFINITY,
+): Promise<Verdict> {
+  let first = await openRouter.checkKey(key, budget);
+  while (first.status === "refused" && now() < bornAt + NEW_MS) {
+    if (budget.remainingMs() <= LOOK_AGAIN_MS) return TOO_NEW;
+    await pause(LOOK_AGAIN_MS, budget.signal);
+    first = await openRouter.checkKey(key, budget);
+  }
   const check = first.status === "refused" ? await openRouter.checkKey(key, budget) : first;
   if (check.status === "unknown") return unknownVerdict(check);
   if (check.status === "accepted") {
@@ -55,6 +69,18 @@ const FATES: readonly {
   { reason: "disabled", applies: ({ disabled }) => disabled },
   { reason: "expired", applies: ({ expiresAt }, now) => expiresAt !== null && Date.parse(expiresAt) <= now },
 ];
+
+/** A new key may be refused for some seconds before it works everywhere. */
+const NEW_MS = 30_000;
+const LOOK_AGAIN_MS = 1_000;
+
+const TOO_NEW: Verdict = {
+  status: "unknown",
+  reason: "provider_error",
+  witness: null,
+  detail: "OpenRouter does not know the key yet, which was made a moment ago",
+  isAboutProvider: false,
+};
 
 const CONTRADICTION: Verdict = {
   status: "unknown",

@@ -86,6 +86,11 @@ export interface KeyRecord extends Version, Terms {
   readonly previous: Previous | null;
 }
 
+/** When keyctl made this key, in milliseconds since 1970; undefined for a key of others. */
+export function bornAt({ generation, createdAt }: KeyRecord): number | undefined {
+  return generation === 0 ? undefined : Date.parse(createdAt);
+}
+
 /** The only provider there is; a part of every row's identity. */
 export const PROVIDER = "openrouter";
 

@@ -8,6 +8,8 @@ import { keyNameOf } from "./key-name.ts";
 import type { KeyRecord, LimitReset, Terms, Timestamp } from "./key-record.ts";
 import { newRecord } from "./key-record.ts";
 import { managementKeyRefused } from "./management-key.ts";
+import { isTimeout } from "./patience.ts";
+import { pause } from "./pause.ts";
 import { provisionPending } from "./pending.ts";
 import { placeKey } from "./placing.ts";
 import type { Made } from "./placing.ts";
@@ -256,18 +258,11 @@ function upstreamOf(keys: UpstreamKeys | undefined): UpstreamKeys {
 
 /** While somebody else is at it. Throws PROVISION_PENDING when the time is over first. */
 async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve();
-    }, milliseconds);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(provisionPending(user));
-    };
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
-  });
+  try {
+    await pause(milliseconds, signal);
+  } catch (thrown) {
+    throw isTimeout(thrown) ? provisionPending(user) : thrown;
+  }
 }
 
 function unavailable(user: UserId, message: string): KeyctlError {

@@ -5,7 +5,7 @@ import { isKeyctlError } from "./errors.ts";
 import type { KeyctlError } from "./errors.ts";
 import { examine, isUnconfirmed } from "./examiner.ts";
 import type { Witnesses } from "./examiner.ts";
-import { storedValue, twoRows } from "./key-record.ts";
+import { bornAt, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord, Timestamp } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { firstOf } from "./patience.ts";
@@ -177,7 +177,7 @@ export class ValidationRun {
     if (this.#answers.has(key.hash)) return this.#settle(row, key);
     if (!(await this.#hasRoom())) return;
     const isProbe = this.#unknownInARow >= SICK_IN_A_ROW;
-    this.#answers.set(key.hash, this.#answer(key));
+    this.#answers.set(key.hash, this.#answer(key, bornAt(row)));
     this.#settle(row, key);
     if (!isProbe) return;
     await this.#answers.get(key.hash);
@@ -238,11 +238,11 @@ export class ValidationRun {
   }
 
   /** Never rejects. */
-  #answer(key: ApiKey): Promise<Answer> {
+  #answer(key: ApiKey, born: number | undefined): Promise<Answer> {
     return new Promise((resolve) => {
       this.#asking.start(async () => {
         try {
-          resolve(await this.#ask(key));
+          resolve(await this.#ask(key, born));
         } catch (thrown) {
           if (!this.#options.stop?.aborted) this.#fail(thrown);
           resolve(undefined);
@@ -251,9 +251,9 @@ export class ValidationRun {
     });
   }
 
-  async #ask(key: ApiKey): Promise<Answer> {
+  async #ask(key: ApiKey, born: number | undefined): Promise<Answer> {
     this.#witnesses ??= witnesses(this.#parts);
-    const verdict = await this.#examine(key, await this.#witnesses);
+    const verdict = await this.#examine(key, await this.#witnesses, born);
     if (verdict.status === "unknown" && this.#isOver) return undefined;
     this.#asked += 1;
     if (isUnconfirmed(verdict)) this.#refused += 1;
@@ -261,12 +261,12 @@ export class ValidationRun {
     return { verdict, at: new Date(this.#now()).toISOString() };
   }
 
-  async #examine(key: ApiKey, all: Witnesses): Promise<Verdict> {
+  async #examine(key: ApiKey, all: Witnesses, born: number | undefined): Promise<Verdict> {
     this.#signal.throwIfAborted();
     const controller = new AbortController();
     this.#underWay.add(controller);
     try {
-      return await examine(key, all, budgetOf(this.#options.timeoutMs, controller.signal));
+      return await examine(key, all, budgetOf(this.#options.timeoutMs, controller.signal), born);
     } finally {
       this.#underWay.delete(controller);
     }

@@ -3,7 +3,7 @@ import { budgetOf } from "./budget.ts";
 import { CheckRecorder, notRecorded } from "./check-recorder.ts";
 import { KeyctlError } from "./errors.ts";
 import { withoutKeys } from "./key-like.ts";
-import { maskOfRecord } from "./key-record.ts";
+import { bornAt, maskOfRecord } from "./key-record.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
@@ -58,7 +58,7 @@ export async function validateStored(
   const row = await parts.store.find(user, signal);
   if (row === undefined) throw notStored(user);
   const key = await openRow(row, parts, signal);
-  const { verdict, at } = await ask(key, parts, budget);
+  const { verdict, at } = await ask(key, parts, budget, bornAt(row));
   const recorder = new CheckRecorder(parts.store, asking.patience);
   return ofRow(row, key, { verdict, at, resumed: false, ...(await recorder.record(row, verdict, at)) }, asking.limits);
 }
@@ -99,11 +99,11 @@ export async function witnesses({ openRouter, managementKey, clock }: Parts): Pr
   return { openRouter: open, keys, now: () => clock.now().getTime() };
 }
 
-async function ask(key: ApiKey, parts: Parts, budget: ReturnType<typeof budgetOf>) {
+async function ask(key: ApiKey, parts: Parts, budget: ReturnType<typeof budgetOf>, born?: number) {
   const { log, clock } = parts;
   const all = await witnesses(parts);
   log({ kind: "validating" });
-  const verdict = await examine(key, all, budget);
+  const verdict = await examine(key, all, budget, born);
   if (verdict.status === "valid") log({ kind: "validated" });
   if (verdict.status === "invalid") log({ kind: "invalid" });
   if (verdict.status === "unknown") log({ kind: "not-validated", reason: verdict.detail });

@@ -67,6 +67,13 @@ function refusing(ports: Ports): Ports {
 }
 
 describe("validate --user", () => {
+  it("waits for a key that was just made, which OpenRouter refuses for some seconds", async () => {
+    const { runAsManager } = await stage({}, { newKeysRefusedMs: 1_500 });
+    expect((await runAsManager("provision --user alice --limit 1")).code).toBe(0);
+    const run = await runAsManager("validate --user alice --json");
+    expect([run.code, documentsOf(run)[0]?.["verdict"]]).toEqual([0, "valid"]);
+  });
+
   it("says that a key is valid, with its terms, and notes it", async () => {
     const { home, server, run } = await stage({ alice: KEY });
     server.addKey(KEY, { limit: 10, usage: 6.8, limitReset: "monthly", expiresAt: "2099-01-01T00:00:00Z" });

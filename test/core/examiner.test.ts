@@ -33,7 +33,7 @@ const entry = (about: Partial<UpstreamKey> = {}): UpstreamKey => ({
 const found = (about: Partial<UpstreamKey> = {}): Finding => ({ status: "found", key: entry(about) });
 
 /** What is asked, in order, and the verdict. */
-async function examined(checks: readonly KeyCheck[], finding?: Finding) {
+async function examined(checks: readonly KeyCheck[], finding?: Finding, bornAt?: number) {
   const asked: string[] = [];
   // Only what a verdict may ask is there.
   const openRouter = {
@@ -52,6 +52,7 @@ async function examined(checks: readonly KeyCheck[], finding?: Finding) {
     key,
     { openRouter, keys: finding === undefined ? undefined : keys, now: () => NOW },
     budgetOf(1_000, new AbortController().signal),
+    bornAt,
   );
   return { asked, verdict };
 }
@@ -186,5 +187,17 @@ describe("the worries about a key that works", () => {
     [{}, {}, []],
   ])("of %j with %j are %j", (terms, limits, expected) => {
     expect(attentionOf(valid(terms), limits, NOW)).toEqual(expected);
+  });
+});
+
+describe("a key that was just made", () => {
+  it("is not called invalid while it may not be known everywhere", async () => {
+    const { asked, verdict } = await examined([refused, refused], undefined, NOW - 29_000);
+    expect([verdict.status, verdict.reason, asked]).toEqual(["unknown", "provider_error", ["key"]]);
+  });
+
+  it("is believed to be refused after thirty seconds", async () => {
+    const { verdict } = await examined([refused, refused], undefined, NOW - 30_000);
+    expect([verdict.status, verdict.reason]).toEqual(["invalid", "refused"]);
   });
 });
