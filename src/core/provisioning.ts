@@ -170,7 +170,7 @@ async function unmade(
     throw unavailable(user, `OpenRouter ${creation.detail}, so that no key was kept`);
   }
   await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
-  signal.throwIfAborted();
+  if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
   if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
     if (await keys.pause(creation, tries, budgetOf(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
   }
