@@ -20,7 +20,7 @@ export { ApiKey } from "./core/api-key.ts";
 export { KeyctlError } from "./core/errors.ts";
 export type { ErrorCode } from "./core/errors.ts";
 export type { LogEvent } from "./core/log.ts";
-export type { ProvisionResult } from "./core/provision-request.ts";
+export type { ProvisionResult } from "./core/results.ts";
 export type { Finding, FindingClass } from "./core/reconciling.ts";
 export type { Reconciliation } from "./core/reconciliation.ts";
 export type { ValidationRun } from "./core/validation-run.ts";

@@ -8,7 +8,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_PROVISION_WORKSPACE", "the workspace that new keys belong to"],
   ["KEYCTL_MAX_PROVISIONS_PER_HOUR", "keys that are made by themselves within an hour (60; 0: no limit)"],
   ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a stand-in of your own"],
-  ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>"],
+  ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<db>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
   ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
   ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],

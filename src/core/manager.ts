@@ -10,15 +10,22 @@ import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
-import type { ProvisionResult } from "./provision-request.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
-import { explainFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
+import { explainFailed, provisionFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
 import type { Asking, Validation } from "./validation.ts";
 import type { RunOptions, ValidationRun } from "./validation-run.ts";
 import type { Limits, Verdict } from "./verdict.ts";
-import type { EnsureResult, Explanation, PurgeResult, SaveResult, SyncedKey, SyncResult } from "./results.ts";
+import type {
+  EnsureResult,
+  Explanation,
+  ProvisionResult,
+  PurgeResult,
+  SaveResult,
+  SyncedKey,
+  SyncResult,
+} from "./results.ts";
 import type { CopyOutcome } from "./row-copies.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
@@ -144,13 +151,15 @@ export class KeyManager {
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
     const { terms: defaults } = this.#parts.provisioning;
-    const { provisionFailed, provisionKey } = await import("./provision-request.ts");
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
     return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
       this.#making.join(
         user,
         "make",
-        (onCommitted, signal) => provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal),
+        async (onCommitted, signal) => {
+          const { provisionKey } = await import("./provision-request.ts");
+          return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+        },
         waiting,
       ),
     );
@@ -255,9 +264,8 @@ export class KeyManager {
     options: SaveOptions = {},
   ): Promise<SaveResult & { readonly verdict: Verdict | null }> {
     const { source = "manual", replace = "none", validate = false, revoke = false } = options;
-    const { saveKey } = await import("./changes.ts");
     let checked: Promise<Validation> | undefined;
-    const result = await this.#attempt(userId, options, saveFailed, (user, signal) => {
+    const result = await this.#attempt(userId, options, saveFailed, async (user, signal) => {
       const parsed = this.#keyToSave(key);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
@@ -270,6 +278,7 @@ export class KeyManager {
         if (error !== null) throw error;
       };
       const change = { origin: source, replace, revoke, ...(validate ? { approve } : {}) };
+      const { saveKey } = await import("./changes.ts");
       return saveKey(user, parsed, change, this.#parts, signal);
     });
     const check = (await checked) ?? null;
@@ -279,11 +288,11 @@ export class KeyManager {
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
     const { onlyHash, revoke = "no", shared = {} } = options;
-    const { purgeKey } = await import("./changes.ts");
     const finish = async (user: UserId, signal: AbortSignal) => this.#finishPurges(user, shared, signal);
-    return this.#attempt(userId, options, purgeFailed, (user, signal) =>
-      purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal),
-    );
+    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const { purgeKey } = await import("./changes.ts");
+      return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal);
+    });
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
@@ -307,8 +316,10 @@ export class KeyManager {
 
   /** What a purge of this user would remove; changes nothing. */
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
-    const { previewPurge } = await import("./changes.ts");
-    return this.#attempt(userId, options, purgeFailed, (user, signal) => previewPurge(user, this.#parts, signal));
+    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const { previewPurge } = await import("./changes.ts");
+      return previewPurge(user, this.#parts, signal);
+    });
   }
 
   /** Resolves many users, batch by batch, and makes keys as `syncAndGetKey` does; results are given after their commit. What fails for all of them is thrown. */

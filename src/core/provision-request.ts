@@ -1,28 +1,17 @@
-import type { ApiKey } from "./api-key.ts";
 import { KeyctlError } from "./errors.ts";
-import { withoutKeys } from "./key-like.ts";
 import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { managementKeyMissing } from "./key-listing.ts";
-import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { provision } from "./provisioning.ts";
 import type { WantedTerms } from "./provisioning.ts";
+import type { ProvisionResult } from "./results.ts";
 import { ATTEMPTS, contended } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { isCurrent } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
 import { importSpool } from "./spool-import.ts";
 import type { UserId } from "./user-id.ts";
-
-/** A key that was made because somebody asked for it. `row` and `key` are null exactly when `error` is not. */
-export interface ProvisionResult {
-  readonly userId: string;
-  readonly key: ApiKey | null;
-  readonly row: KeyRecord | null;
-  readonly warnings: readonly Warning[];
-  readonly error: KeyctlError | null;
-}
 
 /** Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked. */
 export async function provisionKey(
@@ -49,10 +38,6 @@ export async function provisionKey(
     row = made?.status === "found" ? made.row : await store.find(user, signal);
   }
   throw contended(user);
-}
-
-export function provisionFailed(userId: string, error: KeyctlError): ProvisionResult {
-  return { userId: withoutKeys(userId), key: null, row: null, warnings: [], error };
 }
 
 function keyExists(row: KeyRecord): KeyctlError {

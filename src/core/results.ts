@@ -1,7 +1,7 @@
 import type { ApiKey } from "./api-key.ts";
 import type { KeyctlError } from "./errors.ts";
 import { withoutKeys } from "./key-like.ts";
-import type { LastCheck, Timestamp } from "./key-record.ts";
+import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import type { Shadowed, Source } from "./log.ts";
 import type { Warning } from "./ports.ts";
 
@@ -67,6 +67,15 @@ export interface SaveResult {
   /** False when the database held this very key already, or nothing was saved. */
   readonly changed: boolean;
   readonly previous: (FormerKey & { readonly revocation: "done" | "pending" | "kept" | "not_ours" }) | null;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+/** A key that was made because somebody asked for it. `row` and `key` are null exactly when `error` is not. */
+export interface ProvisionResult {
+  readonly userId: string;
+  readonly key: ApiKey | null;
+  readonly row: KeyRecord | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
@@ -157,4 +166,8 @@ export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
     warnings: [],
     error,
   };
+}
+
+export function provisionFailed(userId: string, error: KeyctlError): ProvisionResult {
+  return { userId: withoutKeys(userId), key: null, row: null, warnings: [], error };
 }

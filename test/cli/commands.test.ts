@@ -9,6 +9,8 @@ const FIELDS: Readonly<Record<string, string>> = {
   get: "user_id key revealed key_hash source origin valid verdict reason checked_at shadowed warnings error",
   validate:
     "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at attention warnings error",
+  provision:
+    "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
@@ -25,6 +27,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear to_total dry_run elapsed_ms complete warnings error",
+  provision: "type command store total done made failed shard elapsed_ms complete warnings error",
   purge: "type command store total done purged had_no_key failed shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";

@@ -657,10 +657,10 @@ describe("save", () => {
       "a sealed key",
       record(alice, KEY, "key.txt"),
       { key: "***************b465", keyHash: KEY.hash, origin: "key.txt" },
-      2,
+      3,
     ],
-    ["a key in clear", cleared(alice, KEY), { key: "***************b465", keyHash: null, origin: "manual" }, 1],
-    ["an unreadable row", unreadable(alice), { key: null, keyHash: KEY.hash, origin: "manual" }, 2],
+    ["a key in clear", cleared(alice, KEY), { key: "***************b465", keyHash: null, origin: "manual" }, 2],
+    ["an unreadable row", unreadable(alice), { key: null, keyHash: KEY.hash, origin: "manual" }, 3],
   ])("replaces %s when told to, and says what went", async (_name, row, previous, revision) => {
     const checked: KeyRecord = {
       ...row,

@@ -5,6 +5,7 @@ import { join, relative } from "node:path";
 export const CANARIES = {
   key: "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",
   "replaced key": "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",
+  "made key": "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",
   "management key": "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",
   "master key": "Vx3kQ9_tLw7Zp0RmYcE2uHn-8sJfBd5aGi1oXvT4yKM",
   password: "Canary pa55/w:rd@Zq7Lm2Xw9Kf4Tn8",

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
@@ -68,6 +69,7 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
     ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
     hashOf: options.hashOf ?? sha256,
+    newKey: options.newKey ?? (() => `sk-or-v1-${randomBytes(32).toString("hex")}`),
   });
   const requests: RecordedRequest[] = [];
   let rule = WELL;

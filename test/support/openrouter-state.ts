@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 
 /** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
 export interface StandInKey {
@@ -37,6 +37,8 @@ export interface StateOptions {
   readonly newKeysRefusedMs: number;
   /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
   readonly hashOf: (key: string) => string;
+  /** The text of the next key. */
+  readonly newKey: () => string;
 }
 
 /** A request as the state sees it. */
@@ -76,7 +78,7 @@ export function sha256(text: string): string {
 
 /** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
 export function openRouterState(options: StateOptions) {
-  const { managementKey, now, pageSize, newKeysRefusedMs, hashOf } = options;
+  const { managementKey, now, pageSize, newKeysRefusedMs, hashOf, newKey } = options;
   const keys = new Map<string, StandInKey>();
   const workspaces = new Map<string, string>();
   const managementHash = sha256(managementKey);
@@ -193,7 +195,7 @@ export function openRouterState(options: StateOptions) {
     const wanted = fieldsOf(body);
     const issues = creationIssues(wanted, workspaces);
     if (issues.length > 0) return zodError(issues);
-    const text = `sk-or-v1-${randomBytes(32).toString("hex")}`;
+    const text = newKey();
     const key = addKey(text, {
       name: String(wanted["name"]),
       limit: numberOrNull(wanted["limit"]),

@@ -96,6 +96,17 @@ function fails(
   return { title, args, exit, error, ...more };
 }
 
+/** The commands that have an option which others have not. */
+const KNOWN: Readonly<Record<string, readonly string[]>> = {
+  "--validate": ["get", "save"],
+  "--revoke": ["save", "purge"],
+  "--revoke-foreign": ["purge"],
+  "--expires-in": ["provision"],
+  "--label": ["provision"],
+  "--limit": ["provision"],
+  "--workspace": ["provision"],
+};
+
 /** Every command in every outcome that can be had without a terminal, a signal or a broken pipe. */
 export const OUTCOMES: readonly Outcome[] = [
   ok("sync finds key.txt", ["sync", ...ALICE], { given: keyFile }),
@@ -173,8 +184,47 @@ export const OUTCOMES: readonly Outcome[] = [
     options: { ...NOBODY, input: KEY },
   }),
   fails(3, "NO_KEY", "sync may not make a key", ["sync", ...ALICE, "--no-provision"]),
-  fails(3, "NO_KEY", "sync cannot make a key yet", ["sync", ...ALICE], {
-    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER } },
+  fails(6, "PROVIDER_UNAVAILABLE", "sync cannot reach OpenRouter to make a key", ["sync", ...ALICE, ...SHORT], {
+    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  }),
+  fails(6, "PROVIDER_UNAVAILABLE", "provision cannot reach OpenRouter", ["provision", ...ALICE, ...SHORT], {
+    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  }),
+  fails(4, "MANAGEMENT_KEY_MISSING", "provision without a management key", ["provision", ...ALICE]),
+  fails(8, "KEY_EXISTS", "provision for a user with a key", ["provision", ...ALICE], {
+    given: aliceIsStored,
+    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  }),
+  fails(9, "SOME_FAILED", "provision of two without a management key", ["provision", ...ALICE, "--user", "bob"]),
+  fails(
+    8,
+    "FOREIGN_KEY",
+    "purge --revoke of a key that keyctl did not make",
+    ["purge", ...ALICE, "--yes", "--revoke"],
+    {
+      given: aliceIsStored,
+      options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+    },
+  ),
+  fails(
+    4,
+    "MANAGEMENT_KEY_MISSING",
+    "purge --revoke without a management key",
+    ["purge", ...ALICE, "--yes", "--revoke"],
+    {
+      given: aliceIsStored,
+    },
+  ),
+  fails(
+    10,
+    "REVOKE_PENDING",
+    "purge --revoke-foreign cannot reach OpenRouter",
+    ["purge", ...ALICE, "--yes", "--revoke-foreign", ...SHORT],
+    { given: aliceIsStored, options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } } },
+  ),
+  ok("save --revoke over a key that keyctl did not make", ["save", ...ALICE, "--stdin", "--replace", "--revoke"], {
+    given: aliceIsStored,
+    options: { input: OTHER, env: { OPENROUTER_PROVISIONING_KEY: KEY } },
   }),
   fails(9, "SOME_FAILED", "sync finds nothing for two", ["sync", ...ALICE, "--user", "bob"]),
   fails(9, "SOME_FAILED", "sync of a users file with a bad id", ["sync", "--users-file", "users.txt"], {
@@ -463,13 +513,34 @@ export const REFUSALS: readonly Outcome[] = [
     "--to",
     "mongodb://me:secret@db/keyctl",
   ]),
-  ...["sync", "get", "save", "purge", "list", "explain", "rekey", "copy"].flatMap((verb) => [
+  fails(3, "EMPTY_SELECTION", "reconcile without a database", ["reconcile"]),
+  fails(4, "MANAGEMENT_KEY_MISSING", "reconcile without a management key", ["reconcile"], { given: aliceIsStored }),
+  fails(6, "PROVIDER_UNAVAILABLE", "reconcile cannot reach OpenRouter", ["reconcile", ...SHORT], {
+    given: aliceIsStored,
+    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  }),
+  fails(2, "USAGE", "reconcile with a count and nothing to fix", ["reconcile", "--confirm", "3"]),
+  fails(2, "USAGE", "reconcile of two users", ["reconcile", ...ALICE, "--user", "bob"]),
+  fails(2, "BAD_USER_ID", "reconcile of nobody", ["reconcile", "--user", ""], { given: aliceIsStored }),
+  ...["--limit -1", "--limit x", "--limit-reset yearly", "--expires-in soon", "--workspace a/b"].map((flags) =>
+    fails(2, "USAGE", `provision with ${flags}`, ["provision", ...ALICE, ...flags.split(" ")]),
+  ),
+  fails(2, "USAGE", "provision with an empty label", ["provision", ...ALICE, "--label", ""]),
+  ...["LIMIT=-1", "LIMIT_RESET=yearly", "EXPIRES_IN=soon", "WORKSPACE=a/b"].map((setting) => {
+    const [name = "", value = ""] = setting.split("=");
+    const env = { [`KEYCTL_PROVISION_${name}`]: value };
+    return fails(4, "CONFIG_INVALID", `reconcile with ${setting}`, ["reconcile"], { options: { env } });
+  }),
+  fails(4, "CONFIG_INVALID", "reconcile with no number of keys an hour", ["reconcile"], {
+    options: { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: "many" } },
+  }),
+  ...["sync", "get", "provision", "save", "purge", "list", "explain", "rekey", "copy", "reconcile"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
     fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
     ...["30", "0s", "1w", "-1s", ""].map((time) =>
       fails(2, "USAGE", `${verb} with the time '${time}'`, [
         verb,
-        ...(["list", "rekey", "copy"].includes(verb) ? [] : ALICE),
+        ...(["list", "rekey", "copy", "reconcile"].includes(verb) ? [] : ALICE),
         "--timeout",
         time,
       ]),
@@ -487,8 +558,8 @@ export const REFUSALS: readonly Outcome[] = [
       "--limit",
       "--workspace",
     ]
-      .filter((flag) => flag !== "--validate" || !["get", "save"].includes(verb))
-      .map((flag) => fails(2, "USAGE", `${verb} ${flag}, of a later version`, [verb, ...ALICE, flag])),
+      .filter((flag) => !KNOWN[flag]?.includes(verb))
+      .map((flag) => fails(2, "USAGE", `${verb} ${flag}, of another command`, [verb, ...ALICE, flag])),
   ]),
   fails(2, "USAGE", "get --validate of all", ["get", "--all", "--validate"]),
   fails(2, "USAGE", "validate of nobody named", ["validate"]),

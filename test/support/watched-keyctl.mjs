@@ -70,9 +70,11 @@ function isFunction(value) {
 
 process.exitCode = await main({
   ...thisProcess(),
-  around: ({ store, masterKeys, sources }) => ({
+  around: ({ store, masterKeys, sources, openRouter, spool }) => ({
     store: watched("store", store),
     masterKeys: watched("masterKeys", masterKeys),
     sources: sources.map((source) => watched(source.name, source)),
+    openRouter: watched("openRouter", openRouter),
+    spool: watched("spool", spool),
   }),
 });

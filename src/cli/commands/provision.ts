@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
-import { provisionFailed } from "../../core/provision-request.ts";
-import type { ProvisionResult } from "../../core/provision-request.ts";
+import { provisionFailed } from "../../core/results.ts";
+import type { ProvisionResult } from "../../core/results.ts";
 import type { WantedTerms } from "../../core/provisioning.ts";
 import { printable } from "../../core/printable.ts";
 import { eachAlone } from "../each-alone.ts";
