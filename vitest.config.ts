@@ -4,9 +4,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/faults/**"],
-    globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts"],
+    globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts", "test/support/openrouter-setup.ts"],
     testTimeout: 30_000,
-    // Most of the time goes to processes that the tests wait for.
     // Most of the time goes to servers and processes that the tests wait for.
     maxWorkers: 4,
   },

@@ -97,7 +97,10 @@ export async function compose(config: Config, listener: Listener, options: Compo
     masterKeyPlace: async () =>
       (await import("./encryption/master-key-facts.ts")).describeMasterKeys(config.masterKeys),
     sources,
-    hasManagementKey: config.hasManagementKey,
+    openRouter,
+    managementKey: config.managementKey,
+    autoProvision: config.autoProvision,
+    spool,
   };
   return { manager, storeExists: opened !== undefined, subject };
 }

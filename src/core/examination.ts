@@ -1,7 +1,9 @@
+import { budgetOf } from "./budget.ts";
 import { takeCensus } from "./census.ts";
 import type { Census } from "./census.ts";
 import type { KeyctlError } from "./errors.ts";
 import { orGivenUp } from "./flights.ts";
+import type { ManagementKey } from "./management-key.ts";
 import { asFailure, firstOf, isTimeout, timeLimit } from "./patience.ts";
 import type {
   Inspection,
@@ -16,6 +18,8 @@ import type {
   StoreFacts,
   Warning,
 } from "./ports.ts";
+import type { Spool } from "./spool.ts";
+import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "./upstream.ts";
 
 /** What doctor looks at. */
 export interface Subject {
@@ -25,8 +29,22 @@ export interface Subject {
   /** True for a store whose first master key is made on first use. */
   readonly mayGenerate: boolean;
   readonly sources: readonly KeySource[];
-  /** Throws CONFIG_… errors. */
-  readonly hasManagementKey: () => boolean;
+  readonly openRouter: OpenRouterOnUse;
+  /** Undefined when there is none. Throws CONFIG_… errors. */
+  readonly managementKey: () => ManagementKey | undefined;
+  readonly autoProvision: boolean;
+  readonly spool: Pick<Spool, "count">;
+}
+
+/** What OpenRouter says of the management key. */
+export type ManagementKeyFacts =
+  | { readonly status: "none"; readonly isNeeded: boolean }
+  | { readonly status: "asked"; readonly check: KeyCheck; readonly credits: Credits | null };
+
+export interface ReachFacts {
+  readonly reach: Reach;
+  /** How far its clock and ours are apart, in milliseconds; undefined when it did not say. */
+  readonly skewMs: number | undefined;
 }
 
 /** What came of looking at one thing: a check that cannot be made does not stop the others. */
@@ -63,11 +81,14 @@ export interface Facts {
   readonly deep: boolean;
   readonly keyFile: Outcome<SourceFacts>;
   readonly environment: Outcome<SourceFacts>;
-  readonly managementKey: Outcome<boolean>;
+  readonly managementKey: Outcome<ManagementKeyFacts>;
+  readonly openRouter: Outcome<ReachFacts>;
+  /** How many keys wait on this machine that could not be stored. */
+  readonly spooled: Outcome<number>;
 }
 
 /** Each has its own time, and none of them more than there is; the command that prints master keys has 10 s itself. */
-const LIMIT_MS = { store: 10_000, server: 10_000, masterKeys: 12_000, sources: 5_000 } as const;
+const LIMIT_MS = { store: 10_000, server: 10_000, masterKeys: 12_000, sources: 5_000, openRouter: 5_000 } as const;
 
 const skipped = { status: "skipped" } as const;
 
@@ -84,27 +105,61 @@ export async function examine(
   { storeExists, deep, timeMs }: Conditions,
   caller: AbortSignal,
 ): Promise<Facts> {
-  const { store, sources, hasManagementKey, mayGenerate } = subject;
+  const { store, sources, mayGenerate } = subject;
   const signal = firstOf(caller, AbortSignal.timeout(timeLimit(timeMs)));
   const within: Within = (limitMs, work) => outcome(work, Math.min(limitMs, timeMs), signal);
   // What needs no store does not wait for one that does not answer.
-  const [storeOutcomes, loaded, keyFile, environment, managementKey] = await Promise.all([
+  const [storeOutcomes, loaded, keyFile, environment, managementKey, openRouter, spooled] = await Promise.all([
     askStore(store, storeExists, timeMs, within),
     within(LIMIT_MS.masterKeys, (patience) => loadMasterKeys(subject, patience)),
     within(LIMIT_MS.sources, async () => sourceFacts(sources, "key.txt")),
     within(LIMIT_MS.sources, async () => sourceFacts(sources, "environment")),
-    within(LIMIT_MS.sources, async () => hasManagementKey()),
+    within(LIMIT_MS.openRouter, (patience) => askAboutManagementKey(subject, patience)),
+    within(LIMIT_MS.openRouter, (patience) => reachOpenRouter(subject, patience)),
+    within(LIMIT_MS.sources, () => subject.spool.count()),
   ]);
   const { count, server, checks } = storeOutcomes;
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
   const census =
     server.status === "skipped" ? skipped : await attempt(() => takeCensus(store, sealer, deep, signal), signal);
-  return { storeExists, deep, count, server, masterKeys, census, keyFile, environment, managementKey };
+  return {
+    storeExists,
+    deep,
+    count,
+    server,
+    masterKeys,
+    census,
+    keyFile,
+    environment,
+    managementKey,
+    openRouter,
+    spooled,
+  };
 }
 
 /** Does this within its own time, and within that of the whole. */
 type Within = <Value>(limitMs: number, work: (patience: AbortSignal) => Promise<Value>) => Promise<Outcome<Value>>;
+
+async function askAboutManagementKey(
+  { openRouter, managementKey, autoProvision }: Subject,
+  signal: AbortSignal,
+): Promise<ManagementKeyFacts> {
+  const key = managementKey();
+  if (key === undefined) return { status: "none", isNeeded: autoProvision };
+  const open = await openRouter.open();
+  const budget = budgetOf(LIMIT_MS.openRouter, signal);
+  const check = await open.checkKey(key, budget);
+  const mayAsk = check.status === "accepted" && check.isManagementKey;
+  // An ordinary key is shown a balance of nothing.
+  return { status: "asked", check, credits: mayAsk ? await open.keysUnder(key).credits(budget) : null };
+}
+
+async function reachOpenRouter({ openRouter }: Subject, signal: AbortSignal): Promise<ReachFacts> {
+  const reach = await (await openRouter.open()).reach(budgetOf(LIMIT_MS.openRouter, signal));
+  const serverTime = reach.status === "reached" ? reach.serverTime : undefined;
+  return { reach, skewMs: serverTime === undefined ? undefined : Math.abs(Date.now() - serverTime.getTime()) };
+}
 
 /** Half of the time is left for what there is to know beside a store that does not answer. */
 async function askStore(store: Subject["store"], exists: boolean, timeMs: number, within: Within) {

@@ -24,6 +24,8 @@ export interface Spool {
   mayHoldKeys(): boolean;
   /** Those of one user of this deployment, by number; without a user, all of them. */
   list(deployment: string, user?: UserId): Promise<readonly SpooledKey[]>;
+  /** How many there are, of all deployments. */
+  count(): Promise<number>;
   /** On the disk when it resolves. */
   write(key: SpooledKey): Promise<void>;
   /** Marks it as sent before anything is sent. False: another process has claimed it. */

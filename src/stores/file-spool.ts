@@ -34,6 +34,7 @@ export function fileSpool(folder: string): Spool {
         .flatMap((name) => read(folder, name) ?? [])
         .toSorted((one, other) => one.n - other.n);
     },
+    count: async () => namesHere().length,
     async write(key) {
       makePrivateFolder(folder);
       const file = openPrivateFile(pathOf(folder, key, key.sent ? SENT : WAITING));

@@ -11,7 +11,7 @@ import { BIN } from "../support/keyctl.ts";
 import { KEY, OTHER } from "../support/keys.ts";
 
 /** No other keyctl on the PATH, and no git. */
-const ALONE = { PATH: "/none", NO_COLOR: "1" };
+const ALONE = { PATH: "/none", NO_COLOR: "1", KEYCTL_AUTO_PROVISION: "0" };
 const screen: InProcessOptions = { columns: 80, env: ALONE };
 
 async function homeWithRow(): Promise<Home> {
@@ -46,17 +46,24 @@ describe("the screen of doctor", () => {
     expect(headline).toMatch(/^keyctl \d+\.\d+\.\d+, Node \d+\.\d+\.\d+,( SQLite \d+\.\d+\.\d+,)? \w+ \w+$/);
     expect(empty).toBe("");
     expect(
-      lines.map((line) => line.replaceAll(home.folder, "~").replace(/SQLite [\d.]+, journal mode \w+/, "SQLite")),
+      lines.map((line) =>
+        line
+          .replaceAll(home.folder, "~")
+          .replace(/SQLite [\d.]+, journal mode \w+/, "SQLite")
+          .replace(/\d+ ms/, "1 ms"),
+      ),
     ).toEqual([
       "✓ store            sqlite:~/data/keyctl/keyctl.db (default), 1 key",
       "✓ server           SQLite, index present, writable",
       "✓ encryption       1 key, sealed",
       "✓ master keys      1, from ~/config/keyctl/master-keys.json (mode 0600)",
+      "✓ management key   none, and no keys are to be made (KEYCTL_AUTO_PROVISION)",
+      "✓ OpenRouter       reachable, 1 ms, clock within 1 s",
       "✓ key.txt          ./key.txt: none",
-      "✓ environment      XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR",
+      "✓ environment      KEYCTL_OPENROUTER_URL, KEYCTL_AUTO_PROVISION, XDG_DATA_HOME, XDG_CONFIG_HOME, XDG_STATE_HOME, NO_COLOR",
       "✓ PATH             no other keyctl",
       "",
-      "7 passed, 0 to look at, 0 failed",
+      "9 passed, 0 to look at, 0 failed",
       "",
     ]);
     expect(run).toMatchObject({ code: 0, stderr: "" });
@@ -71,7 +78,7 @@ describe("the screen of doctor", () => {
       "! key.txt          ./key.txt: readable by group (0640)",
       "                   hint: chmod 600 key.txt",
     ]);
-    expect(run.stdout).toContain("\n\n6 passed, 1 to look at, 0 failed\n");
+    expect(run.stdout).toContain("\n\n8 passed, 1 to look at, 0 failed\n");
     expect(run).toMatchObject({ code: 10, stderr: "error: 1 check needs a look\nhint: chmod 600 key.txt\n" });
   });
 
@@ -102,13 +109,15 @@ describe("the screen of doctor", () => {
       ["server", "pass"],
       ["encryption", "pass"],
       ["master_keys", "pass"],
+      ["management_key", "pass"],
+      ["openrouter", "pass"],
       ["key_file", "pass"],
       ["environment", "attention"],
       ["environment", "pass"],
       ["path", "pass"],
     ]);
     expect(rows.every((cells) => cells.length === 4)).toBe(true);
-    expect(run.stderr).toMatch(/^7 passed, 1 to look at, 0 failed\nerror: 1 check needs a look\n/);
+    expect(run.stderr).toMatch(/^9 passed, 1 to look at, 0 failed\nerror: 1 check needs a look\n/);
   });
 
   it("is coloured on a terminal that may be", async () => {
@@ -131,7 +140,7 @@ describe("the document of doctor", () => {
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       node: process.versions.node,
       store: `sqlite:${home.database}`,
-      passed: 6,
+      passed: 8,
       attention: 0,
       failed: 1,
       warnings: [],
@@ -255,7 +264,8 @@ describe("doctor looks at", () => {
     };
     const run = await inProcess(home, ["doctor", "--json"], { env });
     expect(checksOf(run).find(({ id }) => id === "environment")).toMatchObject({
-      message: "OPENROUTER_MANAGEMENT_KEY, KEYCTL_KEY_FILE, XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR, CI",
+      message:
+        "OPENROUTER_MANAGEMENT_KEY, KEYCTL_OPENROUTER_URL, KEYCTL_KEY_FILE, KEYCTL_AUTO_PROVISION, XDG_DATA_HOME, XDG_CONFIG_HOME, XDG_STATE_HOME, NO_COLOR, CI",
     });
     expect(run.stdout).not.toMatch(/yes please|91aa/);
   });

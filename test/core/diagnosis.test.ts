@@ -7,7 +7,9 @@ import type { Facts, MasterKeyFacts, Outcome } from "../../src/core/examination.
 import type { Surroundings } from "../../src/core/checks/machine.ts";
 import { ApiKey } from "../../src/core/api-key.ts";
 import type { Reading, StoreFacts } from "../../src/core/ports.ts";
+import type { Credits, KeyCheck, Unknown } from "../../src/core/upstream.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
+import { NOT_SAID } from "../../src/core/verdict.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { KEY } from "../support/keys.ts";
@@ -68,7 +70,9 @@ const facts = (change: Partial<Facts> = {}): Facts => ({
   census: census(),
   keyFile: source(absent),
   environment: source(absent),
-  managementKey: known(false),
+  managementKey: known({ status: "none", isNeeded: false }),
+  openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
+  spooled: known(0),
   ...change,
 });
 const surroundings = (change: Partial<Surroundings> = {}): Surroundings => ({
@@ -100,6 +104,8 @@ describe("a diagnosis", () => {
       ["server", "pass", "MongoDB 8.0.4, replica set rs0, index present, writable"],
       ["encryption", "pass", "5,012 keys, all sealed"],
       ["master_keys", "pass", "1, from KEYCTL_MASTER_KEYS_FILE (/run/secrets/kc, mode 0600)"],
+      ["management_key", "pass", "none, and no keys are to be made (KEYCTL_AUTO_PROVISION)"],
+      ["openrouter", "pass", "reachable, 182 ms, clock within 1 s"],
       ["key_file", "pass", "./key.txt: none"],
       ["environment", "pass", "KEYCTL_STORE, OPENROUTER_API_KEY"],
       ["path", "pass", "no other keyctl"],
@@ -112,6 +118,8 @@ describe("a diagnosis", () => {
     expect(diagnose(down, surroundings()).map(({ id, status }) => `${id} ${status}`)).toEqual([
       "store fail",
       "master_keys pass",
+      "management_key pass",
+      "openrouter pass",
       "key_file pass",
       "environment pass",
       "path pass",
@@ -370,10 +378,12 @@ describe("the environment and the PATH", () => {
 
   it("says what would end a sync", () => {
     const malformed = source({ status: "malformed", detail: "does not hold one well-formed key" });
-    expect(said("environment", { environment: malformed, managementKey: failed("CONFIG_CONFLICT") })).toEqual([
+    expect(said("environment", { environment: malformed })).toEqual([
       "attention: OPENROUTER_API_KEY does not hold one well-formed key (unset OPENROUTER_API_KEY, or set it anew)",
-      "fail: this is CONFIG_CONFLICT (do this)",
       "pass: KEYCTL_STORE, OPENROUTER_API_KEY",
+    ]);
+    expect(said("management_key", { managementKey: failed("CONFIG_CONFLICT") })).toEqual([
+      "fail: this is CONFIG_CONFLICT (do this)",
     ]);
   });
 
@@ -385,5 +395,58 @@ describe("the environment and the PATH", () => {
     expect(said("path", {}, { otherKeyctl })).toEqual([
       `attention: ${otherKeyctl} is ${what}, not this one (use openrouter-keyctl)`,
     ]);
+  });
+});
+
+describe("OpenRouter and the management key", () => {
+  const accepted: KeyCheck = { ...NOT_SAID, status: "accepted", isManagementKey: true };
+  const silent: Unknown = {
+    status: "unknown",
+    reason: "timed_out",
+    httpStatus: null,
+    attempts: 1,
+    detail: "did not answer in time",
+  };
+  const asked = (check: KeyCheck, credits: Credits | null = null) =>
+    said("management_key", { managementKey: known({ status: "asked", check, credits }) });
+
+  it("is worth a look without one, where keys are to be made", () => {
+    const [line = ""] = said("management_key", { managementKey: known({ status: "none", isNeeded: true }) });
+    expect(line).toMatch(/^attention: none: sync cannot provision, purge --revoke refuses/);
+  });
+
+  it("says what is left, and no balance that is not known", () => {
+    expect(asked(accepted, { status: "known", total: 20, used: 7.5 })).toEqual([
+      "pass: accepted by OpenRouter, $12.50 of $20.00 left",
+    ]);
+    expect(asked(accepted, { status: "unavailable" })).toEqual(["pass: accepted by OpenRouter"]);
+  });
+
+  it("fails with an ordinary key in its place, and with one that is refused, but not when nobody can tell", () => {
+    expect(asked({ ...accepted, isManagementKey: false })[0]).toMatch(/^fail: it is an ordinary key/);
+    expect(asked({ status: "refused", detail: "answered 401" })[0]).toMatch(/^fail: OpenRouter refuses it/);
+    expect(asked(silent)[0]).toMatch(/^attention: could not be checked: OpenRouter did not answer in time/);
+  });
+
+  it.each([
+    [60_000, "pass: reachable, 182 ms, clock within 60 s"],
+    [
+      60_001,
+      "attention: reachable, 182 ms, but its clock and this machine's differ by 61 s (set this machine's clock)",
+    ],
+    [undefined, "pass: reachable, 182 ms"],
+  ])("compares the clocks: %s ms apart", (skewMs, line) => {
+    const reach = { status: "reached", elapsedMs: 182, serverTime: undefined } as const;
+    expect(said("openrouter", { openRouter: known({ reach, skewMs }) })).toEqual([line]);
+  });
+
+  it("is worth a look when it cannot be reached", () => {
+    const [line = ""] = said("openrouter", { openRouter: known({ reach: silent, skewMs: undefined }) });
+    expect(line).toMatch(/^attention: OpenRouter did not answer in time/);
+  });
+
+  it("names keys that wait on this machine", () => {
+    expect(said("spool")).toEqual([]);
+    expect(said("spool", { spooled: known(2) })[0]).toMatch(/^attention: 2 keys could not be stored when made/);
   });
 });

@@ -1,7 +1,7 @@
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
+import { inject, onTestFinished } from "vitest";
 
 /** An empty home of its own for a test: nothing of this machine's configuration is in it, and it goes when the test ends. */
 export interface Home {
@@ -29,6 +29,8 @@ export function emptyHome(): Home {
       HOME: folder,
       XDG_DATA_HOME: join(folder, "data"),
       XDG_CONFIG_HOME: join(folder, "config"),
+      XDG_STATE_HOME: join(folder, "state"),
+      KEYCTL_OPENROUTER_URL: inject("openRouterUrl"),
     },
     writeKeyFile: (content) => writeFileSync(join(work, "key.txt"), content, { mode: 0o600 }),
   };

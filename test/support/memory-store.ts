@@ -109,6 +109,7 @@ export const noOpenRouter: Pick<
   spool: {
     mayHoldKeys: () => false,
     list: async () => [],
+    count: async () => 0,
     write: refuse,
     claim: refuse,
     release: refuse,

@@ -80,7 +80,7 @@ const NOBODY = { env: { KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1" } };
 const SHORT = ["--timeout", "200ms"];
 
 /** No other keyctl on the PATH, and no git. */
-const ALONE = { env: { PATH: "/none" } };
+const ALONE = { env: { PATH: "/none", KEYCTL_AUTO_PROVISION: "0" } };
 
 function ok(title: string, args: readonly string[], more: Pick<Outcome, "given" | "options"> = {}): Outcome {
   return { title, args, exit: 0, error: null, ...more };

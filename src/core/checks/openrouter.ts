@@ -1,0 +1,51 @@
+import type { ManagementKeyFacts, ReachFacts } from "../examination.ts";
+import type { Credits } from "../upstream.ts";
+import { attention, keys, pass, wrong } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** Times of keys are compared with ours: an hour's cap, a stale operation, an expiry. */
+const MOST_SKEW_MS = 60_000;
+
+export function managementKeyVerdict(facts: ManagementKeyFacts): Verdict {
+  const anew = "make one at https://openrouter.ai/settings/management-keys, and set OPENROUTER_PROVISIONING_KEY_FILE";
+  if (facts.status === "none") {
+    if (!facts.isNeeded) return pass("none, and no keys are to be made (KEYCTL_AUTO_PROVISION)");
+    return attention(
+      "none: sync cannot provision, purge --revoke refuses",
+      "set OPENROUTER_PROVISIONING_KEY_FILE, or KEYCTL_AUTO_PROVISION=0",
+    );
+  }
+  const { check, credits } = facts;
+  switch (check.status) {
+    case "accepted":
+      return check.isManagementKey
+        ? pass(`accepted by OpenRouter${balance(credits)}`)
+        : wrong("it is an ordinary key, with which no key can be made or removed", anew);
+    case "refused":
+      return wrong("OpenRouter refuses it", anew);
+    case "unknown":
+      return attention(`could not be checked: OpenRouter ${check.detail}`, "keyctl doctor   checks it again");
+  }
+}
+
+function balance(credits: Credits | null): string {
+  if (credits?.status !== "known") return "";
+  return `, $${(credits.total - credits.used).toFixed(2)} of $${credits.total.toFixed(2)} left`;
+}
+
+export function openRouterVerdict({ reach, skewMs }: ReachFacts): Verdict {
+  if (reach.status === "unknown") {
+    return attention(`OpenRouter ${reach.detail}`, "check the network, HTTPS_PROXY and KEYCTL_OPENROUTER_URL");
+  }
+  const reachable = `reachable, ${Math.max(1, Math.round(reach.elapsedMs))} ms`;
+  if (skewMs === undefined) return pass(reachable);
+  const seconds = Math.max(1, Math.ceil(skewMs / 1000));
+  if (skewMs <= MOST_SKEW_MS) return pass(`${reachable}, clock within ${seconds} s`);
+  return attention(`${reachable}, but its clock and this machine's differ by ${seconds} s`, "set this machine's clock");
+}
+
+/** Nothing where there are none: most machines never see one. */
+export function spoolVerdicts(waiting: number): readonly Verdict[] {
+  if (waiting === 0) return [];
+  return [attention(`${keys(waiting)} could not be stored when made`, "keyctl reconcile --fix   stores what waits")];
+}
