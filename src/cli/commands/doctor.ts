@@ -24,7 +24,8 @@ export function declare(command: Command, run: Run): void {
       "after",
       `
 Checks the store, what is in it, the master keys, the management key and
-OpenRouter, key.txt, the environment and the PATH. Changes nothing, and makes no store. The whole ends within --timeout.
+OpenRouter, key.txt, the environment and the PATH. Changes nothing, and makes no
+store. The whole ends within --timeout.
 
 Examples:
   keyctl doctor
