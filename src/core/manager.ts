@@ -298,8 +298,9 @@ export class KeyManager {
   /** What a purge with `revoke` of a user without a row still owes. */
   async #finishPurges(user: UserId, shared: SharedInventory, signal: AbortSignal): Promise<Finished> {
     const { inventoryOf, workshopOf } = await import("./reconciliation.ts");
-    const { finishPurges } = await import("./reconciling.ts");
+    const { finishPurges, oweAfterAll } = await import("./reconciling.ts");
     const workshop = await workshopOf(this.#parts, () => signal);
+    await oweAfterAll(user, workshop);
     shared.inventory ??= inventoryOf(workshop);
     return finishPurges(user, await shared.inventory, workshop);
   }

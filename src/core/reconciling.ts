@@ -163,10 +163,8 @@ export async function repair(
   workshop: Workshop,
   tally: Tally,
 ): Promise<readonly Finding[]> {
-  const findings: Finding[] = [];
-  const before = await workshop.store.find(user, workshop.patience());
-  const row = await repairRow(user, workshop);
-  if (before !== undefined && row === undefined) findings.push({ ...purgePending(before), done: true });
+  const { row, purged } = await repairRow(user, workshop);
+  const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
   const now = workshop.clock.now().getTime();
   for (const key of keys) {
     try {
@@ -184,23 +182,25 @@ export async function repair(
 
 const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
 
-/**
- * Purge 1 of a user without a row: a purge without `--revoke` is completed, and what died half-way is finished.
- */
-export async function finishPurges(
-  user: UserId,
-  inventory: Inventory,
-  workshop: Workshop,
-): Promise<{ readonly removed: number; readonly error: KeyctlError | null }> {
+/** Purge 1 of a user without a row: the keys of purges without `--revoke` are to go after all. */
+export async function oweAfterAll(user: UserId, workshop: Workshop): Promise<void> {
   const { journal, patience } = workshop;
   const facts = factsFrom(await journal.entries(user, patience()));
   for (const { n, reason, revoke } of facts.rev.values()) {
     if (reason === "purged" && !revoke && !facts.del.has(n))
       await record(user, { kind: "del", n }, workshop, patience());
   }
+}
+
+/** After that: what died half-way is finished, and what is owed is done. */
+export async function finishPurges(
+  user: UserId,
+  inventory: Inventory,
+  workshop: Workshop,
+): Promise<{ readonly removed: number; readonly error: KeyctlError | null }> {
   const { claims: claimed } = await claims(inventory, workshop, user);
-  const findings: Finding[] = [];
-  for (const claim of claimed) findings.push(...(await repair(claim, inventory, workshop, { matched: 0, kept: 0 })));
+  const claim = claimed[0] ?? { user, keys: [] };
+  const findings = await repair(claim, inventory, workshop, { matched: 0, kept: 0 });
   return {
     removed: findings.filter(({ done }) => done).length,
     error: findings.find(({ error }) => error !== null)?.error ?? null,

@@ -25,23 +25,29 @@ export type Repair = { readonly status: "removed" } | { readonly status: "left";
 
 const REMOVAL_MS = 30_000;
 
-/** Reconcile 2: settles the row, and finishes a purge that died before it had removed it. Gives the row that stands then. */
-export async function repairRow(user: UserId, workshop: Workshop): Promise<KeyRecord | undefined> {
+/** The row that stands after a repair, and the one that a purge had left. */
+export interface RepairedRow {
+  readonly row: KeyRecord | undefined;
+  readonly purged?: KeyRecord;
+}
+
+/** Reconcile 2: settles the row, and finishes a purge that died before it had removed it. */
+export async function repairRow(user: UserId, workshop: Workshop): Promise<RepairedRow> {
   const { store, journal, patience } = workshop;
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const row = await store.find(user, patience());
-    if (row === undefined) return undefined;
+    if (row === undefined) return { row };
     if (!row.settled) {
       if (!(await isCurrent(row, workshop, patience()))) continue;
       await retirePrevious(row, workshop, patience());
       if (!(await markSettled(row, workshop, patience()))) continue;
     }
     const settled = row.settled ? row : settledRow(row);
-    if (row.generation === 0) return settled;
+    if (row.generation === 0) return { row: settled };
     const retirement = await journal.entry(user, "rev", row.generation, patience());
-    if (retirement === undefined) return settled;
+    if (retirement === undefined) return { row: settled };
     await removeRow(store, user, settled, patience());
-    return undefined;
+    return { row: undefined, purged: settled };
   }
   throw contended(user);
 }

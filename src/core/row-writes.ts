@@ -32,7 +32,7 @@ export function replaceRow(store: KeyStore, record: KeyRecord, seen: Version, si
     () => store.replace(record, seen, signal),
     async () => {
       const row = await store.find(record.userId, signal);
-      if (row?.id === record.id && row.keyEncrypted === record.keyEncrypted) return true;
+      if (row !== undefined && isStill(row, record)) return true;
       return isStill(row, seen) ? "unknown" : false;
     },
   );

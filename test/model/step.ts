@@ -99,6 +99,6 @@ export function keyOf(thing: unknown): string {
   });
 }
 
-function listOf(moves: Moves): readonly Move[] {
+export function listOf(moves: Moves): readonly Move[] {
   return Array.isArray(moves) ? moves : [moves as Move];
 }

@@ -108,5 +108,6 @@ function revoking({ row, replaced, after }: Retiring & { readonly replaced: Prev
 
 /** S3, by the owner. Losing it is harmless. */
 function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
-  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, () => after);
+  const next = () => after;
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
 }

@@ -1,9 +1,10 @@
 import type { Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { listUpstream } from "./reconcile.ts";
+import { lookForRemoval } from "./read-back.ts";
 import { removing } from "./removal.ts";
 import { startOver, retirePreviousOf } from "./settle.ts";
-import { doing, ended, to, UNSURE } from "../step.ts";
+import { doing, ended, to } from "../step.ts";
 import type { Holding, Move, Step } from "../step.ts";
 
 const PURGED = ended("purged");
@@ -56,9 +57,9 @@ function owePurged({ row }: Holding): Step {
 /** Purge 3. */
 function removeRow({ row }: Holding, command: Command): Step {
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
-    if (answer === "unanswered") return UNSURE;
     if (answer === "refused") return startOver();
-    return command.breach === "purge-row-first" ? to(retireTooLate, { row }) : revoked(row, command);
+    const done = command.breach === "purge-row-first" ? to(retireTooLate, { row }) : revoked(row, command);
+    return answer === "done" ? done : lookForRemoval({ seen: row.version, content: row, done, lost: startOver() });
   });
 }
 

@@ -1,9 +1,10 @@
 import type { Hash, Listed, Outcome, Records } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { lookForRemoval } from "./read-back.ts";
 import { removing, spareStored } from "./removal.ts";
 import { found, revert } from "./settle.ts";
 import type { Found } from "./settle.ts";
-import { doing, ended, to, UNSURE, waiting } from "../step.ts";
+import { doing, ended, to, waiting } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
 
 /**
@@ -37,8 +38,9 @@ function readRetirement({ row, listed }: Found): Step {
 }
 
 function finishPurge({ row, listed }: Found): Step {
+  const after = judge(listed ?? []);
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? UNSURE : judge(listed ?? []),
+    answer === "unanswered" ? lookForRemoval({ seen: row.version, content: row, done: after, lost: after }) : after,
   );
 }
 
@@ -136,8 +138,9 @@ interface RevokingOne extends JudgingOne, Found {
 }
 
 function removeOwed({ row, listed, generation }: RevokingOne): Step {
+  const after = to(revokeOwed, { listed, generation });
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? UNSURE : to(revokeOwed, { listed, generation }),
+    answer === "unanswered" ? lookForRemoval({ seen: row.version, content: row, done: after, lost: after }) : after,
   );
 }
 

@@ -44,11 +44,11 @@ function spareRecorded({ hashes, after }: Removal): Step {
   });
 }
 
-export function spareStored({ hashes, after }: Removal): Step {
-  return doing({ access: "row.holding", hashes }, (held) =>
-    removing(
-      hashes.filter((hash) => !held.includes(hash)),
-      after,
-    ),
-  );
+/** One key after the other. */
+export function spareStored({ hashes, after, free = [] }: Removal & { readonly free?: readonly Hash[] }): Step {
+  const [hash = "", ...rest] = hashes;
+  return doing({ access: "row.holding", hashes: [hash] }, (held) => {
+    const left = held.length > 0 ? free : [...free, hash];
+    return rest.length === 0 ? removing(left, after) : to(spareStored, { hashes: rest, after, free: left });
+  });
 }

@@ -1,4 +1,4 @@
-import type { Previous, Row, RowContent } from "../accesses.ts";
+import type { Previous, Row, RowContent, Version } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { keyOf } from "./given.ts";
 import { retiring } from "./placing.ts";
@@ -13,16 +13,22 @@ export function replaceWithSaved({ row: old }: Holding, command: Command): Step 
   const row = savedRow(old, command);
   return doing({ access: "row.replace", row, seen: old.version }, (written) => {
     if (written.answer === "refused") return startOver();
-    if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous });
+    if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous, seen: old.version });
     return finish({ ...row, version: written.version }, row.previous);
   });
 }
 
-/** Never sent again: the first one may still land. */
-function readSavedBack({ replaced }: { readonly replaced: Previous | null }, command: Command): Step {
-  return doing({ access: "row.find" }, (row) =>
-    row?.generation === 0 && row.hash === command.key ? finish(row, replaced) : UNSURE,
-  );
+interface Saved {
+  readonly replaced: Previous | null;
+  readonly seen: Version;
+}
+
+/** Never sent again: while the row is as it was seen, the first one may still land. */
+function readSavedBack({ replaced, seen }: Saved, command: Command): Step {
+  return doing({ access: "row.find" }, (row) => {
+    if (row?.version === seen) return UNSURE;
+    return row?.generation === 0 && row.hash === command.key ? finish(row, replaced) : startOver();
+  });
 }
 
 /** Save 3: after the row, or a save that dies would leave a revocation of a key that is still in use. */

@@ -3,9 +3,10 @@ import type { Command } from "../command.ts";
 import { withoutRow } from "./begin.ts";
 import { readLastOperation } from "./operation.ts";
 import { lookForOthers, recordPurge } from "./purge.ts";
+import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
 import { replaceWithSaved } from "./save.ts";
-import { bounded, doing, ended, to, UNSURE } from "../step.ts";
+import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
 import type { Moves, Place, Step } from "../step.ts";
 
 /**
@@ -60,9 +61,11 @@ function revertRow({ row, listed }: Found, command: Command): Step {
 }
 
 /** The row as it was before an abandoned generation took its place. */
-export function revert(row: Row, command: Command, after: Moves, unsure: Moves = UNSURE): Step {
+export function revert(row: Row, command: Command, after: Moves): Step {
   const before = command.breach === "no-previous" ? null : row.previous;
-  const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? unsure : after);
+  const looking = { seen: row.version, content: before ?? row, done: after, lost: after };
+  const look = before === null ? lookForRemoval(looking) : lookForReplacement(looking);
+  const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? look : after);
   if (before === null) return doing({ access: "row.remove", seen: row.version }, next);
   return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
 }
@@ -71,6 +74,7 @@ export function revert(row: Row, command: Command, after: Moves, unsure: Moves =
 function confirmed(memory: Found, command: Command): Moves {
   const { row, listed } = memory;
   if (isReader(memory, command)) return ended("has the key", row.hash);
+  if (command.kind === "save" && listed === null && row.hash === command.key) return ended("saved already");
   if (command.kind === "purge" && listed === null && row.generation === 0) {
     if (command.revoke === "ours") return ended("FOREIGN_KEY");
     if (command.revoke === "foreign too") return to(lookForOthers, { row });
@@ -105,9 +109,20 @@ function retired(memory: Found, command: Command): Moves {
 /** S3, as reconcile does it. */
 function settleRow({ row, listed }: Found, command: Command): Step {
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, (written) => {
-    if (written.answer === "unanswered") return UNSURE;
-    if (written.answer === "refused") return to(readRowAfterList, { listed: listed ?? [] });
+    const again = to(readRowAfterList, { listed: listed ?? [] });
+    if (written.answer === "refused") return again;
+    if (written.answer === "unanswered") return to(readSettled, { row, listed });
     return settled({ row: { ...settledRow(row), version: written.version }, listed }, command);
+  });
+}
+
+/** Somebody else may have settled it, which is as good. */
+function readSettled({ row: old, listed }: Found, command: Command): Step {
+  return doing({ access: "row.find" }, (row) => {
+    if (row?.version === old.version) return UNSURE;
+    const again = to(readRowAfterList, { listed: listed ?? [] });
+    const isIt = row?.generation === old.generation && row.hash === old.hash && row.settled;
+    return isIt ? [again, ...listOf(settled({ row, listed }, command))] : again;
   });
 }
 
