@@ -142,7 +142,6 @@ async function newOperation(
   if (creation.status !== "created") return unmade(user, operation, creation, keys, parts, tries, signal);
 
   const { key, upstream } = creation;
-  log({ kind: "made", key });
   const terms = termsOf(operation, upstream.name, key, creation);
   const row = {
     ...newRecord(user, key, sealer.seal(key, user), "auto-provisioned", clock.now().toISOString()),
@@ -152,6 +151,7 @@ async function newOperation(
   };
   const placed = await placeKey(row, { deployment, upstreamId: upstream.hash }, keys, parts);
   if (placed === "lost") return LOOK_AGAIN;
+  log({ kind: "made", key });
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };
 }
 
