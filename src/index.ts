@@ -23,8 +23,11 @@ export type { LogEvent } from "./core/log.ts";
 export type { ValidationRun } from "./core/validation-run.ts";
 export type { Validation } from "./core/validation.ts";
 export type { Attention, Verdict } from "./core/verdict.ts";
+export type { ProvisionResult } from "./core/provision-request.ts";
+export type { WantedTerms } from "./core/provisioning.ts";
 export type {
   EnsureOptions,
+  ProvisionOptions,
   PurgeOptions,
   SaveOptions,
   SyncOptions,

@@ -144,15 +144,15 @@ export class KeyManager {
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
     const { terms: defaults } = this.#parts.provisioning;
-    const { provisionFailed, provisionKey } = await import("./provision-request.ts");
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
-    return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
-      this.#making.join(
-        user,
-        "make",
-        (onCommitted, signal) => provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal),
-        waiting,
-      ),
+    const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
+      const { provisionKey } = await import("./provision-request.ts");
+      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+    };
+    const failed = async (id: string, error: KeyctlError) =>
+      (await import("./provision-request.ts")).provisionFailed(id, error);
+    return this.#attempt(userId, { ...patience, timeoutMs }, failed, (user, waiting) =>
+      this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
     );
   }
 
@@ -172,10 +172,12 @@ export class KeyManager {
 
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
-    const { validationFailed, validateStored } = await import("./validation.ts");
-    return this.#attempt(userId, options, validationFailed, (user, signal) =>
-      validateStored(user, this.#parts, this.#asking(options), signal),
-    );
+    const failed = async (id: string, error: KeyctlError) =>
+      (await import("./validation.ts")).validationFailed(id, error);
+    return this.#attempt(userId, options, failed, async (user, signal) => {
+      const { validateStored } = await import("./validation.ts");
+      return validateStored(user, this.#parts, this.#asking(options), signal);
+    });
   }
 
   /** As `validate`, for a key that was just found: CONFLICT when the database holds another one by now. */
@@ -191,13 +193,14 @@ export class KeyManager {
    * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
    */
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
-    const { validationFailed, validateKey } = await import("./validation.ts");
     try {
-      return await this.#whileOpen(options, async (signal) =>
-        validateKey(parsedKey(key), this.#parts, this.#asking(options), signal),
-      );
+      return await this.#whileOpen(options, async (signal) => {
+        const { validateKey } = await import("./validation.ts");
+        return validateKey(parsedKey(key), this.#parts, this.#asking(options), signal);
+      });
     } catch (thrown) {
-      return validationFailed(null, asFailure(thrown));
+      const error = asFailure(thrown);
+      return (await import("./validation.ts")).validationFailed(null, error);
     }
   }
 
@@ -255,9 +258,8 @@ export class KeyManager {
     options: SaveOptions = {},
   ): Promise<SaveResult & { readonly verdict: Verdict | null }> {
     const { source = "manual", replace = "none", validate = false, revoke = false } = options;
-    const { saveKey } = await import("./changes.ts");
     let checked: Promise<Validation> | undefined;
-    const result = await this.#attempt(userId, options, saveFailed, (user, signal) => {
+    const result = await this.#attempt(userId, options, saveFailed, async (user, signal) => {
       const parsed = this.#keyToSave(key);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
@@ -270,6 +272,7 @@ export class KeyManager {
         if (error !== null) throw error;
       };
       const change = { origin: source, replace, revoke, ...(validate ? { approve } : {}) };
+      const { saveKey } = await import("./changes.ts");
       return saveKey(user, parsed, change, this.#parts, signal);
     });
     const check = (await checked) ?? null;
@@ -279,11 +282,11 @@ export class KeyManager {
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
     const { onlyHash, revoke = "no", shared = {} } = options;
-    const { purgeKey } = await import("./changes.ts");
     const finish = async (user: UserId, signal: AbortSignal) => this.#finishPurges(user, shared, signal);
-    return this.#attempt(userId, options, purgeFailed, (user, signal) =>
-      purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal),
-    );
+    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const { purgeKey } = await import("./changes.ts");
+      return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal);
+    });
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
@@ -307,8 +310,10 @@ export class KeyManager {
 
   /** What a purge of this user would remove; changes nothing. */
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
-    const { previewPurge } = await import("./changes.ts");
-    return this.#attempt(userId, options, purgeFailed, (user, signal) => previewPurge(user, this.#parts, signal));
+    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const { previewPurge } = await import("./changes.ts");
+      return previewPurge(user, this.#parts, signal);
+    });
   }
 
   /** Resolves many users, batch by batch, and makes keys as `syncAndGetKey` does; results are given after their commit. What fails for all of them is thrown. */
@@ -408,16 +413,17 @@ export class KeyManager {
     await this.#parts.store.close();
   }
 
+  /** Work that is in flight from the moment of the call: what it needs is loaded within it, so that `close` waits for that too. */
   async #attempt<Result>(
     userId: string,
     patience: Patience,
-    failed: (userId: string, error: KeyctlError) => Result,
+    failed: (userId: string, error: KeyctlError) => Result | Promise<Result>,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     try {
       return await this.#whileOpen(patience, async (signal) => work(parseUserId(userId), signal));
     } catch (thrown) {
-      return failed(userId, asFailure(thrown));
+      return await failed(userId, asFailure(thrown));
     }
   }
 

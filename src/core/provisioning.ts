@@ -8,6 +8,7 @@ import { keyNameOf } from "./key-name.ts";
 import type { KeyRecord, LimitReset, Terms, Timestamp } from "./key-record.ts";
 import { newRecord } from "./key-record.ts";
 import { managementKeyRefused } from "./management-key.ts";
+import { isTimeout } from "./patience.ts";
 import { provisionPending } from "./pending.ts";
 import { placeKey } from "./placing.ts";
 import type { Made } from "./placing.ts";
@@ -168,7 +169,8 @@ async function unmade(
     throw unavailable(user, `OpenRouter ${creation.detail}, so that no key was kept`);
   }
   await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
-  signal.throwIfAborted();
+  // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
+  if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
   if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
     if (await keys.pause(creation, tries, budgetOf(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
   }
@@ -227,7 +229,8 @@ function termsOf(
   return { name, label, limit, limitReset, expiresAt, upstreamHash };
 }
 
-function warningsOf({ limit }: Operation): readonly Warning[] {
+/** The worries about a key with this limit. */
+export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warning[] {
   if (limit !== null) return [];
   return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
 }

@@ -39,7 +39,7 @@ export function declare(command: Command, run: Run): void {
       `
 Compares all keys at OpenRouter with all that is stored, and says what is where.
 With --fix, it removes keys that were decided against or are to be revoked, and
-finishes what was interrupted. A key is never removed because it is unknown here.
+finishes what was interrupted. No key is removed because it is unknown here.
 
 Findings:
 ${Object.entries(CLASS_MEANINGS)
