@@ -149,9 +149,7 @@ export class KeyManager {
       const { provisionKey } = await import("./provision-request.ts");
       return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
     };
-    const failed = async (id: string, error: KeyctlError) =>
-      (await import("./provision-request.ts")).provisionFailed(id, error);
-    return this.#attempt(userId, { ...patience, timeoutMs }, failed, (user, waiting) =>
+    return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
       this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
     );
   }
@@ -172,9 +170,7 @@ export class KeyManager {
 
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
-    const failed = async (id: string, error: KeyctlError) =>
-      (await import("./validation.ts")).validationFailed(id, error);
-    return this.#attempt(userId, options, failed, async (user, signal) => {
+    return this.#attempt(userId, options, validationFailed, async (user, signal) => {
       const { validateStored } = await import("./validation.ts");
       return validateStored(user, this.#parts, this.#asking(options), signal);
     });
@@ -184,7 +180,6 @@ export class KeyManager {
   async validateFound({ userId, keyHash }: SyncedKey, options: ValidateOptions = {}): Promise<Validation> {
     const validation = await this.validate(userId, options);
     if (validation.keyHash === keyHash || validation.verdict === null) return validation;
-    const { validationFailed } = await import("./validation.ts");
     return validationFailed(userId, contended(parseUserId(userId)));
   }
 
@@ -199,8 +194,7 @@ export class KeyManager {
         return validateKey(parsedKey(key), this.#parts, this.#asking(options), signal);
       });
     } catch (thrown) {
-      const error = asFailure(thrown);
-      return (await import("./validation.ts")).validationFailed(null, error);
+      return validationFailed(null, asFailure(thrown));
     }
   }
 
@@ -495,6 +489,14 @@ export class KeyManager {
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }
+}
+
+async function validationFailed(userId: string | null, error: KeyctlError): Promise<Validation> {
+  return (await import("./validation.ts")).validationFailed(userId, error);
+}
+
+async function provisionFailed(userId: string, error: KeyctlError): Promise<ProvisionResult> {
+  return (await import("./provision-request.ts")).provisionFailed(userId, error);
 }
 
 /** Throws BAD_KEY_FORMAT, KEY_IS_MASKED. */

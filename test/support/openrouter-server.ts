@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { send, spoiled } from "./openrouter-faults.ts";
 import type { Rule } from "./openrouter-faults.ts";
-import { error, openRouterState, ROUTES, sha256 } from "./openrouter-state.ts";
+import { error, openRouterState, randomKey, ROUTES, sha256 } from "./openrouter-state.ts";
 import type { Call, Reply, Route, Seed, StandInKey, StateOptions } from "./openrouter-state.ts";
 
 export interface StandInOptions extends Partial<StateOptions> {
@@ -67,6 +67,7 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
     pageSize: options.pageSize ?? 100,
     ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
+    newKey: options.newKey ?? randomKey,
     hashOf: options.hashOf ?? sha256,
   });
   const requests: RecordedRequest[] = [];
