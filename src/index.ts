@@ -26,6 +26,7 @@ export type { Reconciliation } from "./core/reconciliation.ts";
 export type { ValidationRun } from "./core/validation-run.ts";
 export type { Validation } from "./core/validation.ts";
 export type { Attention, Verdict } from "./core/verdict.ts";
+export type { WantedTerms } from "./core/provisioning.ts";
 export type {
   EnsureOptions,
   ProvisionOptions,

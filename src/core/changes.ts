@@ -169,8 +169,11 @@ async function revoked(
   const revocation = await revokeUpstream(row, parts, signal);
   const result = purgeOf(row.userId, row, candidates, revocation.status);
   if (revocation.status !== "pending") return result;
-  const hash = row.generation === 0 ? ` (its hash there is ${row.keyHash ?? "not known"})` : "";
-  return { ...result, error: stillOwed(row.userId, `${revocation.detail}${hash}`, "purge") };
+  if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
+  // No record of it is left: the same command would find nothing to do.
+  const hash = hashInClear(row) ?? row.keyHash ?? "not known";
+  const detail = `${revocation.detail} (its hash there is ${hash})`;
+  return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
 }
 
 /** A key that keyctl did not make goes only when that was asked for, and when no other user has it. */
@@ -190,14 +193,22 @@ async function refuseForeign(
       },
     );
   }
-  const hash = row.keyHash ?? hashInClear(row);
+  const hash = hashInClear(row) ?? row.keyHash;
   if (hash === null) return;
-  for await (const other of store.scan(() => signal, hash)) {
-    if (other.userId === row.userId) continue;
+  if (await isOfAnother(row, hash, store, signal)) {
     throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {
       hint: `keyctl list --hash ${hash}`,
     });
   }
+}
+
+/** A row in clear has no hash beside it that an index would know: those of the others are looked at one by one. */
+async function isOfAnother(row: KeyRecord, hash: string, store: Parts["store"], signal: AbortSignal): Promise<boolean> {
+  for await (const other of store.scan(() => signal, hash)) if (other.userId !== row.userId) return true;
+  for await (const other of store.scan(() => signal)) {
+    if (other.userId !== row.userId && hashInClear(other) === hash) return true;
+  }
+  return false;
 }
 
 type Revocation =
@@ -208,7 +219,7 @@ const KEPT = { status: "kept" } as const;
 
 /** Disabled, then deleted. What could not be confirmed is pending, never done. */
 async function revokeUpstream(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<Revocation> {
-  const hash = row.upstreamHash ?? row.keyHash ?? hashInClear(row);
+  const hash = row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
   if (hash === null) return { status: "pending", detail: "what is stored is no key, so that its hash is not known" };
   try {
     const keys = (await parts.openRouter.open()).keysUnder(requireManagementKey(parts, "no key can be removed"));
@@ -231,9 +242,10 @@ function hashInClear(row: KeyRecord): string | null {
   return value.kind === "clear" ? value.key.hash : null;
 }
 
-function stillOwed(user: UserId, detail: string, verb: "save" | "purge"): KeyctlError {
+function stillOwed(user: UserId, detail: string, verb: "save" | "purge", otherHint?: string): KeyctlError {
   const what = verb === "save" ? "the key that was replaced" : "the key is out of the database but";
-  const hint = verb === "save" ? `keyctl reconcile ${userFlag(user)} --fix` : `keyctl purge ${userFlag(user)} --revoke`;
+  const command = verb === "save" ? `reconcile ${userFlag(user)} --fix` : `purge ${userFlag(user)} --revoke`;
+  const hint = otherHint ?? `keyctl ${command}`;
   return new KeyctlError("REVOKE_PENDING", `${what} may still work: ${detail}`, { hint, retryable: true });
 }
 

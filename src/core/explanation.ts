@@ -7,6 +7,8 @@ import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
+import type { Warning } from "./ports.ts";
+import { warningsOf } from "./provisioning.ts";
 import { noKey, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import type { Explanation, Forecast } from "./results.ts";
@@ -43,12 +45,16 @@ export async function explain(
     steps: [databaseStep(stored), ...candidates.all.map((each) => outsideStep(each, findings)), makingStep(findings)],
     stored: stored.row === undefined ? null : { origin: stored.row.origin, createdAt: stored.row.createdAt },
     sync,
-    warnings:
-      findings.winner !== null && sync.kind === "fails"
-        ? [...candidates.warnings, { code: "SYNC_WOULD_FAIL", message: `sync would fail: ${sync.error.message}` }]
-        : candidates.warnings,
+    warnings: [...candidates.warnings, ...warningsOfSync(sync, findings, parts)],
     error: findings.winner === null && sync.kind === "fails" ? sync.error : null,
   };
+}
+
+/** What sync would warn of beside the sources, and that it would fail where somebody has a key. */
+function warningsOfSync(sync: Forecast, { winner }: Findings, { provisioning }: Parts): readonly Warning[] {
+  if (sync.kind === "makes") return warningsOf(provisioning.terms);
+  if (sync.kind !== "fails" || winner === null) return [];
+  return [{ code: "SYNC_WOULD_FAIL", message: `sync would fail: ${sync.error.message}` }];
 }
 
 async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<Stored> {

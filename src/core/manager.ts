@@ -152,16 +152,12 @@ export class KeyManager {
     const { terms = {}, ...patience } = options;
     const { terms: defaults } = this.#parts.provisioning;
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
+    const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
+      const { provisionKey } = await import("./provision-request.ts");
+      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+    };
     return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
-      this.#making.join(
-        user,
-        "make",
-        async (onCommitted, signal) => {
-          const { provisionKey } = await import("./provision-request.ts");
-          return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
-        },
-        waiting,
-      ),
+      this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
     );
   }
 
@@ -181,17 +177,16 @@ export class KeyManager {
 
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
-    const { validationFailed, validateStored } = await import("./validation.ts");
-    return this.#attempt(userId, options, validationFailed, (user, signal) =>
-      validateStored(user, this.#parts, this.#asking(options), signal),
-    );
+    return this.#attempt(userId, options, validationFailed, async (user, signal) => {
+      const { validateStored } = await import("./validation.ts");
+      return validateStored(user, this.#parts, this.#asking(options), signal);
+    });
   }
 
   /** As `validate`, for a key that was just found: CONFLICT when the database holds another one by now. */
   async validateFound({ userId, keyHash }: SyncedKey, options: ValidateOptions = {}): Promise<Validation> {
     const validation = await this.validate(userId, options);
     if (validation.keyHash === keyHash || validation.verdict === null) return validation;
-    const { validationFailed } = await import("./validation.ts");
     return validationFailed(userId, contended(parseUserId(userId)));
   }
 
@@ -200,11 +195,11 @@ export class KeyManager {
    * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
    */
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
-    const { validationFailed, validateKey } = await import("./validation.ts");
     try {
-      return await this.#whileOpen(options, async (signal) =>
-        validateKey(parsedKey(key), this.#parts, this.#asking(options), signal),
-      );
+      return await this.#whileOpen(options, async (signal) => {
+        const { validateKey } = await import("./validation.ts");
+        return validateKey(parsedKey(key), this.#parts, this.#asking(options), signal);
+      });
     } catch (thrown) {
       return validationFailed(null, asFailure(thrown));
     }
@@ -420,16 +415,17 @@ export class KeyManager {
     await this.#parts.store.close();
   }
 
+  /** Work that is in flight from the moment of the call: what it needs is loaded within it, so that `close` waits for that too. */
   async #attempt<Result>(
     userId: string,
     patience: Patience,
-    failed: (userId: string, error: KeyctlError) => Result,
+    failed: (userId: string, error: KeyctlError) => Result | Promise<Result>,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     try {
       return await this.#whileOpen(patience, async (signal) => work(parseUserId(userId), signal));
     } catch (thrown) {
-      return failed(userId, asFailure(thrown));
+      return await failed(userId, asFailure(thrown));
     }
   }
 
@@ -501,6 +497,10 @@ export class KeyManager {
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }
+}
+
+async function validationFailed(userId: string | null, error: KeyctlError): Promise<Validation> {
+  return (await import("./validation.ts")).validationFailed(userId, error);
 }
 
 /** Throws BAD_KEY_FORMAT, KEY_IS_MASKED. */

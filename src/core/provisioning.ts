@@ -170,6 +170,7 @@ async function unmade(
     throw unavailable(user, `OpenRouter ${creation.detail}, so that no key was kept`);
   }
   await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
+  // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
   if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
   if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
     if (await keys.pause(creation, tries, budgetOf(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
@@ -229,7 +230,8 @@ function termsOf(
   return { name, label, limit, limitReset, expiresAt, upstreamHash };
 }
 
-function warningsOf({ limit }: Operation): readonly Warning[] {
+/** The worries about a key with this limit. */
+export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warning[] {
   if (limit !== null) return [];
   return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
 }

@@ -11,6 +11,7 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at attention warnings error",
   provision:
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
+  reconcile: "type class user_id key_hash name action done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
@@ -24,6 +25,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   validate:
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
+  reconcile: "type command store dry_run listed matched kept to_fix fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear to_total dry_run elapsed_ms complete warnings error",

@@ -164,8 +164,7 @@ describe("an explanation", () => {
           sync: words,
           losers: shadowed,
           hash: from === "auto-provisioned" ? null : keyHash,
-          // That a new key has no limit is known only when it is made.
-          warnings: synced.warnings.filter(({ code }) => code !== "NO_LIMIT"),
+          warnings: synced.warnings,
         });
       } else {
         expect({ state, sync }).toEqual({ state, sync: { kind: "fails", error: synced.error } });

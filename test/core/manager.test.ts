@@ -656,12 +656,17 @@ describe("save", () => {
     [
       "a sealed key",
       record(alice, KEY, "key.txt"),
-      { key: "***************b465", keyHash: KEY.hash, origin: "key.txt" },
+      { key: "***************b465", keyHash: KEY.hash, origin: "key.txt", revocation: "kept" },
       3,
     ],
-    ["a key in clear", cleared(alice, KEY), { key: "***************b465", keyHash: null, origin: "manual" }, 2],
-    ["an unreadable row", unreadable(alice), { key: null, keyHash: KEY.hash, origin: "manual" }, 3],
-  ])("replaces %s when told to, and says what went", async (_name, row, previous, revision) => {
+    [
+      "a key in clear",
+      cleared(alice, KEY),
+      { key: "***************b465", keyHash: null, origin: "manual", revocation: "kept" },
+      2,
+    ],
+    ["an unreadable row", unreadable(alice), { key: null, keyHash: KEY.hash, origin: "manual", revocation: "kept" }, 3],
+  ])("replaces %s when told to, settles that and says what went", async (_name, row, previous, revision) => {
     const checked: KeyRecord = {
       ...row,
       lastValidated: EARLIER,
@@ -682,6 +687,8 @@ describe("save", () => {
       keyTail: "91aa",
       origin: "rotation",
       generation: 0,
+      settled: true,
+      previous: null,
       lastValidated: null,
       lastCheck: null,
       createdAt: NOW,

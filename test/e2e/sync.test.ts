@@ -4,6 +4,7 @@ import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { jwkSet, newJwk } from "../support/jwk.ts";
 import { keyctl } from "../support/keyctl.ts";
+import { standIn } from "../support/openrouter.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 
 const USER = "68e228e87f803a11a4e23045";
@@ -46,6 +47,19 @@ function syncs(emptyStore: () => Home): void {
     const run = await keyctl(home, ["sync", "--user", USER]);
     expect(run.log).toBe(golden("sync-database-over-file"));
     expect(run.code).toBe(0);
+  });
+
+  it("makes a key when there is none", async () => {
+    const home = emptyStore();
+    const server = await standIn({ newKey: () => `sk-or-v1-${"2".repeat(60)}a123` });
+    const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
+    const run = await keyctl(home, ["sync", "--user", USER], { env });
+    expect(run.log).toBe(golden("sync-auto-provision"));
+    expect(run.stdout).toBe("***************a123 (source: auto-provisioned)\n");
+    expect(run.stderr).toContain("warning: the new key has no limit: it can spend without bound\n");
+    expect(run.code).toBe(0);
+    const again = await keyctl(home, ["sync", "--user", USER], { env });
+    expect([again.stdout, server.count("POST /keys")]).toEqual(["***************a123 (source: database)\n", 1]);
   });
 
   it("says that there is no key, and what to do", async () => {

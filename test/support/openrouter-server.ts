@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
@@ -6,7 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { send, spoiled } from "./openrouter-faults.ts";
 import type { Rule } from "./openrouter-faults.ts";
-import { error, openRouterState, ROUTES, sha256 } from "./openrouter-state.ts";
+import { error, openRouterState, randomKey, ROUTES, sha256 } from "./openrouter-state.ts";
 import type { Call, Reply, Route, Seed, StandInKey, StateOptions } from "./openrouter-state.ts";
 
 export interface StandInOptions extends Partial<StateOptions> {
@@ -68,8 +67,8 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
     pageSize: options.pageSize ?? 100,
     ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
+    newKey: options.newKey ?? randomKey,
     hashOf: options.hashOf ?? sha256,
-    newKey: options.newKey ?? (() => `sk-or-v1-${randomBytes(32).toString("hex")}`),
   });
   const requests: RecordedRequest[] = [];
   let rule = WELL;

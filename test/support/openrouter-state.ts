@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 
 /** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
 export interface StandInKey {
@@ -35,10 +35,10 @@ export interface StateOptions {
   readonly ignoresOffset: boolean;
   /** For how long a key that was just made is refused, in milliseconds. */
   readonly newKeysRefusedMs: number;
+  /** The text of each key that is made. */
+  readonly newKey: () => string;
   /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
   readonly hashOf: (key: string) => string;
-  /** The text of the next key. */
-  readonly newKey: () => string;
 }
 
 /** A request as the state sees it. */
@@ -72,13 +72,17 @@ export type Route = (typeof ROUTES)[number];
 const RESETS: ReadonlySet<unknown> = new Set(["daily", "weekly", "monthly", null, undefined]);
 const UTC_WITH_SECONDS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
 
+export function randomKey(): string {
+  return `sk-or-v1-${randomBytes(32).toString("hex")}`;
+}
+
 export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
 /** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
 export function openRouterState(options: StateOptions) {
-  const { managementKey, now, pageSize, newKeysRefusedMs, hashOf, newKey } = options;
+  const { managementKey, now, pageSize, newKeysRefusedMs, newKey, hashOf } = options;
   const keys = new Map<string, StandInKey>();
   const workspaces = new Map<string, string>();
   const managementHash = sha256(managementKey);

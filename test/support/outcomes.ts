@@ -78,6 +78,8 @@ const UNREACHABLE = { env: { KEYCTL_STORE: "mongodb://admin:hunter2hunter2@127.0
 const SOON = ["--timeout", "300ms"];
 const NOBODY = { env: { KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1" } };
 const SHORT = ["--timeout", "200ms"];
+/** With a management key, and nobody who listens. */
+const MANAGED = { env: { ...NOBODY.env, OPENROUTER_PROVISIONING_KEY: OTHER } };
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { env: { PATH: "/none", KEYCTL_AUTO_PROVISION: "0" } };
@@ -95,17 +97,6 @@ function fails(
 ): Outcome {
   return { title, args, exit, error, ...more };
 }
-
-/** The commands that have an option which others have not. */
-const KNOWN: Readonly<Record<string, readonly string[]>> = {
-  "--validate": ["get", "save"],
-  "--revoke": ["save", "purge"],
-  "--revoke-foreign": ["purge"],
-  "--expires-in": ["provision"],
-  "--label": ["provision"],
-  "--limit": ["provision"],
-  "--workspace": ["provision"],
-};
 
 /** Every command in every outcome that can be had without a terminal, a signal or a broken pipe. */
 export const OUTCOMES: readonly Outcome[] = [
@@ -184,28 +175,45 @@ export const OUTCOMES: readonly Outcome[] = [
     options: { ...NOBODY, input: KEY },
   }),
   fails(3, "NO_KEY", "sync may not make a key", ["sync", ...ALICE, "--no-provision"]),
-  fails(6, "PROVIDER_UNAVAILABLE", "sync cannot reach OpenRouter to make a key", ["sync", ...ALICE, ...SHORT], {
-    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  fails(6, "PROVIDER_UNAVAILABLE", "sync cannot reach OpenRouter for a key", ["sync", ...ALICE, ...SHORT], {
+    options: MANAGED,
   }),
-  fails(6, "PROVIDER_UNAVAILABLE", "provision cannot reach OpenRouter", ["provision", ...ALICE, ...SHORT], {
-    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  fails(9, "SOME_FAILED", "sync of two cannot reach OpenRouter", ["sync", ...ALICE, "--user", "bob", ...SHORT], {
+    options: MANAGED,
+  }),
+  fails(4, "CONFIG_INVALID", "sync with a bad limit of keys", ["sync", ...ALICE], {
+    options: { env: { KEYCTL_PROVISION_LIMIT: "much" } },
   }),
   fails(4, "MANAGEMENT_KEY_MISSING", "provision without a management key", ["provision", ...ALICE]),
-  fails(8, "KEY_EXISTS", "provision for a user with a key", ["provision", ...ALICE], {
-    given: aliceIsStored,
-    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
+  fails(6, "PROVIDER_UNAVAILABLE", "provision without OpenRouter", ["provision", ...ALICE, ...SHORT], {
+    options: MANAGED,
   }),
-  fails(9, "SOME_FAILED", "provision of two without a management key", ["provision", ...ALICE, "--user", "bob"]),
-  fails(
-    8,
-    "FOREIGN_KEY",
-    "purge --revoke of a key that keyctl did not make",
-    ["purge", ...ALICE, "--yes", "--revoke"],
-    {
-      given: aliceIsStored,
-      options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
-    },
-  ),
+  fails(9, "SOME_FAILED", "provision of two without OpenRouter", ["provision", ...ALICE, "--user", "bob", ...SHORT], {
+    options: MANAGED,
+  }),
+  fails(8, "KEY_EXISTS", "provision for one who has a key", ["provision", ...ALICE], {
+    given: aliceIsStored,
+    options: MANAGED,
+  }),
+  fails(4, "MASTER_KEY_WRONG", "provision with another master key", ["provision", "--user", "bob"], {
+    given: masterKeyIsAnother,
+    options: MANAGED,
+  }),
+  fails(7, "STORE_CORRUPT", "provision on a foreign file", ["provision", ...ALICE], {
+    given: databaseIsForeign,
+    options: MANAGED,
+  }),
+  fails(2, "BAD_USER_ID", "provision of a bad id", ["provision", "--user", " alice"], { options: MANAGED }),
+  fails(4, "MANAGEMENT_KEY_MISSING", "reconcile without a management key", ["reconcile"], { given: aliceIsStored }),
+  fails(6, "PROVIDER_UNAVAILABLE", "reconcile without OpenRouter", ["reconcile", ...SHORT], {
+    given: aliceIsStored,
+    options: MANAGED,
+  }),
+  fails(3, "EMPTY_SELECTION", "reconcile of no store", ["reconcile"], { options: MANAGED }),
+  fails(7, "STORE_CORRUPT", "reconcile on a foreign file", ["reconcile"], {
+    given: databaseIsForeign,
+    options: MANAGED,
+  }),
   fails(
     4,
     "MANAGEMENT_KEY_MISSING",
@@ -215,16 +223,43 @@ export const OUTCOMES: readonly Outcome[] = [
       given: aliceIsStored,
     },
   ),
+  fails(8, "FOREIGN_KEY", "purge --revoke of a key of somebody else", ["purge", ...ALICE, "--yes", "--revoke"], {
+    given: aliceIsStored,
+    options: MANAGED,
+  }),
   fails(
     10,
     "REVOKE_PENDING",
-    "purge --revoke-foreign cannot reach OpenRouter",
+    "purge --revoke-foreign without OpenRouter",
     ["purge", ...ALICE, "--yes", "--revoke-foreign", ...SHORT],
-    { given: aliceIsStored, options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } } },
+    {
+      given: aliceIsStored,
+      options: MANAGED,
+    },
   ),
-  ok("save --revoke over a key that keyctl did not make", ["save", ...ALICE, "--stdin", "--replace", "--revoke"], {
+  fails(
+    6,
+    "PROVIDER_UNAVAILABLE",
+    "purge --revoke of who has no key, without OpenRouter",
+    ["purge", "--user", "bob", "--revoke", ...SHORT],
+    {
+      given: aliceIsStored,
+      options: MANAGED,
+    },
+  ),
+  fails(
+    4,
+    "MANAGEMENT_KEY_MISSING",
+    "save --revoke without a management key",
+    ["save", ...ALICE, "--stdin", "--replace", "--revoke"],
+    {
+      given: aliceIsStored,
+      options: { input: OTHER },
+    },
+  ),
+  ok("save --revoke over a key of somebody else", ["save", ...ALICE, "--stdin", "--replace", "--revoke"], {
     given: aliceIsStored,
-    options: { input: OTHER, env: { OPENROUTER_PROVISIONING_KEY: KEY } },
+    options: { ...MANAGED, input: OTHER },
   }),
   fails(9, "SOME_FAILED", "sync finds nothing for two", ["sync", ...ALICE, "--user", "bob"]),
   fails(9, "SOME_FAILED", "sync of a users file with a bad id", ["sync", "--users-file", "users.txt"], {
@@ -491,10 +526,23 @@ export const OUTCOMES: readonly Outcome[] = [
   }),
 ];
 
+/** Flags that are not everybody's, and whose they are. */
+const TAKEN: Readonly<Record<string, readonly string[]>> = {
+  "--validate": ["get", "save"],
+  "--revoke": ["save", "purge"],
+  "--revoke-foreign": ["purge"],
+  "--expires-in": ["provision"],
+  "--label": ["provision"],
+  "--limit": ["provision"],
+  "--workspace": ["provision"],
+};
+
 /** Those that end before the command begins: their document is the error alone. */
 export const REFUSALS: readonly Outcome[] = [
-  ...["sync", "get", "purge", "save", "explain"].map((verb) => fails(2, "USAGE", `${verb} of nobody`, [verb])),
-  ...["sync", "get", "purge"].flatMap((verb) => [
+  ...["sync", "get", "purge", "save", "explain", "provision"].map((verb) =>
+    fails(2, "USAGE", `${verb} of nobody`, [verb]),
+  ),
+  ...["sync", "get", "purge", "provision"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} of users and all`, [verb, ...ALICE, "--all"]),
     fails(2, "USAGE", `${verb} of users and a file`, [verb, ...ALICE, "--users-file", "-"]),
     fails(2, "USAGE", `${verb} of a file and all`, [verb, "--users-file", "-", "--all"]),
@@ -513,28 +561,7 @@ export const REFUSALS: readonly Outcome[] = [
     "--to",
     "mongodb://me:secret@db/keyctl",
   ]),
-  fails(3, "EMPTY_SELECTION", "reconcile without a database", ["reconcile"]),
-  fails(4, "MANAGEMENT_KEY_MISSING", "reconcile without a management key", ["reconcile"], { given: aliceIsStored }),
-  fails(6, "PROVIDER_UNAVAILABLE", "reconcile cannot reach OpenRouter", ["reconcile", ...SHORT], {
-    given: aliceIsStored,
-    options: { env: { OPENROUTER_PROVISIONING_KEY: OTHER, ...NOBODY.env } },
-  }),
-  fails(2, "USAGE", "reconcile with a count and nothing to fix", ["reconcile", "--confirm", "3"]),
-  fails(2, "USAGE", "reconcile of two users", ["reconcile", ...ALICE, "--user", "bob"]),
-  fails(2, "BAD_USER_ID", "reconcile of nobody", ["reconcile", "--user", ""], { given: aliceIsStored }),
-  ...["--limit -1", "--limit x", "--limit-reset yearly", "--expires-in soon", "--workspace a/b"].map((flags) =>
-    fails(2, "USAGE", `provision with ${flags}`, ["provision", ...ALICE, ...flags.split(" ")]),
-  ),
-  fails(2, "USAGE", "provision with an empty label", ["provision", ...ALICE, "--label", ""]),
-  ...["LIMIT=-1", "LIMIT_RESET=yearly", "EXPIRES_IN=soon", "WORKSPACE=a/b"].map((setting) => {
-    const [name = "", value = ""] = setting.split("=");
-    const env = { [`KEYCTL_PROVISION_${name}`]: value };
-    return fails(4, "CONFIG_INVALID", `reconcile with ${setting}`, ["reconcile"], { options: { env } });
-  }),
-  fails(4, "CONFIG_INVALID", "reconcile with no number of keys an hour", ["reconcile"], {
-    options: { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: "many" } },
-  }),
-  ...["sync", "get", "provision", "save", "purge", "list", "explain", "rekey", "copy", "reconcile"].flatMap((verb) => [
+  ...["sync", "get", "save", "purge", "list", "explain", "rekey", "copy", "provision", "reconcile"].flatMap((verb) => [
     fails(2, "USAGE", `${verb} with a word too many`, [verb, "alice"]),
     fails(2, "USAGE", `${verb} with an unknown option`, [verb, "--usr", "alice"]),
     ...["30", "0s", "1w", "-1s", ""].map((time) =>
@@ -558,9 +585,24 @@ export const REFUSALS: readonly Outcome[] = [
       "--limit",
       "--workspace",
     ]
-      .filter((flag) => !KNOWN[flag]?.includes(verb))
+      .filter((flag) => !(TAKEN[flag] ?? []).includes(verb))
       .map((flag) => fails(2, "USAGE", `${verb} ${flag}, of another command`, [verb, ...ALICE, flag])),
   ]),
+  ...Object.entries({
+    "--limit": ["", "much", "-1", "0x1", "1e400", "Infinity"],
+    "--limit-reset": ["", "hourly", "Daily "],
+    "--expires-in": ["", "soon", "0s", "-1d", "90"],
+    "--workspace": ["", "a b", "../x"],
+    "--label": ["", " ", "a\tb", "x".repeat(201)],
+  }).flatMap(([flag, values]) =>
+    values.map((value) =>
+      fails(2, "USAGE", `provision ${flag} '${value.slice(0, 20)}'`, ["provision", ...ALICE, flag, value]),
+    ),
+  ),
+  fails(2, "USAGE", "reconcile with a count and no --fix", ["reconcile", "--confirm", "1"]),
+  fails(2, "USAGE", "reconcile with a bad count", ["reconcile", "--fix", "--confirm", "many"]),
+  fails(2, "USAGE", "reconcile of two", ["reconcile", ...ALICE, "--user", "bob"]),
+  fails(2, "USAGE", "reconcile of all", ["reconcile", "--all"]),
   fails(2, "USAGE", "get --validate of all", ["get", "--all", "--validate"]),
   fails(2, "USAGE", "validate of nobody named", ["validate"]),
   fails(2, "USAGE", "validate of a user and standard input", ["validate", ...ALICE, "--stdin"]),

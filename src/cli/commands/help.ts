@@ -42,12 +42,14 @@ async function help({ terminal }: Invocation, topic: string): Promise<KeyctlErro
   return null;
 }
 
+/** A name that would leave its meaning less than half of the width has a line of its own. */
 function aligned(rows: readonly (readonly [name: string, meaning: string])[], width: number): string {
-  const indent = Math.max(...rows.map(([name]) => name.length)) + 4;
+  const indent = Math.min(Math.max(...rows.map(([name]) => name.length)) + 4, Math.floor(width / 2));
+  const margin = `\n${" ".repeat(indent)}`;
   return rows
-    .map(
-      ([name, meaning]) =>
-        `  ${name}`.padEnd(indent) + wrapped(meaning, width - indent).join(`\n${" ".repeat(indent)}`),
-    )
+    .map(([name, meaning]) => {
+      const begin = name.length + 4 > indent ? `  ${name}${margin}` : `  ${name}`.padEnd(indent);
+      return begin + wrapped(meaning, width - indent).join(margin);
+    })
     .join("\n");
 }

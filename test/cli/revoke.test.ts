@@ -1,0 +1,342 @@
+import { describe, expect, it } from "vitest";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { storedUsers, withDatabase } from "../support/database.ts";
+import { documentsOf, errorOf } from "../support/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
+import { always } from "../support/openrouter-faults.ts";
+import { changesAt, everythingIn, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
+
+const MADE = keyEnding("a123");
+const made = { newKey: () => MADE };
+const REMOVAL = { "PATCH /keys/{hash}": 1, "DELETE /keys/{hash}": 1 };
+
+describe("purge --revoke", () => {
+  it("disables and deletes a key that keyctl made, after its row is gone", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    const order: string[] = [];
+    const around = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        order.push(`${entry.kind} after ${server.count()}`);
+        return store.insertEntry(entry, signal);
+      },
+      async remove(user, seen, signal) {
+        order.push(`remove after ${server.count()}`);
+        return store.remove(user, seen, signal);
+      },
+    }));
+    const done = await run("purge --user alice --revoke --yes --json", { around });
+    expect(documentsOf(done)).toEqual([
+      {
+        user_id: "alice",
+        key: maskOf(MADE),
+        key_hash: hashOf(MADE),
+        origin: "auto-provisioned",
+        purged: true,
+        revocation: "done",
+        returns_from: [],
+        warnings: [],
+        error: null,
+      },
+    ]);
+    expect(order).toEqual(["rev after 1", "remove after 1"]);
+    expect(server.requests.slice(1).map(({ route }) => route)).toEqual(Object.keys(REMOVAL));
+    expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
+    expect(await journalOf(home)).toEqual(["op:1", "out:1 saved", "rev:1 purged, revoke"]);
+  });
+
+  it("leaves the key at OpenRouter without it, and says so", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    const done = await run("purge --user alice --yes --json");
+    expect(documentsOf(done)[0]).toMatchObject({ purged: true, revocation: "kept", error: null });
+    expect([server.keys.size, await journalOf(home)]).toEqual([1, ["op:1", "out:1 saved", "rev:1 purged"]]);
+    const later = await run("reconcile --json");
+    expect([later.code, documentsOf(later).at(-1)]).toMatchObject([0, { kept: 1, to_fix: 0, reported: 0 }]);
+  });
+
+  it("deletes afterwards what was kept, though there is no row any more", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    await given("purge --user alice --yes");
+    const done = await run("purge --user alice --revoke --json");
+    expect(documentsOf(done)[0]).toMatchObject({ key: null, purged: false, revocation: "done", error: null });
+    expect([server.keys.size, await journalOf(home)]).toEqual([0, ["del:1", "op:1", "out:1 saved", "rev:1 purged"]]);
+    const again = await run("purge --user alice --revoke --json");
+    expect(documentsOf(again)[0]).toMatchObject({ purged: false, revocation: null, error: null });
+  });
+
+  it("does not touch what a save wanted to be kept", async () => {
+    const { server, given } = await stage(made);
+    await given("sync --user alice");
+    await given("save --user alice --stdin --replace", { input: KEY });
+    await given("purge --user alice --yes");
+    await given("purge --user alice --revoke");
+    expect(server.keys.has(hashOf(MADE))).toBe(true);
+  });
+
+  it("says that it is pending when OpenRouter fails, and ends it when it is repeated", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    server.behave(always("PATCH /keys/{hash}", { status: 503, headers: { "retry-after": "3600" } }));
+    const pending = await run("purge --user alice --revoke --yes --json");
+    expect(pending.code).toBe(10);
+    expect(documentsOf(pending)[0]).toMatchObject({ purged: true, revocation: "pending" });
+    expect(errorOf(pending)).toMatchObject({
+      code: "REVOKE_PENDING",
+      message: expect.stringMatching(/^the key is out of the database but may still work: OpenRouter .*503/) as string,
+      hint: "keyctl purge --user alice --revoke",
+      retryable: true,
+    });
+    expect([server.keys.size, await storedUsers(home)]).toEqual([1, []]);
+    const still = await run("purge --user alice --revoke --json");
+    expect([still.code, documentsOf(still)[0]]).toMatchObject([10, { purged: false, revocation: "pending" }]);
+    server.behave(() => "pass");
+    const done = await run("purge --user alice --revoke --json");
+    expect([done.code, documentsOf(done)[0], server.keys.size]).toMatchObject([0, { revocation: "done" }, 0]);
+  });
+
+  it("disables first: a key whose deletion fails works no more", async () => {
+    const { server, run, given } = await stage(made);
+    await given("sync --user alice");
+    server.behave(always("DELETE /keys/{hash}", { status: 400 }));
+    expect((await run("purge --user alice --revoke --yes")).code).toBe(10);
+    expect([...server.keys.values()]).toMatchObject([{ disabled: true }]);
+  });
+
+  it("takes a key that is gone already for done", async () => {
+    const { server, run, given } = await stage(made);
+    await given("sync --user alice");
+    server.removeKey(hashOf(MADE));
+    const done = await run("purge --user alice --revoke --yes --json");
+    expect([done.code, documentsOf(done)[0]]).toMatchObject([0, { purged: true, revocation: "done" }]);
+  });
+
+  it.each(["PATCH /keys/{hash}", "DELETE /keys/{hash}"] as const)(
+    "finds out what became of a lost %s",
+    async (route) => {
+      const { server, run, given } = await stage(made);
+      await given("sync --user alice");
+      server.behave(({ route: asked, number }) => (asked === route && number === 1 ? "reset-after" : "pass"));
+      const done = await run("purge --user alice --revoke --yes --json");
+      expect([done.code, server.keys.size]).toEqual([0, 0]);
+    },
+  );
+
+  it("refuses a key that keyctl did not make, before anything changes", async () => {
+    const { home, server, run, given } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    server.addKey(KEY);
+    const before = await everythingIn(home);
+    const refused = await run("purge --user alice --revoke --yes --json");
+    expect(refused.code).toBe(8);
+    expect(errorOf(refused)).toMatchObject({ code: "FOREIGN_KEY" });
+    expect(errorOf(refused)?.hint).toContain("keyctl purge --user alice --revoke-foreign");
+    expect(documentsOf(refused)[0]).toMatchObject({ purged: false, revocation: null });
+    expect(await everythingIn(home)).toBe(before);
+    expect(server.count()).toBe(0);
+  });
+
+  it("needs a management key before anything changes", async () => {
+    const { home, run, given } = await stage(made);
+    await given("sync --user alice");
+    const before = await everythingIn(home);
+    for (const flag of ["--revoke", "--revoke-foreign"]) {
+      const refused = await run(`purge --user alice ${flag} --yes`, { env: { OPENROUTER_PROVISIONING_KEY: "" } });
+      expect(refused.code).toBe(4);
+    }
+    expect(await everythingIn(home)).toBe(before);
+  });
+
+  it("settles what a save has left before the row with its note goes", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    server.behave(always("PATCH /keys/{hash}", { status: 400 }));
+    const saved = await run("save --user alice --stdin --replace --revoke", { input: KEY });
+    expect(saved.code).toBe(10);
+    await withDatabase(home, (database) => database.exec("DELETE FROM api_key_journal WHERE _id LIKE '%:rev:%'"));
+    await given("purge --user alice --yes");
+    expect(await journalOf(home)).toContain("rev:1 superseded, revoke");
+    server.behave(() => "pass");
+    await given("purge --user alice --revoke");
+    expect(server.keys.size).toBe(0);
+  });
+
+  it("is ordered before a sync that follows: a new key, and none comes back", async () => {
+    const { home, server, given } = await stage();
+    await given("sync --user alice");
+    await given("purge --user alice --revoke --yes");
+    await given("sync --user alice");
+    expect(await journalOf(home)).toEqual(["op:1", "op:2", "out:1 saved", "out:2 saved", "rev:1 purged, revoke"]);
+    expect(server.keys.size).toBe(1);
+  });
+});
+
+describe("purge --revoke-foreign", () => {
+  it("deletes by hash whoever made the key", async () => {
+    const { home, server, run, given } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    server.addKey(KEY);
+    const done = await run("purge --user alice --revoke-foreign --yes --json");
+    expect([done.code, documentsOf(done)[0]]).toMatchObject([0, { purged: true, revocation: "done" }]);
+    expect([server.keys.size, await storedUsers(home), changesAt(server)]).toEqual([0, [], REMOVAL]);
+  });
+
+  it.each([
+    ["in a row", ""],
+    ["in a row in clear", `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL WHERE user_id = 'bob'`],
+    [
+      "in another row in clear",
+      `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL WHERE user_id = 'alice'`,
+    ],
+    ["in clear in both", `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL`],
+  ])("refuses a key that another user has %s, and changes nothing", async (_name, sql) => {
+    const { home, server, run, given } = await stage();
+    for (const user of ["alice", "bob"]) await given(`save --user ${user} --stdin`, { input: KEY });
+    if (sql !== "") await withDatabase(home, (database) => database.exec(sql));
+    server.addKey(KEY);
+    const before = await everythingIn(home);
+    const refused = await run("purge --user alice --revoke-foreign --yes --json");
+    expect([refused.code, errorOf(refused)?.code]).toEqual([8, "CONFLICT"]);
+    expect([await everythingIn(home), server.count()]).toEqual([before, 0]);
+  });
+
+  it("names the hash when it cannot be confirmed: nothing here remembers it", async () => {
+    const { server, run, given } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    server.addKey(KEY);
+    server.behave(always("PATCH /keys/{hash}", { status: 503, headers: { "retry-after": "3600" } }));
+    const pending = await run("purge --user alice --revoke-foreign --yes --json");
+    expect([pending.code, errorOf(pending)?.code]).toEqual([10, "REVOKE_PENDING"]);
+    expect(errorOf(pending)?.message).toContain(hashOf(KEY));
+    // The same command would find no row, and no record of the key.
+    expect(errorOf(pending)?.hint).not.toContain("keyctl purge");
+  });
+
+  it("treats a key of ours as --revoke does", async () => {
+    const { home, server, given } = await stage();
+    await given("sync --user alice");
+    await given("purge --user alice --revoke-foreign --yes");
+    expect([server.keys.size, await journalOf(home)]).toEqual([0, ["op:1", "out:1 saved", "rev:1 purged, revoke"]]);
+  });
+});
+
+describe("purge --revoke of many", () => {
+  it("reads the list of all keys once, however many have no row", async () => {
+    const { server, run, given } = await stage();
+    const users = ["alice", "bob", "carol", "dave"];
+    const listings = () => server.count("GET /keys") + server.count("GET /workspaces");
+    for (const user of users) await given(`sync --user ${user}`);
+    for (const user of ["alice", "bob", "carol"]) await given(`purge --user ${user} --yes`);
+    await given("purge --user erin --revoke");
+    const ofOne = listings();
+    const line = ["purge", ...users.flatMap((user) => ["--user", user]), "--revoke", "--yes", "--json"];
+    const done = await run(line);
+    expect(done.code).toBe(0);
+    const each = documentsOf(done).slice(0, 4);
+    expect(each.map(({ purged, revocation }) => [purged, revocation])).toEqual([
+      [false, "done"],
+      [false, "done"],
+      [false, "done"],
+      [true, "done"],
+    ]);
+    expect(server.keys.size).toBe(0);
+    expect([ofOne > 0, listings() - ofOne]).toEqual([true, ofOne]);
+  });
+
+  it("purges all that keyctl made, and says which it did not make", async () => {
+    const { home, server, run, given } = await stage();
+    await given("sync --user alice");
+    await given("save --user bob --stdin", { input: KEY });
+    const store = `sqlite:${home.database}`;
+    const done = await run(["purge", "--all", "--revoke", "--store", store, "--confirm", "2", "--json"]);
+    expect(done.code).toBe(9);
+    expect(documentsOf(done).slice(0, 2)).toMatchObject([
+      { user_id: "alice", purged: true, revocation: "done", error: null },
+      { user_id: "bob", purged: false, revocation: null, error: { code: "FOREIGN_KEY" } },
+    ]);
+    expect([server.keys.size, await storedUsers(home)]).toEqual([0, ["bob"]]);
+  });
+});
+
+describe("save over a key that keyctl made", () => {
+  it.each([
+    ["", "kept", 1, "rev:1 superseded"],
+    [" --revoke", "done", 0, "rev:1 superseded, revoke"],
+  ])("with '%s': %s", async (flag, revocation, left, rev) => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    const saved = await run(`save --user alice --stdin --replace --json${flag}`, { input: KEY });
+    expect(documentsOf(saved)[0]).toMatchObject({
+      key: maskOf(KEY),
+      changed: true,
+      previous: { key: maskOf(MADE), key_hash: hashOf(MADE), origin: "auto-provisioned", revocation },
+      error: null,
+    });
+    expect([server.keys.size, await journalOf(home)]).toEqual([left, ["op:1", "out:1 saved", rev]]);
+    const row = await withStore(home, (store, signal) => store.find(parseUserId("alice"), signal));
+    expect(row).toMatchObject({ generation: 0, settled: true, previous: null, name: null, limit: null });
+    expect((await run("reconcile")).code).toBe(0);
+  });
+
+  it("with --revoke leaves a key that keyctl did not make", async () => {
+    const { server, run, given } = await stage();
+    await given("save --user alice --stdin", { input: OTHER });
+    server.addKey(OTHER);
+    const saved = await run("save --user alice --stdin --replace --revoke --json", { input: KEY });
+    expect([saved.code, documentsOf(saved)[0]]).toMatchObject([0, { previous: { revocation: "not_ours" } }]);
+    expect([server.keys.size, server.count()]).toEqual([1, 0]);
+  });
+
+  it("with --revoke is done when OpenRouter fails, and reconcile ends it", async () => {
+    const { home, server, run, given } = await stage(made);
+    await given("sync --user alice");
+    server.behave(always("PATCH /keys/{hash}", { status: 503, headers: { "retry-after": "3600" } }));
+    const saved = await run("save --user alice --stdin --replace --revoke --json", { input: KEY });
+    expect([saved.code, documentsOf(saved)[0]]).toMatchObject([
+      10,
+      { key: maskOf(KEY), changed: true, previous: { revocation: "pending" } },
+    ]);
+    expect(errorOf(saved)).toMatchObject({ code: "REVOKE_PENDING", hint: "keyctl reconcile --user alice --fix" });
+    expect(documentsOf(await run("get --user alice --json"))[0]).toMatchObject({ key: maskOf(KEY), error: null });
+    server.behave(() => "pass");
+    const fixed = await run("reconcile --user alice --fix --json");
+    expect([fixed.code, server.keys.size]).toEqual([0, 0]);
+    const row = await withStore(home, (store, signal) => store.find(parseUserId("alice"), signal));
+    expect(row).toMatchObject({ settled: true, previous: null });
+  });
+
+  it("writes the revocation down only after the row holds the new key", async () => {
+    const { home, run, given } = await stage(made);
+    await given("sync --user alice");
+    const around = withCalls(() => ({ replace: async () => false }));
+    expect((await run("save --user alice --stdin --replace --revoke", { input: KEY, around })).code).toBe(8);
+    expect(await journalOf(home)).toEqual(["op:1", "out:1 saved"]);
+  });
+
+  it("with --revoke over a key that another save has kept revokes it after all", async () => {
+    const { home, server, given } = await stage(made);
+    await given("sync --user alice");
+    const row = await withStore(home, (store, signal) => store.find(parseUserId("alice"), signal));
+    await given("save --user alice --stdin --replace", { input: KEY });
+    // As if that save had died before it was in the row.
+    await withStore(home, async (store, signal) => {
+      const now = await store.find(parseUserId("alice"), signal);
+      if (row !== undefined && now !== undefined) await store.replace({ ...row, revision: 9 }, now, signal);
+    });
+    await given("save --user alice --stdin --replace --revoke", { input: OTHER });
+    expect([server.keys.size, await journalOf(home)]).toEqual([
+      0,
+      ["del:1", "op:1", "out:1 saved", "rev:1 superseded"],
+    ]);
+  });
+
+  it("needs a management key for --revoke before anything changes", async () => {
+    const { home, run, given } = await stage(made);
+    await given("sync --user alice");
+    const before = await everythingIn(home);
+    const env = { OPENROUTER_PROVISIONING_KEY: "" };
+    expect((await run("save --user alice --stdin --replace --revoke", { input: KEY, env })).code).toBe(4);
+    expect(await everythingIn(home)).toBe(before);
+  });
+});
