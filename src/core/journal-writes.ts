@@ -23,7 +23,7 @@ export async function record<Of extends Entry>(
   const recorded = { ...entry, userId: user, at: clock.now().toISOString() };
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     // What was inserted is an entry of its own kind.
-    if (await insertedEntry(journal, recorded, signal)) return recorded as unknown as Recorded<EntryOf<Of["kind"]>>;
+    if (await inserted(journal, recorded, signal)) return recorded as unknown as Recorded<EntryOf<Of["kind"]>>;
     const kind: Of["kind"] = entry.kind;
     const stands = await journal.entry(user, kind, entry.n, signal);
     if (stands !== undefined) return stands;
@@ -32,7 +32,7 @@ export async function record<Of extends Entry>(
 }
 
 /** False when it was lost, or nobody said. */
-export async function insertedEntry(journal: Journal, entry: Recorded, signal: AbortSignal): Promise<boolean> {
+async function inserted(journal: Journal, entry: Recorded, signal: AbortSignal): Promise<boolean> {
   try {
     return await journal.insertEntry(entry, signal);
   } catch (thrown) {

@@ -191,8 +191,7 @@ class Rekeying {
     }
     if (kind === "clear") look.inClear += 1;
     if (kid !== undefined) look.needed.add(kid);
-    const isPreviousStale = await this.#meetPrevious(row, look, signal);
-    if (kid !== undefined && kid === this.#sealer?.activeKid && !isPreviousStale) return undefined;
+    if (kid !== undefined && kid === this.#sealer?.activeKid) return undefined;
     if (this.#fixed.get(row.id) === row.keyEncrypted) {
       look.unreadable += 1;
       return undefined;
@@ -208,28 +207,6 @@ class Rekeying {
       if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
       this.#report(row, thrown);
       return undefined;
-    }
-  }
-
-  /** What a row would be put back to is sealed as well; one that does not open stays, and keeps its master key. */
-  async #meetPrevious(row: KeyRecord, look: Look, signal: AbortSignal): Promise<boolean> {
-    const text = row.previous?.keyEncrypted;
-    const kid = text == null ? undefined : this.#sealer?.kidOf(text);
-    if (kid === undefined) return false;
-    look.named.add(kid);
-    if ((await this.#previousKey(row, signal)) === undefined) return false;
-    look.needed.add(kid);
-    return kid !== this.#sealer?.activeKid;
-  }
-
-  async #previousKey(row: KeyRecord, signal: AbortSignal): Promise<ApiKey | undefined> {
-    const text = row.previous?.keyEncrypted;
-    if (text == null) return undefined;
-    try {
-      return await openRow({ ...row, keyEncrypted: text }, this.#parts, signal);
-    } catch (thrown) {
-      if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") return undefined;
-      throw thrown;
     }
   }
 
@@ -259,12 +236,7 @@ class Rekeying {
   async #seal({ row, key }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#parts;
     const anew = resealed(row, key, sealer.seal(key, row.userId), clock.now().toISOString());
-    const before = await this.#previousKey(row, signal);
-    const previous =
-      anew.previous === null || before === undefined
-        ? anew.previous
-        : { ...anew.previous, keyEncrypted: sealer.seal(before, row.userId) };
-    if (await replaceRow(store, { ...anew, previous }, row, signal)) this.#resealed += 1;
+    if (await replaceRow(store, anew, row, signal)) this.#resealed += 1;
     else if (this.#refused.get(row.id) === row.keyEncrypted) this.#leave(row);
     else this.#refused.set(row.id, row.keyEncrypted);
   }
@@ -285,18 +257,7 @@ class Rekeying {
     const notNeeded = others.filter((kid) => !look.needed.has(kid));
     const proofs = look.unreadable > 0 ? [] : await strayProofs(lock, kids, patience);
     await releaseMasterKeys(lock, this.#sealer, [...notNeeded, ...proofs], patience);
-    await this.#lookAtSpool(look);
     return notNeeded.filter((kid) => !look.named.has(kid));
-  }
-
-  /** A key that waits in a file is opened when it is stored at last. */
-  async #lookAtSpool(look: Look): Promise<void> {
-    const { spool, journal, patience } = this.#parts;
-    if (!spool.mayHoldKeys()) return;
-    for (const { keyEncrypted } of await spool.list(await journal.deployment(patience()))) {
-      const kid = this.#sealer?.kidOf(keyEncrypted);
-      if (kid !== undefined) look.named.add(kid);
-    }
   }
 
   #progress({ done, inClear, unreadable }: Look): RekeyProgress {

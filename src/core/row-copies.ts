@@ -1,5 +1,4 @@
 import { isKeyctlError, KeyctlError } from "./errors.ts";
-import { copyJournal } from "./journal-copies.ts";
 import { maskOfRecord, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { KeyStore } from "./ports.ts";
@@ -37,7 +36,6 @@ export async function* copyRows(
 ): AsyncGenerator<readonly CopyOutcome[]> {
   await unlockSource(source, patience());
   await unlockDestination(destination, dryRun, patience());
-  await copyJournal(source, destination, dryRun, patience);
   if (!dryRun) await bringSealChecks(source, destination, patience());
   const inConflict = new Set<string>();
   const bring = dryRun ? compare : insertMissing;
@@ -47,8 +45,6 @@ export async function* copyRows(
     yield outcomes;
   }
   if (dryRun) return;
-  // Keys that were made meanwhile have come along without their records.
-  await copyJournal(source, destination, dryRun, patience);
   // A rekey of the source may have begun meanwhile: it makes the check of a new master key before it seals a row with it.
   await bringSealChecks(source, destination, patience());
   for await (const rows of batched(source.store.scan(patience))) {

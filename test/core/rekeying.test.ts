@@ -3,13 +3,12 @@ import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
 import { newRecord, withKey } from "../../src/core/key-record.ts";
-import type { KeyRecord, Previous } from "../../src/core/key-record.ts";
+import type { KeyRecord } from "../../src/core/key-record.ts";
 import { KeyManager } from "../../src/core/manager.ts";
 import type { RekeyOptions } from "../../src/core/manager.ts";
 import type { KeyStore, MasterKeys, SealCheck, SealChecks, Sealer } from "../../src/core/ports.ts";
 import type { RekeyProgress } from "../../src/core/rekeying.ts";
 import { sealerCache } from "../../src/core/sealer-cache.ts";
-import { previousOf } from "../../src/core/settling.ts";
 import { unlock } from "../../src/core/unlock.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import type { UserId } from "../../src/core/user-id.ts";
@@ -210,32 +209,6 @@ describe("rekey", () => {
     await world.process().rekey();
     const row = world.store.rows.get(before.userId);
     expect(row).toEqual({ ...before, keyEncrypted: row?.keyEncrypted, revision: 8, updatedAt: NOW });
-  });
-
-  it("seals what a row would be put back to as well, and keeps a master key that only that names", async () => {
-    const world = new World(["old", "old"]);
-    for (const [user, row] of world.store.rows) {
-      const previous = previousOf({ ...row, generation: 1 }, true, row.keyEncrypted);
-      world.store.rows.set(user, { ...row, generation: 2, settled: false, previous });
-    }
-    const [damaged = "", whole = ""] = [...world.store.rows.keys()];
-    const spoiled = world.store.rows.get(damaged as UserId) as KeyRecord;
-    const previous = {
-      ...(spoiled.previous as Previous),
-      keyEncrypted: spoiled.keyEncrypted.replace(/.....$/, "AAAAA"),
-    };
-    world.store.rows.set(spoiled.userId, { ...spoiled, previous });
-    const result = await world.process().rekey();
-    const { previous: sealed, userId } = world.store.rows.get(whole as UserId) as KeyRecord;
-    expect(world.sealer().kidOf(sealed?.keyEncrypted ?? "")).toBe(world.sealer().activeKid);
-    expect(
-      world
-        .sealer()
-        .open(sealed?.keyEncrypted ?? "", userId)
-        .equals(keyOf(1)),
-    ).toBe(true);
-    expect(world.store.rows.get(spoiled.userId)?.previous).toEqual(previous);
-    expect([result.resealed, result.removableKids]).toEqual([2, []]);
   });
 
   it("does not take over what is said of another key than the one that is there", async () => {

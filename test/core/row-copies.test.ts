@@ -4,7 +4,6 @@ import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
 import { newRecord } from "../../src/core/key-record.ts";
 import type { KeyRecord } from "../../src/core/key-record.ts";
-import type { Recorded } from "../../src/core/journal.ts";
 import { KeyManager } from "../../src/core/manager.ts";
 import type { CopyOptions } from "../../src/core/manager.ts";
 import type { KeyStore, Sealer } from "../../src/core/ports.ts";
@@ -14,6 +13,7 @@ import type { Lock } from "../../src/core/unlock.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
@@ -63,7 +63,7 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
   return new KeyManager({
     ...noOpenRouter,
     store: seenAs,
-    journal: store,
+    journal: memoryJournal(),
     lock,
     sealer: (purpose, patience) => unlock(lock, purpose === "seal" ? "seal" : "open", patience),
     maySeal: (patience) => mayUnlock(lock, patience),
@@ -110,76 +110,6 @@ async function sealedStore(seals: Sealer, ...rows: readonly KeyRecord[]): Promis
   await store.insertFirstSealCheck(seals.newSealCheck(), signal);
   return store;
 }
-
-/** What was written down when a key was made for a user. */
-function recordsOf(user: string, n = 1): readonly Recorded[] {
-  const userId = parseUserId(user);
-  const terms = { label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
-  return [
-    { kind: "op", n, nonce: `${n}`.padStart(16, "0"), ...terms, userId, at: NOW },
-    { kind: "out", n, outcome: "saved", hash: KEY.hash, upstreamHash: null, userId, at: NOW },
-  ];
-}
-
-async function withRecords(store: MemoryStore, deployment: string, ...records: readonly Recorded[]) {
-  await store.adoptDeployment(deployment, signal);
-  for (const entry of records) await store.insertEntry(entry, signal);
-  return store;
-}
-
-const made = (user: string): KeyRecord => ({ ...record(user), generation: 1 });
-const OURS = "a".repeat(16);
-const THEIRS = "b".repeat(16);
-
-describe("a copy of keys that keyctl has made", () => {
-  it("brings their records and the store's id before the rows, and done again changes nothing", async () => {
-    const from = { store: await withRecords(memoryStore(made("alice")), OURS, ...recordsOf("alice")) };
-    const to = { store: memoryStore() };
-    let recordsAtFirstRow = 0;
-    const seenAs: KeyStore = {
-      ...to.store,
-      async insertMany(rows, patience) {
-        recordsAtFirstRow = to.store.records.size;
-        return to.store.insertMany(rows, patience);
-      },
-    };
-    expect(wordsOf(await copied(from, { ...to, seenAs }))).toEqual(["alice copied", "alice verified"]);
-    expect(recordsAtFirstRow).toBe(2);
-    expect(await to.store.deployment(signal)).toBe(OURS);
-    expect(to.store.records).toEqual(from.store.records);
-    expect(codesOf(await copied(from, to))).toEqual([]);
-    expect(to.store.records).toEqual(from.store.records);
-  });
-
-  it.each([true, false])(
-    "is refused where keys were made under another id, and writes nothing (dry run: %s)",
-    async (dryRun) => {
-      const from = { store: await withRecords(memoryStore(made("alice")), OURS, ...recordsOf("alice")) };
-      const to = { store: await withRecords(memoryStore(), THEIRS, ...recordsOf("bob")) };
-      await expect(copied(from, to, { dryRun })).rejects.toMatchObject({ code: "CONFLICT" });
-      expect([to.store.rows.size, to.store.records.size, await to.store.deployment(signal)]).toEqual([0, 2, THEIRS]);
-    },
-  );
-
-  it("goes where keys were made when it brings none that were", async () => {
-    const to = { store: await withRecords(memoryStore(), THEIRS, ...recordsOf("bob")) };
-    expect(wordsOf(await copied({ store: memoryStore(record("alice")) }, to))).toEqual([
-      "alice copied",
-      "alice verified",
-    ]);
-    expect(await to.store.deployment(signal)).toBe(THEIRS);
-  });
-
-  it("is a conflict when both stores have gone on making keys", async () => {
-    const from = { store: await withRecords(memoryStore(made("alice")), OURS, ...recordsOf("alice")) };
-    const other = recordsOf("alice").map((entry) =>
-      entry.kind === "op" ? { ...entry, nonce: "f".repeat(16) } : entry,
-    );
-    const to = { store: await withRecords(memoryStore(), OURS, ...other) };
-    await expect(copied(from, to)).rejects.toMatchObject({ code: "CONFLICT" });
-    expect(to.store.rows.size).toBe(0);
-  });
-});
 
 describe("a copy", () => {
   const rows = fc.uniqueArray(fc.tuple(fc.integer({ min: 0, max: 30 }), fc.constantFrom("a", "b", "c")), {
