@@ -65,6 +65,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const clock = { now: () => new Date() };
   const manager = new KeyManager({
     store,
+    journal: store,
     lock,
     sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
     maySeal: (waiting) => mayUnlock(lock, waiting),

@@ -1,6 +1,7 @@
 import { Candidates } from "./candidates.ts";
 import type { ApiKey } from "./api-key.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
+import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
@@ -15,6 +16,7 @@ import type { UserId } from "./user-id.ts";
 
 export interface Parts {
   readonly store: KeyStore;
+  readonly journal: Journal;
   /** Proven master keys, fetched when the first key is sealed or opened. */
   readonly sealer: (purpose: Purpose, signal: AbortSignal) => Promise<Sealer>;
   /** Rejects as `sealer` would for sealing; makes and writes nothing. */

@@ -11,6 +11,7 @@ import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { keyEnding } from "../support/keys.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
@@ -98,6 +99,7 @@ function managerIn(state: State) {
   const manager = new KeyManager({
     lock: nobodysLock,
     store: { ...inner, ...counted },
+    journal: memoryJournal(),
     async sealer() {
       refuse();
       return sealer;

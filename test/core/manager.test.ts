@@ -13,6 +13,7 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { gate } from "../support/gate.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
@@ -55,6 +56,7 @@ const holding = (name: KeySource["name"], key: ApiKey) => source(name, found(key
 function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }) {
   const events: LogEvent[] = [];
   const manager = new KeyManager({
+    journal: memoryJournal(),
     lock: nobodysLock,
     sealer: async () => sealer,
     maySeal: async () => {},

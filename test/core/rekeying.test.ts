@@ -116,6 +116,7 @@ class World {
     const clock = { now: () => new Date(NOW) };
     const manager = new KeyManager({
       store,
+      journal: rows,
       lock,
       sealer: sealerCache((purpose, signal) => unlock(lock, purpose, signal), clock),
       sources: [],

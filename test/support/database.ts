@@ -3,11 +3,14 @@ import { openDatabase } from "../../src/stores/sqlite-database.ts";
 import type { Home } from "./home.ts";
 
 /** Works on a home's database with SQL of our own, as another program would. */
-export async function withDatabase<Result>(home: Home, work: (database: DatabaseSync) => Result): Promise<Result> {
+export async function withDatabase<Result>(
+  home: Home,
+  work: (database: DatabaseSync) => Result | Promise<Result>,
+): Promise<Result> {
   const database = await openDatabase(home.database, false, AbortSignal.timeout(10_000));
   if (database === undefined) throw new Error("this home has no database yet");
   try {
-    return work(database);
+    return await work(database);
   } finally {
     database.close();
   }
