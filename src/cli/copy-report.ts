@@ -41,15 +41,21 @@ export async function sayFailures(
     return;
   }
   await terminal.documents(
-    failures.map(({ row, outcome, error }) => ({
+    failures.map((failed) => ({
       type: "user",
-      user_id: row.userId,
-      key: maskOfRecord(row),
-      key_hash: row.keyHash,
-      outcome,
-      error: errorDocument(error, receivedSignal()),
+      ...subjectOf(failed),
+      error: errorDocument(failed.error, receivedSignal()),
     })),
   );
+}
+
+/** Whose row or journal it is about. */
+function subjectOf(failed: CopyOutcome): object {
+  if (failed.kind === "journal") {
+    return { user_id: failed.userId, key: null, key_hash: null, outcome: `journal_${failed.outcome}` };
+  }
+  const { row, outcome } = failed;
+  return { user_id: row.userId, key: maskOfRecord(row), key_hash: row.keyHash, outcome };
 }
 
 /** The summary, as JSON or for people. */
@@ -100,6 +106,7 @@ async function show(
   await terminal.result(tally.describe(elapsed));
   if (dryRun) terminal.note("nothing was written");
   else if (tally.proof !== undefined) await terminal.result(tally.proof);
+  if (tally.journals !== undefined) await terminal.result(tally.journals);
   if (toTotal !== null)
     terminal.footer(`${formatNumber(toTotal)} ${toTotal === 1 ? "key" : "keys"} in the destination`);
   if (failure !== null) terminal.note("what was copied stays; run it again, and it goes on there");

@@ -15,6 +15,7 @@ export interface Sample {
 export interface Census {
   readonly total: number;
   readonly sealed: number;
+  /** Keys in clear, those that stand beside the current one included. */
   readonly clear: number;
   /** Rows that hold neither a sealed value nor a key. */
   readonly unreadable: Sample;
@@ -22,7 +23,7 @@ export interface Census {
   readonly twins: Sample;
   /** Sealed rows that do not open; null when they were not tried. */
   readonly unopened: Sample | null;
-  /** How many rows each master key seals, by its id; only with a sealer at hand. */
+  /** How many keys each master key seals, by its id, those beside the current one included; only with a sealer at hand. */
   readonly kids: ReadonlyMap<string, number>;
   /** False: the time was over before the last row. */
   readonly isComplete: boolean;
@@ -80,12 +81,24 @@ class Counter {
     if (kind === "clear") this.#clear += 1;
     if (kind === "unreadable") this.#unreadable.add(row.userId);
     if (kind === "sealed") this.#addSealed(row);
+    if (typeof row.previous?.keyEncrypted === "string") this.#addPrevious(row.previous.keyEncrypted);
+  }
+
+  /** The key before the current one, kept until a change is final: a master key is needed for it as well. */
+  #addPrevious(value: string): void {
+    const { kind } = storedValue(value);
+    if (kind === "clear") this.#clear += 1;
+    if (kind === "sealed") this.#addKid(value);
+  }
+
+  #addKid(value: string): void {
+    const kid = this.#sealer?.kidOf(value);
+    if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
   }
 
   #addSealed({ userId, keyEncrypted }: KeyRecord): void {
     this.#sealed += 1;
-    const kid = this.#sealer?.kidOf(keyEncrypted);
-    if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
+    this.#addKid(keyEncrypted);
     if (!this.#deep) return;
     try {
       this.#sealer?.open(keyEncrypted, userId);

@@ -374,8 +374,9 @@ export class KeyManager {
   }
 
   /**
-   * Copies every row as it is to where its user has none, and proves each: what became of them, batch by batch. What fails
-   * for all of them is thrown; calling it again goes on where it ended. The time-out is each batch's.
+   * Copies the journal, then every row as it is to where its user has none, and proves each: what became of them, batch
+   * by batch. What fails for all of them is thrown, as CONFLICT for a destination that has made keys of its own; calling it
+   * again goes on where it ended. The time-out is each batch's.
    */
   async *copyTo(
     destination: KeyManager,

@@ -16,12 +16,13 @@ import { printable } from "./printable.ts";
 import { openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { replaceRow } from "./row-writes.ts";
+import { userFlag } from "./shell-quote.ts";
 import type { Lock } from "./unlock.ts";
 
 /**
- * The law of rekeying: a row is replaced by compare-and-set, and nothing but its seal changes. What is left to do is seen
- * from the rows alone, so that after a kill at any moment a second run goes on; it is over when a look at all rows has
- * found nothing to do.
+ * The law of rekeying: a row is replaced by compare-and-set, and nothing but its seals change: that of its key, and that
+ * of the key before it, which is put back when a change is undone. What is left to do is seen from the rows alone, so
+ * that after a kill at any moment a second run goes on; it is over when a look at all rows has found nothing to do.
  */
 
 export interface RekeyTask {
@@ -38,7 +39,7 @@ export interface RekeyProgress {
   readonly done: number;
   /** Rows that were sealed with the active master key, or would be. */
   readonly resealed: number;
-  /** Rows that the latest look has found to hold their key in clear. */
+  /** Rows that the latest look has found to hold a key in clear. */
   readonly inClear: number;
   readonly unreadable: number;
   /** Null where a dry run would make a new one. */
@@ -96,15 +97,24 @@ interface Look {
   stale: number;
   inClear: number;
   unreadable: number;
-  /** Master keys of the set that a row names. */
+  /** Master keys of the set that a row names, for its key or for the one before. */
   readonly named: Set<string>;
-  /** Those of them that a row opens with. */
+  /** Those of them that opened something. */
   readonly needed: Set<string>;
 }
 
 interface Stale {
   readonly row: KeyRecord;
   readonly key: ApiKey;
+  /** Of `previous`; undefined when it holds none, or does not open: then it stays as it is. */
+  readonly keyBefore: ApiKey | undefined;
+}
+
+/** What one of the values of a row holds. */
+interface Value {
+  /** Undefined when it does not open. */
+  readonly key: ApiKey | undefined;
+  readonly isActive: boolean;
 }
 
 class Rekeying {
@@ -153,7 +163,7 @@ class Rekeying {
     const look = newLook();
     for await (const row of store.scan(patience)) {
       look.done += 1;
-      if (storedValue(row.keyEncrypted).kind === "clear") look.inClear += 1;
+      if (holdsClear(row)) look.inClear += 1;
       if (look.done % STRIDE === 0) yield this.#progress(look);
     }
     yield { ...this.#result(look, []), wasSealed };
@@ -165,8 +175,8 @@ class Rekeying {
     let waiting: Stale[] = [];
     let signal = patience();
     for await (const row of store.scan(patience)) {
-      const key = await this.#keyToSeal(row, look, signal);
-      if (key !== undefined) waiting.push({ row, key });
+      const stale = await this.#staleIn(row, look, signal);
+      if (stale !== undefined) waiting.push(stale);
       look.done += 1;
       if (waiting.length < IN_FLIGHT && look.done % STRIDE !== 0) continue;
       await seal(waiting);
@@ -179,33 +189,45 @@ class Rekeying {
   }
 
   /** Undefined for a row that is as it should be, and for one that does not open. */
-  async #keyToSeal(row: KeyRecord, look: Look, signal: AbortSignal): Promise<ApiKey | undefined> {
-    const { kind } = storedValue(row.keyEncrypted);
-    const kid = kind === "sealed" ? this.#sealer?.kidOf(row.keyEncrypted) : undefined;
-    const key = await this.#open(row, signal);
-    if (kid !== undefined && key !== undefined) await this.#meet(kid);
-    if (kid !== undefined && this.#sealer?.kids.includes(kid) === true) look.named.add(kid);
-    if (key === undefined) {
-      look.unreadable += 1;
-      return undefined;
-    }
-    if (kind === "clear") look.inClear += 1;
-    if (kid !== undefined) look.needed.add(kid);
-    if (kid !== undefined && kid === this.#sealer?.activeKid) return undefined;
+  async #staleIn(row: KeyRecord, look: Look, signal: AbortSignal): Promise<Stale | undefined> {
+    const [{ key, isActive }, before] = await this.#valuesOf(row, look, signal);
+    if (key === undefined || (before !== undefined && before.key === undefined)) look.unreadable += 1;
+    if (key !== undefined && holdsClear(row)) look.inClear += 1;
+    const mustSealBefore = before?.key !== undefined && !before.isActive;
+    if (key === undefined || (isActive && !mustSealBefore)) return undefined;
     if (this.#fixed.get(row.id) === row.keyEncrypted) {
       look.unreadable += 1;
       return undefined;
     }
     look.stale += 1;
-    return key;
+    return { row, key, keyBefore: before?.key };
   }
 
-  async #open(row: KeyRecord, signal: AbortSignal): Promise<ApiKey | undefined> {
+  /** Its key, and the one before it where there is one. */
+  async #valuesOf(row: KeyRecord, look: Look, signal: AbortSignal): Promise<readonly [Value, Value | undefined]> {
+    const before = row.previous?.keyEncrypted ?? null;
+    return [
+      await this.#look(row, row.keyEncrypted, look, signal),
+      before === null ? undefined : await this.#look(row, before, look, signal),
+    ];
+  }
+
+  async #look(row: KeyRecord, value: string, look: Look, signal: AbortSignal): Promise<Value> {
+    const kid = storedValue(value).kind === "sealed" ? this.#sealer?.kidOf(value) : undefined;
+    const key = await this.#open(row, value, signal);
+    if (kid === undefined) return { key, isActive: false };
+    if (key !== undefined) await this.#meet(kid);
+    if (this.#sealer?.kids.includes(kid) === true) look.named.add(kid);
+    if (key !== undefined) look.needed.add(kid);
+    return { key, isActive: kid === this.#sealer?.activeKid };
+  }
+
+  async #open(row: KeyRecord, value: string, signal: AbortSignal): Promise<ApiKey | undefined> {
     try {
-      return await openRow(row, this.#parts, signal);
+      return await openRow({ ...row, keyEncrypted: value }, this.#parts, signal);
     } catch (thrown) {
       if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
-      this.#report(row, thrown);
+      this.#report(row, value === row.keyEncrypted ? thrown : beforeUnreadable(row));
       return undefined;
     }
   }
@@ -233,9 +255,13 @@ class Rekeying {
   }
 
   /** A row that was changed meanwhile is met again at the next look. */
-  async #seal({ row, key }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
+  async #seal({ row, key, keyBefore }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#parts;
-    const anew = resealed(row, key, sealer.seal(key, row.userId), clock.now().toISOString());
+    const { userId, previous } = row;
+    const isKept = previous === null || keyBefore === undefined;
+    const before = isKept ? previous : { ...previous, keyEncrypted: sealer.seal(keyBefore, userId) };
+    const now = clock.now().toISOString();
+    const anew = resealed({ ...row, previous: before }, key, sealer.seal(key, userId), now);
     if (await replaceRow(store, anew, row, signal)) this.#resealed += 1;
     else if (this.#refused.get(row.id) === row.keyEncrypted) this.#leave(row);
     else this.#refused.set(row.id, row.keyEncrypted);
@@ -257,7 +283,16 @@ class Rekeying {
     const notNeeded = others.filter((kid) => !look.needed.has(kid));
     const proofs = look.unreadable > 0 ? [] : await strayProofs(lock, kids, patience);
     await releaseMasterKeys(lock, this.#sealer, [...notNeeded, ...proofs], patience);
-    return notNeeded.filter((kid) => !look.named.has(kid));
+    const waiting = await this.#kidsInSpool();
+    return notNeeded.filter((kid) => !look.named.has(kid) && !waiting.has(kid));
+  }
+
+  /** A key that waits in a file is opened when it is stored at last. */
+  async #kidsInSpool(): Promise<ReadonlySet<string>> {
+    const { spool, journal, patience } = this.#parts;
+    if (!spool.mayHoldKeys()) return new Set();
+    const keys = await spool.list(await journal.deployment(patience()));
+    return new Set(keys.flatMap(({ keyEncrypted }) => this.#sealer?.kidOf(keyEncrypted) ?? []));
   }
 
   #progress({ done, inClear, unreadable }: Look): RekeyProgress {
@@ -282,6 +317,19 @@ class Rekeying {
   #result(look: Look, removableKids: readonly string[]): RekeyProgress {
     return { ...this.#progress(look), total: look.done, done: look.done, removableKids, complete: true };
   }
+}
+
+/** In clear, as from before encryption: its key, or the one before. */
+function holdsClear({ keyEncrypted, previous }: KeyRecord): boolean {
+  return [keyEncrypted, previous?.keyEncrypted ?? ""].some((value) => storedValue(value).kind === "clear");
+}
+
+function beforeUnreadable({ userId }: KeyRecord): KeyctlError {
+  return new KeyctlError(
+    "ROW_UNREADABLE",
+    `the key that user ${printable(userId)} had before, kept until a change is final, does not open`,
+    { hint: `keyctl save ${userFlag(userId)} --replace   makes it unnecessary` },
+  );
 }
 
 function notChangeable({ id, userId }: KeyRecord): KeyctlError {

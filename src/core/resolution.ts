@@ -1,9 +1,9 @@
 import { Candidates } from "./candidates.ts";
 import type { ApiKey } from "./api-key.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
+import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
-import type { Journal } from "./journal.ts";
 import type { Log, Source } from "./log.ts";
 import type { ManagementKey } from "./management-key.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";

@@ -1,4 +1,6 @@
 import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { JournalCopy } from "./journal-copies.ts";
+import type { JournalOutcome } from "./journal-copies.ts";
 import { maskOfRecord, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { KeyStore } from "./ports.ts";
@@ -10,14 +12,18 @@ import { insertRows } from "./row-writes.ts";
 import type { UserId } from "./user-id.ts";
 
 /**
- * The law of copies: a row moves as it is, and only to where its user has none; what is there stays. Then the source is
- * read once more, and every row is proven: it is there, it holds the source's key, and the master keys open it.
+ * The law of copies: a row moves as it is, and only to where its user has none; what is there stays. The journal goes
+ * before the rows, since a row is what its journal says. Then the source is read once more, and everything is proven:
+ * an entry is there as it was, a row is there, holds the source's key, and the master keys open it.
  */
 
 /** What became of a row of the source; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
-export type CopyOutcome =
-  | { readonly row: KeyRecord; readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
-  | { readonly row: KeyRecord; readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError };
+export type RowOutcome = { readonly kind: "row"; readonly row: KeyRecord } & (
+  | { readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
+  | { readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError }
+);
+
+export type CopyOutcome = RowOutcome | JournalOutcome;
 
 export interface Copying {
   /** Says what a copy would do, and writes nothing. */
@@ -28,7 +34,10 @@ export interface Copying {
 /** Small enough for a commit well under 50 ms. */
 const BATCH = 500;
 
-/** Batch by batch, in the order of the source. Throws what fails for all rows; what has been copied stays, and is kept the next time. */
+/**
+ * Batch by batch, in the order of the source. Throws what fails for all rows, and CONFLICT for a destination with the
+ * journal of another deployment; what has been copied stays, and is kept the next time.
+ */
 export async function* copyRows(
   source: Side,
   destination: Side,
@@ -36,17 +45,20 @@ export async function* copyRows(
 ): AsyncGenerator<readonly CopyOutcome[]> {
   await unlockSource(source, patience());
   await unlockDestination(destination, dryRun, patience());
+  const journal = new JournalCopy(source.journal, destination.journal, dryRun);
+  yield* journal.bring(patience);
   if (!dryRun) await bringSealChecks(source, destination, patience());
   const inConflict = new Set<string>();
   const bring = dryRun ? compare : insertMissing;
   for await (const rows of batched(source.store.scan(patience))) {
-    const outcomes = await bring(rows, destination.store, patience());
+    const outcomes = await bring(rows, destination.store, journal, patience());
     for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
     yield outcomes;
   }
   if (dryRun) return;
   // A rekey of the source may have begun meanwhile: it makes the check of a new master key before it seals a row with it.
   await bringSealChecks(source, destination, patience());
+  yield* journal.prove(patience);
   for await (const rows of batched(source.store.scan(patience))) {
     const others = rows.filter(({ id }) => !inConflict.has(id));
     const there = await rowsThere(others, destination.store, patience());
@@ -88,34 +100,46 @@ async function naming(name: "source" | "destination", work: () => Promise<unknow
 async function insertMissing(
   rows: readonly KeyRecord[],
   store: KeyStore,
+  journal: JournalCopy,
   signal: AbortSignal,
-): Promise<readonly CopyOutcome[]> {
-  const won = await insertRows(store, rows, signal);
-  const losers = rows.filter((_, index) => won[index] !== true);
+): Promise<readonly RowOutcome[]> {
+  const welcome = rows.filter((row) => journal.refusal(row) === null);
+  const won = welcome.length === 0 ? [] : await insertRows(store, welcome, signal);
+  const winners = new Set(welcome.filter((_, index) => won[index] === true));
+  const losers = rows.filter((row) => !winners.has(row));
   const there = await rowsThere(losers, store, signal);
-  return rows.map((row, index) =>
-    won[index] === true ? { row, outcome: "copied", error: null } : beside(row, there.get(row.userId) ?? []),
-  );
+  return rows.map((row) => {
+    if (winners.has(row)) return { kind: "row", row, outcome: "copied", error: null };
+    // Whoever lost to a row that is gone by now has met another program.
+    const absent = journal.refusal(row) ?? contended(row.userId);
+    return beside(row, there.get(row.userId)) ?? { kind: "row", row, outcome: "conflict", error: absent };
+  });
 }
 
 async function compare(
   rows: readonly KeyRecord[],
   store: KeyStore,
+  journal: JournalCopy,
   signal: AbortSignal,
-): Promise<readonly CopyOutcome[]> {
+): Promise<readonly RowOutcome[]> {
   const there = await rowsThere(rows, store, signal);
   return rows.map((row) => {
-    const found = there.get(row.userId);
-    return found === undefined ? { row, outcome: "copied", error: null } : beside(row, found);
+    const error = journal.refusal(row);
+    const inItsPlace = beside(row, there.get(row.userId));
+    if (inItsPlace !== undefined) return inItsPlace;
+    return error === null
+      ? { kind: "row", row, outcome: "copied", error }
+      : { kind: "row", row, outcome: "conflict", error };
   });
 }
 
-/** What stays in the place of a row. Whoever lost to a row that is gone by now has met another program. */
-function beside(row: KeyRecord, [found, twin]: readonly KeyRecord[]): CopyOutcome {
-  if (found === undefined) return { row, outcome: "conflict", error: contended(row.userId) };
-  if (twin !== undefined) return { row, outcome: "conflict", error: twoRows(found, twin) };
+/** What stays in the place of a row; undefined when nothing is there. */
+function beside(row: KeyRecord, [found, twin]: readonly KeyRecord[] = []): RowOutcome | undefined {
+  if (found === undefined) return undefined;
+  if (twin !== undefined) return { kind: "row", row, outcome: "conflict", error: twoRows(found, twin) };
   const isSame = found.keyEncrypted === row.keyEncrypted || (found.keyHash !== null && found.keyHash === row.keyHash);
-  return isSame ? { row, outcome: "kept", error: null } : { row, outcome: "conflict", error: anotherKey(found) };
+  if (isSame) return { kind: "row", row, outcome: "kept", error: null };
+  return { kind: "row", row, outcome: "conflict", error: anotherKey(found) };
 }
 
 async function prove(
@@ -123,11 +147,15 @@ async function prove(
   there: ReadonlyMap<UserId, readonly KeyRecord[]>,
   sides: Sides,
   signal: AbortSignal,
-): Promise<readonly CopyOutcome[]> {
-  const outcomes: CopyOutcome[] = [];
+): Promise<readonly RowOutcome[]> {
+  const outcomes: RowOutcome[] = [];
   for (const row of rows) {
     const error = await flawOf(row, there.get(row.userId) ?? [], sides, signal);
-    outcomes.push(error === null ? { row, outcome: "verified", error } : { row, outcome: "unverified", error });
+    outcomes.push(
+      error === null
+        ? { kind: "row", row, outcome: "verified", error }
+        : { kind: "row", row, outcome: "unverified", error },
+    );
   }
   return outcomes;
 }

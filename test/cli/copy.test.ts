@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { entryId } from "../../src/stores/stored-entry.ts";
 import { change, rowsOf } from "../support/database-file.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
@@ -77,6 +79,7 @@ describe("copy", () => {
         verified: 3,
         unverified: 0,
         in_clear: 0,
+        journals: { copied: 0, kept: 0, conflicts: 0, verified: 0, unverified: 0 },
         to_total: 3,
         dry_run: false,
         elapsed_ms: expect.any(Number),
@@ -147,6 +150,89 @@ describe("copy", () => {
     const run = await copy(home, ["--quiet"]);
     expect(run.stderr).toBe("");
     expect(run.stdout).toMatch(/^3 rows in/);
+  });
+});
+
+/** As if keyctl had made the keys of these users. */
+const remember = (database: string, nonce: string, ...users: readonly string[]) => {
+  for (const name of users) {
+    const user = parseUserId(name);
+    const terms = { label: null, limit: 5, limit_reset: null, expires_at: null, workspace: null };
+    const [op, out] = [entryId(user, "op", 1), entryId(user, "out", 1)];
+    const bodies = [
+      { nonce, ...terms },
+      { outcome: "saved", hash: hashOf(KEY), upstream_hash: null },
+    ];
+    const [made, ended] = bodies.map((body) => JSON.stringify(body));
+    change(
+      database,
+      `INSERT INTO api_key_journal (_id, user_id, at, body) VALUES
+         ('${op}', '${name}', '2026-11-22T00:00:00.000Z', '${made}'),
+         ('${out}', '${name}', '2026-11-22T00:00:01.000Z', '${ended}')`,
+    );
+  }
+};
+
+describe("the journal", () => {
+  const JOURNAL = "SELECT * FROM api_key_journal ORDER BY _id";
+  const DEPLOYMENT = "SELECT value FROM api_key_meta WHERE _id = 'deployment'";
+  const ONE = "1".repeat(16);
+
+  it("comes along with the deployment id, and is proven", async () => {
+    const home = await homeOf();
+    remember(home.database, ONE, "alice", "bob");
+    const run = await copy(home);
+    expect(run.code).toBe(0);
+    expect(run.stdout).toMatch(
+      /^3 rows in \d+s: 3 copied\n3 rows are there and open\nthe journals of 2 users: 2 copied; 2 are there\n$/,
+    );
+    expect(rowsOf(copyOf(home), JOURNAL)).toEqual(rowsOf(home.database, JOURNAL));
+    expect(rowsOf(copyOf(home), DEPLOYMENT)).toEqual(rowsOf(home.database, DEPLOYMENT));
+    expect(documentsOf(await copy(home, ["--json"]))).toMatchObject([
+      { kept: 3, journals: { copied: 0, kept: 2, conflicts: 0, verified: 2, unverified: 0 }, error: null },
+    ]);
+  });
+
+  it("stays where it is with --dry-run", async () => {
+    const home = await homeOf();
+    remember(home.database, ONE, "alice");
+    const before = treeOf(home.folder);
+    const run = await copy(home, ["--dry-run"]);
+    expect(run.stdout).toMatch(/3 to copy\nthe journal of 1 user: 1 to copy\n$/);
+    expect(treeOf(home.folder)).toEqual(before);
+  });
+
+  it.each([[[]], [["--dry-run"]]])("of another store that has made keys refuses the copy: %j", async (flags) => {
+    const home = await homeOf();
+    remember(home.database, ONE, "alice");
+    await saveIn(home, "sqlite:copy.db", "zoë", OTHER);
+    remember(copyOf(home), ONE, "zoë");
+    const before = [...contentOf(copyOf(home)), rowsOf(copyOf(home), JOURNAL)];
+    const run = await copy(home, ["--json", ...flags]);
+    expect([run.code, errorOf(run)?.code]).toEqual([8, "CONFLICT"]);
+    expect([...contentOf(copyOf(home)), rowsOf(copyOf(home), JOURNAL)]).toEqual(before);
+  });
+
+  it("that has split names the user, whose row stays behind, and the rest comes", async () => {
+    const home = await homeOf();
+    await copy(home);
+    change(copyOf(home), "DELETE FROM api_keys");
+    remember(home.database, ONE, "alice", "bob");
+    remember(copyOf(home), "2".repeat(16), "alice");
+    const { value } = rowsOf(home.database, DEPLOYMENT)[0] ?? {};
+    change(copyOf(home), `UPDATE api_key_meta SET value = '${String(value)}' WHERE _id = 'deployment'`);
+    const run = await copy(home, ["--json"]);
+    expect(run.code).toBe(9);
+    expect(documentsOf(run)).toMatchObject([
+      { type: "user", user_id: "alice", key: null, outcome: "journal_conflict", error: { code: "CONFLICT" } },
+      { type: "user", user_id: "alice", key: maskOf(KEY), outcome: "conflict", error: { code: "CONFLICT" } },
+      {
+        copied: 2,
+        conflicts: 1,
+        journals: { copied: 1, conflicts: 1, verified: 1 },
+        error: { code: "SOME_FAILED", message: "1 of 3 rows failed, and the journal of 1 user" },
+      },
+    ]);
   });
 });
 

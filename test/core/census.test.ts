@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { takeCensus } from "../../src/core/census.ts";
-import { newRecord } from "../../src/core/key-record.ts";
-import type { KeyRecord } from "../../src/core/key-record.ts";
+import { newRecord, NO_TERMS } from "../../src/core/key-record.ts";
+import type { KeyRecord, Previous } from "../../src/core/key-record.ts";
 import type { KeyStore } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
@@ -15,6 +15,19 @@ const second = masterKey(Buffer.alloc(32, 2));
 const sealer = createSealer(first, [second]);
 const KEY = ApiKey.parse(keyEnding("b465")) as ApiKey;
 const never = new AbortController().signal;
+
+const PREVIOUS: Previous = {
+  ...NO_TERMS,
+  revoke: true,
+  generation: 1,
+  keyHash: null,
+  keyEncrypted: null,
+  keyTail: null,
+  origin: "auto-provisioned",
+  createdAt: "2026-11-11T00:00:00.000Z",
+  lastValidated: null,
+  lastCheck: null,
+};
 
 function row(name: string, change: Partial<KeyRecord> = {}, by = sealer): KeyRecord {
   const user = parseUserId(name);
@@ -35,6 +48,26 @@ function storeOf(...rows: readonly KeyRecord[]): KeyStore {
 }
 
 describe("a census", () => {
+  it("counts the master keys of keys that are kept until a change is final, and those in clear", async () => {
+    const rows = [
+      row("alice", {
+        settled: false,
+        previous: { ...PREVIOUS, keyEncrypted: row("alice", {}, createSealer(second)).keyEncrypted },
+      }),
+      row("bob", { settled: false, previous: { ...PREVIOUS, keyEncrypted: KEY.reveal() } }),
+      row("carol", { settled: false, previous: PREVIOUS }),
+    ];
+    expect(await takeCensus(storeOf(...rows), sealer, false, never)).toMatchObject({
+      total: 3,
+      sealed: 3,
+      clear: 1,
+      kids: new Map([
+        [first.kid, 3],
+        [second.kid, 1],
+      ]),
+    });
+  });
+
   it("counts what rows are, names the first users of each kind, and opens nothing", async () => {
     const moved = row("erin").keyEncrypted;
     const rows = [

@@ -398,6 +398,9 @@ describe("the environment and the PATH", () => {
   });
 });
 
+const asked = (check: KeyCheck, credits: Credits | null = null) =>
+  said("management_key", { managementKey: known({ status: "asked", check, credits }) });
+
 describe("OpenRouter and the management key", () => {
   const accepted: KeyCheck = { ...NOT_SAID, status: "accepted", isManagementKey: true };
   const silent: Unknown = {
@@ -407,9 +410,6 @@ describe("OpenRouter and the management key", () => {
     attempts: 1,
     detail: "did not answer in time",
   };
-  const asked = (check: KeyCheck, credits: Credits | null = null) =>
-    said("management_key", { managementKey: known({ status: "asked", check, credits }) });
-
   it("is worth a look without one, where keys are to be made", () => {
     const [line = ""] = said("management_key", { managementKey: known({ status: "none", isNeeded: true }) });
     expect(line).toMatch(/^attention: none: sync cannot provision, purge --revoke refuses/);

@@ -2,8 +2,8 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
-import { newRecord, withKey } from "../../src/core/key-record.ts";
-import type { KeyRecord } from "../../src/core/key-record.ts";
+import { newRecord, NO_TERMS, withKey } from "../../src/core/key-record.ts";
+import type { KeyRecord, Previous } from "../../src/core/key-record.ts";
 import { KeyManager } from "../../src/core/manager.ts";
 import type { RekeyOptions } from "../../src/core/manager.ts";
 import type { KeyStore, MasterKeys, SealCheck, SealChecks, Sealer } from "../../src/core/ports.ts";
@@ -15,7 +15,6 @@ import type { UserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import type { MasterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
-import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 
 const EARLIER = "2025-10-05T09:00:00.000Z";
@@ -117,7 +116,7 @@ class World {
     const clock = { now: () => new Date(NOW) };
     const manager = new KeyManager({
       store,
-      journal: memoryJournal(),
+      journal: rows,
       lock,
       sealer: sealerCache((purpose, signal) => unlock(lock, purpose, signal), clock),
       sources: [],
@@ -301,6 +300,83 @@ describe("rekey", () => {
     world.file = [FOREIGN];
     await expect(world.process().rekey()).rejects.toMatchObject({ code: "MASTER_KEY_WRONG" });
     expect(world.file).toEqual([FOREIGN]);
+  });
+});
+
+const rowIn = (world: World) => world.store.rows.get(userOf(0));
+
+describe("rekey of a row whose change is not final", () => {
+  const before = keyOf(900);
+  const previousOf = (keyEncrypted: string | null): Previous => ({
+    ...NO_TERMS,
+    revoke: true,
+    generation: 1,
+    keyHash: before.hash,
+    keyEncrypted,
+    keyTail: before.tail,
+    origin: "auto-provisioned",
+    createdAt: EARLIER,
+    lastValidated: null,
+    lastCheck: null,
+  });
+  const sealedBy = (master: MasterKey) => createSealer(master).seal(before, userOf(0));
+  /** A world of one row, with this in the place of the key before. */
+  const worldWith = (value: string | null, form: Form = "old") => {
+    const world = new World([form]);
+    const row = { ...rowOf(0, form), generation: 2, settled: false, previous: previousOf(value) };
+    world.store.rows.set(row.userId, row);
+    return world;
+  };
+
+  it.each([
+    ["sealed", sealedBy(OLD)],
+    ["in clear", before.reveal()],
+  ])("seals the key before too, which was %s, and changes nothing else of it", async (_, value) => {
+    const world = worldWith(value);
+    const result = await world.process().rekey();
+    const { previous = null } = rowIn(world) ?? {};
+    const sealed = previous?.keyEncrypted ?? "";
+    expect(previous).toEqual(previousOf(sealed));
+    expect(world.sealer().kidOf(sealed)).toBe(result.activeKid);
+    expect(world.sealer().open(sealed, userOf(0)).equals(before)).toBe(true);
+    expectRekeyed(world, ["old"]);
+    expect(result).toMatchObject({ resealed: 1, unreadable: 0, inClear: 0, removableKids: [OLD.kid] });
+  });
+
+  it("seals it where the key itself is sealed with the active master key already", async () => {
+    const world = worldWith(null);
+    await world.process().rekey();
+    const row = rowIn(world);
+    if (row === undefined) throw new Error("the row is gone");
+    world.store.rows.set(row.userId, { ...row, previous: previousOf(sealedBy(OLD)) });
+    const preview = await world.process().rekey({ kind: "keep-key", dryRun: true });
+    expect(preview).toMatchObject({ resealed: 1 });
+    const result = await world.process().rekey({ kind: "keep-key" });
+    expect(result).toMatchObject({ resealed: 1, removableKids: [OLD.kid] });
+    expect(world.sealer().kidOf(rowIn(world)?.previous?.keyEncrypted ?? "")).toBe(result.activeKid);
+    expect(await world.process().rekey({ kind: "keep-key" })).toMatchObject({ resealed: 0 });
+  });
+
+  it("leaves one that does not open, names its user, and keeps the master key that it names", async () => {
+    const damaged = sealedBy(OLD).replace(/.....$/, "AAAAA");
+    const world = worldWith(damaged);
+    const result = await world.process().rekey();
+    expect(rowIn(world)?.previous?.keyEncrypted).toBe(damaged);
+    expectRekeyed(world, ["old"]);
+    expect(result).toMatchObject({ resealed: 1, unreadable: 1, failures: [userOf(0)], removableKids: [] });
+  });
+
+  it("keeps the master key of one beside a key that does not open", async () => {
+    const world = worldWith(sealedBy(OLD), "nonsense");
+    const result = await world.process().rekey();
+    expect(result).toMatchObject({ resealed: 0, unreadable: 1, removableKids: [] });
+    expect([...world.checks.keys()]).toContain(OLD.kid);
+  });
+
+  it("has nothing to do for a key before that a save left no copy of", async () => {
+    const world = worldWith(null);
+    expect(await world.process().rekey()).toMatchObject({ resealed: 1, unreadable: 0, removableKids: [OLD.kid] });
+    expect(rowIn(world)?.previous).toEqual(previousOf(null));
   });
 });
 

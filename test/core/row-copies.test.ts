@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
+import type { Recorded } from "../../src/core/journal.ts";
 import { newRecord } from "../../src/core/key-record.ts";
 import type { KeyRecord } from "../../src/core/key-record.ts";
 import { KeyManager } from "../../src/core/manager.ts";
@@ -13,7 +14,6 @@ import type { Lock } from "../../src/core/unlock.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
-import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 
@@ -63,7 +63,7 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
   return new KeyManager({
     ...noOpenRouter,
     store: seenAs,
-    journal: memoryJournal(),
+    journal: store,
     lock,
     sealer: (purpose, patience) => unlock(lock, purpose === "seal" ? "seal" : "open", patience),
     maySeal: (patience) => mayUnlock(lock, patience),
@@ -86,12 +86,16 @@ async function copied(from: Shop, to: Shop, options: CopyOptions = {}): Promise<
 
 /** `alice copied`, `alice verified`. */
 function wordsOf(outcomes: readonly CopyOutcome[]): readonly string[] {
-  return outcomes.map(({ row, outcome }) => `${row.userId} ${outcome}`);
+  return outcomes.map((each) => `${userOf(each)} ${each.outcome}`);
+}
+
+function userOf(each: CopyOutcome): string {
+  return each.kind === "row" ? each.row.userId : `journal of ${each.userId}`;
 }
 
 function codesOf(outcomes: readonly CopyOutcome[]): readonly string[] {
-  return outcomes.flatMap(({ row, outcome, error }) =>
-    error === null ? [] : [`${row.userId} ${outcome} ${error.code}`],
+  return outcomes.flatMap((each) =>
+    each.error === null ? [] : [`${userOf(each)} ${each.outcome} ${each.error.code}`],
   );
 }
 
@@ -171,7 +175,7 @@ describe("a copy", () => {
     const sizes: number[] = [];
     for await (const outcomes of managerOver(from).copyTo(managerOver(to))) {
       sizes.push(outcomes.length);
-      expect(outcomes.filter(({ row }) => to.store.rows.get(row.userId) === undefined)).toEqual([]);
+      expect(outcomes.filter((each) => each.kind === "row" && !to.store.rows.has(each.row.userId))).toEqual([]);
     }
     expect(sizes).toEqual([500, 500, 203, 500, 500, 203]);
   });
@@ -308,6 +312,100 @@ describe("the proof", () => {
     const damaged = { ...record("alice"), keyEncrypted: `${record("alice").keyEncrypted.slice(0, -6)}AAAAAA` };
     const outcomes = await copied({ store: memoryStore(damaged) }, { store: memoryStore(record("alice")) });
     expect(wordsOf(outcomes)).toEqual(["alice kept", "alice verified"]);
+  });
+});
+
+const op = (user: string, nonce = "1".repeat(16)): Recorded => ({
+  userId: parseUserId(user),
+  at: NOW,
+  kind: "op",
+  n: 1,
+  nonce,
+  label: null,
+  limit: null,
+  limitReset: null,
+  expiresAt: null,
+  workspace: null,
+});
+const saved = (user: string): Recorded => ({
+  userId: parseUserId(user),
+  at: NOW,
+  kind: "out",
+  n: 1,
+  outcome: "saved",
+  hash: KEY.hash,
+  upstreamHash: null,
+});
+const made = (user: string): KeyRecord => ({ ...record(user), generation: 1 });
+const remember = async (store: MemoryStore, ...entries: readonly Recorded[]) => {
+  for (const entry of entries) await store.insertEntry(entry, signal);
+};
+
+describe("the journal of a copy", () => {
+  it("is there before the first row, with the id of the deployment, and is proven before the rows", async () => {
+    const from = { store: memoryStore(made("alice")) };
+    await from.store.adoptDeployment("0123456789abcdef", signal);
+    await remember(from.store, op("alice"), saved("alice"));
+    const to = { store: memoryStore() };
+    const seenAs: KeyStore = {
+      ...to.store,
+      async insertMany(rows, patience) {
+        expect(to.store.records).toEqual(from.store.records);
+        expect(await to.store.deployment(patience)).toBe("0123456789abcdef");
+        return to.store.insertMany(rows, patience);
+      },
+    };
+    expect(wordsOf(await copied(from, { ...to, seenAs }))).toEqual([
+      "journal of alice copied",
+      "alice copied",
+      "journal of alice verified",
+      "alice verified",
+    ]);
+  });
+
+  it.each([false, true])("of another deployment refuses all, with dryRun: %j", async (dryRun) => {
+    const from = { store: memoryStore(made("alice"), record("bob")) };
+    await from.store.adoptDeployment("0123456789abcdef", signal);
+    await remember(from.store, op("alice"), saved("alice"));
+    const to = { store: memoryStore() };
+    await remember(to.store, op("zoe"));
+    await expect(copied(from, to, { dryRun })).rejects.toMatchObject({ code: "CONFLICT" });
+    expect([to.store.rows.size, to.store.records.size]).toEqual([0, 1]);
+  });
+
+  it.each([false, true])(
+    "that says something else there keeps that user's row away, with dryRun: %j",
+    async (dryRun) => {
+      const from = { store: memoryStore(made("alice"), made("bob")) };
+      await remember(from.store, op("alice"), saved("alice"), op("bob"), saved("bob"));
+      const to = { store: memoryStore() };
+      await remember(to.store, op("alice", "2".repeat(16)));
+      const outcomes = await copied(from, to, { dryRun });
+      expect(codesOf(outcomes)).toEqual(["journal of alice conflict CONFLICT", "alice conflict CONFLICT"]);
+      expect([...to.store.rows.keys()]).toEqual(dryRun ? [] : ["bob"]);
+    },
+  );
+
+  it.each([false, true])("that ended a key there keeps it from coming back, with dryRun: %j", async (dryRun) => {
+    const from = { store: memoryStore(made("alice"), made("bob")) };
+    await remember(from.store, op("alice"), saved("alice"), op("bob"), saved("bob"));
+    const to = { store: memoryStore() };
+    await copied(from, to);
+    const purged: Recorded = {
+      userId: parseUserId("alice"),
+      at: NOW,
+      kind: "rev",
+      n: 1,
+      reason: "purged",
+      revoke: false,
+    };
+    await remember(to.store, purged);
+    to.store.rows.delete(parseUserId("alice"));
+    const outcomes = await copied(from, to, { dryRun });
+    expect(codesOf(outcomes)).toEqual(["alice conflict CONFLICT"]);
+    expect([...to.store.rows.keys()]).toEqual(["bob"]);
+    await remember(from.store, purged);
+    expect(codesOf(await copied(from, to))).toEqual([]);
   });
 });
 

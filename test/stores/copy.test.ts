@@ -3,11 +3,15 @@ import { Binary, Double, Long, ObjectId, UUID } from "mongodb";
 import type { Document } from "mongodb";
 import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
+import type { Recorded } from "../../src/core/journal.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { sqliteJournal } from "../../src/stores/sqlite-journal.ts";
+import { withDatabase } from "../support/database.ts";
 import { change, rowsOf } from "../support/database-file.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { KEY, keyEnding, OTHER, USER } from "../support/keys.ts";
+import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/keys.ts";
 import { databaseOfTest, describeWithMongodb, describeWithOwnServer, serverOfTest } from "../support/mongodb.ts";
 import { uriOf } from "../support/mongodb-server.ts";
 import { on, tcpProxy } from "../support/tcp-proxy.ts";
@@ -58,6 +62,36 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     expect(back.summary).toMatchObject(count);
     expect(back.failures).toMatchObject([{ user_id: "😀", outcome: "unverified", error: { code: "ROW_UNREADABLE" } }]);
     expect(rowsOf(join(home.work, "back.db"), ROWS)).toEqual(rowsOf(home.database, ROWS));
+  });
+
+  it("and back has the journal as it was, under the same deployment id", async () => {
+    const home = await homeOf(["alice", USER]);
+    const users = [parseUserId("alice"), parseUserId(USER)];
+    const at = "2026-11-22T00:00:00.123Z";
+    const terms = { label: "ann's", limit: 2.5, limitReset: "monthly", expiresAt: at, workspace: null } as const;
+    const entries: readonly Recorded[] = users.flatMap((userId): readonly Recorded[] => [
+      { userId, at, kind: "op", n: 1, nonce: "1".repeat(16), ...terms },
+      { userId, at, kind: "out", n: 1, outcome: "saved", hash: hashOf(KEY), upstreamHash: "a".repeat(64) },
+      { userId, at, kind: "rev", n: 1, reason: "superseded", revoke: false },
+      { userId, at, kind: "del", n: 1 },
+    ]);
+    await withDatabase(home, async (database) => {
+      const { port } = sqliteJournal(database, home.database);
+      for (const entry of entries) await port.insertEntry(entry, new AbortController().signal);
+    });
+    const { uri } = databaseOfTest();
+    const journals = { copied: 2, conflicts: 0, verified: 2 };
+    expect((await copy(home, { KEYCTL_COPY_TO: uri })).summary).toMatchObject({ error: null, journals });
+    const back = await copy(home, { KEYCTL_STORE: uri, KEYCTL_COPY_TO: "sqlite:back.db" });
+    expect(back.summary).toMatchObject({ error: null, journals });
+    for (const query of [
+      "SELECT * FROM api_key_journal ORDER BY _id",
+      "SELECT * FROM api_key_meta WHERE _id = 'deployment'",
+    ]) {
+      expect(rowsOf(join(home.work, "back.db"), query)).toEqual(rowsOf(home.database, query));
+    }
+    const dry = await inProcess(home, ["copy", "--json", "--dry-run"], { env: { KEYCTL_COPY_TO: uri } });
+    expect(documentsOf(dry)).toMatchObject([{ journals: { kept: 2 } }]);
   });
 
   it("makes the indexes and the check of the master keys, so that the tool goes on there", async () => {

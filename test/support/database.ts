@@ -3,12 +3,15 @@ import { openDatabase } from "../../src/stores/sqlite-database.ts";
 import type { Home } from "./home.ts";
 
 /** Works on a home's database with SQL of our own, as another program would. */
-export async function withDatabase<Result>(home: Home, work: (database: DatabaseSync) => Result): Promise<Result> {
+export async function withDatabase<Result>(
+  home: Home,
+  work: (database: DatabaseSync) => Result | Promise<Result>,
+): Promise<Result> {
   const opened = await openDatabase(home.database, false, AbortSignal.timeout(10_000));
   if (opened === undefined) throw new Error("this home has no database yet");
   const { connection: database } = opened;
   try {
-    return work(database);
+    return await work(database);
   } finally {
     database.close();
   }

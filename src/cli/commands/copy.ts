@@ -28,9 +28,10 @@ export function declare(command: Command, run: Run): void {
       "after",
       `
 Copies what is not there yet; a key that is there stays. Rows move as they are,
-so both stores need the same master keys. In the end every row is looked up and
-opened in the destination. Run again, it goes on where it ended. A URI with a
-password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
+so both stores need the same master keys. The journal of the keys that keyctl
+made goes first. In the end every entry of it is looked up in the destination,
+and every row is opened there. Run again, it goes on where it ended. A URI with
+a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
 
 Examples:
   keyctl copy --to mongodb://db.prod/keyctl --dry-run
@@ -102,21 +103,22 @@ async function goThrough(
 ): Promise<void> {
   const { signal } = invocation;
   const { tally, dryRun, timeOver } = run;
-  let progress = await progressOf(invocation, "copy");
-  let isProof = false;
+  let { stage } = tally;
+  let progress = await progressOf(invocation, stage);
   try {
     for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
       for (const outcome of outcomes) tally.add(outcome);
-      // The proof goes through the rows once more.
-      if (!isProof && tally.isProving) {
-        isProof = true;
+      // Each goes through the users once more.
+      if (stage !== tally.stage) {
         progress.stop();
-        progress = await progressOf(invocation, "verify");
+        stage = tally.stage;
+        progress = await progressOf(invocation, stage);
       }
       if (outcomes.some(({ error }) => error !== null)) progress.clear();
       await sayFailures(invocation, outcomes, run);
-      const steps = isProof ? tally.proven : tally.done;
-      progress.update(steps, Math.min(1, steps / run.total));
+      const { steps } = tally;
+      // How many users have a journal is known in the end.
+      progress.update(steps, stage === "journals" ? undefined : Math.min(1, steps / run.total));
       await turnOfTheEventLoop();
       signal.throwIfAborted();
       if (timeOver?.aborted === true) return;
