@@ -23,15 +23,15 @@ export interface RecordedRun {
 }
 
 /** The variables with which a command finds this stand-in. */
-function environmentFor({ url, managementKey }: Pick<OpenRouterServer, "url" | "managementKey">) {
+export function environmentFor({ url, managementKey }: Pick<OpenRouterServer, "url" | "managementKey">) {
   return { KEYCTL_OPENROUTER_URL: url, OPENROUTER_PROVISIONING_KEY: managementKey };
 }
 
-function environmentOf({ environmentKey }: Given): Readonly<Record<string, string>> {
+export function environmentOf({ environmentKey }: Given): Readonly<Record<string, string>> {
   return environmentKey === undefined ? {} : { OPENROUTER_API_KEY: environmentKey };
 }
 
-function givenKey({ input, environmentKey }: Given): string | undefined {
+export function givenKey({ input, environmentKey }: Given): string | undefined {
   return input ?? environmentKey;
 }
 

@@ -1,0 +1,14 @@
+import { expect, it } from "vitest";
+import { KILL_SCENES, killEverywhere } from "../support/kills.ts";
+
+/** Each moment before and after each call of a port, by `kill -9` of the real process. */
+it.each(Object.entries(KILL_SCENES))(
+  "a killed %s leaves nothing that reconcile does not put right",
+  async (name, scene) => {
+    const { moments, kills, problems } = await killEverywhere(scene);
+    console.log(`${name}: ${kills} kills`);
+    expect(problems).toEqual([]);
+    expect(kills).toBe(moments.length);
+    expect(kills).toBeGreaterThan(20);
+  },
+);

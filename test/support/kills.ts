@@ -1,0 +1,152 @@
+import type { Ports } from "../../src/compose.ts";
+import { inTurn, leftovers, reconcileUntilQuiet, syncProblems } from "./aftermath.ts";
+import { rowsOf } from "./database-file.ts";
+import { emptyHome } from "./home.ts";
+import type { Home } from "./home.ts";
+import { keyEnding } from "./keys.ts";
+import { ageOperations, madeKeys, storedKeys } from "./made-keys.ts";
+import { openRouterServer } from "./openrouter-server.ts";
+import type { OpenRouterServer } from "./openrouter-server.ts";
+import type { Rule } from "./openrouter-faults.ts";
+import { witnessed } from "./port-calls.ts";
+import { recordedInProcess } from "./recorded-keyctl.ts";
+import type { Given } from "./recorded-keyctl.ts";
+import { refusalsOf } from "./recorded-runs.ts";
+import { recordingProgram } from "./recording-process.ts";
+import type { RecordedProcess, StartRecording } from "./recording-process.ts";
+
+/** A command that is killed, and what happened before. */
+export interface KillScene {
+  readonly given: Given;
+  readonly before?: (home: Home, openRouter: OpenRouterServer) => Promise<void>;
+  /** What must hold beside the rest when everything is at rest again. */
+  readonly problems?: (home: Home, openRouter: OpenRouterServer) => readonly string[];
+}
+
+const AT_ONCE = 2;
+const USER = "alice";
+const REPLACEMENT = keyEnding("91aa");
+
+export const KILL_SCENES = {
+  sync: { given: { args: ["sync", "--user", USER] } },
+  save: {
+    given: { args: ["save", "--user", USER, "--stdin", "--replace", "--revoke"], input: REPLACEMENT },
+    before: (home, openRouter) => happened(home, openRouter, ["sync", "--user", USER]),
+  },
+  purge: {
+    given: { args: ["purge", "--user", USER, "--yes", "--revoke"] },
+    before: (home, openRouter) => happened(home, openRouter, ["sync", "--user", USER]),
+    problems: purgeProblems,
+  },
+  reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
+} as const satisfies Readonly<Record<string, KillScene>>;
+
+/** Runs the command once to learn its moments, then once for each of them, where it is killed. */
+export async function killEverywhere(
+  scene: KillScene,
+  isChosen: (moment: string) => boolean = () => true,
+): Promise<{ readonly moments: readonly string[]; readonly kills: number; readonly problems: readonly string[] }> {
+  const start = await recordingProgram();
+  const whole = await runOf(scene, start, undefined, async ({ run }) => run);
+  const points = whole.moments.flatMap((moment, index) => (isChosen(moment) ? [{ moment, at: index + 1 }] : []));
+  const problems: string[] = whole.code === 0 ? refusalsOf(whole.traces).slice() : [`it fails: ${whole.stderr}`];
+  const queue = points.values();
+  const work = async () => {
+    for (const { moment, at } of queue) {
+      const found = await runOf(scene, start, at, (left) => problemsAfter(left, scene, moment));
+      problems.push(...found.map((problem) => `killed ${moment} (${at}): ${problem}`));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return { moments: whole.moments, kills: points.length, problems };
+}
+
+interface Left {
+  readonly run: RecordedProcess;
+  readonly home: Home;
+  readonly openRouter: OpenRouterServer;
+}
+
+async function runOf<Result>(
+  { given, before }: KillScene,
+  start: StartRecording,
+  at: number | undefined,
+  look: (left: Left) => Promise<Result>,
+): Promise<Result> {
+  const home = emptyHome();
+  const openRouter = await openRouterServer();
+  try {
+    await before?.(home, openRouter);
+    const signalled = at === undefined ? {} : { signalled: { at, signal: "SIGKILL" } as const };
+    return await look({ run: await start(home, openRouter, given, signalled).ended, home, openRouter });
+  } finally {
+    await openRouter.close();
+  }
+}
+
+async function problemsAfter({ run, home, openRouter }: Left, scene: KillScene, moment: string) {
+  if (run.signal !== "SIGKILL" || run.moments.at(-1) !== moment) return ["this moment was not reached"];
+  const refusals = refusalsOf(run.traces);
+  await reconcileUntilQuiet(home, openRouter);
+  const atRest = [...leftovers(home, openRouter), ...(scene.problems?.(home, openRouter) ?? [])];
+  return [...refusals, ...atRest, ...(await syncProblems(home, openRouter, USER))];
+}
+
+/** Once its revocation was written down, the key does not come back, and is not alive. */
+function purgeProblems(home: Home, openRouter: OpenRouterServer): readonly string[] {
+  const isPurged = rowsOf(home.database, "SELECT 1 FROM api_key_journal WHERE _id GLOB '*:rev:*'").length > 0;
+  const alive = madeKeys(openRouter).length;
+  if (isPurged && alive > 0) return ["the purged key is alive"];
+  return !isPurged && storedKeys(home).length !== 1 ? ["a purge that did not begin has removed the row"] : [];
+}
+
+async function happened(
+  home: Home,
+  openRouter: OpenRouterServer,
+  args: readonly string[],
+  { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},
+): Promise<void> {
+  openRouter.behave(rule);
+  const given = input === undefined ? { args } : { args, input };
+  await inTurn(() => recordedInProcess(home, openRouter, given, ports));
+  openRouter.behave(() => "pass");
+}
+
+const disobeyed: Rule = ({ route }) => (route === "PATCH /keys/{hash}" ? { status: 403 } : "pass");
+const lost: Rule = ({ route }) =>
+  route === "POST /keys" ? "reset-after" : route === "GET /keys" ? { status: 403 } : "pass";
+
+/** One user for each kind of thing that reconcile finishes. */
+async function leaveMuchToDo(home: Home, openRouter: OpenRouterServer): Promise<void> {
+  const sync = (user: string, more?: Parameters<typeof happened>[3]) =>
+    happened(home, openRouter, ["sync", "--user", user], more);
+  await sync(USER);
+  await happened(home, openRouter, ["save", "--user", USER, "--stdin", "--replace", "--revoke"], {
+    input: REPLACEMENT,
+    rule: disobeyed,
+  });
+  await sync("bob");
+  await happened(home, openRouter, ["purge", "--user", "bob", "--yes", "--revoke"], { rule: disobeyed });
+  await sync("carol", { rule: lost });
+  await sync("dave");
+  await happened(home, openRouter, ["purge", "--user", "dave", "--yes", "--revoke"], {
+    ports: dyingAt("store.remove"),
+  });
+  await sync("erin", { ports: dyingAt("store.insert") });
+  await sync("frank", { ports: dyingAt("store.insertEntry", 2) });
+  ageOperations(home);
+}
+
+/** The command comes no further than this call. */
+function dyingAt(name: string, nth = 1): (ports: Ports) => Ports {
+  let calls = 0;
+  return (ports) =>
+    witnessed(ports, {
+      begins(call) {
+        if (call.name !== name) return;
+        calls += 1;
+        if (calls >= nth) throw new Error("it dies");
+      },
+      ends: () => {},
+    });
+}
