@@ -101,7 +101,7 @@ async function resolveBatch(
   { candidates, adopt: mayAdopt, patience }: Run,
 ): Promise<ReadonlyMap<UserId, SyncResult>> {
   const signal = patience();
-  const found = new Map<UserId, SyncResult>();
+  const found = new Map<UserId, SyncResult>(mayAdopt ? await importedFailures(batch, parts, signal) : []);
   const missing = () => batch.filter((user) => !found.has(user));
   const adopts = mayAdopt && candidates.winner !== undefined;
   for (let attempt = 0; attempt < ATTEMPTS && found.size < batch.length; attempt += 1) {
@@ -272,6 +272,24 @@ export async function importSpooled(user: UserId, parts: Parts, signal: AbortSig
   if (!parts.spool.mayHoldKeys()) return;
   const { importSpool } = await import("./spool-import.ts");
   await importSpool(user, parts, signal);
+}
+
+/** `importSpooled` for many. A file that is damaged is its user's error. */
+async function importedFailures(
+  batch: readonly UserId[],
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<readonly (readonly [UserId, SyncResult])[]> {
+  const failures: (readonly [UserId, SyncResult])[] = [];
+  for (const user of parts.spool.mayHoldKeys() ? batch : []) {
+    try {
+      await importSpooled(user, parts, signal);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "STORE_CORRUPT") throw thrown;
+      failures.push([user, syncFailed(user, thrown)]);
+    }
+  }
+  return failures;
 }
 
 async function insertMissing(

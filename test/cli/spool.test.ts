@@ -1,0 +1,324 @@
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { Ports } from "../../src/compose.ts";
+import { KeyctlError } from "../../src/core/errors.ts";
+import type { SpooledKey } from "../../src/core/spool.ts";
+import { parseUserId } from "../../src/core/user-id.ts";
+import { fileSpool } from "../../src/stores/file-spool.ts";
+import { storedUsers, withDatabase } from "../support/database.ts";
+import { emptyHome } from "../support/home.ts";
+import type { Home } from "../support/home.ts";
+import { documentsOf, errorOf } from "../support/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
+import { deploymentOf, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
+import type { Stage } from "../support/stage.ts";
+
+const MADE = keyEnding("a123");
+const ALICE = parseUserId("alice");
+const ALICE_HASH = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90";
+
+const folderOf = (home: Home) => join(home.folder, "state", "keyctl", "spool");
+const filesOf = (home: Home) => (existsSync(folderOf(home)) ? readdirSync(folderOf(home)) : []);
+const unsent = async (home: Home) => `${await deploymentOf(home)}-${ALICE_HASH}-1.jwe`;
+const sent = async (home: Home) => (await unsent(home)).replace(".jwe", ".sent.jwe");
+
+/** The first key that is made ends in a123, the others anyhow. */
+function firstMade(): { readonly newKey: () => string } {
+  let count = 0;
+  return { newKey: () => (count++ === 0 ? MADE : keyEnding(`ff${count}`)) };
+}
+
+/** A store that goes away when a row is to be inserted: before it was sent, or after, and then it may have arrived. */
+function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports {
+  let isAway = false;
+  const away = () => new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });
+  return withCalls((store) => ({
+    async insert(row, signal) {
+      isAway = true;
+      if (when === "unsent") throw away();
+      if (when === "landed") await store.insert(row, signal);
+      throw new KeyctlError("STORE_UNAVAILABLE", "nobody answered", { mayHaveHappened: true });
+    },
+    find: (user, signal) => (isAway ? Promise.reject(away()) : store.find(user, signal)),
+  }));
+}
+
+/** Alice's key, made and never stored, in a file. */
+async function spooled(all: Stage, change: Partial<SpooledKey> = {}): Promise<void> {
+  const { home, given } = all;
+  await given("sync --user alice");
+  const deployment = await deploymentOf(home);
+  const row = await withStore(home, (store, signal) => store.find(ALICE, signal));
+  if (row === undefined || row.keyHash === null || row.keyTail === null) throw new Error("there is no key");
+  await withDatabase(home, (database) =>
+    database.exec("DELETE FROM api_keys; DELETE FROM api_key_journal WHERE _id LIKE '%:out:%'"),
+  );
+  const { userId, generation: n, keyEncrypted, keyHash, keyTail, origin, createdAt } = row;
+  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
+  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
+  const key = { deployment, userId, n, sent: false, keyEncrypted, keyHash, keyTail, origin, createdAt, ...terms };
+  await fileSpool(folderOf(home)).write({ ...key, ...change });
+}
+
+describe("a key that was made and could not be stored", () => {
+  it("is kept in a private file, or else deleted where it certainly was not stored", { timeout: 60_000 }, async () => {
+    const cases = [
+      { when: "unsent", keeps: true },
+      { when: "lost", keeps: true },
+      { when: "landed", keeps: true },
+      { when: "unsent", keeps: false },
+      { when: "lost", keeps: false },
+    ] as const;
+    const stages: Stage[] = [];
+    for (const { keeps } of cases) {
+      const all = await stage(firstMade());
+      if (!keeps) writeFileSync(join(all.home.folder, "state"), "no folder can be made here");
+      stages.push(all);
+    }
+    // At once, because each tries for ten seconds.
+    const ends = await Promise.all(
+      cases.map(async ({ when }, index) => stages[index]?.run("sync --user alice --json", { around: goingAway(when) })),
+    );
+    for (const [index, { when, keeps }] of cases.entries()) {
+      const [all, end] = [stages[index], ends[index]];
+      if (all === undefined || end === undefined) throw new Error("nothing was run");
+      const { home, server, run } = all;
+      const label = `${when}, ${keeps ? "kept" : "not kept"}`;
+      expect([label, end.code, errorOf(end)?.code]).toEqual([label, 7, "STORE_UNAVAILABLE"]);
+      expect([label, await journalOf(home), server.count("POST /keys")]).toEqual([label, ["op:1"], 1]);
+      const message = errorOf(end)?.message;
+      if (!keeps) {
+        expect(message).toContain(when === "unsent" ? "was deleted again" : "may be in the database all the same");
+        expect([label, server.keys.size]).toEqual([label, when === "unsent" ? 0 : 1]);
+        continue;
+      }
+      expect(message).toContain("it is safe");
+      expect(errorOf(end)?.hint).toMatch(/^keyctl sync --user alice/);
+      expect([label, server.keys.has(hashOf(MADE))]).toEqual([label, true]);
+      const file = when === "unsent" ? await unsent(home) : await sent(home);
+      expect(filesOf(home)).toEqual([file]);
+      expect(statSync(join(folderOf(home), file)).mode & 0o777).toBe(0o600);
+      expect(statSync(folderOf(home)).mode & 0o777).toBe(0o700);
+      const text = readFileSync(join(folderOf(home), file), "utf8");
+      expect(text).not.toContain("sk-or");
+      expect(text).toContain("eyJ");
+      // And when the database is back:
+      const next = await run("sync --user alice --json");
+      const comes = when !== "lost";
+      expect([label, next.code, documentsOf(next)[0]?.["key"] === maskOf(MADE)]).toEqual([label, 0, comes]);
+      expect([label, filesOf(home), server.keys.has(hashOf(MADE))]).toEqual([label, [], comes]);
+      expect([label, await journalOf(home)]).toEqual([
+        label,
+        comes ? ["op:1", "out:1 saved"] : ["op:1", "op:2", "out:1 abandoned", "out:2 saved"],
+      ]);
+      expect([label, server.keys.size]).toEqual([label, 1]);
+    }
+  });
+});
+
+describe("a key that waits in a file", () => {
+  it.each([
+    ["sync --user alice", "alice"],
+    ["get --user alice", "alice"],
+    ["sync --user alice --user bob --no-provision", "alice"],
+    ["get --user alice --user bob", "alice"],
+    ["reconcile --fix", "alice"],
+    ["reconcile --fix --user alice", "alice"],
+  ])("is brought in by %s", async (args, user) => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    await all.run(args);
+    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[user], []]);
+    expect(await journalOf(all.home)).toEqual(["op:1", "out:1 saved"]);
+    const got = await all.run("get --user alice --json");
+    expect(documentsOf(got)[0]).toMatchObject({ key: maskOf(MADE), error: null });
+    expect(all.server.count("POST /keys")).toBe(1);
+  });
+
+  it.each(["get --user alice --stored", "reconcile", "list", "sync --user bob --no-provision", "explain --user alice"])(
+    "is left where it is by %s",
+    async (args) => {
+      const all = await stage(firstMade());
+      await spooled(all);
+      await all.run(args);
+      expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
+    },
+  );
+
+  it("comes before key.txt, for one and for many", async () => {
+    for (const args of ["sync --user alice", "sync --user alice --user bob"]) {
+      const all = await stage(firstMade());
+      await spooled(all);
+      all.home.writeKeyFile(KEY);
+      const done = await all.run(`${args} --json`);
+      expect(documentsOf(done)[0]).toMatchObject({ user_id: "alice", key: maskOf(MADE), source: "database" });
+    }
+  });
+
+  it("is in the way of provision and save, as a stored one is", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    expect((await all.run("provision --user alice")).code).toBe(8);
+    const other = await stage(firstMade());
+    await spooled(other);
+    expect((await other.run("save --user alice --stdin", { input: KEY })).code).toBe(8);
+  });
+
+  it("is brought in and removed by purge --revoke", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    await all.given("purge --user alice --revoke --yes");
+    await all.given("purge --user alice --revoke --yes");
+    expect([all.server.keys.size, filesOf(all.home), await storedUsers(all.home)]).toEqual([0, [], []]);
+  });
+
+  it("gives way to a key that was saved meanwhile, and is deleted", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    await all.given("save --user alice --stdin", { input: KEY, env: { XDG_STATE_HOME: "/none" } });
+    const done = await all.run("sync --user alice --json");
+    expect(documentsOf(done)[0]).toMatchObject({ key: maskOf(KEY), error: null });
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    expect(await journalOf(all.home)).toEqual(["op:1", "out:1 abandoned"]);
+  });
+
+  it("stays in its file without a management key when it is decided against: somebody must delete it", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    await all.run("get --user alice --timeout 500ms", { env: { OPENROUTER_PROVISIONING_KEY: "" } });
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    await all.given("sync --user alice");
+    expect([all.server.keys.has(hashOf(MADE)), filesOf(all.home)]).toEqual([false, []]);
+  });
+
+  it("does not come back when it was stored and purged meanwhile", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    const hash = hashOf(MADE);
+    await withStore(all.home, async (store, signal) => {
+      const at = new Date().toISOString();
+      await store.insertEntry(
+        { kind: "out", n: 1, outcome: "saved", hash, upstreamHash: null, userId: ALICE, at },
+        signal,
+      );
+      await store.insertEntry({ kind: "rev", n: 1, reason: "purged", revoke: false, userId: ALICE, at }, signal);
+    });
+    const inserts: string[] = [];
+    const around = withCalls((store) => ({
+      async insert(row, signal) {
+        inserts.push(row.keyHash ?? "");
+        return store.insert(row, signal);
+      },
+    }));
+    expect((await all.run("get --user alice", { around })).code).toBe(3);
+    expect([inserts, await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [], []]);
+    // That purge had kept it.
+    expect(all.server.keys.has(hash)).toBe(true);
+  });
+
+  it("whose insert may have been sent is never inserted again", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    await all.given("sync --user alice");
+    expect(await journalOf(all.home)).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);
+    expect([all.server.keys.has(hashOf(MADE)), all.server.keys.size]).toEqual([false, 1]);
+  });
+
+  it("is left alone by who loses the claim", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    const around = (ports: Ports): Ports => ({ ...ports, spool: { ...ports.spool, claim: async () => false } });
+    const done = await all.run("get --user alice --json --timeout 500ms", { around });
+    expect(errorOf(done)?.code).toBe("PROVISION_PENDING");
+    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
+  });
+
+  it("is claimed before it is inserted", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    const seen: (readonly string[])[] = [];
+    const around = withCalls((store) => ({
+      async insert(row, signal) {
+        seen.push(filesOf(all.home));
+        return store.insert(row, signal);
+      },
+    }));
+    await all.run("sync --user alice", { around });
+    expect(seen).toEqual([[await sent(all.home)]]);
+  });
+
+  it("stays, and may be sent again, when the database is away once more", { timeout: 40_000 }, async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    const done = await all.run("sync --user alice", { around: goingAway("unsent") });
+    expect([done.code, filesOf(all.home)]).toEqual([7, [await unsent(all.home)]]);
+    await all.given("sync --user alice");
+    expect(await journalOf(all.home)).toEqual(["op:1", "out:1 saved"]);
+  });
+
+  it("that is damaged stops its user alone, and says where it is", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    const path = join(folderOf(all.home), await unsent(all.home));
+    writeFileSync(path, "{");
+    const one = await all.run("sync --user alice --json");
+    expect([one.code, errorOf(one)?.code]).toEqual([7, "STORE_CORRUPT"]);
+    expect(errorOf(one)?.message).toContain(path);
+    const many = await all.run("sync --user alice --user bob --json");
+    expect(documentsOf(many)).toMatchObject([{ error: { code: "STORE_CORRUPT" } }, { error: null }, {}]);
+  });
+
+  it("of another store is none of ours", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { deployment: "0".repeat(16) });
+    await all.run("get --user alice --timeout 500ms");
+    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [`${"0".repeat(16)}-${ALICE_HASH}-1.jwe`]]);
+  });
+});
+
+describe("the folder of such files", () => {
+  const key: SpooledKey = {
+    deployment: "9f2c0a7d41b6e853",
+    userId: ALICE,
+    n: 1,
+    sent: false,
+    keyEncrypted: "eyJ",
+    keyHash: hashOf(OTHER),
+    keyTail: "91aa",
+    origin: "auto-provisioned",
+    createdAt: "2026-11-22T02:14:07.113Z",
+    name: "keyctl/x",
+    label: null,
+    limit: 5,
+    limitReset: null,
+    expiresAt: null,
+    upstreamHash: null,
+  };
+
+  it("gives back what was written, and each claim once", async () => {
+    const spool = fileSpool(join(emptyHome().folder, "spool"));
+    expect([spool.mayHoldKeys(), await spool.list(key.deployment)]).toEqual([false, []]);
+    await spool.write(key);
+    expect(await spool.list(key.deployment, ALICE)).toEqual([key]);
+    expect(await spool.list(key.deployment, parseUserId("bob"))).toEqual([]);
+    expect([await spool.claim(key), await spool.claim(key)]).toEqual([true, false]);
+    expect(await spool.list(key.deployment)).toEqual([{ ...key, sent: true }]);
+    await spool.release(key);
+    expect(await spool.list(key.deployment)).toEqual([key]);
+    expect(await spool.claim(key)).toBe(true);
+    await spool.remove(key);
+    await spool.remove(key);
+    expect(await spool.list(key.deployment)).toEqual([]);
+  });
+
+  it("is passed by when it cannot be read by us, for users who have nothing there", async () => {
+    const home = emptyHome();
+    const folder = join(home.folder, "spool");
+    const spool = fileSpool(folder);
+    await spool.write(key);
+    writeFileSync(join(folder, "readme.txt"), "not ours");
+    chmodSync(join(folder, "readme.txt"), 0o000);
+    expect(await spool.list(key.deployment)).toEqual([key]);
+  });
+});
