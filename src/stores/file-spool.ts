@@ -26,7 +26,7 @@ export function fileSpool(folder: string): Spool {
     return true;
   };
   return {
-    mayHoldKeys: () => existsSync(folder),
+    mayHoldKeys: () => namesHere().length > 0,
     async list(deployment, user) {
       const prefix = user === undefined ? `${deployment}-` : `${deployment}-${userHash(user)}-`;
       return namesHere()
