@@ -164,7 +164,13 @@ function warmUp() {
   try {
     writeFileSync(join(home, "warm-up.cjs"), script);
     writeFileSync(join(home, "key.txt"), "sk-or-v1-build-warm-up");
-    const env = { PATH: process.env.PATH, HOME: home, KEYCTL_STORE: `sqlite:${join(home, "warm-up.db")}` };
+    const env = {
+      PATH: process.env.PATH,
+      HOME: home,
+      KEYCTL_STORE: `sqlite:${join(home, "warm-up.db")}`,
+      // Nobody listens there: a build asks OpenRouter nothing.
+      KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1",
+    };
     execFileSync(process.execPath, [join(home, "warm-up.cjs")], { cwd: home, env, stdio: "ignore" });
   } finally {
     rmSync(home, { recursive: true, force: true });

@@ -63,6 +63,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
   const clock = { now: () => new Date() };
+  const openRouter = openRouterOnUse(config, clock, listener.onPause);
   const manager = new KeyManager({
     store,
     journal: store,
@@ -74,7 +75,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
     managementKey: config.managementKey,
-    openRouter: openRouterOnUse(config, clock, listener.onPause),
+    openRouter,
     autoProvision: config.autoProvision,
     timeoutMs: config.timeoutMs,
   });
@@ -85,7 +86,9 @@ export async function compose(config: Config, listener: Listener, options: Compo
     masterKeyPlace: async () =>
       (await import("./encryption/master-key-facts.ts")).describeMasterKeys(config.masterKeys),
     sources,
-    hasManagementKey: config.hasManagementKey,
+    openRouter,
+    managementKey: config.managementKey,
+    clock,
   };
   return { manager, storeExists: opened !== undefined, subject };
 }

@@ -21,6 +21,8 @@ const TITLES: Readonly<Record<CheckId, string>> = {
   server: "server",
   encryption: "encryption",
   master_keys: "master keys",
+  management_key: "management key",
+  openrouter: "OpenRouter",
   key_file: "key.txt",
   environment: "environment",
   path: "PATH",

@@ -2,6 +2,7 @@ import { encryptionVerdicts } from "./checks/encryption.ts";
 import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdict } from "./checks/machine.ts";
 import type { Surroundings } from "./checks/machine.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
+import { managementKeyVerdict, openRouterVerdict } from "./checks/openrouter.ts";
 import { serverVerdicts, storeVerdict } from "./checks/store.ts";
 import { failure, judged } from "./checks/verdict.ts";
 import type { Verdict } from "./checks/verdict.ts";
@@ -18,6 +19,8 @@ export type CheckId =
   | "server"
   | "encryption"
   | "master_keys"
+  | "management_key"
+  | "openrouter"
   | "key_file"
   | "environment"
   | "path";
@@ -38,17 +41,15 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
     ({ masterKeys, census }) =>
       judged(masterKeys, (value) => masterKeyVerdicts(value, census.status === "known" ? census.value : undefined)),
   ],
+  ["management_key", ({ managementKey }) => judged(managementKey, (value) => [managementKeyVerdict(value)])],
+  ["openrouter", ({ openRouter }) => judged(openRouter, (value) => [openRouterVerdict(value)])],
   [
     "key_file",
     ({ keyFile }, surroundings) => judged(keyFile, (value) => [keyFileVerdict(value, surroundings.keyFile)]),
   ],
   [
     "environment",
-    ({ environment, managementKey }, { variables }) => [
-      ...judged(environment, environmentVerdicts),
-      ...judged(managementKey, () => []),
-      variablesVerdict(variables),
-    ],
+    ({ environment }, { variables }) => [...judged(environment, environmentVerdicts), variablesVerdict(variables)],
   ],
   ["path", (_, { otherKeyctl }) => [pathVerdict(otherKeyctl)]],
 ];

@@ -16,17 +16,17 @@ import type {
   StoreFacts,
   Warning,
 } from "./ports.ts";
+import { askUpstream } from "./upstream-facts.ts";
+import type { UpstreamOutcomes, UpstreamSubject } from "./upstream-facts.ts";
 
 /** What doctor looks at. */
-export interface Subject {
+export interface Subject extends UpstreamSubject {
   readonly store: KeyStore & SealChecks & Inspection;
   readonly masterKeys: MasterKeys;
   readonly masterKeyPlace: () => Promise<MasterKeyPlaceFacts>;
   /** True for a store whose first master key is made on first use. */
   readonly mayGenerate: boolean;
   readonly sources: readonly KeySource[];
-  /** Throws CONFIG_… errors. */
-  readonly hasManagementKey: () => boolean;
 }
 
 /** What came of looking at one thing: a check that cannot be made does not stop the others. */
@@ -53,7 +53,7 @@ export interface SourceFacts {
 }
 
 /** Everything that was found out about a store and its keys. */
-export interface Facts {
+export interface Facts extends UpstreamOutcomes {
   /** False: there is no store yet. */
   readonly storeExists: boolean;
   readonly count: Outcome<number>;
@@ -63,7 +63,6 @@ export interface Facts {
   readonly deep: boolean;
   readonly keyFile: Outcome<SourceFacts>;
   readonly environment: Outcome<SourceFacts>;
-  readonly managementKey: Outcome<boolean>;
 }
 
 /** Each has its own time, and none of them more than there is; the command that prints master keys has 10 s itself. */
@@ -78,33 +77,36 @@ interface Conditions {
   readonly timeMs: number;
 }
 
-/** Finds out what there is to know, in time; changes nothing. Rejects only when the caller stops waiting, or for a bug. */
+/** Finds out what there is to know, in time; changes nothing, here or at OpenRouter. Rejects only when the caller stops waiting, or for a bug. */
 export async function examine(
   subject: Subject,
   { storeExists, deep, timeMs }: Conditions,
   caller: AbortSignal,
 ): Promise<Facts> {
-  const { store, sources, hasManagementKey, mayGenerate } = subject;
+  const { store, sources, mayGenerate } = subject;
   const signal = firstOf(caller, AbortSignal.timeout(timeLimit(timeMs)));
   const within: Within = (limitMs, work) => outcome(work, Math.min(limitMs, timeMs), signal);
   // What needs no store does not wait for one that does not answer.
-  const [storeOutcomes, loaded, keyFile, environment, managementKey] = await Promise.all([
+  const [storeOutcomes, loaded, keyFile, environment, upstream] = await Promise.all([
     askStore(store, storeExists, timeMs, within),
     within(LIMIT_MS.masterKeys, (patience) => loadMasterKeys(subject, patience)),
     within(LIMIT_MS.sources, async () => sourceFacts(sources, "key.txt")),
     within(LIMIT_MS.sources, async () => sourceFacts(sources, "environment")),
-    within(LIMIT_MS.sources, async () => hasManagementKey()),
+    askUpstream(subject, within),
   ]);
   const { count, server, checks } = storeOutcomes;
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
   const census =
     server.status === "skipped" ? skipped : await attempt(() => takeCensus(store, sealer, deep, signal), signal);
-  return { storeExists, deep, count, server, masterKeys, census, keyFile, environment, managementKey };
+  return { storeExists, deep, count, server, masterKeys, census, keyFile, environment, ...upstream };
 }
 
 /** Does this within its own time, and within that of the whole. */
-type Within = <Value>(limitMs: number, work: (patience: AbortSignal) => Promise<Value>) => Promise<Outcome<Value>>;
+export type Within = <Value>(
+  limitMs: number,
+  work: (patience: AbortSignal) => Promise<Value>,
+) => Promise<Outcome<Value>>;
 
 /** Half of the time is left for what there is to know beside a store that does not answer. */
 async function askStore(store: Subject["store"], exists: boolean, timeMs: number, within: Within) {

@@ -52,6 +52,8 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
       return (ending.kind === "reply" ? acceptedKey(ending.json) : undefined) ?? unknown(ending);
     },
     async reach(budget): Promise<Reach> {
+      // The client that is loaded first is no part of the way.
+      await transport();
       const began = performance.now();
       const ending = await attempts(keyInfo(null), "read", budget, means, 1);
       const elapsedMs = performance.now() - began;

@@ -9,15 +9,24 @@ import { documentsOf, inProcess } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";
 import { BIN } from "../support/keyctl.ts";
 import { KEY, OTHER } from "../support/keys.ts";
+import { always } from "../support/openrouter-faults.ts";
+import { withOpenRouter } from "../support/openrouter.ts";
+import type { OpenRouterServer, StandInOptions } from "../support/openrouter-server.ts";
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { PATH: "/none", NO_COLOR: "1" };
 const screen: InProcessOptions = { columns: 80, env: ALONE };
 
+/** All is well there. */
 async function homeWithRow(): Promise<Home> {
+  const { home } = await stage();
+  return home;
+}
+
+async function stage(options?: StandInOptions): Promise<{ readonly home: Home; readonly server: OpenRouterServer }> {
   const home = emptyHome();
   await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: KEY });
-  return home;
+  return { home, server: await withOpenRouter(home, options) };
 }
 
 /** The lines of these titles, and what is below them. */
@@ -46,17 +55,24 @@ describe("the screen of doctor", () => {
     expect(headline).toMatch(/^keyctl \d+\.\d+\.\d+, Node \d+\.\d+\.\d+,( SQLite \d+\.\d+\.\d+,)? \w+ \w+$/);
     expect(empty).toBe("");
     expect(
-      lines.map((line) => line.replaceAll(home.folder, "~").replace(/SQLite [\d.]+, journal mode \w+/, "SQLite")),
+      lines.map((line) =>
+        line
+          .replaceAll(home.folder, "~")
+          .replace(/SQLite [\d.]+, journal mode \w+/, "SQLite")
+          .replace(/\d+ ms/, "5 ms"),
+      ),
     ).toEqual([
       "✓ store            sqlite:~/data/keyctl/keyctl.db (default), 1 key",
       "✓ server           SQLite, index present, writable",
       "✓ encryption       1 key, sealed",
       "✓ master keys      1, from ~/config/keyctl/master-keys.json (mode 0600)",
+      "✓ management key   accepted, $87.50 of $100.00 in credits left",
+      "✓ OpenRouter       reachable, 5 ms, clock within 1 s",
       "✓ key.txt          ./key.txt: none",
-      "✓ environment      XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR",
+      "✓ environment      OPENROUTER_PROVISIONING_KEY, KEYCTL_OPENROUTER_URL, XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR",
       "✓ PATH             no other keyctl",
       "",
-      "7 passed, 0 to look at, 0 failed",
+      "9 passed, 0 to look at, 0 failed",
       "",
     ]);
     expect(run).toMatchObject({ code: 0, stderr: "" });
@@ -71,7 +87,7 @@ describe("the screen of doctor", () => {
       "! key.txt          ./key.txt: readable by group (0640)",
       "                   hint: chmod 600 key.txt",
     ]);
-    expect(run.stdout).toContain("\n\n6 passed, 1 to look at, 0 failed\n");
+    expect(run.stdout).toContain("\n\n8 passed, 1 to look at, 0 failed\n");
     expect(run).toMatchObject({ code: 10, stderr: "error: 1 check needs a look\nhint: chmod 600 key.txt\n" });
   });
 
@@ -79,7 +95,8 @@ describe("the screen of doctor", () => {
     "has no line longer than a terminal of %i columns, but for paths and hints",
     async (columns) => {
       const home = await homeWithRow();
-      const env = { ...ALONE, OPENROUTER_API_KEY: "nonsense" };
+      // The name of the variable is longer than such a line.
+      const env = { ...ALONE, OPENROUTER_API_KEY: "nonsense", OPENROUTER_PROVISIONING_KEY: "" };
       change(home.database, "UPDATE api_keys SET key_encrypted = 'nonsense'");
       const run = await inProcess(home, ["doctor"], { columns, env });
       const long = run.stdout.split("\n").filter((line) => line.length > columns);
@@ -102,13 +119,15 @@ describe("the screen of doctor", () => {
       ["server", "pass"],
       ["encryption", "pass"],
       ["master_keys", "pass"],
+      ["management_key", "pass"],
+      ["openrouter", "pass"],
       ["key_file", "pass"],
       ["environment", "attention"],
       ["environment", "pass"],
       ["path", "pass"],
     ]);
     expect(rows.every((cells) => cells.length === 4)).toBe(true);
-    expect(run.stderr).toMatch(/^7 passed, 1 to look at, 0 failed\nerror: 1 check needs a look\n/);
+    expect(run.stderr).toMatch(/^9 passed, 1 to look at, 0 failed\nerror: 1 check needs a look\n/);
   });
 
   it("is coloured on a terminal that may be", async () => {
@@ -131,7 +150,7 @@ describe("the document of doctor", () => {
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       node: process.versions.node,
       store: `sqlite:${home.database}`,
-      passed: 6,
+      passed: 8,
       attention: 0,
       failed: 1,
       warnings: [],
@@ -255,7 +274,8 @@ describe("doctor looks at", () => {
     };
     const run = await inProcess(home, ["doctor", "--json"], { env });
     expect(checksOf(run).find(({ id }) => id === "environment")).toMatchObject({
-      message: "OPENROUTER_MANAGEMENT_KEY, KEYCTL_KEY_FILE, XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR, CI",
+      message:
+        "OPENROUTER_MANAGEMENT_KEY, KEYCTL_OPENROUTER_URL, KEYCTL_KEY_FILE, XDG_DATA_HOME, XDG_CONFIG_HOME, NO_COLOR, CI",
     });
     expect(run.stdout).not.toMatch(/yes please|91aa/);
   });
@@ -266,5 +286,94 @@ describe("doctor looks at", () => {
     const { code, check } = await masterKeyLine(home);
     expect(code).toBe(4);
     expect(check).toMatchObject({ status: "fail", message: "none, and the database is sealed: no key can be used" });
+  });
+});
+
+/** What doctor says of OpenRouter and of the management key. */
+const askedBy = async (home: Home, env: Readonly<Record<string, string>> = {}, flags: readonly string[] = []) => {
+  const run = await inProcess(home, ["doctor", "--json", ...flags], { env: { ...ALONE, ...env } });
+  const checks = checksOf(run);
+  return {
+    code: run.code,
+    stderr: run.stderr,
+    key: checks.find(({ id }) => id === "management_key"),
+    upstream: checks.find(({ id }) => id === "openrouter"),
+  };
+};
+
+describe("doctor asks OpenRouter", () => {
+  it("whether it is there without a key, and then with the management key alone, changing nothing", async () => {
+    const { home, server } = await stage();
+    expect(await askedBy(home)).toMatchObject({ code: 0, key: { status: "pass" }, upstream: { status: "pass" } });
+    expect(server.requests.map(({ method, path, credential }) => `${method} ${path} ${credential}`)).toEqual([
+      "GET /key none",
+      "GET /key management",
+      "GET /credits management",
+    ]);
+  });
+
+  it("nothing more when nobody is there, which needs a look and no more", async () => {
+    const { home, server } = await stage();
+    await server.close();
+    const started = performance.now();
+    expect(await askedBy(home)).toMatchObject({
+      code: 10,
+      stderr: expect.stringMatching(/^error: 2 checks need a look\nhint: check the network[^\n]+\n$/),
+      key: { status: "attention", message: "not tried: OpenRouter could not be asked" },
+      upstream: { status: "attention", hint: expect.stringContaining("KEYCTL_OPENROUTER_URL") },
+    });
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+
+  it("no longer than there is time", async () => {
+    const { home, server } = await stage();
+    server.behave(always("GET /key", "hang"));
+    const started = performance.now();
+    expect(await askedBy(home, {}, ["--timeout", "2s"])).toMatchObject({
+      code: 10,
+      upstream: { status: "attention" },
+      key: { status: "attention" },
+    });
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+
+  it("about a management key that is refused, which is a failure", async () => {
+    const { home } = await stage();
+    const { code, key, upstream } = await askedBy(home, { OPENROUTER_PROVISIONING_KEY: OTHER });
+    expect([code, upstream?.["status"]]).toEqual([10, "pass"]);
+    expect(key).toMatchObject({
+      status: "fail",
+      message: expect.stringMatching(/^OpenRouter does not take the management key: it answered 401/),
+    });
+  });
+
+  it("about an ordinary key in its place, which is a failure, and never how much credit that sees", async () => {
+    const { home, server } = await stage();
+    server.addKey(OTHER);
+    const { code, key } = await askedBy(home, { OPENROUTER_PROVISIONING_KEY: OTHER });
+    expect([code, key]).toMatchObject([
+      10,
+      { status: "fail", message: "an ordinary key, which makes and removes no keys" },
+    ]);
+    expect(server.count("GET /credits")).toBe(0);
+  });
+
+  it("for no management key, which needs a look where there is none", async () => {
+    const { home } = await stage();
+    const { code, key } = await askedBy(home, { OPENROUTER_PROVISIONING_KEY: "" });
+    expect([code, key]).toMatchObject([
+      10,
+      {
+        status: "attention",
+        message: "none: sync cannot provision, purge --revoke refuses",
+        hint: "set OPENROUTER_PROVISIONING_KEY_FILE",
+      },
+    ]);
+  });
+
+  it("at an address that can be used, or says why not", async () => {
+    const { home } = await stage();
+    const { code, upstream } = await askedBy(home, { KEYCTL_OPENROUTER_URL: "http://openrouter.example" });
+    expect([code, upstream]).toMatchObject([10, { status: "fail", message: expect.stringContaining("is not https") }]);
   });
 });

@@ -7,6 +7,7 @@ import type { Facts, MasterKeyFacts, Outcome } from "../../src/core/examination.
 import type { Surroundings } from "../../src/core/checks/machine.ts";
 import { ApiKey } from "../../src/core/api-key.ts";
 import type { Reading, StoreFacts } from "../../src/core/ports.ts";
+import type { AcceptedKey, Credits, Unknown, UnknownReason } from "../../src/core/upstream.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
@@ -59,6 +60,23 @@ const server = (change: Partial<StoreFacts> = {}): Outcome<StoreFacts> =>
 const source = (reading: Reading) => known({ reading, warnings: [] });
 const absent: Reading = { status: "absent" };
 
+const accepted: AcceptedKey = {
+  status: "accepted",
+  limit: null,
+  limitRemaining: null,
+  limitReset: null,
+  expiresAt: null,
+  isManagementKey: true,
+};
+const credits = (total: number, used: number): Credits => ({ status: "known", total, used });
+const unknown = (reason: UnknownReason, detail: string): Unknown => ({
+  status: "unknown",
+  reason,
+  httpStatus: null,
+  attempts: 1,
+  detail,
+});
+
 const facts = (change: Partial<Facts> = {}): Facts => ({
   storeExists: true,
   deep: false,
@@ -68,7 +86,8 @@ const facts = (change: Partial<Facts> = {}): Facts => ({
   census: census(),
   keyFile: source(absent),
   environment: source(absent),
-  managementKey: known(false),
+  managementKey: known({ status: "accepted", key: accepted, credits: credits(50, 6.8) }),
+  openRouter: known({ status: "reached", elapsedMs: 181.6, skewMs: -400 }),
   ...change,
 });
 const surroundings = (change: Partial<Surroundings> = {}): Surroundings => ({
@@ -100,6 +119,8 @@ describe("a diagnosis", () => {
       ["server", "pass", "MongoDB 8.0.4, replica set rs0, index present, writable"],
       ["encryption", "pass", "5,012 keys, all sealed"],
       ["master_keys", "pass", "1, from KEYCTL_MASTER_KEYS_FILE (/run/secrets/kc, mode 0600)"],
+      ["management_key", "pass", "accepted, $43.20 of $50.00 in credits left"],
+      ["openrouter", "pass", "reachable, 182 ms, clock within 1 s"],
       ["key_file", "pass", "./key.txt: none"],
       ["environment", "pass", "KEYCTL_STORE, OPENROUTER_API_KEY"],
       ["path", "pass", "no other keyctl"],
@@ -112,6 +133,8 @@ describe("a diagnosis", () => {
     expect(diagnose(down, surroundings()).map(({ id, status }) => `${id} ${status}`)).toEqual([
       "store fail",
       "master_keys pass",
+      "management_key pass",
+      "openrouter pass",
       "key_file pass",
       "environment pass",
       "path pass",
@@ -124,6 +147,8 @@ describe("a diagnosis", () => {
     expect(said("server", { server: late })).toEqual([message]);
     expect(said("encryption", { census: late })).toEqual([message]);
     expect(said("key_file", { keyFile: late })).toEqual([message]);
+    expect(said("openrouter", { openRouter: late })).toEqual([message]);
+    expect(said("management_key", { managementKey: late })).toEqual([message]);
     expect(said("store", { count: late })).toEqual([
       `fail: mongodb://db.prod/keyctl (from KEYCTL_STORE) did not answer in time ${hint}`,
     ]);
@@ -318,6 +343,96 @@ describe("master keys", () => {
   });
 });
 
+describe("the management key", () => {
+  const asked = (change: Partial<AcceptedKey>, sum: Credits | null) =>
+    known({ status: "accepted", key: { ...accepted, ...change }, credits: sum } as const);
+
+  it.each<readonly [string, Facts["managementKey"], line: string]>([
+    [
+      "is missing",
+      known({ status: "missing" }),
+      "attention: none: sync cannot provision, purge --revoke refuses (set OPENROUTER_PROVISIONING_KEY_FILE)",
+    ],
+    [
+      "was not tried",
+      known({ status: "not-asked" }),
+      "attention: not tried: OpenRouter could not be asked " +
+        "(check the network, the proxy and KEYCTL_OPENROUTER_URL, then: keyctl doctor)",
+    ],
+    [
+      "is not known to work",
+      known(unknown("provider_error", "answered 503")),
+      "attention: not known to work: OpenRouter answered 503 (keyctl doctor --timeout 2m)",
+    ],
+    [
+      "is refused",
+      known({ status: "refused", detail: "answered 401" }),
+      "fail: OpenRouter does not take the management key: it answered 401 " +
+        "(set OPENROUTER_PROVISIONING_KEY to a management key from OpenRouter's dashboard)",
+    ],
+    [
+      "is an ordinary key, of whose credits nothing is said",
+      asked({ isManagementKey: false }, null),
+      "fail: an ordinary key, which makes and removes no keys " +
+        "(set OPENROUTER_PROVISIONING_KEY to one of https://openrouter.ai/settings/management-keys)",
+    ],
+    ["may not see the credits", asked({}, { status: "unavailable" }), "pass: accepted"],
+    ["was not told the credits", asked({}, null), "pass: accepted; its credits could not be read"],
+    [
+      "has much left",
+      asked({}, credits(1_234_567.899, 0.008)),
+      "pass: accepted, $1,234,567.89 of $1,234,567.89 in credits left",
+    ],
+    [
+      "has nothing left",
+      asked({}, credits(50, 50.4)),
+      "attention: accepted, but nothing of $50.00 in credits is left (add credits at https://openrouter.ai/settings/credits)",
+    ],
+    ["is set twice", failed("CONFIG_CONFLICT"), "fail: this is CONFIG_CONFLICT (do this)"],
+  ])("%s", (_, managementKey, line) => {
+    expect(said("management_key", { managementKey })).toEqual([line]);
+  });
+});
+
+describe("OpenRouter", () => {
+  const reached = (elapsedMs: number, skewMs: number | undefined) =>
+    known({ status: "reached", elapsedMs, skewMs } as const);
+  const SET = "set the clock of this machine, by NTP: expiry and age are counted by it";
+
+  it.each<readonly [string, Facts["openRouter"], line: string]>([
+    ["does not say what time it is", reached(0.2, undefined), "pass: reachable, 1 ms"],
+    ["has a clock that is a little off", reached(1200, 12_300), "pass: reachable, 1,200 ms, clock within 13 s"],
+    [
+      "has an earlier time",
+      reached(90, 61_000),
+      `attention: reachable, 90 ms, but the clock of this machine is 61 s ahead (${SET})`,
+    ],
+    [
+      "has a later time",
+      reached(90, -3_600_000),
+      `attention: reachable, 90 ms, but the clock of this machine is 60 min behind (${SET})`,
+    ],
+    [
+      "has a time of another year",
+      reached(90, -31_536_000_000),
+      `attention: reachable, 90 ms, but the clock of this machine is 8,760 h behind (${SET})`,
+    ],
+    [
+      "is not there, which is no failure of ours",
+      known(unknown("unreachable", "could not be reached")),
+      "attention: could not be reached (check the network, the proxy and KEYCTL_OPENROUTER_URL, then: keyctl doctor)",
+    ],
+    [
+      "has trouble of its own",
+      known(unknown("provider_error", "answered 503")),
+      "attention: answered 503 (see https://status.openrouter.ai, and try again: keyctl doctor)",
+    ],
+    ["is at no address", failed("CONFIG_INVALID"), "fail: this is CONFIG_INVALID (do this)"],
+  ])("%s", (_, openRouter, line) => {
+    expect(said("openrouter", { openRouter })).toEqual([line]);
+  });
+});
+
 describe("key.txt", () => {
   const file = { path: "key.txt", mode: 0o600, readableBy: null, isTracked: false };
   const holding: Reading = { status: "found", key: ApiKey.parse(KEY) as ApiKey };
@@ -370,9 +485,8 @@ describe("the environment and the PATH", () => {
 
   it("says what would end a sync", () => {
     const malformed = source({ status: "malformed", detail: "does not hold one well-formed key" });
-    expect(said("environment", { environment: malformed, managementKey: failed("CONFIG_CONFLICT") })).toEqual([
+    expect(said("environment", { environment: malformed })).toEqual([
       "attention: OPENROUTER_API_KEY does not hold one well-formed key (unset OPENROUTER_API_KEY, or set it anew)",
-      "fail: this is CONFIG_CONFLICT (do this)",
       "pass: KEYCTL_STORE, OPENROUTER_API_KEY",
     ]);
   });

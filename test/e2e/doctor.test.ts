@@ -10,11 +10,15 @@ import type { Home } from "../support/home.ts";
 import { documentsOf } from "../support/in-process.ts";
 import { keyctl } from "../support/keyctl.ts";
 import { KEY } from "../support/keys.ts";
+import { always } from "../support/openrouter-faults.ts";
+import { withOpenRouter } from "../support/openrouter.ts";
 
 const ALONE = { PATH: "/none" };
 
+/** All is well there. */
 async function homeWithRow(): Promise<Home> {
   const home = emptyHome();
+  await withOpenRouter(home, { managementKey: CANARIES["management key"] });
   expect(await keyctl(home, ["save", "--user", "alice", "--stdin"], { input: KEY })).toMatchObject({ code: 0 });
   return home;
 }
@@ -64,6 +68,17 @@ describe("doctor", () => {
     expect(run.code).toBe(7);
     expect(elapsed).toBeLessThan(4000);
     expect(documentsOf(run)[0]).toMatchObject({ error: { code: "STORE_UNAVAILABLE", retryable: true } });
+  });
+
+  it("ends in time while OpenRouter does not answer, and shows nothing of the management key", async () => {
+    const home = emptyHome();
+    const server = await withOpenRouter(home, { managementKey: CANARIES["management key"] });
+    server.behave(always("GET /key", "hang"));
+    const [run, elapsed] = await timed(keyctl(home, ["doctor", "--debug", "--timeout", "2s"], { env: ALONE }));
+    expect(run.code).toBe(10);
+    expect(elapsed).toBeLessThan(4000);
+    expect(run.stdout).toMatch(/^openrouter\tattention\t/m);
+    expect(canariesIn({ stdout: run.stdout, stderr: run.stderr })).toEqual([]);
   });
 
   it("gives git none of our secrets and none of git's own variables, and waits no longer than 2 s for it", async () => {

@@ -3,7 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
-/** An empty home of its own for a test: nothing of this machine's configuration is in it, and it goes when the test ends. */
+/** Nobody listens there. */
+const NOWHERE = "http://127.0.0.1:9/api/v1";
+
+/** An empty home of its own for a test: nothing of this machine's configuration is in it, OpenRouter is nowhere, and it goes when the test ends. */
 export interface Home {
   readonly folder: string;
   /** The working directory, where key.txt is looked for. */
@@ -29,6 +32,7 @@ export function emptyHome(): Home {
       HOME: folder,
       XDG_DATA_HOME: join(folder, "data"),
       XDG_CONFIG_HOME: join(folder, "config"),
+      KEYCTL_OPENROUTER_URL: NOWHERE,
     },
     writeKeyFile: (content) => writeFileSync(join(work, "key.txt"), content, { mode: 0o600 }),
   };

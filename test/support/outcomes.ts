@@ -5,6 +5,7 @@ import type { Home } from "./home.ts";
 import { inProcess } from "./in-process.ts";
 import type { InProcessOptions } from "./in-process.ts";
 import { KEY, maskOf, OTHER } from "./keys.ts";
+import { withOpenRouter } from "./openrouter.ts";
 
 /** One way in which a command line can end. */
 export interface Outcome {
@@ -19,6 +20,18 @@ export interface Outcome {
 
 async function aliceIsStored(home: Home): Promise<void> {
   await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: KEY });
+}
+
+async function allIsWell(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  await withOpenRouter(home);
+}
+
+async function managementKeyIsOrdinary(home: Home): Promise<void> {
+  await aliceIsStored(home);
+  const server = await withOpenRouter(home);
+  server.addKey(OTHER);
+  home.environment["OPENROUTER_PROVISIONING_KEY"] = OTHER;
 }
 
 async function aliceIsUnreadable(home: Home): Promise<void> {
@@ -363,8 +376,13 @@ export const OUTCOMES: readonly Outcome[] = [
   }),
   fails(2, "BAD_USER_ID", "explain of a bad id", ["explain", "--user", " alice"]),
 
-  ok("doctor", ["doctor"], { given: aliceIsStored, options: ALONE }),
-  ok("doctor, deep", ["doctor", "--deep"], { given: aliceIsStored, options: ALONE }),
+  ok("doctor", ["doctor"], { given: allIsWell, options: ALONE }),
+  ok("doctor, deep", ["doctor", "--deep"], { given: allIsWell, options: ALONE }),
+  fails(10, "ATTENTION", "doctor where OpenRouter is away", ["doctor"], { given: aliceIsStored, options: ALONE }),
+  fails(10, "ATTENTION", "doctor with an ordinary key for a management key", ["doctor"], {
+    given: managementKeyIsOrdinary,
+    options: ALONE,
+  }),
   fails(10, "ATTENTION", "doctor of no store", ["doctor"], { options: ALONE }),
   fails(10, "ATTENTION", "doctor of an unreadable row", ["doctor"], { given: aliceIsUnreadable, options: ALONE }),
   fails(10, "ATTENTION", "doctor of a variable that is set twice", ["doctor"], {

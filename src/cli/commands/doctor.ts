@@ -23,8 +23,9 @@ export function declare(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Checks the store, what is in it, the master keys, key.txt, the environment and
-the PATH. Changes nothing, and makes no store. The whole ends within --timeout.
+Checks the store, what is in it, the master keys, the management key, whether
+OpenRouter answers and what time it is there, key.txt, the environment and the
+PATH. Changes nothing, and makes no store. The whole ends within --timeout.
 
 Examples:
   keyctl doctor
