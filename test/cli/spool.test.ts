@@ -29,10 +29,13 @@ function firstMade(): { readonly newKey: () => string } {
   return { newKey: () => (count++ === 0 ? MADE : keyEnding(`ff${count}`)) };
 }
 
+function away(): KeyctlError {
+  return new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });
+}
+
 /** A store that goes away when a row is to be inserted: before it was sent, or after, and then it may have arrived. */
 function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports {
   let isAway = false;
-  const away = () => new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });
   return withCalls((store) => ({
     async insert(row, signal) {
       isAway = true;
@@ -42,6 +45,10 @@ function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports 
     },
     find: (user, signal) => (isAway ? Promise.reject(away()) : store.find(user, signal)),
   }));
+}
+
+function losingClaims(ports: Ports): Ports {
+  return { ...ports, spool: { ...ports.spool, claim: async () => false } };
 }
 
 /** Alice's key, made and never stored, in a file. */
@@ -228,8 +235,7 @@ describe("a key that waits in a file", () => {
   it("is left alone by who loses the claim", async () => {
     const all = await stage(firstMade());
     await spooled(all);
-    const around = (ports: Ports): Ports => ({ ...ports, spool: { ...ports.spool, claim: async () => false } });
-    const done = await all.run("get --user alice --json --timeout 500ms", { around });
+    const done = await all.run("get --user alice --json --timeout 500ms", { around: losingClaims });
     expect(errorOf(done)?.code).toBe("PROVISION_PENDING");
     expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
   });
