@@ -5,6 +5,9 @@ import { emptyHome } from "./support/home.ts";
 import type { Home } from "./support/home.ts";
 import { compile, runProgram } from "./support/installed-library.ts";
 import { keyctl } from "./support/keyctl.ts";
+import { always, on } from "./support/openrouter-faults.ts";
+import { standIn } from "./support/openrouter.ts";
+import { journalOf } from "./support/stage.ts";
 
 const KEY = `sk-or-v1-${"0".repeat(60)}b465`;
 const MASK = "***************b465";
@@ -254,15 +257,17 @@ describe("the manager", () => {
       emptyHome(),
       `const keys = await keyctl.KeyManager.open();
        const inFlight = keys.saveKeyToDb("alice", ${JSON.stringify(KEY)});
+       const others = [keys.purge("bob"), keys.previewPurge("bob"), keys.explain("bob"), keys.validate("bob"), keys.autoProvisionKey("bob")];
        await keys.close();
        await keys.close();
        console.log(JSON.stringify([
          (await inFlight).error,
+         (await Promise.all(others)).map(({ error }) => error?.code ?? null),
          (await keys.syncAndGetKey("alice")).error.code,
          await keys.check().catch(({ code }) => code),
        ]));`,
     );
-    expect(codes).toEqual([null, "USAGE", "USAGE"]);
+    expect(codes).toEqual([null, [null, null, "NO_KEY", "NO_KEY", "MANAGEMENT_KEY_MISSING"], "USAGE", "USAGE"]);
   });
 
   it("refuses each further step of a long work after close, in its own words", async () => {
@@ -289,6 +294,132 @@ describe("the manager", () => {
       { OPENROUTER_API_KEY: KEY },
     );
     expect(code).toBe("INTERRUPTED");
+  });
+});
+
+/** The environment for an OpenRouter, which answers so late. */
+async function openRouter(delayMs = 0) {
+  const server = await standIn();
+  if (delayMs > 0) server.behave(always("POST /keys", { delayMs }));
+  return {
+    server,
+    environment: { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url },
+  };
+}
+
+describe("a key that is made", () => {
+  it("comes with its terms, once for each user", async () => {
+    const { server, environment } = await openRouter();
+    const answer = await printed(
+      emptyHome(),
+      `const keys = await keyctl.KeyManager.open();
+       const made = await keys.autoProvisionKey("alice", { terms: { limit: 5, limitReset: "daily", label: "shop" } });
+       const again = await keys.autoProvisionKey("alice");
+       const found = await keys.syncAndGetKey("alice");
+       const plain = await keys.autoProvisionKey("bob");
+       console.log(JSON.stringify({
+         made: [made.key, made.row.limit, made.row.limitReset, made.row.label, made.error],
+         again: [again.key, again.error.code],
+         found: [found.source, found.key.equals(made.key)],
+         plain: [plain.row.limit, plain.warnings.map(({ code }) => code)],
+       }));
+       await keys.close();`,
+      { ...environment, KEYCTL_PROVISION_LIMIT: "2" },
+    );
+    expect(answer).toEqual({
+      made: [expect.stringMatching(/^\*{15}/) as string, 5, "daily", "shop", null],
+      again: [null, "KEY_EXISTS"],
+      found: ["database", true],
+      plain: [2, []],
+    });
+    expect([server.keys.size, server.count("POST /keys")]).toEqual([2, 2]);
+  });
+
+  it("is one for a hundred logins at once, and one for two managers", async () => {
+    const { server, environment } = await openRouter(100);
+    const answer = await printed(
+      emptyHome(),
+      `const [one, other] = [await keyctl.KeyManager.open(), await keyctl.KeyManager.open()];
+       const managers = Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? one : other));
+       const results = await Promise.all(managers.map((keys) => keys.syncAndGetKey("alice")));
+       console.log(JSON.stringify({
+         errors: results.filter(({ error }) => error !== null).length,
+         keys: new Set(results.map(({ key }) => key.reveal())).size,
+       }));
+       await one.close();
+       await other.close();`,
+      environment,
+    );
+    expect([answer, server.count("POST /keys"), server.keys.size]).toEqual([{ errors: 0, keys: 1 }, 1, 1]);
+  });
+
+  it.each([
+    ["runs out of time", "{ timeoutMs: 700 }", ""],
+    ["aborts", "{ signal: leaving.signal }", "if (kind === 'making') setTimeout(() => leaving.abort(), 700);"],
+  ])("ends by itself when its caller %s, and close waits for that", async (_name, patience, onEvent) => {
+    const { server, environment } = await openRouter(1_500);
+    const home = emptyHome();
+    const answer = await printed(
+      home,
+      `const leaving = new AbortController();
+       const keys = await keyctl.KeyManager.open({ log: ({ kind }) => { ${onEvent} } });
+       const pending = await keys.syncAndGetKey("alice", ${patience});
+       const requests = performance.now();
+       await keys.close();
+       console.log(JSON.stringify([pending.key, pending.error.code, pending.error.retryable, performance.now() - requests > 200]));`,
+      environment,
+    );
+    expect(answer).toEqual([null, "PROVISION_PENDING", true, true]);
+    expect([server.count("POST /keys"), await journalOf(home)]).toEqual([1, ["op:1", "out:1 saved"]]);
+    const after = await keyctl(home, ["get", "--user", "alice", "--json"], { env: environment });
+    expect(JSON.parse(after.stdout)).toMatchObject({ source: "database", error: null });
+  });
+
+  it("is what a second login gets that comes while the first has given up", async () => {
+    const { server, environment } = await openRouter(1_200);
+    const answer = await printed(
+      emptyHome(),
+      `const keys = await keyctl.KeyManager.open();
+       const first = await keys.syncAndGetKey("alice", { timeoutMs: 600 });
+       const second = await keys.syncAndGetKey("alice");
+       const made = await keys.autoProvisionKey("bob", { timeoutMs: 100 });
+       console.log(JSON.stringify([first.error.code, second.source, second.error, made.error.code]));
+       await keys.close();`,
+      environment,
+    );
+    expect(answer).toEqual(["PROVISION_PENDING", "database", null, "PROVISION_PENDING"]);
+    expect([server.count("POST /keys"), server.keys.size]).toEqual([2, 2]);
+  });
+
+  it("is none where nobody wants one", async () => {
+    const { server, environment } = await openRouter();
+    const answer = await printed(
+      emptyHome(),
+      `const off = await keyctl.KeyManager.open({ autoProvision: false });
+       const on = await keyctl.KeyManager.open();
+       console.log(JSON.stringify([
+         (await off.syncAndGetKey("alice")).error.code,
+         (await on.syncAndGetKey("alice", { autoProvision: false })).error.code,
+         (await on.getStoredKey("alice")).error.code,
+         (await on.validate("alice")).error.code,
+       ]));
+       await Promise.all([off.close(), on.close()]);`,
+      environment,
+    );
+    expect([answer, server.count()]).toEqual([["NO_KEY", "NO_KEY", "NO_KEY", "NO_KEY"], 0]);
+  });
+
+  it("is what getUserApiKey gives, and what goes wrong with it is thrown", async () => {
+    const { server, environment } = await openRouter();
+    server.behave(on("POST /keys", { status: 402 }));
+    const answer = await printed(
+      emptyHome(),
+      `const thrown = await keyctl.getUserApiKey("alice").catch(({ code }) => code);
+       const key = await keyctl.getUserApiKey("alice");
+       console.log(JSON.stringify([thrown, key.startsWith("sk-or-v1-")]));`,
+      environment,
+    );
+    expect(answer).toEqual(["PROVIDER_UNAVAILABLE", true]);
   });
 });
 

@@ -29,10 +29,9 @@ function firstMade(): { readonly newKey: () => string } {
   return { newKey: () => (count++ === 0 ? MADE : keyEnding(`ff${count}`)) };
 }
 
-/** Another process has claimed every file. */
-const claimedByAnother = (ports: Ports): Ports => ({ ...ports, spool: { ...ports.spool, claim: async () => false } });
-
-const away = () => new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });
+function away(): KeyctlError {
+  return new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });
+}
 
 /** A store that goes away when a row is to be inserted: before it was sent, or after, and then it may have arrived. */
 function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports {
@@ -46,6 +45,10 @@ function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports 
     },
     find: (user, signal) => (isAway ? Promise.reject(away()) : store.find(user, signal)),
   }));
+}
+
+function losingClaims(ports: Ports): Ports {
+  return { ...ports, spool: { ...ports.spool, claim: async () => false } };
 }
 
 /** Alice's key, made and never stored, in a file. */
@@ -232,7 +235,7 @@ describe("a key that waits in a file", () => {
   it("is left alone by who loses the claim", async () => {
     const all = await stage(firstMade());
     await spooled(all);
-    const done = await all.run("get --user alice --json --timeout 500ms", { around: claimedByAnother });
+    const done = await all.run("get --user alice --json --timeout 500ms", { around: losingClaims });
     expect(errorOf(done)?.code).toBe("PROVISION_PENDING");
     expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
   });
