@@ -75,6 +75,7 @@ const SCENES: readonly Scene[] = [
   ["purge, then a new key", [SYNC, PURGE, SYNC, RECONCILE]],
   ["purge --revoke, then a new key", [SYNC, PURGE_REVOKE, SYNC, RECONCILE]],
   ["purge, then purge --revoke after all", [SYNC, PURGE, PURGE_REVOKE, PURGE_REVOKE]],
+  ["purge of nobody", [SYNC, { args: ["purge", "--user", "bob", "--yes"] }]],
   ["purge --revoke of nobody", [SYNC, { args: ["purge", "--user", "bob", "--yes", "--revoke"] }]],
   ["purge --revoke of a key that is not ours", [SYNC_GIVEN, { ...PURGE_REVOKE, code: EXISTS }]],
   ["purge --revoke-foreign", [SYNC_GIVEN, PURGE_FOREIGN]],

@@ -1,7 +1,6 @@
-import type { Home } from "./home.ts";
 import { documentsOf, inProcess } from "./in-process.ts";
-import { ageOperations, madeKeys, storedKeys } from "./made-keys.ts";
-import type { OpenRouterServer } from "./openrouter-server.ts";
+import { madeKeys, stored } from "./made-keys.ts";
+import type { Stage } from "./made-keys.ts";
 import { environmentFor } from "./recorded-keyctl.ts";
 
 const MOST_ROUNDS = 5;
@@ -16,17 +15,17 @@ export function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
 }
 
 /** `reconcile --fix` of everything, again and again until there is nothing to do, long after whatever happened. */
-export async function reconcileUntilQuiet(home: Home, openRouter: OpenRouterServer): Promise<void> {
-  ageOperations(home);
+export async function reconcileUntilQuiet(stage: Stage): Promise<void> {
+  await stage.age();
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const count = await tasksOf(home, openRouter, []);
-    await tasksOf(home, openRouter, ["--fix", "--confirm", String(count)]);
+    const count = await tasksOf(stage, []);
+    await tasksOf(stage, ["--fix", "--confirm", String(count)]);
     if (count === 0) return;
   }
   throw new Error(`reconcile finds something to do after ${MOST_ROUNDS} rounds`);
 }
 
-async function tasksOf(home: Home, openRouter: OpenRouterServer, more: readonly string[]): Promise<number> {
+async function tasksOf({ home, openRouter }: Stage, more: readonly string[]): Promise<number> {
   const run = await inTurn(() =>
     inProcess(home, ["reconcile", "--json", ...more], { env: environmentFor(openRouter) }),
   );
@@ -36,12 +35,12 @@ async function tasksOf(home: Home, openRouter: OpenRouterServer, more: readonly 
 }
 
 /** What must not be left when everything is at rest: keys that nobody has, rows without their key, two keys of one user. */
-export function leftovers(home: Home, openRouter: OpenRouterServer): readonly string[] {
-  const rows = storedKeys(home);
-  const made = new Set(madeKeys(openRouter));
-  const stored = new Set(rows.map(({ hash }) => hash));
+export async function leftovers(stage: Stage): Promise<readonly string[]> {
+  const { rows, kept } = await stored(stage);
+  const made = new Set(madeKeys(stage.openRouter));
+  const known = new Set([...kept, ...rows.map(({ hash }) => hash)]);
   return [
-    ...[...made].filter((hash) => !stored.has(hash)).map((hash) => `an unrecorded key is alive: ${hash}`),
+    ...[...made].filter((hash) => !known.has(hash)).map((hash) => `an unrecorded key is alive: ${hash}`),
     ...rows
       .filter(({ generation, hash }) => generation > 0 && !made.has(hash))
       .map(({ user, hash }) => `${user} has a key that is gone: ${hash}`),
@@ -50,11 +49,12 @@ export function leftovers(home: Home, openRouter: OpenRouterServer): readonly st
 }
 
 /** A fresh sync of the user: what goes wrong, or that its key is not alive. */
-export async function syncProblems(home: Home, openRouter: OpenRouterServer, user: string): Promise<readonly string[]> {
+export async function syncProblems(stage: Stage, user: string): Promise<readonly string[]> {
+  const { home, openRouter } = stage;
   const run = await inTurn(() => inProcess(home, ["sync", "--user", user], { env: environmentFor(openRouter) }));
   if (run.code !== 0) return [`a fresh sync of ${user} ends with ${run.code}: ${run.stderr}`];
-  const row = storedKeys(home).find((one) => one.user === user);
+  const row = (await stored(stage)).rows.find((one) => one.user === user);
   if (row === undefined) return [`a fresh sync of ${user} leaves no row`];
   const isAlive = row.generation === 0 || madeKeys(openRouter).includes(row.hash);
-  return [...(isAlive ? [] : [`${user} has a dead key`]), ...leftovers(home, openRouter)];
+  return [...(isAlive ? [] : [`${user} has a dead key`]), ...(await leftovers(stage))];
 }

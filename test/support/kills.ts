@@ -1,12 +1,10 @@
 import type { Ports } from "../../src/compose.ts";
 import { inTurn, leftovers, reconcileUntilQuiet, syncProblems } from "./aftermath.ts";
-import { rowsOf } from "./database-file.ts";
 import { emptyHome } from "./home.ts";
-import type { Home } from "./home.ts";
 import { keyEnding } from "./keys.ts";
-import { ageOperations, madeKeys, storedKeys } from "./made-keys.ts";
+import { madeKeys, sqliteStage, stored } from "./made-keys.ts";
+import type { Stage } from "./made-keys.ts";
 import { openRouterServer } from "./openrouter-server.ts";
-import type { OpenRouterServer } from "./openrouter-server.ts";
 import type { Rule } from "./openrouter-faults.ts";
 import { witnessed } from "./port-calls.ts";
 import { recordedInProcess } from "./recorded-keyctl.ts";
@@ -18,9 +16,9 @@ import type { RecordedProcess, StartRecording } from "./recording-process.ts";
 /** A command that is killed, and what happened before. */
 export interface KillScene {
   readonly given: Given;
-  readonly before?: (home: Home, openRouter: OpenRouterServer) => Promise<void>;
+  readonly before?: (stage: Stage) => Promise<void>;
   /** What must hold beside the rest when everything is at rest again. */
-  readonly problems?: (home: Home, openRouter: OpenRouterServer) => readonly string[];
+  readonly problems?: (stage: Stage) => Promise<readonly string[]>;
 }
 
 const AT_ONCE = 2;
@@ -31,11 +29,11 @@ export const KILL_SCENES = {
   sync: { given: { args: ["sync", "--user", USER] } },
   save: {
     given: { args: ["save", "--user", USER, "--stdin", "--replace", "--revoke"], input: REPLACEMENT },
-    before: (home, openRouter) => happened(home, openRouter, ["sync", "--user", USER]),
+    before: (stage) => happened(stage, ["sync", "--user", USER]),
   },
   purge: {
     given: { args: ["purge", "--user", USER, "--yes", "--revoke"] },
-    before: (home, openRouter) => happened(home, openRouter, ["sync", "--user", USER]),
+    before: (stage) => happened(stage, ["sync", "--user", USER]),
     problems: purgeProblems,
   },
   reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
@@ -63,8 +61,7 @@ export async function killEverywhere(
 
 interface Left {
   readonly run: RecordedProcess;
-  readonly home: Home;
-  readonly openRouter: OpenRouterServer;
+  readonly stage: Stage;
 }
 
 async function runOf<Result>(
@@ -76,33 +73,32 @@ async function runOf<Result>(
   const home = emptyHome();
   const openRouter = await openRouterServer();
   try {
-    await before?.(home, openRouter);
+    const stage = sqliteStage(home, openRouter);
+    await before?.(stage);
     const signalled = at === undefined ? {} : { signalled: { at, signal: "SIGKILL" } as const };
-    return await look({ run: await start(home, openRouter, given, signalled).ended, home, openRouter });
+    return await look({ run: await start(home, openRouter, given, signalled).ended, stage });
   } finally {
     await openRouter.close();
   }
 }
 
-async function problemsAfter({ run, home, openRouter }: Left, scene: KillScene, moment: string) {
+async function problemsAfter({ run, stage }: Left, scene: KillScene, moment: string) {
   if (run.signal !== "SIGKILL" || run.moments.at(-1) !== moment) return ["this moment was not reached"];
   const refusals = refusalsOf(run.traces);
-  await reconcileUntilQuiet(home, openRouter);
-  const atRest = [...leftovers(home, openRouter), ...(scene.problems?.(home, openRouter) ?? [])];
-  return [...refusals, ...atRest, ...(await syncProblems(home, openRouter, USER))];
+  await reconcileUntilQuiet(stage);
+  const atRest = [...(await leftovers(stage)), ...((await scene.problems?.(stage)) ?? [])];
+  return [...refusals, ...atRest, ...(await syncProblems(stage, USER))];
 }
 
 /** Once its revocation was written down, the key does not come back, and is not alive. */
-function purgeProblems(home: Home, openRouter: OpenRouterServer): readonly string[] {
-  const isPurged = rowsOf(home.database, "SELECT 1 FROM api_key_journal WHERE _id GLOB '*:rev:*'").length > 0;
-  const alive = madeKeys(openRouter).length;
-  if (isPurged && alive > 0) return ["the purged key is alive"];
-  return !isPurged && storedKeys(home).length !== 1 ? ["a purge that did not begin has removed the row"] : [];
+async function purgeProblems(stage: Stage): Promise<readonly string[]> {
+  const { rows, retired } = await stored(stage);
+  if (retired.size > 0) return madeKeys(stage.openRouter).length > 0 ? ["the purged key is alive"] : [];
+  return rows.length !== 1 ? ["a purge that did not begin has removed the row"] : [];
 }
 
 async function happened(
-  home: Home,
-  openRouter: OpenRouterServer,
+  { home, openRouter }: Stage,
   args: readonly string[],
   { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},
 ): Promise<void> {
@@ -117,24 +113,23 @@ const lost: Rule = ({ route }) =>
   route === "POST /keys" ? "reset-after" : route === "GET /keys" ? { status: 403 } : "pass";
 
 /** One user for each kind of thing that reconcile finishes. */
-async function leaveMuchToDo(home: Home, openRouter: OpenRouterServer): Promise<void> {
-  const sync = (user: string, more?: Parameters<typeof happened>[3]) =>
-    happened(home, openRouter, ["sync", "--user", user], more);
+async function leaveMuchToDo(stage: Stage): Promise<void> {
+  const sync = (user: string, more?: Parameters<typeof happened>[2]) => happened(stage, ["sync", "--user", user], more);
   await sync(USER);
-  await happened(home, openRouter, ["save", "--user", USER, "--stdin", "--replace", "--revoke"], {
+  await happened(stage, ["save", "--user", USER, "--stdin", "--replace", "--revoke"], {
     input: REPLACEMENT,
     rule: disobeyed,
   });
   await sync("bob");
-  await happened(home, openRouter, ["purge", "--user", "bob", "--yes", "--revoke"], { rule: disobeyed });
+  await happened(stage, ["purge", "--user", "bob", "--yes", "--revoke"], { rule: disobeyed });
   await sync("carol", { rule: lost });
   await sync("dave");
-  await happened(home, openRouter, ["purge", "--user", "dave", "--yes", "--revoke"], {
+  await happened(stage, ["purge", "--user", "dave", "--yes", "--revoke"], {
     ports: dyingAt("store.remove"),
   });
   await sync("erin", { ports: dyingAt("store.insert") });
   await sync("frank", { ports: dyingAt("store.insertEntry", 2) });
-  ageOperations(home);
+  await stage.age();
 }
 
 /** The command comes no further than this call. */

@@ -102,7 +102,7 @@ function attributed(raw: readonly RawAccess[]): readonly RawAccess[] {
   });
 }
 
-const ABOUT_ALL: ReadonlySet<string> = new Set(["spool.may hold keys", "spool.list", "upstream.list"]);
+const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold keys", "spool.list", "upstream.list"]);
 
 /**
  * From calls to accesses of the model's actor for one user. Left out is what only plans or attributes, and decides nothing:
@@ -117,13 +117,15 @@ class Translation {
   readonly #raw: readonly RawAccess[];
   readonly #out: Recorded[] = [];
   readonly #nonces = new Map<number, unknown>();
+  readonly #deployment: unknown;
   #abandoned = 0;
 
   constructor(user: string, kind: ActorKind, command: RecordedCommand, raw: readonly RawAccess[]) {
     this.#user = user;
     this.#kind = kind;
     this.#command = command;
-    this.#raw = raw.filter((one) => one.user === user || one.user === null);
+    this.#raw = raw.filter(({ user: whose, access }) => (whose === user || whose === null) && access !== "deployment");
+    this.#deployment = raw.find(({ access }) => access === "deployment")?.result;
   }
 
   trace(): readonly Recorded[] {
@@ -158,7 +160,8 @@ class Translation {
   }
 
   #isTheirs(name: string): boolean {
-    return parseKeyName(name)?.userPrefix === userPrefixOf(this.#user as UserId);
+    const parsed = parseKeyName(name);
+    return parsed?.deployment === this.#deployment && parsed?.userPrefix === userPrefixOf(this.#user as UserId);
   }
 
   #withoutPlanning(after: readonly RawAccess[]): readonly RawAccess[] {

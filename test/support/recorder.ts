@@ -19,7 +19,7 @@ export interface RawAccess {
 
 /**
  * Appends each access to the file before it is made, and its answer when that is there. Facts that never change
- * (`deployment`, seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses.
+ * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses.
  */
 export function recorder(path: string): Witness {
   let last = 0;
@@ -107,6 +107,8 @@ const WORDS: Readonly<Record<string, Word>> = {
     (user: string, kind: EntryKind, n: number) => ({ access: `journal.read ${kind}`, user, generation: n }),
     (entry: RecordedEntry | undefined) => (entry === undefined ? null : standing(entry)),
   ),
+  // Said once of a process; it tells which keys upstream are this store's.
+  "store.deployment": word(() => ({ access: "deployment", user: null }), same),
   "store.lastOperation": word(
     (user: string) => ({ access: "journal.last op", user }),
     (operation: RecordedEntry | undefined) =>

@@ -33,7 +33,7 @@ export interface RecordedProcess {
 }
 
 /** A process that has begun. */
-interface RecordingProcess {
+export interface RecordingProcess {
   readonly pid: number | undefined;
   readonly moments: () => readonly Moment[];
   readonly ended: Promise<RecordedProcess>;

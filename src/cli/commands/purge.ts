@@ -63,8 +63,8 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { signal });
       if (preview.error !== null) return preview;
-      // What an earlier purge has left is finished without a question.
-      if (preview.former === null) return options.revoke === "no" ? preview : manager.purge(user, options);
+      // A key that waits in a file comes in, and what an earlier purge has left is finished; nobody was asked about a row.
+      if (preview.former === null) return manager.purge(user, { ...options, onlyHash: null });
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
