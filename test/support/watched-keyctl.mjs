@@ -70,7 +70,8 @@ function isFunction(value) {
 
 process.exitCode = await main({
   ...thisProcess(),
-  around: ({ store, masterKeys, sources }) => ({
+  around: ({ store, masterKeys, sources, ...others }) => ({
+    ...others,
     store: watched("store", store),
     masterKeys: watched("masterKeys", masterKeys),
     sources: sources.map((source) => watched(source.name, source)),
