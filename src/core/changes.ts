@@ -14,7 +14,7 @@ import { ATTEMPTS, contended, importSpooled, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { insertRow, removeRow, replaceRow } from "./row-writes.ts";
 import type { FormerKey, PurgeResult, SaveResult } from "./results.ts";
-import { isCurrent, markOwnSettled, previousOf, retire, retirePrevious } from "./settling.ts";
+import { asItIs, isCurrent, markOwnSettled, previousOf, retire, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
 import { removeUpstream } from "./upstream-removal.ts";
 import type { UserId } from "./user-id.ts";
@@ -53,8 +53,9 @@ export async function saveKey(
   await importSpooled(user, parts, signal);
   const sealed = (await sealer("seal", signal)).seal(key, user);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const row = await store.find(user, signal);
-    if (row !== undefined && !(await isCurrent(row, parts, signal))) continue;
+    const found = await store.find(user, signal);
+    if (found !== undefined && !(await isCurrent(found, parts, signal))) continue;
+    const row = found === undefined ? undefined : await asItIs(found, parts, signal);
     if (row !== undefined && (await holds(row, key, parts, signal))) {
       await approve?.();
       return savedResult(user, key, row.origin, { changed: false, previous: null });
@@ -140,14 +141,15 @@ export async function purgeKey(
   const candidates = await Candidates.readBeside(sources);
   await importSpooled(user, parts, signal);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const row = await store.find(user, signal);
-    if (row === undefined) {
+    const found = await store.find(user, signal);
+    if (found === undefined) {
       if (revoke === "no") return purgeOf(user, undefined, candidates, null);
       const { removed, error } = await finish(user, signal);
       const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
       return { ...purgeOf(user, undefined, candidates, revocation), error };
     }
-    if (!(await isCurrent(row, parts, signal))) continue;
+    if (!(await isCurrent(found, parts, signal))) continue;
+    const row = await asItIs(found, parts, signal);
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
     if (row.generation === 0) await refuseForeign(row, revoke, parts, signal);
     await retirePrevious(row, parts, signal);

@@ -8,6 +8,7 @@ import { parseKeyName, userPrefixOf } from "./key-name.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { repairKey, repairRow } from "./repairs.ts";
 import type { Workshop } from "./repairs.ts";
+import { judgedBy } from "./settling.ts";
 import type { UpstreamKey } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -143,15 +144,16 @@ export async function planFor(
   tally: Tally,
 ): Promise<Plan> {
   const { store, journal, clock, deployment, patience } = workshop;
-  const row = await store.find(user, patience());
-  const facts = foreseen(row, factsFrom(await journal.entries(user, patience())));
+  const found = await store.find(user, patience());
+  const facts = foreseen(found, factsFrom(await journal.entries(user, patience())));
+  const row = found === undefined ? undefined : judgedBy(found, facts.out.get(found.generation));
   const now = clock.now().getTime();
   const isPurgePending = row !== undefined && row.generation > 0 && facts.rev.has(row.generation);
   const standing = isPurgePending ? undefined : row;
-  const found = keys.flatMap((key) =>
+  const ofKeys = keys.flatMap((key) =>
     findingOf(key, user, judge(key, facts, standing, { deployment, now }), now, tally),
   );
-  const findings = [...(isPurgePending ? [purgePending(row)] : []), ...found, ...danglingRow(standing, inventory)];
+  const findings = [...(isPurgePending ? [purgePending(row)] : []), ...ofKeys, ...danglingRow(standing, inventory)];
   const needsRepair = row?.settled === false || findings.some(({ action }) => action !== "none");
   return { findings, needsRepair };
 }

@@ -8,7 +8,7 @@ import type { KeyRecord } from "./key-record.ts";
 import { ATTEMPTS, contended } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { removeRow } from "./row-writes.ts";
-import { isCurrent, markSettled, retirePrevious, settledRow } from "./settling.ts";
+import { asItIs, isCurrent, markSettled, retirePrevious, settledRow } from "./settling.ts";
 import { notInARow, removeUpstream } from "./upstream-removal.ts";
 import type { UpstreamKey, UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
@@ -42,9 +42,9 @@ export async function repairRow(user: UserId, workshop: Workshop): Promise<Repai
       await retirePrevious(row, workshop, patience());
       if (!(await markSettled(row, workshop, patience()))) continue;
     }
-    const settled = row.settled ? row : settledRow(row);
-    if (row.generation === 0) return { row: settled };
-    const retirement = await journal.entry(user, "rev", row.generation, patience());
+    const settled = row.settled ? await asItIs(row, workshop, patience()) : settledRow(row);
+    if (settled.generation === 0) return { row: settled };
+    const retirement = await journal.entry(user, "rev", settled.generation, patience());
     if (retirement === undefined) return { row: settled };
     await removeRow(store, user, settled, patience());
     return { row: undefined, purged: settled };
@@ -104,7 +104,8 @@ const ENDINGS: Readonly<Record<Judgement["kind"], Ending>> = {
 async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: Workshop): Promise<Repair> {
   const { store, patience } = workshop;
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const row = await store.find(user, patience());
+    const found = await store.find(user, patience());
+    const row = found === undefined ? undefined : await asItIs(found, workshop, patience());
     if (row !== undefined && holds(row, n, key)) {
       await removeRow(store, user, row, patience());
       continue;

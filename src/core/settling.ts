@@ -2,6 +2,7 @@ import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
 import type { JournalParts } from "./journal-writes.ts";
 import type { EntryOf } from "./journal.ts";
+import { NO_TERMS } from "./key-record.ts";
 import type { KeyRecord, Previous } from "./key-record.ts";
 import type { KeyStore } from "./ports.ts";
 import { printable } from "./printable.ts";
@@ -24,6 +25,21 @@ export async function isCurrent(row: KeyRecord, parts: ProtocolParts, signal: Ab
   if (outcome.outcome === "saved") return true;
   await putBack(row, parts, signal);
   return false;
+}
+
+/**
+ * The row as what it really is: one whose key is not that of its generation was written over by a program that does not
+ * count, so it is of generation 0 and its key is nobody's that keyctl made. Of an unsettled row, S1 has the last word.
+ */
+export async function asItIs(row: KeyRecord, { journal }: JournalParts, signal: AbortSignal): Promise<KeyRecord> {
+  if (row.generation === 0 || !row.settled) return row;
+  return judgedBy(row, await journal.entry(row.userId, "out", row.generation, signal));
+}
+
+/** As `asItIs`, by the outcome of the row's generation. */
+export function judgedBy(row: KeyRecord, outcome: EntryOf<"out"> | undefined): KeyRecord {
+  const isAnother = row.generation > 0 && outcome?.outcome === "saved" && outcome.hash !== row.keyHash;
+  return isAnother ? { ...row, ...NO_TERMS, generation: 0 } : row;
 }
 
 /** Only whoever has seen generation n in the row may say so. Gives what stands there then. */

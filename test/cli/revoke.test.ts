@@ -4,7 +4,7 @@ import { storedUsers, withDatabase } from "../support/database.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
-import { changesAt, everythingIn, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
+import { changesAt, everythingIn, journalOf, note, stage, withCalls, withStore } from "../support/stage.ts";
 
 const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };
@@ -169,6 +169,42 @@ describe("purge --revoke", () => {
     await given("sync --user alice");
     expect(await journalOf(home)).toEqual(["op:1", "op:2", "out:1 saved", "out:2 saved", "rev:1 purged, revoke"]);
     expect(server.keys.size).toBe(1);
+  });
+});
+
+async function overwritten() {
+  const all = await stage(made);
+  await all.given("save --user bob --stdin", { input: KEY });
+  await all.given("sync --user alice");
+  // As a program does that knows of no generation.
+  await withDatabase(all.home, (database) =>
+    database.exec(
+      `UPDATE api_keys SET key_encrypted = '${OTHER}', key_hash = '${hashOf(OTHER)}' WHERE user_id = 'alice'`,
+    ),
+  );
+  all.server.addKey(OTHER);
+  return all;
+}
+
+describe("a key that another program has written over one that keyctl made", () => {
+  it("is not ours to revoke", async () => {
+    const { home, server, run } = await overwritten();
+    const refused = await run("purge --user alice --revoke --yes --json");
+    expect([refused.code, errorOf(refused)?.code]).toEqual([8, "FOREIGN_KEY"]);
+    expect([server.keys.size, await journalOf(home)]).toEqual([2, ["op:1", "out:1 saved"]]);
+    const saved = await run("save --user alice --stdin --replace --revoke --json", { input: keyEnding("77e0") });
+    expect(documentsOf(saved)[0]).toMatchObject({ previous: { revocation: "not_ours" }, error: null });
+    expect([server.keys.has(hashOf(OTHER)), await journalOf(home)]).toEqual([true, ["op:1", "out:1 saved"]]);
+  });
+
+  it("stays in its row when the one before it is removed, and that one is reported", async () => {
+    const { home, server, run } = await overwritten();
+    const seen = await run("reconcile --json");
+    expect(documentsOf(seen)[0]).toMatchObject({ class: "no_row", key_hash: hashOf(MADE) });
+    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true });
+    const fixed = await run("reconcile --fix --json");
+    expect([fixed.code, [...server.keys.keys()]]).toEqual([0, [hashOf(OTHER)]]);
+    expect(documentsOf(await run("get --user alice --json"))[0]).toMatchObject({ key: maskOf(OTHER), error: null });
   });
 });
 

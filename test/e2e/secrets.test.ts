@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { execa } from "execa";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { plain } from "../../src/cli/paint.ts";
 import { redactor } from "../../src/cli/redactor.ts";
 import { Terminal } from "../../src/cli/terminal.ts";
@@ -11,9 +11,10 @@ import { CANARIES, canariesIn, filesBelow } from "../support/canaries.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { BIN, keyctl } from "../support/keyctl.ts";
+import { always } from "../support/openrouter-faults.ts";
+import type { Rule } from "../support/openrouter-faults.ts";
+import { standIn } from "../support/openrouter.ts";
 import { change, rowsOf } from "../support/database-file.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import type { OpenRouterServer } from "../support/openrouter-server.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
 const KEY = CANARIES.key;
@@ -32,6 +33,10 @@ interface Setting {
   readonly database?: string;
   /** `<n> before` or `<n> after` a port call. */
   readonly at?: string;
+  /** What goes wrong at OpenRouter, which else makes the key with the name `replaced key`. */
+  readonly upstream?: Rule;
+  /** Alice has a key that was made there. */
+  readonly made?: true;
 }
 
 /** No other keyctl on the PATH. */
@@ -63,6 +68,9 @@ const passwordIn = (...names: readonly string[]): Setting => ({
 });
 const command = (text: string): Setting => ({ ...inFile, env: { KEYCTL_MASTER_KEYS_COMMAND: text } });
 
+const unreachable: Setting = { env: { KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1" } };
+const made: Setting = { made: true };
+
 type Case = readonly [args: string, setting: Setting, code: number];
 
 const CASES: readonly Case[] = [
@@ -72,9 +80,11 @@ const CASES: readonly Case[] = [
   ["sync -u alice", storedAndInFile, 0],
   ["sync -u alice --json", { ...stored, ...inEnvironment }, 0],
   ["sync -u carol", none, 0],
+  ["sync -u carol --no-provision", none, 3],
   ["sync -u carol --json --debug", malformedFile, 0],
+  ["sync -u carol --no-provision --json --debug", malformedFile, 3],
   ["sync -u carol", twoKeys, 0],
-  ["sync -u carol", undecodable, 0],
+  ["sync -u carol --no-provision", undecodable, 3],
   ["sync -u carol --json", malformedVariable, 0],
   ["sync -u carol --debug", { files: { "work/key.txt/x": KEY } }, 0],
   ["sync -u alice --debug", { ...wrongMasterKey, files: inFile.files ?? {} }, 4],
@@ -107,15 +117,6 @@ const CASES: readonly Case[] = [
   ["sync --bogus", inFile, 2],
   ["sync -u carol --json", { ...inFile, at: "3 before" }, 130],
   ["sync -u carol --debug", { ...inFile, at: "7 after" }, 130],
-  ["sync -u carol --no-provision", none, 3],
-  ["sync -u carol -u dave --json --debug", none, 0],
-  ["sync -u carol --json --debug", { at: "spool.mayHoldKeys after" }, 130],
-  ["provision -u carol --json --debug", none, 0],
-  ["provision -u alice --debug", stored, 8],
-  ["purge -u alice --yes --revoke-foreign --debug", stored, 8],
-  ["purge -u alice --yes --revoke --json --debug", stored, 8],
-  ["reconcile --debug", stored, 10],
-  ["reconcile --fix --json --debug", stored, 10],
   ["get -u alice", stored, 0],
   ["get -u alice --json --debug", storedAndInFile, 0],
   ["get -u alice --stored -q", stored, 0],
@@ -195,6 +196,40 @@ const CASES: readonly Case[] = [
   [`copy --to ${URI}`, stored, 2],
   ["copy --to sqlite:copy.db --debug", { ...stored, ...passwordIn("KEYCTL_COPY_TO") }, 4],
   ["copy --to sqlite:../data/copy.db --json", { ...inClear, at: "store.insertMany after" }, 130],
+  ["sync -u carol --debug", { upstream: always("POST /keys", "echo") }, 6],
+  ["sync -u carol --json --debug", { upstream: always("POST /keys", "cut-body") }, 6],
+  ["sync -u carol --debug", { upstream: always("POST /keys", "not-json") }, 6],
+  ["sync -u carol --debug", { upstream: always("POST /keys", "html") }, 6],
+  ["sync -u carol --json", { upstream: always("POST /keys", { status: 401 }) }, 4],
+  ["sync -u carol --debug", { upstream: always("POST /keys", { status: 403 }) }, 4],
+  ["sync -u carol --debug --timeout 1s", unreachable, 6],
+  ["sync -u carol -u dave --json --debug", none, 0],
+  ["sync -u carol --debug", { at: "store.insert before" }, 130],
+  ["sync -u carol --debug", { at: "store.insert after" }, 130],
+  ["sync -u carol --debug", { at: "store.insertEntry#1 after" }, 130],
+  ["provision -u carol --debug", none, 0],
+  ["provision -u carol --json --label shop --limit 5", inFile, 0],
+  ["provision -u alice --debug", stored, 8],
+  ["provision -u carol --json", { upstream: always("POST /keys", "echo") }, 6],
+  ["provision -u carol -u dave --output out.jsonl", none, 0],
+  [`provision -u carol --label ${KEY}`, none, 2],
+  ["purge -u alice --yes --revoke --debug", made, 0],
+  ["purge -u alice --yes --revoke --json", { ...made, upstream: always("PATCH /keys/{hash}", "echo") }, 10],
+  ["purge -u alice --yes --revoke --debug", stored, 8],
+  ["purge -u alice --yes --revoke-foreign --json", { ...stored, upstream: always("DELETE /keys/{hash}", "echo") }, 8],
+  ["purge -u carol --yes --revoke --debug", { ...stored, upstream: always("GET /keys", "echo") }, 6],
+  ["save -u alice --stdin --replace --revoke --debug", { ...made, input: KEY }, 0],
+  [
+    "save -u alice --stdin --replace --revoke --json",
+    { ...made, input: KEY, upstream: always("DELETE /keys/{hash}", "echo") },
+    10,
+  ],
+  ["get -u alice --validate --debug", made, 0],
+  ["reconcile --debug", made, 0],
+  ["reconcile --json --debug", stored, 10],
+  ["reconcile --fix --debug", { ...made, upstream: always("GET /keys", "echo") }, 6],
+  ["reconcile --json", { ...made, upstream: always("GET /workspaces", { status: 401 }) }, 4],
+  [`reconcile -u ${KEY}`, none, 2],
   ["help environment", inEnvironment, 0],
   [`help ${KEY}`, none, 2],
   ["--help", inEnvironment, 0],
@@ -204,8 +239,9 @@ const CASES: readonly Case[] = [
 describe("no secret leaves a run", () => {
   it.each(CASES)("keyctl %s", async (args, setting, code) => {
     const home = await homeFor(setting);
+    const env = await openRouterFor(home, setting);
     const given = filesBelow(home.folder);
-    const run = await runIn(home, args.split(" "), setting);
+    const run = await runIn(home, args.split(" "), { ...setting, env: { ...env, ...setting.env } });
 
     const written = Object.entries(filesBelow(home.folder)).filter(
       ([path, bytes]) => given[path]?.equals(bytes) !== true && !holdsClearRows(path, setting),
@@ -283,7 +319,11 @@ describe("what the library gives and throws", () => {
     ["a row that does not open", damaged, "ROW_UNREADABLE"],
     ["a row that holds no key", unreadable, "ROW_UNREADABLE"],
     ["a wrong master key", wrongMasterKey, "MASTER_KEY_WRONG"],
-    ["a key that was made", { ...none, ...malformedFile, env: { USER_ID: "carol" } }, null],
+    [
+      "a malformed key.txt",
+      { ...none, ...malformedFile, env: { USER_ID: "carol", KEYCTL_AUTO_PROVISION: "0" } },
+      "NO_KEY",
+    ],
     ["a database that is none", corrupt, "STORE_CORRUPT"],
     ["a URI with a password", passwordIn("KEYCTL_STORE"), "STORE_UNAVAILABLE"],
     ["such a URI with a bad option", { ...none, env: { KEYCTL_STORE: `${URI}?tls=maybe` } }, "CONFIG_INVALID"],
@@ -370,16 +410,19 @@ async function said(redact: (text: string) => string): Promise<string> {
 
 const LIBRARY = new URL("../../dist/library/index.js", import.meta.url).href;
 
-let sealed: Uint8Array | undefined;
-let openRouter: OpenRouterServer;
+/** The variables for an OpenRouter that makes a canary. */
+async function openRouterFor(
+  home: Home,
+  { upstream, made: isMade }: Setting,
+): Promise<Readonly<Record<string, string>>> {
+  const server = await standIn({ managementKey: CANARIES["management key"], newKey: () => OTHER });
+  const env = { KEYCTL_OPENROUTER_URL: server.url };
+  if (isMade === true) expect(await runIn(home, ["sync", "-u", "alice"], { env })).toMatchObject({ code: 0 });
+  if (upstream !== undefined) server.behave(upstream);
+  return env;
+}
 
-beforeAll(async () => {
-  openRouter = await openRouterServer({
-    managementKey: CANARIES["management key"],
-    newKey: () => CANARIES["made key"],
-  });
-});
-afterAll(() => openRouter.close());
+let sealed: Uint8Array | undefined;
 
 /** A home as the setting says, with the canary master key in its place. */
 async function homeFor({ files = {}, database }: Setting): Promise<Home> {
@@ -408,7 +451,10 @@ function runIn(home: Home, args: readonly string[], setting: Setting) {
 }
 
 function processOptions(home: Home, { env = {} }: Setting) {
-  const management = { OPENROUTER_PROVISIONING_KEY: CANARIES["management key"], KEYCTL_OPENROUTER_URL: openRouter.url };
+  const management = {
+    OPENROUTER_PROVISIONING_KEY: CANARIES["management key"],
+    KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1",
+  };
   return { cwd: home.work, extendEnv: false, env: { ...home.environment, ...TALKATIVE, ...management, ...env } };
 }
 

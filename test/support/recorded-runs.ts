@@ -108,7 +108,8 @@ const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold ke
  * From calls to accesses of the model's actor for one user. Left out is what only plans or attributes, and decides nothing:
  * the question whose the listed keys are (`outcomesOf` all of them, and the entries of a user that is alone asked for),
  * reconcile's first look at a user, by which it finds out whether there is anything to repair, and the look at a row by which
- * purge and save say what they would change; what is changed then is read again.
+ * purge and save say what they would change; what is changed then is read again. And the outcome of a settled row, by which
+ * one is told that a program has written over which is not in the model.
  */
 class Translation {
   readonly #user: string;
@@ -119,6 +120,8 @@ class Translation {
   readonly #nonces = new Map<number, unknown>();
   readonly #deployment: unknown;
   #abandoned = 0;
+  /** The generation of the row that was read last, if that was settled. */
+  #settled: number | undefined;
 
   constructor(user: string, kind: ActorKind, command: RecordedCommand, raw: readonly RawAccess[]) {
     this.#user = user;
@@ -175,6 +178,7 @@ class Translation {
 
   #translate({ user: _user, ...one }: RawAccess): void {
     this.#remember(one);
+    if (one.access === "journal.read out" && one["generation"] === this.#settled) return;
     const translated = (TRANSLATIONS[one.access] ?? unchanged)(one, this);
     if (translated === undefined) return;
     const isRelisted = translated.access === "spool.list" && this.#out.at(-1)?.access === "spool.list";
@@ -183,6 +187,8 @@ class Translation {
   }
 
   #remember({ access, result, ...operands }: Recorded): void {
+    if (access === "row.find")
+      this.#settled = isRecord(result) && result["settled"] === true ? Number(result["generation"]) : undefined;
     if (access === "journal.insert op") this.#nonces.set(Number(operands["generation"]), operands["nonce"]);
     if (access === "journal.last op" && isRecord(result)) this.#nonces.set(Number(result["n"]), result["nonce"]);
     if (access === "journal.insert out") this.#abandoned = Number(operands["generation"]);
