@@ -21,6 +21,9 @@ interface PurgeFlags extends BulkFlags {
   readonly confirm?: number;
 }
 
+/** No row has it. */
+const NO_KEYS_HASH = "none";
+
 export function declare(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
     .option("-y, --yes", "do not ask")
@@ -63,8 +66,11 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { signal });
       if (preview.error !== null) return preview;
-      // A key that waits in a file comes in, and what an earlier purge has left is finished; nobody was asked about a row.
-      if (preview.former === null) return manager.purge(user, { ...options, onlyHash: null });
+      // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
+      // said it to a key that came in as well; everybody else was asked about none.
+      if (preview.former === null) {
+        return manager.purge(user, { ...options, onlyHash: flags.yes === true ? undefined : NO_KEYS_HASH });
+      }
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
