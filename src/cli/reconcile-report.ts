@@ -1,4 +1,5 @@
-import { isKeyctlError, KeyctlError } from "../core/errors.ts";
+import { KeyctlError } from "../core/errors.ts";
+import { asFailure } from "../core/patience.ts";
 import type { Finding, FindingClass } from "../core/reconciling.ts";
 import type { Reconciliation } from "../core/reconciliation.ts";
 import { userFlag } from "../core/shell-quote.ts";
@@ -55,8 +56,7 @@ export class ReconcileReport {
       await this.#plan(reconciliation);
       if (fixes) await this.#fix(reconciliation);
     } catch (thrown) {
-      if (!isKeyctlError(thrown)) throw thrown;
-      stopped = thrown;
+      stopped = asFailure(thrown);
     }
     if (!reconciliation.isStable) {
       terminal.warning("keys came and went while they were listed: rows whose key was not seen are not reported");

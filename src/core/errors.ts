@@ -41,6 +41,22 @@ export type ErrorCode =
   | "REVOKE_PENDING"
   | "INTERRUPTED";
 
+/** What fails for one user in this way fails for every other as well. */
+export const CONCERNS_ALL: ReadonlySet<ErrorCode> = new Set([
+  "INTERRUPTED",
+  "CONFIG_EMPTY",
+  "CONFIG_INVALID",
+  "CONFIG_CONFLICT",
+  "MASTER_KEY_MISSING",
+  "MASTER_KEY_WRONG",
+  "MANAGEMENT_KEY_MISSING",
+  "MANAGEMENT_KEY_REFUSED",
+  "STORE_DENIED",
+  "STORE_NOT_ATOMIC",
+  "STORE_UNAVAILABLE",
+  "STORE_CORRUPT",
+]);
+
 export interface ErrorDetails {
   /** Something that can be typed or done next. */
   readonly hint?: string;

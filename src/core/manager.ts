@@ -1,7 +1,7 @@
 import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
 import type { Finished, PurgeTask, Replace } from "./changes.ts";
-import { isKeyctlError, KeyctlError } from "./errors.ts";
+import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
@@ -296,7 +296,11 @@ export class KeyManager {
     const { finishPurges, oweAfterAll } = await import("./reconciling.ts");
     const workshop = await workshopOf(this.#parts, () => signal);
     await oweAfterAll(user, workshop);
-    shared.inventory ??= inventoryOf(workshop);
+    // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
+    shared.inventory ??= inventoryOf({ ...workshop, patience: this.#stepByStep({}) }).catch((thrown) => {
+      delete shared.inventory;
+      throw thrown;
+    });
     return finishPurges(user, await shared.inventory, workshop);
   }
 
@@ -307,7 +311,11 @@ export class KeyManager {
   async reconcile({ userId, fixes = false, ...patience }: ReconcileOptions = {}): Promise<Reconciliation> {
     const only = userId === undefined ? undefined : parseUserId(userId);
     const { Reconciliation: Run } = await import("./reconciliation.ts");
-    return Run.begin(this.#parts, { only, fixes, patience: this.#stepByStep(patience) });
+    try {
+      return await Run.begin(this.#parts, { only, fixes, patience: this.#stepByStep(patience) });
+    } catch (thrown) {
+      throw asFailure(thrown, patience.signal);
+    }
   }
 
   /** What a purge of this user would remove; changes nothing. */
@@ -346,7 +354,9 @@ export class KeyManager {
     const work = async () => {
       for (const index of queue) {
         const { userId } = results[index] as SyncResult;
-        results[index] = await this.syncAndGetKey(userId, { signal, autoProvision: true });
+        const result = await this.syncAndGetKey(userId, { signal, autoProvision: true });
+        if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
+        results[index] = result;
       }
     };
     await Promise.all(Array.from({ length: MAKING_AT_ONCE }, work));

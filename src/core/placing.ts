@@ -44,7 +44,8 @@ export async function placeKey(
 ): Promise<KeyRecord | "lost"> {
   const seen = await insertOwn(row, parts);
   if (seen.status === "away") return spoolOwn(row, origin, seen.sent, keys, parts);
-  return decide(row, seen, origin.upstreamId, keys, parts);
+  const end = await decide(row, seen, origin.upstreamId, keys, parts);
+  return end === "left" ? "lost" : end;
 }
 
 /** As `placeKey`, for a key from the spool. `away`: the store is, and whether the insert may have reached it. */
@@ -58,8 +59,9 @@ export async function placeSpooled(
   const seen = sent ? await readOwnBack(row, parts) : await insertOwn(row, parts);
   if (seen.status === "away") return { away: seen };
   if (seen.status === "foreign" && keys === undefined) return "undecided";
-  await decide(row, seen, upstreamId, keys, parts);
-  return "decided";
+  const end = await decide(row, seen, upstreamId, keys, parts);
+  // Its file stays until the key is gone.
+  return end === "left" ? "undecided" : "decided";
 }
 
 type Seen =
@@ -85,7 +87,8 @@ async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
       throw thrown;
     }
   });
-  if ("error" in inserted) return { status: "away", sent: false, error: inserted.error };
+  // A bug may have come after the sending.
+  if ("error" in inserted) return { status: "away", sent: !isExpected(inserted.error), error: inserted.error };
   return inserted.value === "done" ? { status: "mine", row } : readOwnBack(row, parts);
 }
 
@@ -98,14 +101,14 @@ async function readOwnBack(own: KeyRecord, { store }: Parts): Promise<Seen> {
   return isMine ? { status: "mine", row } : { status: "foreign" };
 }
 
-/** Sync 7 and 8. */
+/** Sync 7 and 8. `left`: it is decided against, and may still work. */
 async function decide(
   own: KeyRecord,
   seen: Exclude<Seen, { status: "away" }>,
   upstreamId: string,
   keys: UpstreamKeys | undefined,
   parts: Parts,
-): Promise<KeyRecord | "lost"> {
+): Promise<KeyRecord | "lost" | "left"> {
   const { userId, generation: n } = own;
   if (seen.status === "foreign") {
     // Decided against before it is deleted: nobody who saw its row can save it any more.
@@ -113,28 +116,29 @@ async function decide(
       record(userId, { kind: "out", n, outcome: "abandoned" }, parts, signal),
     );
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
-    if (outcome.outcome === "abandoned") await deleteOwn(upstreamId, keys);
-    return "lost";
+    if (outcome.outcome === "saved") return "lost";
+    return (await deleteOwn(upstreamId, keys)) ? "lost" : "left";
   }
   const { row } = seen;
   const outcome = await decided(own, (signal) => sayThatItIsSaved(row, parts, signal));
   if (outcome.outcome === "abandoned") {
     // Somebody decided against it while its row stood: the row goes first, then the key.
     await decided(own, (signal) => putBack(row, parts, signal));
-    await deleteOwn(upstreamId, keys);
-    return "lost";
+    return (await deleteOwn(upstreamId, keys)) ? "lost" : "left";
   }
   await markOwnSettled(row, parts, AbortSignal.timeout(STORE_MS));
   return row;
 }
 
-/** What could not be removed is found by the next reconcile: it is decided against. */
-async function deleteOwn(upstreamId: string, keys: UpstreamKeys | undefined): Promise<void> {
-  if (keys === undefined) return;
+/** False for what could not be removed now: the next reconcile finds it, since it is decided against. */
+async function deleteOwn(upstreamId: string, keys: UpstreamKeys | undefined): Promise<boolean> {
+  if (keys === undefined) return false;
   try {
-    await removeUpstream(upstreamId, keys, budgetOf(REMOVAL_MS, new AbortController().signal));
+    const removal = await removeUpstream(upstreamId, keys, budgetOf(REMOVAL_MS, new AbortController().signal));
+    return removal.status !== "unknown";
   } catch (thrown) {
-    if (!isKeyctlError(thrown)) throw thrown;
+    if (isKeyctlError(thrown)) return false;
+    throw thrown;
   }
 }
 
@@ -154,9 +158,9 @@ async function spoolOwn(
     );
   }
   // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
-  if (!sent) await deleteOwn(upstreamId, keys);
+  const isGone = !sent && (await deleteOwn(upstreamId, keys));
   const { userId } = row;
-  const fate = sent ? "may be in the database all the same" : "was deleted again";
+  const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
     `a key was made for user ${printable(userId)} and neither the database nor this machine keeps it; it ${fate}`,
@@ -184,15 +188,15 @@ async function isKept(write: () => Promise<void>): Promise<boolean> {
 
 type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
 
-/** The error when the store was away all the time: nothing was done then. */
+/** The error when the store was away all the time, or says that it will not get better. */
 async function whileAway<Value>(work: (signal: AbortSignal) => Promise<Value>): Promise<Attempted<Value>> {
   const end = performance.now() + STORE_MS;
   for (;;) {
     try {
       return { value: await work(AbortSignal.timeout(STORE_MS)) };
     } catch (error) {
-      if (!isAway(error)) throw error;
-      if (performance.now() >= end) return { error };
+      // Whatever it is: a key that was just made is not lost over it.
+      if (!isAway(error) || performance.now() >= end) return { error };
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
@@ -202,11 +206,16 @@ async function whileAway<Value>(work: (signal: AbortSignal) => Promise<Value>): 
 async function decided<Value>(own: KeyRecord, work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
   const attempted = await whileAway(work);
   if ("value" in attempted) return attempted.value;
+  if (!isAway(attempted.error)) throw attempted.error;
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
     `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
     { hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`, retryable: true },
   );
+}
+
+function isExpected(thrown: unknown): boolean {
+  return isKeyctlError(thrown) || isAway(thrown);
 }
 
 function isAway(thrown: unknown): boolean {

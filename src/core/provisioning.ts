@@ -114,6 +114,9 @@ async function decidedOperation(
   }
   if (!making.mayMake) return NONE;
   await abandonSuspect(user, operation, upstreamOf(await connected(parts)), parts, signal);
+  if (signal.aborted && isTimeout(signal.reason)) {
+    throw unavailable("the time was over before OpenRouter had said what became of an earlier attempt");
+  }
   return LOOK_AGAIN;
 }
 
@@ -166,8 +169,10 @@ async function unmade(
   signal: AbortSignal,
 ): Promise<Provision> {
   if (creation.status === "ambiguous") {
-    await abandonSuspect(user, operation, keys, parts, AbortSignal.timeout(CLEAN_UP_MS));
-    throw unavailable(user, `OpenRouter ${creation.detail}, so that no key was kept`);
+    const isClean = await abandonSuspect(user, operation, keys, parts, AbortSignal.timeout(CLEAN_UP_MS));
+    if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
+    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; none was kept`;
+    throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
   // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
@@ -178,15 +183,15 @@ async function unmade(
   if (creation.status === "refused" && (creation.httpStatus === 401 || creation.httpStatus === 403)) {
     throw managementKeyRefused(creation.detail);
   }
-  throw unavailable(user, `OpenRouter ${creation.detail}`);
+  throw unavailable(`OpenRouter ${creation.detail}`);
 }
 
 /** Of one call: OpenRouter has asked us to slow down. */
 const MOST_OPERATIONS = 4;
 
 /**
- * Decides against an operation that may have made a key, then looks for what it made and removes that. What cannot be
- * removed now is found by the next reconcile.
+ * Decides against an operation that may have made a key, then looks for what it made and removes that. False where
+ * something may be left, which the next reconcile finds.
  */
 async function abandonSuspect(
   user: UserId,
@@ -194,21 +199,27 @@ async function abandonSuspect(
   keys: UpstreamKeys,
   parts: Parts,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { n, workspace } = operation;
   const outcome = await record(user, { kind: "out", n, outcome: "abandoned" }, parts, signal);
-  if (outcome.outcome === "saved") return;
+  if (outcome.outcome === "saved") return true;
   const name = keyNameOf(await parts.journal.deployment(signal), user, operation);
   const budget = () => budgetOf(CLEAN_UP_MS, signal);
   const matches: string[] = [];
+  let isClean = true;
   try {
     for await (const page of keys.list({ kind: "workspace", workspace }, budget)) {
-      if (page.status === "unknown") break;
-      matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
+      if (page.status === "unknown") isClean = false;
+      else matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
     }
-    for (const hash of await heldByNobody(matches, parts, () => signal)) await removeUpstream(hash, keys, budget());
+    for (const hash of await heldByNobody(matches, parts, () => signal)) {
+      const removal = await removeUpstream(hash, keys, budget());
+      if (removal.status === "unknown") isClean = false;
+    }
+    return isClean;
   } catch (thrown) {
-    if (!isKeyctlError(thrown) || thrown.code !== "MANAGEMENT_KEY_REFUSED") throw thrown;
+    if (isKeyctlError(thrown) && thrown.code === "MANAGEMENT_KEY_REFUSED") return false;
+    throw thrown;
   }
 }
 
@@ -267,9 +278,6 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
   }
 }
 
-function unavailable(user: UserId, message: string): KeyctlError {
-  return new KeyctlError("PROVIDER_UNAVAILABLE", message, {
-    hint: `try again: keyctl sync ${userFlag(user)}`,
-    retryable: true,
-  });
+function unavailable(message: string, hint = "run the same command again"): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
 }

@@ -285,7 +285,7 @@ async function importedFailures(
     try {
       await importSpooled(user, parts, signal);
     } catch (thrown) {
-      if (!isKeyctlError(thrown) || thrown.code !== "STORE_CORRUPT") throw thrown;
+      if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
       failures.push([user, syncFailed(user, thrown)]);
     }
   }

@@ -4,6 +4,7 @@ import { placeSpooled } from "./placing.ts";
 import { randomBytes } from "./random.ts";
 import type { Parts } from "./resolution.ts";
 import type { SpooledKey } from "./spool.ts";
+import type { UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
 /**
@@ -13,16 +14,23 @@ import type { UserId } from "./user-id.ts";
  */
 export async function importSpool(user: UserId, parts: Parts, signal: AbortSignal): Promise<void> {
   const { spool, journal } = parts;
-  for (const key of await spool.list(await journal.deployment(signal), user)) {
+  const waiting = await spool.list(await journal.deployment(signal), user);
+  if (waiting.length === 0) return;
+  // Before a claim, which nothing but the import may follow: a configuration that is refused must not cost a key.
+  const keys = await upstream(parts);
+  for (const key of waiting) {
     signal.throwIfAborted();
-    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, parts);
+    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, parts);
   }
 }
 
-async function bringIn(key: SpooledKey, wasSent: boolean, parts: Parts): Promise<void> {
-  const { spool, openRouter, managementKey } = parts;
+async function upstream({ openRouter, managementKey }: Parts): Promise<UpstreamKeys | undefined> {
   const secret = managementKey();
-  const keys = secret === undefined ? undefined : (await openRouter.open()).keysUnder(secret);
+  return secret === undefined ? undefined : (await openRouter.open()).keysUnder(secret);
+}
+
+async function bringIn(key: SpooledKey, wasSent: boolean, keys: UpstreamKeys | undefined, parts: Parts): Promise<void> {
+  const { spool } = parts;
   const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, parts);
   if (end === "decided") return spool.remove(key);
   if (end === "undecided") return;

@@ -22,7 +22,7 @@ export interface SpooledKey extends Terms {
 export interface Spool {
   /** False where there certainly is nothing: asked before every resolution, so it costs next to nothing. */
   mayHoldKeys(): boolean;
-  /** Those of one user of this deployment, by number; without a user, all of them. */
+  /** Those of one user of this deployment, by number, or ROW_UNREADABLE for a damaged one; without a user, all that can be read. */
   list(deployment: string, user?: UserId): Promise<readonly SpooledKey[]>;
   /** How many there are, of all deployments. */
   count(): Promise<number>;

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { KeyctlError } from "../core/errors.ts";
+import { randomBytes } from "node:crypto";
+import { readdirSync, renameSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { isKeyctlError, KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import type { Spool, SpooledKey } from "../core/spool.ts";
 import { userHash } from "../core/user-hash.ts";
@@ -14,16 +15,15 @@ const MOST_BYTES = 16 * 1024;
 
 /** A folder with one file for each key: its name says whose it is and whether it was sent, its content is sealed. */
 export function fileSpool(folder: string): Spool {
-  const namesHere = () => (existsSync(folder) ? readdirSync(folder).filter((name) => NAME.test(name)) : []);
+  const namesHere = (): readonly string[] =>
+    orAbsent(folder, () => readdirSync(folder).filter((name) => NAME.test(name))) ?? [];
   const rename = (key: SpooledKey, from: string, to: string): boolean => {
-    try {
+    const isDone = orAbsent(folder, () => {
       renameSync(pathOf(folder, key, from), pathOf(folder, key, to));
-    } catch (thrown) {
-      if (codeOf(thrown) === "ENOENT") return false;
-      throw thrown;
-    }
-    syncFolder(folder);
-    return true;
+      return true;
+    });
+    if (isDone === true) syncIfPossible(folder);
+    return isDone === true;
   };
   return {
     mayHoldKeys: () => namesHere().length > 0,
@@ -31,22 +31,34 @@ export function fileSpool(folder: string): Spool {
       const prefix = user === undefined ? `${deployment}-` : `${deployment}-${userHash(user)}-`;
       return namesHere()
         .filter((name) => name.startsWith(prefix))
-        .flatMap((name) => read(folder, name) ?? [])
+        .flatMap((name) => readOne(folder, name, user) ?? [])
         .toSorted((one, other) => one.n - other.n);
     },
     count: async () => namesHere().length,
     async write(key) {
       makePrivateFolder(folder);
-      const file = openPrivateFile(pathOf(folder, key, key.sent ? SENT : WAITING));
-      writeSynced(file, JSON.stringify({ ...key, sent: undefined }));
-      syncFolder(folder);
+      const path = pathOf(folder, key, key.sent ? SENT : WAITING);
+      const draft = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+      try {
+        writeSynced(openPrivateFile(draft), JSON.stringify({ ...key, sent: undefined }));
+        renameSync(draft, path);
+      } catch (thrown) {
+        rmSync(draft, { force: true });
+        throw thrown;
+      }
+      // From here on the file is there, whole: who was told otherwise would delete its key.
+      syncIfPossible(folder);
     },
     claim: async (key) => rename(key, WAITING, SENT),
     async release(key) {
       rename(key, SENT, WAITING);
     },
     async remove(key) {
-      rmSync(pathOf(folder, key, SENT), { force: true });
+      try {
+        rmSync(pathOf(folder, key, SENT), { force: true });
+      } catch {
+        // It is decided: brought in once more, it is found to be so.
+      }
     },
   };
 }
@@ -55,7 +67,39 @@ function pathOf(folder: string, { deployment, userId, n }: SpooledKey, ending: s
   return join(folder, `${deployment}-${userHash(userId)}-${n}${ending}`);
 }
 
-/** Undefined for a file that another process has taken meanwhile. Throws STORE_CORRUPT for one that says nothing. */
+/** Undefined where there is no such file or folder. Throws STORE_UNAVAILABLE for what cannot be looked at. */
+function orAbsent<Result>(folder: string, work: () => Result): Result | undefined {
+  try {
+    return work();
+  } catch (thrown) {
+    if (codeOf(thrown) === "ENOENT" || codeOf(thrown) === "ENOTDIR") return undefined;
+    throw new KeyctlError(
+      "STORE_UNAVAILABLE",
+      `keys may wait in ${printable(folder)}, which cannot be used (${codeOf(thrown)})`,
+      { hint: "make it a folder of your own, or remove it if it is empty" },
+    );
+  }
+}
+
+function syncIfPossible(folder: string): void {
+  try {
+    syncFolder(folder);
+  } catch {
+    // What a power cut may undo is found by the next reconcile.
+  }
+}
+
+/** Of one user, a file that is damaged is their error; of all, it is passed over. */
+function readOne(folder: string, name: string, user: SpooledKey["userId"] | undefined): SpooledKey | undefined {
+  try {
+    return read(folder, name);
+  } catch (thrown) {
+    if (user === undefined && isKeyctlError(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+/** Undefined for a file that another process has taken meanwhile. Throws ROW_UNREADABLE for one that says nothing. */
 function read(folder: string, name: string): SpooledKey | undefined {
   const path = join(folder, name);
   const file = readRegularFile(path, MOST_BYTES);
@@ -66,7 +110,7 @@ function read(folder: string, name: string): SpooledKey | undefined {
     return { ...key, sent: sent !== undefined };
   }
   throw new KeyctlError(
-    "STORE_CORRUPT",
+    "ROW_UNREADABLE",
     `a key that could not be stored waits in ${printable(path)}, which is damaged`,
     {
       hint: "move that file away; keyctl reconcile finds the key at OpenRouter",

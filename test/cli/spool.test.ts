@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
@@ -11,6 +11,7 @@ import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
+import { always } from "../support/openrouter-faults.ts";
 import { deploymentOf, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
@@ -124,6 +125,19 @@ describe("a key that was made and could not be stored", () => {
   });
 });
 
+describe("a database that takes a key for none of the usual reasons", () => {
+  it("costs no key: it waits in a file at once", async () => {
+    const all = await stage(firstMade());
+    const around = withCalls(() => ({
+      insert: () => Promise.reject(new KeyctlError("STORE_CORRUPT", "the index is another")),
+    }));
+    const done = await all.run("sync --user alice --json", { around });
+    expect([done.code, errorOf(done)?.message]).toEqual([7, expect.stringContaining("it is safe")]);
+    expect(filesOf(all.home)).toEqual([await unsent(all.home)]);
+    expect((await all.run("sync --user alice")).code).toBe(0);
+  });
+});
+
 describe("a key that waits in a file", () => {
   it.each([
     ["sync --user alice", "alice"],
@@ -232,6 +246,27 @@ describe("a key that waits in a file", () => {
     expect([all.server.keys.has(hashOf(MADE)), all.server.keys.size]).toEqual([false, 1]);
   });
 
+  it("is not claimed under a configuration that is refused, which would cost the key", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    const done = await all.run("get --user alice --json", { env: { OPENROUTER_PROVISIONING_KEY: "not a key" } });
+    expect([done.code, errorOf(done)?.code]).toEqual([4, "CONFIG_INVALID"]);
+    expect(filesOf(all.home)).toEqual([await unsent(all.home)]);
+    const next = await all.run("get --user alice --json");
+    expect(documentsOf(next)[0]).toMatchObject({ key: maskOf(MADE), error: null });
+  });
+
+  it("stays in its file while the key that is decided against cannot be deleted", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    all.server.behave(always("PATCH /keys/{hash}", { status: 400 }));
+    await all.run("get --user alice");
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    all.server.behave(() => "pass");
+    await all.run("get --user alice");
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+  });
+
   it("is left alone by who loses the claim", async () => {
     const all = await stage(firstMade());
     await spooled(all);
@@ -269,10 +304,10 @@ describe("a key that waits in a file", () => {
     const path = join(folderOf(all.home), await unsent(all.home));
     writeFileSync(path, "{");
     const one = await all.run("sync --user alice --json");
-    expect([one.code, errorOf(one)?.code]).toEqual([7, "STORE_CORRUPT"]);
+    expect([one.code, errorOf(one)?.code]).toEqual([7, "ROW_UNREADABLE"]);
     expect(errorOf(one)?.message).toContain(path);
     const many = await all.run("sync --user alice --user bob --json");
-    expect(documentsOf(many)).toMatchObject([{ error: { code: "STORE_CORRUPT" } }, { error: null }, {}]);
+    expect(documentsOf(many)).toMatchObject([{ error: { code: "ROW_UNREADABLE" } }, { error: null }, {}]);
   });
 
   it("of another store is none of ours", async () => {
@@ -316,6 +351,19 @@ describe("the folder of such files", () => {
     await spool.remove(key);
     await spool.remove(key);
     expect(await spool.list(key.deployment)).toEqual([]);
+  });
+
+  it("leaves nothing behind when a file cannot be written", async () => {
+    const folder = join(emptyHome().folder, "spool");
+    const spool = fileSpool(folder);
+    await spool.write(key);
+    await spool.remove({ ...key, sent: false });
+    // Its name is taken by a folder: the file cannot come to its place.
+    const [name = ""] = readdirSync(folder);
+    rmSync(join(folder, name), { force: true });
+    mkdirSync(join(folder, name, "taken"), { recursive: true });
+    await expect(spool.write(key)).rejects.toThrow();
+    expect(readdirSync(folder)).toEqual([name]);
   });
 
   it("is passed by when it cannot be read by us, for users who have nothing there", async () => {
