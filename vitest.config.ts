@@ -8,5 +8,7 @@ export default defineConfig({
     testTimeout: 30_000,
     // Most of the time goes to servers and processes that the tests wait for.
     maxWorkers: 4,
+    // No file changes a module, and none relies on a fresh one: loading them anew for each costs a third of the time.
+    isolate: false,
   },
 });

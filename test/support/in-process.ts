@@ -6,6 +6,8 @@ import type { Home } from "./home.ts";
 import { BIN, logOf } from "./keyctl.ts";
 import type { Run } from "./keyctl.ts";
 
+const HERE = process.cwd();
+
 export interface InProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** What standard input gives; nothing by default. */
@@ -23,35 +25,40 @@ export async function inProcess(home: Home, args: readonly string[], options: In
   let stdout = "";
   let stderr = "";
   process.chdir(home.work);
-  const code = await main({
-    argv: args,
-    program: BIN,
-    environment: { ...home.environment, ...options.env },
-    stdin: () => inputOf(options.input ?? ""),
-    stdinIsTerminal: false,
-    stdout: {
-      async write(text) {
-        await onStdout?.(text);
-        stdout += text;
+  try {
+    const code = await main({
+      argv: args,
+      program: BIN,
+      environment: { ...home.environment, ...options.env },
+      stdin: () => inputOf(options.input ?? ""),
+      stdinIsTerminal: false,
+      stdout: {
+        async write(text) {
+          await onStdout?.(text);
+          stdout += text;
+        },
+        columns,
+        isOpen: true,
+        isHeldUp: false,
       },
-      columns,
-      isOpen: true,
-      isHeldUp: false,
-    },
-    stderr: {
-      async write(text) {
-        stderr += text;
+      stderr: {
+        async write(text) {
+          stderr += text;
+        },
+        columns,
+        isOpen: true,
+        isHeldUp: false,
       },
-      columns,
-      isOpen: true,
-      isHeldUp: false,
-    },
-    onSignal: () => () => {},
-    endBy: () => {},
-    hurryLookups: () => {},
-    around,
-  });
-  return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
+      onSignal: () => () => {},
+      endBy: () => {},
+      hurryLookups: () => {},
+      around,
+    });
+    return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
+  } finally {
+    // The home goes with the test, and no program can be started in a folder that is gone.
+    process.chdir(HERE);
+  }
 }
 
 /** The JSON documents on stdout. */
