@@ -29,6 +29,8 @@ export class ReconcileReport {
   readonly #task: ReconcileTask;
   readonly #table: TablePrinter;
   readonly #began = performance.now();
+  /** What is to be done, to be shown before a question. */
+  readonly #tasks: Finding[] = [];
   #toFix = 0;
   #fixed = 0;
   #reported = 0;
@@ -72,6 +74,7 @@ export class ReconcileReport {
       else if (NO_WORRY.has(finding.class)) this.#noted += 1;
       else this.#reported += 1;
       if (!isTask || !this.#task.fixes) await this.#print(finding);
+      else this.#tasks.push(finding);
     }
   }
 
@@ -100,6 +103,8 @@ export class ReconcileReport {
       hint,
     });
     if (!terminal.options.canAsk) throw refused;
+    for (const task of this.#tasks) await this.#print(task);
+    await this.#table.end();
     const ask = await prompt();
     if (!(await ask.confirm(`Remove ${keys(count)} at OpenRouter?`))) throw refused;
   }

@@ -99,15 +99,17 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
 
 async function confirmOne(
   { terminal, prompt }: Invocation,
-  { yes }: PurgeFlags,
+  flags: PurgeFlags,
   { userId, former }: PurgeResult,
 ): Promise<void> {
-  if (yes === true) return;
-  const hint = `keyctl purge ${userFlag(userId)} --yes`;
+  if (flags.yes === true) return;
+  const hint = `keyctl purge ${userFlag(userId)}${revokeFlag(flags)} --yes`;
   if (!terminal.options.canAsk)
     throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
   const { confirm } = await prompt();
-  const question = `Delete the key of ${printable(userId)} (${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")})?`;
+  const where = revocationOf(flags) === "no" ? "" : " here and at OpenRouter";
+  const which = `${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")}`;
+  const question = `Delete the key of ${printable(userId)} (${which})${where}?`;
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
 
@@ -127,7 +129,9 @@ async function confirmMany(
   const whose =
     selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
   const { confirm } = await prompt();
-  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.name)}?`))) throw declined();
+  const andUpstream = revocationOf(flags) === "no" ? "" : ", and at OpenRouter";
+  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.name)}${andUpstream}?`)))
+    throw declined();
   return Number.POSITIVE_INFINITY;
 }
 
@@ -222,6 +226,11 @@ const FATES: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = 
   kept: "it goes on working at OpenRouter",
   not_ours: "it goes on working at OpenRouter",
 };
+
+function revokeFlag({ revoke, revokeForeign }: PurgeFlags): string {
+  if (revokeForeign === true) return " --revoke-foreign";
+  return revoke === true ? " --revoke" : "";
+}
 
 function revocationOf({ revoke, revokeForeign }: PurgeFlags): "no" | "ours" | "foreign too" {
   if (revokeForeign === true) return "foreign too";
