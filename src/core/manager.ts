@@ -1,6 +1,7 @@
 import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
-import type { Finished, PurgeTask, Replace } from "./changes.ts";
+import type { Finished, PurgeTask } from "./purging.ts";
+import type { Replace } from "./saving.ts";
 import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
@@ -273,7 +274,7 @@ export class KeyManager {
         if (error !== null) throw error;
       };
       const change = { origin: source, replace, revoke, ...(validate ? { approve } : {}) };
-      const { saveKey } = await import("./changes.ts");
+      const { saveKey } = await import("./saving.ts");
       return saveKey(user, parsed, change, this.#parts, signal);
     });
     const check = (await checked) ?? null;
@@ -285,7 +286,7 @@ export class KeyManager {
     const { onlyHash, revoke = "no", shared = {} } = options;
     const finish = async (user: UserId, signal: AbortSignal) => this.#finishPurges(user, shared, signal);
     return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
-      const { purgeKey } = await import("./changes.ts");
+      const { purgeKey } = await import("./purging.ts");
       return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal);
     });
   }
@@ -321,7 +322,7 @@ export class KeyManager {
   /** What a purge of this user would remove; changes nothing. */
   async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
     return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
-      const { previewPurge } = await import("./changes.ts");
+      const { previewPurge } = await import("./purging.ts");
       return previewPurge(user, this.#parts, signal);
     });
   }

@@ -1,0 +1,145 @@
+import { Candidates } from "./candidates.ts";
+import { KeyctlError } from "./errors.ts";
+import type { KeyRecord } from "./key-record.ts";
+import { printable } from "./printable.ts";
+import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import {
+  changedMeanwhile,
+  formerKey,
+  hashInClear,
+  requireManagementKey,
+  revokeUpstream,
+  stillOwed,
+} from "./revocation.ts";
+import { removeRow } from "./row-writes.ts";
+import type { PurgeResult } from "./results.ts";
+import { asItIs, isCurrent, retire, retirePrevious } from "./settling.ts";
+import { userFlag } from "./shell-quote.ts";
+import type { UserId } from "./user-id.ts";
+
+export interface Finished {
+  /** How many keys were removed at OpenRouter. */
+  readonly removed: number;
+  /** The first thing that is still owed. */
+  readonly error: KeyctlError | null;
+}
+
+export interface PurgeTask {
+  /** Only the key with this hash: CONFLICT when another one is there by now. */
+  readonly onlyHash?: string | null | undefined;
+  /** Whether the key is also removed at OpenRouter: not, if keyctl made it, or whoever made it. */
+  readonly revoke: "no" | "ours" | "foreign too";
+  /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
+  readonly finish: (user: UserId, signal: AbortSignal) => Promise<Finished>;
+}
+
+/**
+ * Deletes by compare-and-set. The revocation is written down before: a row that is gone has no room for a note. Upstream
+ * comes last: the row never holds a dead key.
+ */
+export async function purgeKey(
+  user: UserId,
+  { onlyHash, revoke, finish }: PurgeTask,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<PurgeResult> {
+  const { store, sources } = parts;
+  if (revoke !== "no") requireManagementKey(parts, "no key can be removed at OpenRouter");
+  const candidates = await Candidates.readBeside(sources);
+  await importSpooled(user, parts, signal);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const found = await store.find(user, signal);
+    if (found === undefined) {
+      if (revoke === "no") return purgeOf(user, undefined, candidates, null);
+      const { removed, error } = await finish(user, signal);
+      const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
+      return { ...purgeOf(user, undefined, candidates, revocation), error };
+    }
+    if (!(await isCurrent(found, parts, signal))) continue;
+    const row = await asItIs(found, parts, signal);
+    if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
+    if (row.generation === 0) await refuseForeign(row, revoke, parts, signal);
+    await retirePrevious(row, parts, signal);
+    if (row.generation > 0) await retire(user, row.generation, "purged", revoke !== "no", parts, signal);
+    if (!(await removeRow(store, user, row, signal))) continue;
+    return revoked(row, revoke, candidates, parts, signal);
+  }
+  throw contended(user);
+}
+
+/** What a purge of this user would remove; changes nothing. */
+export async function previewPurge(user: UserId, { store, sources }: Parts, signal: AbortSignal): Promise<PurgeResult> {
+  const row = await store.find(user, signal);
+  return { ...purgeOf(user, row, await Candidates.readBeside(sources), null), purged: false };
+}
+
+async function revoked(
+  row: KeyRecord,
+  revoke: PurgeTask["revoke"],
+  candidates: Candidates,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<PurgeResult> {
+  if (revoke === "no") return purgeOf(row.userId, row, candidates, "kept");
+  const revocation = await revokeUpstream(row, parts, signal);
+  const result = purgeOf(row.userId, row, candidates, revocation.status);
+  if (revocation.status !== "pending") return result;
+  if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
+  // No record of it is left: the same command would find nothing to do.
+  const hash = hashInClear(row) ?? row.keyHash ?? "not known";
+  const detail = `${revocation.detail} (its hash there is ${hash})`;
+  return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
+}
+
+/** A key that keyctl did not make goes only when that was asked for, and when no other user has it. */
+async function refuseForeign(
+  row: KeyRecord,
+  revoke: PurgeTask["revoke"],
+  { store }: Parts,
+  signal: AbortSignal,
+): Promise<void> {
+  if (revoke === "no") return;
+  if (revoke === "ours") {
+    throw new KeyctlError(
+      "FOREIGN_KEY",
+      `keyctl did not make the key of user ${printable(row.userId)}; nothing was done`,
+      {
+        hint: `keyctl purge ${userFlag(row.userId)} --revoke-foreign   deletes it at OpenRouter all the same`,
+      },
+    );
+  }
+  const hash = hashInClear(row) ?? row.keyHash;
+  if (hash === null) return;
+  if (await isOfAnother(row, hash, store, signal)) {
+    throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {
+      hint: `keyctl list --hash ${hash}`,
+    });
+  }
+}
+
+/** A row in clear has no hash beside it that an index would know: those of the others are looked at one by one. */
+async function isOfAnother(row: KeyRecord, hash: string, store: Parts["store"], signal: AbortSignal): Promise<boolean> {
+  for await (const other of store.scan(() => signal, hash)) if (other.userId !== row.userId) return true;
+  for await (const other of store.scan(() => signal)) {
+    if (other.userId !== row.userId && hashInClear(other) === hash) return true;
+  }
+  return false;
+}
+
+function purgeOf(
+  userId: UserId,
+  row: KeyRecord | undefined,
+  candidates: Candidates,
+  revocation: PurgeResult["revocation"],
+): PurgeResult {
+  return {
+    userId,
+    former: row === undefined ? null : formerKey(row),
+    purged: row !== undefined,
+    revocation,
+    returnsFrom: candidates.holders.map(({ name }) => name),
+    warnings: [],
+    error: null,
+  };
+}
