@@ -8,14 +8,13 @@ import { setTimeout as wait } from "node:timers/promises";
 const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/load.cjs").load("main");
 /** Long ago: nobody waits for what comes of such operations. */
 const AT = "2026-01-01T00:00:00.000Z";
+let hasRaced = false;
 const { RACE_OPERATIONS, RACE_NONCE, RACE_GATE, RACE_PROCESSES } = process.env;
 
 process.exitCode = await main({
   ...thisProcess(),
   around: (ports) => ({ ...ports, store: { ...ports.store, find: (user, signal) => race(ports.store, user, signal) } }),
 });
-
-let hasRaced = false;
 
 /** Whenever the tool looks for the key there is none; the first time is the race. */
 async function race(store, user, signal) {
