@@ -24,13 +24,7 @@ const SCENES: readonly (readonly [Away, readonly (readonly [Given, number])[]])[
   ["the insert was never sent", [[SYNC, 0]]],
   ["the insert was never sent", [[GET, 0]]],
   ["the insert was never sent", [[RECONCILE, 0]]],
-  [
-    "the insert was never sent",
-    [
-      [PURGE, 8],
-      [PURGE, 0],
-    ],
-  ],
+  ["the insert was never sent", [[PURGE, 0]]],
   ["the insert was never sent", [[SAVE, 8]]],
   ["the insert may have been sent", [[SYNC, 0]]],
   [
