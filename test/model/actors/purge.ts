@@ -59,7 +59,7 @@ function removeRow({ row }: Holding, command: Command): Step {
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
     if (answer === "refused") return startOver();
     const done = command.breach === "purge-row-first" ? to(retireTooLate, { row }) : revoked(row, command);
-    return answer === "done" ? done : lookForRemoval({ seen: row.version, content: row, done, lost: startOver() });
+    return answer === "done" ? done : lookForRemoval({ seen: row.version, done, lost: startOver() });
   });
 }
 

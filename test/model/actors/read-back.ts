@@ -18,9 +18,8 @@ export function lookForReplacement(looking: Looking): Place {
   return to(readReplaced, looking);
 }
 
-/** `content`: what it held before. */
-export function lookForRemoval(looking: Looking): Place {
-  return to(readRemoved, looking);
+export function lookForRemoval({ seen, done, lost }: Omit<Looking, "content">): Place {
+  return to(readRemoved, { seen, done, lost });
 }
 
 function readReplaced({ seen, content, done, lost }: Looking): Step {
@@ -30,19 +29,22 @@ function readReplaced({ seen, content, done, lost }: Looking): Step {
   });
 }
 
-/** Another row stands there: either way, the one that was seen is gone. */
-function readRemoved({ seen, content, done, lost }: Looking): Step {
+/** A row that was changed meanwhile was not removed, and will not be; any other in its place says that it was. */
+function readRemoved({ seen, done, lost }: Omit<Looking, "content">): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;
-    if (row === null) return done;
-    return holds(row, content) ? lost : both(done, lost);
+    return row !== null && isSameRow(seen, row.version) ? lost : done;
   });
+}
+
+/**
+ * By its `_id`: what stands before the revision in a recorded version. The explorer keeps no `_id`s, but says of a version
+ * that was read what became of its row since.
+ */
+function isSameRow(seen: Version, now: Version): boolean {
+  return seen.startsWith("revised|") || (!seen.startsWith("gone|") && seen.split("/")[0] === now.split("/")[0]);
 }
 
 function holds(row: Row, { generation, hash }: Looking["content"]): boolean {
   return row.generation === generation && row.hash === hash;
-}
-
-function both(one: Moves, other: Moves): Moves {
-  return [one, other].flat();
 }

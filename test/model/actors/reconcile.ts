@@ -40,7 +40,7 @@ function readRetirement({ row, listed }: Found): Step {
 function finishPurge({ row, listed }: Found): Step {
   const after = judge(listed ?? []);
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? lookForRemoval({ seen: row.version, content: row, done: after, lost: after }) : after,
+    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
   );
 }
 
@@ -140,7 +140,7 @@ interface RevokingOne extends JudgingOne, Found {
 function removeOwed({ row, listed, generation }: RevokingOne): Step {
   const after = to(revokeOwed, { listed, generation });
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? lookForRemoval({ seen: row.version, content: row, done: after, lost: after }) : after,
+    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
   );
 }
 

@@ -120,8 +120,7 @@ export class Space {
       world: this.worlds.numberOf(effect.world),
       entry: after === null ? 0 : this.entries.numberOf(after),
       late: late === null ? 0 : this.entries.numberOf(late),
-      // A whole version that was revised is as stale as one that is gone; only a split compare-and-set tells them apart.
-      rowChange: transition.rowChange === "revised" && !this.#setting.split ? "gone" : transition.rowChange,
+      rowChange: transition.rowChange,
       fault: effect.fault,
       waits: !("checked" in move) && move.waits,
       access,
