@@ -1,10 +1,10 @@
+import { isAbsolute, join, resolve } from "node:path";
 import { parseDuration } from "./cli/duration.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "./cli/terms.ts";
-import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
-import { isAbsolute, join, resolve } from "node:path";
 import { KeyctlError } from "./core/errors.ts";
 import { ManagementKey } from "./core/management-key.ts";
 import { timeLimit } from "./core/patience.ts";
+import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";

@@ -1,3 +1,4 @@
+import { keys } from "../core/checks/verdict.ts";
 import { KeyctlError } from "../core/errors.ts";
 import { asFailure } from "../core/patience.ts";
 import type { Finding, FindingClass } from "../core/reconciling.ts";
@@ -186,7 +187,3 @@ const TO_DO: Readonly<Record<Finding["action"], string>> = {
   remove_row: "its row is to be removed",
   none: "",
 };
-
-function keys(count: number): string {
-  return count === 1 ? "1 key" : `${formatNumber(count)} keys`;
-}

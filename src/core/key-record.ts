@@ -50,6 +50,11 @@ export const NO_TERMS: Terms = {
   upstreamHash: null,
 };
 
+/** These alone, of whatever else has them. */
+export function termsOf({ name, label, limit, limitReset, expiresAt, upstreamHash }: Terms): Terms {
+  return { name, label, limit, limitReset, expiresAt, upstreamHash };
+}
+
 /** What a row held before a change that is not dealt with yet, and what it takes to put it back. */
 export interface Previous extends Terms {
   /** Whether the key is to be removed upstream when the change is final. */

@@ -1,9 +1,9 @@
-import type { ApiKey } from "./api-key.ts";
 import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
+import { termsOf } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
-import type { Warning } from "./ports.ts";
+import { isTimeout } from "./patience.ts";
 import { printable } from "./printable.ts";
 import type { Parts } from "./resolution.ts";
 import { markOwnSettled, putBack, sayThatItIsSaved } from "./settling.ts";
@@ -17,11 +17,6 @@ import type { UpstreamKeys } from "./upstream.ts";
  * handed out before that. A row whose insert was not answered is looked for, and never sent again. What cannot be stored
  * waits in a file, and only a key whose insert was certainly never sent may be deleted without a decision.
  */
-export interface Made {
-  readonly row: KeyRecord;
-  readonly key: ApiKey;
-  readonly warnings: readonly Warning[];
-}
 
 /** What a key is besides its row. */
 export interface Origin {
@@ -88,7 +83,12 @@ async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
     }
   });
   // A bug may have come after the sending.
-  if ("error" in inserted) return { status: "away", sent: !isExpected(inserted.error), error: inserted.error };
+  if ("error" in inserted)
+    return {
+      status: "away",
+      sent: !isKeyctlError(inserted.error) && !isTimeout(inserted.error),
+      error: inserted.error,
+    };
   return inserted.value === "done" ? { status: "mine", row } : readOwnBack(row, parts);
 }
 
@@ -170,10 +170,8 @@ async function spoolOwn(
 
 function spooledFrom(row: KeyRecord): Omit<SpooledKey, "deployment" | "sent"> {
   const { userId, generation: n, keyEncrypted, keyHash, keyTail, origin, createdAt } = row;
-  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
   if (keyHash === null || keyTail === null) throw new Error("a key that was just made has no hash");
-  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
-  return { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt, ...terms };
+  return { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt, ...termsOf(row) };
 }
 
 async function isKept(write: () => Promise<void>): Promise<boolean> {
@@ -214,11 +212,7 @@ async function decided<Value>(own: KeyRecord, work: (signal: AbortSignal) => Pro
   );
 }
 
-function isExpected(thrown: unknown): boolean {
-  return isKeyctlError(thrown) || isAway(thrown);
-}
-
 function isAway(thrown: unknown): boolean {
-  if (isKeyctlError(thrown)) return thrown.code === "STORE_UNAVAILABLE" || thrown.code === "STORE_DENIED";
-  return thrown instanceof DOMException && thrown.name === "TimeoutError";
+  const isOfStore = isKeyctlError(thrown) && (thrown.code === "STORE_UNAVAILABLE" || thrown.code === "STORE_DENIED");
+  return isOfStore || isTimeout(thrown);
 }

@@ -6,11 +6,10 @@ import { printable } from "./printable.ts";
 import { provision } from "./provisioning.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { ProvisionResult } from "./results.ts";
-import { ATTEMPTS, contended } from "./resolution.ts";
+import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { isCurrent } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
-import { importSpool } from "./spool-import.ts";
 import type { UserId } from "./user-id.ts";
 
 /** Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked. */
@@ -21,9 +20,9 @@ export async function provisionKey(
   onCommitted: () => void,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {
-  const { store, spool, log } = parts;
+  const { store, log } = parts;
   if (!parts.hasManagementKey()) throw managementKeyMissing("no key can be made");
-  if (spool.mayHoldKeys()) await importSpool(user, parts, signal);
+  await importSpooled(user, parts, signal);
   let row = await store.find(user, signal);
   for (let tries = 1; tries <= ATTEMPTS; tries += 1) {
     if (row !== undefined && (await isCurrent(row, parts, signal))) throw keyExists(row);

@@ -3,20 +3,19 @@ import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
 import type { Operation } from "./journal.ts";
-import { managementKeyMissing } from "./key-listing.ts";
 import { keyNameOf } from "./key-name.ts";
-import type { KeyRecord, LimitReset, Terms, Timestamp } from "./key-record.ts";
+import type { KeyRecord, LimitReset, Timestamp } from "./key-record.ts";
 import { newRecord } from "./key-record.ts";
 import { managementKeyRefused } from "./management-key.ts";
 import { isTimeout } from "./patience.ts";
 import { pause } from "./pause.ts";
 import { provisionPending } from "./pending.ts";
 import { placeKey } from "./placing.ts";
-import type { Made } from "./placing.ts";
 import type { Warning } from "./ports.ts";
 import { randomBytes } from "./random.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
+import { requireUpstreamKeys } from "./upstream-access.ts";
 import { heldByNobody, removeUpstream } from "./upstream-removal.ts";
 import type { Creation, UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
@@ -62,7 +61,12 @@ export interface Making {
 
 /** What came of it: a key, a row that somebody else made meanwhile, another try, or none. */
 export type Provision =
-  | ({ readonly status: "made" } & Made)
+  | {
+      readonly status: "made";
+      readonly row: KeyRecord;
+      readonly key: ApiKey;
+      readonly warnings: readonly Warning[];
+    }
   | { readonly status: "found"; readonly row: KeyRecord }
   | { readonly status: "look-again" }
   | { readonly status: "none" };
@@ -74,6 +78,7 @@ const ATTEMPTS_END_MS = 30_000;
 const HOUR_MS = 3_600_000;
 const LOOK_AGAIN = { status: "look-again" } as const;
 const NONE = { status: "none" } as const;
+const NO_KEY_CAN_BE_MADE = "no key can be made";
 const POLL = { firstMs: 250, mostMs: 2_000 } as const;
 /** To look for a key that may exist, and to remove it, when the caller has no patience left. */
 const CLEAN_UP_MS = 20_000;
@@ -113,7 +118,7 @@ async function decidedOperation(
     if (row !== undefined) return { status: "found", row };
   }
   if (!making.mayMake) return NONE;
-  await abandonSuspect(user, operation, upstreamOf(await connected(parts)), parts, signal);
+  await abandonSuspect(user, operation, await requireUpstreamKeys(parts, NO_KEY_CAN_BE_MADE), parts, signal);
   if (signal.aborted && isTimeout(signal.reason)) {
     throw unavailable("the time was over before OpenRouter had said what became of an earlier attempt");
   }
@@ -130,7 +135,7 @@ async function newOperation(
   signal: AbortSignal,
 ): Promise<Provision> {
   const { journal, clock, log } = parts;
-  const keys = upstreamOf(await connected(parts));
+  const keys = await requireUpstreamKeys(parts, NO_KEY_CAN_BE_MADE);
   // Whoever cannot seal makes no key.
   const sealer = await parts.sealer("seal", signal);
   if (making.isAuto) await refuseOverCap(parts, signal);
@@ -145,10 +150,16 @@ async function newOperation(
   if (creation.status !== "created") return unmade(user, operation, creation, keys, parts, tries, signal);
 
   const { key, upstream } = creation;
-  const terms = termsOf(operation, upstream.name, key, creation);
+  const { label, limit, limitReset, expiresAt } = operation;
+  const upstreamHash = upstream.hash === key.hash ? null : upstream.hash;
   const row = {
     ...newRecord(user, key, sealer.seal(key, user), "auto-provisioned", clock.now().toISOString()),
-    ...terms,
+    name: upstream.name,
+    label,
+    limit,
+    limitReset,
+    expiresAt,
+    upstreamHash,
     generation: n,
     settled: false,
   };
@@ -231,16 +242,6 @@ function operationOf(n: number, terms: WantedTerms, now: number): Operation {
   return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace };
 }
 
-function termsOf(
-  { label, limit, limitReset, expiresAt }: Operation,
-  name: string,
-  key: ApiKey,
-  { upstream }: Extract<Creation, { status: "created" }>,
-): Terms {
-  const upstreamHash = upstream.hash === key.hash ? null : upstream.hash;
-  return { name, label, limit, limitReset, expiresAt, upstreamHash };
-}
-
 /** The worries about a key with this limit. */
 export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warning[] {
   if (limit !== null) return [];
@@ -256,17 +257,6 @@ async function refuseOverCap({ journal, clock, provisioning }: Parts, signal: Ab
     hint: "find out why so many are asked for; KEYCTL_MAX_PROVISIONS_PER_HOUR sets the limit, and keyctl provision has none",
     retryable: true,
   });
-}
-
-/** OpenRouter with the management key. Throws MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
-async function connected({ openRouter, managementKey }: Parts): Promise<UpstreamKeys | undefined> {
-  const key = managementKey();
-  return key === undefined ? undefined : (await openRouter.open()).keysUnder(key);
-}
-
-function upstreamOf(keys: UpstreamKeys | undefined): UpstreamKeys {
-  if (keys !== undefined) return keys;
-  throw managementKeyMissing("no key can be made");
 }
 
 /** While somebody else is at it. Throws PROVISION_PENDING when the time is over first. */

@@ -4,18 +4,12 @@ import type { KeyRecord } from "./key-record.ts";
 import { printable } from "./printable.ts";
 import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
-import {
-  changedMeanwhile,
-  formerKey,
-  hashInClear,
-  requireManagementKey,
-  revokeUpstream,
-  stillOwed,
-} from "./revocation.ts";
+import { changedMeanwhile, formerKey, hashInClear, revokeUpstream, stillOwed } from "./revocation.ts";
 import { removeRow } from "./row-writes.ts";
 import type { PurgeResult } from "./results.ts";
 import { asItIs, isCurrent, retire, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
+import { requireManagementKey } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
 export interface Finished {

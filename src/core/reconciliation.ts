@@ -2,21 +2,19 @@ import { budgetOf } from "./budget.ts";
 import { takeInventory } from "./inventory.ts";
 import type { Inventory } from "./inventory.ts";
 import { parseKeyName } from "./key-name.ts";
-import { managementKeyMissing } from "./key-listing.ts";
 import { claims, duplicate, planFor, repair, unclaimed } from "./reconciling.ts";
 import type { Claim, Finding, Tally } from "./reconciling.ts";
 import type { Workshop } from "./repairs.ts";
 import type { Parts } from "./resolution.ts";
 import { importSpool } from "./spool-import.ts";
+import { requireUpstreamKeys } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
 const PAGE_MS = 60_000;
 
 /** OpenRouter with the management key, and this store's id. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
 export async function workshopOf(parts: Parts, patience: () => AbortSignal): Promise<Workshop> {
-  const key = parts.managementKey();
-  if (key === undefined) throw managementKeyMissing("the list of all keys cannot be read");
-  const keys = (await parts.openRouter.open()).keysUnder(key);
+  const keys = await requireUpstreamKeys(parts, "the list of all keys cannot be read");
   return { ...parts, keys, deployment: await parts.journal.deployment(patience()), patience };
 }
 
@@ -88,7 +86,7 @@ export class Reconciliation {
   /** After `plan`. A key that cannot be removed comes with its error; what fails for all of them is thrown. */
   async *fix(): AsyncGenerator<Finding> {
     for (const claim of this.#toRepair) {
-      const findings = await repair(claim, this.#inventory, this.#workshop, { matched: 0, kept: 0 });
+      const findings = await repair(claim, this.#workshop);
       yield* findings.filter(({ action }) => action !== "none");
     }
   }

@@ -150,36 +150,29 @@ export async function planFor(
   const now = clock.now().getTime();
   const isPurgePending = row !== undefined && row.generation > 0 && facts.rev.has(row.generation);
   const standing = isPurgePending ? undefined : row;
-  const ofKeys = keys.flatMap((key) =>
-    findingOf(key, user, judge(key, facts, standing, { deployment, now }), now, tally),
-  );
+  const judged = keys.map((key) => ({ key, judgement: judge(key, facts, standing, { deployment, now }) }));
+  for (const { judgement } of judged) count(judgement, tally);
+  const ofKeys = judged.flatMap(({ key, judgement }) => findingOf(key, user, judgement, now));
   const findings = [...(isPurgePending ? [purgePending(row)] : []), ...ofKeys, ...danglingRow(standing, inventory)];
   const needsRepair = row?.settled === false || findings.some(({ action }) => action !== "none");
   return { findings, needsRepair };
 }
 
 /** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
-export async function repair(
-  { user, keys }: Claim,
-  inventory: Inventory,
-  workshop: Workshop,
-  tally: Tally,
-): Promise<readonly Finding[]> {
+export async function repair({ user, keys }: Claim, workshop: Workshop): Promise<readonly Finding[]> {
   const { row, purged } = await repairRow(user, workshop);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
   const now = workshop.clock.now().getTime();
   for (const key of keys) {
     try {
       const end = await repairKey(key, user, row, workshop);
-      findings.push(
-        ...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now, tally)),
-      );
+      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
       findings.push({ ...removed(key, user), done: false, error: thrown });
     }
   }
-  return [...findings, ...danglingRow(row, inventory)];
+  return findings;
 }
 
 const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
@@ -202,7 +195,7 @@ export async function finishPurges(
 ): Promise<{ readonly removed: number; readonly error: KeyctlError | null }> {
   const { claims: claimed } = await claims(inventory, workshop, user);
   const claim = claimed[0] ?? { user, keys: [] };
-  const findings = await repair(claim, inventory, workshop, { matched: 0, kept: 0 });
+  const findings = await repair(claim, workshop);
   return {
     removed: findings.filter(({ done }) => done).length,
     error: findings.find(({ error }) => error !== null)?.error ?? null,
@@ -220,19 +213,16 @@ export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
   return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null };
 }
 
-function findingOf(
-  key: UpstreamKey,
-  user: UserId,
-  judgement: Judgement,
-  now: number,
-  tally: Tally,
-): readonly Finding[] {
+function count({ kind }: Judgement, tally: Tally): void {
+  if (kind === "keep") tally.matched += 1;
+  if (kind === "kept") tally.kept += 1;
+}
+
+function findingOf(key: UpstreamKey, user: UserId, judgement: Judgement, now: number): readonly Finding[] {
   switch (judgement.kind) {
     case "keep":
-      tally.matched += 1;
       return stateOf(key, user, now);
     case "kept":
-      tally.kept += 1;
       return [];
     case "no-row":
       return [reported("no_row", key, user)];

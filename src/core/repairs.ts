@@ -1,5 +1,4 @@
 import { budgetOf } from "./budget.ts";
-import type { Budget } from "./budget.ts";
 import { KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
 import { factsFrom, judge } from "./judgement.ts";
@@ -9,7 +8,7 @@ import { ATTEMPTS, contended } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { removeRow } from "./row-writes.ts";
 import { asItIs, isCurrent, markSettled, retirePrevious, settledRow } from "./settling.ts";
-import { notInARow, removeUpstream } from "./upstream-removal.ts";
+import { isInARow, removeUpstream } from "./upstream-removal.ts";
 import type { UpstreamKey, UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -123,14 +122,13 @@ function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {
 }
 
 async function removeUnlessHeld(key: UpstreamKey, judgement: Judgement, workshop: Workshop): Promise<Repair> {
-  const free = await notInARow([key.hash], workshop.store, workshop.patience);
-  return free.length === 0 ? { status: "left", judgement } : removeNow(key, workshop);
+  const isHeld = await isInARow(key.hash, workshop.store, workshop.patience);
+  return isHeld ? { status: "left", judgement } : removeNow(key, workshop);
 }
 
 /** Throws REVOKE_PENDING for what could not be confirmed. */
 async function removeNow({ hash }: UpstreamKey, { keys, patience }: Workshop): Promise<Repair> {
-  const budget: Budget = budgetOf(REMOVAL_MS, patience());
-  const removal = await removeUpstream(hash, keys, budget);
+  const removal = await removeUpstream(hash, keys, budgetOf(REMOVAL_MS, patience()));
   if (removal.status !== "unknown") return { status: "removed" };
   throw new KeyctlError("REVOKE_PENDING", `a key that is to go may still work: OpenRouter ${removal.detail}`, {
     hint: "keyctl reconcile --fix   tries again",

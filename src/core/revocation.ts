@@ -1,14 +1,13 @@
 import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
-import { managementKeyMissing } from "./key-listing.ts";
 import { maskOfRecord, storedValue } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
-import type { ManagementKey } from "./management-key.ts";
 import { isTimeout } from "./patience.ts";
 import { printable } from "./printable.ts";
 import type { Parts } from "./resolution.ts";
 import type { FormerKey } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
+import { requireUpstreamKeys } from "./upstream-access.ts";
 import { removeUpstream } from "./upstream-removal.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -29,7 +28,7 @@ export async function revokeUpstream(row: KeyRecord, parts: Parts, signal: Abort
   const hash = row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
   if (hash === null) return { status: "pending", detail: "what is stored is no key, so that its hash is not known" };
   try {
-    const keys = (await parts.openRouter.open()).keysUnder(requireManagementKey(parts, "no key can be removed"));
+    const keys = await requireUpstreamKeys(parts, "no key can be removed");
     const removal = await removeUpstream(hash, keys, budgetOf(REVOCATION_MS, signal));
     return removal.status === "unknown"
       ? { status: "pending", detail: `OpenRouter ${removal.detail}` }
@@ -54,12 +53,6 @@ export function stillOwed(user: UserId, detail: string, verb: "save" | "purge", 
   const command = verb === "save" ? `reconcile ${userFlag(user)} --fix` : `purge ${userFlag(user)} --revoke`;
   const hint = otherHint ?? `keyctl ${command}`;
   return new KeyctlError("REVOKE_PENDING", `${what} may still work: ${detail}`, { hint, retryable: true });
-}
-
-export function requireManagementKey({ managementKey }: Parts, what: string): ManagementKey {
-  const key = managementKey();
-  if (key === undefined) throw managementKeyMissing(what);
-  return key;
 }
 
 export function changedMeanwhile(user: UserId): KeyctlError {

@@ -8,12 +8,13 @@ import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { ATTEMPTS, contended, importSpooled, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
-import { changedMeanwhile, formerKey, KEPT, requireManagementKey, revokeUpstream, stillOwed } from "./revocation.ts";
+import { changedMeanwhile, formerKey, KEPT, revokeUpstream, stillOwed } from "./revocation.ts";
 import type { Revocation } from "./revocation.ts";
 import { insertRow, replaceRow } from "./row-writes.ts";
 import type { SaveResult } from "./results.ts";
 import { asItIs, isCurrent, markOwnSettled, previousOf, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
+import { requireManagementKey } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
 /** Which other key may be replaced: none, any, or the one with this hash. */

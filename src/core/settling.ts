@@ -2,7 +2,7 @@ import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
 import type { JournalParts } from "./journal-writes.ts";
 import type { EntryOf } from "./journal.ts";
-import { NO_TERMS } from "./key-record.ts";
+import { NO_TERMS, termsOf } from "./key-record.ts";
 import type { KeyRecord, Previous } from "./key-record.ts";
 import type { KeyStore } from "./ports.ts";
 import { printable } from "./printable.ts";
@@ -99,9 +99,8 @@ export function settledRow(row: KeyRecord): KeyRecord {
 /** What it takes to find, and where possible to put back, the key that a row holds now. */
 export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string | null): Previous {
   const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
-  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
-  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
-  return { revoke, generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck, ...terms };
+  const key = { generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck };
+  return { revoke, ...key, ...termsOf(row) };
 }
 
 function rowBefore(row: KeyRecord, previous: Previous): KeyRecord {

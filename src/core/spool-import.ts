@@ -1,9 +1,10 @@
 import type { KeyRecord } from "./key-record.ts";
-import { NOTHING_KNOWN } from "./key-record.ts";
+import { NOTHING_KNOWN, termsOf } from "./key-record.ts";
 import { placeSpooled } from "./placing.ts";
 import { randomBytes } from "./random.ts";
 import type { Parts } from "./resolution.ts";
 import type { SpooledKey } from "./spool.ts";
+import { upstreamKeys } from "./upstream-access.ts";
 import type { UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -17,16 +18,11 @@ export async function importSpool(user: UserId, parts: Parts, signal: AbortSigna
   const waiting = await spool.list(await journal.deployment(signal), user);
   if (waiting.length === 0) return;
   // Before a claim, which nothing but the import may follow: a configuration that is refused must not cost a key.
-  const keys = await upstream(parts);
+  const keys = await upstreamKeys(parts);
   for (const key of waiting) {
     signal.throwIfAborted();
     if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, parts);
   }
-}
-
-async function upstream({ openRouter, managementKey }: Parts): Promise<UpstreamKeys | undefined> {
-  const secret = managementKey();
-  return secret === undefined ? undefined : (await openRouter.open()).keysUnder(secret);
 }
 
 async function bringIn(key: SpooledKey, wasSent: boolean, keys: UpstreamKeys | undefined, parts: Parts): Promise<void> {
@@ -40,7 +36,6 @@ async function bringIn(key: SpooledKey, wasSent: boolean, keys: UpstreamKeys | u
 
 function rowOf(key: SpooledKey): KeyRecord {
   const { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt } = key;
-  const { name, label, limit, limitReset, expiresAt, upstreamHash } = key;
   return {
     ...NOTHING_KNOWN,
     id: randomBytes(16).toString("hex"),
@@ -55,11 +50,6 @@ function rowOf(key: SpooledKey): KeyRecord {
     foreignFields: [],
     generation: n,
     settled: false,
-    name,
-    label,
-    limit,
-    limitReset,
-    expiresAt,
-    upstreamHash,
+    ...termsOf(key),
   };
 }

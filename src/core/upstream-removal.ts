@@ -25,21 +25,12 @@ export async function heldByNobody(
   const outcomes = await journal.outcomesOf(hashes, patience());
   const recorded = new Set(outcomes.flatMap(({ hash, upstreamHash }) => [hash, upstreamHash]));
   const unrecorded = hashes.filter((hash) => !recorded.has(hash));
-  return notInARow(unrecorded, store, patience);
-}
-
-/** Those of these keys that are in no row. */
-export async function notInARow(
-  hashes: readonly string[],
-  store: KeyStore,
-  patience: () => AbortSignal,
-): Promise<readonly string[]> {
   const free: string[] = [];
-  for (const hash of hashes) if (!(await isInARow(hash, store, patience))) free.push(hash);
+  for (const hash of unrecorded) if (!(await isInARow(hash, store, patience))) free.push(hash);
   return free;
 }
 
-async function isInARow(hash: string, store: KeyStore, patience: () => AbortSignal): Promise<boolean> {
+export async function isInARow(hash: string, store: KeyStore, patience: () => AbortSignal): Promise<boolean> {
   for await (const _ of store.scan(patience, hash)) return true;
   return false;
 }

@@ -2,21 +2,7 @@ import { describe, expect, it } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import { errorOf, inProcess } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";
-
-const VERBS = [
-  "sync",
-  "get",
-  "provision",
-  "validate",
-  "save",
-  "purge",
-  "list",
-  "explain",
-  "rekey",
-  "copy",
-  "reconcile",
-  "doctor",
-];
+import { VERBS } from "../support/verbs.ts";
 
 async function textOf(args: readonly string[], options: InProcessOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await inProcess(emptyHome(), args, options);
