@@ -284,7 +284,8 @@ export class KeyManager {
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
     const { onlyHash, revoke = "no", shared = {} } = options;
-    const finish = async (user: UserId, signal: AbortSignal) => this.#finishPurges(user, shared, signal);
+    const finish = async (user: UserId, patience: AbortSignal) =>
+      this.#finishPurges(user, shared, patience, options.signal);
     return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
       const { purgeKey } = await import("./purging.ts");
       return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal);
@@ -292,13 +293,21 @@ export class KeyManager {
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
-  async #finishPurges(user: UserId, shared: SharedInventory, signal: AbortSignal): Promise<Finished> {
+  async #finishPurges(
+    user: UserId,
+    shared: SharedInventory,
+    patience: AbortSignal,
+    signal: AbortSignal | undefined,
+  ): Promise<Finished> {
     const { inventoryOf, workshopOf } = await import("./reconciliation.ts");
     const { finishPurges, oweAfterAll } = await import("./reconciling.ts");
-    const workshop = await workshopOf(this.#parts, () => signal);
+    const workshop = await workshopOf(this.#parts, () => patience);
     await oweAfterAll(user, workshop);
     // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
-    shared.inventory ??= inventoryOf({ ...workshop, patience: this.#stepByStep({}) }).catch((thrown) => {
+    shared.inventory ??= inventoryOf({
+      ...workshop,
+      patience: () => patienceOf({ signal }, this.#parts.timeoutMs),
+    }).catch((thrown) => {
       delete shared.inventory;
       throw thrown;
     });
