@@ -1,5 +1,6 @@
 import { Candidates } from "./candidates.ts";
 import type { ApiKey } from "./api-key.ts";
+import type { Adoption, Attempt } from "./auto-provisioning.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
@@ -8,7 +9,7 @@ import type { Log, Source } from "./log.ts";
 import type { ManagementKey } from "./management-key.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
-import type { Provision, ProvisioningRules } from "./provisioning.ts";
+import type { ProvisioningRules } from "./provisioning.ts";
 import { insertRow, insertRows } from "./row-writes.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
@@ -63,7 +64,7 @@ export async function resolve(
   const permission = autoProvision ? (parts.hasManagementKey() ? "may" : "no-management-key") : "off";
   await importSpooled(user, parts, signal);
   log({ kind: "syncing", user });
-  const attempt = newAttempt(permission, onCommitted);
+  const attempt: Attempt = { permission, onCommitted, tries: 0 };
   let row = await store.find(user, signal);
   for (let tries = 0; tries < ATTEMPTS; tries += 1) {
     const result =
@@ -175,9 +176,6 @@ async function isInUse(row: KeyRecord, parts: Parts, signal: AbortSignal): Promi
   return isCurrent(row, parts, signal);
 }
 
-/** A row that was found meanwhile, or a result, or nothing that can be relied on: look again. */
-type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
-
 async function adopt(user: UserId, parts: Parts, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
   const { store, log } = parts;
   const candidates = await Candidates.read(parts.sources);
@@ -187,7 +185,10 @@ async function adopt(user: UserId, parts: Parts, attempt: Attempt, signal: Abort
       if (from === winner?.name) log({ kind: "loaded", from, key });
     });
   }
-  if (winner === undefined) return withoutKey(user, parts, candidates, attempt, signal);
+  if (winner === undefined) {
+    const { withoutKey } = await import("./auto-provisioning.ts");
+    return withoutKey(user, parts, candidates, attempt, signal);
+  }
 
   const { key, name } = winner;
   const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
@@ -197,74 +198,6 @@ async function adopt(user: UserId, parts: Parts, attempt: Attempt, signal: Abort
   log({ kind: "synced" });
   log({ kind: "complete" });
   return answer(record, key, name, candidates);
-}
-
-/** Whether a key may be made now, and why not; and how often it was tried. */
-interface Attempt {
-  readonly permission: "off" | "no-management-key" | "may";
-  readonly onCommitted: () => void;
-  tries: number;
-}
-
-function newAttempt(permission: Attempt["permission"], onCommitted: () => void): Attempt {
-  return { permission, onCommitted, tries: 0 };
-}
-
-/** There is no key anywhere: one is made, or somebody else's is waited for. */
-async function withoutKey(
-  user: UserId,
-  parts: Parts,
-  candidates: Candidates,
-  attempt: Attempt,
-  signal: AbortSignal,
-): Promise<Adoption> {
-  const { log, provisioning } = parts;
-  const { permission } = attempt;
-  attempt.tries += 1;
-  if (attempt.tries === 1) {
-    log({ kind: "none-found" });
-    if (permission !== "off") log({ kind: "provisioning" });
-    if (permission === "no-management-key") log({ kind: "no-management-key" });
-  }
-  const refusal = permission === "may" ? provisioning.refusal : null;
-  const made = await provisioned(user, parts, attempt, refusal === null, signal);
-  if (made.status === "look-again") return "lost";
-  if (made.status === "found") return { row: made.row };
-  if (made.status === "made") return provisionedResult(made, candidates, log);
-  if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
-  log({ kind: "no-key" });
-  return syncFailed(user, noKey(user), candidates.warnings);
-}
-
-async function provisioned(
-  user: UserId,
-  parts: Parts,
-  { permission, onCommitted, tries }: Attempt,
-  mayMake: boolean,
-  signal: AbortSignal,
-): Promise<Provision> {
-  const { provision } = await import("./provisioning.ts");
-  const { terms } = parts.provisioning;
-  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
-  try {
-    return await provision(user, parts, making, tries, signal);
-  } catch (thrown) {
-    if (permission === "may" && isKeyctlError(thrown)) parts.log({ kind: "provision-failed", reason: thrown.message });
-    throw thrown;
-  }
-}
-
-function provisionedResult(
-  { row, key, warnings }: Extract<Provision, { status: "made" }>,
-  candidates: Candidates,
-  log: Log,
-): SyncResult {
-  log({ kind: "saved", origin: row.origin, key });
-  log({ kind: "using", source: "auto-provisioned" });
-  log({ kind: "synced" });
-  log({ kind: "complete" });
-  const result = answer(row, key, "auto-provisioned", candidates);
-  return { ...result, warnings: [...result.warnings, ...warnings] };
 }
 
 /** Keys that were made here and could not be stored come first. */
@@ -352,7 +285,7 @@ function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock
   return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
 }
 
-function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncedKey {
+export function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncedKey {
   return {
     userId: row.userId,
     key,

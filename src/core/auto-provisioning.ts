@@ -1,0 +1,77 @@
+import type { Candidates } from "./candidates.ts";
+import { isKeyctlError } from "./errors.ts";
+import type { KeyRecord } from "./key-record.ts";
+import type { Log } from "./log.ts";
+import { provision } from "./provisioning.ts";
+import type { Provision } from "./provisioning.ts";
+import { answer, noKey } from "./resolution.ts";
+import type { Parts } from "./resolution.ts";
+import { syncFailed } from "./results.ts";
+import type { SyncResult } from "./results.ts";
+import type { UserId } from "./user-id.ts";
+
+/** A row that was found meanwhile, or a result, or nothing that can be relied on: look again. */
+export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
+
+/** Whether a key may be made now, and why not; and how often it was tried. */
+export interface Attempt {
+  readonly permission: "off" | "no-management-key" | "may";
+  readonly onCommitted: () => void;
+  tries: number;
+}
+
+/** There is no key anywhere: one is made, or somebody else's is waited for. */
+export async function withoutKey(
+  user: UserId,
+  parts: Parts,
+  candidates: Candidates,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Adoption> {
+  const { log, provisioning } = parts;
+  const { permission } = attempt;
+  attempt.tries += 1;
+  if (attempt.tries === 1) {
+    log({ kind: "none-found" });
+    if (permission !== "off") log({ kind: "provisioning" });
+    if (permission === "no-management-key") log({ kind: "no-management-key" });
+  }
+  const refusal = permission === "may" ? provisioning.refusal : null;
+  const made = await provisioned(user, parts, attempt, refusal === null, signal);
+  if (made.status === "look-again") return "lost";
+  if (made.status === "found") return { row: made.row };
+  if (made.status === "made") return provisionedResult(made, candidates, log);
+  if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
+  log({ kind: "no-key" });
+  return syncFailed(user, noKey(user), candidates.warnings);
+}
+
+async function provisioned(
+  user: UserId,
+  parts: Parts,
+  { permission, onCommitted, tries }: Attempt,
+  mayMake: boolean,
+  signal: AbortSignal,
+): Promise<Provision> {
+  const { terms } = parts.provisioning;
+  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
+  try {
+    return await provision(user, parts, making, tries, signal);
+  } catch (thrown) {
+    if (permission === "may" && isKeyctlError(thrown)) parts.log({ kind: "provision-failed", reason: thrown.message });
+    throw thrown;
+  }
+}
+
+function provisionedResult(
+  { row, key, warnings }: Extract<Provision, { status: "made" }>,
+  candidates: Candidates,
+  log: Log,
+): SyncResult {
+  log({ kind: "saved", origin: row.origin, key });
+  log({ kind: "using", source: "auto-provisioned" });
+  log({ kind: "synced" });
+  log({ kind: "complete" });
+  const result = answer(row, key, "auto-provisioned", candidates);
+  return { ...result, warnings: [...result.warnings, ...warnings] };
+}
