@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/faults/**"],
+    exclude: ["test/faults/**", "test/shipped/**"],
     globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts", "test/support/openrouter-setup.ts"],
     testTimeout: 30_000,
     // Most of the time goes to servers and processes that the tests wait for.
