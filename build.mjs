@@ -53,15 +53,26 @@ const builtInUrl = {
  * Of undici only what we use: all of it takes three times as long to load, and would put itself in the place of the fetch
  * of a program that uses the library.
  */
-const UNDICI_PARTS = { Agent: "agent", EnvHttpProxyAgent: "env-http-proxy-agent", Pool: "pool" };
+const UNDICI_PARTS = {
+  Agent: "dispatcher/agent",
+  Pool: "dispatcher/pool",
+  ProxyAgent: "dispatcher/proxy-agent",
+  buildConnector: "core/connect",
+};
+/** What undici's own index puts on every dispatcher, of which `ProxyAgent` uses this one. */
+const DISPATCHER_METHODS = { connect: "api/api-connect" };
 const partsOfUndici = {
   name: "parts-of-undici",
   setup(build) {
     build.onResolve({ filter: /^undici$/ }, () => ({ path: "undici", namespace: "parts-of-undici" }));
     build.onLoad({ filter: /.*/, namespace: "parts-of-undici" }, () => ({
-      contents: Object.entries(UNDICI_PARTS)
-        .map(([name, file]) => `exports.${name} = require("undici/lib/dispatcher/${file}.js");`)
-        .join("\n"),
+      contents: [
+        ...Object.entries(UNDICI_PARTS).map(([name, file]) => `exports.${name} = require("undici/lib/${file}.js");`),
+        `const { prototype } = require("undici/lib/dispatcher/dispatcher.js");`,
+        ...Object.entries(DISPATCHER_METHODS).map(
+          ([name, file]) => `prototype.${name} = require("undici/lib/${file}.js");`,
+        ),
+      ].join("\n"),
       resolveDir: root,
     }));
   },

@@ -80,6 +80,7 @@ const TOO_NEW: Verdict = {
   witness: null,
   detail: "OpenRouter does not know the key yet, which was made a moment ago",
   isAboutProvider: false,
+  remedy: undefined,
 };
 
 const CONTRADICTION: Verdict = {
@@ -88,12 +89,13 @@ const CONTRADICTION: Verdict = {
   witness: null,
   detail: "OpenRouter refused the key twice, and says that it is alive",
   isAboutProvider: false,
+  remedy: undefined,
 };
 
 /** Answers about what this key may spend or see; the others are about OpenRouter, or about the way there. */
 const OF_ONE_KEY: ReadonlySet<number | null> = new Set([402, 403]);
 
-function unknownVerdict({ reason, httpStatus, attempts, detail }: Unknown): Verdict {
+function unknownVerdict({ reason, httpStatus, attempts, detail, remedy }: Unknown): Verdict {
   const times = attempts > 1 ? ` (asked ${attempts} times)` : "";
   return {
     status: "unknown",
@@ -101,6 +103,7 @@ function unknownVerdict({ reason, httpStatus, attempts, detail }: Unknown): Verd
     witness: null,
     detail: `OpenRouter ${detail}${times}`,
     isAboutProvider: !OF_ONE_KEY.has(httpStatus),
+    remedy,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Budget } from "./budget.ts";
 import { KeyctlError } from "./errors.ts";
+import { withRemedy } from "./upstream.ts";
 import type { UpstreamKey, UpstreamKeys } from "./upstream.ts";
 
 /** Every key that exists upstream, disabled ones too, of all workspaces. */
@@ -22,10 +23,9 @@ export async function takeInventory(keys: UpstreamKeys, budget: () => Budget, at
     const seen = new Set<string>();
     for await (const page of keys.list({ kind: "everywhere" }, budget)) {
       if (page.status === "unknown") {
-        throw new KeyctlError("PROVIDER_UNAVAILABLE", `the list of all keys broke off: OpenRouter ${page.detail}`, {
-          hint: "try again later; nothing was changed",
-          retryable: true,
-        });
+        const message = `the list of all keys broke off: OpenRouter ${page.detail}`;
+        const details = withRemedy(page.remedy, "try again later; nothing was changed");
+        throw new KeyctlError("PROVIDER_UNAVAILABLE", message, details);
       }
       for (const key of page.keys) {
         seen.add(key.hash);

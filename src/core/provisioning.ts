@@ -17,6 +17,7 @@ import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
 import { requireUpstreamKeys } from "./upstream-access.ts";
 import { heldByNobody, removeUpstream } from "./upstream-removal.ts";
+import { withRemedy } from "./upstream.ts";
 import type { Creation, UpstreamKeys } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -194,9 +195,12 @@ async function unmade(
   if (creation.status === "refused" && (creation.httpStatus === 401 || creation.httpStatus === 403)) {
     throw managementKeyRefused(creation.detail);
   }
-  throw unavailable(`OpenRouter ${creation.detail}`);
+  const remedy = creation.status === "never-sent" ? creation.remedy : undefined;
+  const details = withRemedy(remedy, RUN_AGAIN);
+  throw new KeyctlError("PROVIDER_UNAVAILABLE", `OpenRouter ${creation.detail}`, details);
 }
 
+const RUN_AGAIN = "run the same command again";
 /** Of one call: OpenRouter has asked us to slow down. */
 const MOST_OPERATIONS = 4;
 
@@ -268,6 +272,6 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
   }
 }
 
-function unavailable(message: string, hint = "run the same command again"): KeyctlError {
+function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
 }

@@ -1,12 +1,12 @@
 import type { ApiKey } from "./api-key.ts";
 import type { Budget } from "./budget.ts";
+import type { ErrorDetails } from "./errors.ts";
 import type { Timestamp } from "./key-record.ts";
 import type { ManagementKey } from "./management-key.ts";
 
 /**
  * OpenRouter, as the rules see it. What the network and the provider do is in the results: the methods reject only with
- * MANAGEMENT_KEY_REFUSED and CONFIG_INVALID (a proxy that cannot be used), or, once the caller stops waiting, with the
- * reason of the budget's signal. A budget that is over, or whose signal says TimeoutError, is an `unknown`, `timed_out`.
+ * MANAGEMENT_KEY_REFUSED, for a bug, or, once the caller stops waiting, with the reason of the budget's signal. A budget that is over, or whose signal says TimeoutError, is an `unknown`, `timed_out`.
  * Calls are sent again as OpenRouter's table of retries allows, within the budget; every wait is announced.
  */
 export interface OpenRouter {
@@ -22,7 +22,7 @@ export interface OpenRouter {
 
 /** OpenRouter, of which nothing is loaded until it is asked for. */
 export interface OpenRouterOnUse {
-  /** Rejects with CONFIG_INVALID for an address that cannot be used. */
+  /** Rejects with CONFIG_INVALID for an address, or for a proxy, that cannot be used. */
   open(): Promise<OpenRouter>;
   /** How many requests were sent so far. */
   sent(): number;
@@ -34,8 +34,8 @@ export interface OpenRouterOnUse {
 /** The keys that exist upstream. */
 export interface UpstreamKeys {
   /**
-   * One operation: sent at most once, so that at most one key comes of it. Never rejects, and nothing cuts it short once
-   * it is sent: the budget only says whether an attempt may begin. Throws nothing for a management key that is refused
+   * One operation: sent at most once, so that at most one key comes of it. Rejects for a bug only, and nothing cuts it
+   * short once it is sent: the budget only says whether an attempt may begin. Throws nothing for a management key that is refused
    * either (`refused`, 401 or 403), since the caller has a decision to write down first.
    */
   create(request: KeyRequest, budget: Budget): Promise<Creation>;
@@ -66,6 +66,19 @@ export interface Unknown {
   readonly attempts: number;
   /** Completes a sentence that begins with `OpenRouter`, such as `answered 503`; holds no key and no id, and may be printed. */
   readonly detail: string;
+  readonly remedy: Remedy | undefined;
+}
+
+/** What a person can do about a failure on the way to OpenRouter. */
+export interface Remedy {
+  readonly hint: string;
+  /** False: the same request may also succeed later by itself. */
+  readonly isRequired: boolean;
+}
+
+/** The details of an error that ends what was asked: the remedy, and where there is none, that it can be asked again. */
+export function withRemedy(remedy: Remedy | undefined, otherHint: string): Pick<ErrorDetails, "hint" | "retryable"> {
+  return { hint: remedy?.hint ?? otherHint, retryable: remedy?.isRequired !== true };
 }
 
 export type UnknownReason = "rate_limited" | "timed_out" | "unreachable" | "provider_error";
@@ -127,7 +140,12 @@ export type Creation =
   | { readonly status: "refused"; readonly httpStatus: number; readonly detail: string }
   | RateLimited
   /** Definitely not made: no byte of it was sent. */
-  | { readonly status: "never-sent"; readonly reason: UnknownReason; readonly detail: string }
+  | {
+      readonly status: "never-sent";
+      readonly reason: UnknownReason;
+      readonly detail: string;
+      readonly remedy: Remedy | undefined;
+    }
   /** A live, paid-for key may have come of it, or may still. Never to be sent again: look for its name. */
   | { readonly status: "ambiguous"; readonly detail: string };
 

@@ -350,4 +350,5 @@ const MASS_REFUSAL: Verdict = {
   witness: null,
   detail: "OpenRouter refused more than half of all keys, which is more likely its mistake than theirs",
   isAboutProvider: true,
+  remedy: undefined,
 };

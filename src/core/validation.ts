@@ -11,6 +11,7 @@ import { printable } from "./printable.ts";
 import { openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
+import { withRemedy } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 import { examine } from "./examiner.ts";
 import type { Witnesses } from "./examiner.ts";
@@ -176,10 +177,9 @@ function errorOf(userId: string | null, verdict: Verdict, worries: readonly Atte
   const whose = userId === null ? "the key" : `the key of user ${printable(userId)}`;
   const user = userId === null ? undefined : userFlag(userId);
   if (verdict.status === "unknown") {
-    return new KeyctlError("VERDICT_UNKNOWN", verdict.detail, {
-      hint: `keyctl validate ${user ?? "--stdin"} --timeout 2m${user === undefined ? " < key.txt" : ""}`,
-      retryable: true,
-    });
+    const { detail, remedy } = verdict;
+    const again = `keyctl validate ${user ?? "--stdin"} --timeout 2m${user === undefined ? " < key.txt" : ""}`;
+    return new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
   }
   if (verdict.status === "invalid") {
     const replace = `keyctl save ${user ?? "--user <id>"} --replace`;

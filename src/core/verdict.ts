@@ -1,5 +1,5 @@
 import type { LastCheck, Timestamp } from "./key-record.ts";
-import type { UnknownReason } from "./upstream.ts";
+import type { Remedy, UnknownReason } from "./upstream.ts";
 
 export type InvalidReason = "deleted" | "disabled" | "expired" | "management_key" | "refused";
 
@@ -28,6 +28,7 @@ interface UnknownVerdict {
   readonly detail: string;
   /** It says something of OpenRouter, and not of this key alone. */
   readonly isAboutProvider: boolean;
+  readonly remedy: Remedy | undefined;
 }
 
 export const NOT_SAID: KeyTerms = { limit: undefined, limitRemaining: undefined, limitReset: null, expiresAt: null };

@@ -40,6 +40,7 @@ const NO_TIME: Ending = {
   timedOut: true,
   detail: "was not asked: no time was left",
   retryAfterMs: undefined,
+  remedy: undefined,
   decision: "no",
   wantsReading: false,
   attempts: 0,

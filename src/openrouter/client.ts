@@ -8,7 +8,8 @@ import type { Transport } from "./exchange.ts";
 import { DEADLINES, MAX_REPLY_BYTES } from "./limits.ts";
 import type { Deadlines } from "./limits.ts";
 import { acceptedKey } from "./replies.ts";
-import type { Environment } from "./transport.ts";
+import { proxyFor } from "./proxy.ts";
+import type { Environment } from "./proxy.ts";
 import { unknown } from "./unknown.ts";
 import { upstreamKeys } from "./upstream-keys.ts";
 
@@ -25,7 +26,7 @@ export interface OpenRouterOptions {
   readonly deadlines?: Deadlines;
 }
 
-/** Opens nothing and loads no HTTP client until something is asked. */
+/** Opens nothing and loads no HTTP client until something is asked. Throws CONFIG_INVALID for a proxy that cannot be used. */
 export function openRouter(options: OpenRouterOptions): OpenRouter {
   const {
     baseUrl,
@@ -37,9 +38,10 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     random = Math.random,
     deadlines = DEADLINES,
   } = options;
+  const proxy = proxyFor(baseUrl, environment);
   let opened: Promise<Transport> | undefined;
   const transport = () => {
-    opened ??= import("./transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, environment, deadlines));
+    opened ??= import("./transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, proxy, deadlines));
     return opened;
   };
   const means: Means = { transport, clock, wait, random, onWait, onSend, deadlines };

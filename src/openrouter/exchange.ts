@@ -1,3 +1,4 @@
+import type { Remedy } from "../core/upstream.ts";
 import type { Event } from "./retry.ts";
 import { REFUSALS } from "./retry.ts";
 import { httpDate, retryAfterMs } from "./retry-after.ts";
@@ -20,12 +21,19 @@ export interface Sending {
 
 /** What became of it. A `problem` completes a sentence that begins with `OpenRouter`. */
 export type Exchange =
-  | { readonly status: "not-sent"; readonly problem: string; readonly isCertificate: boolean }
+  | NotSent
   /** Sent, and no whole answer came back. */
   | { readonly status: "lost"; readonly problem: string; readonly timedOut: boolean }
   /** Given up while it came in. */
   | { readonly status: "unreadable"; readonly httpStatus: number; readonly problem: string }
   | Answer;
+
+export interface NotSent {
+  readonly status: "not-sent";
+  readonly event: Extract<Event, "not-connected" | "not-trusted" | "proxy-refused">;
+  readonly problem: string;
+  readonly remedy: Remedy | undefined;
+}
 
 interface Answer {
   readonly status: "answered";
@@ -37,7 +45,7 @@ interface Answer {
 }
 
 export interface Transport {
-  /** Never rejects for what the network does. A signal that is aborted ends it early, as `not-sent` or `lost`. */
+  /** Rejects for a bug, and never for what the network does. A signal that is aborted ends it early, as `not-sent` or `lost`. */
   send(sending: Sending, signal: AbortSignal): Promise<Exchange>;
   close(): Promise<void>;
 }
@@ -61,6 +69,7 @@ export interface Failure {
   readonly timedOut: boolean;
   readonly detail: string;
   readonly retryAfterMs: number | undefined;
+  readonly remedy: Remedy | undefined;
 }
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
@@ -68,7 +77,7 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 /** @param now of our clock, in milliseconds, for a server that does not say its own time */
 export function judge(exchange: Exchange, token: string | null, now: number): Judged {
   if (exchange.status === "not-sent") {
-    return failure(exchange.isCertificate ? "not-trusted" : "not-connected", null, exchange.problem);
+    return { ...failure(exchange.event, null, exchange.problem), remedy: exchange.remedy };
   }
   if (exchange.status === "lost")
     return { ...failure("answer-lost", null, exchange.problem), timedOut: exchange.timedOut };
@@ -106,7 +115,16 @@ function eventOf(httpStatus: number, isFromTheApi: boolean): Event {
 }
 
 function failure(event: Event, httpStatus: number | null, detail: string): Failure {
-  return { kind: "failure", event, httpStatus, date: undefined, timedOut: false, detail, retryAfterMs: undefined };
+  return {
+    kind: "failure",
+    event,
+    httpStatus,
+    date: undefined,
+    timedOut: false,
+    detail,
+    retryAfterMs: undefined,
+    remedy: undefined,
+  };
 }
 
 const NOT_JSON = Symbol("not JSON");

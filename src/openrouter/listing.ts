@@ -76,6 +76,7 @@ async function* keysOf(
     httpStatus: 200,
     attempts: 1,
     detail: "lists the same keys again and again",
+    remedy: undefined,
   };
 }
 

@@ -1,5 +1,8 @@
 import type { Dispatcher } from "undici";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, NotSent } from "./exchange.ts";
+import { certificateRemedy, codeOf, isCertificateError, isNetworkError, isTimeoutError } from "./network-errors.ts";
+import { ProxyFailure } from "./proxy-hop.ts";
+import type { Proxy } from "./proxy.ts";
 
 export interface Receiving extends Dispatcher.DispatchHandler {
   /** Whether a byte of the request may have left. */
@@ -9,18 +12,19 @@ export interface Receiving extends Dispatcher.DispatchHandler {
 }
 
 const GIVEN_UP = new Error("given up");
-/** https://nodejs.org/api/tls.html#x509-certificate-error-codes */
-const CERTIFICATE =
-  /^(?:CERT_|UNABLE_TO_|ERR_TLS_CERT_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_)/;
-const TIMED_OUT = /^(?:UND_ERR_(?:CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/;
-/** undici's own words for a proxy that makes no tunnel. */
-const PROXY_REFUSED = /^Proxy response \((\d{3})\)/;
+
+/** Where the end of an exchange is told, once. */
+export interface Ends {
+  readonly end: (exchange: Exchange) => void;
+  /** For an error that no network brings about. */
+  readonly fail: (bug: Error) => void;
+}
 
 /**
- * Takes one answer in, up to `maxBytes`, and calls `end` once. undici tells it before it writes the first byte of the
- * request, so what failed before that was certainly not sent.
+ * Takes one answer in, up to `maxBytes`. undici tells it before it writes the first byte of the request, so what failed
+ * before that was certainly not sent.
  */
-export function receiving(maxBytes: number, end: (exchange: Exchange) => void): Receiving {
+export function receiving(maxBytes: number, proxy: Proxy | undefined, { end, fail }: Ends): Receiving {
   let controller: Dispatcher.DispatchController | undefined;
   let head: Head | undefined;
   const chunks: Buffer[] = [];
@@ -42,7 +46,7 @@ export function receiving(maxBytes: number, end: (exchange: Exchange) => void): 
     giveUp(problem, timedOut) {
       finish(
         controller === undefined
-          ? { status: "not-sent", problem: timedOut ? "could not be reached in time" : problem, isCertificate: false }
+          ? notSent(timedOut ? `${unreached(proxy)} in time` : problem)
           : { status: "lost", problem, timedOut },
       );
       controller?.abort(GIVEN_UP);
@@ -68,7 +72,9 @@ export function receiving(maxBytes: number, end: (exchange: Exchange) => void): 
       else finish(answered(head, Buffer.concat(chunks).toString("utf8")));
     },
     onResponseError(_controller, error) {
-      finish(controller === undefined ? notSent(error) : lost(error));
+      const isOfTheNetwork = error === GIVEN_UP || error instanceof ProxyFailure || isNetworkError(error);
+      if (isOfTheNetwork) finish(controller === undefined ? whyNotSent(error, proxy) : lost(error));
+      else fail(error);
     },
   };
 }
@@ -104,29 +110,29 @@ function tooBig(maxBytes: number): string {
   return `sent more than ${maxBytes / 1024} KiB`;
 }
 
-/** Of an error only its code is used: its message may hold what was sent, or a proxy's password. */
-function notSent(error: Error): Exchange {
+function whyNotSent(error: Error, proxy: Proxy | undefined): NotSent {
+  if (error instanceof ProxyFailure) return error.exchange;
+  if (isTimeoutError(error)) return notSent(`${unreached(proxy)} in time`);
   const code = codeOf(error);
-  const isCertificate = CERTIFICATE.test(code);
-  return { status: "not-sent", problem: whyNotSent(error, code, isCertificate), isCertificate };
+  if (!isCertificateError(error)) return notSent(`${unreached(proxy)} (${code})`);
+  const remedy = { hint: certificateRemedy(code), isRequired: true };
+  const problem = `has a certificate that cannot be trusted (${code})`;
+  return { status: "not-sent", event: "not-trusted", problem, remedy };
 }
 
-function whyNotSent(error: Error, code: string, isCertificate: boolean): string {
-  if (isCertificate) return `has a certificate that cannot be trusted (${code})`;
-  if (TIMED_OUT.test(code)) return "could not be reached in time";
-  const proxyStatus = PROXY_REFUSED.exec(error.message)?.[1];
-  if (proxyStatus !== undefined) return `could not be reached: the proxy answered ${proxyStatus}`;
-  return code === "" ? "could not be reached" : `could not be reached (${code})`;
+function notSent(problem: string): NotSent {
+  return { status: "not-sent", event: "not-connected", problem, remedy: undefined };
+}
+
+function unreached(proxy: Proxy | undefined): string {
+  return proxy === undefined
+    ? "could not be reached"
+    : `could not be reached through the proxy ${proxy.name} (from ${proxy.from})`;
 }
 
 function lost(error: Error): Exchange {
-  const timedOut = TIMED_OUT.test(codeOf(error));
+  const timedOut = isTimeoutError(error);
   return { status: "lost", problem: timedOut ? "did not answer in time" : BROKE, timedOut };
-}
-
-function codeOf(error: Error): string {
-  const code = "code" in error ? error.code : undefined;
-  return typeof code === "string" && /^[A-Z0-9_]{1,60}$/.test(code) ? code : "";
 }
 
 function first(value: string | readonly string[] | undefined): string | undefined {

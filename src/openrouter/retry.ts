@@ -2,8 +2,10 @@
 export type Event =
   /** No name, no connection, no TLS: not a byte of the request was sent. */
   | "not-connected"
-  /** The server's certificate is not to be trusted; not a byte of the request was sent. */
+  /** The certificate of the server or of the proxy is not to be trusted; not a byte of the request was sent. */
   | "not-trusted"
+  /** The proxy makes no tunnel, and will not before somebody changes something; not a byte of the request was sent. */
+  | "proxy-refused"
   /** The connection broke, the answer was late, or its body was cut. */
   | "answer-lost"
   /** 408, or 5xx. */
@@ -43,6 +45,7 @@ export type Decision =
 export const DECISIONS = {
   "not-connected": { read: "retry", change: "retry", creation: "retry-same" },
   "not-trusted": { read: "no", change: "no", creation: "no" },
+  "proxy-refused": { read: "no", change: "no", creation: "no" },
   "answer-lost": { read: "retry", change: "retry-then-read", creation: "ambiguous" },
   "server-failed": { read: "retry", change: "retry", creation: "ambiguous" },
   "rate-limited": { read: "retry", change: "retry", creation: "anew" },

@@ -1,66 +1,50 @@
-import { Agent, EnvHttpProxyAgent, Pool } from "undici";
+import { Agent, ProxyAgent } from "undici";
 import type { Dispatcher } from "undici";
 import { isTimeout } from "../core/budget.ts";
-import { KeyctlError } from "../core/errors.ts";
 import type { BaseUrl } from "./base-url.ts";
+import { connections } from "./connections.ts";
+import type { Connections } from "./connections.ts";
 import type { Exchange, Sending, Transport } from "./exchange.ts";
 import type { Deadlines } from "./limits.ts";
+import { ProxyHop } from "./proxy-hop.ts";
+import type { Proxy } from "./proxy.ts";
 import { receiving } from "./receiving.ts";
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** One HTTP client for OpenRouter. Throws CONFIG_INVALID for a proxy in the environment that cannot be used. */
-export function undiciTransport(baseUrl: BaseUrl, environment: Environment, deadlines: Deadlines): Transport {
-  const usual = dispatcherTo(baseUrl, environment, deadlines, {});
+/** One HTTP client for OpenRouter. */
+export function undiciTransport(baseUrl: BaseUrl, proxy: Proxy | undefined, deadlines: Deadlines): Transport {
+  const open = connections(deadlines.connect);
+  const usual = dispatcherThrough(proxy, open, deadlines, {});
   // A connection of its own for each: one that was kept may be closed by the other side in the moment that it is used,
   // and a creation that is lost so is a key that must be looked for.
-  const creating = dispatcherTo(baseUrl, environment, deadlines, { pipelining: 0 });
+  const creating = dispatcherThrough(proxy, open, deadlines, { pipelining: 0 });
   return {
     send: (sending, signal) => {
       const dispatcher = sending.isCreation ? creating : usual;
-      return exchange(dispatcher, optionsOf(sending, baseUrl, deadlines), sending, signal);
+      return exchange(dispatcher, optionsOf(sending, baseUrl, deadlines), sending, proxy, signal);
     },
     close: async () => {
       await Promise.all([usual.destroy(), creating.destroy()]);
+      open.close();
     },
   };
 }
 
-function dispatcherTo(
-  { isLoopback }: BaseUrl,
-  environment: Environment,
-  { connect: timeout, headers: headersTimeout }: Deadlines,
-  options: Agent.Options,
+function dispatcherThrough(
+  proxy: Proxy | undefined,
+  open: Connections,
+  deadlines: Deadlines,
+  options: Pick<Agent.Options, "pipelining">,
 ): Dispatcher {
-  if (isLoopback) return new Agent({ ...options, connect: { timeout } });
-  const { httpProxy, httpsProxy, noProxy } = proxiesIn(environment);
-  try {
-    return new EnvHttpProxyAgent({
-      ...options,
-      httpProxy,
-      httpsProxy,
-      noProxy,
-      connect: { timeout },
-      proxyTls: { timeout },
-      requestTls: { timeout },
-      // A proxy that accepts the connection and says nothing.
-      clientFactory: (origin, proxyOptions) => new Pool(origin, { ...proxyOptions, headersTimeout }),
-    });
-  } catch {
-    // Its own error repeats the URL, which may hold a password.
-    throw new KeyctlError("CONFIG_INVALID", "HTTPS_PROXY or HTTP_PROXY is not the URL of a proxy", {
-      hint: "HTTPS_PROXY=http://<host>:<port>",
-    });
-  }
-}
-
-/** Never undefined: undici would then look into the environment of the process itself. */
-function proxiesIn(environment: Environment) {
-  return {
-    httpProxy: environment["http_proxy"] ?? environment["HTTP_PROXY"] ?? "",
-    httpsProxy: environment["https_proxy"] ?? environment["HTTPS_PROXY"] ?? "",
-    noProxy: environment["no_proxy"] ?? environment["NO_PROXY"] ?? "",
-  };
+  if (proxy === undefined) return new Agent({ ...options, connect: open.connect });
+  const { origin: uri, authorization: token } = proxy;
+  return new ProxyAgent({
+    ...options,
+    uri,
+    ...(token === undefined ? {} : { token }),
+    // Over the tunnel; whatever the environment says.
+    requestTls: { timeout: deadlines.connect, rejectUnauthorized: true },
+    clientFactory: () => new ProxyHop(proxy, open, deadlines.headers),
+  });
 }
 
 function optionsOf(
@@ -86,20 +70,29 @@ function optionsOf(
   };
 }
 
-/** Settled once, by whatever comes first: the answer, a failure, the deadline, or the caller. */
+/** Settled once, by whatever comes first: the answer, a failure, the deadline, or the caller. Rejects for a bug. */
 function exchange(
   dispatcher: Dispatcher,
   options: Dispatcher.DispatchOptions,
   { maxBytes, deadlineMs, isCreation }: Sending,
+  proxy: Proxy | undefined,
   signal: AbortSignal,
 ): Promise<Exchange> {
-  return new Promise((resolve) => {
-    const end = (result: Exchange) => {
+  return new Promise((resolve, reject) => {
+    const stopWaiting = () => {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
-      resolve(result);
     };
-    const handler = receiving(maxBytes, end);
+    const handler = receiving(maxBytes, proxy, {
+      end(result) {
+        stopWaiting();
+        resolve(result);
+      },
+      fail(bug) {
+        stopWaiting();
+        reject(bug);
+      },
+    });
     const abort = () => {
       if (!isCreation || !handler.isSent()) handler.giveUp("did not answer while it was waited for", isTimeout(signal));
     };

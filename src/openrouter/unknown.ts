@@ -5,6 +5,7 @@ import type { Event } from "./retry.ts";
 const REASONS: Readonly<Record<Event, UnknownReason>> = {
   "not-connected": "unreachable",
   "not-trusted": "unreachable",
+  "proxy-refused": "unreachable",
   "answer-lost": "unreachable",
   "server-failed": "provider_error",
   "rate-limited": "rate_limited",
@@ -18,9 +19,10 @@ export function unknown(ending: Ending): Unknown {
   const { httpStatus, attempts } = ending;
   if (ending.kind === "reply") {
     const detail = `answered ${httpStatus} with something else than its API describes`;
-    return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail };
+    return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: undefined };
   }
-  return { status: "unknown", reason: reasonOf(ending), httpStatus, attempts, detail: ending.detail };
+  const { detail, remedy } = ending;
+  return { status: "unknown", reason: reasonOf(ending), httpStatus, attempts, detail, remedy };
 }
 
 export function reasonOf({ timedOut, event }: { readonly timedOut: boolean; readonly event: Event }): UnknownReason {

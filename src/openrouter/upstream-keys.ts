@@ -1,6 +1,5 @@
 import { throwIfGivenUp } from "../core/budget.ts";
 import type { Budget } from "../core/budget.ts";
-import { isKeyctlError } from "../core/errors.ts";
 import { managementKeyRefused } from "../core/management-key.ts";
 import type { ManagementKey } from "../core/management-key.ts";
 import type { Creation, Credits, Finding, KeyRequest, RateLimited, Removal, UpstreamKeys } from "../core/upstream.ts";
@@ -38,12 +37,7 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
         body: bodyOf(wanted),
         maxBytes: MAX_REPLY_BYTES,
       } as const;
-      try {
-        return creation(await attempts(request, "creation", budget, means), wanted);
-      } catch (thrown) {
-        if (!isKeyctlError(thrown)) throw thrown;
-        return { status: "never-sent", reason: "unreachable", detail: `was not asked: ${thrown.message}` };
-      }
+      return creation(await attempts(request, "creation", budget, means), wanted);
     },
     disable: (hash, budget) => make(DISABLE, hash, budget),
     remove: (hash, budget) => make(REMOVE, hash, budget),
@@ -106,11 +100,11 @@ function creation(ending: Ending, wanted: KeyRequest): Creation {
       ? { status: "ambiguous", detail: unknown(ending).detail }
       : { status: "created", ...created };
   }
-  const { decision, httpStatus, detail } = ending;
+  const { decision, httpStatus, detail, remedy } = ending;
   if (decision === "ambiguous") return { status: "ambiguous", detail };
   if (decision === "anew") return { status: "rate-limited", retryAfterMs: ending.retryAfterMs ?? 0, detail };
   if (decision === "refused" && httpStatus !== null) return { status: "refused", httpStatus, detail };
-  return { status: "never-sent", reason: reasonOf(ending), detail };
+  return { status: "never-sent", reason: reasonOf(ending), detail, remedy };
 }
 
 function finding(ending: Ending): Finding {

@@ -19,6 +19,7 @@ const unknown = (httpStatus: number | null = 503): Unknown => ({
   httpStatus,
   attempts: 2,
   detail: `answered ${httpStatus}`,
+  remedy: undefined,
 });
 const entry = (about: Partial<UpstreamKey> = {}): UpstreamKey => ({
   ...NOT_SAID,

@@ -90,41 +90,120 @@ describe("a proxy", () => {
   });
 
   it.each([
-    [407, "could not be reached: the proxy answered 407"],
-    [502, "could not be reached: the proxy answered 502"],
-  ])("that answers %i let nothing through: a creation was not sent", async (status, detail) => {
-    const proxy = await connectProxy(0, status);
-    const { upstream, waits, budget } = clientOf(ELSEWHERE, {
-      environment: { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` },
+    [
+      "answers 407",
+      407,
+      "answered 407",
+      "put the user name and the password into it: HTTPS_PROXY=http://<user>:<password>@",
+    ],
+    ["answers 403", 403, "answered 403", "ask who runs the proxy for a way to OpenRouter"],
+    [
+      "answers 404",
+      404,
+      "answered 404",
+      "check HTTPS_PROXY: the host, the port, and whether it is http:// or https://",
+    ],
+    ["is none", "garbage", "does not answer as a proxy does", "check HTTPS_PROXY: the host, the port"],
+  ] as const)("that %s is asked once, and a creation was not sent", async (_, answer, problem, hint) => {
+    const proxy = await connectProxy(0, answer);
+    const { client, upstream, waits, budget } = through(`http://127.0.0.1:${proxy.port}`);
+    const detail = `could not be reached: the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) ${problem}`;
+    const remedy = { hint: expect.stringContaining(hint) as string, isRequired: true };
+    const failed = { reason: "unreachable", detail, remedy };
+    expect(await upstream.create(keyRequest(), budget())).toEqual({ ...failed, status: "never-sent" });
+    expect(await client.checkKey(apiKey(KEY), budget())).toEqual({
+      ...failed,
+      status: "unknown",
+      httpStatus: null,
+      attempts: 1,
     });
-    const creation = await upstream.create(keyRequest(), budget());
-    expect(creation).toEqual({ status: "never-sent", reason: "unreachable", detail });
+    expect([proxy.tunnels.length, waits]).toEqual([2, []]);
+  });
+
+  it("that refuses a password says so", async () => {
+    const proxy = await connectProxy(0, 407);
+    const { client, budget } = through(`http://me:pa55word@127.0.0.1:${proxy.port}`);
+    expect(await client.checkKey(apiKey(KEY), budget())).toMatchObject({
+      detail: `could not be reached: the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) answered 407`,
+      remedy: { hint: expect.stringContaining("check the user name and the password in HTTPS_PROXY") as string },
+    });
+  });
+
+  it.each([
+    ["answers 502", 502, "answered 502", "run the command again; if it stays so, ask who runs the proxy"],
+    ["answers 429", 429, "answered 429", "run the command again; if it stays so, ask who runs the proxy"],
+    [
+      "hangs up",
+      "hang-up",
+      "closed the connection (UND_ERR_SOCKET)",
+      "check that the proxy runs, and whether HTTPS_PROXY",
+    ],
+  ] as const)("that %s is asked again, and a creation was not sent", async (_, answer, problem, hint) => {
+    const proxy = await connectProxy(0, answer);
+    const { upstream, waits, budget } = through(`http://127.0.0.1:${proxy.port}`);
+    expect(await upstream.create(keyRequest(), budget())).toEqual({
+      status: "never-sent",
+      reason: "unreachable",
+      detail: `could not be reached: the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) ${problem}`,
+      remedy: { hint: expect.stringContaining(hint) as string, isRequired: false },
+    });
     expect([proxy.tunnels.length, waits.length]).toEqual([6, 5]);
+  });
+
+  it.each([
+    ["http://127.0.0.1:9", "the proxy 127.0.0.1:9 (from HTTPS_PROXY) refused the connection (ECONNREFUSED)"],
+    ["http://u:pa55word@127.0.0.1:9", "the proxy 127.0.0.1:9 (from HTTPS_PROXY) refused the connection (ECONNREFUSED)"],
+    ["https://127.0.0.1:9", "the proxy 127.0.0.1:9 (from HTTPS_PROXY) refused the connection (ECONNREFUSED)"],
+    ["127.0.0.1:9", "the proxy 127.0.0.1:9 (from HTTPS_PROXY) refused the connection (ECONNREFUSED)"],
+    ["http://proxy.invalid", "the proxy proxy.invalid:80 (from HTTPS_PROXY) is on a host that cannot be found"],
+  ])("that is dead is the hop that failed, and asked again: %s", async (url, problem) => {
+    const { client, waits, budget } = through(url);
+    const check = await client.checkKey(apiKey(KEY), budget());
+    expect(check).toMatchObject({
+      status: "unknown",
+      reason: "unreachable",
+      detail: expect.stringContaining(`could not be reached: ${problem}`) as string,
+      remedy: {
+        hint: expect.stringContaining("check HTTPS_PROXY, and that the proxy runs") as string,
+        isRequired: false,
+      },
+    });
+    expect(waits).toHaveLength(5);
+    expect(inspect(check)).not.toContain("pa55word");
   });
 
   it("that says nothing is given up, and a creation was not sent", async () => {
     const proxy = await connectProxy(0, "silence");
-    const { client, upstream, budget } = clientOf(ELSEWHERE, {
-      environment: { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` },
-      deadlines: IMPATIENT,
-    });
-    const creation = await upstream.create(keyRequest(), budget());
-    expect(creation).toMatchObject({ status: "never-sent", detail: "could not be reached in time" });
+    const { client, upstream, budget } = through(`http://127.0.0.1:${proxy.port}`, { deadlines: IMPATIENT });
+    const detail = `could not be reached through the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) in time`;
+    expect(await upstream.create(keyRequest(), budget())).toMatchObject({ status: "never-sent", detail });
     expect(await client.checkKey(apiKey(KEY), budget(1_000))).toMatchObject({ status: "unknown" });
   });
 
-  it.each(["127.0.0.1:3128 with a pa55word", "http://u:pa55word@[", "ftp://u:pa55word@host", "http://u:%pa55word@h"])(
-    "that is %s is a mistake in the configuration, and not repeated",
-    async (url) => {
-      const { client, upstream, budget } = clientOf(ELSEWHERE, { environment: { HTTPS_PROXY: url } });
-      const error: unknown = await client.checkKey(apiKey(KEY), budget()).catch((thrown: unknown) => thrown);
-      expect(error).toMatchObject({ code: "CONFIG_INVALID" });
-      expect(inspect(error, { depth: null, showHidden: true })).not.toContain("pa55word");
-      expect(await upstream.create(keyRequest(), budget())).toEqual({
-        status: "never-sent",
-        reason: "unreachable",
-        detail: "was not asked: HTTPS_PROXY or HTTP_PROXY is not the URL of a proxy",
-      });
-    },
-  );
+  it("that says nothing is named before the time of the attempt is over", async () => {
+    const proxy = await connectProxy(0, "silence");
+    const deadlines = { ...IMPATIENT, attempt: 10_000, creation: 10_000 };
+    const { client, budget } = through(`http://127.0.0.1:${proxy.port}`, { deadlines });
+    expect(await client.reach(budget())).toMatchObject({
+      detail: `could not be reached: the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) does not answer`,
+    });
+  });
+
+  it("is not blamed for what comes after its tunnel", async () => {
+    const server = await standIn();
+    const proxy = await connectProxy(portOf(server.url));
+    const { client, budget } = through(`http://127.0.0.1:${proxy.port}`);
+    expect(await client.reach(budget())).toMatchObject({
+      detail: expect.stringMatching(
+        new RegExp(
+          `^could not be reached through the proxy 127.0.0.1:${proxy.port} \\(from HTTPS_PROXY\\) \\(\\w+\\)$`,
+        ),
+      ) as string,
+    });
+  });
 });
+
+/** A client that asks a server that there is only behind a proxy. */
+function through(url: string, differences: Parameters<typeof clientOf>[1] = {}) {
+  return clientOf(ELSEWHERE, { environment: { HTTPS_PROXY: url }, ...differences });
+}

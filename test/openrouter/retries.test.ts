@@ -295,6 +295,7 @@ it("every row of the table of retries is tried above", () => {
     "answer-lost",
     "not-connected",
     "not-trusted", // In tls.test.ts.
+    "proxy-refused", // In proxies.test.ts.
     "rate-limited",
     "rate-limited-by-edge",
     "refused",

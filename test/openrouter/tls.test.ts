@@ -13,7 +13,11 @@ describe.skipIf(!hasOpenssl)("a server whose certificate is not to be trusted", 
     const server = await standIn({ tls: { cert: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") } });
     const { client, upstream, waits, budget } = clientOf(server);
     const detail = "has a certificate that cannot be trusted (DEPTH_ZERO_SELF_SIGNED_CERT)";
-    const unknown = { status: "unknown", reason: "unreachable", httpStatus: null, attempts: 1, detail };
+    const remedy = {
+      hint: "NODE_EXTRA_CA_CERTS=<file> names an authority of your own; NODE_TLS_REJECT_UNAUTHORIZED is not followed",
+      isRequired: true,
+    };
+    const unknown = { status: "unknown", reason: "unreachable", httpStatus: null, attempts: 1, detail, remedy };
     expect(await client.checkKey(apiKey(KEY), budget())).toEqual(unknown);
     expect(await upstream.disable(hashOf(KEY), budget())).toEqual(unknown);
     expect(await upstream.remove(hashOf(KEY), budget())).toEqual(unknown);
@@ -21,6 +25,7 @@ describe.skipIf(!hasOpenssl)("a server whose certificate is not to be trusted", 
       status: "never-sent",
       reason: "unreachable",
       detail,
+      remedy,
     });
     expect([server.count(), waits]).toEqual([0, []]);
   });

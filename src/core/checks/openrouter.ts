@@ -24,7 +24,10 @@ export function managementKeyVerdict(facts: ManagementKeyFacts): Verdict {
     case "refused":
       return wrong("OpenRouter refuses it", anew);
     case "unknown":
-      return attention(`could not be checked: OpenRouter ${check.detail}`, "keyctl doctor   checks it again");
+      return attention(
+        `could not be checked: OpenRouter ${check.detail}`,
+        check.remedy?.hint ?? "keyctl doctor   checks it again",
+      );
   }
 }
 
@@ -35,7 +38,8 @@ function balance(credits: Credits | null): string {
 
 export function openRouterVerdict({ reach, skewMs }: ReachFacts): Verdict {
   if (reach.status === "unknown") {
-    return attention(`OpenRouter ${reach.detail}`, "check the network, HTTPS_PROXY and KEYCTL_OPENROUTER_URL");
+    const usual = "check the network, HTTPS_PROXY and KEYCTL_OPENROUTER_URL";
+    return attention(`OpenRouter ${reach.detail}`, reach.remedy?.hint ?? usual);
   }
   const reachable = `reachable, ${Math.max(1, Math.round(reach.elapsedMs))} ms`;
   if (skewMs === undefined) return pass(reachable);
