@@ -71,18 +71,42 @@ export function duplicatesIn(thrown: unknown): ReadonlySet<number> | undefined {
 /** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
 export function mongoError(thrown: unknown, store: StoreName, { isWrite }: { readonly isWrite: boolean }): unknown {
   if (isKeyctlError(thrown)) return thrown;
+  const bug = bugIn(thrown);
+  if (bug !== undefined) return bug;
   const cause = behind(thrown);
   const sentence = sentenceOf(cause);
   return sentence === undefined ? thrown : failure(sentence, store, isWrite && isUnsure(cause));
 }
 
-/** The time is over. `seen` is what the driver knew of the servers by then. */
+/** The time is over: our own error, or a bug as it is. `seen` is what the driver knew of the servers by then. */
 export function mongoLate(
   seen: TopologyDescription | undefined,
   store: StoreName,
   { isWrite }: { readonly isWrite: boolean },
-): KeyctlError {
-  return failure(noServer(seen), store, isWrite);
+): Error {
+  return bugOf(seen) ?? failure(noServer(seen), store, isWrite);
+}
+
+/** The mistake in our code or in the driver's that the driver took for a failure of the network, and wrapped or noted down. */
+function bugIn(thrown: unknown): Error | undefined {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if (isBug(error)) return error;
+    if (error instanceof MongoServerSelectionError) return bugOf(error.reason);
+  }
+  return undefined;
+}
+
+function bugOf(seen: TopologyDescription | undefined): Error | undefined {
+  return [...(seen?.servers.values() ?? [])].map(({ error }) => bugIn(error)).find((bug) => bug !== undefined);
+}
+
+/**
+ * A certificate file that cannot be read is a TypeError too, with a code that is known. A RangeError is none of these: the
+ * driver throws it for an answer that is cut off.
+ */
+function isBug(error: Error): boolean {
+  const isMistake = /^(?:TypeError|ReferenceError|SyntaxError|AssertionError)$/.test(error.name);
+  return isMistake && connectionSentence(error) === undefined;
 }
 
 function failure({ code, problem, hint, retryable }: Sentence, store: StoreName, mayHaveHappened: boolean) {
