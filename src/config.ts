@@ -167,7 +167,7 @@ function parseMongoStore(
   const parsed = parseMongoUri(uri);
   if ("problem" in parsed) {
     throw new KeyctlError(code, `${from} ${parsed.problem}`, {
-      hint: "mongodb://<host>:<port>/<database>?<option>=<value>",
+      hint: parsed.hint ?? "mongodb://<host>:<port>/<database>?<option>=<value>",
     });
   }
   const allowNonAtomic = switchOf(environment, "KEYCTL_ALLOW_NON_ATOMIC_STORE", false);

@@ -56,6 +56,8 @@ function optionsFor(timeoutMs: number): MongoClientOptions {
     waitQueueTimeoutMS: answerMs,
     maxPoolSize: 16,
     minPoolSize: 0,
+    // Else NODE_TLS_REJECT_UNAUTHORIZED in the environment switches it off.
+    rejectUnauthorized: true,
     // Else MONGODB_LOG_* in the environment prints keys.
     mongodbLogPath: { write() {} },
   };

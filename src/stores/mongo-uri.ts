@@ -14,7 +14,6 @@ const DATABASE = /^[^/\\. "$*<>:|?\p{Cc}]{1,63}$/u;
 const TAKEN = namesOf(`
   replicaSet directConnection loadBalanced srvServiceName srvMaxHosts
   tls ssl tlsCAFile tlsCRLFile tlsCertificateKeyFile tlsCertificateKeyFilePassword
-  tlsInsecure tlsAllowInvalidCertificates tlsAllowInvalidHostnames
   authSource authMechanism authMechanismProperties
   compressors zlibCompressionLevel localThresholdMS heartbeatFrequencyMS serverMonitoringMode maxIdleTimeMS
 `);
@@ -25,12 +24,30 @@ const OVERRULED = namesOf(`
   socketTimeoutMS waitQueueTimeoutMS waitQueueMultiple maxPoolSize minPoolSize maxConnecting uuidRepresentation
 `);
 
+const AUTHORITY = "leave that option out; tlsCAFile=<file> names the authority, or the server's own certificate";
+/**
+ * What would let anybody stand in for the server, and what to do instead. keyctl decides these too: a store that is not
+ * the right one may say that a user has no key, and a key is bought.
+ */
+const UNVERIFIED: ReadonlyMap<string, string> = new Map([
+  ["tlsinsecure", AUTHORITY],
+  ["tlsallowinvalidcertificates", AUTHORITY],
+  ["tlsallowinvalidhostnames", "leave that option out, and name the server as its certificate does"],
+]);
+
+export interface UriProblem {
+  /** Completes a sentence that begins with what named the URI. */
+  readonly problem: string;
+  /** Undefined where an example of a URI says most. */
+  readonly hint?: string;
+}
+
 /**
  * Reads the parts of a connection string that keyctl needs to know; the driver reads the rest. Strict, because what is
  * shown must hold nothing of a password, also where its special characters were not escaped.
  * https://www.mongodb.com/docs/manual/reference/connection-string/
  */
-export function parseMongoUri(uri: string): MongoUri | { readonly problem: string } {
+export function parseMongoUri(uri: string): MongoUri | UriProblem {
   const parts = PARTS.exec(uri)?.groups;
   if (parts === undefined) {
     return { problem: "is not a valid MongoDB URI (special characters of a password are written as %40, %2F, …)" };
@@ -48,10 +65,21 @@ export function parseMongoUri(uri: string): MongoUri | { readonly problem: strin
   if (!isEncoded(database) || !DATABASE.test(decodeURIComponent(database))) {
     return { problem: "names a database as MongoDB does not allow" };
   }
-  const unknown = optionsOf(options).findIndex(({ name }) => !TAKEN.has(name) && !OVERRULED.has(name));
+  const name = `${scheme}://${hosts}/${database}`;
+  return problemOf(optionsOf(options)) ?? { name, database: decodeURIComponent(database) };
+}
+
+function problemOf(options: ReturnType<typeof optionsOf>): UriProblem | undefined {
+  const unknown = options.findIndex(({ name }) => !TAKEN.has(name) && !OVERRULED.has(name) && !UNVERIFIED.has(name));
   // Not by its name: it may be a part of a password that was not escaped.
   if (unknown !== -1) return { problem: `has an option that keyctl does not know (number ${unknown + 1})` };
-  return { name: `${scheme}://${hosts}/${database}`, database: decodeURIComponent(database) };
+  for (const { name, text } of options) {
+    const hint = text.endsWith("=false") ? undefined : UNVERIFIED.get(name);
+    if (hint === undefined) continue;
+    const option = text.replace(/=.*/s, "");
+    return { problem: `asks not to verify the server's certificate (${option}), which keyctl always does`, hint };
+  }
+  return undefined;
 }
 
 /** For the driver: a valid URI, without the options that keyctl decides. */

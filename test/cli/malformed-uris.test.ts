@@ -71,8 +71,28 @@ describe("what the driver is given of a URI", () => {
     ["mongodb://db/keys?readConcernLevel=local&retryWrites=true", "mongodb://db/keys"],
     ["mongodb://db/keys?W=1&SOCKETTIMEOUTMS=1&TLS=true", "mongodb://db/keys?TLS=true"],
     ["mongodb+srv://db.example/keys?timeoutMS=1&appName=Python", "mongodb+srv://db.example/keys"],
+    ["mongodb://db/keys?tlsInsecure=false&tls=true&tlsAllowInvalidHostnames=false", "mongodb://db/keys?tls=true"],
   ])("of %s is %s: what keyctl decides is left out", (uri, given) => {
     expect(parseMongoUri(uri)).toMatchObject({ database: "keys" });
     expect(withoutOverruled(uri)).toBe(given);
+  });
+});
+
+describe("a URI that asks not to verify the server's certificate", () => {
+  const authority = "leave that option out; tlsCAFile=<file> names the authority, or the server's own certificate";
+  it.each([
+    ["tlsInsecure", "true", authority],
+    ["TLSINSECURE", "true", authority],
+    ["tlsAllowInvalidCertificates", "true", authority],
+    ["tlsAllowInvalidCertificates", "TRUE", authority],
+    ["tlsAllowInvalidCertificates", "c4nary", authority],
+    ["tlsAllowInvalidHostnames", "true", "leave that option out, and name the server as its certificate does"],
+  ])("is refused: %s=%s", async (option, value, hint) => {
+    const env = { KEYCTL_STORE: `mongodb://me:c4nary@db/keys?tls=true&${option}=${value}&replicaSet=rs0` };
+    const run = await inProcess(emptyHome(), ["list", "--json"], { env });
+    const message = `KEYCTL_STORE asks not to verify the server's certificate (${option}), which keyctl always does`;
+    expect(run.code).toBe(4);
+    expect(errorOf(run)).toEqual({ code: "CONFIG_INVALID", exit_code: 4, message, hint, retryable: false });
+    expect(`${run.stdout}${run.stderr}`).not.toContain(MARK);
   });
 });
