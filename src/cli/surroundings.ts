@@ -22,6 +22,8 @@ export async function lookAround(
       isTracked: mode !== null && (await isTrackedByGit(resolve(path), environment, signal)),
     },
     variables: variablesSet(environment),
+    // Node's own rule.
+    asksForNoVerification: environment["NODE_TLS_REJECT_UNAUTHORIZED"] === "0",
     otherKeyctl: otherKeyctl(environment["PATH"] ?? "", program),
   };
 }

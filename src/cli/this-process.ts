@@ -24,7 +24,7 @@ export interface ProcessHost extends Streams {
 
 /** The process that we are: silences in it what would give a secret away or help nobody. */
 export function thisProcess(): ProcessHost {
-  silenceSqliteWarning();
+  silenceWarnings();
   hideBytes();
   return {
     argv: process.argv.slice(2),
@@ -55,11 +55,20 @@ function hurryLookups(): void {
   process.env["RES_OPTIONS"] ??= "timeout:1 attempts:1";
 }
 
-/** Node 22 calls node:sqlite experimental at its first use; who runs the tool cannot act on that. */
-function silenceSqliteWarning(): void {
+/**
+ * What Node says at its first use of something, and what nobody can act on: Node 22 calls node:sqlite experimental; and
+ * where NODE_TLS_REJECT_UNAUTHORIZED is 0 it says that certificates are not verified, which is not so here. `doctor`
+ * names that variable.
+ */
+const SILENCED = [
+  "SQLite is an experimental feature",
+  "Setting the NODE_TLS_REJECT_UNAUTHORIZED environment variable to '0'",
+];
+
+function silenceWarnings(): void {
   const emitWarning = process.emitWarning.bind(process);
   const filtered = (warning: string | Error, ...rest: unknown[]) => {
-    if (!String(warning).startsWith("SQLite is an experimental feature"))
+    if (!SILENCED.some((beginning) => String(warning).startsWith(beginning)))
       Reflect.apply(emitWarning, process, [warning, ...rest]);
   };
   process.emitWarning = filtered;

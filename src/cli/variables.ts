@@ -8,6 +8,10 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_PROVISION_WORKSPACE", "the workspace that new keys belong to"],
   ["KEYCTL_MAX_PROVISIONS_PER_HOUR", "keys that are made by themselves within an hour (60; 0: no limit)"],
   ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a stand-in of your own"],
+  ["HTTPS_PROXY, HTTP_PROXY", "the proxy on the way to OpenRouter: http:// or https://"],
+  ["ALL_PROXY", "the same, read where neither of them is set"],
+  ["NO_PROXY", "hosts, domains, addresses and CIDR ranges that need no proxy"],
+  ["NODE_EXTRA_CA_CERTS", "a PEM file of certificate authorities of your own"],
   ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<db>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
   ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
@@ -37,6 +41,10 @@ const OTHER_FORMS: Readonly<Record<string, readonly string[]>> = {
   ],
   MONGODB_URI: ["MONGODB_URI_FILE"],
   MONGO_URI: ["MONGO_URI_FILE"],
+  HTTPS_PROXY: ["https_proxy"],
+  HTTP_PROXY: ["http_proxy"],
+  ALL_PROXY: ["all_proxy"],
+  NO_PROXY: ["no_proxy"],
 };
 
 /** The names of the variables that keyctl reads and that hold something here, in the order of the table. */

@@ -1,5 +1,5 @@
 import { encryptionVerdicts } from "./checks/encryption.ts";
-import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdict } from "./checks/machine.ts";
+import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } from "./checks/machine.ts";
 import type { Surroundings } from "./checks/machine.ts";
 import { managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
@@ -51,7 +51,10 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ],
   [
     "environment",
-    ({ environment }, { variables }) => [...judged(environment, environmentVerdicts), variablesVerdict(variables)],
+    ({ environment }, surroundings) => [
+      ...judged(environment, environmentVerdicts),
+      ...variablesVerdicts(surroundings),
+    ],
   ],
   ["path", (_, { otherKeyctl }) => [pathVerdict(otherKeyctl)]],
 ];
@@ -62,10 +65,9 @@ export function diagnose(facts: Facts, surroundings: Surroundings): readonly Fin
 
 /** What can be said when the configuration itself was refused. */
 export function diagnoseWithout(error: KeyctlError, surroundings: Surroundings): readonly Finding[] {
-  const { variables, otherKeyctl } = surroundings;
   return [
     { id: "configuration", ...failure(error) },
-    { id: "environment", ...variablesVerdict(variables) },
-    { id: "path", ...pathVerdict(otherKeyctl) },
+    ...variablesVerdicts(surroundings).map((verdict) => ({ id: "environment" as const, ...verdict })),
+    { id: "path", ...pathVerdict(surroundings.otherKeyctl) },
   ];
 }

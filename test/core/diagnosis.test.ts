@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Census } from "../../src/core/census.ts";
-import { diagnose } from "../../src/core/diagnosis.ts";
+import { diagnose, diagnoseWithout } from "../../src/core/diagnosis.ts";
 import type { CheckId } from "../../src/core/diagnosis.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
 import type { Facts, MasterKeyFacts, Outcome } from "../../src/core/examination.ts";
@@ -79,6 +79,7 @@ const surroundings = (change: Partial<Surroundings> = {}): Surroundings => ({
   storeLabel: "mongodb://db.prod/keyctl (from KEYCTL_STORE)",
   keyFile: { path: "key.txt", mode: null, readableBy: null, isTracked: false },
   variables: ["KEYCTL_STORE", "OPENROUTER_API_KEY"],
+  asksForNoVerification: false,
   otherKeyctl: null,
   ...change,
 });
@@ -376,6 +377,21 @@ describe("the environment and the PATH", () => {
     expect(said("environment", {}, { variables: [] })).toEqual(["pass: no variable of keyctl is set"]);
   });
 
+  it("says that certificates are verified although a variable asks not to, with and without a configuration", () => {
+    const changed = { variables: [], asksForNoVerification: true };
+    const line =
+      "attention: NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same " +
+      "(unset NODE_TLS_REJECT_UNAUTHORIZED; NODE_EXTRA_CA_CERTS=<file> names an authority of your own)";
+    expect(said("environment", {}, changed)).toEqual([line, "pass: no variable of keyctl is set"]);
+    const without = diagnoseWithout(new KeyctlError("CONFIG_EMPTY", "x"), surroundings(changed));
+    expect(without.map(({ id, status }) => [id, status])).toEqual([
+      ["configuration", "fail"],
+      ["environment", "attention"],
+      ["environment", "pass"],
+      ["path", "pass"],
+    ]);
+  });
+
   it("says what would end a sync", () => {
     const malformed = source({ status: "malformed", detail: "does not hold one well-formed key" });
     expect(said("environment", { environment: malformed })).toEqual([
@@ -409,6 +425,7 @@ describe("OpenRouter and the management key", () => {
     httpStatus: null,
     attempts: 1,
     detail: "did not answer in time",
+    remedy: undefined,
   };
   it("is worth a look without one, where keys are to be made", () => {
     const [line = ""] = said("management_key", { managementKey: known({ status: "none", isNeeded: true }) });
@@ -443,6 +460,13 @@ describe("OpenRouter and the management key", () => {
   it("is worth a look when it cannot be reached", () => {
     const [line = ""] = said("openrouter", { openRouter: known({ reach: silent, skewMs: undefined }) });
     expect(line).toMatch(/^attention: OpenRouter did not answer in time/);
+  });
+
+  it("says what to do where that is known", () => {
+    const remedy = { hint: "check the proxy", isRequired: true };
+    const [line = ""] = said("openrouter", { openRouter: known({ reach: { ...silent, remedy }, skewMs: undefined }) });
+    expect(line).toBe("attention: OpenRouter did not answer in time (check the proxy)");
+    expect(asked({ ...silent, remedy })[0]).toMatch(/\(check the proxy\)$/);
   });
 
   it("names keys that wait on this machine", () => {

@@ -19,6 +19,8 @@ export interface Surroundings {
   };
   /** The names of the variables that are set and that keyctl reads. */
   readonly variables: readonly string[];
+  /** NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
+  readonly asksForNoVerification: boolean;
   /** The `keyctl` that a shell would start, when it is not this one. */
   readonly otherKeyctl: string | null;
 }
@@ -56,6 +58,14 @@ export function pathVerdict(otherKeyctl: string | null): Verdict {
   return attention(`${printable(otherKeyctl)} is ${what}, not this one`, "use openrouter-keyctl");
 }
 
-export function variablesVerdict(variables: readonly string[]): Verdict {
-  return pass(variables.length === 0 ? "no variable of keyctl is set" : variables.join(", "));
+export function variablesVerdicts({ variables, asksForNoVerification }: Surroundings): readonly Verdict[] {
+  return [
+    ...(asksForNoVerification ? [NOT_FOLLOWED] : []),
+    pass(variables.length === 0 ? "no variable of keyctl is set" : variables.join(", ")),
+  ];
 }
+
+const NOT_FOLLOWED = attention(
+  "NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same",
+  "unset NODE_TLS_REJECT_UNAUTHORIZED; NODE_EXTRA_CA_CERTS=<file> names an authority of your own",
+);
