@@ -1,28 +1,13 @@
 // Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as ESM, and its types.
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Commands whose start is to be fast: between them they use what most runs use. */
-const WARM_UP = [
-  ["--help"],
-  ["sync", "--user", "a"],
-  ["get", "--user", "a", "--stored"],
-  ["get", "--user", "a", "--reveal"],
-  ["list", "--json"],
-  ["explain", "--user", "a"],
-  ["doctor"],
-  ["purge", "--user", "a", "--yes"],
-  ["save", "--user", "a", "--from-file", "key.txt"],
-  ["sync", "--users-file", "key.txt"],
-  // Nobody listens there; what connects is compiled all the same.
-  ["get", "--user", "a", "--stored", "--timeout", "50ms", "--store", "mongodb://127.0.0.1:9/keys"],
-];
-
 const root = dirname(fileURLToPath(import.meta.url));
+const src = join(root, "src");
 const dist = join(root, "dist");
 
 /** commander needs child_process only for subcommands that are programs of their own; we have none. */
@@ -34,6 +19,25 @@ const spawnOnUse = {
     );
     build.onLoad({ filter: /.*/, namespace: "spawn-on-use" }, () => ({
       contents: `exports.spawn = (...words) => require("node:child_process").spawn(...words);`,
+    }));
+  },
+};
+
+/**
+ * Loaded by who calls one of these, and not by who could: node:crypto costs a sixth of Node's own start. ESM, so that
+ * a name which is missing here fails the build.
+ */
+const ON_USE = { "node:crypto": ["createCipheriv", "createDecipheriv", "hash", "randomBytes", "randomFillSync"] };
+const loadedByCalls = {
+  name: "loaded-by-calls",
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path, importer }) =>
+      path in ON_USE && importer.startsWith(src) ? { path, namespace: "loaded-by-calls" } : undefined,
+    );
+    build.onLoad({ filter: /.*/, namespace: "loaded-by-calls" }, ({ path }) => ({
+      contents: ON_USE[path]
+        .map((name) => `export const ${name} = (...words) => require("${path}").${name}(...words);`)
+        .join("\n"),
     }));
   },
 };
@@ -89,43 +93,63 @@ const NOT_CARRIED = [
   "socks",
 ];
 
+/** The tool shows its version, and nothing else of its package.json. */
+const onlyVersion = {
+  name: "only-version",
+  setup(build) {
+    build.onLoad({ filter: /package\.json$/ }, ({ path }) => {
+      if (path !== join(root, "package.json")) return undefined;
+      const { version } = JSON.parse(readFileSync(path, "utf8"));
+      return { contents: JSON.stringify({ version }), loader: "json" };
+    });
+  },
+};
+
 const esbuild = await import("esbuild").catch(() => undefined);
-if (esbuild === undefined) {
-  if (!existsSync(join(dist, "tool", "main.cjs"))) {
-    console.error("keyctl: dist/ is missing and esbuild is not installed; run `npm ci` without --omit=dev once");
-    process.exitCode = 1;
-  } else {
-    console.error("keyctl: esbuild is not installed; using the dist/ that is there");
+if (!existsSync(src)) refuse("there is no src/ here");
+else if (esbuild === undefined) refuse("esbuild is not installed");
+else await buildAnew();
+
+/** What is there stays, and will do for who installs; who builds must know that nothing was built. */
+function refuse(reason) {
+  const isBuilt = existsSync(join(dist, "tool", "main.cjs"));
+  console.error(`keyctl: ${reason}, so nothing is built; dist/ is ${isBuilt ? "as it was" : "missing"}`);
+  const isInstalling = process.env.npm_lifecycle_event === "prepare";
+  process.exitCode = isInstalling && isBuilt ? 0 : 1;
+}
+
+/** Beside dist/ first: what fails leaves the dist/ that is there, and what runs meanwhile never sees half of one. */
+async function buildAnew() {
+  const fresh = mkdtempSync(join(root, ".dist-"));
+  try {
+    const built = join(fresh, "new");
+    const parts = await Promise.allSettled([
+      buildTool(join(built, "tool")),
+      buildLibrary(join(built, "library")),
+      buildTypes(join(built, "types")),
+    ]);
+    for (const { status, reason } of parts) if (status === "rejected") throw reason;
+    if (existsSync(dist)) renameSync(dist, join(fresh, "old"));
+    renameSync(built, dist);
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
   }
-} else {
-  rmSync(dist, { recursive: true, force: true });
-  await buildTool();
-  warmUp();
-  await buildLibrary();
-  buildTypes();
 }
 
 /**
  * Every `import()` in the sources starts a file of its own, loaded on use: esbuild cannot split CommonJS, so this
  * follows the imports itself. Code that two files share is in both; nothing may depend on its identity.
  */
-async function buildTool() {
-  const common = {
-    absWorkingDir: root,
-    bundle: true,
-    platform: "node",
-    target: "node20.19",
-    format: "cjs",
-    outExtension: { ".js": ".cjs" },
-    outdir: join(dist, "tool"),
-    minify: true,
-    legalComments: "none",
-    define: { "import.meta.dirname": "__dirname" },
-    logLevel: "warning",
+async function buildTool(outdir) {
+  /** The source of each file in dist/tool by the name that it has there. */
+  const sources = new Map();
+  const nameFor = (file, path) => {
+    const name = file.startsWith(src) ? relative(src, file).replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-") : path;
+    const claimed = sources.get(name) ?? file;
+    if (claimed !== file) throw new Error(`two files would be dist/tool/${name}.cjs: ${claimed} and ${file}`);
+    sources.set(name, file);
+    return name;
   };
-  await esbuild.build({ ...common, entryPoints: [join(root, "src", "load.ts")] });
-  const entries = new Map([[join(root, "src", "main.ts"), "main"]]);
-  const built = new Set();
   const loadedOnUse = {
     name: "loaded-on-use",
     setup(build) {
@@ -133,65 +157,41 @@ async function buildTool() {
         if (kind !== "dynamic-import" || pluginData === "resolving" || isBuiltin(path)) return undefined;
         const { path: file, errors } = await build.resolve(path, { kind, resolveDir, pluginData: "resolving" });
         if (errors.length > 0) return { errors };
-        const name = file.startsWith(join(root, "src"))
-          ? basename(file, ".ts")
-          : path.replaceAll(/[^a-z]+/g, "-").replace(/^-/, "");
-        entries.set(file, name);
-        return { path: `./${name}.cjs`, external: true };
+        return { path: `./${nameFor(file, path)}.cjs`, external: true };
       });
     },
   };
+  nameFor(join(src, "main.ts"));
+  const built = new Set();
   for (;;) {
-    const next = [...entries].filter(([file]) => !built.has(file));
+    const next = [...sources].filter(([name]) => !built.has(name));
     if (next.length === 0) return;
-    for (const [file] of next) built.add(file);
+    for (const [name] of next) built.add(name);
     await esbuild.build({
-      ...common,
-      entryPoints: next.map(([file, name]) => ({ in: file, out: name })),
-      // As src/load.ts runs them: wrapped here, because wrapping at each start fills the young heap.
-      banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
-      footer: { js: "})" },
+      entryPoints: next.map(([name, file]) => ({ in: file, out: name })),
+      outdir,
+      absWorkingDir: root,
+      bundle: true,
+      platform: "node",
+      target: "node20.19",
+      format: "cjs",
+      outExtension: { ".js": ".cjs" },
+      minify: true,
+      legalComments: "none",
+      define: { "import.meta.dirname": "__dirname" },
+      logLevel: "warning",
       // import() as require(): the ESM loader alone costs two thirds of Node's start.
       supported: { "dynamic-import": false },
-      plugins: [loadedOnUse, spawnOnUse, builtInUrl, partsOfUndici],
+      plugins: [loadedOnUse, loadedByCalls, spawnOnUse, onlyVersion, builtInUrl, partsOfUndici],
       external: NOT_CARRIED,
     });
   }
 }
 
-/** Runs the tool in an empty home, and keeps what V8 compiled: see src/load.ts. */
-function warmUp() {
-  const home = mkdtempSync(join(tmpdir(), "keyctl-build-"));
-  const script = `
-    const { load, writeCaches } = require(${JSON.stringify(join(dist, "tool", "load.cjs"))});
-    const { main } = load("main");
-    (async () => {
-      for (const words of ${JSON.stringify(WARM_UP)}) {
-        process.argv.splice(2, process.argv.length, ...words);
-        await main();
-      }
-      writeCaches();
-    })();`;
-  try {
-    writeFileSync(join(home, "warm-up.cjs"), script);
-    writeFileSync(join(home, "key.txt"), "sk-or-v1-build-warm-up");
-    const env = {
-      PATH: process.env.PATH,
-      HOME: home,
-      KEYCTL_STORE: `sqlite:${join(home, "warm-up.db")}`,
-      // Nobody listens there: a build asks OpenRouter nothing.
-      KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1",
-    };
-    execFileSync(process.execPath, [join(home, "warm-up.cjs")], { cwd: home, env, stdio: "ignore" });
-  } finally {
-    rmSync(home, { recursive: true, force: true });
-  }
-}
-
-async function buildLibrary() {
+async function buildLibrary(outdir) {
   await esbuild.build({
-    entryPoints: [join(root, "src", "index.ts")],
-    outdir: join(dist, "library"),
+    entryPoints: [join(src, "index.ts")],
+    outdir,
     absWorkingDir: root,
     bundle: true,
     splitting: true,
@@ -207,7 +207,7 @@ async function buildLibrary() {
   });
 }
 
-function buildTypes() {
+async function buildTypes(outdir) {
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const options = [
     "--declaration",
@@ -217,10 +217,9 @@ function buildTypes() {
     "--rootDir",
     "src",
     "--outDir",
-    "dist/types",
+    outdir,
   ];
-  execFileSync(process.execPath, [tsc, "--project", "tsconfig.build.json", ...options], {
-    cwd: root,
-    stdio: "inherit",
-  });
+  const words = [tsc, "--project", "tsconfig.build.json", ...options];
+  const [code] = await once(spawn(process.execPath, words, { cwd: root, stdio: "inherit" }), "close");
+  if (code !== 0) throw new Error("the types were not built");
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 "use strict";
 
-const { load } = require("../dist/tool/load.cjs");
+const { main } = require("../dist/tool/main.cjs");
 
 async function run() {
-  process.exitCode = await load("main").main();
+  process.exitCode = await main();
 }
 
 void run();

@@ -7,9 +7,7 @@ import type { SourceFile } from "./support/source-imports.ts";
  * and the core knows nobody.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  // Loads main by its name, and nothing else.
-  load: [],
-  bin: ["load", "main"],
+  bin: ["main"],
   main: ["compose", "config", "cli", "core", "package.json"],
   index: ["compose", "config", "encryption", "core"],
   compose: ["config", "cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
@@ -33,7 +31,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   mongodb: ["stores"],
   undici: ["openrouter"],
   "node:sqlite": ["stores"],
-  "node:fs": ["load", "compose", "config", "cli", "stores", "sources", "encryption", "files"],
+  "node:fs": ["compose", "config", "cli", "stores", "sources", "encryption", "files"],
   "node:child_process": ["cli", "encryption"],
 };
 const IN_THE_CORE: readonly string[] = ["node:crypto"];
@@ -41,7 +39,7 @@ const IN_THE_CORE: readonly string[] = ["node:crypto"];
 /** `core` for src/core/log.ts, `main` for src/main.ts, and for built files the floor that they are built from. */
 function floorOf(path: string): string {
   const [top = "", ...rest] = path.split("/");
-  const built = /^dist\/tool\/(\w+)\.cjs$/.exec(path)?.[1];
+  const built = /^dist\/tool\/(\w+)/.exec(path)?.[1];
   if (built !== undefined) return built;
   if (top !== "src") return top;
   return (rest[0] ?? "").replace(/\.ts$/, "");
@@ -92,7 +90,6 @@ describe("the floors of src/", () => {
     expect([...paths].filter((path) => !imported.has(path)).toSorted()).toEqual([
       "bin/keyctl.cjs",
       "src/index.ts",
-      "src/load.ts",
       "src/main.ts",
     ]);
   });
@@ -131,7 +128,7 @@ describe("the walker", () => {
     ["the library on the tool", "src/index.ts", `import { main } from "./main.ts";`],
     ["the library on a terminal", "src/index.ts", `import { Terminal } from "./cli/terminal.ts";`],
     ["main on an adapter", "src/main.ts", `import { keyFile } from "./sources/key-file.ts";`],
-    ["bin on the core", "bin/keyctl.cjs", `require("../dist/tool/manager.cjs");`],
+    ["bin on the core", "bin/keyctl.cjs", `require("../dist/tool/core-manager.cjs");`],
     ["a store on a package that nobody may use", "src/stores/sqlite-store.ts", `import x from "better-sqlite3";`],
     ["a source on commander", "src/sources/key-file.ts", `import { Command } from "commander";`],
   ])("sees %s", (_name, path, text) => {

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
-const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/load.cjs").load("main");
+const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/main.cjs");
 /** Long ago: nobody waits for what comes of such operations. */
 const AT = "2026-01-01T00:00:00.000Z";
 let hasRaced = false;

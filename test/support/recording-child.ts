@@ -12,14 +12,9 @@ interface Tool {
   readonly thisProcess: typeof thisProcess;
 }
 
-interface Loader {
-  readonly load: (name: "main") => Tool;
-}
-
 const { RECORD_TOOL = "", RECORD_ACCESSES = "", RECORD_MOMENTS = "", SIGNAL_AT, SIGNAL } = process.env;
 // What is built of the file that these types are from.
-const { load } = createRequire(RECORD_TOOL)(RECORD_TOOL) as Loader;
-const { main, thisProcess: ofThisProcess } = load("main");
+const { main, thisProcess: ofThisProcess } = createRequire(RECORD_TOOL)(RECORD_TOOL) as Tool;
 const accesses = recorder(RECORD_ACCESSES);
 let moments = 0;
 

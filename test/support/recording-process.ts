@@ -12,7 +12,7 @@ import type { Given } from "./recorded-keyctl.ts";
 import { tracesOf } from "./recorded-runs.ts";
 import type { UserTrace } from "./recorded-runs.ts";
 
-const TOOL = join(import.meta.dirname, "../../dist/tool/load.cjs");
+const TOOL = join(import.meta.dirname, "../../dist/tool/main.cjs");
 
 /** A moment of a port call: `before store.insert`. */
 type Moment = string;

@@ -4,7 +4,7 @@
 import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/load.cjs").load("main");
+const { main, thisProcess } = createRequire(import.meta.url)("../../dist/tool/main.cjs");
 const { WATCH_CALLS, WATCH_AT, WATCH_SIGNAL, WATCH_ERROR, WATCH_HANG } = process.env;
 let calls = 0;
 const callsOf = new Map();
