@@ -146,7 +146,10 @@ async function buildTool(outdir) {
   const nameFor = (file, path) => {
     const name = file.startsWith(src) ? relative(src, file).replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-") : path;
     const claimed = sources.get(name) ?? file;
-    if (claimed !== file) throw new Error(`two files would be dist/tool/${name}.cjs: ${claimed} and ${file}`);
+    if (claimed !== file)
+      throw new Error(
+        `two files would be dist/tool/${name}.cjs: ${relative(root, claimed)} and ${relative(root, file)}`,
+      );
     sources.set(name, file);
     return name;
   };

@@ -92,7 +92,7 @@ export interface Needs {
 /** A command's work: it writes its results and returns the error that the run ends with, or null. */
 type Handler<Options> = (invocation: Invocation, options: Options) => Promise<KeyctlError | null>;
 
-/** Makes a commander action of a handler. */
+/** Makes an action of a handler. */
 export type Run = <Options>(handler: Handler<Options>) => (options: Options) => Promise<void>;
 
 export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals | undefined): ErrorDocument | null {

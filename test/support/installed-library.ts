@@ -2,7 +2,9 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
+import { inject } from "vitest";
 import type { Home } from "./home.ts";
+import type { Shipped } from "./shipped-setup.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -12,12 +14,19 @@ export interface ProgramRun {
   readonly stderr: string;
 }
 
-/** Puts the package where `npm install` of a folder puts it: `import "keyctl"` then goes through its exports. */
+/** A project that has the package installed: what `import "keyctl"` finds is the tarball's. */
 function installLibrary({ work }: Home): void {
   if (existsSync(join(work, "node_modules"))) return;
   mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
-  symlinkSync(ROOT, join(work, "node_modules", "keyctl"));
+  symlinkSync(join(shipped().project, "node_modules", "keyctl"), join(work, "node_modules", "keyctl"));
   symlinkSync(join(ROOT, "node_modules", "@types", "node"), join(work, "node_modules", "@types", "node"));
+}
+
+/** What the run tests. Throws in a run that tests the checkout. */
+export function shipped(): Shipped {
+  const there = inject("shipped");
+  if (there === undefined) throw new Error("what is shipped is tested by `npm run test:shipped`");
+  return there;
 }
 
 /** Runs a user's program (`.mjs` or `.cjs`) that has the library installed; it must end by itself. */

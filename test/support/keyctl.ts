@@ -1,9 +1,17 @@
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import type { Options } from "execa";
+import { inject } from "vitest";
 import type { Home } from "./home.ts";
 
-export const BIN = fileURLToPath(new URL("../../bin/keyctl.cjs", import.meta.url));
+const PROJECT = inject("shipped")?.project;
+
+/** The tool that is tested: the installed one in a run of what is shipped, else that of this checkout. */
+export const BIN =
+  PROJECT === undefined
+    ? fileURLToPath(new URL("../../bin/keyctl.cjs", import.meta.url))
+    : join(PROJECT, "node_modules", "keyctl", "bin", "keyctl.cjs");
 
 export interface Run {
   readonly code: number | undefined;
