@@ -7,7 +7,7 @@ import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { jwkSet, newJwk } from "../support/jwk.ts";
 import type { Jwk } from "../support/jwk.ts";
-import { keyctl } from "../support/keyctl.ts";
+import { inProcess } from "../support/in-process.ts";
 import type { Run } from "../support/keyctl.ts";
 import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/stored-rows.ts";
 import { treeOf } from "../support/tree.ts";
@@ -62,7 +62,7 @@ function write(path: string, content: string, mode = 0o600): string {
 /** A store in which alice has KEY, sealed with this master key, which is in no place. */
 async function sealedStore(home: Home, master: Jwk): Promise<void> {
   const env = { ...fromEnvironment, KEYCTL_MASTER_KEYS: master.k };
-  expect(await keyctl(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
+  expect(await inProcess(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
 }
 
 function codeIn(run: Run): unknown {
@@ -78,9 +78,9 @@ describe("master keys are found", () => {
     const home = emptyHome();
     const master = newJwk();
     const env = put(home, jwkSet(master));
-    const synced = await keyctl(home, ["sync", "--user", "alice"], { env: { ...fromEnvironment, ...env } });
+    const synced = await inProcess(home, ["sync", "--user", "alice"], { env: { ...fromEnvironment, ...env } });
     expect(synced).toMatchObject({ code: 0, stderr: synced.log });
-    const got = await keyctl(home, ["get", "--user", "alice", "--reveal"], { env });
+    const got = await inProcess(home, ["get", "--user", "alice", "--reveal"], { env });
     expect(got).toMatchObject({ code: 0, stdout: `${KEY}\n`, stderr: "" });
     expect(await masterKeysInUse(home)).toStrictEqual([master.kid]);
     expect(existsSync(home.masterKeys)).toBe(existsSync(dirname(home.masterKeys)));
@@ -90,7 +90,7 @@ describe("master keys are found", () => {
     const home = emptyHome();
     const master = newJwk();
     const env = { ...fromEnvironment, ...put(home, `${master.k}\n`) };
-    expect(await keyctl(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
     expect(await masterKeysInUse(home)).toStrictEqual([master.kid]);
   });
 
@@ -100,7 +100,7 @@ describe("master keys are found", () => {
     const variables = PLACES.map((place, index) => place.put(home, jwkSet(masters[index] ?? newJwk())));
     for (const [index, master] of masters.entries()) {
       const env = { ...fromEnvironment, ...Object.assign({}, ...variables.slice(index)) };
-      expect(await keyctl(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
+      expect(await inProcess(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
       expect(await masterKeysInUse(home), PLACES[index]?.name).toStrictEqual([master.kid]);
       rmSync(dirname(home.database), { recursive: true });
     }
@@ -112,7 +112,7 @@ describe("master keys are found", () => {
     write(join(home.folder, "credentials", "something-else"), "x");
     write(home.masterKeys, jwkSet(master));
     const env = { ...fromEnvironment, CREDENTIALS_DIRECTORY: join(home.folder, "credentials") };
-    expect(await keyctl(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
     expect(await masterKeysInUse(home)).toStrictEqual([master.kid]);
   });
 
@@ -122,7 +122,7 @@ describe("master keys are found", () => {
     const link = join(home.folder, "keys");
     symlinkSync(write(join(home.folder, "..data", "keys"), jwkSet(master)), link);
     const env = { ...fromEnvironment, KEYCTL_MASTER_KEYS_FILE: link };
-    expect(await keyctl(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["sync", "--user", "alice"], { env })).toMatchObject({ code: 0 });
     expect(await masterKeysInUse(home)).toStrictEqual([master.kid]);
   });
 });
@@ -137,7 +137,7 @@ describe("a place of master keys that cannot be used", () => {
     const home = emptyHome();
     const env = { ...fromEnvironment, [name]: value };
     for (const command of ["sync", "list"]) {
-      const run = await keyctl(home, [command, ...(command === "list" ? [] : ["--user", "alice"]), "--json"], { env });
+      const run = await inProcess(home, [command, ...(command === "list" ? [] : ["--user", "alice"]), "--json"], { env });
       expect(run).toMatchObject({ code: 4 });
       expect(codeIn(run)).toBe("CONFIG_EMPTY");
       expect(run.stderr).toContain(`error: ${name} is set but empty\n`);
@@ -197,7 +197,7 @@ describe("a place of master keys that cannot be used", () => {
   it.each(UNUSABLE)("is CONFIG_INVALID, and nothing is stored: %s", async (_, put, message) => {
     const home = emptyHome();
     const env = { ...fromEnvironment, ...put(home) };
-    const run = await keyctl(home, ["sync", "--user", "alice", "--json"], { env });
+    const run = await inProcess(home, ["sync", "--user", "alice", "--json"], { env });
     expect(run).toMatchObject({ code: 4 });
     expect(codeIn(run)).toBe("CONFIG_INVALID");
     expect(run.stderr).toMatch(message);
@@ -220,7 +220,7 @@ describe("a file of master keys", () => {
       const env = { ...fromEnvironment, ...put(home, newJwk().k) };
       const path = filePlaceOf(home, env);
       chmodSync(path, Number.parseInt(mode, 8));
-      const run = await keyctl(home, ["sync", "--user", "alice", "--user", "bob", "--user", "carol"], { env });
+      const run = await inProcess(home, ["sync", "--user", "alice", "--user", "bob", "--user", "carol"], { env });
       const warning = `warning: ${path} can be read by other users of this machine (mode 0${mode}); chmod 600 it\n`;
       expect(run.code).toBe(0);
       expect(run.stderr.split(warning)).toHaveLength(2);
@@ -233,7 +233,7 @@ describe("a file of master keys", () => {
       const home = emptyHome();
       const env = { ...fromEnvironment, ...put(home, newJwk().k) };
       chmodSync(filePlaceOf(home, env), Number.parseInt(mode, 8));
-      const run = await keyctl(home, ["sync", "--user", "alice"], { env });
+      const run = await inProcess(home, ["sync", "--user", "alice"], { env });
       expect(run).toMatchObject({ code: 0, stderr: run.log });
     },
   );
@@ -245,7 +245,7 @@ describe("several master keys", () => {
     const [old, fresh] = [newJwk(), newJwk()];
     await sealedStore(home, old);
     const env = { OPENROUTER_API_KEY: OTHER, KEYCTL_MASTER_KEYS: jwkSet(fresh, old) };
-    expect(await keyctl(home, ["sync", "--user", "bob"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["sync", "--user", "bob"], { env })).toMatchObject({ code: 0 });
     const values = await sealedValues(home);
     expect(decodeProtectedHeader(values.get("alice") ?? "").kid).toBe(old.kid);
     expect(decodeProtectedHeader(values.get("bob") ?? "").kid).toBe(fresh.kid);
@@ -253,7 +253,7 @@ describe("several master keys", () => {
       ["alice", KEY],
       ["bob", OTHER],
     ] as const) {
-      const got = await keyctl(home, ["get", "--user", user, "--stored", "--reveal"], { env });
+      const got = await inProcess(home, ["get", "--user", user, "--stored", "--reveal"], { env });
       expect(got).toMatchObject({ code: 0, stdout: `${key}\n` });
     }
   });
@@ -263,9 +263,9 @@ describe("several master keys", () => {
     const [old, fresh] = [newJwk(), newJwk()];
     await sealedStore(home, old);
     const both = { OPENROUTER_API_KEY: OTHER, KEYCTL_MASTER_KEYS: jwkSet(fresh, old) };
-    await keyctl(home, ["sync", "--user", "bob"], { env: both });
+    await inProcess(home, ["sync", "--user", "bob"], { env: both });
     const env = { ...fromEnvironment, KEYCTL_MASTER_KEYS: jwkSet(old) };
-    const run = await keyctl(home, ["get", "--user", "bob", "--json"], { env });
+    const run = await inProcess(home, ["get", "--user", "bob", "--json"], { env });
     expect(run.code).toBe(7);
     expect(codeIn(run)).toBe("ROW_UNREADABLE");
     expect(run.stderr).toContain(
@@ -305,7 +305,7 @@ describe.each([
   it("what would seal or open a key ends with exit code 4, and nothing is used or written", async () => {
     const { home, env, stored, tree } = await lockedStore(keys);
     for (const args of SEALING) {
-      const run = await keyctl(home, [...args, "--json"], { env, input: OTHER });
+      const run = await inProcess(home, [...args, "--json"], { env, input: OTHER });
       const shown = args.join(" ");
       expect(run.code, shown).toBe(4);
       const last = JSON.parse(run.stdout.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
@@ -321,16 +321,16 @@ describe.each([
 
   it("a key that should be revealed leaves no byte on stdout", async () => {
     const { home, env } = await lockedStore(keys);
-    expect(await keyctl(home, ["get", "--user", "alice", "--reveal"], { env })).toMatchObject({ code: 4, stdout: "" });
+    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"], { env })).toMatchObject({ code: 4, stdout: "" });
   });
 
   it("list and purge still work", async () => {
     const { home, env } = await lockedStore(keys);
-    const listed = await keyctl(home, ["list", "--json"], { env });
+    const listed = await inProcess(home, ["list", "--json"], { env });
     expect(listed).toMatchObject({ code: 0, stderr: "" });
     expect(JSON.parse(listed.stdout)).toMatchObject({ user_id: "alice", key: "***************b465", encrypted: true });
-    expect(await keyctl(home, ["list", "--count"], { env })).toMatchObject({ code: 0, stdout: "1\n" });
-    const purged = await keyctl(home, ["purge", "--user", "alice", "--yes", "--json"], { env });
+    expect(await inProcess(home, ["list", "--count"], { env })).toMatchObject({ code: 0, stdout: "1\n" });
+    const purged = await inProcess(home, ["purge", "--user", "alice", "--yes", "--json"], { env });
     expect(purged.code).toBe(0);
     expect(JSON.parse(purged.stdout)).toMatchObject({ key: "***************b465", purged: true });
     expect((await sealedValues(home)).size).toBe(0);
@@ -338,8 +338,8 @@ describe.each([
 
   it("the store is not taken over once its last key is purged", async () => {
     const { home, env } = await lockedStore(keys);
-    await keyctl(home, ["purge", "--user", "alice", "--yes"], { env });
-    const run = await keyctl(home, ["sync", "--user", "alice", "--json"], { env });
+    await inProcess(home, ["purge", "--user", "alice", "--yes"], { env });
+    const run = await inProcess(home, ["sync", "--user", "alice", "--json"], { env });
     expect(run.code).toBe(4);
     expect(codeIn(run)).toBe(code);
     expect(existsSync(home.masterKeys)).toBe(false);
@@ -349,30 +349,30 @@ describe.each([
 describe("a sealed store", () => {
   it("never gets a new master key when its file is gone, and opens again when it is back", async () => {
     const home = emptyHome();
-    await keyctl(home, ["sync", "--user", "alice"], { env: fromEnvironment });
+    await inProcess(home, ["sync", "--user", "alice"], { env: fromEnvironment });
     const backup = readFileSync(home.masterKeys, "utf8");
     rmSync(home.masterKeys);
-    const run = await keyctl(home, ["sync", "--user", "bob", "--json"], { env: fromEnvironment });
+    const run = await inProcess(home, ["sync", "--user", "bob", "--json"], { env: fromEnvironment });
     expect(run.code).toBe(4);
     expect(codeIn(run)).toBe("MASTER_KEY_MISSING");
     expect(existsSync(home.masterKeys)).toBe(false);
     write(home.masterKeys, backup);
-    const got = await keyctl(home, ["get", "--user", "alice", "--stored", "--reveal"]);
+    const got = await inProcess(home, ["get", "--user", "alice", "--stored", "--reveal"]);
     expect(got).toMatchObject({ code: 0, stdout: `${KEY}\n` });
   });
 
   it("refuses rows that were swapped between users", async () => {
     const home = emptyHome();
     home.writeKeyFile(KEY);
-    await keyctl(home, ["sync", "--user", "alice"]);
+    await inProcess(home, ["sync", "--user", "alice"]);
     home.writeKeyFile(OTHER);
-    await keyctl(home, ["sync", "--user", "bob"]);
+    await inProcess(home, ["sync", "--user", "bob"]);
     const values = await sealedValues(home);
     await writeSealedValue(home, "alice", values.get("bob") ?? "");
     await writeSealedValue(home, "bob", values.get("alice") ?? "");
     for (const user of ["alice", "bob"]) {
       for (const command of ["sync", "get"]) {
-        const run = await keyctl(home, [command, "--user", user]);
+        const run = await inProcess(home, [command, "--user", user]);
         expect(run.code).toBe(7);
         expect(run.log).toContain("⚠️ Invalid key format in database\n");
         expect(run.stderr).toContain(`error: the stored key of user ${user} does not open`);
@@ -380,17 +380,17 @@ describe("a sealed store", () => {
       }
     }
     await writeSealedValue(home, "alice", values.get("alice") ?? "");
-    expect(await keyctl(home, ["get", "--user", "alice", "--reveal"])).toMatchObject({ code: 0, stdout: `${KEY}\n` });
+    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"])).toMatchObject({ code: 0, stdout: `${KEY}\n` });
   });
 
   it("refuses a check record that was replaced by a key's value", async () => {
     const home = emptyHome();
-    await keyctl(home, ["sync", "--user", "alice"], { env: fromEnvironment });
+    await inProcess(home, ["sync", "--user", "alice"], { env: fromEnvironment });
     const value = (await sealedValues(home)).get("alice") ?? "";
     await withDatabase(home, (database) =>
       database.prepare("UPDATE api_key_meta SET value = ? WHERE _id GLOB 'check:*'").run(value),
     );
-    const run = await keyctl(home, ["get", "--user", "alice", "--json"]);
+    const run = await inProcess(home, ["get", "--user", "alice", "--json"]);
     expect(run.code).toBe(4);
     expect(codeIn(run)).toBe("MASTER_KEY_WRONG");
   });
@@ -405,13 +405,13 @@ describe("commands that need no master key", () => {
   ] as const)("make nothing in an empty home: %j", async (args, code) => {
     const home = emptyHome();
     const before = treeOf(home.folder);
-    expect(await keyctl(home, args)).toMatchObject({ code });
+    expect(await inProcess(home, args)).toMatchObject({ code });
     expect(treeOf(home.folder)).toStrictEqual(before);
   });
 
   it("make no master key when there is no key to seal", async () => {
     const home = emptyHome();
-    expect(await keyctl(home, ["sync", "--user", "alice"])).toMatchObject({ code: 3 });
+    expect(await inProcess(home, ["sync", "--user", "alice"])).toMatchObject({ code: 3 });
     expect(existsSync(dirname(home.masterKeys))).toBe(false);
   });
 
@@ -419,8 +419,8 @@ describe("commands that need no master key", () => {
     const home = emptyHome();
     await sealedStore(home, newJwk());
     const env = { KEYCTL_MASTER_KEYS_COMMAND: 'touch "$HOME/was-run"; exit 1' };
-    expect(await keyctl(home, ["list"], { env })).toMatchObject({ code: 0 });
-    expect(await keyctl(home, ["purge", "--user", "alice", "--yes"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["list"], { env })).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["purge", "--user", "alice", "--yes"], { env })).toMatchObject({ code: 0 });
     expect(existsSync(join(home.folder, "was-run"))).toBe(false);
   });
 });
