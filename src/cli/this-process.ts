@@ -1,4 +1,3 @@
-import buffer from "node:buffer";
 import type { Input } from "./input.ts";
 import { descriptor, isTerminal } from "./output.ts";
 import type { Streams } from "./terminal.ts";
@@ -76,5 +75,5 @@ function silenceWarnings(): void {
 
 /** With NODE_DEBUG=stream, Node prints the bytes of all that passes: keys from standard input, master keys from a command. */
 function hideBytes(): void {
-  buffer.INSPECT_MAX_BYTES = 0;
+  process.getBuiltinModule("node:buffer").INSPECT_MAX_BYTES = 0;
 }

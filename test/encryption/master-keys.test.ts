@@ -137,7 +137,9 @@ describe("a place of master keys that cannot be used", () => {
     const home = emptyHome();
     const env = { ...fromEnvironment, [name]: value };
     for (const command of ["sync", "list"]) {
-      const run = await inProcess(home, [command, ...(command === "list" ? [] : ["--user", "alice"]), "--json"], { env });
+      const run = await inProcess(home, [command, ...(command === "list" ? [] : ["--user", "alice"]), "--json"], {
+        env,
+      });
       expect(run).toMatchObject({ code: 4 });
       expect(codeIn(run)).toBe("CONFIG_EMPTY");
       expect(run.stderr).toContain(`error: ${name} is set but empty\n`);
@@ -321,7 +323,10 @@ describe.each([
 
   it("a key that should be revealed leaves no byte on stdout", async () => {
     const { home, env } = await lockedStore(keys);
-    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"], { env })).toMatchObject({ code: 4, stdout: "" });
+    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"], { env })).toMatchObject({
+      code: 4,
+      stdout: "",
+    });
   });
 
   it("list and purge still work", async () => {
@@ -380,7 +385,10 @@ describe("a sealed store", () => {
       }
     }
     await writeSealedValue(home, "alice", values.get("alice") ?? "");
-    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"])).toMatchObject({ code: 0, stdout: `${KEY}\n` });
+    expect(await inProcess(home, ["get", "--user", "alice", "--reveal"])).toMatchObject({
+      code: 0,
+      stdout: `${KEY}\n`,
+    });
   });
 
   it("refuses a check record that was replaced by a key's value", async () => {
