@@ -10,6 +10,7 @@ import type { MasterKeyPlace } from "./encryption/master-keys.ts";
 import { decodeText } from "./files/decode-text.ts";
 import { readRegularFile } from "./files/read-regular-file.ts";
 import { isSameFile } from "./files/same-file.ts";
+import type { EnvironmentKeyPlace } from "./sources/environment.ts";
 import type { KeyFilePlace } from "./sources/key-file.ts";
 import { isSameDatabase, parseMongoUri } from "./stores/mongo-uri.ts";
 
@@ -38,7 +39,7 @@ type StorePlace = {
 export interface Config {
   readonly store: StorePlace;
   readonly keyFile: KeyFilePlace;
-  readonly environmentKey: () => string | undefined;
+  readonly environmentKey: () => EnvironmentKeyPlace;
   readonly masterKeys: MasterKeyPlace;
   readonly hasManagementKey: () => boolean;
   /** Undefined when there is none. Throws CONFIG_INVALID for what cannot be one. */
@@ -79,7 +80,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
   return Object.freeze({
     store: storePlace(environment, overrides.store),
     keyFile: keyFilePlace(environment, overrides.keyFile),
-    environmentKey: () => secret(environment, "OPENROUTER_API_KEY"),
+    environmentKey: () => environmentKeyPlace(environment),
     masterKeys: masterKeyPlace(environment),
     hasManagementKey: () => managementKeyText(environment) !== undefined,
     managementKey: () => managementKey(environment),
@@ -177,6 +178,15 @@ function parseMongoStore(
 function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {
   const named = flag ?? (environment["KEYCTL_KEY_FILE"] || undefined);
   return { path: fromHere(named ?? "key.txt"), named: named !== undefined };
+}
+
+/** Set but empty is unset. */
+function environmentKeyPlace(environment: Environment): EnvironmentKeyPlace {
+  const path = environment["OPENROUTER_API_KEY_FILE"] || undefined;
+  return {
+    text: environment["OPENROUTER_API_KEY"] || undefined,
+    path: path === undefined ? undefined : fromHere(path),
+  };
 }
 
 function masterKeyPlace(environment: Environment): MasterKeyPlace {

@@ -167,28 +167,17 @@ describe("key.txt", () => {
 });
 
 describe("OPENROUTER_API_KEY", () => {
-  it.each<readonly [string, Environment, string | undefined]>([
-    ["unset", {}, undefined],
-    ["empty: as unset", { OPENROUTER_API_KEY: "" }, undefined],
-    ["set", { OPENROUTER_API_KEY: "sk-or-v1-test-key" }, "sk-or-v1-test-key"],
-    ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, undefined],
-  ])("%s", (_name, environment, text) => {
-    expect(configOf(environment).environmentKey()).toBe(text);
-  });
+  const unset = { text: undefined, path: undefined };
 
-  it("comes from its file", () => {
-    const path = file("sk-or-v1-test-key\r\n");
-    expect(configOf({ OPENROUTER_API_KEY_FILE: path }).environmentKey()?.trim()).toBe("sk-or-v1-test-key");
-  });
-
-  it("is read when it is needed, not before", () => {
-    const config = configOf({ OPENROUTER_API_KEY_FILE: "/nowhere" });
-    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
-  });
-
-  it("and its file at once are CONFIG_CONFLICT", () => {
-    const config = configOf({ OPENROUTER_API_KEY: "sk-or-v1-test-key", OPENROUTER_API_KEY_FILE: "/nowhere" });
-    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_CONFLICT" }));
+  it.each<readonly [string, Environment, object]>([
+    ["unset", {}, unset],
+    ["empty: as unset", { OPENROUTER_API_KEY: "" }, unset],
+    ["set", { OPENROUTER_API_KEY: "sk-or-v1-test-key" }, { ...unset, text: "sk-or-v1-test-key" }],
+    ["blank, which is not empty", { OPENROUTER_API_KEY: " " }, { ...unset, text: " " }],
+    ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, unset],
+    ["its file", { OPENROUTER_API_KEY_FILE: "secret" }, { ...unset, path: resolve("secret") }],
+  ])("%s", (_name, environment, place) => {
+    expect(configOf(environment).environmentKey()).toEqual(place);
   });
 });
 
@@ -317,7 +306,7 @@ describe("keyctl", () => {
     ["a MongoDB store without a database", { MONGODB_URI: "mongodb://u:hunter2@db.prod" }, "CONFIG_INVALID"],
     ["an empty store variable", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
     ["two management keys", { [MANAGEMENT]: "hunter2", [MANAGEMENT_NEW]: "hunter3" }, "CONFIG_CONFLICT"],
-    ["a missing secret file", { OPENROUTER_API_KEY_FILE: "/nowhere/hunter2" }, "CONFIG_INVALID"],
+    ["a missing secret file", { [`${MANAGEMENT}_FILE`]: "/nowhere/hunter2" }, "CONFIG_INVALID"],
   ])("exits 4 on %s and repeats no secret", async (_name, env, code) => {
     const run = await keyctl(emptyHome(), ["sync", "--user", "alice", "--json"], { env });
     expect(JSON.parse(run.stdout)).toMatchObject({ error: { code, exit_code: 4 } });

@@ -4,7 +4,7 @@ import type { KeyRecord } from "./key-record.ts";
 import type { Log } from "./log.ts";
 import { provision } from "./provisioning.ts";
 import type { Provision } from "./provisioning.ts";
-import { answer, noKey } from "./resolution.ts";
+import { answer } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncResult } from "./results.ts";
@@ -36,14 +36,14 @@ export async function withoutKey(
     if (permission !== "off") log({ kind: "provisioning" });
     if (permission === "no-management-key") log({ kind: "no-management-key" });
   }
-  const refusal = permission === "may" ? provisioning.refusal : null;
+  const refusal = permission === "may" ? (candidates.refusal ?? provisioning.refusal) : null;
   const made = await provisioned(user, parts, attempt, refusal === null, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };
   if (made.status === "made") return provisionedResult(made, candidates, log);
   if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
   log({ kind: "no-key" });
-  return syncFailed(user, noKey(user), candidates.warnings);
+  return syncFailed(user, candidates.noKey(user), candidates.warnings);
 }
 
 async function provisioned(

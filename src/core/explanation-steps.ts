@@ -61,6 +61,8 @@ export function outsideStep(candidate: Candidate, findings: Findings): Step {
   switch (reading.status) {
     case "absent":
       return { ...nothing, state: "absent", reason: null };
+    case "missing":
+      return { ...nothing, state: "absent", reason: null };
     case "malformed":
       return { ...nothing, state: "ignored", reason: reading.detail };
     case "unreadable":

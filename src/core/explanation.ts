@@ -9,7 +9,7 @@ import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { warningsOf } from "./provisioning.ts";
-import { noKey, openRow } from "./resolution.ts";
+import { openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import type { Explanation, Forecast } from "./results.ts";
 import type { UserId } from "./user-id.ts";
@@ -36,7 +36,7 @@ export async function explain(
 ): Promise<Explanation> {
   const stored = await lookUp(user, parts, signal);
   const candidates = await Candidates.readBeside(parts.sources);
-  const making = makingOf(parts, autoProvision);
+  const making = makingOf(parts, candidates, autoProvision);
   const findings = { making, ...search(stored, candidates, making) };
   const sync = await forecast(user, findings, parts, signal);
   return {
@@ -76,11 +76,12 @@ function not(reason: string): Making {
   return { isAllowed: false, reason, failure: null };
 }
 
-function makingOf({ hasManagementKey, provisioning }: Parts, autoProvision: boolean): Making {
+function makingOf({ hasManagementKey, provisioning }: Parts, candidates: Candidates, autoProvision: boolean): Making {
   if (!autoProvision) return not("switched off");
   try {
     if (!hasManagementKey()) return not("OPENROUTER_PROVISIONING_KEY is not set");
-    if (provisioning.refusal !== null) return not(provisioning.refusal);
+    const refusal = candidates.refusal ?? provisioning.refusal;
+    if (refusal !== null) return not(refusal);
     return { isAllowed: true, reason: "a new key would be made", failure: null };
   } catch (thrown) {
     if (isKeyctlError(thrown)) return { isAllowed: false, reason: thrown.message, failure: thrown };
@@ -99,13 +100,13 @@ function search(stored: Stored, candidates: Candidates, making: Making): Omit<Fi
 /** In the order in which sync meets what may stop it. */
 async function forecast(
   user: UserId,
-  { making, stored, winner, stop }: Findings,
+  { making, stored, candidates, winner, stop }: Findings,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<Forecast> {
   const error = making.failure ?? stop?.error ?? (stored.kind === "held" ? stored.obstacle : null);
   if (error !== null) return { kind: "fails", error };
-  if (winner === null) return { kind: "fails", error: noKey(user) };
+  if (winner === null) return { kind: "fails", error: candidates.noKey(user) };
   if (winner === "database") return { kind: "keeps" };
   try {
     await parts.maySeal(signal);

@@ -350,7 +350,7 @@ export class KeyManager {
     const patience = this.#stepByStep(options);
     const { autoProvision = this.#parts.autoProvision, signal } = options;
     const mayMake = autoProvision && reach === "sources" && candidates.winner === undefined;
-    const makes = mayMake && this.#parts.hasManagementKey();
+    const makes = mayMake && this.#parts.hasManagementKey() && candidates.refusal === null;
     for await (const batch of resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience })) {
       yield makes ? await this.#makeMissing(batch, signal) : batch;
     }

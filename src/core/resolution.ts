@@ -91,7 +91,8 @@ export async function* resolveMany(
 ): AsyncGenerator<readonly SyncResult[]> {
   for await (const batch of users) {
     const found = await resolveBatch(batch, parts, run);
-    yield batch.map((user) => found.get(user) ?? syncFailed(user, noKey(user), run.candidates.warnings));
+    const { candidates } = run;
+    yield batch.map((user) => found.get(user) ?? syncFailed(user, candidates.noKey(user), candidates.warnings));
   }
 }
 
@@ -117,8 +118,9 @@ async function resolveBatch(
 /** What the database alone holds for a user. */
 export async function resolveStored(user: UserId, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const results = await storedResults([user], parts, await Candidates.read([]), signal);
-    const result = results.get(user) ?? syncFailed(user, noKey(user));
+    const candidates = await Candidates.read([]);
+    const results = await storedResults([user], parts, candidates, signal);
+    const result = results.get(user) ?? syncFailed(user, candidates.noKey(user));
     if (result !== "lost") return result;
   }
   throw contended(user);
@@ -299,8 +301,4 @@ export function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: 
     warnings: candidates.warnings,
     error: null,
   };
-}
-
-export function noKey(user: UserId): KeyctlError {
-  return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint: `keyctl save ${userFlag(user)}` });
 }

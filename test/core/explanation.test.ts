@@ -40,6 +40,7 @@ const DATABASES: Readonly<Record<string, () => MemoryStore>> = {
 
 const READINGS: Readonly<Record<string, Reading | KeyctlError>> = {
   nothing: { status: "absent" },
+  "no file, though one was named": { status: "missing" },
   "the key of the database": { status: "found", key: KEY },
   "another key": { status: "found", key: OTHER },
   "two lines": { status: "malformed", detail: "holds two lines" },
@@ -72,6 +73,7 @@ interface State {
 function source(name: KeySource["name"], reading: Reading | KeyctlError | undefined): KeySource {
   return {
     name,
+    place: name === "key.txt" ? "/srv/key.txt" : "OPENROUTER_API_KEY",
     async read() {
       if (reading === undefined || reading instanceof KeyctlError) throw reading;
       return { reading, warnings: [] };

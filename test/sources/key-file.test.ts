@@ -25,6 +25,7 @@ const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
 const TOO_BIG = "it is larger than 4 KiB";
 const NOT_TEXT = "it is not valid UTF-8 or UTF-16 text";
+const IN_QUOTES = "holds a key in quotes";
 const NOT_A_KEY = "holds something else than one well-formed key";
 
 type Outcome = { found: string } | { malformed: string } | { unreadable: string } | "absent";
@@ -93,10 +94,10 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["three lines", utf8(`${KEY}\n\n${OTHER}\n${KEY}`), malformed("holds 3 lines")],
   ["a comment above the key", utf8(`# production\n${KEY}\n`), malformed("holds two lines")],
   ["a comment behind the key", utf8(`${KEY} # production`), malformed(NOT_A_KEY)],
-  ["single quotes", utf8(`'${KEY}'`), malformed(NOT_A_KEY)],
-  ["double quotes", utf8(`"${KEY}"\n`), malformed(NOT_A_KEY)],
-  ["typographic quotes", utf8(`\u201C${KEY}\u201D`), malformed(NOT_A_KEY)],
-  ["back quotes", utf8(`\`${KEY}\``), malformed(NOT_A_KEY)],
+  ["single quotes", utf8(`'${KEY}'`), malformed(IN_QUOTES)],
+  ["double quotes", utf8(`"${KEY}"\n`), malformed(IN_QUOTES)],
+  ["typographic quotes", utf8(`\u201C${KEY}\u201D`), malformed(IN_QUOTES)],
+  ["back quotes", utf8(`\`${KEY}\``), malformed(IN_QUOTES)],
   ["export X=", utf8(`export OPENROUTER_API_KEY=${KEY}\n`), malformed(NOT_A_KEY)],
   ["X=", utf8(`OPENROUTER_API_KEY=${KEY}\n`), malformed(NOT_A_KEY)],
   ["$env:X =", utf16leWithBom(`$env:OPENROUTER_API_KEY = "${KEY}"\r\n`), malformed(NOT_A_KEY)],
@@ -128,7 +129,11 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["a terminal title before it", utf8(`\u001b]0;x\u0007${KEY}`), malformed(NOT_A_KEY)],
   ["bidi overrides inside it", utf8(KEY.replace("or", "\u202Eor\u202C")), malformed(NOT_A_KEY)],
 
-  ["the prefix of another provider", utf8("sk-ant-api03-0123456789abcdef"), malformed(NOT_A_KEY)],
+  [
+    "the prefix of another provider",
+    utf8("sk-ant-api03-0123456789abcdef"),
+    malformed("holds a key of another provider"),
+  ],
   ["the prefix of another version", utf8(KEY.replace("v1", "v2")), malformed(NOT_A_KEY)],
   ["the prefix in capitals", utf8(KEY.replace("sk-or-v1", "SK-OR-V1")), malformed(NOT_A_KEY)],
   ["capitals behind the prefix", utf8("sk-or-v1-ABCDEFGH_-09"), found("_-09")],
@@ -137,7 +142,7 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["8 characters behind the prefix", utf8(`sk-or-v1-${"a".repeat(8)}`), found("aaaa")],
   ["209 characters in all", utf8(`sk-or-v1-${"a".repeat(200)}`), found("aaaa")],
   ["210 characters in all: too long", utf8(`sk-or-v1-${"a".repeat(201)}`), malformed(NOT_A_KEY)],
-  ["a mask", utf8("***************b465\n"), malformed(NOT_A_KEY)],
+  ["a mask", utf8("***************b465\n"), malformed("holds the mask of a key")],
   ["a placeholder", utf8("sk-or-v1-..."), malformed(NOT_A_KEY)],
   ["an address", utf8(`https://openrouter.ai/keys?key=${KEY}`), malformed(NOT_A_KEY)],
   ["an HTTP header smuggled in", utf8(`${KEY}\r\nX-Evil: 1`), malformed("holds two lines")],
@@ -265,7 +270,7 @@ describe("what stands in the place of key.txt", () => {
   it("warns when the file that a person named is not there", async () => {
     const home = emptyHome();
     const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }).read();
-    expect(reading).toEqual({ status: "absent" });
+    expect(reading).toEqual({ status: "missing" });
     expect(warnings).toEqual([
       { code: "KEY_FILE_MISSING", message: "the file that was named in place of key.txt does not exist" },
     ]);
