@@ -2,6 +2,7 @@ import type { Config } from "./config.ts";
 import type { Journal } from "./core/journal.ts";
 import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
+import { isManagementKey } from "./core/management-key.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
 import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
@@ -62,10 +63,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const { around = (ports) => ports } = options;
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
   const clock = { now: () => new Date() };
+  const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
   const { store, masterKeys, sources, openRouter, spool } = around({
     store: opened?.store ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
-    sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
+    sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
   });
@@ -83,6 +85,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
     managementKey: config.managementKey,
+    managementKeyHashes: config.managementKeyHashes,
     openRouter,
     autoProvision: config.autoProvision,
     provisioning: { ...config.provisioning, refusal: refusalOf(opened, config) },
@@ -99,6 +102,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources,
     openRouter,
     managementKey: config.managementKey,
+    managementKeyHashes: config.managementKeyHashes,
     autoProvision: config.autoProvision,
     spool,
   };

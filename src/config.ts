@@ -2,7 +2,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { parseDuration } from "./cli/duration.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "./cli/terms.ts";
 import { KeyctlError } from "./core/errors.ts";
-import { ManagementKey } from "./core/management-key.ts";
+import { ManagementKey, managementKeyHash } from "./core/management-key.ts";
 import { timeLimit } from "./core/patience.ts";
 import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
@@ -44,6 +44,8 @@ export interface Config {
   readonly hasManagementKey: () => boolean;
   /** Undefined when there is none. Throws CONFIG_INVALID for what cannot be one. */
   readonly managementKey: () => ManagementKey | undefined;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   /** The address is checked when it is used; the variables of the proxies are in the environment. */
   readonly openRouter: { readonly url: string | undefined; readonly environment: Environment };
   readonly autoProvision: boolean;
@@ -84,6 +86,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     masterKeys: masterKeyPlace(environment),
     hasManagementKey: () => managementKeyText(environment) !== undefined,
     managementKey: () => managementKey(environment),
+    managementKeyHashes: () => managementKeyHashes(environment),
     openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
     ci: Boolean(environment["CI"]),
@@ -225,6 +228,21 @@ function managementKey(environment: Environment): ManagementKey | undefined {
   throw new KeyctlError("CONFIG_INVALID", `${MANAGEMENT_VARIABLES.join(" or ")} does not hold a management key`, {
     hint: "make one at https://openrouter.ai/settings/management-keys",
   });
+}
+
+/** Of both names and their files, also where they contradict each other: what is wrong there is said where they are used. */
+function managementKeyHashes(environment: Environment): ReadonlySet<string> {
+  const texts = MANAGEMENT_VARIABLES.flatMap((name) => [
+    environment[name] ?? "",
+    textOfFile(environment[`${name}_FILE`] ?? ""),
+  ]);
+  return new Set(texts.filter((text) => text.trim() !== "").map(managementKeyHash));
+}
+
+/** Nothing, where it cannot be read. */
+function textOfFile(path: string): string {
+  const file = path === "" ? undefined : readRegularFile(fromHere(path), MAX_SECRET_BYTES);
+  return file?.status === "read" ? (decodeText(file.bytes) ?? "") : "";
 }
 
 /** The variable, or the content of the file that its `_FILE` form names. Set but empty is unset. */

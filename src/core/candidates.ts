@@ -76,14 +76,16 @@ export class Candidates {
     return this.all.filter(({ reading }) => reading.status !== "absent" && reading.status !== "found");
   }
 
-  /** That nobody has a key for this user, and what to do about it. */
+  /** That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY. */
   noKey(user: UserId): KeyctlError {
     const repairs = this.#broken.map(repairOf);
+    const misplaced = this.all.find(({ reading }) => reading.status === "management-key");
     const hint =
       repairs.length === 0
         ? `keyctl save ${userFlag(user)}`
         : `${repairs.join(" and ")}; keyctl provision ${userFlag(user)}   makes a key all the same`;
-    return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint });
+    if (misplaced === undefined) return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint });
+    return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
   }
 
   /** The places that hold another key than this one, and that key's last four characters. */
@@ -96,7 +98,7 @@ export class Candidates {
   tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
     for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
-      if (reading.status === "malformed") log({ kind: "malformed", from: name });
+      if (reading.status === "malformed" || reading.status === "management-key") log({ kind: "malformed", from: name });
       if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
     }
   }
@@ -119,6 +121,9 @@ function complaints({ name, place, reading }: Candidate): readonly Warning[] {
   if (reading.status === "unreadable") {
     return [{ code: IGNORED[name], message: `${called} could not be read: ${reading.reason}` }];
   }
+  if (reading.status === "management-key") {
+    return [{ code: IGNORED[name], message: `${called} holds the management key, which no user may have` }];
+  }
   return [];
 }
 
@@ -131,6 +136,7 @@ function calledBy(name: Shadowed, place: string): string {
 function faultOf({ name, place, reading }: Candidate): string {
   if (reading.status === "missing") return "the file that was named in place of key.txt does not exist";
   const called = calledBy(name, place);
+  if (reading.status === "management-key") return `${called} holds the management key`;
   const isThere = name === "key.txt" ? "is there" : "is set";
   return `${called} ${isThere} and ${reading.status === "unreadable" ? "cannot be read" : "holds no valid key"}`;
 }

@@ -32,6 +32,8 @@ export interface Subject {
   readonly openRouter: OpenRouterOnUse;
   /** Undefined when there is none. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
   readonly spool: Pick<Spool, "count">;
 }
@@ -66,6 +68,8 @@ export interface MasterKeyFacts {
 }
 
 export interface SourceFacts {
+  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  readonly place: string;
   readonly reading: Reading;
   readonly warnings: readonly Warning[];
 }
@@ -121,8 +125,11 @@ export async function examine(
   const { count, server, checks } = storeOutcomes;
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
+  const managementKeys = subject.managementKeyHashes();
   const census =
-    server.status === "skipped" ? skipped : await attempt(() => takeCensus(store, sealer, deep, signal), signal);
+    server.status === "skipped"
+      ? skipped
+      : await attempt(() => takeCensus(store, { sealer, deep, managementKeys }, signal), signal);
   return {
     storeExists,
     deep,
@@ -207,7 +214,8 @@ function masterKeyFacts(
 
 async function sourceFacts(sources: readonly KeySource[], name: KeySource["name"]): Promise<SourceFacts> {
   const source = sources.find((candidate) => candidate.name === name);
-  return source === undefined ? { reading: { status: "absent" }, warnings: [] } : source.read();
+  if (source === undefined) return { place: name, reading: { status: "absent" }, warnings: [] };
+  return { place: source.place, ...(await source.read()) };
 }
 
 /** Within this time, whether or not the work heeds the signal. */

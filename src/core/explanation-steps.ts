@@ -65,6 +65,8 @@ export function outsideStep(candidate: Candidate, findings: Findings): Step {
       return { ...nothing, state: "absent", reason: null };
     case "malformed":
       return { ...nothing, state: "ignored", reason: reading.detail };
+    case "management-key":
+      return { ...nothing, state: "ignored", reason: "holds the management key" };
     case "unreadable":
       return { ...nothing, state: "ignored", reason: `could not be read: ${reading.reason}` };
     case "found": {

@@ -9,7 +9,7 @@ import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { warningsOf } from "./provisioning.ts";
-import { openRow } from "./resolution.ts";
+import { openForUse } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import type { Explanation, Forecast } from "./results.ts";
 import type { UserId } from "./user-id.ts";
@@ -62,7 +62,7 @@ async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<
   try {
     row = await parts.store.find(user, signal);
     if (row === undefined) return { kind: "absent", row };
-    const key = await openRow(row, { ...parts, log: silent }, signal);
+    const key = await openForUse(row, { ...parts, log: silent }, signal);
     return { kind: "held", row, mask: key.masked, keyHash: key.hash, obstacle: null };
   } catch (thrown) {
     const error = failure(thrown, signal);

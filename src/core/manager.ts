@@ -6,6 +6,7 @@ import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
+import { isManagementKey } from "./management-key.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
@@ -28,6 +29,7 @@ import type {
   SyncResult,
 } from "./results.ts";
 import type { CopyOutcome } from "./row-copies.ts";
+import { userFlag } from "./shell-quote.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
@@ -241,7 +243,8 @@ export class KeyManager {
 
   /**
    * Stores this key for the user, over the one that is there (the upsert of the Python `APIKeyManager`).
-   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
+   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED, a management key
+   * that is configured here MANAGEMENT_KEY_AS_USER_KEY
    * @param source how the key came here: 1 to 32 letters, digits, dots, dashes or underscores
    */
   async saveKeyToDb(
@@ -262,7 +265,7 @@ export class KeyManager {
     const { source = "manual", replace = "none", validate = false, revoke = false } = options;
     let checked: Promise<Validation> | undefined;
     const result = await this.#attempt(userId, options, saveFailed, async (user, signal) => {
-      const parsed = this.#keyToSave(key);
+      const parsed = this.#keyToSave(key, user);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
           hint: "--source manual",
@@ -493,9 +496,12 @@ export class KeyManager {
     return { ...result, warnings: [...warnings, ...more] };
   }
 
-  #keyToSave(key: string | ApiKey): ApiKey {
+  #keyToSave(key: string | ApiKey, user: UserId): ApiKey {
     try {
-      return parsedKey(key);
+      if (!isManagementKey(key, this.#parts.managementKeyHashes())) return parsedKey(key);
+      throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
+        hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to make one`,
+      });
     } catch (thrown) {
       this.#parts.log({ kind: "not-saving" });
       throw thrown;

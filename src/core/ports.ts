@@ -141,7 +141,9 @@ export type Reading =
   | { readonly status: "missing" }
   /** `detail` completes a sentence that begins with the source's name; it holds nothing of what was read. */
   | { readonly status: "malformed"; readonly detail: string }
-  | { readonly status: "unreadable"; readonly reason: string };
+  | { readonly status: "unreadable"; readonly reason: string }
+  /** It holds a management key that is configured here. */
+  | { readonly status: "management-key" };
 
 /** A place outside the database that may hold a key. */
 export interface KeySource {

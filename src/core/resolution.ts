@@ -6,6 +6,7 @@ import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
+import { isManagementKey, managementKeyStored } from "./management-key.ts";
 import type { ManagementKey } from "./management-key.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
@@ -36,6 +37,8 @@ export interface Parts {
   readonly managementKey: () => ManagementKey | undefined;
   /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
   readonly hasManagementKey: () => boolean;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly provisioning: ProvisioningRules;
 }
 
@@ -143,6 +146,19 @@ export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: Ab
   }
 }
 
+/** As `openRow`, of a key that is to be handed out. Throws MANAGEMENT_KEY_AS_USER_KEY as well. */
+export async function openForUse(
+  row: KeyRecord,
+  parts: Parts,
+  signal: AbortSignal,
+  managementKeys = parts.managementKeyHashes(),
+): Promise<ApiKey> {
+  const key = await openRow(row, parts, signal);
+  if (!isManagementKey(key, managementKeys)) return key;
+  parts.log({ kind: "malformed", from: "database" });
+  throw managementKeyStored(row.userId);
+}
+
 /** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
 async function sealerFor(value: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
   const known = await sealer("open", signal);
@@ -160,7 +176,7 @@ export function contended(user: UserId): KeyctlError {
 async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<SyncResult | "lost"> {
   const { log } = parts;
   if (!(await isInUse(row, parts, signal))) return "lost";
-  const key = await openRow(row, parts, signal);
+  const key = await openForUse(row, parts, signal);
   log({ kind: "loaded", from: "database", key });
   const candidates = await Candidates.readBeside(parts.sources);
   candidates.tell(log, (from, other) => {
@@ -253,13 +269,14 @@ async function storedResults(
   if (users.length === 0) return new Map();
   const results = new Map<UserId, SyncResult | "lost">();
   const seen = new Map<UserId, KeyRecord>();
+  const managementKeys = parts.managementKeyHashes();
   for (const row of await parts.store.findMany(users, signal)) {
     const twin = seen.get(row.userId);
     seen.set(row.userId, row);
     results.set(
       row.userId,
       twin === undefined
-        ? await storedResult(row, parts, candidates, signal)
+        ? await storedResult(row, parts, candidates, managementKeys, signal)
         : syncFailed(row.userId, twoRows(twin, row)),
     );
   }
@@ -271,12 +288,13 @@ async function storedResult(
   row: KeyRecord,
   parts: Parts,
   candidates: Candidates,
+  managementKeys: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<SyncResult | "lost"> {
   if (!(await isInUse(row, parts, signal))) return "lost";
   if (storedValue(row.keyEncrypted).kind === "sealed") await parts.sealer("open", signal);
   try {
-    return answer(row, await openRow(row, parts, signal), "database", candidates);
+    return answer(row, await openForUse(row, parts, signal, managementKeys), "database", candidates);
   } catch (thrown) {
     if (isKeyctlError(thrown)) return syncFailed(row.userId, thrown);
     throw thrown;

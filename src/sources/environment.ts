@@ -1,9 +1,7 @@
-import { ApiKey } from "../core/api-key.ts";
 import { KeyctlError } from "../core/errors.ts";
 import type { KeySource, Reading } from "../core/ports.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
-import { keyFaultOf } from "./key-fault.ts";
-import { MAX_KEY_FILE_BYTES, readingOf } from "./key-file.ts";
+import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
 /** What the environment says of a user's key: undefined where it says nothing. */
 export interface EnvironmentKeyPlace {
@@ -17,7 +15,10 @@ const VARIABLE = "OPENROUTER_API_KEY";
 const FILE_VARIABLE = `${VARIABLE}_FILE`;
 
 /** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT where both are set. */
-export function environmentKey(placeNow: () => EnvironmentKeyPlace): KeySource {
+export function environmentKey(
+  placeNow: () => EnvironmentKeyPlace,
+  isManagementKey: (text: string) => boolean,
+): KeySource {
   return {
     name: "environment",
     get place() {
@@ -30,21 +31,19 @@ export function environmentKey(placeNow: () => EnvironmentKeyPlace): KeySource {
           hint: `unset ${VARIABLE}`,
         });
       }
-      if (path !== undefined) return { reading: readingOfNamedFile(path), warnings: [] };
-      return { reading: text === undefined ? { status: "absent" } : readingOfText(text), warnings: [] };
+      if (path !== undefined) return { reading: readingOfNamedFile(path, isManagementKey), warnings: [] };
+      return {
+        reading: text === undefined ? { status: "absent" } : readingOfText(text, isManagementKey),
+        warnings: [],
+      };
     },
   };
 }
 
-function readingOfText(text: string): Reading {
-  const key = ApiKey.parse(text);
-  return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };
-}
-
 /** A variable that names a file is set, so that whatever is wrong with the file is a fault of the variable's value. */
-function readingOfNamedFile(path: string): Reading {
+function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): Reading {
   const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
-  const reading = file.status === "read" ? readingOf(file.bytes) : file;
+  const reading = file.status === "read" ? readingOf(file.bytes, isManagementKey) : file;
   switch (reading.status) {
     case "absent":
       return { status: "malformed", detail: "names a file that does not exist" };

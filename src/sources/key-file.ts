@@ -14,7 +14,7 @@ export interface KeyFilePlace {
 }
 
 /** `key.txt`: a regular file of 4 KiB at most that holds exactly one key, in UTF-8 or UTF-16. */
-export function keyFile({ path, named }: KeyFilePlace): KeySource {
+export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: string) => boolean): KeySource {
   return {
     name: "key.txt",
     place: path,
@@ -27,7 +27,7 @@ export function keyFile({ path, named }: KeyFilePlace): KeySource {
           return { reading: file, warnings: [] };
         case "read":
           return {
-            reading: readingOf(file.bytes),
+            reading: readingOf(file.bytes, isManagementKey),
             warnings: file.readableByOthers ? [readableByOthers(file.mode)] : [],
           };
       }
@@ -36,9 +36,15 @@ export function keyFile({ path, named }: KeyFilePlace): KeySource {
 }
 
 /** What the bytes of a key file are. */
-export function readingOf(bytes: Uint8Array): Reading {
+export function readingOf(bytes: Uint8Array, isManagementKey: (text: string) => boolean): Reading {
   const text = decodeText(bytes);
   if (text === undefined) return { status: "unreadable", reason: "it is not valid UTF-8 or UTF-16 text" };
+  return readingOfText(text, isManagementKey);
+}
+
+/** What a text is that is to be one key. */
+export function readingOfText(text: string, isManagementKey: (text: string) => boolean): Reading {
+  if (isManagementKey(text)) return { status: "management-key" };
   const key = ApiKey.parse(text);
   return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };
 }

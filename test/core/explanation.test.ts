@@ -20,6 +20,7 @@ const sealer = createSealer(masterKey(Buffer.alloc(32, 1)));
 const key = (tail: string) => ApiKey.parse(keyEnding(tail)) as ApiKey;
 const KEY = key("b465");
 const OTHER = key("91aa");
+const MANAGEMENT_KEY = key("3a3a");
 
 const error = (code: ErrorCode) => new KeyctlError(code, `this is ${code}`);
 const record: KeyRecord = newRecord(alice, KEY, sealer.seal(KEY, alice), "manual", "2026-11-11T02:14:07.113Z");
@@ -32,9 +33,10 @@ const DATABASES: Readonly<Record<string, () => MemoryStore>> = {
   "a sealed row without its hash": () => row({ keyHash: null, keyTail: null }),
   "a row in clear": () => row({ keyEncrypted: KEY.reveal(), keyHash: null, keyTail: null }),
   "a damaged row": () => row({ keyEncrypted: `${record.keyEncrypted.slice(0, -4)}AAAA` }),
+  "a row that holds the management key": () =>
+    row({ keyEncrypted: sealer.seal(MANAGEMENT_KEY, alice), keyHash: MANAGEMENT_KEY.hash, keyTail: "3a3a" }),
   "a row that holds no key": () => row({ keyEncrypted: "nonsense" }),
   "no connection": () => failing("STORE_UNAVAILABLE"),
-  "no rights": () => failing("STORE_DENIED"),
   "two rows": () => failing("CONFLICT"),
 };
 
@@ -44,9 +46,18 @@ const READINGS: Readonly<Record<string, Reading | KeyctlError>> = {
   "the key of the database": { status: "found", key: KEY },
   "another key": { status: "found", key: OTHER },
   "two lines": { status: "malformed", detail: "holds two lines" },
+  "the management key": { status: "management-key" },
   "what cannot be read": { status: "unreadable", reason: "permission denied" },
 };
-const VARIABLES = { ...READINGS, "two values": error("CONFIG_CONFLICT") };
+/** Nothing that a variable cannot be: missing though it was named, or unreadable. */
+const VARIABLES: Readonly<Record<string, Reading | KeyctlError>> = {
+  ...Object.fromEntries(
+    Object.entries(READINGS).filter(
+      ([, reading]) => !("status" in reading) || !["missing", "unreadable"].includes(reading.status),
+    ),
+  ),
+  "two values": error("CONFIG_CONFLICT"),
+};
 const MASTER_KEYS: Readonly<Record<string, KeyctlError | null>> = {
   "its master keys": null,
   "no master keys": error("MASTER_KEY_MISSING"),
@@ -108,11 +119,12 @@ function managerIn(state: State) {
     async maySeal() {
       refuse();
     },
-    sources: [source("key.txt", READINGS[file]), source("environment", VARIABLES[variable as keyof typeof VARIABLES])],
+    sources: [source("key.txt", READINGS[file]), source("environment", VARIABLES[variable])],
     clock: { now: () => new Date(NOW) },
     log: silent,
     ...noOpenRouter,
     ...makingKeys(KEY),
+    managementKeyHashes: () => new Set([MANAGEMENT_KEY.hash]),
     hasManagementKey: MANAGEMENT[management] ?? (() => false),
     autoProvision: state.autoProvision ?? true,
     timeoutMs: 30_000,

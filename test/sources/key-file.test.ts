@@ -40,6 +40,9 @@ function outcomeOf(reading: Reading): Outcome {
   return reading.status === "unreadable" ? unreadable(reading.reason) : "absent";
 }
 
+/** None of these is a management key. */
+const nobodys = () => false;
+
 /** The key between blanks, to this many bytes. */
 const paddedTo = (bytes: number): Buffer => utf8(KEY.padEnd(bytes, " "));
 
@@ -153,7 +156,7 @@ describe("the content of key.txt", () => {
     const home = emptyHome();
     home.writeKeyFile(bytes);
     const started = performance.now();
-    const { reading, warnings } = await keyFile({ path: join(home.work, "key.txt"), named: false }).read();
+    const { reading, warnings } = await keyFile({ path: join(home.work, "key.txt"), named: false }, nobodys).read();
     const answeredAfterMs = performance.now() - started;
     expect(outcomeOf(reading)).toEqual(outcome);
     expect(warnings).toEqual([]);
@@ -167,7 +170,7 @@ describe("the content of key.txt", () => {
 
   it("is never repeated in what is said about it", () => {
     for (const [, bytes] of CONTENTS) {
-      const reading = readingOf(bytes);
+      const reading = readingOf(bytes, nobodys);
       expect(JSON.stringify(reading)).not.toContain("sk-or-v1");
     }
   });
@@ -251,7 +254,7 @@ describe("what stands in the place of key.txt", () => {
       "sources/key-file.ts",
       `(async () => {
         const started = performance.now();
-        const { reading, warnings } = await subject.keyFile({ path: ${JSON.stringify(path)}, named: false }).read();
+        const { reading, warnings } = await subject.keyFile({ path: ${JSON.stringify(path)}, named: false }, () => false).read();
         const { status, reason, key } = reading;
         return { status, reason, tail: key?.tail, warnings, answeredAfterMs: performance.now() - started };
       })()`,
@@ -269,7 +272,7 @@ describe("what stands in the place of key.txt", () => {
 
   it("warns when the file that a person named is not there", async () => {
     const home = emptyHome();
-    const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }).read();
+    const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }, nobodys).read();
     expect(reading).toEqual({ status: "missing" });
     expect(warnings).toEqual([
       { code: "KEY_FILE_MISSING", message: "the file that was named in place of key.txt does not exist" },
@@ -287,7 +290,7 @@ describe("what stands in the place of key.txt", () => {
   ])("says why of %s", async (_name, pathIn, reason) => {
     const home = emptyHome();
     writeFileSync(join(home.work, "file"), "");
-    const { reading } = await keyFile({ path: pathIn(home.work), named: true }).read();
+    const { reading } = await keyFile({ path: pathIn(home.work), named: true }, nobodys).read();
     expect(reading).toEqual({ status: "unreadable", reason });
   });
 });
