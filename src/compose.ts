@@ -73,6 +73,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
+  const provisioning = { ...config.provisioning, refusal: refusalOf(opened, config) };
   const manager = new KeyManager({
     store,
     journal: store,
@@ -88,7 +89,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     managementKeyHashes: config.managementKeyHashes,
     openRouter,
     autoProvision: config.autoProvision,
-    provisioning: { ...config.provisioning, refusal: refusalOf(opened, config) },
+    provisioning,
     timeoutMs: config.timeoutMs,
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
@@ -104,6 +105,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     managementKey: config.managementKey,
     managementKeyHashes: config.managementKeyHashes,
     autoProvision: config.autoProvision,
+    provisioning,
     spool,
   };
   return { manager, storeExists: opened !== undefined, subject };

@@ -90,7 +90,10 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
     ci: Boolean(environment["CI"]),
-    provisioning: { terms: provisionTerms(environment), maxPerHour: maxPerHour(environment) },
+    provisioning: {
+      terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
+      maxPerHour: () => maxPerHour(environment),
+    },
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: timeLimit(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     makingTimeoutMs: timeLimit(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),
@@ -283,17 +286,18 @@ function empty(message: string, name: string): KeyctlError {
   return new KeyctlError("CONFIG_EMPTY", message, { hint: `give ${name} a value, or unset it` });
 }
 
-/** What a new key may do unless a flag says otherwise. */
-function provisionTerms(environment: Environment): WantedTerms {
+/** What a new key may do: a variable is read where nothing is given in its place. */
+function provisionTerms(environment: Environment, given: Partial<WantedTerms>): WantedTerms {
   const read = <Value>(name: string, parse: (text: string) => Value | undefined, example: string) =>
-    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example);
-  return {
-    label: null,
-    limit: read("LIMIT", parseLimit, "10, or none") ?? null,
-    limitReset: read("LIMIT_RESET", parseLimitReset, "daily, weekly or monthly") ?? null,
-    expiresInMs: read("EXPIRES_IN", parseDuration, "90d") ?? null,
-    workspace: read("WORKSPACE", parseWorkspace, "a workspace's id") ?? null,
-  };
+    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example) ?? null;
+  const {
+    label = null,
+    limit = read("LIMIT", parseLimit, "10, or none"),
+    limitReset = read("LIMIT_RESET", parseLimitReset, "daily, weekly or monthly"),
+    expiresInMs = read("EXPIRES_IN", parseDuration, "90d"),
+    workspace = read("WORKSPACE", parseWorkspace, "a workspace's id"),
+  } = given;
+  return { label, limit, limitReset, expiresInMs, workspace };
 }
 
 function parseCount(text: string): number | undefined {
@@ -307,15 +311,15 @@ function maxPerHour(environment: Environment): number {
   );
 }
 
-/** Undefined when it is not set; set but empty is unset. */
+/** Undefined when it is not set. Empty, as a CI variable that is missing, it does not mean "without a limit". */
 function parsedVariable<Value>(
   environment: Environment,
   name: string,
   parse: (text: string) => Value | undefined,
   example: string,
 ): Value | undefined {
-  const text = environment[name]?.trim();
-  if (text === undefined || text === "") return undefined;
+  const text = notEmpty(environment, name)?.trim();
+  if (text === undefined) return undefined;
   const value = parse(text);
   if (value !== undefined) return value;
   throw new KeyctlError("CONFIG_INVALID", `${name} does not hold what it should`, { hint: `${name} is ${example}` });

@@ -26,6 +26,8 @@ export interface Making {
   readonly reason: string;
   /** A mistake in our own configuration: it ends a sync before it begins. */
   readonly failure: KeyctlError | null;
+  /** A mistake in what the environment says of making keys: it ends a sync that has found no key. */
+  readonly fault: KeyctlError | null;
 }
 
 export interface Findings {
@@ -94,7 +96,9 @@ export function makingStep({ winner, stop, making }: Findings): Step {
   const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
   if (winner === "auto-provisioned") return { ...step, state: "used", reason: making.reason };
   if (winner !== null) return { ...step, state: "not_needed", reason: null };
-  if (making.failure !== null) return { ...step, state: "unavailable", reason: making.reason };
+  if (making.failure !== null || (making.fault !== null && stop === null)) {
+    return { ...step, state: "unavailable", reason: making.reason };
+  }
   return {
     ...step,
     state: "absent",

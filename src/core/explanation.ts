@@ -8,6 +8,7 @@ import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
+import { termsFor } from "./provision-terms.ts";
 import { warningsOf } from "./provisioning.ts";
 import { openForUse } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
@@ -52,7 +53,7 @@ export async function explain(
 
 /** What sync would warn of beside the sources, and that it would fail where somebody has a key. */
 function warningsOfSync(sync: Forecast, { winner }: Findings, { provisioning }: Parts): readonly Warning[] {
-  if (sync.kind === "makes") return warningsOf(provisioning.terms);
+  if (sync.kind === "makes") return warningsOf(provisioning.terms({}));
   if (sync.kind !== "fails" || winner === null) return [];
   return [{ code: "SYNC_WOULD_FAIL", message: `sync would fail: ${sync.error.message}` }];
 }
@@ -73,18 +74,27 @@ async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<
 
 /** No key would be made. */
 function not(reason: string): Making {
-  return { isAllowed: false, reason, failure: null };
+  return { isAllowed: false, reason, failure: null, fault: null };
 }
 
 function makingOf({ hasManagementKey, provisioning }: Parts, candidates: Candidates, autoProvision: boolean): Making {
   if (!autoProvision) return not("switched off");
+  const managementKey = attempt(hasManagementKey);
+  if (isKeyctlError(managementKey)) return { ...not(managementKey.message), failure: managementKey };
+  const terms = attempt(() => termsFor(provisioning));
+  if (isKeyctlError(terms)) return { ...not(terms.message), fault: terms };
+  if (!managementKey) return not("OPENROUTER_PROVISIONING_KEY is not set");
+  const refusal = candidates.refusal ?? provisioning.refusal;
+  if (refusal !== null) return not(refusal);
+  return { isAllowed: true, reason: "a new key would be made", failure: null, fault: null };
+}
+
+/** What it gives, or the expected failure that it throws. */
+function attempt<Value>(act: () => Value): Value | KeyctlError {
   try {
-    if (!hasManagementKey()) return not("OPENROUTER_PROVISIONING_KEY is not set");
-    const refusal = candidates.refusal ?? provisioning.refusal;
-    if (refusal !== null) return not(refusal);
-    return { isAllowed: true, reason: "a new key would be made", failure: null };
+    return act();
   } catch (thrown) {
-    if (isKeyctlError(thrown)) return { isAllowed: false, reason: thrown.message, failure: thrown };
+    if (isKeyctlError(thrown)) return thrown;
     throw thrown;
   }
 }
@@ -106,7 +116,7 @@ async function forecast(
 ): Promise<Forecast> {
   const error = making.failure ?? stop?.error ?? (stored.kind === "held" ? stored.obstacle : null);
   if (error !== null) return { kind: "fails", error };
-  if (winner === null) return { kind: "fails", error: candidates.noKey(user) };
+  if (winner === null) return { kind: "fails", error: making.fault ?? candidates.noKey(user) };
   if (winner === "database") return { kind: "keeps" };
   try {
     await parts.maySeal(signal);

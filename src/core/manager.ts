@@ -7,11 +7,13 @@ import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
 import { isManagementKey } from "./management-key.ts";
+import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
+import { HIGHEST_LIMIT } from "./provision-terms.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
@@ -114,6 +116,8 @@ export interface ManagerParts extends Parts {
 /** Keys of a bulk run that are made at a time. */
 const MAKING_AT_ONCE = 8;
 
+const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
+
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
@@ -153,11 +157,10 @@ export class KeyManager {
    */
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
-    const { terms: defaults } = this.#parts.provisioning;
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
     const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
       const { provisionKey } = await import("./provision-request.ts");
-      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+      return provisionKey(user, terms, this.#parts, onCommitted, signal);
     };
     return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
       this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
@@ -208,10 +211,15 @@ export class KeyManager {
     }
   }
 
-  /** Validates the keys of many users; results come as soon as they are there. Rejects with MANAGEMENT_KEY_MISSING for a listing. */
+  /**
+   * Validates the keys of many users; results come as soon as they are there. Rejects with MANAGEMENT_KEY_MISSING for a
+   * listing, and with USAGE for a number that an option cannot be.
+   */
   async validateMany(options: ValidateManyOptions = {}): Promise<ValidationRun> {
     const { ValidationRun: Run } = await import("./validation-run.ts");
     const { concurrency = 20, fromListing = false, notValidatedSinceMs, stop } = options;
+    checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+    if (notValidatedSinceMs !== undefined) checkedNumber("notValidatedSinceMs", notValidatedSinceMs, UP_TO_LONGEST);
     if (fromListing && this.#parts.managementKey() === undefined) {
       const { managementKeyMissing } = await import("./key-listing.ts");
       throw managementKeyMissing("the list of all keys cannot be read");
@@ -521,6 +529,8 @@ export class KeyManager {
   }
 
   #asking({ timeoutMs = this.#parts.timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions): Asking {
+    if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
+    if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }

@@ -73,6 +73,7 @@ const facts = (change: Partial<Facts> = {}): Facts => ({
   environment: source(absent),
   managementKey: known({ status: "none", isNeeded: false }),
   openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
+  provisioning: known(null),
   spooled: known(0),
   ...change,
 });

@@ -6,6 +6,7 @@ import { newRecord } from "../../src/core/key-record.ts";
 import type { KeyRecord } from "../../src/core/key-record.ts";
 import { silent } from "../../src/core/log.ts";
 import { KeyManager } from "../../src/core/manager.ts";
+import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeySource, KeyStore, Reading } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
@@ -70,6 +71,15 @@ const MANAGEMENT: Readonly<Record<string, () => boolean>> = {
   "two management keys": () => {
     throw error("CONFIG_CONFLICT");
   },
+  "a management key, and a limit that is empty": () => true,
+};
+const NO_LIMIT_SAID: Partial<ManagerParts> = {
+  provisioning: {
+    ...noOpenRouter.provisioning,
+    terms() {
+      throw error("CONFIG_EMPTY");
+    },
+  },
 };
 
 interface State {
@@ -124,6 +134,7 @@ function managerIn(state: State) {
     log: silent,
     ...noOpenRouter,
     ...makingKeys(KEY),
+    ...(management.endsWith("empty") ? NO_LIMIT_SAID : {}),
     managementKeyHashes: () => new Set([MANAGEMENT_KEY.hash]),
     hasManagementKey: MANAGEMENT[management] ?? (() => false),
     autoProvision: state.autoProvision ?? true,
@@ -136,16 +147,11 @@ const states: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
   Object.keys(READINGS).flatMap((file) =>
     Object.keys(VARIABLES).flatMap((variable) =>
       Object.keys(MASTER_KEYS).flatMap((masterKeys) =>
-        Object.keys(MANAGEMENT).flatMap((management) =>
-          [true, false].map((autoProvision) => ({
-            database,
-            file,
-            variable,
-            masterKeys,
-            management,
-            autoProvision,
-          })),
-        ),
+        [
+          ...Object.keys(MANAGEMENT).map((management) => ({ management, autoProvision: true })),
+          // Where no key may be made nobody asks.
+          { management: "two management keys", autoProvision: false },
+        ].map((making) => ({ database, file, variable, masterKeys, ...making })),
       ),
     ),
   ),

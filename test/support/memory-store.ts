@@ -103,8 +103,8 @@ export const noOpenRouter: Pick<
   managementKey: () => undefined,
   managementKeyHashes: () => new Set(),
   provisioning: {
-    terms: { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null },
-    maxPerHour: 0,
+    terms: (given) => ({ label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null, ...given }),
+    maxPerHour: () => 0,
     refusal: null,
   },
   spool: {
