@@ -10,7 +10,7 @@ import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { termsFor } from "./provision-terms.ts";
 import { warningsOf } from "./provisioning.ts";
-import { openForUse } from "./resolution.ts";
+import { openForUse } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import type { Explanation, Forecast } from "./results.ts";
 import type { UserId } from "./user-id.ts";

@@ -6,8 +6,8 @@ import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
-import { isManagementKey, managementKeyStored } from "./management-key.ts";
 import type { ManagementKey } from "./management-key.ts";
+import { openForUse } from "./open-row.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
 import type { ProvisioningRules } from "./provisioning.ts";
@@ -15,7 +15,6 @@ import { insertRow, insertRows } from "./row-writes.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncedKey, SyncResult } from "./results.ts";
-import { userFlag } from "./shell-quote.ts";
 import type { Spool } from "./spool.ts";
 import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
@@ -127,43 +126,6 @@ export async function resolveStored(user: UserId, parts: Parts, signal: AbortSig
     if (result !== "lost") return result;
   }
   throw contended(user);
-}
-
-/** The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
-export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: AbortSignal): Promise<ApiKey> {
-  const value = storedValue(row.keyEncrypted);
-  if (value.kind === "clear") return value.key;
-  try {
-    if (value.kind === "sealed") {
-      return (await sealerFor(row.keyEncrypted, sealer, signal)).open(row.keyEncrypted, row.userId);
-    }
-    throw new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(row.userId)} is not a key`, {
-      hint: `keyctl save ${userFlag(row.userId)} --replace`,
-    });
-  } catch (thrown) {
-    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") log({ kind: "malformed", from: "database" });
-    throw thrown;
-  }
-}
-
-/** As `openRow`, of a key that is to be handed out. Throws MANAGEMENT_KEY_AS_USER_KEY as well. */
-export async function openForUse(
-  row: KeyRecord,
-  parts: Parts,
-  signal: AbortSignal,
-  managementKeys = parts.managementKeyHashes(),
-): Promise<ApiKey> {
-  const key = await openRow(row, parts, signal);
-  if (!isManagementKey(key, managementKeys)) return key;
-  parts.log({ kind: "malformed", from: "database" });
-  throw managementKeyStored(row.userId);
-}
-
-/** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
-async function sealerFor(value: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
-  const known = await sealer("open", signal);
-  const kid = known.kidOf(value);
-  return kid === undefined || known.kids.includes(kid) ? known : sealer({ kid }, signal);
 }
 
 export function contended(user: UserId): KeyctlError {
