@@ -3,7 +3,7 @@ import { userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { readConfig } from "../src/config.ts";
+import { readConfig, readDestination } from "../src/config.ts";
 import type { Config, Environment, Overrides } from "../src/config.ts";
 import { utf16leWithBom } from "./support/encodings.ts";
 import { emptyHome } from "./support/home.ts";
@@ -62,7 +62,16 @@ describe("the store", () => {
     ],
     ["MONGO_URI last", { MONGO_URI: "sqlite:/b.db" }, {}, "/b.db", "MONGO_URI"],
     ["an address with slashes", { KEYCTL_STORE: "sqlite:///srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
+    ["an address with many slashes", { KEYCTL_STORE: "sqlite:////srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
     ["a relative path", { KEYCTL_STORE: "sqlite:a.db" }, {}, resolve("a.db"), "KEYCTL_STORE"],
+    ["in the home folder", { KEYCTL_STORE: "sqlite:~/a.db" }, {}, `${HOME}/a.db`, "KEYCTL_STORE"],
+    ["in the home folder by a flag", {}, { store: "sqlite:~/b/a.db" }, `${HOME}/b/a.db`, "--store"],
+    ["by MONGODB_URI there, too", { MONGODB_URI: "sqlite:~/a.db" }, {}, `${HOME}/a.db`, "MONGODB_URI"],
+    ["named as a backup is", { KEYCTL_STORE: "sqlite:a.db~" }, {}, resolve("a.db~"), "KEYCTL_STORE"],
+    ["named with ~ in front", { KEYCTL_STORE: "sqlite:~a.db" }, {}, resolve("~a.db"), "KEYCTL_STORE"],
+    ["in a folder named ~", { KEYCTL_STORE: "sqlite:./~/a.db" }, {}, resolve("./~/a.db"), "KEYCTL_STORE"],
+    ["named with a question mark", { KEYCTL_STORE: "sqlite:what?.db" }, {}, resolve("what?.db"), "KEYCTL_STORE"],
+    ["the XDG folder at home", { XDG_DATA_HOME: "~/data" }, {}, `${HOME}/data/keyctl/keyctl.db`, "default"],
   ])("is %s", (_name, environment, overrides, path, from) => {
     expect(configOf(environment, overrides).store).toEqual({ kind: "sqlite", path, name: `sqlite:${path}`, from });
   });
@@ -134,6 +143,44 @@ describe("the store", () => {
     },
   );
 
+  it.each<readonly [uri: string, problem: string, hint: string]>([
+    ["sqlite://rel.db", "has // before a path that is not from the root", "sqlite:keys.db"],
+    ["sqlite://localhost/srv/a.db", "has // before a path that is not from the root", "sqlite:/srv/keys.db"],
+    ["sqlite://", "has // before a path that is not from the root", "sqlite:keys.db"],
+    [
+      "sqlite:///keys.db",
+      "can be read in two ways",
+      "sqlite:<name> in the working folder, or sqlite:/<name> in the root",
+    ],
+    ["sqlite:///~/keys.db", "has // before its path", "sqlite:~/<path>"],
+    ["sqlite://~/keys.db", "has // before its path", "sqlite:~/<path>"],
+    ["sqlite::memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite:///:memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite::memory:?cache=shared", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    [":memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite:keys.db?mode=ro", "has options behind its path", "sqlite:<path>"],
+    ["sqlite:///srv/keys.db?mode=ro&cache=shared", "has options behind its path", "sqlite:<path>"],
+    ["sqlite:file:keys.db", "has file: before its path", "sqlite:<path>"],
+    ["sqlite:file:keys.db?mode=ro", "has file: before its path", "sqlite:<path>"],
+    ["file:keys.db", "has file: before its path", "sqlite:<path>"],
+    ["file:///srv/keys.db", "has file: before its path", "sqlite:<path>"],
+    ["sqlite:~bob/keys.db", "names another user's home folder by ~", "write that path in full"],
+    ["sqlite:$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:${HOME}/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:/srv/${APP}/keys.db", "holds a variable that nothing has replaced", "sqlite:/srv/keys.db"],
+    ["sqlite:///$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:%APPDATA%/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:{{ store }}", "holds a variable that nothing has replaced", "sqlite:keys.db"],
+  ])("refuses %s, and says what to write", (uri, problem, hint) => {
+    const says = (from: string) => ({ message: `${from} ${problem}`, hint: expect.stringContaining(hint) as string });
+    const refusal = { code: "CONFIG_INVALID", ...says("KEYCTL_STORE") };
+    expect(() => configOf({ KEYCTL_STORE: uri })).toThrow(expect.objectContaining(refusal));
+    const usage = { code: "USAGE", ...says("--store") };
+    expect(() => configOf({}, { store: uri })).toThrow(expect.objectContaining(usage));
+    const destination = { code: "USAGE", ...says("--to") };
+    expect(() => readDestination({ HOME }, configOf(), uri)).toThrow(expect.objectContaining(destination));
+  });
+
   it.each<readonly [string, (home: ReturnType<typeof emptyHome>) => string, string]>([
     ["is not there", ({ work }) => join(work, "nothing"), "it does not exist"],
     ["is a directory", ({ work }) => work, "it is a directory"],
@@ -160,6 +207,8 @@ describe("key.txt", () => {
     ["./key.txt", {}, {}, resolve("key.txt"), false],
     ["KEYCTL_KEY_FILE", { KEYCTL_KEY_FILE: "/a.txt" }, {}, "/a.txt", true],
     ["--key-file before it", { KEYCTL_KEY_FILE: "/a.txt" }, { keyFile: "b.txt" }, resolve("b.txt"), true],
+    ["in the home folder", { KEYCTL_KEY_FILE: "~/a.txt" }, {}, `${HOME}/a.txt`, true],
+    ["in the home folder by a flag", {}, { keyFile: "~/b.txt" }, `${HOME}/b.txt`, true],
     ["./key.txt when the variable is empty", { KEYCTL_KEY_FILE: "" }, {}, resolve("key.txt"), false],
   ])("is %s", (_name, environment, overrides, path, named) => {
     expect(configOf(environment, overrides).keyFile).toEqual({ path, named });
@@ -176,6 +225,7 @@ describe("OPENROUTER_API_KEY", () => {
     ["blank, which is not empty", { OPENROUTER_API_KEY: " " }, { ...unset, text: " " }],
     ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, unset],
     ["its file", { OPENROUTER_API_KEY_FILE: "secret" }, { ...unset, path: resolve("secret") }],
+    ["its file at home", { OPENROUTER_API_KEY_FILE: "~/secret" }, { ...unset, path: `${HOME}/secret` }],
   ])("%s", (_name, environment, place) => {
     expect(configOf(environment).environmentKey()).toEqual(place);
   });
@@ -226,6 +276,7 @@ describe("the master keys", () => {
   it.each<readonly [string, Environment, object]>([
     ["the variable first", { ...TEXT, ...FILE, ...COMMAND }, { kind: "text", text: "text" }],
     ["then the file", { ...FILE, ...COMMAND }, { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: "/keys.json" }],
+    ["the file at home", { KEYCTL_MASTER_KEYS_FILE: "~/keys.json" }, { path: `${HOME}/keys.json` }],
     ["then the command", COMMAND, { kind: "command", command: "pass show keyctl" }],
     ["the default file last", {}, { kind: "default-file", path: `${HOME}/.config/keyctl/master-keys.json` }],
     [
@@ -261,6 +312,26 @@ describe("the master keys", () => {
     const { masterKeys } = configOf({ ...COMMAND, ...secrets, PATH: "/bin" });
     expect(masterKeys).toMatchObject({ environment: { HOME, PATH: "/bin", ...COMMAND } });
     for (const name of Object.keys(secrets)) expect(masterKeys).not.toHaveProperty(["environment", name]);
+  });
+});
+
+describe("what variables name at home", () => {
+  it("is read there", () => {
+    const { folder, work } = emptyHome();
+    writeFileSync(join(folder, "management"), "a\n");
+    writeFileSync(join(folder, "store"), `sqlite:${join(work, "a.db")}\n`);
+    const config = configOf({
+      HOME: folder,
+      [`${MANAGEMENT}_FILE`]: "~/management",
+      KEYCTL_STORE_FILE: "~/store",
+    });
+    expect([config.hasManagementKey(), config.managementKeyHashes().size]).toEqual([true, 1]);
+    expect(config.store).toMatchObject({ path: join(work, "a.db"), from: "KEYCTL_STORE_FILE" });
+  });
+
+  it("is in the home of the system's list where HOME is not set", () => {
+    const { keyFile } = readConfig({ KEYCTL_KEY_FILE: "~/a.txt" });
+    expect(keyFile.path).toBe(join(userInfo().homedir, "a.txt"));
   });
 });
 
