@@ -2,6 +2,7 @@ import type { Config } from "./config.ts";
 import type { Journal } from "./core/journal.ts";
 import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
+import { isManagementKey } from "./core/management-key.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
 import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
@@ -62,15 +63,17 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const { around = (ports) => ports } = options;
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
   const clock = { now: () => new Date() };
+  const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
   const { store, masterKeys, sources, openRouter, spool } = around({
     store: opened?.store ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
-    sources: [keyFile(config.keyFile), environmentKey(config.environmentKey)],
+    sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
+  const provisioning = { ...config.provisioning, refusal: refusalOf(opened, config) };
   const manager = new KeyManager({
     store,
     journal: store,
@@ -83,9 +86,10 @@ export async function compose(config: Config, listener: Listener, options: Compo
     log: listener.log,
     hasManagementKey: config.hasManagementKey,
     managementKey: config.managementKey,
+    managementKeyHashes: config.managementKeyHashes,
     openRouter,
     autoProvision: config.autoProvision,
-    provisioning: { ...config.provisioning, refusal: refusalOf(opened, config) },
+    provisioning,
     timeoutMs: config.timeoutMs,
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
@@ -99,7 +103,9 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources,
     openRouter,
     managementKey: config.managementKey,
+    managementKeyHashes: config.managementKeyHashes,
     autoProvision: config.autoProvision,
+    provisioning,
     spool,
   };
   return { manager, storeExists: opened !== undefined, subject };

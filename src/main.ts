@@ -3,16 +3,17 @@ import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
+import { keyPlaces } from "./cli/key-places.ts";
 import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/redactor.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
-import type { Destination, GlobalOptions, Invocation, KeyPlaces, Needs, Opened, Run } from "./cli/runner.ts";
+import type { Destination, GlobalOptions, Invocation, Needs, Opened, Run } from "./cli/runner.ts";
 import { OutputFailed, Terminal } from "./cli/terminal.ts";
 import { thisProcess } from "./cli/this-process.ts";
 import type { ProcessHost } from "./cli/this-process.ts";
 import type { ComposeOptions } from "./compose.ts";
-import type { Config, Environment } from "./config.ts";
+import type { Config } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
@@ -231,14 +232,6 @@ class Tool {
     const secrets = SECRET_VARIABLES.map((name) => environment[name] ?? "");
     return redactor([...secrets, ...[...secrets, environment["KEYCTL_STORE"] ?? ""].flatMap(passwordsIn)]);
   }
-}
-
-function keyPlaces({ keyFile }: GlobalOptions, environment: Environment): KeyPlaces {
-  const secretFile = environment["OPENROUTER_API_KEY_FILE"];
-  return {
-    "key.txt": { kind: "file", path: keyFile ?? (environment["KEYCTL_KEY_FILE"] || "key.txt") },
-    environment: secretFile ? { kind: "file", path: secretFile } : { kind: "variable", name: "OPENROUTER_API_KEY" },
-  };
 }
 
 /** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */

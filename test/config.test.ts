@@ -3,7 +3,7 @@ import { userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { readConfig } from "../src/config.ts";
+import { readConfig, readDestination } from "../src/config.ts";
 import type { Config, Environment, Overrides } from "../src/config.ts";
 import { utf16leWithBom } from "./support/encodings.ts";
 import { emptyHome } from "./support/home.ts";
@@ -62,7 +62,16 @@ describe("the store", () => {
     ],
     ["MONGO_URI last", { MONGO_URI: "sqlite:/b.db" }, {}, "/b.db", "MONGO_URI"],
     ["an address with slashes", { KEYCTL_STORE: "sqlite:///srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
+    ["an address with many slashes", { KEYCTL_STORE: "sqlite:////srv/a.db" }, {}, "/srv/a.db", "KEYCTL_STORE"],
     ["a relative path", { KEYCTL_STORE: "sqlite:a.db" }, {}, resolve("a.db"), "KEYCTL_STORE"],
+    ["in the home folder", { KEYCTL_STORE: "sqlite:~/a.db" }, {}, `${HOME}/a.db`, "KEYCTL_STORE"],
+    ["in the home folder by a flag", {}, { store: "sqlite:~/b/a.db" }, `${HOME}/b/a.db`, "--store"],
+    ["by MONGODB_URI there, too", { MONGODB_URI: "sqlite:~/a.db" }, {}, `${HOME}/a.db`, "MONGODB_URI"],
+    ["named as a backup is", { KEYCTL_STORE: "sqlite:a.db~" }, {}, resolve("a.db~"), "KEYCTL_STORE"],
+    ["named with ~ in front", { KEYCTL_STORE: "sqlite:~a.db" }, {}, resolve("~a.db"), "KEYCTL_STORE"],
+    ["in a folder named ~", { KEYCTL_STORE: "sqlite:./~/a.db" }, {}, resolve("./~/a.db"), "KEYCTL_STORE"],
+    ["named with a question mark", { KEYCTL_STORE: "sqlite:what?.db" }, {}, resolve("what?.db"), "KEYCTL_STORE"],
+    ["the XDG folder at home", { XDG_DATA_HOME: "~/data" }, {}, `${HOME}/data/keyctl/keyctl.db`, "default"],
   ])("is %s", (_name, environment, overrides, path, from) => {
     expect(configOf(environment, overrides).store).toEqual({ kind: "sqlite", path, name: `sqlite:${path}`, from });
   });
@@ -134,6 +143,44 @@ describe("the store", () => {
     },
   );
 
+  it.each<readonly [uri: string, problem: string, hint: string]>([
+    ["sqlite://rel.db", "has // before a path that is not from the root", "sqlite:keys.db"],
+    ["sqlite://localhost/srv/a.db", "has // before a path that is not from the root", "sqlite:/srv/keys.db"],
+    ["sqlite://", "has // before a path that is not from the root", "sqlite:keys.db"],
+    [
+      "sqlite:///keys.db",
+      "can be read in two ways",
+      "sqlite:<name> in the working folder, or sqlite:/<name> in the root",
+    ],
+    ["sqlite:///~/keys.db", "has // before its path", "sqlite:~/<path>"],
+    ["sqlite://~/keys.db", "has // before its path", "sqlite:~/<path>"],
+    ["sqlite::memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite:///:memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite::memory:?cache=shared", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    [":memory:", "names no file: keys in memory are gone with the process", "sqlite:<path>"],
+    ["sqlite:keys.db?mode=ro", "has options behind its path", "sqlite:<path>"],
+    ["sqlite:///srv/keys.db?mode=ro&cache=shared", "has options behind its path", "sqlite:<path>"],
+    ["sqlite:file:keys.db", "has file: before its path", "sqlite:<path>"],
+    ["sqlite:file:keys.db?mode=ro", "has file: before its path", "sqlite:<path>"],
+    ["file:keys.db", "has file: before its path", "sqlite:<path>"],
+    ["file:///srv/keys.db", "has file: before its path", "sqlite:<path>"],
+    ["sqlite:~bob/keys.db", "names another user's home folder by ~", "write that path in full"],
+    ["sqlite:$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:${HOME}/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:/srv/${APP}/keys.db", "holds a variable that nothing has replaced", "sqlite:/srv/keys.db"],
+    ["sqlite:///$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:%APPDATA%/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
+    ["sqlite:{{ store }}", "holds a variable that nothing has replaced", "sqlite:keys.db"],
+  ])("refuses %s, and says what to write", (uri, problem, hint) => {
+    const says = (from: string) => ({ message: `${from} ${problem}`, hint: expect.stringContaining(hint) as string });
+    const refusal = { code: "CONFIG_INVALID", ...says("KEYCTL_STORE") };
+    expect(() => configOf({ KEYCTL_STORE: uri })).toThrow(expect.objectContaining(refusal));
+    const usage = { code: "USAGE", ...says("--store") };
+    expect(() => configOf({}, { store: uri })).toThrow(expect.objectContaining(usage));
+    const destination = { code: "USAGE", ...says("--to") };
+    expect(() => readDestination({ HOME }, configOf(), uri)).toThrow(expect.objectContaining(destination));
+  });
+
   it.each<readonly [string, (home: ReturnType<typeof emptyHome>) => string, string]>([
     ["is not there", ({ work }) => join(work, "nothing"), "it does not exist"],
     ["is a directory", ({ work }) => work, "it is a directory"],
@@ -160,6 +207,8 @@ describe("key.txt", () => {
     ["./key.txt", {}, {}, resolve("key.txt"), false],
     ["KEYCTL_KEY_FILE", { KEYCTL_KEY_FILE: "/a.txt" }, {}, "/a.txt", true],
     ["--key-file before it", { KEYCTL_KEY_FILE: "/a.txt" }, { keyFile: "b.txt" }, resolve("b.txt"), true],
+    ["in the home folder", { KEYCTL_KEY_FILE: "~/a.txt" }, {}, `${HOME}/a.txt`, true],
+    ["in the home folder by a flag", {}, { keyFile: "~/b.txt" }, `${HOME}/b.txt`, true],
     ["./key.txt when the variable is empty", { KEYCTL_KEY_FILE: "" }, {}, resolve("key.txt"), false],
   ])("is %s", (_name, environment, overrides, path, named) => {
     expect(configOf(environment, overrides).keyFile).toEqual({ path, named });
@@ -167,28 +216,18 @@ describe("key.txt", () => {
 });
 
 describe("OPENROUTER_API_KEY", () => {
-  it.each<readonly [string, Environment, string | undefined]>([
-    ["unset", {}, undefined],
-    ["empty: as unset", { OPENROUTER_API_KEY: "" }, undefined],
-    ["set", { OPENROUTER_API_KEY: "sk-or-v1-test-key" }, "sk-or-v1-test-key"],
-    ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, undefined],
-  ])("%s", (_name, environment, text) => {
-    expect(configOf(environment).environmentKey()).toBe(text);
-  });
+  const unset = { text: undefined, path: undefined };
 
-  it("comes from its file", () => {
-    const path = file("sk-or-v1-test-key\r\n");
-    expect(configOf({ OPENROUTER_API_KEY_FILE: path }).environmentKey()?.trim()).toBe("sk-or-v1-test-key");
-  });
-
-  it("is read when it is needed, not before", () => {
-    const config = configOf({ OPENROUTER_API_KEY_FILE: "/nowhere" });
-    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
-  });
-
-  it("and its file at once are CONFIG_CONFLICT", () => {
-    const config = configOf({ OPENROUTER_API_KEY: "sk-or-v1-test-key", OPENROUTER_API_KEY_FILE: "/nowhere" });
-    expect(() => config.environmentKey()).toThrow(expect.objectContaining({ code: "CONFIG_CONFLICT" }));
+  it.each<readonly [string, Environment, object]>([
+    ["unset", {}, unset],
+    ["empty: as unset", { OPENROUTER_API_KEY: "" }, unset],
+    ["set", { OPENROUTER_API_KEY: "sk-or-v1-test-key" }, { ...unset, text: "sk-or-v1-test-key" }],
+    ["blank, which is not empty", { OPENROUTER_API_KEY: " " }, { ...unset, text: " " }],
+    ["its file's name empty: as unset", { OPENROUTER_API_KEY_FILE: "" }, unset],
+    ["its file", { OPENROUTER_API_KEY_FILE: "secret" }, { ...unset, path: resolve("secret") }],
+    ["its file at home", { OPENROUTER_API_KEY_FILE: "~/secret" }, { ...unset, path: `${HOME}/secret` }],
+  ])("%s", (_name, environment, place) => {
+    expect(configOf(environment).environmentKey()).toEqual(place);
   });
 });
 
@@ -237,6 +276,7 @@ describe("the master keys", () => {
   it.each<readonly [string, Environment, object]>([
     ["the variable first", { ...TEXT, ...FILE, ...COMMAND }, { kind: "text", text: "text" }],
     ["then the file", { ...FILE, ...COMMAND }, { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: "/keys.json" }],
+    ["the file at home", { KEYCTL_MASTER_KEYS_FILE: "~/keys.json" }, { path: `${HOME}/keys.json` }],
     ["then the command", COMMAND, { kind: "command", command: "pass show keyctl" }],
     ["the default file last", {}, { kind: "default-file", path: `${HOME}/.config/keyctl/master-keys.json` }],
     [
@@ -272,6 +312,26 @@ describe("the master keys", () => {
     const { masterKeys } = configOf({ ...COMMAND, ...secrets, PATH: "/bin" });
     expect(masterKeys).toMatchObject({ environment: { HOME, PATH: "/bin", ...COMMAND } });
     for (const name of Object.keys(secrets)) expect(masterKeys).not.toHaveProperty(["environment", name]);
+  });
+});
+
+describe("what variables name at home", () => {
+  it("is read there", () => {
+    const { folder, work } = emptyHome();
+    writeFileSync(join(folder, "management"), "a\n");
+    writeFileSync(join(folder, "store"), `sqlite:${join(work, "a.db")}\n`);
+    const config = configOf({
+      HOME: folder,
+      [`${MANAGEMENT}_FILE`]: "~/management",
+      KEYCTL_STORE_FILE: "~/store",
+    });
+    expect([config.hasManagementKey(), config.managementKeyHashes().size]).toEqual([true, 1]);
+    expect(config.store).toMatchObject({ path: join(work, "a.db"), from: "KEYCTL_STORE_FILE" });
+  });
+
+  it("is in the home of the system's list where HOME is not set", () => {
+    const { keyFile } = readConfig({ KEYCTL_KEY_FILE: "~/a.txt" });
+    expect(keyFile.path).toBe(join(userInfo().homedir, "a.txt"));
   });
 });
 
@@ -317,7 +377,7 @@ describe("keyctl", () => {
     ["a MongoDB store without a database", { MONGODB_URI: "mongodb://u:hunter2@db.prod" }, "CONFIG_INVALID"],
     ["an empty store variable", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
     ["two management keys", { [MANAGEMENT]: "hunter2", [MANAGEMENT_NEW]: "hunter3" }, "CONFIG_CONFLICT"],
-    ["a missing secret file", { OPENROUTER_API_KEY_FILE: "/nowhere/hunter2" }, "CONFIG_INVALID"],
+    ["a missing secret file", { [`${MANAGEMENT}_FILE`]: "/nowhere/hunter2" }, "CONFIG_INVALID"],
   ])("exits 4 on %s and repeats no secret", async (_name, env, code) => {
     const run = await keyctl(emptyHome(), ["sync", "--user", "alice", "--json"], { env });
     expect(JSON.parse(run.stdout)).toMatchObject({ error: { code, exit_code: 4 } });

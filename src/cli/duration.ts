@@ -1,12 +1,13 @@
 import { KeyctlError } from "../core/errors.ts";
+import { LONGEST_MS } from "../core/number-options.ts";
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `500ms`, `30s`, `5m`, `24h` or `90d` in milliseconds; undefined for anything else, and for nothing at all. */
+/** `500ms`, `30s`, `5m`, `24h` or `90d` in milliseconds; undefined for anything else, for no time at all and for more than a hundred years. */
 export function parseDuration(text: string): number | undefined {
   const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const milliseconds = Number(amount) * (UNITS[unit ?? ""] ?? Number.NaN);
-  return milliseconds > 0 ? milliseconds : undefined;
+  return milliseconds > 0 && milliseconds <= LONGEST_MS ? milliseconds : undefined;
 }
 
 /** The parser of a flag that takes a duration; gives milliseconds. Throws USAGE. */
@@ -14,7 +15,9 @@ export function flagDuration(flag: string): (text: string) => number {
   return (text) => {
     const milliseconds = parseDuration(text);
     if (milliseconds !== undefined) return milliseconds;
-    throw new KeyctlError("USAGE", `${flag} takes a duration`, { hint: `${flag} 30s   (or 500ms, 5m, 24h, 90d)` });
+    throw new KeyctlError("USAGE", `${flag} takes a duration`, {
+      hint: `${flag} 30s   (or 500ms, 5m, 24h, 90d; 36500d at most)`,
+    });
   };
 }
 

@@ -3,6 +3,7 @@ import { asFailure, timeLimit } from "../core/patience.ts";
 import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
+import { inHome } from "../files/home-folder.ts";
 import { createDocumentFile } from "./document-file.ts";
 import type { BulkFlags, Screen, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
@@ -159,13 +160,13 @@ async function linesFor<Result extends UserResult>(
   command: UserCommand<Result>,
   store: () => StoreName | null,
 ): Promise<Lines<Result>> {
-  const { terminal, receivedSignal } = invocation;
+  const { terminal, environment, receivedSignal } = invocation;
   const documentOf = (result: Result) => ({
     type: "user",
     ...command.document(result),
     error: errorDocument(result.error, receivedSignal()),
   });
-  const file = flags.output === undefined ? undefined : createDocumentFile(flags.output);
+  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment));
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
   const progress = await startProgress({

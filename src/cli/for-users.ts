@@ -4,6 +4,7 @@ import type { KeyManager } from "../core/manager.ts";
 import { asFailure } from "../core/patience.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
+import { inHome } from "../files/home-folder.ts";
 import { flagDuration } from "./duration.ts";
 import { errorDocument } from "./runner.ts";
 import type { Invocation, Needs, Opened, StoreName } from "./runner.ts";
@@ -95,7 +96,12 @@ export async function forUsers<Result extends UserResult>(
   flags: BulkFlags,
   command: UserCommand<Result>,
 ): Promise<KeyctlError | null> {
-  const selection = selectionOf(flags, flags.output !== undefined);
+  const { usersFile } = flags;
+  const path = usersFile && inHome(usersFile, invocation.environment);
+  const selection = selectionOf(
+    { ...flags, ...(path === undefined ? {} : { usersFile: path }) },
+    flags.output !== undefined,
+  );
   if (selection.kind === "one") return forOne(invocation, selection.user, command);
   const { forMany } = await import("./for-many.ts");
   return forMany(invocation, selection, flags, command);

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import { flagDuration } from "./duration.ts";
+import { refuseOptionMistakes } from "./option-mistakes.ts";
 import type { Run } from "./runner.ts";
 
 interface Verb {
@@ -80,6 +81,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
     if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
+    refuseOptionMistakes(words, [...program.options, ...command.options]);
   });
   try {
     await program.parseAsync(words, { from: "user" });
@@ -118,7 +120,7 @@ function usageError({ code, message }: CommanderError, argv: readonly string[]):
   const text = message
     .replace(/^error: /, "")
     // What stands behind the = of an option that nobody knows may be a secret.
-    .replace(/'(--[^'=]+)=[^']*'/, "'$1'")
+    .replace(/'(--?[^'=]+)=[^']*'/, "'$1'")
     .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
       const quoted = words.split(", ").map((word) => `'${word}'`);
       return `; did you mean ${quoted.join(" or ")}?`;

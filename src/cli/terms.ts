@@ -1,6 +1,5 @@
 import type { LimitReset } from "../core/key-record.ts";
-
-const RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
+import { isLimitReset, isWorkspace } from "../core/provision-terms.ts";
 
 /** An amount in USD, or null for `none`; undefined for anything else. */
 export function parseLimit(text: string): number | null | undefined {
@@ -9,10 +8,10 @@ export function parseLimit(text: string): number | null | undefined {
 }
 
 export function parseLimitReset(text: string): LimitReset | undefined {
-  return RESETS.find((reset) => reset === text);
+  return isLimitReset(text) ? text : undefined;
 }
 
 /** An id as OpenRouter gives it. */
 export function parseWorkspace(text: string): string | undefined {
-  return /^[A-Za-z0-9_-]{1,128}$/.test(text) ? text : undefined;
+  return isWorkspace(text) ? text : undefined;
 }

@@ -2,9 +2,10 @@ import type { Candidates } from "./candidates.ts";
 import { isKeyctlError } from "./errors.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log } from "./log.ts";
+import { termsFor } from "./provision-terms.ts";
 import { provision } from "./provisioning.ts";
-import type { Provision } from "./provisioning.ts";
-import { answer, noKey } from "./resolution.ts";
+import type { Provision, WantedTerms } from "./provisioning.ts";
+import { answer } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncResult } from "./results.ts";
@@ -36,24 +37,38 @@ export async function withoutKey(
     if (permission !== "off") log({ kind: "provisioning" });
     if (permission === "no-management-key") log({ kind: "no-management-key" });
   }
-  const refusal = permission === "may" ? provisioning.refusal : null;
-  const made = await provisioned(user, parts, attempt, refusal === null, signal);
+  const terms = wantedTerms(parts, permission);
+  const refusal = permission === "may" ? (candidates.refusal ?? provisioning.refusal) : null;
+  const made = await provisioned(user, parts, { ...attempt, terms }, refusal === null, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };
   if (made.status === "made") return provisionedResult(made, candidates, log);
   if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
   log({ kind: "no-key" });
-  return syncFailed(user, noKey(user), candidates.warnings);
+  return syncFailed(user, candidates.noKey(user), candidates.warnings);
+}
+
+/** What a new key may do where none is made. */
+const NOTHING_WANTED: WantedTerms = { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null };
+
+/** Throws CONFIG_EMPTY or CONFIG_INVALID for what the environment says of making keys, unless none are to be made. */
+function wantedTerms({ provisioning, log }: Parts, permission: Attempt["permission"]): WantedTerms {
+  if (permission === "off") return NOTHING_WANTED;
+  try {
+    return termsFor(provisioning);
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) log({ kind: "provision-failed", reason: thrown.message });
+    throw thrown;
+  }
 }
 
 async function provisioned(
   user: UserId,
   parts: Parts,
-  { permission, onCommitted, tries }: Attempt,
+  { permission, onCommitted, tries, terms }: Attempt & { readonly terms: WantedTerms },
   mayMake: boolean,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const { terms } = parts.provisioning;
   const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
   try {
     return await provision(user, parts, making, tries, signal);

@@ -1,12 +1,16 @@
-import { isKeyctlError } from "./errors.ts";
-import type { KeyctlError } from "./errors.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
 import type { ApiKey } from "./api-key.ts";
 import type { Log, Shadowed } from "./log.ts";
 import type { KeySource, Reading, Warning, WarningCode } from "./ports.ts";
+import { printable } from "./printable.ts";
+import { shellQuote, userFlag } from "./shell-quote.ts";
+import type { UserId } from "./user-id.ts";
 
 /** One place, and what is there. */
 export interface Candidate {
   readonly name: Shadowed;
+  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  readonly place: string;
   readonly reading: Reading;
   /** Why it could not be asked at all; its reading is `absent` then. */
   readonly failure: KeyctlError | null;
@@ -16,9 +20,12 @@ const IGNORED: Readonly<Record<Shadowed, WarningCode>> = {
   "key.txt": "KEY_FILE_IGNORED",
   environment: "ENVIRONMENT_KEY_IGNORED",
 };
-const CALLED: Readonly<Record<Shadowed, string>> = { "key.txt": "key.txt", environment: "OPENROUTER_API_KEY" };
 
-/** What the places outside the database hold, read once, in the order in which they are asked. */
+/**
+ * What the places outside the database hold, read once, in the order in which they are asked.
+ * **Invariant:** a place that is there, or that a person named, and that holds no key is passed over, but no key is made
+ * because of it: money is spent only where nothing is there.
+ */
 export class Candidates {
   readonly all: readonly Candidate[];
   readonly warnings: readonly Warning[];
@@ -59,6 +66,28 @@ export class Candidates {
     return this.all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
   }
 
+  /** Why no key is made by itself while this is so; null where nothing is there, or a key is. */
+  get refusal(): string | null {
+    const [first] = this.#broken;
+    return first === undefined || this.winner !== undefined ? null : faultOf(first);
+  }
+
+  get #broken(): readonly Candidate[] {
+    return this.all.filter(({ reading }) => reading.status !== "absent" && reading.status !== "found");
+  }
+
+  /** That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY. */
+  noKey(user: UserId): KeyctlError {
+    const repairs = this.#broken.map(repairOf);
+    const misplaced = this.all.find(({ reading }) => reading.status === "management-key");
+    const hint =
+      repairs.length === 0
+        ? `keyctl save ${userFlag(user)}`
+        : `${repairs.join(" and ")}; keyctl provision ${userFlag(user)}   makes a key all the same`;
+    if (misplaced === undefined) return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint });
+    return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
+  }
+
   /** The places that hold another key than this one, and that key's last four characters. */
   shadowedBy(key: ApiKey): { readonly shadowed: readonly Shadowed[]; readonly shadowedTails: readonly string[] } {
     const others = this.holders.filter((holder) => !holder.key.equals(key));
@@ -69,27 +98,50 @@ export class Candidates {
   tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
     for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
-      if (reading.status === "malformed") log({ kind: "malformed", from: name });
+      if (reading.status === "malformed" || reading.status === "management-key") log({ kind: "malformed", from: name });
       if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
     }
   }
 }
 
 async function readOrPassOver(source: KeySource): Promise<Candidate & { readonly warnings: readonly Warning[] }> {
-  const { name } = source;
+  const { name, place } = source;
   try {
-    return { name, failure: null, ...(await source.read()) };
+    return { name, place, failure: null, ...(await source.read()) };
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
     const warnings = [{ code: IGNORED[name], message: thrown.message }];
-    return { name, failure: thrown, reading: { status: "absent" }, warnings };
+    return { name, place, failure: thrown, reading: { status: "absent" }, warnings };
   }
 }
 
-function complaints({ name, reading }: Candidate): readonly Warning[] {
-  if (reading.status === "malformed") return [{ code: IGNORED[name], message: `${CALLED[name]} ${reading.detail}` }];
+function complaints({ name, place, reading }: Candidate): readonly Warning[] {
+  const called = calledBy(name, place);
+  if (reading.status === "malformed") return [{ code: IGNORED[name], message: `${called} ${reading.detail}` }];
   if (reading.status === "unreadable") {
-    return [{ code: IGNORED[name], message: `${CALLED[name]} could not be read: ${reading.reason}` }];
+    return [{ code: IGNORED[name], message: `${called} could not be read: ${reading.reason}` }];
+  }
+  if (reading.status === "management-key") {
+    return [{ code: IGNORED[name], message: `${called} holds the management key, which no user may have` }];
   }
   return [];
+}
+
+/** `key.txt` is called so wherever it is. */
+function calledBy(name: Shadowed, place: string): string {
+  return name === "key.txt" ? name : place;
+}
+
+/** In a log line that other programs search for. */
+function faultOf({ name, place, reading }: Candidate): string {
+  if (reading.status === "missing") return "the file that was named in place of key.txt does not exist";
+  const called = calledBy(name, place);
+  if (reading.status === "management-key") return `${called} holds the management key`;
+  const isThere = name === "key.txt" ? "is there" : "is set";
+  return `${called} ${isThere} and ${reading.status === "unreadable" ? "cannot be read" : "holds no valid key"}`;
+}
+
+function repairOf({ name, place, reading }: Candidate): string {
+  if (name === "environment") return `correct or unset ${place}`;
+  return `${reading.status === "missing" ? "put a key into" : "correct or remove"} ${shellQuote(place)}`;
 }

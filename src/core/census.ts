@@ -21,6 +21,8 @@ export interface Census {
   readonly unreadable: Sample;
   /** Users with two rows, which only other programs make. */
   readonly twins: Sample;
+  /** Users who have a management key that is configured here. */
+  readonly withManagementKey: Sample;
   /** Sealed rows that do not open; null when they were not tried. */
   readonly unopened: Sample | null;
   /** How many keys each master key seals, by its id, those beside the current one included; only with a sealer at hand. */
@@ -34,14 +36,18 @@ const FIRST = 5;
 /** Between two of these, timers and signals get their turn. */
 const ROWS_A_TURN = 500;
 
-/** Looks at every row; with `deep`, opens each that is sealed. What the time does not suffice for is left out, and said. */
-export async function takeCensus(
-  store: KeyStore,
-  sealer: Sealer | undefined,
-  deep: boolean,
-  signal: AbortSignal,
-): Promise<Census> {
-  const counter = new Counter(sealer, deep);
+/** What rows are looked at with. */
+export interface CensusTask {
+  readonly sealer: Sealer | undefined;
+  /** Open each row that is sealed. */
+  readonly deep: boolean;
+  /** The hashes of the keys that no user may have. */
+  readonly managementKeys: ReadonlySet<string>;
+}
+
+/** Looks at every row. What the time does not suffice for is left out, and said. */
+export async function takeCensus(store: KeyStore, task: CensusTask, signal: AbortSignal): Promise<Census> {
+  const counter = new Counter(task);
   try {
     for await (const row of store.scan(() => signal)) {
       counter.add(row);
@@ -59,17 +65,20 @@ class Counter {
   total = 0;
   readonly #sealer: Sealer | undefined;
   readonly #deep: boolean;
+  readonly #managementKeys: ReadonlySet<string>;
   readonly #kids = new Map<string, number>();
   readonly #unreadable = new Sampler();
   readonly #twins = new Sampler();
   readonly #unopened = new Sampler();
+  readonly #withManagementKey = new Sampler();
   #sealed = 0;
   #clear = 0;
   #last: UserId | undefined;
 
-  constructor(sealer: Sealer | undefined, deep: boolean) {
+  constructor({ sealer, deep, managementKeys }: CensusTask) {
     this.#sealer = sealer;
     this.#deep = deep && sealer !== undefined;
+    this.#managementKeys = managementKeys;
   }
 
   /** Rows come in the order of their users. */
@@ -77,10 +86,11 @@ class Counter {
     this.total += 1;
     if (row.userId === this.#last) this.#twins.add(row.userId);
     this.#last = row.userId;
-    const { kind } = storedValue(row.keyEncrypted);
-    if (kind === "clear") this.#clear += 1;
-    if (kind === "unreadable") this.#unreadable.add(row.userId);
-    if (kind === "sealed") this.#addSealed(row);
+    const value = storedValue(row.keyEncrypted);
+    if (value.kind === "clear") this.#clear += 1;
+    if (value.kind === "unreadable") this.#unreadable.add(row.userId);
+    const hash = value.kind === "sealed" ? this.#addSealed(row) : value.kind === "clear" ? value.key.hash : null;
+    if (hash !== null && this.#managementKeys.has(hash)) this.#withManagementKey.add(row.userId);
     if (typeof row.previous?.keyEncrypted === "string") this.#addPrevious(row.previous.keyEncrypted);
   }
 
@@ -96,15 +106,17 @@ class Counter {
     if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
   }
 
-  #addSealed({ userId, keyEncrypted }: KeyRecord): void {
+  /** The hash of the key in it: what the row says, or with `deep` what it holds. */
+  #addSealed({ userId, keyEncrypted, keyHash }: KeyRecord): string | null {
     this.#sealed += 1;
     this.#addKid(keyEncrypted);
-    if (!this.#deep) return;
+    if (!this.#deep) return keyHash;
     try {
-      this.#sealer?.open(keyEncrypted, userId);
+      return this.#sealer?.open(keyEncrypted, userId).hash ?? keyHash;
     } catch (thrown) {
       if (!isKeyctlError(thrown)) throw thrown;
       this.#unopened.add(userId);
+      return keyHash;
     }
   }
 
@@ -115,6 +127,7 @@ class Counter {
       clear: this.#clear,
       unreadable: this.#unreadable.sample,
       twins: this.#twins.sample,
+      withManagementKey: this.#withManagementKey.sample,
       unopened: this.#deep ? this.#unopened.sample : null,
       kids: this.#kids,
       isComplete,

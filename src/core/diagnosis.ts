@@ -30,6 +30,7 @@ type Check = (facts: Facts, surroundings: Surroundings) => readonly Verdict[];
 
 /** In the order in which they are shown. A check that has several things to say has a verdict for each. */
 const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
+  ["configuration", ({ provisioning }) => judged(provisioning, () => [])],
   ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
   ["server", ({ server }) => judged(server, serverVerdicts)],
   [

@@ -18,6 +18,8 @@ import type {
   StoreFacts,
   Warning,
 } from "./ports.ts";
+import { termsFor } from "./provision-terms.ts";
+import type { ProvisioningRules, WantedTerms } from "./provisioning.ts";
 import type { Spool } from "./spool.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "./upstream.ts";
 
@@ -32,7 +34,10 @@ export interface Subject {
   readonly openRouter: OpenRouterOnUse;
   /** Undefined when there is none. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
+  readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "count">;
 }
 
@@ -66,6 +71,8 @@ export interface MasterKeyFacts {
 }
 
 export interface SourceFacts {
+  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  readonly place: string;
   readonly reading: Reading;
   readonly warnings: readonly Warning[];
 }
@@ -83,6 +90,8 @@ export interface Facts {
   readonly environment: Outcome<SourceFacts>;
   readonly managementKey: Outcome<ManagementKeyFacts>;
   readonly openRouter: Outcome<ReachFacts>;
+  /** What the environment says of making keys; null where none are made by themselves. */
+  readonly provisioning: Outcome<WantedTerms | null>;
   /** How many keys wait on this machine that could not be stored. */
   readonly spooled: Outcome<number>;
 }
@@ -109,20 +118,25 @@ export async function examine(
   const signal = firstOf(caller, AbortSignal.timeout(timeLimit(timeMs)));
   const within: Within = (limitMs, work) => outcome(work, Math.min(limitMs, timeMs), signal);
   // What needs no store does not wait for one that does not answer.
-  const [storeOutcomes, loaded, keyFile, environment, managementKey, openRouter, spooled] = await Promise.all([
-    askStore(store, storeExists, timeMs, within),
-    within(LIMIT_MS.masterKeys, (patience) => loadMasterKeys(subject, patience)),
-    within(LIMIT_MS.sources, async () => sourceFacts(sources, "key.txt")),
-    within(LIMIT_MS.sources, async () => sourceFacts(sources, "environment")),
-    within(LIMIT_MS.openRouter, (patience) => askAboutManagementKey(subject, patience)),
-    within(LIMIT_MS.openRouter, (patience) => reachOpenRouter(subject, patience)),
-    within(LIMIT_MS.sources, () => subject.spool.count()),
-  ]);
+  const [storeOutcomes, loaded, keyFile, environment, managementKey, openRouter, provisioning, spooled] =
+    await Promise.all([
+      askStore(store, storeExists, timeMs, within),
+      within(LIMIT_MS.masterKeys, (patience) => loadMasterKeys(subject, patience)),
+      within(LIMIT_MS.sources, async () => sourceFacts(sources, "key.txt")),
+      within(LIMIT_MS.sources, async () => sourceFacts(sources, "environment")),
+      within(LIMIT_MS.openRouter, (patience) => askAboutManagementKey(subject, patience)),
+      within(LIMIT_MS.openRouter, (patience) => reachOpenRouter(subject, patience)),
+      within(LIMIT_MS.sources, async () => (subject.autoProvision ? termsFor(subject.provisioning) : null)),
+      within(LIMIT_MS.sources, () => subject.spool.count()),
+    ]);
   const { count, server, checks } = storeOutcomes;
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
+  const managementKeys = subject.managementKeyHashes();
   const census =
-    server.status === "skipped" ? skipped : await attempt(() => takeCensus(store, sealer, deep, signal), signal);
+    server.status === "skipped"
+      ? skipped
+      : await attempt(() => takeCensus(store, { sealer, deep, managementKeys }, signal), signal);
   return {
     storeExists,
     deep,
@@ -134,6 +148,7 @@ export async function examine(
     environment,
     managementKey,
     openRouter,
+    provisioning,
     spooled,
   };
 }
@@ -207,7 +222,8 @@ function masterKeyFacts(
 
 async function sourceFacts(sources: readonly KeySource[], name: KeySource["name"]): Promise<SourceFacts> {
   const source = sources.find((candidate) => candidate.name === name);
-  return source === undefined ? { reading: { status: "absent" }, warnings: [] } : source.read();
+  if (source === undefined) return { place: name, reading: { status: "absent" }, warnings: [] };
+  return { place: source.place, ...(await source.read()) };
 }
 
 /** Within this time, whether or not the work heeds the signal. */

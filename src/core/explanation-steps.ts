@@ -26,6 +26,8 @@ export interface Making {
   readonly reason: string;
   /** A mistake in our own configuration: it ends a sync before it begins. */
   readonly failure: KeyctlError | null;
+  /** A mistake in what the environment says of making keys: it ends a sync that has found no key. */
+  readonly fault: KeyctlError | null;
 }
 
 export interface Findings {
@@ -61,8 +63,12 @@ export function outsideStep(candidate: Candidate, findings: Findings): Step {
   switch (reading.status) {
     case "absent":
       return { ...nothing, state: "absent", reason: null };
+    case "missing":
+      return { ...nothing, state: "absent", reason: null };
     case "malformed":
       return { ...nothing, state: "ignored", reason: reading.detail };
+    case "management-key":
+      return { ...nothing, state: "ignored", reason: "holds the management key" };
     case "unreadable":
       return { ...nothing, state: "ignored", reason: `could not be read: ${reading.reason}` };
     case "found": {
@@ -90,7 +96,9 @@ export function makingStep({ winner, stop, making }: Findings): Step {
   const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
   if (winner === "auto-provisioned") return { ...step, state: "used", reason: making.reason };
   if (winner !== null) return { ...step, state: "not_needed", reason: null };
-  if (making.failure !== null) return { ...step, state: "unavailable", reason: making.reason };
+  if (making.failure !== null || (making.fault !== null && stop === null)) {
+    return { ...step, state: "unavailable", reason: making.reason };
+  }
   return {
     ...step,
     state: "absent",

@@ -8,8 +8,9 @@ import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
+import { termsFor } from "./provision-terms.ts";
 import { warningsOf } from "./provisioning.ts";
-import { noKey, openRow } from "./resolution.ts";
+import { openForUse } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import type { Explanation, Forecast } from "./results.ts";
 import type { UserId } from "./user-id.ts";
@@ -36,7 +37,7 @@ export async function explain(
 ): Promise<Explanation> {
   const stored = await lookUp(user, parts, signal);
   const candidates = await Candidates.readBeside(parts.sources);
-  const making = makingOf(parts, autoProvision);
+  const making = makingOf(parts, candidates, autoProvision);
   const findings = { making, ...search(stored, candidates, making) };
   const sync = await forecast(user, findings, parts, signal);
   return {
@@ -52,7 +53,7 @@ export async function explain(
 
 /** What sync would warn of beside the sources, and that it would fail where somebody has a key. */
 function warningsOfSync(sync: Forecast, { winner }: Findings, { provisioning }: Parts): readonly Warning[] {
-  if (sync.kind === "makes") return warningsOf(provisioning.terms);
+  if (sync.kind === "makes") return warningsOf(provisioning.terms({}));
   if (sync.kind !== "fails" || winner === null) return [];
   return [{ code: "SYNC_WOULD_FAIL", message: `sync would fail: ${sync.error.message}` }];
 }
@@ -62,7 +63,7 @@ async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<
   try {
     row = await parts.store.find(user, signal);
     if (row === undefined) return { kind: "absent", row };
-    const key = await openRow(row, { ...parts, log: silent }, signal);
+    const key = await openForUse(row, { ...parts, log: silent }, signal);
     return { kind: "held", row, mask: key.masked, keyHash: key.hash, obstacle: null };
   } catch (thrown) {
     const error = failure(thrown, signal);
@@ -73,17 +74,27 @@ async function lookUp(user: UserId, parts: Parts, signal: AbortSignal): Promise<
 
 /** No key would be made. */
 function not(reason: string): Making {
-  return { isAllowed: false, reason, failure: null };
+  return { isAllowed: false, reason, failure: null, fault: null };
 }
 
-function makingOf({ hasManagementKey, provisioning }: Parts, autoProvision: boolean): Making {
+function makingOf({ hasManagementKey, provisioning }: Parts, candidates: Candidates, autoProvision: boolean): Making {
   if (!autoProvision) return not("switched off");
+  const managementKey = attempt(hasManagementKey);
+  if (isKeyctlError(managementKey)) return { ...not(managementKey.message), failure: managementKey };
+  const terms = attempt(() => termsFor(provisioning));
+  if (isKeyctlError(terms)) return { ...not(terms.message), fault: terms };
+  if (!managementKey) return not("OPENROUTER_PROVISIONING_KEY is not set");
+  const refusal = candidates.refusal ?? provisioning.refusal;
+  if (refusal !== null) return not(refusal);
+  return { isAllowed: true, reason: "a new key would be made", failure: null, fault: null };
+}
+
+/** What it gives, or the expected failure that it throws. */
+function attempt<Value>(act: () => Value): Value | KeyctlError {
   try {
-    if (!hasManagementKey()) return not("OPENROUTER_PROVISIONING_KEY is not set");
-    if (provisioning.refusal !== null) return not(provisioning.refusal);
-    return { isAllowed: true, reason: "a new key would be made", failure: null };
+    return act();
   } catch (thrown) {
-    if (isKeyctlError(thrown)) return { isAllowed: false, reason: thrown.message, failure: thrown };
+    if (isKeyctlError(thrown)) return thrown;
     throw thrown;
   }
 }
@@ -99,13 +110,13 @@ function search(stored: Stored, candidates: Candidates, making: Making): Omit<Fi
 /** In the order in which sync meets what may stop it. */
 async function forecast(
   user: UserId,
-  { making, stored, winner, stop }: Findings,
+  { making, stored, candidates, winner, stop }: Findings,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<Forecast> {
   const error = making.failure ?? stop?.error ?? (stored.kind === "held" ? stored.obstacle : null);
   if (error !== null) return { kind: "fails", error };
-  if (winner === null) return { kind: "fails", error: noKey(user) };
+  if (winner === null) return { kind: "fails", error: making.fault ?? candidates.noKey(user) };
   if (winner === "database") return { kind: "keeps" };
   try {
     await parts.maySeal(signal);

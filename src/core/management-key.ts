@@ -1,5 +1,9 @@
+import { hash } from "node:crypto";
 import { ApiKey, maskOf } from "./api-key.ts";
 import { KeyctlError } from "./errors.ts";
+import { printable } from "./printable.ts";
+import { userFlag } from "./shell-quote.ts";
+import type { UserId } from "./user-id.ts";
 
 /** What a bearer token may be (https://www.rfc-editor.org/rfc/rfc6750#section-2.1): nothing that could end a header. */
 const TOKEN = /^[A-Za-z0-9._~+/-]{8,512}={0,2}$/;
@@ -47,6 +51,34 @@ export class ManagementKey {
   [Symbol.toPrimitive](): never {
     throw new TypeError("a ManagementKey is not text: use .masked to show it or .reveal() to use it");
   }
+}
+
+/** The SHA-256 in lowercase hex of a management key's text, which is what `ApiKey.hash` is of that text. */
+export function managementKeyHash(text: string): string {
+  return hash("sha256", text.trim(), "hex");
+}
+
+/**
+ * Whether this text, or the key in it, is one of the management keys with these hashes. It makes and deletes keys, and
+ * works for nobody's requests: no user may have it.
+ */
+export function isManagementKey(text: string | ApiKey, hashes: ReadonlySet<string>): boolean {
+  if (hashes.size === 0) return false;
+  if (typeof text !== "string") return hashes.has(text.hash);
+  return hashes.has(ApiKey.parse(text)?.hash ?? managementKeyHash(text));
+}
+
+/** That a row holds the management key. Whoever it was handed out to before can do what we can. */
+export function managementKeyStored(user: UserId): KeyctlError {
+  return new KeyctlError(
+    "MANAGEMENT_KEY_AS_USER_KEY",
+    `what is stored for user ${printable(user)} is the management key, which no user may have`,
+    {
+      hint:
+        `keyctl save ${userFlag(user)} --replace   stores another key; if this one was handed out before, replace it at ` +
+        "https://openrouter.ai/settings/management-keys",
+    },
+  );
 }
 
 /** @param detail what OpenRouter did, as in `Creation` and `Unknown` */

@@ -6,11 +6,14 @@ import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
+import { isManagementKey } from "./management-key.ts";
+import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
+import { HIGHEST_LIMIT } from "./provision-terms.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
@@ -28,6 +31,7 @@ import type {
   SyncResult,
 } from "./results.ts";
 import type { CopyOutcome } from "./row-copies.ts";
+import { userFlag } from "./shell-quote.ts";
 import type { Lock } from "./unlock.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
@@ -112,6 +116,8 @@ export interface ManagerParts extends Parts {
 /** Keys of a bulk run that are made at a time. */
 const MAKING_AT_ONCE = 8;
 
+const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
+
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
@@ -151,11 +157,10 @@ export class KeyManager {
    */
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
-    const { terms: defaults } = this.#parts.provisioning;
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
     const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
       const { provisionKey } = await import("./provision-request.ts");
-      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+      return provisionKey(user, terms, this.#parts, onCommitted, signal);
     };
     return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
       this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
@@ -206,10 +211,15 @@ export class KeyManager {
     }
   }
 
-  /** Validates the keys of many users; results come as soon as they are there. Rejects with MANAGEMENT_KEY_MISSING for a listing. */
+  /**
+   * Validates the keys of many users; results come as soon as they are there. Rejects with MANAGEMENT_KEY_MISSING for a
+   * listing, and with USAGE for a number that an option cannot be.
+   */
   async validateMany(options: ValidateManyOptions = {}): Promise<ValidationRun> {
     const { ValidationRun: Run } = await import("./validation-run.ts");
     const { concurrency = 20, fromListing = false, notValidatedSinceMs, stop } = options;
+    checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+    if (notValidatedSinceMs !== undefined) checkedNumber("notValidatedSinceMs", notValidatedSinceMs, UP_TO_LONGEST);
     if (fromListing && this.#parts.managementKey() === undefined) {
       const { managementKeyMissing } = await import("./key-listing.ts");
       throw managementKeyMissing("the list of all keys cannot be read");
@@ -241,7 +251,8 @@ export class KeyManager {
 
   /**
    * Stores this key for the user, over the one that is there (the upsert of the Python `APIKeyManager`).
-   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
+   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED, a management key
+   * that is configured here MANAGEMENT_KEY_AS_USER_KEY
    * @param source how the key came here: 1 to 32 letters, digits, dots, dashes or underscores
    */
   async saveKeyToDb(
@@ -262,7 +273,7 @@ export class KeyManager {
     const { source = "manual", replace = "none", validate = false, revoke = false } = options;
     let checked: Promise<Validation> | undefined;
     const result = await this.#attempt(userId, options, saveFailed, async (user, signal) => {
-      const parsed = this.#keyToSave(key);
+      const parsed = this.#keyToSave(key, user);
       if (!ORIGIN.test(source)) {
         throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
           hint: "--source manual",
@@ -350,7 +361,7 @@ export class KeyManager {
     const patience = this.#stepByStep(options);
     const { autoProvision = this.#parts.autoProvision, signal } = options;
     const mayMake = autoProvision && reach === "sources" && candidates.winner === undefined;
-    const makes = mayMake && this.#parts.hasManagementKey();
+    const makes = mayMake && this.#parts.hasManagementKey() && candidates.refusal === null;
     for await (const batch of resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience })) {
       yield makes ? await this.#makeMissing(batch, signal) : batch;
     }
@@ -493,9 +504,12 @@ export class KeyManager {
     return { ...result, warnings: [...warnings, ...more] };
   }
 
-  #keyToSave(key: string | ApiKey): ApiKey {
+  #keyToSave(key: string | ApiKey, user: UserId): ApiKey {
     try {
-      return parsedKey(key);
+      if (!isManagementKey(key, this.#parts.managementKeyHashes())) return parsedKey(key);
+      throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
+        hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to make one`,
+      });
     } catch (thrown) {
       this.#parts.log({ kind: "not-saving" });
       throw thrown;
@@ -515,6 +529,8 @@ export class KeyManager {
   }
 
   #asking({ timeoutMs = this.#parts.timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions): Asking {
+    if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
+    if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }

@@ -11,7 +11,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 /** A time-out that a timer keeps, in milliseconds. Throws USAGE for what is no time. */
 export function timeLimit(milliseconds: number): number {
-  if (milliseconds >= 0) return Math.min(Math.ceil(milliseconds), LONGEST_MS);
+  if (typeof milliseconds === "number" && milliseconds >= 0) return Math.min(Math.ceil(milliseconds), LONGEST_MS);
   throw new KeyctlError("USAGE", "a time-out is a number of milliseconds that is not negative", {
     hint: "timeoutMs: 30000",
   });

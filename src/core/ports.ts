@@ -137,13 +137,19 @@ export type WarningCode =
 export type Reading =
   | { readonly status: "absent" }
   | { readonly status: "found"; readonly key: ApiKey }
+  /** A person named it, and it does not exist. */
+  | { readonly status: "missing" }
   /** `detail` completes a sentence that begins with the source's name; it holds nothing of what was read. */
   | { readonly status: "malformed"; readonly detail: string }
-  | { readonly status: "unreadable"; readonly reason: string };
+  | { readonly status: "unreadable"; readonly reason: string }
+  /** It holds a management key that is configured here. */
+  | { readonly status: "management-key" };
 
 /** A place outside the database that may hold a key. */
 export interface KeySource {
   readonly name: Shadowed;
+  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  readonly place: string;
   read(): Promise<{ readonly reading: Reading; readonly warnings: readonly Warning[] }>;
 }
 

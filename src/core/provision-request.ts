@@ -3,6 +3,7 @@ import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { managementKeyMissing } from "./key-listing.ts";
 import { printable } from "./printable.ts";
+import { termsFor } from "./provision-terms.ts";
 import { provision } from "./provisioning.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { ProvisionResult } from "./results.ts";
@@ -12,15 +13,19 @@ import { isCurrent } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
 import type { UserId } from "./user-id.ts";
 
-/** Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked. */
+/**
+ * Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked.
+ * @param given what the key may do; the rest is as KEYCTL_PROVISION_… say
+ */
 export async function provisionKey(
   user: UserId,
-  terms: WantedTerms,
+  given: Partial<WantedTerms>,
   parts: Parts,
   onCommitted: () => void,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {
   const { store, log } = parts;
+  const terms = termsFor(parts.provisioning, given);
   if (!parts.hasManagementKey()) throw managementKeyMissing("no key can be made");
   await importSpooled(user, parts, signal);
   let row = await store.find(user, signal);

@@ -42,10 +42,10 @@ export interface WantedTerms {
 
 /** How keys are made here. */
 export interface ProvisioningRules {
-  /** What is not asked for otherwise. */
-  readonly terms: WantedTerms;
-  /** Of all users of a store: more are not made by themselves. 0: no end. */
-  readonly maxPerHour: number;
+  /** What a new key may do: what is given, and the rest as the environment says. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly terms: (given: Partial<WantedTerms>) => WantedTerms;
+  /** Of all users of a store: more are not made by themselves. 0: no end. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly maxPerHour: () => number;
   /** Why none is made by itself in this run; null when it may be. */
   readonly refusal: string | null;
 }
@@ -253,7 +253,7 @@ export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warn
 }
 
 async function refuseOverCap({ journal, clock, provisioning }: Parts, signal: AbortSignal): Promise<void> {
-  const { maxPerHour } = provisioning;
+  const maxPerHour = provisioning.maxPerHour();
   if (maxPerHour === 0) return;
   const since: Timestamp = new Date(clock.now().getTime() - HOUR_MS).toISOString();
   if ((await journal.operationsSince(since, maxPerHour, signal)) < maxPerHour) return;

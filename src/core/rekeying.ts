@@ -13,7 +13,7 @@ import {
 } from "./master-key-change.ts";
 import type { Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
-import { openRow } from "./resolution.ts";
+import { openRow } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import { replaceRow } from "./row-writes.ts";
 import { userFlag } from "./shell-quote.ts";

@@ -7,6 +7,7 @@ import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
 import type { ManagementKey } from "./management-key.ts";
+import { openForUse } from "./open-row.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
 import type { ProvisioningRules } from "./provisioning.ts";
@@ -14,7 +15,6 @@ import { insertRow, insertRows } from "./row-writes.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncedKey, SyncResult } from "./results.ts";
-import { userFlag } from "./shell-quote.ts";
 import type { Spool } from "./spool.ts";
 import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
@@ -36,6 +36,8 @@ export interface Parts {
   readonly managementKey: () => ManagementKey | undefined;
   /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
   readonly hasManagementKey: () => boolean;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly provisioning: ProvisioningRules;
 }
 
@@ -91,7 +93,8 @@ export async function* resolveMany(
 ): AsyncGenerator<readonly SyncResult[]> {
   for await (const batch of users) {
     const found = await resolveBatch(batch, parts, run);
-    yield batch.map((user) => found.get(user) ?? syncFailed(user, noKey(user), run.candidates.warnings));
+    const { candidates } = run;
+    yield batch.map((user) => found.get(user) ?? syncFailed(user, candidates.noKey(user), candidates.warnings));
   }
 }
 
@@ -117,35 +120,12 @@ async function resolveBatch(
 /** What the database alone holds for a user. */
 export async function resolveStored(user: UserId, parts: Parts, signal: AbortSignal): Promise<SyncResult> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const results = await storedResults([user], parts, await Candidates.read([]), signal);
-    const result = results.get(user) ?? syncFailed(user, noKey(user));
+    const candidates = await Candidates.read([]);
+    const results = await storedResults([user], parts, candidates, signal);
+    const result = results.get(user) ?? syncFailed(user, candidates.noKey(user));
     if (result !== "lost") return result;
   }
   throw contended(user);
-}
-
-/** The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
-export async function openRow(row: KeyRecord, { sealer, log }: Parts, signal: AbortSignal): Promise<ApiKey> {
-  const value = storedValue(row.keyEncrypted);
-  if (value.kind === "clear") return value.key;
-  try {
-    if (value.kind === "sealed") {
-      return (await sealerFor(row.keyEncrypted, sealer, signal)).open(row.keyEncrypted, row.userId);
-    }
-    throw new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(row.userId)} is not a key`, {
-      hint: `keyctl save ${userFlag(row.userId)} --replace`,
-    });
-  } catch (thrown) {
-    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") log({ kind: "malformed", from: "database" });
-    throw thrown;
-  }
-}
-
-/** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
-async function sealerFor(value: string, sealer: Parts["sealer"], signal: AbortSignal): Promise<Sealer> {
-  const known = await sealer("open", signal);
-  const kid = known.kidOf(value);
-  return kid === undefined || known.kids.includes(kid) ? known : sealer({ kid }, signal);
 }
 
 export function contended(user: UserId): KeyctlError {
@@ -158,7 +138,7 @@ export function contended(user: UserId): KeyctlError {
 async function fromDatabase(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<SyncResult | "lost"> {
   const { log } = parts;
   if (!(await isInUse(row, parts, signal))) return "lost";
-  const key = await openRow(row, parts, signal);
+  const key = await openForUse(row, parts, signal);
   log({ kind: "loaded", from: "database", key });
   const candidates = await Candidates.readBeside(parts.sources);
   candidates.tell(log, (from, other) => {
@@ -251,13 +231,14 @@ async function storedResults(
   if (users.length === 0) return new Map();
   const results = new Map<UserId, SyncResult | "lost">();
   const seen = new Map<UserId, KeyRecord>();
+  const managementKeys = parts.managementKeyHashes();
   for (const row of await parts.store.findMany(users, signal)) {
     const twin = seen.get(row.userId);
     seen.set(row.userId, row);
     results.set(
       row.userId,
       twin === undefined
-        ? await storedResult(row, parts, candidates, signal)
+        ? await storedResult(row, parts, candidates, managementKeys, signal)
         : syncFailed(row.userId, twoRows(twin, row)),
     );
   }
@@ -269,12 +250,13 @@ async function storedResult(
   row: KeyRecord,
   parts: Parts,
   candidates: Candidates,
+  managementKeys: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<SyncResult | "lost"> {
   if (!(await isInUse(row, parts, signal))) return "lost";
   if (storedValue(row.keyEncrypted).kind === "sealed") await parts.sealer("open", signal);
   try {
-    return answer(row, await openRow(row, parts, signal), "database", candidates);
+    return answer(row, await openForUse(row, parts, signal, managementKeys), "database", candidates);
   } catch (thrown) {
     if (isKeyctlError(thrown)) return syncFailed(row.userId, thrown);
     throw thrown;
@@ -299,8 +281,4 @@ export function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: 
     warnings: candidates.warnings,
     error: null,
   };
-}
-
-export function noKey(user: UserId): KeyctlError {
-  return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint: `keyctl save ${userFlag(user)}` });
 }

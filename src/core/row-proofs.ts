@@ -4,7 +4,7 @@ import { twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { printable } from "./printable.ts";
-import { openRow } from "./resolution.ts";
+import { openRow } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import type { Lock } from "./unlock.ts";
 import type { UserId } from "./user-id.ts";

@@ -9,9 +9,9 @@ export function shellQuote(word: string): string {
   return printable(word) === word ? `'${word.replaceAll("'", `'\\''`)}'` : ansiQuote(word);
 }
 
-/** `--user alice`; `--user=-x` where the id would be read as an option. */
+/** `--user alice`; `--user=-x` where the id would be read as an option, or as a slip. */
 export function userFlag(user: string): string {
-  return user.startsWith("-") ? `--user=${shellQuote(user)}` : `--user ${shellQuote(user)}`;
+  return /^[-=]/.test(user) ? `--user=${shellQuote(user)}` : `--user ${shellQuote(user)}`;
 }
 
 /** The `$'…'` form of bash, zsh and ksh, for a word with characters that must not be shown as they are: their bytes in octal, which no locale changes. */

@@ -12,7 +12,7 @@ import { firstOf } from "./patience.ts";
 import { KeyListing } from "./key-listing.ts";
 import { Pool } from "./pool.ts";
 import type { Warning } from "./ports.ts";
-import { openRow } from "./resolution.ts";
+import { openRow } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import type { UserId } from "./user-id.ts";
 import { notStored, ofRow, validationFailed, witnesses } from "./validation.ts";

@@ -8,7 +8,7 @@ import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
-import { openRow } from "./resolution.ts";
+import { openRow } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
 import { withRemedy } from "./upstream.ts";

@@ -1,18 +1,57 @@
-import { ApiKey } from "../core/api-key.ts";
-import type { KeySource } from "../core/ports.ts";
+import { KeyctlError } from "../core/errors.ts";
+import type { KeySource, Reading } from "../core/ports.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
+import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
-/** `OPENROUTER_API_KEY`; `value` gives its text, or undefined when it is not set. */
-export function environmentKey(value: () => string | undefined): KeySource {
+/** What the environment says of a user's key: undefined where it says nothing. */
+export interface EnvironmentKeyPlace {
+  /** The value of OPENROUTER_API_KEY. */
+  readonly text: string | undefined;
+  /** The file that OPENROUTER_API_KEY_FILE names. */
+  readonly path: string | undefined;
+}
+
+const VARIABLE = "OPENROUTER_API_KEY";
+const FILE_VARIABLE = `${VARIABLE}_FILE`;
+
+/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT where both are set. */
+export function environmentKey(
+  placeNow: () => EnvironmentKeyPlace,
+  isManagementKey: (text: string) => boolean,
+): KeySource {
   return {
     name: "environment",
+    get place() {
+      return placeNow().path === undefined ? VARIABLE : FILE_VARIABLE;
+    },
     async read() {
-      const text = value();
-      if (text === undefined) return { reading: { status: "absent" }, warnings: [] };
-      const key = ApiKey.parse(text);
-      if (key === undefined) {
-        return { reading: { status: "malformed", detail: "does not hold one well-formed key" }, warnings: [] };
+      const { text, path } = placeNow();
+      if (text !== undefined && path !== undefined) {
+        throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLE} and ${FILE_VARIABLE} are both set`, {
+          hint: `unset ${VARIABLE}`,
+        });
       }
-      return { reading: { status: "found", key }, warnings: [] };
+      if (path !== undefined) return { reading: readingOfNamedFile(path, isManagementKey), warnings: [] };
+      return {
+        reading: text === undefined ? { status: "absent" } : readingOfText(text, isManagementKey),
+        warnings: [],
+      };
     },
   };
+}
+
+/** A variable that names a file is set, so that whatever is wrong with the file is a fault of the variable's value. */
+function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): Reading {
+  const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
+  const reading = file.status === "read" ? readingOf(file.bytes, isManagementKey) : file;
+  switch (reading.status) {
+    case "absent":
+      return { status: "malformed", detail: "names a file that does not exist" };
+    case "unreadable":
+      return { status: "malformed", detail: `names a file that cannot be used: ${reading.reason}` };
+    case "malformed":
+      return { status: "malformed", detail: `names a file that ${reading.detail}` };
+    default:
+      return reading;
+  }
 }

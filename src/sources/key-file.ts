@@ -2,30 +2,32 @@ import { ApiKey } from "../core/api-key.ts";
 import type { KeySource, Reading, Warning } from "../core/ports.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
+import { keyFaultOf } from "./key-fault.ts";
 
-const MAX_BYTES = 4 * 1024;
-const VISIBLE = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}]/u;
+/** What a file that holds one key may have. */
+export const MAX_KEY_FILE_BYTES = 4 * 1024;
 
 export interface KeyFilePlace {
   readonly path: string;
-  /** True when a person named it: that it is missing is then worth a warning. */
+  /** True when a person named it: that it is missing is then worth a warning, and no reason to make a key. */
   readonly named: boolean;
 }
 
 /** `key.txt`: a regular file of 4 KiB at most that holds exactly one key, in UTF-8 or UTF-16. */
-export function keyFile({ path, named }: KeyFilePlace): KeySource {
+export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: string) => boolean): KeySource {
   return {
     name: "key.txt",
+    place: path,
     async read() {
-      const file = readRegularFile(path, MAX_BYTES);
+      const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
       switch (file.status) {
         case "absent":
-          return { reading: file, warnings: named ? [missing] : [] };
+          return named ? { reading: { status: "missing" }, warnings: [missing] } : { reading: file, warnings: [] };
         case "unreadable":
           return { reading: file, warnings: [] };
         case "read":
           return {
-            reading: readingOf(file.bytes),
+            reading: readingOf(file.bytes, isManagementKey),
             warnings: file.readableByOthers ? [readableByOthers(file.mode)] : [],
           };
       }
@@ -34,20 +36,17 @@ export function keyFile({ path, named }: KeyFilePlace): KeySource {
 }
 
 /** What the bytes of a key file are. */
-export function readingOf(bytes: Uint8Array): Reading {
+export function readingOf(bytes: Uint8Array, isManagementKey: (text: string) => boolean): Reading {
   const text = decodeText(bytes);
   if (text === undefined) return { status: "unreadable", reason: "it is not valid UTF-8 or UTF-16 text" };
-  const key = ApiKey.parse(text);
-  return key === undefined ? { status: "malformed", detail: faultOf(text) } : { status: "found", key };
+  return readingOfText(text, isManagementKey);
 }
 
-/** Says what is wrong without a word of what is there. */
-function faultOf(text: string): string {
-  const lines = text.split(/\r\n|[\r\n]/).filter((line) => VISIBLE.test(line));
-  if (lines.length === 0) return "is empty";
-  if (lines.length === 2) return "holds two lines";
-  if (lines.length > 2) return `holds ${lines.length} lines`;
-  return "holds something else than one well-formed key";
+/** What a text is that is to be one key. */
+export function readingOfText(text: string, isManagementKey: (text: string) => boolean): Reading {
+  if (isManagementKey(text)) return { status: "management-key" };
+  const key = ApiKey.parse(text);
+  return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };
 }
 
 function readableByOthers(mode: number): Warning {

@@ -79,7 +79,6 @@ describe("provision", () => {
     ["KEYCTL_PROVISION_LIMIT", "2.5", { limit: 2.5 }],
     ["KEYCTL_PROVISION_LIMIT", "none", { limit: null }],
     ["KEYCTL_PROVISION_LIMIT", "0", { limit: 0 }],
-    ["KEYCTL_PROVISION_LIMIT", "", { limit: null }],
     ["KEYCTL_PROVISION_LIMIT_RESET", "weekly", { limitReset: "weekly" }],
   ])("takes %s=%s where no flag says otherwise, and sync does too", async (name, value, expected) => {
     const { server, given } = await stage();

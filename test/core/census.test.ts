@@ -14,6 +14,7 @@ const first = masterKey(Buffer.alloc(32, 1));
 const second = masterKey(Buffer.alloc(32, 2));
 const sealer = createSealer(first, [second]);
 const KEY = ApiKey.parse(keyEnding("b465")) as ApiKey;
+const none: ReadonlySet<string> = new Set();
 const never = new AbortController().signal;
 
 const PREVIOUS: Previous = {
@@ -57,7 +58,7 @@ describe("a census", () => {
       row("bob", { settled: false, previous: { ...PREVIOUS, keyEncrypted: KEY.reveal() } }),
       row("carol", { settled: false, previous: PREVIOUS }),
     ];
-    expect(await takeCensus(storeOf(...rows), sealer, false, never)).toMatchObject({
+    expect(await takeCensus(storeOf(...rows), { sealer, deep: false, managementKeys: none }, never)).toMatchObject({
       total: 3,
       sealed: 3,
       clear: 1,
@@ -79,12 +80,13 @@ describe("a census", () => {
       row("frank", { keyEncrypted: moved }),
       row("grace", {}, createSealer(second)),
     ];
-    expect(await takeCensus(storeOf(...rows), sealer, false, never)).toEqual({
+    expect(await takeCensus(storeOf(...rows), { sealer, deep: false, managementKeys: none }, never)).toEqual({
       total: 7,
       sealed: 5,
       clear: 1,
       unreadable: { count: 1, first: ["carol"] },
       twins: { count: 1, first: ["dave"] },
+      withManagementKey: { count: 0, first: [] },
       unopened: null,
       kids: new Map([
         [first.kid, 4],
@@ -101,13 +103,29 @@ describe("a census", () => {
       row("carol", { keyEncrypted: KEY.reveal() }),
       row("dave", {}, createSealer(masterKey(Buffer.alloc(32, 3)))),
     ];
-    const census = await takeCensus(storeOf(...rows), sealer, true, never);
+    const census = await takeCensus(storeOf(...rows), { sealer, deep: true, managementKeys: none }, never);
     expect(census.unopened).toEqual({ count: 2, first: ["bob", "dave"] });
+  });
+
+  it.each([
+    ["a sealed row by its hash", row("alice"), false, 1],
+    ["a row in clear by its key", row("alice", { keyEncrypted: KEY.reveal(), keyHash: null }), false, 1],
+    ["no sealed row without a hash", row("alice", { keyHash: null }), false, 0],
+    ["that row when it is opened", row("alice", { keyHash: null }), true, 1],
+    ["no row with another key", row("alice", { keyHash: "0".repeat(64) }), false, 0],
+  ])("knows the management key in %s", async (_name, held, deep, count) => {
+    const managementKeys = new Set([KEY.hash]);
+    const { withManagementKey } = await takeCensus(storeOf(held), { sealer, deep, managementKeys }, never);
+    expect(withManagementKey).toEqual({ count, first: count === 0 ? [] : ["alice"] });
   });
 
   it("names five users of a kind and counts the others", async () => {
     const rows = Array.from({ length: 12 }, (_, index) => row(`user-${index + 10}`, { keyEncrypted: "nonsense" }));
-    const { unreadable } = await takeCensus(storeOf(...rows), undefined, true, never);
+    const { unreadable } = await takeCensus(
+      storeOf(...rows),
+      { sealer: undefined, deep: true, managementKeys: none },
+      never,
+    );
     expect(unreadable).toEqual({ count: 12, first: ["user-10", "user-11", "user-12", "user-13", "user-14"] });
   });
 
@@ -118,19 +136,21 @@ describe("a census", () => {
         for (;;) yield row("alice");
       },
     };
-    const census = await takeCensus(endless, sealer, true, AbortSignal.timeout(100));
+    const census = await takeCensus(endless, { sealer, deep: true, managementKeys: none }, AbortSignal.timeout(100));
     expect(census.isComplete).toBe(false);
     expect(census.total).toBeGreaterThan(0);
   });
 
   it("rejects when its caller stops waiting, and with what the store rejects with", async () => {
-    await expect(takeCensus(storeOf(row("alice")), sealer, false, AbortSignal.abort("enough"))).rejects.toBe("enough");
+    await expect(
+      takeCensus(storeOf(row("alice")), { sealer, deep: false, managementKeys: none }, AbortSignal.abort("enough")),
+    ).rejects.toBe("enough");
     const failing: KeyStore = {
       ...memoryStore(),
       scan: () => {
         throw new TypeError("a bug");
       },
     };
-    await expect(takeCensus(failing, sealer, false, never)).rejects.toThrow("a bug");
+    await expect(takeCensus(failing, { sealer, deep: false, managementKeys: none }, never)).rejects.toThrow("a bug");
   });
 });

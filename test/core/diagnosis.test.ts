@@ -37,6 +37,7 @@ const census = (change: Partial<Census> = {}): Outcome<Census> =>
     clear: 0,
     unreadable: nobody,
     twins: nobody,
+    withManagementKey: nobody,
     unopened: null,
     kids: new Map([[active.kid, 5012]]),
     isComplete: true,
@@ -58,7 +59,7 @@ const server = (change: Partial<StoreFacts> = {}): Outcome<StoreFacts> =>
     problems: [],
     ...change,
   });
-const source = (reading: Reading) => known({ reading, warnings: [] });
+const source = (reading: Reading, place = "OPENROUTER_API_KEY") => known({ place, reading, warnings: [] });
 const absent: Reading = { status: "absent" };
 
 const facts = (change: Partial<Facts> = {}): Facts => ({
@@ -72,6 +73,7 @@ const facts = (change: Partial<Facts> = {}): Facts => ({
   environment: source(absent),
   managementKey: known({ status: "none", isNeeded: false }),
   openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
+  provisioning: known(null),
   spooled: known(0),
   ...change,
 });
@@ -197,6 +199,11 @@ describe("encryption", () => {
       "users with two rows",
       { census: census({ twins: users(2, "alice", "bob") }) },
       "fail: 2 users have two rows: alice, bob (delete the ones that are not wanted with another tool; keyctl touches neither)",
+    ],
+    [
+      "a user with the management key",
+      { census: census({ withManagementKey: users(1, "alice") }) },
+      "fail: 1 user has the management key, which is not handed out: alice (keyctl save --user alice --replace)",
     ],
     [
       "a census that was cut off",
@@ -331,7 +338,8 @@ describe("key.txt", () => {
   const file = { path: "key.txt", mode: 0o600, readableBy: null, isTracked: false };
   const holding: Reading = { status: "found", key: ApiKey.parse(KEY) as ApiKey };
   const missing: Facts["keyFile"] = known({
-    reading: absent,
+    place: "/srv/key",
+    reading: { status: "missing" },
     warnings: [{ code: "KEY_FILE_MISSING", message: "it does not exist" }],
   });
 
@@ -360,6 +368,12 @@ describe("key.txt", () => {
       source({ status: "unreadable", reason: "permission denied" }),
       {},
       "attention: ./key.txt: could not be read: permission denied (put one key in key.txt, or remove it)",
+    ],
+    [
+      "that holds the management key",
+      source({ status: "management-key" }),
+      {},
+      "fail: ./key.txt: holds the management key (put one key in key.txt, or remove it)",
     ],
     [
       "that was named and is not there",
@@ -398,6 +412,10 @@ describe("the environment and the PATH", () => {
       "attention: OPENROUTER_API_KEY does not hold one well-formed key (unset OPENROUTER_API_KEY, or set it anew)",
       "pass: KEYCTL_STORE, OPENROUTER_API_KEY",
     ]);
+    const misplaced = source({ status: "management-key" }, "OPENROUTER_API_KEY_FILE");
+    expect(said("environment", { environment: misplaced })[0]).toBe(
+      "fail: OPENROUTER_API_KEY_FILE holds the management key (unset OPENROUTER_API_KEY_FILE, or set it anew)",
+    );
     expect(said("management_key", { managementKey: failed("CONFIG_CONFLICT") })).toEqual([
       "fail: this is CONFIG_CONFLICT (do this)",
     ]);

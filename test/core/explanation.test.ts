@@ -6,6 +6,7 @@ import { newRecord } from "../../src/core/key-record.ts";
 import type { KeyRecord } from "../../src/core/key-record.ts";
 import { silent } from "../../src/core/log.ts";
 import { KeyManager } from "../../src/core/manager.ts";
+import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeySource, KeyStore, Reading } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
@@ -20,6 +21,7 @@ const sealer = createSealer(masterKey(Buffer.alloc(32, 1)));
 const key = (tail: string) => ApiKey.parse(keyEnding(tail)) as ApiKey;
 const KEY = key("b465");
 const OTHER = key("91aa");
+const MANAGEMENT_KEY = key("3a3a");
 
 const error = (code: ErrorCode) => new KeyctlError(code, `this is ${code}`);
 const record: KeyRecord = newRecord(alice, KEY, sealer.seal(KEY, alice), "manual", "2026-11-11T02:14:07.113Z");
@@ -32,20 +34,31 @@ const DATABASES: Readonly<Record<string, () => MemoryStore>> = {
   "a sealed row without its hash": () => row({ keyHash: null, keyTail: null }),
   "a row in clear": () => row({ keyEncrypted: KEY.reveal(), keyHash: null, keyTail: null }),
   "a damaged row": () => row({ keyEncrypted: `${record.keyEncrypted.slice(0, -4)}AAAA` }),
+  "a row that holds the management key": () =>
+    row({ keyEncrypted: sealer.seal(MANAGEMENT_KEY, alice), keyHash: MANAGEMENT_KEY.hash, keyTail: "3a3a" }),
   "a row that holds no key": () => row({ keyEncrypted: "nonsense" }),
   "no connection": () => failing("STORE_UNAVAILABLE"),
-  "no rights": () => failing("STORE_DENIED"),
   "two rows": () => failing("CONFLICT"),
 };
 
 const READINGS: Readonly<Record<string, Reading | KeyctlError>> = {
   nothing: { status: "absent" },
+  "no file, though one was named": { status: "missing" },
   "the key of the database": { status: "found", key: KEY },
   "another key": { status: "found", key: OTHER },
   "two lines": { status: "malformed", detail: "holds two lines" },
+  "the management key": { status: "management-key" },
   "what cannot be read": { status: "unreadable", reason: "permission denied" },
 };
-const VARIABLES = { ...READINGS, "two values": error("CONFIG_CONFLICT") };
+/** Nothing that a variable cannot be: missing though it was named, or unreadable. */
+const VARIABLES: Readonly<Record<string, Reading | KeyctlError>> = {
+  ...Object.fromEntries(
+    Object.entries(READINGS).filter(
+      ([, reading]) => !("status" in reading) || !["missing", "unreadable"].includes(reading.status),
+    ),
+  ),
+  "two values": error("CONFIG_CONFLICT"),
+};
 const MASTER_KEYS: Readonly<Record<string, KeyctlError | null>> = {
   "its master keys": null,
   "no master keys": error("MASTER_KEY_MISSING"),
@@ -57,6 +70,15 @@ const MANAGEMENT: Readonly<Record<string, () => boolean>> = {
   "a management key": () => true,
   "two management keys": () => {
     throw error("CONFIG_CONFLICT");
+  },
+  "a management key, and a limit that is empty": () => true,
+};
+const NO_LIMIT_SAID: Partial<ManagerParts> = {
+  provisioning: {
+    ...noOpenRouter.provisioning,
+    terms() {
+      throw error("CONFIG_EMPTY");
+    },
   },
 };
 
@@ -72,6 +94,7 @@ interface State {
 function source(name: KeySource["name"], reading: Reading | KeyctlError | undefined): KeySource {
   return {
     name,
+    place: name === "key.txt" ? "/srv/key.txt" : "OPENROUTER_API_KEY",
     async read() {
       if (reading === undefined || reading instanceof KeyctlError) throw reading;
       return { reading, warnings: [] };
@@ -106,11 +129,13 @@ function managerIn(state: State) {
     async maySeal() {
       refuse();
     },
-    sources: [source("key.txt", READINGS[file]), source("environment", VARIABLES[variable as keyof typeof VARIABLES])],
+    sources: [source("key.txt", READINGS[file]), source("environment", VARIABLES[variable])],
     clock: { now: () => new Date(NOW) },
     log: silent,
     ...noOpenRouter,
     ...makingKeys(KEY),
+    ...(management.endsWith("empty") ? NO_LIMIT_SAID : {}),
+    managementKeyHashes: () => new Set([MANAGEMENT_KEY.hash]),
     hasManagementKey: MANAGEMENT[management] ?? (() => false),
     autoProvision: state.autoProvision ?? true,
     timeoutMs: 30_000,
@@ -122,16 +147,11 @@ const states: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
   Object.keys(READINGS).flatMap((file) =>
     Object.keys(VARIABLES).flatMap((variable) =>
       Object.keys(MASTER_KEYS).flatMap((masterKeys) =>
-        Object.keys(MANAGEMENT).flatMap((management) =>
-          [true, false].map((autoProvision) => ({
-            database,
-            file,
-            variable,
-            masterKeys,
-            management,
-            autoProvision,
-          })),
-        ),
+        [
+          ...Object.keys(MANAGEMENT).map((management) => ({ management, autoProvision: true })),
+          // Where no key may be made nobody asks.
+          { management: "two management keys", autoProvision: false },
+        ].map((making) => ({ database, file, variable, masterKeys, ...making })),
       ),
     ),
   ),

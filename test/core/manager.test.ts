@@ -40,6 +40,7 @@ const unreadable = (user: UserId): KeyRecord => ({ ...record(user, KEY), keyEncr
 function source(name: KeySource["name"], reading: Reading) {
   const counted = {
     name,
+    place: name === "key.txt" ? "/srv/key.txt" : "OPENROUTER_API_KEY",
     reads: 0,
     async read() {
       counted.reads += 1;

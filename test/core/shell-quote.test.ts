@@ -80,6 +80,7 @@ describe("userFlag", () => {
     ["-x", "--user=-x"],
     ["--all", "--user=--all"],
     ["-a b", "--user='-a b'"],
+    ["=a", "--user='=a'"],
   ])("of %j is %s", (user, flag) => {
     expect(userFlag(user)).toBe(flag);
   });

@@ -137,7 +137,7 @@ describe("what is broken elsewhere", () => {
   });
 
   it("fails a sync that needs it", async () => {
-    const env = { OPENROUTER_API_KEY_FILE: "/nowhere" };
+    const env = { OPENROUTER_PROVISIONING_KEY_FILE: "/nowhere" };
     expect((await keyctl(emptyHome(), ["sync", "--user", "alice"], { env })).code).toBe(4);
   });
 });

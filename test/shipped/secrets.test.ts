@@ -61,6 +61,8 @@ const malformedFile: Setting = { files: { "work/key.txt": `export OPENROUTER_API
 const twoKeys: Setting = { files: { "work/key.txt": `${KEY}\n${OTHER}\n` } };
 const undecodable: Setting = { files: { "work/key.txt": Buffer.concat([Buffer.from(KEY), Buffer.from([0xff])]) } };
 const malformedVariable: Setting = { env: { OPENROUTER_API_KEY: `${KEY} ${OTHER}` } };
+const managementKeyInFile: Setting = { files: { "work/key.txt": CANARIES["management key"] } };
+const managementKeyInVariable: Setting = { env: { OPENROUTER_API_KEY: CANARIES["management key"] } };
 const users: Setting = { files: { "work/users": "\uFEFFcarol\r\n dave\r\nerin\r\n", "work/key.txt": KEY } };
 const keyAmongUsers: Setting = { files: { "work/users": `carol\n${KEY}\n ${OTHER}\n`, "work/key.txt": KEY } };
 const passwordIn = (...names: readonly string[]): Setting => ({
@@ -81,12 +83,12 @@ const CASES: readonly Case[] = [
   ["sync -u alice --json", { ...stored, ...inEnvironment }, 0],
   ["sync -u carol", none, 0],
   ["sync -u carol --no-provision", none, 3],
-  ["sync -u carol --json --debug", malformedFile, 0],
+  ["sync -u carol --json --debug", malformedFile, 3],
   ["sync -u carol --no-provision --json --debug", malformedFile, 3],
-  ["sync -u carol", twoKeys, 0],
+  ["sync -u carol", twoKeys, 3],
   ["sync -u carol --no-provision", undecodable, 3],
-  ["sync -u carol --json", malformedVariable, 0],
-  ["sync -u carol --debug", { files: { "work/key.txt/x": KEY } }, 0],
+  ["sync -u carol --json", malformedVariable, 3],
+  ["sync -u carol --debug", { files: { "work/key.txt/x": KEY } }, 3],
   ["sync -u alice --debug", { ...wrongMasterKey, files: inFile.files ?? {} }, 4],
   ["sync -u carol", { ...inFile, env: { KEYCTL_MASTER_KEYS: `${CANARIES["master key"]}!` } }, 4],
   ["sync -u carol", { ...inFile, env: { KEYCTL_MASTER_KEYS: `{"keys":[{"k":"${CANARIES["master key"]}"}]}` } }, 4],
@@ -117,6 +119,8 @@ const CASES: readonly Case[] = [
   ["sync --bogus", inFile, 2],
   ["sync -u carol --json", { ...inFile, at: "3 before" }, 130],
   ["sync -u carol --debug", { ...inFile, at: "7 after" }, 130],
+  ["sync -u carol --json --debug", managementKeyInFile, 4],
+  ["sync -u carol -u dave --debug", managementKeyInVariable, 9],
   ["get -u alice", stored, 0],
   ["get -u alice --json --debug", storedAndInFile, 0],
   ["get -u alice --stored -q", stored, 0],
@@ -137,6 +141,8 @@ const CASES: readonly Case[] = [
   ["save -u carol --from-file key.txt", inFile, 0],
   ["save -u carol --from-file key.txt --json", twoKeys, 2],
   ["save -u carol --from-file missing", inFile, 2],
+  ["save -u carol --from-file key.txt --debug", managementKeyInFile, 4],
+  ["save -u carol --stdin --json", { input: CANARIES["management key"] }, 4],
   ["save -u carol", inFile, 2],
   ["save -u alice --stdin", { ...stored, input: OTHER }, 8],
   ["save -u alice --stdin --replace --debug", { ...stored, input: OTHER }, 0],
@@ -158,8 +164,10 @@ const CASES: readonly Case[] = [
   ["explain -u alice --json --debug", { ...stored, env: { OPENROUTER_API_KEY: OTHER } }, 0],
   ["explain -u alice", { ...wrongMasterKey, files: inFile.files ?? {} }, 0],
   ["explain -u alice --json", inClear, 0],
-  ["explain -u carol", twoKeys, 0],
-  ["explain -u carol --json --debug", malformedVariable, 0],
+  ["explain -u carol", twoKeys, 3],
+  ["explain -u carol --json --debug", malformedVariable, 3],
+  ["explain -u carol --json", managementKeyInFile, 4],
+  ["explain -u carol --debug", managementKeyInVariable, 4],
   ["explain -u alice --json --debug", { ...damaged, ...inEnvironment }, 7],
   ["explain -u alice", unreadable, 7],
   ["explain -u carol --debug", { ...inEnvironment, ...corrupt }, 7],
@@ -174,6 +182,7 @@ const CASES: readonly Case[] = [
   ["doctor --json", inClear, 10],
   ["doctor", { ...stored, ...twoKeys }, 10],
   ["doctor --json", { ...stored, ...malformedVariable }, 10],
+  ["doctor --debug", { ...stored, ...managementKeyInVariable }, 10],
   ["doctor --debug", { ...inEnvironment, ...corrupt }, 7],
   ["doctor", { ...inFile, env: { KEYCTL_MASTER_KEYS: `${CANARIES["master key"]}!` } }, 4],
   ["doctor --debug", { ...stored, env: { OPENROUTER_MANAGEMENT_KEY: OTHER } }, 10],

@@ -25,6 +25,7 @@ const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
 const TOO_BIG = "it is larger than 4 KiB";
 const NOT_TEXT = "it is not valid UTF-8 or UTF-16 text";
+const IN_QUOTES = "holds a key in quotes";
 const NOT_A_KEY = "holds something else than one well-formed key";
 
 type Outcome = { found: string } | { malformed: string } | { unreadable: string } | "absent";
@@ -38,6 +39,9 @@ function outcomeOf(reading: Reading): Outcome {
   if (reading.status === "malformed") return malformed(reading.detail);
   return reading.status === "unreadable" ? unreadable(reading.reason) : "absent";
 }
+
+/** None of these is a management key. */
+const nobodys = () => false;
 
 /** The key between blanks, to this many bytes. */
 const paddedTo = (bytes: number): Buffer => utf8(KEY.padEnd(bytes, " "));
@@ -93,10 +97,10 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["three lines", utf8(`${KEY}\n\n${OTHER}\n${KEY}`), malformed("holds 3 lines")],
   ["a comment above the key", utf8(`# production\n${KEY}\n`), malformed("holds two lines")],
   ["a comment behind the key", utf8(`${KEY} # production`), malformed(NOT_A_KEY)],
-  ["single quotes", utf8(`'${KEY}'`), malformed(NOT_A_KEY)],
-  ["double quotes", utf8(`"${KEY}"\n`), malformed(NOT_A_KEY)],
-  ["typographic quotes", utf8(`\u201C${KEY}\u201D`), malformed(NOT_A_KEY)],
-  ["back quotes", utf8(`\`${KEY}\``), malformed(NOT_A_KEY)],
+  ["single quotes", utf8(`'${KEY}'`), malformed(IN_QUOTES)],
+  ["double quotes", utf8(`"${KEY}"\n`), malformed(IN_QUOTES)],
+  ["typographic quotes", utf8(`\u201C${KEY}\u201D`), malformed(IN_QUOTES)],
+  ["back quotes", utf8(`\`${KEY}\``), malformed(IN_QUOTES)],
   ["export X=", utf8(`export OPENROUTER_API_KEY=${KEY}\n`), malformed(NOT_A_KEY)],
   ["X=", utf8(`OPENROUTER_API_KEY=${KEY}\n`), malformed(NOT_A_KEY)],
   ["$env:X =", utf16leWithBom(`$env:OPENROUTER_API_KEY = "${KEY}"\r\n`), malformed(NOT_A_KEY)],
@@ -128,7 +132,11 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["a terminal title before it", utf8(`\u001b]0;x\u0007${KEY}`), malformed(NOT_A_KEY)],
   ["bidi overrides inside it", utf8(KEY.replace("or", "\u202Eor\u202C")), malformed(NOT_A_KEY)],
 
-  ["the prefix of another provider", utf8("sk-ant-api03-0123456789abcdef"), malformed(NOT_A_KEY)],
+  [
+    "the prefix of another provider",
+    utf8("sk-ant-api03-0123456789abcdef"),
+    malformed("holds a key of another provider"),
+  ],
   ["the prefix of another version", utf8(KEY.replace("v1", "v2")), malformed(NOT_A_KEY)],
   ["the prefix in capitals", utf8(KEY.replace("sk-or-v1", "SK-OR-V1")), malformed(NOT_A_KEY)],
   ["capitals behind the prefix", utf8("sk-or-v1-ABCDEFGH_-09"), found("_-09")],
@@ -137,7 +145,7 @@ const CONTENTS: readonly (readonly [name: string, bytes: Buffer, outcome: Outcom
   ["8 characters behind the prefix", utf8(`sk-or-v1-${"a".repeat(8)}`), found("aaaa")],
   ["209 characters in all", utf8(`sk-or-v1-${"a".repeat(200)}`), found("aaaa")],
   ["210 characters in all: too long", utf8(`sk-or-v1-${"a".repeat(201)}`), malformed(NOT_A_KEY)],
-  ["a mask", utf8("***************b465\n"), malformed(NOT_A_KEY)],
+  ["a mask", utf8("***************b465\n"), malformed("holds the mask of a key")],
   ["a placeholder", utf8("sk-or-v1-..."), malformed(NOT_A_KEY)],
   ["an address", utf8(`https://openrouter.ai/keys?key=${KEY}`), malformed(NOT_A_KEY)],
   ["an HTTP header smuggled in", utf8(`${KEY}\r\nX-Evil: 1`), malformed("holds two lines")],
@@ -148,7 +156,7 @@ describe("the content of key.txt", () => {
     const home = emptyHome();
     home.writeKeyFile(bytes);
     const started = performance.now();
-    const { reading, warnings } = await keyFile({ path: join(home.work, "key.txt"), named: false }).read();
+    const { reading, warnings } = await keyFile({ path: join(home.work, "key.txt"), named: false }, nobodys).read();
     const answeredAfterMs = performance.now() - started;
     expect(outcomeOf(reading)).toEqual(outcome);
     expect(warnings).toEqual([]);
@@ -162,7 +170,7 @@ describe("the content of key.txt", () => {
 
   it("is never repeated in what is said about it", () => {
     for (const [, bytes] of CONTENTS) {
-      const reading = readingOf(bytes);
+      const reading = readingOf(bytes, nobodys);
       expect(JSON.stringify(reading)).not.toContain("sk-or-v1");
     }
   });
@@ -246,7 +254,7 @@ describe("what stands in the place of key.txt", () => {
       "sources/key-file.ts",
       `(async () => {
         const started = performance.now();
-        const { reading, warnings } = await subject.keyFile({ path: ${JSON.stringify(path)}, named: false }).read();
+        const { reading, warnings } = await subject.keyFile({ path: ${JSON.stringify(path)}, named: false }, () => false).read();
         const { status, reason, key } = reading;
         return { status, reason, tail: key?.tail, warnings, answeredAfterMs: performance.now() - started };
       })()`,
@@ -264,8 +272,8 @@ describe("what stands in the place of key.txt", () => {
 
   it("warns when the file that a person named is not there", async () => {
     const home = emptyHome();
-    const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }).read();
-    expect(reading).toEqual({ status: "absent" });
+    const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }, nobodys).read();
+    expect(reading).toEqual({ status: "missing" });
     expect(warnings).toEqual([
       { code: "KEY_FILE_MISSING", message: "the file that was named in place of key.txt does not exist" },
     ]);
@@ -282,7 +290,7 @@ describe("what stands in the place of key.txt", () => {
   ])("says why of %s", async (_name, pathIn, reason) => {
     const home = emptyHome();
     writeFileSync(join(home.work, "file"), "");
-    const { reading } = await keyFile({ path: pathIn(home.work), named: true }).read();
+    const { reading } = await keyFile({ path: pathIn(home.work), named: true }, nobodys).read();
     expect(reading).toEqual({ status: "unreadable", reason });
   });
 });

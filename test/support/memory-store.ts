@@ -97,13 +97,14 @@ const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
 /** For managers that ask OpenRouter nothing. */
 export const noOpenRouter: Pick<
   ManagerParts,
-  "openRouter" | "managementKey" | "provisioning" | "spool" | "makingTimeoutMs" | "detaches"
+  "openRouter" | "managementKey" | "managementKeyHashes" | "provisioning" | "spool" | "makingTimeoutMs" | "detaches"
 > = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
+  managementKeyHashes: () => new Set(),
   provisioning: {
-    terms: { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null },
-    maxPerHour: 0,
+    terms: (given) => ({ label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null, ...given }),
+    maxPerHour: () => 0,
     refusal: null,
   },
   spool: {

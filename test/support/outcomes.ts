@@ -4,7 +4,7 @@ import { withDatabase } from "./database.ts";
 import type { Home } from "./home.ts";
 import { inProcess } from "./in-process.ts";
 import type { InProcessOptions } from "./in-process.ts";
-import { KEY, maskOf, OTHER } from "./keys.ts";
+import { KEY, maskOf, OTHER, keyEnding } from "./keys.ts";
 
 /** One way in which a command line can end. */
 export interface Outcome {
@@ -79,7 +79,9 @@ const SOON = ["--timeout", "300ms"];
 const NOBODY = { env: { KEYCTL_OPENROUTER_URL: "http://127.0.0.1:9/api/v1" } };
 const SHORT = ["--timeout", "200ms"];
 /** With a management key, and nobody who listens. */
-const MANAGED = { env: { ...NOBODY.env, OPENROUTER_PROVISIONING_KEY: OTHER } };
+/** Nobody's key. */
+const MANAGEMENT_KEY = keyEnding("3a3a");
+const MANAGED = { env: { ...NOBODY.env, OPENROUTER_PROVISIONING_KEY: MANAGEMENT_KEY } };
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { env: { PATH: "/none", KEYCTL_AUTO_PROVISION: "0" } };
@@ -183,6 +185,25 @@ export const OUTCOMES: readonly Outcome[] = [
   }),
   fails(4, "CONFIG_INVALID", "sync with a bad limit of keys", ["sync", ...ALICE], {
     options: { env: { KEYCTL_PROVISION_LIMIT: "much" } },
+  }),
+  fails(3, "NO_KEY", "sync with a key.txt that is empty", ["sync", ...ALICE], {
+    given: (home) => home.writeKeyFile(""),
+    options: MANAGED,
+  }),
+  fails(4, "MANAGEMENT_KEY_AS_USER_KEY", "sync of the management key", ["sync", ...ALICE], {
+    given: (home) => home.writeKeyFile(MANAGEMENT_KEY),
+    options: MANAGED,
+  }),
+  fails(4, "MANAGEMENT_KEY_AS_USER_KEY", "explain of the management key", ["explain", ...ALICE], {
+    given: (home) => home.writeKeyFile(MANAGEMENT_KEY),
+    options: MANAGED,
+  }),
+  fails(4, "MANAGEMENT_KEY_AS_USER_KEY", "get of the management key", ["get", ...ALICE, "--stored"], {
+    given: aliceIsStored,
+    options: { env: { OPENROUTER_PROVISIONING_KEY: KEY } },
+  }),
+  fails(4, "MANAGEMENT_KEY_AS_USER_KEY", "save of the management key", ["save", ...ALICE, "--stdin"], {
+    options: { ...MANAGED, input: MANAGEMENT_KEY },
   }),
   fails(4, "MANAGEMENT_KEY_MISSING", "provision without a management key", ["provision", ...ALICE]),
   fails(6, "PROVIDER_UNAVAILABLE", "provision without OpenRouter", ["provision", ...ALICE, ...SHORT], {
@@ -435,7 +456,7 @@ export const OUTCOMES: readonly Outcome[] = [
   ok("explain with another master key", ["explain", ...ALICE], { given: masterKeyIsAnother }),
   ok("explain with two management keys", ["explain", ...ALICE], {
     given: aliceIsStored,
-    options: { env: { OPENROUTER_PROVISIONING_KEY: KEY, OPENROUTER_MANAGEMENT_KEY: OTHER } },
+    options: { env: { OPENROUTER_PROVISIONING_KEY: MANAGEMENT_KEY, OPENROUTER_MANAGEMENT_KEY: OTHER } },
   }),
   fails(3, "NO_KEY", "explain of nothing", ["explain", ...ALICE]),
   fails(7, "ROW_UNREADABLE", "explain of an unreadable row", ["explain", ...ALICE], { given: aliceIsUnreadable }),

@@ -17,6 +17,8 @@ import type { Route } from "./openrouter-state.ts";
 export interface Stage {
   readonly home: Home;
   readonly server: OpenRouterServer;
+  /** What leads the tool to that OpenRouter, with the management key. */
+  readonly env: Readonly<Record<string, string>>;
   readonly run: (args: string | readonly string[], options?: InProcessOptions) => Promise<Run>;
   /** As `run`, of a command that must end well. */
   readonly given: Stage["run"];
@@ -35,6 +37,7 @@ export async function stage(options?: StandInOptions): Promise<Stage> {
   return {
     home,
     server,
+    env,
     run,
     async given(args, more) {
       const done = await run(args, more);

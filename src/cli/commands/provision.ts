@@ -3,7 +3,7 @@ import { KeyctlError } from "../../core/errors.ts";
 import { provisionFailed } from "../../core/results.ts";
 import type { ProvisionResult } from "../../core/results.ts";
 import type { WantedTerms } from "../../core/provisioning.ts";
-import { printable } from "../../core/printable.ts";
+import { isLabel, LONGEST_LABEL } from "../../core/provision-terms.ts";
 import { eachAlone } from "../each-alone.ts";
 import { flagDuration } from "../duration.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
@@ -23,8 +23,6 @@ interface ProvisionFlags extends BulkFlags {
   readonly expiresIn?: number;
   readonly workspace?: string;
 }
-
-const LONGEST_LABEL = 200;
 
 export function declare(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
@@ -106,7 +104,7 @@ async function show({ terminal }: Invocation, { key, row, warnings, error }: Pro
 }
 
 function label(text: string): string {
-  if (text.trim() !== "" && text.length <= LONGEST_LABEL && printable(text) === text) return text;
+  if (isLabel(text)) return text;
   throw new KeyctlError("USAGE", `--label takes up to ${LONGEST_LABEL} printable characters`, {
     hint: '--label "web shop"',
   });

@@ -6,6 +6,7 @@ import { saveFailed } from "../../core/results.ts";
 import { printable } from "../../core/printable.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
+import { inHome } from "../../files/home-folder.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../runner.ts";
@@ -105,7 +106,7 @@ function replaceCommand(user: string, { stdin, fromFile, validate, revoke }: Sav
 }
 
 async function readKey(
-  { terminal, prompt, readInput }: Invocation,
+  { terminal, environment, prompt, readInput }: Invocation,
   user: string,
   { stdin, fromFile }: SaveFlags,
 ): Promise<string> {
@@ -114,7 +115,7 @@ async function readKey(
       hint: "give --stdin or --from-file, not both",
     });
   }
-  if (fromFile !== undefined) return keyText(bytesOfFile(fromFile));
+  if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
   if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
   throw new KeyctlError("USAGE", "nobody can be asked for the key", {

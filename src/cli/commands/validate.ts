@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
 import type { LogEvent } from "../../core/log.ts";
 import type { KeyManager, ValidateOptions } from "../../core/manager.ts";
+import { MOST_AT_ONCE } from "../../core/number-options.ts";
 import { asFailure } from "../../core/patience.ts";
 import { validationFailed } from "../../core/validation.ts";
 import type { Validation } from "../../core/validation.ts";
@@ -31,7 +32,6 @@ interface ValidateFlags extends BulkFlags {
 }
 
 const CONCURRENCY = 20;
-const MOST_AT_ONCE = 500;
 const DAY_MS = 86_400_000;
 
 export function declare(command: Command, run: Run): void {

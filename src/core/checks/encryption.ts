@@ -6,7 +6,7 @@ import { are, attention, keys, pass, wrong } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 export function encryptionVerdicts(census: Census, total: number, deep: boolean): readonly Verdict[] {
-  const { clear, unreadable, twins, unopened, isComplete } = census;
+  const { clear, unreadable, twins, withManagementKey, unopened, isComplete } = census;
   const problems = [
     ...(clear > 0 ? [wrong(`${keys(clear)} ${are(clear)} stored in clear`, "keyctl rekey")] : []),
     ...ofSample(
@@ -21,6 +21,12 @@ export function encryptionVerdicts(census: Census, total: number, deep: boolean)
       "user has two rows",
       "users have two rows",
       () => "delete the ones that are not wanted with another tool; keyctl touches neither",
+    ),
+    ...ofSample(
+      withManagementKey,
+      "user has the management key, which is not handed out",
+      "users have the management key, which is not handed out",
+      (user) => `keyctl save ${userFlag(user)} --replace`,
     ),
     ...(isComplete ? [] : [cutOff(census, total, deep)]),
     ...(deep && unopened === null && census.sealed > 0 ? [notOpened()] : []),

@@ -1,7 +1,7 @@
 import type { SourceFacts } from "../examination.ts";
 import { printable } from "../printable.ts";
 import { shellQuote } from "../shell-quote.ts";
-import { attention, octal, pass } from "./verdict.ts";
+import { attention, octal, pass, wrong } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What the machine says that the store and its keys do not. */
@@ -41,14 +41,18 @@ export function keyFileVerdict({ reading, warnings }: SourceFacts, file: Surroun
     ...(isTracked ? ["tracked by git"] : []),
   ];
   const repair = isMissed ? "check --key-file and KEYCTL_KEY_FILE" : `put one key in ${shellQuote(path)}, or remove it`;
+  if (reading.status === "management-key") {
+    return wrong([`${shown}: holds the management key`, ...problems].join(", "), repair);
+  }
   if (problems.length > 0) return attention(`${shown}: ${problems.join(", ")}`, steps.join(" && ") || repair);
   if (reading.status !== "found") return pass(`${shown}: none`);
   return pass(`${shown}: one key${mode === null ? "" : ` (mode ${octal(mode)})`}`);
 }
 
-export function environmentVerdicts({ reading }: SourceFacts): readonly Verdict[] {
-  if (reading.status !== "malformed") return [];
-  return [attention(`OPENROUTER_API_KEY ${reading.detail}`, "unset OPENROUTER_API_KEY, or set it anew")];
+export function environmentVerdicts({ place, reading }: SourceFacts): readonly Verdict[] {
+  const repair = `unset ${place}, or set it anew`;
+  if (reading.status === "management-key") return [wrong(`${place} holds the management key`, repair)];
+  return reading.status === "malformed" ? [attention(`${place} ${reading.detail}`, repair)] : [];
 }
 
 export function pathVerdict(otherKeyctl: string | null): Verdict {

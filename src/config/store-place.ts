@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import { KeyctlError } from "../core/errors.ts";
+import { fromHere } from "../files/home-folder.ts";
+import { isSameFile } from "../files/same-file.ts";
+import { isSameDatabase, parseMongoUri } from "../stores/mongo-uri.ts";
+import { dataFolder } from "./folders.ts";
+import { sqlitePath } from "./sqlite-uri.ts";
+import { configEmpty, notEmpty, secretFile, switchOf } from "./variables.ts";
+import type { Environment } from "./variables.ts";
+
+export type StorePlace = {
+  /** What may be shown of its URI: without user, password and options. */
+  readonly name: string;
+  /** The flag or variable that named it, or `default`. */
+  readonly from: string;
+} & (
+  | { readonly kind: "sqlite"; readonly path: string }
+  | { readonly kind: "mongodb"; readonly uri: string; readonly allowNonAtomic: boolean }
+);
+
+/** What a place that is no store is: of a flag, or of a variable. */
+type Fault = "USAGE" | "CONFIG_INVALID";
+
+const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
+const DESTINATION_VARIABLES = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
+
+/** The store of a run. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
+export function storePlace(environment: Environment, flag: string | undefined): StorePlace {
+  if (flag !== undefined) return parseStore(flag, "--store", "USAGE", environment);
+  const named = firstNamed(environment, STORE_VARIABLES);
+  if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
+  const path = join(dataFolder(environment), "keyctl", "keyctl.db");
+  return { kind: "sqlite", path, name: `sqlite:${path}`, from: "default" };
+}
+
+/** The store that a copy goes to. Throws as `storePlace`, and CONFIG_CONFLICT. */
+export function destinationPlace(environment: Environment, flag: string | undefined): StorePlace {
+  const [name, another] = [
+    ...(flag === undefined ? [] : ["--to"]),
+    ...DESTINATION_VARIABLES.filter((variable) => environment[variable] !== undefined),
+  ];
+  if (another !== undefined) {
+    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${another} both name a destination`, {
+      hint: `unset ${another}`,
+    });
+  }
+  if (flag !== undefined) return parseStore(flag, "--to", "USAGE", environment);
+  const named = firstNamed(environment, DESTINATION_VARIABLES);
+  if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
+  throw new KeyctlError("USAGE", "no destination is named", {
+    hint: "keyctl copy --to <uri>   or put a URI with a password into KEYCTL_COPY_TO",
+  });
+}
+
+/** Two names of one file, or one database of the same servers. A store that is missed here keeps all its rows. */
+export function isSameStore(one: StorePlace, other: StorePlace): boolean {
+  if (one.kind === "sqlite") return other.kind === "sqlite" && isSameFile(one.path, other.path);
+  return other.kind === "mongodb" && isSameDatabase(one.name, other.name);
+}
+
+/** The first of these variables that is set; `_FILE` ones name a file that holds the URI. */
+function firstNamed(environment: Environment, names: readonly string[]): { uri: string; from: string } | undefined {
+  for (const name of names) {
+    const value = notEmpty(environment, name);
+    if (value === undefined) continue;
+    const uri = (name.endsWith("_FILE") ? secretFile(environment, name, value) : value).trim();
+    if (uri === "") throw configEmpty(`the file that ${name} names is empty`, name);
+    return { uri, from: name };
+  }
+  return undefined;
+}
+
+/** Says nothing of a URI that is refused: it may hold a password. */
+function parseStore(uri: string, from: string, code: Fault, environment: Environment): StorePlace {
+  if (/^mongodb\b/i.test(uri)) return parseMongoStore(uri, from, code, environment);
+  const embedded = sqlitePath(uri);
+  if ("problem" in embedded) throw new KeyctlError(code, `${from} ${embedded.problem}`, { hint: embedded.instead });
+  const path = fromHere(embedded.path, environment);
+  return { kind: "sqlite", path, name: `sqlite:${path}`, from };
+}
+
+function parseMongoStore(uri: string, from: string, code: Fault, environment: Environment): StorePlace {
+  const parsed = parseMongoUri(uri);
+  if ("problem" in parsed) {
+    throw new KeyctlError(code, `${from} ${parsed.problem}`, {
+      hint: parsed.hint ?? "mongodb://<host>:<port>/<database>?<option>=<value>",
+    });
+  }
+  const allowNonAtomic = switchOf(environment, "KEYCTL_ALLOW_NON_ATOMIC_STORE", false);
+  return { kind: "mongodb", uri, name: parsed.name, from, allowNonAtomic };
+}

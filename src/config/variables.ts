@@ -1,0 +1,99 @@
+import { isKeyctlError, KeyctlError } from "../core/errors.ts";
+import { decodeText } from "../files/decode-text.ts";
+import { fromHere } from "../files/home-folder.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export const MAX_SECRET_BYTES = 64 * 1024;
+const SWITCH: ReadonlyMap<string, boolean> = new Map([
+  ["1", true],
+  ["true", true],
+  ["yes", true],
+  ["on", true],
+  ["0", false],
+  ["false", false],
+  ["no", false],
+  ["off", false],
+]);
+
+/** A CI secret that is missing arrives as an empty string, and must not turn into a fresh, empty, green store. Throws CONFIG_EMPTY. */
+export function notEmpty(environment: Environment, name: string): string | undefined {
+  const value = environment[name];
+  if (value === undefined || value.trim() !== "") return value;
+  throw configEmpty(`${name} is set but empty`, name);
+}
+
+export function configEmpty(message: string, name: string): KeyctlError {
+  return new KeyctlError("CONFIG_EMPTY", message, { hint: `give ${name} a value, or unset it` });
+}
+
+/**
+ * Undefined when it is not set. Empty, as a CI variable that is missing, does not mean "without a limit". Throws
+ * CONFIG_EMPTY, CONFIG_INVALID.
+ */
+export function parsedVariable<Value>(
+  environment: Environment,
+  name: string,
+  parse: (text: string) => Value | undefined,
+  example: string,
+): Value | undefined {
+  const text = notEmpty(environment, name)?.trim();
+  if (text === undefined) return undefined;
+  const value = parse(text);
+  if (value !== undefined) return value;
+  throw new KeyctlError("CONFIG_INVALID", `${name} does not hold what it should`, { hint: `${name} is ${example}` });
+}
+
+/** Set but empty is unset. Throws CONFIG_INVALID. */
+export function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
+  const value = environment[name];
+  if (value === undefined || value === "") return otherwise;
+  const known = SWITCH.get(value.toLowerCase());
+  if (known === undefined) throw new KeyctlError("CONFIG_INVALID", `${name} is neither 0 nor 1`, { hint: `${name}=0` });
+  return known;
+}
+
+/** The variable, or the content of the file that its `_FILE` form names. Set but empty is unset. Throws CONFIG_CONFLICT, CONFIG_INVALID. */
+export function secret(environment: Environment, name: string): string | undefined {
+  const value = environment[name] || undefined;
+  const path = environment[`${name}_FILE`] || undefined;
+  if (value !== undefined && path !== undefined) {
+    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${name}_FILE are both set`, { hint: `unset ${name}` });
+  }
+  return path === undefined ? value : secretFile(environment, `${name}_FILE`, path);
+}
+
+/**
+ * The content of the file that a variable names. Throws CONFIG_INVALID.
+ * @param from the variable
+ */
+export function secretFile(environment: Environment, from: string, path: string): string {
+  const file = readRegularFile(fromHere(path, environment), MAX_SECRET_BYTES);
+  const problem =
+    file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
+  const text = file.status === "read" ? decodeText(file.bytes) : undefined;
+  if (text !== undefined) return text;
+  throw new KeyctlError(
+    "CONFIG_INVALID",
+    `the file that ${from} names cannot be used: ${problem ?? "it is not text"}`,
+    {
+      hint: `check ${from}`,
+    },
+  );
+}
+
+/** Both of what `secret` looks at, as far as there is something and it can be read. Throws nothing. */
+export function secretsAtHand(environment: Environment, name: string): readonly string[] {
+  return [environment[name] ?? "", fileAtHand(environment, `${name}_FILE`)].filter((value) => value.trim() !== "");
+}
+
+function fileAtHand(environment: Environment, from: string): string {
+  const path = environment[from] ?? "";
+  try {
+    return path === "" ? "" : secretFile(environment, from, path);
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return "";
+    throw thrown;
+  }
+}
