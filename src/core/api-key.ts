@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { maskOf } from "./mask.ts";
 
 /**
  * A well-formed key, with what editors, shells and web pages add around one: white space and invisible characters
@@ -79,8 +80,4 @@ export class ApiKey {
   [Symbol.toPrimitive](): never {
     throw new TypeError("an ApiKey is not text: use .masked to show it or .reveal() to use it");
   }
-}
-
-export function maskOf(tail: string): string {
-  return "*".repeat(15) + tail;
 }

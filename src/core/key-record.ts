@@ -1,4 +1,5 @@
-import { ApiKey, maskOf } from "./api-key.ts";
+import { ApiKey } from "./api-key.ts";
+import { maskOf } from "./mask.ts";
 import { KeyctlError } from "./errors.ts";
 import { printable } from "./printable.ts";
 import { randomBytes } from "./random.ts";

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
-import { ApiKey, maskOf } from "./api-key.ts";
+import { ApiKey } from "./api-key.ts";
+import { maskOf } from "./mask.ts";
 import { KeyctlError } from "./errors.ts";
 import { printable } from "./printable.ts";
 import { userFlag } from "./shell-quote.ts";
