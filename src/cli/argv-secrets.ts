@@ -3,19 +3,21 @@ import { KEY_LIKE } from "../core/key-like.ts";
 
 const URI_HINT =
   "put the URI into KEYCTL_STORE (where to copy to: KEYCTL_COPY_TO), or into a file that KEYCTL_STORE_FILE names";
+/** Sought in lower case, which costs less than a pattern that ignores case. */
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
   [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
   [/:\/\/[^\s/@:]*:[^\s]+@/, "a URI with a password", URI_HINT],
   // Also with a slash too few, or a password with spaces.
-  [/mongodb[a-z+]*(?::\/\/|:\/(?!\/)|:(?!\/)|\/\/)[^/:@]*:.*@/is, "a URI with a password", URI_HINT],
-  [/[?&](?:\w*password|authMechanismProperties)=[^&]/i, "a URI with a password", URI_HINT],
+  [/mongodb[a-z+]*(?::\/\/|:\/(?!\/)|:(?!\/)|\/\/)[^/:@]*:.*@/s, "a URI with a password", URI_HINT],
+  [/[?&](?:\w*password|authmechanismproperties)=[^&]/, "a URI with a password", URI_HINT],
 ];
 
 /** Other users of the machine can read a command line. Throws SECRET_IN_ARGV, without repeating what was there. */
 export function refuseSecrets(argv: readonly string[]): void {
+  const words = argv.map((word) => word.toLowerCase());
   for (const [pattern, what, hint] of SECRETS) {
-    if (argv.some((word) => pattern.test(word))) {
+    if (words.some((word) => pattern.test(word))) {
       throw new KeyctlError("SECRET_IN_ARGV", `there is ${what} on the command line, where other users can read it`, {
         hint,
       });
