@@ -136,7 +136,7 @@ class Tool {
       keyPlaces: keyPlaces(globals, environment),
       signal,
       receivedSignal: () => this.#signal,
-      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
+      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal, atEnd),
       atEnd,
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
       inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
