@@ -164,13 +164,13 @@ async function linesFor<Result extends UserResult>(
   command: UserCommand<Result>,
   store: () => StoreName | null,
 ): Promise<Lines<Result>> {
-  const { terminal, receivedSignal } = invocation;
+  const { terminal, receivedSignal, atEnd } = invocation;
   const documentOf = (result: Result) => ({
     type: "user",
     ...command.document(result),
     error: errorDocument(result.error, receivedSignal()),
   });
-  const file = flags.output === undefined ? undefined : createDocumentFile(flags.output);
+  const file = flags.output === undefined ? undefined : createDocumentFile(flags.output, atEnd);
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
   let progress: Progress | undefined;
