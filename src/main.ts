@@ -15,6 +15,7 @@ import type { ProcessHost } from "./cli/this-process.ts";
 import type { ComposeOptions } from "./compose.ts";
 import type { Config } from "./config.ts";
 import { isKeyctlError, KeyctlError } from "./core/errors.ts";
+import { orAborted } from "./core/flights.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
 import type { Pause } from "./core/upstream.ts";
@@ -28,22 +29,21 @@ export interface Host extends ProcessHost {
 
 export { thisProcess } from "./cli/this-process.ts";
 
-/** Runs one command line. Never rejects: the exit code says how it went. */
+/** Runs one command line. Never rejects: the exit code says how it went, and the process is to end with it at once. */
 export async function main(host: Host = thisProcess()): Promise<number> {
   const tool = new Tool(host);
-  const stopListening = host.onSignal((signal) => tool.interrupt(signal));
-  try {
-    return await tool.run();
-  } catch (thrown) {
-    return await tool.fail(thrown);
-  } finally {
-    stopListening();
-    tool.endHeldUpOutput();
-  }
+  host.onSignal((signal) => tool.interrupt(signal));
+  const code = await tool.run().catch((thrown: unknown) => tool.fail(thrown));
+  await tool.leave(code);
+  return code;
 }
 
 /** Less time than the system's own look-up of a host name may take. */
 const SHORT_MS = 20_000;
+/** A run that goes on for longer after a signal says why. */
+const SILENCE_MS = 1000;
+const FINISHING =
+  "keyctl finishes what it has begun; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
 
 class Tool {
   readonly #host: Host;
@@ -69,12 +69,17 @@ class Tool {
   interrupt(signal: NodeJS.Signals): void {
     this.#signal = signal;
     this.#stop.abort(new KeyctlError("INTERRUPTED", `interrupted by ${signal}`, { retryable: true }));
+    if (this.#terminal.isErrorTerminal) setTimeout(() => this.#terminal.note(FINISHING), SILENCE_MS).unref();
   }
 
-  /** What a stopped reader holds up would keep an interrupted process alive: the signal itself ends it. */
-  endHeldUpOutput(): void {
-    const { stdout, stderr, endBy } = this.#host;
-    if (this.#signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
+  /** Ends what is left of the process beside its exit code. */
+  async leave(code: number): Promise<void> {
+    const { stdout, stderr, endBy, leave } = this.#host;
+    // A slow reader gets all of it, but none outlasts a signal.
+    await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
+    const isInterrupted = code === exitCodeOf({ code: "INTERRUPTED" }, this.#signal);
+    if (this.#signal !== undefined && isInterrupted && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
+    leave();
   }
 
   async run(): Promise<number> {
@@ -107,7 +112,7 @@ class Tool {
       : new KeyctlError("BUG", "keyctl has a bug", { hint: "run it again with --debug and report what it prints" });
     if (error.code === "BUG" && terminal.options.debug) terminal.stack(thrown);
     terminal.error(error);
-    if (terminal.options.json && !(error instanceof OutputFailed)) {
+    if (terminal.options.json && !terminal.hasConcluded && !(error instanceof OutputFailed)) {
       await terminal.documents([{ error: errorDocument(error, this.#signal) }]).catch(() => {});
     }
     return exitCodeOf(error, this.#signal);
@@ -123,7 +128,7 @@ class Tool {
 
   #invocation(globals: GlobalOptions): Invocation {
     const { signal } = this.#stop;
-    const { environment, program } = this.#host;
+    const { environment, program, atEnd } = this.#host;
     return {
       terminal: this.#terminal,
       version: manifest.version,
@@ -132,7 +137,8 @@ class Tool {
       keyPlaces: keyPlaces(globals, environment),
       signal,
       receivedSignal: () => this.#signal,
-      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
+      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal, atEnd),
+      atEnd,
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
       inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),

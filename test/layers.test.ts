@@ -27,7 +27,6 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   chalk: ["cli"],
   ora: ["cli"],
   "string-width": ["cli"],
-  "@inquirer/prompts": ["cli"],
   mongodb: ["stores"],
   undici: ["openrouter"],
   "node:sqlite": ["stores"],

@@ -1,15 +1,19 @@
-import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import { openPrivateFile } from "../files/private-files.ts";
 import { codeOf, readBeginning } from "../files/read-regular-file.ts";
+import { draftName, sweepDrafts } from "./bulk/drafts.ts";
+import type { AtEnd } from "./terminal/process-end.ts";
 
 /** How every line of a bulk run begins. */
 const BEGINNING = '{"type":';
 
-/** The file of `--output`: 0600, written beside its place, and in its place only when it is whole. */
+/**
+ * The file of `--output`: 0600, written beside its place, and in its place only when it is whole. What it holds may be
+ * bare keys, so that its draft outlives neither the process nor, after SIGKILL, the next run.
+ */
 export interface DocumentFile {
   /** One line. */
   write(text: string): void;
@@ -18,15 +22,19 @@ export interface DocumentFile {
 }
 
 /** Throws USAGE for a place that holds anything but the output of an earlier run. */
-export function createDocumentFile(path: string): DocumentFile {
+export function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
   refuseToReplace(path);
-  const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+  const folder = dirname(path);
+  sweepDrafts(folder);
+  const draft = join(folder, draftName());
   const file = attempt(path, () => openPrivateFile(draft));
   let isOpen = true;
   const close = () => {
     if (isOpen) closeSync(file);
     isOpen = false;
   };
+  const remove = () => rmSync(draft, { force: true });
+  const keep = atEnd(remove);
   return {
     write: (text) => attempt(path, () => writeFileSync(file, `${text}\n`)),
     finish: () =>
@@ -34,10 +42,11 @@ export function createDocumentFile(path: string): DocumentFile {
         fsyncSync(file);
         close();
         renameSync(draft, path);
+        keep();
       }),
     abandon() {
       close();
-      rmSync(draft, { force: true });
+      remove();
     },
   };
 }

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { asFailure, timeLimit } from "../core/patience.ts";
+import { isKeyctlError } from "../core/errors.ts";
 import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
@@ -7,6 +8,7 @@ import { inHome } from "../files/home-folder.ts";
 import { createDocumentFile } from "./document-file.ts";
 import type { BulkFlags, Screen, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
+import type { Progress } from "./progress.ts";
 import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./runner.ts";
 import type { Invocation, Opened, StoreName } from "./runner.ts";
 import { usersOf } from "./selection.ts";
@@ -34,6 +36,7 @@ export async function forMany<Result extends UserResult>(
       async (opened) => {
         store = opened.store;
         await command.confirm?.(opened, selection);
+        await lines.begin();
         return goThrough(opened);
       },
     );
@@ -146,6 +149,8 @@ interface Description {
 }
 
 interface Lines<Result> {
+  /** Shows that work is going on: after all questions, which need the terminal for themselves. */
+  begin(): Promise<void>;
   print(results: readonly Result[]): Promise<void>;
   progress(done: number, part: number | undefined): void;
   /** `description` is for people: undefined when there is nothing to tell. */
@@ -160,21 +165,24 @@ async function linesFor<Result extends UserResult>(
   command: UserCommand<Result>,
   store: () => StoreName | null,
 ): Promise<Lines<Result>> {
-  const { terminal, environment, receivedSignal } = invocation;
+  const { terminal, environment, receivedSignal, atEnd } = invocation;
   const documentOf = (result: Result) => ({
     type: "user",
     ...command.document(result),
     error: errorDocument(result.error, receivedSignal()),
   });
-  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment));
+  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment), atEnd);
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
-  const progress = await startProgress({
-    spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
-    verb: command.name,
-    say: (line) => terminal.note(line),
-  });
+  let progress: Progress | undefined;
   return {
+    async begin() {
+      progress = await startProgress({
+        spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
+        verb: command.name,
+        say: (line) => terminal.note(line),
+      });
+    },
     async print(results) {
       if (file !== undefined)
         for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
@@ -182,19 +190,24 @@ async function linesFor<Result extends UserResult>(
       // Documents in a file leave the screen to people.
       if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
     },
-    progress: (done, part) => progress.update(done, part),
+    progress: (done, part) => progress?.update(done, part),
     async finish(summary, error, description) {
-      progress.stop();
+      progress?.stop();
       const document = { ...summary, error: errorDocument(error, receivedSignal()) };
+      if (json && file === undefined) return terminal.conclude(document);
       file?.write(terminal.textOf([document]));
       file?.finish();
-      if (json && file === undefined) return terminal.documents([document]);
-      if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
+      try {
+        if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
+      } catch (thrown) {
+        // The file says how the run ended, and a signal changes nothing of that any more.
+        if (file === undefined || !isKeyctlError(thrown) || thrown.code !== "INTERRUPTED") throw thrown;
+      }
       for (const { message } of summary.warnings) terminal.warning(message);
       if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
     },
     abandon() {
-      progress.stop();
+      progress?.stop();
       file?.abandon();
     },
   };

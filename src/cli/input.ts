@@ -1,3 +1,5 @@
+import { isHangUp, waitForHangUp } from "./terminal/hang-up.ts";
+
 /** Standard input: bytes as they come, until somebody lets go of it. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
 
@@ -20,6 +22,7 @@ export async function* interruptible(stdin: Input, signal: AbortSignal): AsyncGe
   try {
     yield* stdin;
   } catch (thrown) {
+    if (isHangUp(thrown)) await waitForHangUp(signal);
     signal.throwIfAborted();
     throw thrown;
   } finally {

@@ -1,5 +1,5 @@
 import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
-
+import type { Stats } from "node:fs";
 import { codeOf } from "../files/read-regular-file.ts";
 
 /** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
@@ -9,6 +9,8 @@ export interface Output {
   readonly columns: number | undefined;
   /** True while a reader that takes nothing holds a write up. */
   readonly isHeldUp: boolean;
+  /** Resolves when nothing is held up; how a write went is its own result. */
+  drained(): Promise<void>;
   /** False when it was closed before we started, so that what is written reaches nobody. */
   readonly isOpen: boolean;
 }
@@ -28,27 +30,39 @@ export function descriptor(file: 1 | 2): Output {
   let written = 0;
   let streaming = false;
   let waiting = 0;
+  let last: Promise<unknown> = Promise.resolve();
   let isOpen: boolean | undefined;
   return {
     async write(text) {
       const bytes = Buffer.byteLength(text);
-      streaming ||= written + bytes > DIRECT_BYTES && isPipe(file);
+      streaming ||= mayHaveSpinner(file) || (written + bytes > DIRECT_BYTES && isPipe(file));
       const direct = streaming ? 0 : writeDirectly(file, text);
       written += bytes;
       if (direct === bytes) return;
       streaming = true;
       waiting += 1;
+      const writing = writeThrough(streamOf(file), direct === 0 ? text : Buffer.from(text).subarray(direct));
+      // A stream writes in order.
+      last = writing.catch(() => {});
       try {
-        await writeThrough(streamOf(file), direct === 0 ? text : Buffer.from(text).subarray(direct));
+        await writing;
       } finally {
         waiting -= 1;
       }
     },
+    async drained() {
+      await last;
+    },
     get isHeldUp() {
-      return waiting > 0;
+      // What a stream has written at once is told a little later.
+      return waiting > 0 && streamOf(file).writableLength > 0;
     },
     get columns() {
-      return isTerminal(file) ? streamOf(file).columns || USUAL_COLUMNS : undefined;
+      try {
+        return isTerminal(file) ? streamOf(file).columns || USUAL_COLUMNS : undefined;
+      } catch {
+        return undefined; // It has just been closed.
+      }
     },
     get isOpen() {
       isOpen ??= !standsForClosed(file);
@@ -86,6 +100,11 @@ function streamOf(file: 1 | 2): NodeJS.WriteStream {
   return stream;
 }
 
+/** What is drawn on a terminal's stderr makes way for what is written through the stream. */
+function mayHaveSpinner(file: 1 | 2): boolean {
+  return file === 2 && isTerminal(file);
+}
+
 function isPipe(file: number): boolean {
   const stats = fstatSync(file);
   return stats.isFIFO() || stats.isSocket();
@@ -107,11 +126,15 @@ function standsForClosed(file: number): boolean {
 export function isTerminal(file: number): boolean {
   try {
     const stats = fstatSync(file);
-    if (!stats.isCharacterDevice()) return false;
-    if (process.platform === "linux" && stats.rdev >> 8 === LINUX_MEMORY_DEVICES) return false;
+    if (!stats.isCharacterDevice() || isDeviceOfMemory(stats)) return false;
   } catch {
     return false;
   }
   const tty: typeof import("node:tty") = process.getBuiltinModule("node:tty");
   return tty.isatty(file);
+}
+
+/** /dev/null and its like. */
+export function isDeviceOfMemory({ rdev }: Stats): boolean {
+  return process.platform === "linux" && rdev >> 8 === LINUX_MEMORY_DEVICES;
 }

@@ -32,6 +32,7 @@ export class ReconcileReport {
   readonly #began = performance.now();
   /** What is to be done, to be shown before a question. */
   readonly #tasks: Finding[] = [];
+  #reconciliation: Reconciliation | undefined;
   #toFix = 0;
   #fixed = 0;
   #reported = 0;
@@ -50,19 +51,24 @@ export class ReconcileReport {
     ]);
   }
 
-  async run(): Promise<KeyctlError | null> {
-    const { signal, terminal } = this.#invocation;
+  /** Finds and fixes. What stops it is thrown, and `finish` then says so. */
+  async run(): Promise<void> {
+    const { signal } = this.#invocation;
     const { fixes, userId } = this.#task;
-    const reconciliation = await this.#opened.manager.reconcile({ userId, fixes, signal });
-    let stopped: KeyctlError | null = null;
-    try {
-      await this.#plan(reconciliation);
-      if (fixes) await this.#fix(reconciliation);
-    } catch (thrown) {
-      stopped = asFailure(thrown);
-    }
+    this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, signal });
+    await this.#plan(this.#reconciliation);
+    if (fixes) await this.#fix(this.#reconciliation);
+  }
+
+  /** The end of the report, once the store is closed: a signal may stop a run until then. */
+  async finish(thrown: unknown): Promise<KeyctlError | null> {
+    const reconciliation = this.#reconciliation;
+    if (reconciliation === undefined) throw thrown;
+    const stopped = thrown === undefined ? null : asFailure(thrown);
     if (!reconciliation.isStable) {
-      terminal.warning("keys came and went while they were listed: rows whose key was not seen are not reported");
+      this.#invocation.terminal.warning(
+        "keys came and went while they were listed: rows whose key was not seen are not reported",
+      );
     }
     return this.#finish(reconciliation, stopped);
   }
@@ -114,17 +120,18 @@ export class ReconcileReport {
     const { terminal, receivedSignal } = this.#invocation;
     const { class: kind, userId, keyHash, name, action, done, error } = finding;
     if (terminal.options.json) {
-      await terminal.document({
-        type: "finding",
-        class: kind,
-        user_id: userId,
-        key_hash: keyHash,
-        name,
-        action,
-        done,
-        error: errorDocument(error, receivedSignal()),
-      });
-      return;
+      return terminal.documents([
+        {
+          type: "finding",
+          class: kind,
+          user_id: userId,
+          key_hash: keyHash,
+          name,
+          action,
+          done,
+          error: errorDocument(error, receivedSignal()),
+        },
+      ]);
     }
     const which = name ?? keyHash ?? "-";
     const end = error?.message ?? (done ? DONE[action] : TO_DO[action]);

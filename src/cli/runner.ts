@@ -4,6 +4,7 @@ import type { Shadowed } from "../core/log.ts";
 import type { KeyManager } from "../core/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import type { Prompt } from "./prompt.ts";
+import type { AtEnd } from "./terminal/process-end.ts";
 import type { ErrorDocument, Terminal } from "./terminal.ts";
 
 /** The options that every command has. */
@@ -59,14 +60,16 @@ export interface Invocation {
   /** The path that this program was started by. */
   readonly program: string;
   readonly keyPlaces: KeyPlaces;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
   readonly prompt: () => Promise<Prompt>;
+  /** Keeps what must not outlive the process; the result takes it back. */
+  readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
   /** Standard input as it comes; when `until` is aborted first, it rejects with that signal's reason. */
   readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
-  /** Which of the two it was. */
+  /** Which one it was. */
   readonly receivedSignal: () => NodeJS.Signals | undefined;
   readonly withManager: WithManager;
   /** The same beside another store, which `to` or KEYCTL_COPY_TO names, and which `work` opens. */

@@ -9,6 +9,7 @@ import type { Output } from "./output.ts";
 import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
 import type { Redactor } from "./redactor.ts";
+import { isHangUp, waitForHangUp } from "./terminal/hang-up.ts";
 
 const LAST_WORDS_MS = 1000;
 
@@ -18,7 +19,7 @@ export interface TerminalOptions {
   readonly debug: boolean;
   /** Whether a person is there to answer a question. */
   readonly canAsk: boolean;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
 }
 
@@ -53,6 +54,7 @@ export class Terminal {
   readonly #stdout: Output;
   readonly #stderr: Output;
   readonly #redact: Redactor;
+  #hasConcluded = false;
 
   constructor(
     streams: Streams,
@@ -77,6 +79,11 @@ export class Terminal {
     return this.#stderr.columns !== undefined;
   }
 
+  /** The document that says how the run ended is on its way, and no other one may follow. */
+  get hasConcluded(): boolean {
+    return this.#hasConcluded;
+  }
+
   /** A result, with its line end. */
   async result(text: string): Promise<void> {
     await this.#deliver(this.#redact(`${text}\n`));
@@ -85,7 +92,14 @@ export class Terminal {
   /** The one document of a run, which must reach somebody. */
   async document(document: object, revealing = false): Promise<void> {
     if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
-    await this.documents([document], revealing);
+    await this.conclude(document, revealing);
+  }
+
+  /** The last document of a run, which says how it ended: a signal that comes later changes nothing of it. */
+  async conclude(document: object, revealing = false): Promise<void> {
+    const text = this.textOf([document], revealing);
+    this.#hasConcluded = true;
+    await this.#deliver(`${text}\n`, true);
   }
 
   /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
@@ -137,14 +151,16 @@ export class Terminal {
     if (thrown instanceof Error && thrown.stack !== undefined) this.#say(thrown.stack);
   }
 
-  async #deliver(text: string): Promise<void> {
+  async #deliver(text: string, isLast = false): Promise<void> {
     const { signal } = this.options;
-    // After a signal, what is left to say gets a moment; a reader that takes nothing does not get more.
-    const patience = signal.aborted ? AbortSignal.timeout(LAST_WORDS_MS) : signal;
     try {
       const writing = this.#stdout.write(text);
-      await (this.#stdout.isHeldUp ? orAborted(writing, patience) : writing);
+      if (!this.#stdout.isHeldUp) return await writing;
+      // After a signal, what is left to say gets a moment; a reader that takes nothing does not get more.
+      await orAborted(writing, signal.aborted || isLast ? momentAfter(signal) : signal);
     } catch (thrown) {
+      if (isHangUp(thrown)) await waitForHangUp(signal);
+      signal.throwIfAborted();
       throw isKeyctlError(thrown) ? thrown : new OutputFailed(codeOf(thrown) || "nobody reads it");
     }
   }
@@ -153,6 +169,15 @@ export class Terminal {
   #say(text: string): void {
     this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
   }
+}
+
+/** Aborted a moment after this signal. */
+function momentAfter(signal: AbortSignal): AbortSignal {
+  const moment = new AbortController();
+  const wait = () => setTimeout(() => moment.abort(signal.reason), LAST_WORDS_MS);
+  if (signal.aborted) wait();
+  else signal.addEventListener("abort", wait, { once: true });
+  return moment.signal;
 }
 
 export interface Streams {

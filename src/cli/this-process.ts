@@ -1,22 +1,17 @@
 import type { Input } from "./input.ts";
 import { descriptor, isTerminal } from "./output.ts";
+import { processEnd } from "./terminal/process-end.ts";
+import type { ProcessEnd } from "./terminal/process-end.ts";
 import type { Streams } from "./terminal.ts";
 
-/** SIGHUP too, which comes when a terminal is closed: what is half written is put away first. */
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
 /** Everything of the process that the tool uses. */
-export interface ProcessHost extends Streams {
+export interface ProcessHost extends Streams, ProcessEnd {
   readonly argv: readonly string[];
   /** The path that this program was started by. */
   readonly program: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: () => Input;
   readonly stdinIsTerminal: boolean;
-  /** Calls the listener at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once. Returns how to stop. */
-  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
-  /** Ends the process as the signal would have without a listener. */
-  readonly endBy: (signal: NodeJS.Signals) => void;
   /** Keeps the system's look-ups of host names from holding up the end of a process that has so little time. */
   readonly hurryLookups: () => void;
 }
@@ -35,17 +30,8 @@ export function thisProcess(): ProcessHost {
     },
     stdout: descriptor(1),
     stderr: descriptor(2),
-    endBy: (signal) => void process.kill(process.pid, signal),
     hurryLookups,
-    onSignal(listener) {
-      const once = (signal: NodeJS.Signals) => {
-        stop();
-        listener(signal);
-      };
-      const stop = () => SIGNALS.forEach((signal) => process.off(signal, once));
-      SIGNALS.forEach((signal) => process.on(signal, once));
-      return stop;
-    },
+    ...processEnd,
   };
 }
 

@@ -2,7 +2,7 @@ import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
 import type { Finished, PurgeTask } from "./purging.ts";
 import type { Replace } from "./saving.ts";
-import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
@@ -10,6 +10,7 @@ import { isManagementKey } from "./management-key.ts";
 import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
+import { createMissing } from "./resolve/create-missing.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
@@ -112,9 +113,6 @@ export interface ManagerParts extends Parts {
   /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
   readonly detaches: boolean;
 }
-
-/** Keys of a bulk run that are made at a time. */
-const MAKING_AT_ONCE = 8;
 
 const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
 
@@ -363,25 +361,9 @@ export class KeyManager {
     const mayMake = autoProvision && reach === "sources" && candidates.winner === undefined;
     const makes = mayMake && this.#parts.hasManagementKey() && candidates.refusal === null;
     for await (const batch of resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience })) {
-      yield makes ? await this.#makeMissing(batch, signal) : batch;
+      if (makes) yield* createMissing(batch, (user) => this.syncAndGetKey(user, { signal, autoProvision: true }));
+      else yield batch;
     }
-  }
-
-  /** Each user without a key is resolved alone, a few at a time. */
-  async #makeMissing(batch: readonly SyncResult[], signal: AbortSignal | undefined): Promise<readonly SyncResult[]> {
-    const results = [...batch];
-    const missing = batch.flatMap(({ error }, index) => (error?.code === "NO_KEY" ? [index] : []));
-    const queue = missing.values();
-    const work = async () => {
-      for (const index of queue) {
-        const { userId } = results[index] as SyncResult;
-        const result = await this.syncAndGetKey(userId, { signal, autoProvision: true });
-        if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
-        results[index] = result;
-      }
-    };
-    await Promise.all(Array.from({ length: MAKING_AT_ONCE }, work));
-    return results;
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */

@@ -212,7 +212,8 @@ describe("what the built tool loads on a terminal only", () => {
   it("shows progress while results go to a file", async () => {
     const width = "stty cols 80 < /dev/tty;";
     const { screen, code } = await onTerminal(await homeWith(2000), `${width} keyctl get --all --stored > out.txt`);
-    expect(screen).toContain(`${ESCAPE}?25l`);
+    expect(screen).toContain("⠋");
+    expect(screen).not.toContain(`${ESCAPE}?25l`);
     expect(screen).toContain("2,000 users in");
     expect(code).toBe(0);
   });

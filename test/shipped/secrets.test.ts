@@ -406,6 +406,7 @@ async function said(redact: (text: string) => string): Promise<string> {
     columns: undefined,
     isOpen: true,
     isHeldUp: false,
+    drained: async () => {},
   };
   const options = { signal: new AbortController().signal, json: false, quiet: false, debug: true, canAsk: false };
   const terminal = new Terminal({ stdout: stream, stderr: stream }, redact, options, {

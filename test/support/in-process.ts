@@ -40,6 +40,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
         columns,
         isOpen: true,
         isHeldUp: false,
+        drained: async () => {},
       },
       stderr: {
         async write(text) {
@@ -48,9 +49,12 @@ export async function inProcess(home: Home, args: readonly string[], options: In
         columns,
         isOpen: true,
         isHeldUp: false,
+        drained: async () => {},
       },
-      onSignal: () => () => {},
+      onSignal: () => {},
+      atEnd: () => () => {},
       endBy: () => {},
+      leave: () => {},
       hurryLookups: () => {},
       around,
     });

@@ -54,10 +54,20 @@ async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise
     throw new KeyctlError("USAGE", "--confirm goes with --fix", { hint: "keyctl reconcile --fix" });
   }
   const userId = flags.user === undefined ? undefined : oneUser("reconcile", flags.user);
-  return invocation.withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
-    if (!opened.storeExists) throw noStore(opened);
-    return new ReconcileReport(invocation, opened, { fixes: flags.fix === true, confirm: flags.confirm, userId }).run();
-  });
+  const task = { fixes: flags.fix === true, confirm: flags.confirm, userId };
+  let report: ReconcileReport | undefined;
+  let stopped: unknown;
+  try {
+    await invocation.withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
+      if (!opened.storeExists) throw noStore(opened);
+      report = new ReconcileReport(invocation, opened, task);
+      await report.run();
+    });
+  } catch (thrown) {
+    stopped = thrown;
+    if (report === undefined) throw thrown;
+  }
+  return report?.finish(stopped) ?? null;
 }
 
 function parseCount(text: string): number {

@@ -152,24 +152,22 @@ async function report(
   elapsedMs: number,
 ): Promise<void> {
   if (terminal.options.json) {
-    return terminal.documents([
-      {
-        type: "summary",
-        command: "rekey",
-        store: store?.name ?? null,
-        dry_run: task.dryRun,
-        total: last?.total ?? 0,
-        done: last?.done ?? 0,
-        resealed: last?.resealed ?? 0,
-        in_clear: last?.inClear ?? 0,
-        unreadable: last?.unreadable ?? 0,
-        active_kid: last?.activeKid ?? null,
-        removable_kids: last?.removableKids ?? [],
-        elapsed_ms: elapsedMs,
-        complete: last?.complete ?? false,
-        error: errorDocument(error, receivedSignal()),
-      },
-    ]);
+    return terminal.conclude({
+      type: "summary",
+      command: "rekey",
+      store: store?.name ?? null,
+      dry_run: task.dryRun,
+      total: last?.total ?? 0,
+      done: last?.done ?? 0,
+      resealed: last?.resealed ?? 0,
+      in_clear: last?.inClear ?? 0,
+      unreadable: last?.unreadable ?? 0,
+      active_kid: last?.activeKid ?? null,
+      removable_kids: last?.removableKids ?? [],
+      elapsed_ms: elapsedMs,
+      complete: last?.complete ?? false,
+      error: errorDocument(error, receivedSignal()),
+    });
   }
   if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
   if (last === undefined) return;

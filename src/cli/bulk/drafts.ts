@@ -1,0 +1,65 @@
+import { createHash, randomBytes } from "node:crypto";
+import { lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { codeOf } from "../../files/read-regular-file.ts";
+
+/**
+ * A draft of `--output` names the process that writes it, and where that process is to be looked for: only there does
+ * a number that no process has mean that it is gone.
+ */
+const DRAFT = /^\.keyctl-output-([0-9a-f]{16})-([1-9][0-9]{0,9})-[0-9a-f]{12}$/;
+
+/** A new draft of this process. */
+export function draftName(): string {
+  return `.keyctl-output-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}`;
+}
+
+/** Removes the drafts in this folder whose process is gone. What cannot be removed or read stays. */
+export function sweepDrafts(folder: string): void {
+  for (const name of namesIn(folder)) {
+    const [, space, pid] = DRAFT.exec(name) ?? [];
+    if (space !== processSpace() || isRunning(Number(pid))) continue;
+    try {
+      const file = join(folder, name);
+      if (lstatSync(file).isFile()) rmSync(file);
+    } catch {
+      // Another run was faster, or this one may not.
+    }
+  }
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // Making a file in it says why.
+  }
+}
+
+/** Where process numbers mean the same as here: this machine, and on Linux this container. */
+function processSpace(): string {
+  const parts = [
+    hostname(),
+    textOf(() => readFileSync("/etc/machine-id", "utf8")),
+    textOf(() => readlinkSync("/proc/self/ns/pid")),
+  ];
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
+}
+
+function textOf(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return ""; // This system has none.
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (thrown) {
+    return codeOf(thrown) !== "ESRCH";
+  }
+}

@@ -1,0 +1,14 @@
+import { pause } from "../../core/pause.ts";
+import { codeOf } from "../../files/read-regular-file.ts";
+
+const SIGNAL_COMES_MS = 2000;
+
+/** Reading or writing failed because the terminal was closed. */
+export function isHangUp(thrown: unknown): boolean {
+  return codeOf(thrown) === "EIO";
+}
+
+/** A terminal that is closed fails first, and SIGHUP comes a moment later. Rejects with the signal's reason when it has come. */
+export function waitForHangUp(signal: AbortSignal): Promise<void> {
+  return pause(SIGNAL_COMES_MS, signal);
+}
