@@ -3,7 +3,7 @@ import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdict } fr
 import type { Surroundings } from "./checks/machine.ts";
 import { managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
-import { serverVerdicts, storeVerdict } from "./checks/store.ts";
+import { integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
 import { failure, judged } from "./checks/verdict.ts";
 import type { Verdict } from "./checks/verdict.ts";
 import type { KeyctlError } from "./errors.ts";
@@ -31,7 +31,13 @@ type Check = (facts: Facts, surroundings: Surroundings) => readonly Verdict[];
 /** In the order in which they are shown. A check that has several things to say has a verdict for each. */
 const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
-  ["server", ({ server }) => judged(server, serverVerdicts)],
+  [
+    "server",
+    ({ server, integrity = { status: "skipped" }, deep }) => [
+      ...judged(server, serverVerdicts),
+      ...judged(integrity, (value) => integrityVerdicts(value, deep)),
+    ],
+  ],
   [
     "encryption",
     ({ census, count, deep }) =>
