@@ -3,7 +3,7 @@ import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } f
 import type { Surroundings } from "./checks/machine.ts";
 import { managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
-import { serverVerdicts, storeVerdict } from "./checks/store.ts";
+import { integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
 import { failure, judged } from "./checks/verdict.ts";
 import type { Verdict } from "./checks/verdict.ts";
 import type { KeyctlError } from "./errors.ts";
@@ -32,7 +32,13 @@ type Check = (facts: Facts, surroundings: Surroundings) => readonly Verdict[];
 const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ["configuration", ({ provisioning }) => judged(provisioning, () => [])],
   ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
-  ["server", ({ server }) => judged(server, serverVerdicts)],
+  [
+    "server",
+    ({ server, integrity = { status: "skipped" }, deep }) => [
+      ...judged(server, serverVerdicts),
+      ...judged(integrity, (value) => integrityVerdicts(value, deep)),
+    ],
+  ],
   [
     "encryption",
     ({ census, count, deep }) =>

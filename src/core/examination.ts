@@ -7,6 +7,7 @@ import type { ManagementKey } from "./management-key.ts";
 import { asFailure, firstOf, isTimeout, timeLimit } from "./patience.ts";
 import type {
   Inspection,
+  Integrity,
   KeySource,
   KeyStore,
   MasterKeyPlaceFacts,
@@ -83,6 +84,8 @@ export interface Facts {
   readonly storeExists: boolean;
   readonly count: Outcome<number>;
   readonly server: Outcome<StoreFacts>;
+  /** Undefined where a server answers for its files. */
+  readonly integrity?: Outcome<Integrity | undefined>;
   readonly masterKeys: Outcome<MasterKeyFacts>;
   readonly census: Outcome<Census>;
   readonly deep: boolean;
@@ -133,15 +136,17 @@ export async function examine(
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
   const managementKeys = subject.managementKeyHashes();
-  const census =
-    server.status === "skipped"
-      ? skipped
-      : await attempt(() => takeCensus(store, { sealer, deep, managementKeys }, signal), signal);
+  const isThere = server.status !== "skipped";
+  const [census, integrity] = await Promise.all([
+    isThere ? attempt(() => takeCensus(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
+    isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
+  ]);
   return {
     storeExists,
     deep,
     count,
     server,
+    integrity,
     masterKeys,
     census,
     keyFile,

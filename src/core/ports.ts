@@ -12,6 +12,11 @@ import type { UserId } from "./user-id.ts";
 export interface KeyStore {
   /** Throws CONFLICT for a user with two rows, which only other programs make. */
   find(user: UserId, signal: AbortSignal): Promise<KeyRecord | undefined>;
+  /**
+   * Asked before money is spent because `find` gave nothing. Rejects with STORE_CORRUPT where the store holds a row of this
+   * user that `find` does not see, as a damaged index makes it. Missing where the store itself answers for its indexes.
+   */
+  assertAbsent?(user: UserId, signal: AbortSignal): Promise<void>;
   /** The rows of those users that have one, in any order; of a user with two rows, both. */
   findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]>;
   /** Of a user for whom `find` gave nothing. False when there is a key by now; the caller then reads the winner's. */
@@ -58,6 +63,18 @@ export interface SealChecks {
 /** What a store can say of itself, for `doctor`. Makes nothing, and leaves nothing behind. */
 export interface Inspection {
   inspect(signal: AbortSignal): Promise<StoreFacts>;
+  /**
+   * Looks for damage in the store's file, and with `deep` also compares its indexes with its tables. Ends with the signal,
+   * however large the file is. Missing where a server answers for its files.
+   */
+  checkIntegrity?(deep: boolean, signal: AbortSignal): Promise<Integrity>;
+}
+
+export interface Integrity {
+  /** What has looked, such as `quick_check`. */
+  readonly check: string;
+  /** STORE_CORRUPT; null when none was found. */
+  readonly damage: KeyctlError | null;
 }
 
 export interface StoreFacts {

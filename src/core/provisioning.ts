@@ -97,6 +97,7 @@ export async function provision(
   const row = await parts.store.find(user, signal);
   if (row !== undefined) return { status: "found", row };
   if (!making.mayMake) return NONE;
+  await parts.store.assertAbsent?.(user, signal);
   return newOperation(user, last.n + 1, parts, making, tries, signal);
 }
 

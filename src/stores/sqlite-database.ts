@@ -104,19 +104,9 @@ function loadSqlite(): Sqlite {
 
 /** Its native file is found and loaded directly: the package's own loader costs a third of Node's start. */
 function loadDropIn(): Sqlite {
-  const prebuilds = join(
-    "node_modules",
-    "@photostructure",
-    "sqlite",
-    "prebuilds",
-    `${process.platform}-${process.arch}`,
-  );
-  for (const folder of foldersAbove(import.meta.dirname)) {
-    for (const libc of ["glibc", "musl"]) {
-      const file = join(folder, prebuilds, `@photostructure+sqlite.${libc}.node`);
-      const loaded = existsSync(file) ? load(file) : undefined;
-      if (loaded !== undefined) return loaded;
-    }
+  for (const file of dropInFiles()) {
+    const loaded = load(file);
+    if (loaded !== undefined) return loaded;
   }
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
@@ -125,6 +115,22 @@ function loadDropIn(): Sqlite {
       hint: "npm install @photostructure/sqlite@1.2.1, or use Node 22.13 or newer",
     },
   );
+}
+
+/** Where the drop-in's native file is, for one C library or the other. */
+export function dropInFiles(): readonly string[] {
+  const prebuilds = join(
+    "node_modules",
+    "@photostructure",
+    "sqlite",
+    "prebuilds",
+    `${process.platform}-${process.arch}`,
+  );
+  return foldersAbove(import.meta.dirname)
+    .flatMap((folder) =>
+      ["glibc", "musl"].map((libc) => join(folder, prebuilds, `@photostructure+sqlite.${libc}.node`)),
+    )
+    .filter((file) => existsSync(file));
 }
 
 function load(file: string): Sqlite | undefined {

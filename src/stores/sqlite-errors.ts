@@ -1,36 +1,52 @@
 import { isKeyctlError, KeyctlError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
+import { shellQuote } from "../core/shell-quote.ts";
 import { codeOf } from "../files/read-regular-file.ts";
-import { resultCode } from "./sqlite-lock.ts";
+import { extendedResultCode, isSqliteError, RESULT } from "./sqlite-result.ts";
 
-type Sentence = readonly [code: ErrorCode, problem: string, hint: string];
+/** Without a hint of its own: the way out of damage, which depends on whether anything was written. */
+type Sentence = readonly [code: ErrorCode, problem: string, hint?: string];
 
 const WRITABLE = "the file, its -wal and -shm if they are there, and its folder must be writable by this user";
 const RESTORE = "put it aside and restore a backup; nothing was written to it";
-const CORRUPT: Sentence = ["STORE_CORRUPT", "is damaged, or is not a SQLite database", RESTORE];
+const CORRUPT: Sentence = ["STORE_CORRUPT", "is damaged, or is not a SQLite database"];
+/** Our statements are fixed, so that it is the schema or what a row holds that SQLite finds wrong. */
+const ALTERED: Sentence = ["STORE_CORRUPT", "is damaged, or another program has changed it"];
 const FULL: Sentence = [
   "STORE_UNAVAILABLE",
   "could not be written: the disk is full",
   "free some space and run the command again; nothing was lost",
 ];
 const DENIED: Sentence = ["STORE_UNAVAILABLE", "cannot be opened: permission denied", WRITABLE];
-export const READ_ONLY: Sentence = ["STORE_UNAVAILABLE", "is read-only", WRITABLE];
+export const READ_ONLY = ["STORE_UNAVAILABLE", "is read-only", WRITABLE] as const satisfies Sentence;
 
-/** By SQLite's result code: https://sqlite.org/rescode.html */
 const BY_RESULT: Readonly<Record<number, Sentence>> = {
-  8: READ_ONLY,
-  10: [
+  [RESULT.noPermission]: DENIED,
+  [RESULT.noMemory]: ["STORE_UNAVAILABLE", "could not be read: there is too little memory", "close other programs"],
+  [RESULT.readOnly]: READ_ONLY,
+  [RESULT.ioError]: [
     "STORE_UNAVAILABLE",
     "could not be read or written: the disk answered with an error",
     "look at the disk and its free space; nothing was lost",
   ],
-  11: CORRUPT,
-  13: FULL,
-  14: ["STORE_UNAVAILABLE", "cannot be opened", WRITABLE],
-  23: DENIED,
-  26: CORRUPT,
+  [RESULT.corrupt]: CORRUPT,
+  [RESULT.full]: FULL,
+  [RESULT.cannotOpen]: ["STORE_UNAVAILABLE", "cannot be opened", WRITABLE],
+  [RESULT.tooBig]: ALTERED,
+  [RESULT.constraint]: ALTERED,
+  [RESULT.mismatch]: ALTERED,
+  [RESULT.denied]: DENIED,
+  [RESULT.notADatabase]: CORRUPT,
+  [RESULT.fileMoved]: [
+    "STORE_UNAVAILABLE",
+    "was moved or replaced while it was in use",
+    "run the command again, once the file is where it is to stay",
+  ],
+  [RESULT.damagedFileSystem]: CORRUPT,
 };
+/** `SQLITE_ERROR` of BEGIN and its like says that we have lost count of our own transactions. */
+const OF_A_TRANSACTION = /^cannot (?:start|commit|rollback) /;
 /** By the system's code, for what fails before SQLite is asked. */
 const BY_SYSTEM: Readonly<Record<string, Sentence>> = {
   EACCES: DENIED,
@@ -49,22 +65,51 @@ const BY_SYSTEM: Readonly<Record<string, Sentence>> = {
     "cannot be opened: its path is a loop of symbolic links",
     "check --store or KEYCTL_STORE",
   ],
+  // An integer in a column of ours that JavaScript cannot hold.
+  ERR_OUT_OF_RANGE: ALTERED,
   ENAMETOOLONG: ["STORE_UNAVAILABLE", "cannot be opened: its path is too long", "check --store or KEYCTL_STORE"],
 };
 
-/** SQLite's or the system's error as our own, in one sentence; anything else as it is. */
-export function storeError(thrown: unknown, path: string): unknown {
+/**
+ * SQLite's or the system's error as our own, in one sentence; anything else as it is.
+ * @param wayOut what to do about a damaged file, to which nothing was written yet
+ */
+export function storeError(thrown: unknown, path: string, wayOut = RESTORE): unknown {
   if (isKeyctlError(thrown)) return thrown;
-  const sentence = BY_RESULT[resultCode(thrown)] ?? BY_SYSTEM[codeOf(thrown)];
+  const sentence = isSqliteError(thrown) ? byResult(thrown) : BY_SYSTEM[codeOf(thrown)];
   if (sentence !== undefined) {
-    const [code, problem, hint] = sentence;
+    const [code, problem, hint = wayOut] = sentence;
     return new KeyctlError(code, `the database ${printable(path)} ${problem}`, { hint });
   }
-  if (codeOf(thrown) === "ERR_SQLITE_ERROR") {
-    return new KeyctlError(
-      "STORE_UNAVAILABLE",
-      `the database ${printable(path)} failed (SQLite result code ${resultCode(thrown)})`,
-    );
-  }
-  return thrown;
+  if (!isSqliteError(thrown)) return thrown;
+  const code = extendedResultCode(thrown);
+  const said = `${printable(thrown.message)}${code === 0 ? "" : `, SQLite result code ${code}`}`;
+  return new KeyctlError("STORE_UNAVAILABLE", `the database ${printable(path)} failed (${said})`);
+}
+
+/** As `storeError`, of a database that was open already. */
+export function openStoreError(thrown: unknown, path: string): unknown {
+  return storeError(thrown, path, recovery(path));
+}
+
+function byResult(thrown: Error): Sentence | undefined {
+  const code = extendedResultCode(thrown);
+  if ((code & 0xff) === RESULT.error) return OF_A_TRANSACTION.test(thrown.message) ? undefined : ALTERED;
+  return BY_RESULT[code] ?? BY_RESULT[code & 0xff];
+}
+
+/** A row or record that SQLite gives and that keyctl cannot have written so. */
+export function damaged(path: string, what: string): KeyctlError {
+  return new KeyctlError("STORE_CORRUPT", `the database ${printable(path)} is damaged: ${printable(what)}`, {
+    hint: recovery(path),
+  });
+}
+
+export function indexMisses(path: string): KeyctlError {
+  return damaged(path, "its index leaves out a row that its table holds");
+}
+
+/** The way out of damage: https://sqlite.org/recovery.html */
+function recovery(path: string): string {
+  return `put it aside and restore a backup, or save what can still be read: sqlite3 ${shellQuote(path)} .recover | sqlite3 ${shellQuote(`${path}.recovered`)}`;
 }

@@ -1,10 +1,12 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Journal, Recorded } from "../core/journal.ts";
 import type { UserId } from "../core/user-id.ts";
+import { nextAfter, parsedJson, textOf } from "./sqlite-columns.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
 import type { Row } from "./sqlite-statements.ts";
 import { byNumber, deploymentIn, entryId, entryIn, fieldsOfEntry, idRange, isOfKind } from "./stored-entry.ts";
-import type { Fields } from "./stored-values.ts";
+import { unreadableEntry } from "./stored-entry.ts";
+import { fieldsIn } from "./stored-values.ts";
 
 const PAGE = 100;
 const COLUMNS = "_id, user_id, at, body";
@@ -30,6 +32,8 @@ export function sqliteJournal(
   path: string,
 ): { readonly port: Journal; readonly forget: () => void } {
   const { one, all, changes, forget } = sqliteStatements(database, path, SQL);
+  const entryOf = (row: Row) => fromRow(row, path);
+  const entryOrNone = (row: Row | undefined) => (row === undefined ? undefined : entryOf(row));
   const port: Journal = {
     async deployment(signal) {
       return deploymentIn((await one("deployment", [], signal))?.["value"]);
@@ -41,20 +45,20 @@ export function sqliteJournal(
       return changes("insert", [entryId(userId, kind, n), userId, at, body], signal);
     },
     async entry(user, kind, n, signal) {
-      const entry = fromRow(await one("find", [entryId(user, kind, n)], signal));
+      const entry = entryOrNone(await one("find", [entryId(user, kind, n)], signal));
       return isOfKind(entry, kind) ? entry : undefined;
     },
     async lastOperation(user, signal) {
-      const entry = fromRow(await one("last", idRange(user, "op"), signal));
+      const entry = entryOrNone(await one("last", idRange(user, "op"), signal));
       return isOfKind(entry, "op") ? entry : undefined;
     },
     async entries(user, signal) {
-      return byNumber((await all("range", idRange(user), signal)).map(fromRow));
+      return byNumber((await all("range", idRange(user), signal)).map(entryOf));
     },
     async outcomesOf(hashes, signal) {
       const rows = await all("ofHashes", [JSON.stringify(hashes)], signal);
       return rows
-        .map(fromRow)
+        .map(entryOf)
         .filter((entry) => isOfKind(entry, "out"))
         .filter((out) => out.outcome === "saved");
     },
@@ -66,20 +70,23 @@ export function sqliteJournal(
       for (;;) {
         const page = await all("page", [after], patience());
         for (const row of page) {
-          const entry = fromRow(row);
+          const entry = entryOf(row);
           if (entry !== undefined) yield entry;
         }
         if (page.length < PAGE) return;
-        after = String(page.at(-1)?.["_id"]);
+        after = nextAfter(after, page, "_id", path);
       }
     },
   };
   return { port, forget };
 }
 
-function fromRow(row: Row | undefined): Recorded | undefined {
-  if (row === undefined) return undefined;
+/** Throws STORE_CORRUPT for a record that keyctl cannot have written so. */
+function fromRow(row: Row, path: string): Recorded | undefined {
+  const id = textOf(row, "_id", path);
   // As it was written: it was checked then.
-  const user = row["user_id"] as UserId;
-  return entryIn(String(row["_id"]), user, row["at"], JSON.parse(String(row["body"])) as Fields);
+  const user = textOf(row, "user_id", path) as UserId;
+  const fields = fieldsIn(parsedJson(textOf(row, "body", path)));
+  if (fields === null) throw unreadableEntry(id);
+  return entryIn(id, user, textOf(row, "at", path), fields);
 }

@@ -1,5 +1,5 @@
-const SQLITE_BUSY = 5;
-const SQLITE_LOCKED = 6;
+import { RESULT, resultCode } from "./sqlite-result.ts";
+
 const FIRST_PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 100;
 
@@ -21,13 +21,7 @@ export async function whileUnlocked<Result>(act: () => Result, signal: AbortSign
   }
 }
 
-/** SQLite's result code, without its extension; 0 for what SQLite did not throw. */
-export function resultCode(thrown: unknown): number {
-  if (!(thrown instanceof Error) || !("errcode" in thrown)) return 0;
-  return typeof thrown.errcode === "number" ? thrown.errcode & 0xff : 0;
-}
-
 function isLocked(thrown: unknown): boolean {
   const code = resultCode(thrown);
-  return code === SQLITE_BUSY || code === SQLITE_LOCKED;
+  return code === RESULT.busy || code === RESULT.locked;
 }

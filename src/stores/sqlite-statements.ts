@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
-import { storeError } from "./sqlite-errors.ts";
+import { openStoreError } from "./sqlite-errors.ts";
 import { whileUnlocked } from "./sqlite-lock.ts";
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
@@ -33,7 +33,7 @@ export function sqliteStatements<Name extends string>(
     try {
       return await whileUnlocked(work, signal);
     } catch (thrown) {
-      throw storeError(thrown, path);
+      throw openStoreError(thrown, path);
     }
   };
   return {

@@ -1,17 +1,23 @@
-import type { DatabaseSync, SQLInputValue, SQLOutputValue } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { Journal } from "../core/journal.ts";
 import { NO_TERMS, PROVIDER } from "../core/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../core/key-record.ts";
 import type { Inspection, KeyStore, SealCheck, SealChecks } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
+import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./sqlite-columns.ts";
+import { nextAfter, textOf, textOrNullOf, textsOrNullOf } from "./sqlite-columns.ts";
+import { indexMisses } from "./sqlite-errors.ts";
 import { sqliteJournal } from "./sqlite-journal.ts";
 import { inTransaction } from "./sqlite-schema.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
 import type { Row } from "./sqlite-statements.ts";
 import { fieldsOfPrevious, previousIn } from "./stored-terms.ts";
-import { lastCheckIn } from "./stored-values.ts";
+import { lastCheckIn, limitResetIn } from "./stored-values.ts";
 
 const PAGE = 100;
+/** Rows that are looked at in one go: a few milliseconds. */
+const SLICE = 5000;
+const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
 const COLUMNS =
   '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, previous';
 /** Most of the terms as one value: a column costs a reader the same when there is nothing in it. JSON would round a number. */
@@ -30,6 +36,14 @@ const SQL = {
     "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
   page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
   pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  // By the table itself, a slice at a time.
+  sliceOf: `SELECT count(*) AS rows, max(at) AS last, max(CASE WHEN user_id = ?2 AND provider = ?3 THEN at END) AS found
+    FROM (SELECT rowid AS at, user_id, provider FROM api_keys NOT INDEXED WHERE rowid > ?1 ORDER BY rowid LIMIT ${SLICE})`,
+  hidden: `SELECT 1 FROM api_keys NOT INDEXED WHERE rowid = ?1 AND user_id = ?2 AND provider = ?3
+    AND NOT EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_user WHERE user_id = ?2 AND provider = ?3)`,
+  // With the condition of a scan: without one, SQLite counts by whichever index is the smallest.
+  uncounted: `SELECT 1 WHERE (SELECT count(*) FROM api_keys NOT INDEXED WHERE provider = ?1)
+    <> (SELECT count(*) FROM api_keys INDEXED BY api_keys_user WHERE user_id > '' AND provider = ?1)`,
   count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
   ping: "SELECT 1 FROM api_keys LIMIT 1",
   sealChecks: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
@@ -46,14 +60,27 @@ const SQL = {
 export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks & Inspection & Journal {
   const { act, prepared, one, all, changes, forget } = sqliteStatements(database, path, SQL);
   const journal = sqliteJournal(database, path);
+  const recordOf = (row: Row) => fromRow(row, path);
 
   return {
     async find(user, signal) {
       const row = await one("find", [user, PROVIDER], signal);
-      return row === undefined ? undefined : fromRow(row);
+      return row === undefined ? undefined : recordOf(row);
     },
     async findMany(users, signal) {
-      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(fromRow);
+      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(recordOf);
+    },
+    async assertAbsent(user, signal) {
+      for (let after: SQLInputValue = MIN_ROWID; ;) {
+        const slice: Row | undefined = await one("sliceOf", [after, user, PROVIDER], signal);
+        const found = slice?.["found"] ?? null;
+        if (found !== null && (await one("hidden", [found, user, PROVIDER], signal)) !== undefined) {
+          throw indexMisses(path);
+        }
+        if (Number(slice?.["rows"]) < SLICE) return;
+        after = slice?.["last"] ?? null;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     },
     insert: (record, signal) => changes("insert", toRow(record), signal),
     insertMany: (records, signal) =>
@@ -70,16 +97,18 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     recordCheck: ({ id, keyHash }, check, signal) =>
       changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
     async *scan(patience, keyHash) {
-      let after = "";
-      for (;;) {
+      for (let after = ""; ;) {
         const page =
           keyHash === undefined
             ? await all("page", [after, PROVIDER], patience())
             : await all("pageOfHash", [keyHash, after, PROVIDER], patience());
-        for (const row of page) yield fromRow(row);
-        if (page.length < PAGE) return;
-        after = String(page.at(-1)?.["user_id"]);
+        for (const row of page) yield recordOf(row);
+        if (page.length < PAGE) break;
+        after = nextAfter(after, page, "user_id", path);
       }
+      // Rows that the index leaves out would be left out of a copy, or of a change of the master key.
+      if (keyHash === undefined && (await one("uncounted", [PROVIDER], patience())) !== undefined)
+        throw indexMisses(path);
     },
     async count(signal) {
       return Number((await one("count", [PROVIDER], signal))?.["count"]);
@@ -89,7 +118,7 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     },
     requireAtomicChanges: async () => {},
     async sealChecks(signal) {
-      return (await all("sealChecks", [], signal)).map(toSealCheck);
+      return (await all("sealChecks", [], signal)).map((row) => toSealCheck(row, path));
     },
     insertFirstSealCheck: ({ kid, value }, signal) => changes("insertSealCheck", [`check:${kid}`, value], signal),
     async addSealCheck({ kid, value }, signal) {
@@ -101,6 +130,10 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     async inspect(signal) {
       const { inspectDatabase } = await import("./sqlite-facts.ts");
       return inspectDatabase(database, path, signal);
+    },
+    async checkIntegrity(deep, signal) {
+      const { checkIntegrity } = await import("./sqlite-integrity.ts");
+      return checkIntegrity(database, path, deep, signal);
     },
     ...journal.port,
     async close() {
@@ -144,46 +177,37 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
   ];
 }
 
-// The casts here and in termsIn are what the schema's STRICT columns and our own writing promise.
-function fromRow(row: Row): KeyRecord {
+/** Throws STORE_CORRUPT for a row that keyctl cannot have written so. */
+function fromRow(row: Row, path: string): KeyRecord {
   return {
-    id: row["_id"] as string,
-    userId: row["user_id"] as UserId,
-    keyEncrypted: row["key_encrypted"] as string,
-    keyHash: row["key_hash"] as string | null,
-    keyTail: row["key_tail"] as string | null,
-    origin: row["source"] as string,
-    createdAt: row["created_at"] as string,
-    updatedAt: row["updated_at"] as string,
-    lastValidated: row["last_validated"] as string | null,
-    lastCheck: lastCheckIn(parsed(row["last_check"])),
-    revision: row["revision"] as Version["revision"],
-    generation: row["generation"] as number,
-    settled: row["settled"] === 1,
+    id: textOf(row, "_id", path),
+    // As it was written: it was checked then.
+    userId: textOf(row, "user_id", path) as UserId,
+    keyEncrypted: textOf(row, "key_encrypted", path),
+    keyHash: textOrNullOf(row, "key_hash", path),
+    keyTail: textOrNullOf(row, "key_tail", path),
+    origin: textOf(row, "source", path),
+    createdAt: textOf(row, "created_at", path),
+    updatedAt: textOf(row, "updated_at", path),
+    lastValidated: textOrNullOf(row, "last_validated", path),
+    lastCheck: lastCheckIn(fieldsOrNullOf(row, "last_check", path)),
+    revision: countOrNullOf(row, "revision", path),
+    generation: countOf(row, "generation", path),
+    settled: countOf(row, "settled", path) === 1,
     foreignFields: [],
-    ...termsIn(row),
-    previous: previousIn(parsed(row["previous"])),
+    ...termsIn(row, path),
+    previous: previousIn(fieldsOrNullOf(row, "previous", path)),
   };
 }
 
-function parsed(json: SQLOutputValue | undefined): unknown {
-  return typeof json === "string" ? JSON.parse(json) : null;
+function toSealCheck(row: Row, path: string): SealCheck {
+  return { kid: textOf(row, "_id", path).slice("check:".length), value: textOf(row, "value", path) };
 }
 
-function toSealCheck(row: Row): SealCheck {
-  return { kid: String(row["_id"]).slice("check:".length), value: String(row["value"]) };
+function termsIn(row: Row, path: string): Terms {
+  const terms = textsOrNullOf(row, "terms", path);
+  if (terms === null) return NO_TERMS;
+  const [name = null, label = null, limitReset = null, expiresAt = null, upstreamHash = null] = terms;
+  const limit = numberOrNullOf(row, "limit", path);
+  return { name, label, limit, limitReset: limitResetIn(limitReset), expiresAt, upstreamHash };
 }
-
-function termsIn(row: Row): Terms {
-  if (typeof row["terms"] !== "string") return NO_TERMS;
-  const [name, label, limitReset, expiresAt, upstreamHash] = JSON.parse(row["terms"]) as Texts;
-  return { name, label, limit: row["limit"] as number | null, limitReset, expiresAt, upstreamHash };
-}
-
-type Texts = [
-  name: Terms["name"],
-  label: Terms["label"],
-  limitReset: Terms["limitReset"],
-  expiresAt: Terms["expiresAt"],
-  upstreamHash: Terms["upstreamHash"],
-];

@@ -56,7 +56,7 @@ export function entryIn(id: string, userId: UserId, at: unknown, fields: Fields)
   if (provider !== PROVIDER || kind === undefined || !isKind(kind)) return undefined;
   const entry = readerOf[kind](Number(number), fields);
   const time = timestampIn(at);
-  if (entry === undefined || time === null) throw unreadable(id);
+  if (entry === undefined || time === null) throw unreadableEntry(id);
   return { ...entry, userId, at: time };
 }
 
@@ -114,7 +114,8 @@ function isKind(text: string): text is EntryKind {
   return Object.hasOwn(readerOf, text);
 }
 
-function unreadable(id: string): KeyctlError {
+/** STORE_CORRUPT. */
+export function unreadableEntry(id: string): KeyctlError {
   return new KeyctlError("STORE_CORRUPT", `the record ${printable(id)} of api_key_journal cannot be read`, {
     hint: "restore that record from a backup; keyctl writes each of them once and changes none",
   });

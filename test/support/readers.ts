@@ -47,11 +47,17 @@ export function readersOf(
     if (wrong.length > 0 || run.code !== 0) failures.push(`get of all: ${run.code} ${run.stderr} ${wrong.join(", ")}`);
   };
   const server = serverOf(home, keys, env);
-  const loops = [loop(one), loop(all)];
+  const loops = Promise.all([loop(one), loop(all)]);
+  const finishLoops = () => {
+    over.abort();
+    return loops;
+  };
+  // Also after a test that has failed before it asks, whose home goes then: they end with it, and fail nobody.
+  loops.catch(() => {});
+  onTestFinished(async () => void (await Promise.allSettled([finishLoops()])));
   return {
     async finish() {
-      over.abort();
-      await Promise.all(loops);
+      await finishLoops();
       const served = await server.finish();
       return { reads: reads + served.reads, failures: [...failures, ...served.failures] };
     },

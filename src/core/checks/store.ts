@@ -1,6 +1,6 @@
 import { KeyctlError } from "../errors.ts";
 import type { Outcome } from "../examination.ts";
-import type { StoreFacts } from "../ports.ts";
+import type { Integrity, StoreFacts } from "../ports.ts";
 import { attention, failure, keys, pass, wrong } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -30,4 +30,12 @@ export function serverVerdicts({ server, details, refusal, problems }: StoreFact
     ];
   }
   return [pass([...about, "writable"].join(", ")), ...found];
+}
+
+/** That a quick look has found nothing is not worth a line. */
+export function integrityVerdicts(integrity: Integrity | undefined, deep: boolean): readonly Verdict[] {
+  if (integrity === undefined) return [];
+  const { check, damage } = integrity;
+  if (damage !== null) return [failure(damage)];
+  return deep ? [pass(`${check} has found no damage`)] : [];
 }

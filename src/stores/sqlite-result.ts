@@ -1,0 +1,62 @@
+/** The result codes that something depends on: https://sqlite.org/rescode.html */
+export const RESULT = {
+  error: 1,
+  noPermission: 3,
+  busy: 5,
+  locked: 6,
+  noMemory: 7,
+  readOnly: 8,
+  ioError: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  tooBig: 18,
+  constraint: 19,
+  mismatch: 20,
+  denied: 23,
+  notADatabase: 26,
+  fileMoved: 1032,
+  damagedFileSystem: 8458,
+} as const;
+
+/**
+ * SQLite's own sentences. The drop-in for Node 20 throws from `all` and `iterate` with a sentence and without its code.
+ * @see sqlite3ErrStr in https://sqlite.org/src/file/src/main.c
+ */
+const BY_SENTENCE: readonly (readonly [beginning: string, code: number])[] = [
+  ["database disk image is malformed", RESULT.corrupt],
+  ["malformed database schema", RESULT.corrupt],
+  ["database is locked", RESULT.busy],
+  ["database table is locked", RESULT.locked],
+  ["database schema is locked", RESULT.locked],
+  ["file is not a database", RESULT.notADatabase],
+  ["disk I/O error", RESULT.ioError],
+  ["unable to open database file", RESULT.cannotOpen],
+  ["database or disk is full", RESULT.full],
+  ["attempt to write a readonly database", RESULT.readOnly],
+  ["access permission denied", RESULT.noPermission],
+  ["authorization denied", RESULT.denied],
+  ["out of memory", RESULT.noMemory],
+  ["string or blob too big", RESULT.tooBig],
+  ["datatype mismatch", RESULT.mismatch],
+  ["malformed JSON", RESULT.error],
+  ["JSON cannot hold BLOB values", RESULT.error],
+  // The drop-in's own, for what node:sqlite throws as ERR_OUT_OF_RANGE.
+  ["Value is too large to be represented as a JavaScript number", RESULT.mismatch],
+];
+
+/** SQLite's extended result code; 0 for what SQLite did not throw, or threw without a code that is known here. */
+export function extendedResultCode(thrown: unknown): number {
+  if (!isSqliteError(thrown)) return 0;
+  if ("errcode" in thrown && typeof thrown.errcode === "number") return thrown.errcode;
+  return BY_SENTENCE.find(([beginning]) => thrown.message.startsWith(beginning))?.[1] ?? 0;
+}
+
+/** The same without its extension. */
+export function resultCode(thrown: unknown): number {
+  return extendedResultCode(thrown) & 0xff;
+}
+
+export function isSqliteError(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "ERR_SQLITE_ERROR";
+}
