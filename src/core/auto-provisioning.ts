@@ -36,7 +36,7 @@ export async function withoutKey(
     if (permission !== "off") log({ kind: "provisioning" });
     if (permission === "no-management-key") log({ kind: "no-management-key" });
   }
-  const refusal = permission === "may" ? provisioning.refusal : null;
+  const refusal = permission === "may" ? (candidates.refusal ?? provisioning.refusal) : null;
   const made = await provisioned(user, parts, attempt, refusal === null, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };

@@ -16,6 +16,8 @@ const IGNORED: Readonly<Record<Shadowed, WarningCode>> = {
   "key.txt": "KEY_FILE_IGNORED",
   environment: "ENVIRONMENT_KEY_IGNORED",
 };
+/** Completes a sentence that begins with the place. */
+export const HOLDS_OWED_KEY = "holds a key that keyctl created, and whose deletion at OpenRouter was decided";
 const CALLED: Readonly<Record<Shadowed, string>> = { "key.txt": "key.txt", environment: "OPENROUTER_API_KEY" };
 
 /** What the places outside the database hold, read once, in the order in which they are asked. */
@@ -49,6 +51,12 @@ export class Candidates {
     return this.all.find(({ failure }) => failure !== null)?.failure ?? null;
   }
 
+  /** Why no key is created: one is only where nothing is there, and a place that holds what may not be used is something. */
+  get refusal(): string | null {
+    const [first] = this.all.filter(({ reading }) => reading.status === "owed");
+    return first === undefined ? null : `${CALLED[first.name]} ${HOLDS_OWED_KEY}`;
+  }
+
   /** The first place that holds a key. */
   get winner(): { readonly name: Shadowed; readonly key: ApiKey } | undefined {
     const [first] = this.holders;
@@ -59,16 +67,29 @@ export class Candidates {
     return this.all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
   }
 
+  /** As these, but keyctl is about to delete the winner's key: that place is passed over. */
+  withoutWinner(): Candidates {
+    const { winner } = this;
+    if (winner === undefined) return this;
+    const owed = { name: winner.name, failure: null, reading: { status: "owed", key: winner.key } } as const;
+    const all = this.all.map((candidate) => (candidate.name === winner.name ? owed : candidate));
+    return new Candidates(all, [...this.warnings, ...complaints(owed)]);
+  }
+
   /** The places that hold another key than this one, and that key's last four characters. */
   shadowedBy(key: ApiKey): { readonly shadowed: readonly Shadowed[]; readonly shadowedTails: readonly string[] } {
     const others = this.holders.filter((holder) => !holder.key.equals(key));
     return { shadowed: others.map(({ name }) => name), shadowedTails: others.map((other) => other.key.tail) };
   }
 
-  /** Tells about each place in turn: a key that is no key, a file that cannot be read, and what `found` says of a key. */
+  /**
+   * Tells about each place in turn: a key that is no key, or may not be used, a file that cannot be read, and what `found`
+   * says of a key.
+   */
   tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
     for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
+      if (reading.status === "owed") log({ kind: "owed", from: name });
       if (reading.status === "malformed") log({ kind: "malformed", from: name });
       if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
     }
@@ -91,5 +112,6 @@ function complaints({ name, reading }: Candidate): readonly Warning[] {
   if (reading.status === "unreadable") {
     return [{ code: IGNORED[name], message: `${CALLED[name]} could not be read: ${reading.reason}` }];
   }
+  if (reading.status === "owed") return [{ code: IGNORED[name], message: `${CALLED[name]} ${HOLDS_OWED_KEY}` }];
   return [];
 }

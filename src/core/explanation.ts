@@ -8,6 +8,7 @@ import type { KeyRecord } from "./key-record.ts";
 import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
+import { lookUpWinner } from "./protocol/given-key.ts";
 import { warningsOf } from "./provisioning.ts";
 import { noKey, openRow } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
@@ -35,8 +36,11 @@ export async function explain(
   signal: AbortSignal,
 ): Promise<Explanation> {
   const stored = await lookUp(user, parts, signal);
-  const candidates = await Candidates.readBeside(parts.sources);
-  const making = makingOf(parts, autoProvision);
+  const read = await Candidates.readBeside(parts.sources);
+  // As resolve does, which asks only where there is no row.
+  const { candidates } =
+    stored.kind === "absent" ? await lookUpWinner(read, parts.journal, signal) : { candidates: read };
+  const making = makingOf(parts, candidates, autoProvision);
   const findings = { making, ...search(stored, candidates, making) };
   const sync = await forecast(user, findings, parts, signal);
   return {
@@ -76,10 +80,11 @@ function not(reason: string): Making {
   return { isAllowed: false, reason, failure: null };
 }
 
-function makingOf({ hasManagementKey, provisioning }: Parts, autoProvision: boolean): Making {
+function makingOf({ hasManagementKey, provisioning }: Parts, { refusal }: Candidates, autoProvision: boolean): Making {
   if (!autoProvision) return not("switched off");
   try {
     if (!hasManagementKey()) return not("OPENROUTER_PROVISIONING_KEY is not set");
+    if (refusal !== null) return not(refusal);
     if (provisioning.refusal !== null) return not(provisioning.refusal);
     return { isAllowed: true, reason: "a new key would be made", failure: null };
   } catch (thrown) {

@@ -14,6 +14,7 @@ export type LogEvent =
   | { readonly kind: "syncing"; readonly user: UserId }
   | { readonly kind: "loaded"; readonly from: Place; readonly key: ApiKey }
   | { readonly kind: "malformed"; readonly from: Place }
+  | { readonly kind: "owed"; readonly from: Shadowed }
   | { readonly kind: "unreadable"; readonly reason: string }
   | { readonly kind: "differs"; readonly from: Shadowed }
   | { readonly kind: "saved"; readonly origin: string; readonly key: ApiKey }
@@ -49,6 +50,7 @@ const WORDS: Words = {
   syncing: ({ user }) => [`===== Syncing API key for user ${shortId(user)} =====`],
   loaded: ({ from, key }) => [`✅ Loaded key from ${NAMES[from]}: ${key.masked}`],
   malformed: ({ from }) => [`⚠️ Invalid key format in ${NAMES[from]}`],
+  owed: ({ from }) => [`⚠️ Key in ${SHORT_NAMES[from]} is to be deleted at OpenRouter, not used`],
   unreadable: ({ reason }) => [`⚠️ Could not read key.txt: ${printable(reason)}`],
   differs: ({ from }) => [`⚠️ Key in ${SHORT_NAMES[from]} differs from database`, "💡 Keeping database key (priority)"],
   saved: ({ origin, key }) => [`✅ Saved key to database (source: ${printable(origin)}): ${key.masked}`],

@@ -139,7 +139,9 @@ export type Reading =
   | { readonly status: "found"; readonly key: ApiKey }
   /** `detail` completes a sentence that begins with the source's name; it holds nothing of what was read. */
   | { readonly status: "malformed"; readonly detail: string }
-  | { readonly status: "unreadable"; readonly reason: string };
+  | { readonly status: "unreadable"; readonly reason: string }
+  /** A key that keyctl created and is about to delete. The journal says so, never the source. */
+  | { readonly status: "owed"; readonly key: ApiKey };
 
 /** A place outside the database that may hold a key. */
 export interface KeySource {
