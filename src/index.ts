@@ -42,6 +42,7 @@ export type {
   Explanation,
   Forecast,
   FormerKey,
+  PurgePreview,
   PurgeResult,
   SaveResult,
   Step,

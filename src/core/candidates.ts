@@ -20,6 +20,8 @@ const IGNORED: Readonly<Record<Shadowed, WarningCode>> = {
   "key.txt": "KEY_FILE_IGNORED",
   environment: "ENVIRONMENT_KEY_IGNORED",
 };
+/** Completes a sentence that begins with the place. */
+export const HOLDS_OWED_KEY = "holds a key that keyctl created, and whose deletion at OpenRouter was decided";
 
 /**
  * What the places outside the database hold, read once, in the order in which they are asked.
@@ -88,13 +90,25 @@ export class Candidates {
     return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
   }
 
+  /** As these, but keyctl is about to delete the winner's key: that place is passed over. */
+  withoutWinner(): Candidates {
+    const first = this.all.find(({ reading }) => reading.status === "found");
+    if (first?.reading.status !== "found") return this;
+    const owed: Candidate = { ...first, reading: { status: "owed", key: first.reading.key } };
+    const all = this.all.map((candidate) => (candidate === first ? owed : candidate));
+    return new Candidates(all, [...this.warnings, ...complaints(owed)]);
+  }
+
   /** The places that hold another key than this one, and that key's last four characters. */
   shadowedBy(key: ApiKey): { readonly shadowed: readonly Shadowed[]; readonly shadowedTails: readonly string[] } {
     const others = this.holders.filter((holder) => !holder.key.equals(key));
     return { shadowed: others.map(({ name }) => name), shadowedTails: others.map((other) => other.key.tail) };
   }
 
-  /** Tells about each place in turn: a key that is no key, a file that cannot be read, and what `found` says of a key. */
+  /**
+   * Tells about each place in turn: a key that is no key, or may not be used, a file that cannot be read, and what `found`
+   * says of a key.
+   */
   tell(log: Log, found: (name: Shadowed, key: ApiKey) => void): void {
     for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
@@ -124,6 +138,7 @@ function complaints({ name, place, reading }: Candidate): readonly Warning[] {
   if (reading.status === "management-key") {
     return [{ code: IGNORED[name], message: `${called} holds the management key, which no user may have` }];
   }
+  if (reading.status === "owed") return [{ code: IGNORED[name], message: `${called} ${HOLDS_OWED_KEY}` }];
   return [];
 }
 
@@ -137,6 +152,7 @@ function faultOf({ name, place, reading }: Candidate): string {
   if (reading.status === "missing") return "the file that was named in place of key.txt does not exist";
   const called = calledBy(name, place);
   if (reading.status === "management-key") return `${called} holds the management key`;
+  if (reading.status === "owed") return `${called} ${HOLDS_OWED_KEY}`;
   const isThere = name === "key.txt" ? "is there" : "is set";
   return `${called} ${isThere} and ${reading.status === "unreadable" ? "cannot be read" : "holds no valid key"}`;
 }

@@ -1,3 +1,4 @@
+import { HOLDS_OWED_KEY } from "./candidates.ts";
 import type { Candidate, Candidates } from "./candidates.ts";
 import type { KeyctlError } from "./errors.ts";
 import { maskOfRecord } from "./key-record.ts";
@@ -71,6 +72,14 @@ export function outsideStep(candidate: Candidate, findings: Findings): Step {
       return { ...nothing, state: "ignored", reason: "holds the management key" };
     case "unreadable":
       return { ...nothing, state: "ignored", reason: `could not be read: ${reading.reason}` };
+    case "owed":
+      return {
+        ...nothing,
+        key: reading.key.masked,
+        keyHash: reading.key.hash,
+        state: "ignored",
+        reason: HOLDS_OWED_KEY,
+      };
     case "found": {
       const { masked: key, hash: keyHash } = reading.key;
       return { source: name, key, keyHash, ...standing(name, keyHash, findings) };

@@ -9,6 +9,7 @@ import { silent } from "./log.ts";
 import { asFailure } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { termsFor } from "./provision-terms.ts";
+import { lookUpWinner } from "./protocol/given-key.ts";
 import { warningsOf } from "./provisioning.ts";
 import { openForUse } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
@@ -36,7 +37,10 @@ export async function explain(
   signal: AbortSignal,
 ): Promise<Explanation> {
   const stored = await lookUp(user, parts, signal);
-  const candidates = await Candidates.readBeside(parts.sources);
+  const read = await Candidates.readBeside(parts.sources);
+  // As resolve does, which asks only where there is no row.
+  const { candidates } =
+    stored.kind === "absent" ? await lookUpWinner(read, parts.journal, signal) : { candidates: read };
   const making = makingOf(parts, candidates, autoProvision);
   const findings = { making, ...search(stored, candidates, making) };
   const sync = await forecast(user, findings, parts, signal);

@@ -6,6 +6,9 @@ import type { UserId } from "./user-id.ts";
  * read the record and obey it. Of a user's generation n there is at most one of each kind.
  */
 
+/** How long an operation without an outcome may be under way; longer than it takes. In milliseconds. */
+export const FRESH_MS = 60_000;
+
 /** Somebody makes key number n of a user. */
 export interface Operation {
   readonly kind: "op";
@@ -17,6 +20,15 @@ export interface Operation {
   readonly limitReset: LimitReset | null;
   readonly expiresAt: Timestamp | null;
   readonly workspace: string | null;
+  /** True: a person asked for this key, so that the hourly cap does not count it. */
+  readonly deliberate: boolean;
+}
+
+/** An operation that the hourly cap counts. */
+export interface LiveOperation {
+  readonly at: Timestamp;
+  /** False: it has no outcome yet. */
+  readonly isSaved: boolean;
 }
 
 /** What became of it: `saved` is inserted only by somebody who has just seen generation n in the row. */
@@ -85,8 +97,15 @@ export interface Journal {
   entries(user: UserId, signal: AbortSignal): Promise<readonly Recorded[]>;
   /** The saved outcomes of keys with one of these hashes, be it ours or OpenRouter's own; in any order. */
   outcomesOf(hashes: readonly string[], signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
-  /** How many operations began at or after this time; counts up to `atMost`. */
-  operationsSince(at: Timestamp, atMost: number, signal: AbortSignal): Promise<number>;
+  /**
+   * The operations of all users that began from the first to the second of these times, that no person asked for and that
+   * nobody has abandoned: the oldest first, and no more than `atMost`.
+   */
+  liveOperations(
+    between: readonly [from: Timestamp, to: Timestamp],
+    atMost: number,
+    signal: AbortSignal,
+  ): Promise<readonly LiveOperation[]>;
   /** The whole journal in the order of its ids, in constant memory. `patience` is asked for each page. */
   scanJournal(patience: () => AbortSignal): AsyncIterable<Recorded>;
 }

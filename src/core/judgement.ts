@@ -1,3 +1,4 @@
+import { FRESH_MS } from "./journal.ts";
 import type { Entry, EntryOf, Recorded } from "./journal.ts";
 import { parseKeyName, userPrefixOf } from "./key-name.ts";
 import type { KeyRecord } from "./key-record.ts";
@@ -39,9 +40,6 @@ export type Judgement =
   /** Its name says that it is ours, and no operation of this store made it: a store restored from a backup, perhaps. */
   | { readonly kind: "unknown" };
 
-/** Longer than an operation may take. */
-const STALE_MS = 60_000;
-
 export function judge(
   key: UpstreamKey,
   facts: Facts,
@@ -53,7 +51,7 @@ export function judge(
   const outcome = facts.out.get(n);
   if (outcome === undefined) {
     const began = Date.parse(facts.op.get(n)?.at ?? "");
-    return { kind: "undecided", n, isFresh: Math.abs(now - began) < STALE_MS };
+    return { kind: "undecided", n, isFresh: Math.abs(now - began) < FRESH_MS };
   }
   if (!isSavedAs(outcome, key.hash)) return { kind: "decided-against", n };
   const retirement = facts.rev.get(n);

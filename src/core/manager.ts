@@ -18,7 +18,7 @@ import { HIGHEST_LIMIT } from "./provision-terms.ts";
 import type { WantedTerms } from "./provisioning.ts";
 import type { Parts } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
-import { explainFailed, provisionFailed, purgeFailed, saveFailed, syncFailed } from "./results.ts";
+import { explainFailed, provisionFailed, purgeFailed, purgePreviewFailed, saveFailed, syncFailed } from "./results.ts";
 import type { Asking, Validation } from "./validation.ts";
 import type { RunOptions, ValidationRun } from "./validation-run.ts";
 import type { Limits, Verdict } from "./verdict.ts";
@@ -26,6 +26,7 @@ import type {
   EnsureResult,
   Explanation,
   ProvisionResult,
+  PurgePreview,
   PurgeResult,
   SaveResult,
   SyncedKey,
@@ -72,7 +73,10 @@ export interface ValidateManyOptions
 export interface PurgeOptions extends Patience {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
   readonly onlyHash?: string | null | undefined;
-  /** Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it. Default `no`. */
+  /**
+   * Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it; and with it every other key that keyctl made
+   * for this user. Default `no`.
+   */
   readonly revoke?: PurgeTask["revoke"] | undefined;
   /** All purges of a run that are given the same object read the list of all keys once. */
   readonly shared?: SharedInventory | undefined;
@@ -309,9 +313,10 @@ export class KeyManager {
     signal: AbortSignal | undefined,
   ): Promise<Finished> {
     const { inventoryOf, workshopOf } = await import("./reconciliation.ts");
-    const { finishPurges, oweAfterAll } = await import("./reconciling.ts");
+    const { finishPurges } = await import("./reconciling.ts");
+    const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
     const workshop = await workshopOf(this.#parts, () => patience);
-    await oweAfterAll(user, workshop);
+    await requestRetainedDeletions(user, null, workshop, patience);
     // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
     shared.inventory ??= inventoryOf({
       ...workshop,
@@ -337,11 +342,12 @@ export class KeyManager {
     }
   }
 
-  /** What a purge of this user would remove; changes nothing. */
-  async previewPurge(userId: string, options: Patience = {}): Promise<PurgeResult> {
-    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+  /** What a purge of this user would remove with the same `revoke`; changes nothing. */
+  async previewPurge(userId: string, options: Pick<PurgeOptions, "revoke"> & Patience = {}): Promise<PurgePreview> {
+    const { revoke = "no" } = options;
+    return this.#attempt(userId, options, purgePreviewFailed, async (user, signal) => {
       const { previewPurge } = await import("./purging.ts");
-      return previewPurge(user, this.#parts, signal);
+      return previewPurge(user, revoke, this.#parts, signal);
     });
   }
 

@@ -160,7 +160,9 @@ export type Reading =
   | { readonly status: "malformed"; readonly detail: string }
   | { readonly status: "unreadable"; readonly reason: string }
   /** It holds a management key that is configured here. */
-  | { readonly status: "management-key" };
+  | { readonly status: "management-key" }
+  /** A key that keyctl created and is about to delete. The journal says so, never the source. */
+  | { readonly status: "owed"; readonly key: ApiKey };
 
 /** A place outside the database that may hold a key. */
 export interface KeySource {

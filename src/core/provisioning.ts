@@ -2,9 +2,10 @@ import type { ApiKey } from "./api-key.ts";
 import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
-import type { Operation } from "./journal.ts";
+import { FRESH_MS } from "./journal.ts";
+import type { Operation, Recorded } from "./journal.ts";
 import { keyNameOf } from "./key-name.ts";
-import type { KeyRecord, LimitReset, Timestamp } from "./key-record.ts";
+import type { KeyRecord, LimitReset } from "./key-record.ts";
 import { newRecord } from "./key-record.ts";
 import { managementKeyRefused } from "./management-key.ts";
 import { isTimeout } from "./patience.ts";
@@ -12,6 +13,7 @@ import { pause } from "./pause.ts";
 import { provisionPending } from "./pending.ts";
 import { placeKey } from "./placing.ts";
 import type { Warning } from "./ports.ts";
+import { hasRoomUnderCap, waitForRoom } from "./protocol/hourly-cap.ts";
 import { randomBytes } from "./random.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
@@ -53,7 +55,7 @@ export interface ProvisioningRules {
 export interface Making {
   /** False: wait for somebody's fresh operation, but begin none and decide about none. */
   readonly mayMake: boolean;
-  /** The cap and the refusals are for keys that nobody asked for. */
+  /** False: a person asked for this key, so that the hourly cap neither holds it up nor counts it. */
   readonly isAuto: boolean;
   readonly terms: WantedTerms;
   /** Called when a key may exist from now on, and may not be given up. */
@@ -72,11 +74,8 @@ export type Provision =
   | { readonly status: "look-again" }
   | { readonly status: "none" };
 
-/** Longer than a POST may take. */
-const FRESH_MS = 60_000;
 /** No attempt of an operation begins later. */
 const ATTEMPTS_END_MS = 30_000;
-const HOUR_MS = 3_600_000;
 const LOOK_AGAIN = { status: "look-again" } as const;
 const NONE = { status: "none" } as const;
 const NO_KEY_CAN_BE_MADE = "no key can be made";
@@ -84,7 +83,10 @@ const POLL = { firstMs: 250, mostMs: 2_000 } as const;
 /** To look for a key that may exist, and to remove it, when the caller has no patience left. */
 const CLEAN_UP_MS = 20_000;
 
-/** Sync 2 to 8, for a user without a row. `tries` counts the operations of this call, from 1. */
+/**
+ * Sync 2 to 8, for a user without a row. `tries` counts the operations of this call, from 1. Throws PROVISION_CAP where the
+ * hourly cap is used up, and where it may be, when the time is over.
+ */
 export async function provision(
   user: UserId,
   parts: Parts,
@@ -92,13 +94,16 @@ export async function provision(
   tries: number,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const last = await decidedOperation(user, parts, making, signal);
-  if ("status" in last) return last;
-  const row = await parts.store.find(user, signal);
-  if (row !== undefined) return { status: "found", row };
-  if (!making.mayMake) return NONE;
-  await parts.store.assertAbsent?.(user, signal);
-  return newOperation(user, last.n + 1, parts, making, tries, signal);
+  for (;;) {
+    const last = await decidedOperation(user, parts, making, signal);
+    if ("status" in last) return last;
+    const row = await parts.store.find(user, signal);
+    if (row !== undefined) return { status: "found", row };
+    if (!making.mayMake) return NONE;
+    const made = await newOperation(user, last.n + 1, parts, making, tries, signal);
+    if (made !== "crowded") return made;
+    await waitForRoom(parts.provisioning.maxPerHour(), signal);
+  }
 }
 
 /** The user's last operation, once it has an outcome (0: there was none), or what came instead. */
@@ -135,16 +140,18 @@ async function newOperation(
   making: Making,
   tries: number,
   signal: AbortSignal,
-): Promise<Provision> {
+): Promise<Provision | "crowded"> {
   const { journal, clock, log } = parts;
   const keys = await requireUpstreamKeys(parts, NO_KEY_CAN_BE_MADE);
   // Whoever cannot seal makes no key.
   const sealer = await parts.sealer("seal", signal);
-  if (making.isAuto) await refuseOverCap(parts, signal);
+  // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
+  if (making.isAuto && !(await hasRoomUnderCap(parts, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
-  const operation = operationOf(n, making.terms, clock.now().getTime());
+  const operation = operationOf(n, making, clock.now().getTime());
   const stands = await record(user, operation, parts, signal);
   if (stands.nonce !== operation.nonce) return LOOK_AGAIN;
+  if (making.isAuto && !(await keepUnderCap(user, stands, parts, signal))) return "crowded";
   log({ kind: "making", user });
   making.onCommitted();
   const name = keyNameOf(deployment, user, operation);
@@ -187,7 +194,7 @@ async function unmade(
     const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; none was kept`;
     throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
-  await record(user, { kind: "out", n: operation.n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
+  await abandonUnmade(user, operation.n, parts);
   // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
   if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
   if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
@@ -202,6 +209,11 @@ async function unmade(
 }
 
 const RUN_AGAIN = "run the same command again";
+/** Nothing was created, so there is nothing to look for. */
+async function abandonUnmade(user: UserId, n: number, parts: Parts): Promise<void> {
+  await record(user, { kind: "out", n, outcome: "abandoned" }, parts, AbortSignal.timeout(CLEAN_UP_MS));
+}
+
 /** Of one call: OpenRouter has asked us to slow down. */
 const MOST_OPERATIONS = 4;
 
@@ -239,12 +251,12 @@ async function abandonSuspect(
   }
 }
 
-function operationOf(n: number, terms: WantedTerms, now: number): Operation {
+function operationOf(n: number, { terms, isAuto }: Making, now: number): Operation {
   const { label, limit, limitReset, expiresInMs, workspace } = terms;
   // To the second, as OpenRouter keeps it.
   const expiresAt = expiresInMs === null ? null : new Date(Math.floor((now + expiresInMs) / 1000) * 1000).toISOString();
   const nonce = randomBytes(8).toString("hex");
-  return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace };
+  return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace, deliberate: !isAuto };
 }
 
 /** The worries about a key with this limit. */
@@ -253,15 +265,20 @@ export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warn
   return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
 }
 
-async function refuseOverCap({ journal, clock, provisioning }: Parts, signal: AbortSignal): Promise<void> {
-  const maxPerHour = provisioning.maxPerHour();
-  if (maxPerHour === 0) return;
-  const since: Timestamp = new Date(clock.now().getTime() - HOUR_MS).toISOString();
-  if ((await journal.operationsSince(since, maxPerHour, signal)) < maxPerHour) return;
-  throw new KeyctlError("PROVISION_CAP", `${maxPerHour} keys were made within the last hour, which is the limit`, {
-    hint: "find out why so many are asked for; KEYCTL_MAX_PROVISIONS_PER_HOUR sets the limit, and keyctl provision has none",
-    retryable: true,
-  });
+/** Sync 4a, once the operation is recorded. One that finds no room, or cannot find out, is abandoned: false, or throws. */
+async function keepUnderCap(
+  user: UserId,
+  { n, at }: Recorded<Operation>,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  let hasRoom = false;
+  try {
+    hasRoom = await hasRoomUnderCap(parts, at, 1, signal);
+    return hasRoom;
+  } finally {
+    if (!hasRoom) await abandonUnmade(user, n, parts);
+  }
 }
 
 /** While somebody else is at it. Throws PROVISION_PENDING when the time is over first. */

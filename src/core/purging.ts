@@ -2,11 +2,20 @@ import { Candidates } from "./candidates.ts";
 import { KeyctlError } from "./errors.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { printable } from "./printable.ts";
+import { countRetained, requestRetainedDeletions } from "./protocol/retained-keys.ts";
 import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
-import { changedMeanwhile, formerKey, hashInClear, revokeUpstream, stillOwed } from "./revocation.ts";
+import {
+  changedMeanwhile,
+  formerKey,
+  hashInClear,
+  revokeById,
+  revokeUpstream,
+  stillOwed,
+  upstreamIdOf,
+} from "./revocation.ts";
 import { removeRow } from "./row-writes.ts";
-import type { PurgeResult } from "./results.ts";
+import type { PurgePreview, PurgeResult } from "./results.ts";
 import { asItIs, isCurrent, retire, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
 import { requireManagementKey } from "./upstream-access.ts";
@@ -22,7 +31,10 @@ export interface Finished {
 export interface PurgeTask {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
   readonly onlyHash?: string | null | undefined;
-  /** Whether the key is also removed at OpenRouter: not, if keyctl made it, or whoever made it. */
+  /**
+   * Whether the key is also removed at OpenRouter: not, if keyctl made it, or whoever made it. Then every other key that
+   * keyctl made for this user goes with it.
+   */
   readonly revoke: "no" | "ours" | "foreign too";
   /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<Finished>;
@@ -48,28 +60,37 @@ export async function purgeKey(
       if (revoke === "no") return purgeOf(user, undefined, candidates, null);
       const { removed, error } = await finish(user, signal);
       const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-      return { ...purgeOf(user, undefined, candidates, revocation), error };
+      return { ...purgeOf(user, undefined, candidates, revocation), revokedKeys: removed, error };
     }
     if (!(await isCurrent(found, parts, signal))) continue;
     const row = await asItIs(found, parts, signal);
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
     if (row.generation === 0) await refuseForeign(row, revoke, parts, signal);
     await retirePrevious(row, parts, signal);
+    // In each round: only the removal of this row proves that no other key was replaced and retained meanwhile.
+    const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, parts, signal);
     if (row.generation > 0) await retire(user, row.generation, "purged", revoke !== "no", parts, signal);
     if (!(await removeRow(store, user, row, signal))) continue;
-    return revoked(row, revoke, candidates, parts, signal);
+    return revoked(row, others, revoke, candidates, parts, signal);
   }
   throw contended(user);
 }
 
 /** What a purge of this user would remove; changes nothing. */
-export async function previewPurge(user: UserId, { store, sources }: Parts, signal: AbortSignal): Promise<PurgeResult> {
+export async function previewPurge(
+  user: UserId,
+  revoke: PurgeTask["revoke"],
+  { store, journal, sources }: Parts,
+  signal: AbortSignal,
+): Promise<PurgePreview> {
   const row = await store.find(user, signal);
-  return { ...purgeOf(user, row, await Candidates.readBeside(sources), null), purged: false };
+  const retained = revoke === "no" ? 0 : countRetained(await journal.entries(user, signal));
+  return { ...purgeOf(user, row, await Candidates.readBeside(sources), null), purged: false, retained };
 }
 
 async function revoked(
   row: KeyRecord,
+  others: readonly string[],
   revoke: PurgeTask["revoke"],
   candidates: Candidates,
   parts: Parts,
@@ -77,13 +98,46 @@ async function revoked(
 ): Promise<PurgeResult> {
   if (revoke === "no") return purgeOf(row.userId, row, candidates, "kept");
   const revocation = await revokeUpstream(row, parts, signal);
-  const result = purgeOf(row.userId, row, candidates, revocation.status);
-  if (revocation.status !== "pending") return result;
+  // A key that was saved back may be in the row and among the others.
+  const rest = await revokeAll(new Set(others.filter((id) => id !== upstreamIdOf(row))), parts, signal);
+  const revokedKeys = rest.done + (revocation.status === "done" ? 1 : 0);
+  const status = rest.pending === null ? revocation.status : "pending";
+  // No sync takes a key that is to be deleted from a source.
+  const returning = candidates.holders.filter(({ key }) => row.generation === 0 || key.hash !== row.keyHash);
+  const returnsFrom = returning.map(({ name }) => name);
+  const result = { ...purgeOf(row.userId, row, candidates, status), revokedKeys, returnsFrom };
+  if (revocation.status !== "pending") {
+    return rest.pending === null ? result : { ...result, error: earlierStillOwed(row.userId, rest.pending) };
+  }
   if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
   // No record of it is left: the same command would find nothing to do.
   const hash = hashInClear(row) ?? row.keyHash ?? "not known";
   const detail = `${revocation.detail} (its hash there is ${hash})`;
   return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
+}
+
+/** One after the other; how many are gone, and what is known of the first that may not be. */
+async function revokeAll(
+  ids: ReadonlySet<string>,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<{ readonly done: number; readonly pending: string | null }> {
+  let done = 0;
+  let pending: string | null = null;
+  for (const id of ids) {
+    const revocation = await revokeById(id, parts, signal);
+    if (revocation.status === "pending") pending ??= revocation.detail;
+    else done += 1;
+  }
+  return { done, pending };
+}
+
+function earlierStillOwed(user: UserId, detail: string): KeyctlError {
+  const message = `an earlier key that keyctl created for user ${printable(user)} may still work: ${detail}`;
+  return new KeyctlError("REVOKE_PENDING", message, {
+    hint: `keyctl purge ${userFlag(user)} --revoke`,
+    retryable: true,
+  });
 }
 
 /** A key that keyctl did not make goes only when that was asked for, and when no other user has it. */
@@ -132,6 +186,7 @@ function purgeOf(
     former: row === undefined ? null : formerKey(row),
     purged: row !== undefined,
     revocation,
+    revokedKeys: 0,
     returnsFrom: candidates.holders.map(({ name }) => name),
     warnings: [],
     error: null,

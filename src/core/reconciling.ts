@@ -1,7 +1,6 @@
 import { isKeyctlError } from "./errors.ts";
 import type { KeyctlError } from "./errors.ts";
 import type { Inventory } from "./inventory.ts";
-import { record } from "./journal-writes.ts";
 import { factsFrom, foreseen, judge } from "./judgement.ts";
 import type { Judgement } from "./judgement.ts";
 import { parseKeyName, userPrefixOf } from "./key-name.ts";
@@ -177,17 +176,7 @@ export async function repair({ user, keys }: Claim, workshop: Workshop): Promise
 
 const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
 
-/** Purge 1 of a user without a row: the keys of purges without `--revoke` are to go after all. */
-export async function oweAfterAll(user: UserId, workshop: Workshop): Promise<void> {
-  const { journal, patience } = workshop;
-  const facts = factsFrom(await journal.entries(user, patience()));
-  for (const { n, reason, revoke } of facts.rev.values()) {
-    if (reason === "purged" && !revoke && !facts.del.has(n))
-      await record(user, { kind: "del", n }, workshop, patience());
-  }
-}
-
-/** After that: what died half-way is finished, and what is owed is done. */
+/** Purge 1 of a user without a row, once the retained keys are owed: what died half-way is finished, and what is owed is done. */
 export async function finishPurges(
   user: UserId,
   inventory: Inventory,
@@ -197,7 +186,7 @@ export async function finishPurges(
   const claim = claimed[0] ?? { user, keys: [] };
   const findings = await repair(claim, workshop);
   return {
-    removed: findings.filter(({ done }) => done).length,
+    removed: findings.filter(({ action, done }) => action === "delete" && done).length,
     error: findings.find(({ error }) => error !== null)?.error ?? null,
   };
 }

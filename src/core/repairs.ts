@@ -106,6 +106,8 @@ async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: W
     const found = await store.find(user, patience());
     const row = found === undefined ? undefined : await asItIs(found, workshop, patience());
     if (row !== undefined && holds(row, n, key)) {
+      // S2, as before every removal of a row.
+      await retirePrevious(row, workshop, patience());
       await removeRow(store, user, row, patience());
       continue;
     }

@@ -10,8 +10,8 @@ import type { ManagementKey } from "./management-key.ts";
 import { openForUse } from "./open-row.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
+import type { GivenKey } from "./protocol/given-key.ts";
 import type { ProvisioningRules } from "./provisioning.ts";
-import { insertRow, insertRows } from "./row-writes.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncedKey, SyncResult } from "./results.ts";
@@ -91,11 +91,7 @@ export async function* resolveMany(
   parts: Parts,
   run: Run,
 ): AsyncGenerator<readonly SyncResult[]> {
-  for await (const batch of users) {
-    const found = await resolveBatch(batch, parts, run);
-    const { candidates } = run;
-    yield batch.map((user) => found.get(user) ?? syncFailed(user, candidates.noKey(user), candidates.warnings));
-  }
+  for await (const batch of users) yield await resolveBatch(batch, parts, run);
 }
 
 /** A user whose insert lost, and whose winner was purged before it was read, is tried again. */
@@ -103,18 +99,21 @@ async function resolveBatch(
   batch: readonly UserId[],
   parts: Parts,
   { candidates, adopt: mayAdopt, patience }: Run,
-): Promise<ReadonlyMap<UserId, SyncResult>> {
+): Promise<readonly SyncResult[]> {
   const signal = patience();
   const found = new Map<UserId, SyncResult>(mayAdopt ? await importedFailures(batch, parts, signal) : []);
   const missing = () => batch.filter((user) => !found.has(user));
-  const adopts = mayAdopt && candidates.winner !== undefined;
+  let usable: Usable = { candidates, given: null };
   for (let attempt = 0; attempt < ATTEMPTS && found.size < batch.length; attempt += 1) {
-    if (adopts) for (const result of await insertMissing(missing(), parts, candidates, signal)) found.set(...result);
+    if (mayAdopt) usable = await usableOf(candidates, parts, signal);
+    for (const result of await insertMissing(missing(), parts, usable, signal)) found.set(...result);
     const stored = await storedResults(missing(), parts, candidates, signal);
     for (const [user, result] of stored) if (result !== "lost") found.set(user, result);
-    if (!adopts && ![...stored.values()].includes("lost")) break;
+    if (usable.given === null && ![...stored.values()].includes("lost")) break;
   }
-  return found;
+  return batch.map(
+    (user) => found.get(user) ?? syncFailed(user, usable.candidates.noKey(user), usable.candidates.warnings),
+  );
 }
 
 /** What the database alone holds for a user. */
@@ -157,27 +156,41 @@ async function isInUse(row: KeyRecord, parts: Parts, signal: AbortSignal): Promi
 }
 
 async function adopt(user: UserId, parts: Parts, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
-  const { store, log } = parts;
-  const candidates = await Candidates.read(parts.sources);
+  const { log } = parts;
+  const { candidates, given } = await usableOf(await Candidates.read(parts.sources), parts, signal);
   const { winner } = candidates;
   if (attempt.tries === 0) {
     candidates.tell(log, (from, key) => {
       if (from === winner?.name) log({ kind: "loaded", from, key });
     });
   }
-  if (winner === undefined) {
+  if (winner === undefined || given === null) {
     const { withoutKey } = await import("./auto-provisioning.ts");
     return withoutKey(user, parts, candidates, attempt, signal);
   }
 
   const { key, name } = winner;
   const record = sealed(user, key, name, await parts.sealer("seal", signal), parts.clock);
-  if (!(await insertRow(store, record, signal))) return "lost";
+  const { insertGiven } = await import("./protocol/given-key.ts");
+  if (!(await insertGiven(record, given, parts, signal))) return "lost";
   log({ kind: "saved", origin: name, key });
   log({ kind: "using", source: name });
   log({ kind: "synced" });
   log({ kind: "complete" });
   return answer(record, key, name, candidates);
+}
+
+/** The sources, and what the journal says of the winner's key, which may be stored; null where there is no winner. */
+interface Usable {
+  readonly candidates: Candidates;
+  readonly given: GivenKey | null;
+}
+
+/** Passes over a source whose key is to be deleted at OpenRouter. One query for each text of a key, however many users. */
+async function usableOf(candidates: Candidates, { journal }: Parts, signal: AbortSignal): Promise<Usable> {
+  if (candidates.winner === undefined) return { candidates, given: null };
+  const { lookUpWinner } = await import("./protocol/given-key.ts");
+  return lookUpWinner(candidates, journal, signal);
 }
 
 /** Keys that were made here and could not be stored come first. */
@@ -208,15 +221,16 @@ async function importedFailures(
 async function insertMissing(
   batch: readonly UserId[],
   parts: Parts,
-  candidates: Candidates,
+  { candidates, given }: Usable,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<UserId, SyncResult>> {
   const { winner } = candidates;
-  if (winner === undefined || batch.length === 0) return new Map();
+  if (winner === undefined || given === null || batch.length === 0) return new Map();
   const { name, key } = winner;
   const sealer = await parts.sealer("seal", signal);
   const records = batch.map((user) => sealed(user, key, name, sealer, parts.clock));
-  const won = await insertRows(parts.store, records, signal);
+  const { insertGivenToMany } = await import("./protocol/given-key.ts");
+  const won = await insertGivenToMany(records, given, parts, signal);
   return new Map(
     records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
   );

@@ -87,10 +87,18 @@ export interface PurgeResult {
   readonly purged: boolean;
   /** What became of the key at OpenRouter; null when nothing was purged. */
   readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
+  /** How many keys were deleted at OpenRouter: the user's, and those that keyctl created for them before. */
+  readonly revokedKeys: number;
   /** Sources from which the next sync would store a key again. */
   readonly returnsFrom: readonly Shadowed[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
+}
+
+/** What a purge would remove. */
+export interface PurgePreview extends PurgeResult {
+  /** How many keys that keyctl created for this user before were kept at OpenRouter, and would go too; 0 without `revoke`. */
+  readonly retained: number;
 }
 
 /**
@@ -162,10 +170,15 @@ export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
     former: null,
     purged: false,
     revocation: null,
+    revokedKeys: 0,
     returnsFrom: [],
     warnings: [],
     error,
   };
+}
+
+export function purgePreviewFailed(userId: string, error: KeyctlError): PurgePreview {
+  return { ...purgeFailed(userId, error), retained: 0 };
 }
 
 export function provisionFailed(userId: string, error: KeyctlError): ProvisionResult {

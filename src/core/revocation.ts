@@ -23,10 +23,20 @@ export type Revocation =
 
 export const KEPT = { status: "kept" } as const;
 
+/** OpenRouter's id of the key in a row; null where what is stored is no key. */
+export function upstreamIdOf(row: KeyRecord): string | null {
+  return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
+}
+
 /** Disabled, then deleted. What could not be confirmed is pending, never done. */
 export async function revokeUpstream(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<Revocation> {
-  const hash = row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
+  const hash = upstreamIdOf(row);
   if (hash === null) return { status: "pending", detail: "what is stored is no key, so that its hash is not known" };
+  return revokeById(hash, parts, signal);
+}
+
+/** As `revokeUpstream`, of a key that stands in no row. */
+export async function revokeById(hash: string, parts: Parts, signal: AbortSignal): Promise<Revocation> {
   try {
     const keys = await requireUpstreamKeys(parts, "no key can be removed");
     const removal = await removeUpstream(hash, keys, budgetOf(REVOCATION_MS, signal));

@@ -8,6 +8,8 @@ import { isTimeout } from "./patience.ts";
 import type { Warning } from "./ports.ts";
 import { printable } from "./printable.ts";
 import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
+import { confirmGiven, keyIsOwed, lookUpGiven } from "./protocol/given-key.ts";
+import type { GivenKey } from "./protocol/given-key.ts";
 import type { Parts } from "./resolution.ts";
 import { changedMeanwhile, formerKey, KEPT, revokeUpstream, stillOwed } from "./revocation.ts";
 import type { Revocation } from "./revocation.ts";
@@ -60,16 +62,14 @@ export async function saveKey(
     }
     await approve?.();
     const now = clock.now().toISOString();
-    if (row === undefined) {
-      if (!(await insertRow(store, newRecord(user, key, sealed, origin, now), signal))) continue;
-      log({ kind: "saved", origin, key });
-      return savedResult(user, key, origin, { changed: true, previous: null });
-    }
-    await retirePrevious(row, parts, signal);
-    const successor = successorOf(row, withKey(row, key, sealed, origin, now), revoke);
-    if (!(await replaceRow(store, successor, row, signal))) continue;
+    const next =
+      row === undefined
+        ? newRecord(user, key, sealed, origin, now)
+        : successorOf(row, withKey(row, key, sealed, origin, now), revoke);
+    if (!(await write(next, row, key, parts, signal))) continue;
     log({ kind: "saved", origin, key });
-    const revocation = await afterReplacing(row, successor, revoke, parts, signal);
+    if (row === undefined) return savedResult(user, key, origin, { changed: true, previous: null });
+    const revocation = await afterReplacing(row, next, revoke, parts, signal);
     const result = savedResult(user, key, origin, {
       changed: true,
       previous: { ...formerKey(row), revocation: revocation.status },
@@ -77,6 +77,29 @@ export async function saveKey(
     return revocation.status === "pending" ? { ...result, error: stillOwed(user, revocation.detail, "save") } : result;
   }
   throw contended(user);
+}
+
+/** Save 1 and 2. False: the race was lost. Throws CONFLICT for a key whose deletion was decided. */
+async function write(
+  next: KeyRecord,
+  row: KeyRecord | undefined,
+  key: ApiKey,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { store, journal } = parts;
+  if (row !== undefined) await retirePrevious(row, parts, signal);
+  const given = refuseOwed(next, await lookUpGiven(key, journal, signal), "kept");
+  const isDone = await (row === undefined ? insertRow(store, next, signal) : replaceRow(store, next, row, signal));
+  const replaced = row === undefined ? "kept" : "lost";
+  if (isDone) refuseOwed(next, await confirmGiven([next], given, parts, signal), replaced);
+  return isDone;
+}
+
+/** @param replaced what became of the key that the user had: `lost` when it was replaced before that was found out */
+function refuseOwed({ userId }: KeyRecord, given: GivenKey, replaced: "kept" | "lost"): GivenKey {
+  if (given.kind === "owed") throw keyIsOwed(userId, given.since, replaced);
+  return given;
 }
 
 /** The new row, with the note of a key that keyctl made and that is not retired yet. */

@@ -27,7 +27,7 @@ export const absentStore: KeyStore & SealChecks & Inspection & Journal = {
   lastOperation: async () => undefined,
   entries: async () => [],
   outcomesOf: async () => [],
-  operationsSince: async () => 0,
+  liveOperations: async () => [],
   async *scanJournal() {},
   close: async () => {},
 };

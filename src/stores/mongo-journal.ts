@@ -1,5 +1,5 @@
 import type { Db, Document, Filter } from "mongodb";
-import type { Journal, Recorded } from "../core/journal.ts";
+import type { Journal, LiveOperation, Recorded } from "../core/journal.ts";
 import { batchesOf } from "./mongo-batches.ts";
 import type { Asking } from "./mongo-batches.ts";
 import { userForms, userIdOf, withDates } from "./mongo-document.ts";
@@ -7,7 +7,17 @@ import { isDuplicateKey } from "./mongo-errors.ts";
 import { ensureIdentity, ensureIndexes, JOURNAL_INDEXES } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { once } from "./once.ts";
-import { byNumber, deploymentIn, entryId, entryIn, fieldsOfEntry, idRange, isOfKind } from "./stored-entry.ts";
+import {
+  byNumber,
+  deploymentIn,
+  entryId,
+  entryIn,
+  fieldsOfEntry,
+  idRange,
+  isOfKind,
+  outcomeId,
+} from "./stored-entry.ts";
+import { timestampIn } from "./stored-values.ts";
 
 interface JournalDocument extends Document {
   readonly _id: string;
@@ -81,10 +91,18 @@ export function mongoJournal(
         .filter((entry) => isOfKind(entry, "out"))
         .filter((out) => out.outcome === "saved");
     },
-    async operationsSince(at, atMost, signal) {
-      const since = { kind: "op", at: { $gte: new Date(at) } };
-      const found = records.find(since, { projection: { _id: 1 } }).limit(atMost);
-      return (await reading(() => found.toArray(), signal)).length;
+    async liveOperations([from, to], atMost, signal) {
+      const counted = { kind: "op", deliberate: null, at: { $gte: new Date(from), $lte: new Date(to) } };
+      const cursor = records.find(counted, { projection: { at: 1 }, batchSize: PAGE }).sort({ at: 1 });
+      const live: LiveOperation[] = [];
+      for await (const operations of batchesOf(cursor, reading, () => signal)) {
+        const ids = operations.map(({ _id }) => outcomeId(String(_id)));
+        const outcomes = records.find({ _id: { $in: ids } }, { projection: { outcome: 1 } });
+        const known = await reading(() => outcomes.toArray(), signal);
+        live.push(...withoutAbandoned(operations, new Map(known.map(({ _id, outcome }) => [_id, outcome]))));
+        if (live.length >= atMost) return live.slice(0, atMost);
+      }
+      return live;
     },
     async *scanJournal(patience) {
       const cursor = records.find({}, { batchSize: PAGE }).sort({ _id: 1 });
@@ -96,6 +114,16 @@ export function mongoJournal(
       }
     },
   };
+}
+
+function withoutAbandoned(
+  operations: readonly Document[],
+  outcomes: ReadonlyMap<string, unknown>,
+): readonly LiveOperation[] {
+  return operations.flatMap(({ _id, at }) => {
+    const outcome = outcomes.get(outcomeId(String(_id)));
+    return outcome === "abandoned" ? [] : [{ at: timestampIn(at) ?? "", isSaved: outcome !== undefined }];
+  });
 }
 
 /** `kind` and `n` say what stands in the `_id` too, for those who read it. */

@@ -18,7 +18,7 @@ const KEY_INDEXES: Indexes = [
 export const JOURNAL_INDEXES: Indexes = [
   { name: "hash_1", key: { hash: 1 } },
   { name: "upstream_hash_1", key: { upstream_hash: 1 } },
-  { name: "at_1", key: { at: 1 } },
+  { name: "kind_1_deliberate_1_at_1", key: { kind: 1, deliberate: 1, at: 1 } },
 ];
 const NAMESPACE_NOT_FOUND = 26;
 const SCHEMA_VERSION = 1;

@@ -22,7 +22,12 @@ const SQL = {
   // A union, because an OR over two indexes is not always seen as one.
   ofHashes: `SELECT ${COLUMNS} FROM api_key_journal WHERE hash IN (SELECT value FROM json_each(?1))
     UNION SELECT ${COLUMNS} FROM api_key_journal WHERE upstream_hash IN (SELECT value FROM json_each(?1))`,
-  since: "SELECT count(*) AS count FROM (SELECT 1 FROM api_key_journal WHERE at >= ? AND _id GLOB '*:op:*' LIMIT ?)",
+  // The first two conditions are those of the index on `at`.
+  live: `SELECT op.at, out._id IS NOT NULL AS is_saved FROM api_key_journal AS op
+    LEFT JOIN api_key_journal AS out ON out._id = replace(op._id, ':op:', ':out:')
+    WHERE op._id GLOB '*:op:*' AND json_extract(op.body, '$.deliberate') IS NULL AND op.at BETWEEN ? AND ?
+      AND json_extract(out.body, '$.outcome') IS NOT 'abandoned'
+    ORDER BY op.at LIMIT ?`,
   page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
 } as const;
 
@@ -62,8 +67,9 @@ export function sqliteJournal(
         .filter((entry) => isOfKind(entry, "out"))
         .filter((out) => out.outcome === "saved");
     },
-    async operationsSince(at, atMost, signal) {
-      return Number((await one("since", [at, atMost], signal))?.["count"]);
+    async liveOperations(between, atMost, signal) {
+      const rows = await all("live", [...between, atMost], signal);
+      return rows.map((row) => ({ at: String(row["at"]), isSaved: row["is_saved"] === 1 }));
     },
     async *scanJournal(patience) {
       let after = "";

@@ -44,6 +44,9 @@ const STEPS: readonly string[] = [
    CREATE INDEX api_key_journal_hash ON api_key_journal (hash) WHERE hash IS NOT NULL;
    CREATE INDEX api_key_journal_upstream_hash ON api_key_journal (upstream_hash) WHERE upstream_hash IS NOT NULL;
    CREATE INDEX api_key_journal_at ON api_key_journal (at);`,
+  `DROP INDEX api_key_journal_at;
+   CREATE INDEX api_key_journal_counted ON api_key_journal (at)
+     WHERE _id GLOB '*:op:*' AND json_extract(body, '$.deliberate') IS NULL;`,
 ];
 
 export type SchemaVersion = number | "empty";

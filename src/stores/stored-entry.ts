@@ -22,6 +22,11 @@ export function entryId(user: UserId, kind: EntryKind, n: number): string {
   return `${userHash(user)}:${PROVIDER}:${kind}:${String(n).padStart(DIGITS, "0")}`;
 }
 
+/** The id of an operation's outcome. */
+export function outcomeId(operationId: string): string {
+  return operationId.replace(":op:", ":out:");
+}
+
 /** All ids of a user, or those of one kind: from the first, to before the second. */
 export function idRange(user: UserId, kind?: EntryKind): readonly [from: string, to: string] {
   const beginning = `${userHash(user)}:${PROVIDER}${kind === undefined ? "" : `:${kind}`}`;
@@ -38,6 +43,8 @@ export function fieldsOfEntry(entry: Entry): Fields {
         limit_reset: entry.limitReset,
         expires_at: entry.expiresAt,
         workspace: entry.workspace,
+        // Only where it is so: an operation that says nothing counts.
+        ...(entry.deliberate ? { deliberate: true } : {}),
       };
     case "out":
       return entry.outcome === "saved"
@@ -95,6 +102,7 @@ const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
       limitReset: limitResetIn(fields["limit_reset"]),
       expiresAt: timestampIn(fields["expires_at"]),
       workspace: textIn(fields["workspace"]),
+      deliberate: fields["deliberate"] === true,
     };
   },
   out(n, fields) {

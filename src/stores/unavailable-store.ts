@@ -37,7 +37,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & In
     lastOperation: fail,
     entries: fail,
     outcomesOf: fail,
-    operationsSince: fail,
+    liveOperations: fail,
     scanJournal: scan,
   };
 }

@@ -69,8 +69,11 @@ describe("a bulk run", () => {
       around: watched(calls),
     });
     expect(calls.filter((call) => call !== "sealChecks")).toEqual([
+      // Whether the one key that all are given is about to be deleted.
+      "outcomesOf",
       "insertMany",
       "findMany",
+      "outcomesOf",
       "insertMany",
       "findMany",
       "close",

@@ -283,16 +283,80 @@ describe("a sync without a key", () => {
   });
 
   it("makes no more than so many in an hour by itself, and does not ask; provision does", async () => {
-    const { server, run, given } = await stage();
+    const { home, server, run, given } = await stage();
     const env = { KEYCTL_MAX_PROVISIONS_PER_HOUR: "2" };
     await given("sync --user u1", { env });
     await given("sync --user u2", { env });
     const capped = await run("sync --user u3 --json", { env });
     expect([capped.code, errorOf(capped)]).toMatchObject([6, { code: "PROVISION_CAP", retryable: true }]);
     expect(server.count("POST /keys")).toBe(2);
+    expect(await journalOf(home, "u3")).toEqual([]);
     await given("provision --user u3", { env });
     await given("sync --user u4", { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: "0" } });
     await given("sync --user u5");
+  });
+
+  it("counts neither what came to nothing nor what a person asked for", async () => {
+    const { home, server, run, given } = await stage();
+    const env = { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" };
+    await given("provision --user u1");
+    server.behave(always("POST /keys", { status: 402 }));
+    for (const user of ["u2", "u3"]) expect((await run(`sync --user ${user}`, { env })).code).toBe(6);
+    server.behave(() => "pass");
+    await given("sync --user u2", { env });
+    expect(await journalOf(home, "u2")).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);
+  });
+
+  it("waits for operations that are under way, which may come to nothing, and writes nothing meanwhile", async () => {
+    const { home, server, run, given } = await stage();
+    const env = { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" };
+    await given("provision --user u1");
+    await note(home, "u2", operation(1));
+    const late = await run("sync --user u3 --json --timeout 500ms", { env });
+    expect([late.code, errorOf(late)]).toMatchObject([6, { code: "PROVISION_CAP", retryable: true }]);
+    const waiting = run("sync --user u3 --json --timeout 20s", { env });
+    setTimeout(() => void note(home, "u2", { kind: "out", n: 1, outcome: "abandoned" }), 300);
+    expect(documentsOf(await waiting)[0]).toMatchObject({ source: "auto-provisioned", error: null });
+    expect(await journalOf(home, "u3")).toEqual(["op:1", "out:1 saved"]);
+    expect(server.count("POST /keys")).toBe(2);
+  });
+
+  it("counts again after its operation: one of two at the same time comes to nothing, before its POST, and starts over", async () => {
+    const { home, server, run } = await stage();
+    const env = { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" };
+    const userId = parseUserId("u1");
+    const around = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        const { at } = entry;
+        // Another process was faster by a hair, and gives up for the same reason.
+        if (entry.kind === "op" && entry.n === 1) await store.insertEntry({ ...operation(1), userId, at }, signal);
+        const isInserted = await store.insertEntry(entry, signal);
+        if (entry.kind === "out" && entry.n === 1) {
+          expect([entry.outcome, server.count()]).toEqual(["abandoned", 0]);
+          await store.insertEntry({ kind: "out", n: 1, outcome: "abandoned", userId, at }, signal);
+        }
+        return isInserted;
+      },
+    }));
+    const done = await run("sync --user alice --json", { env, around });
+    expect(documentsOf(done)[0]).toMatchObject({ source: "auto-provisioned", error: null });
+    expect(await journalOf(home)).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);
+    expect(server.count("POST /keys")).toBe(1);
+  });
+
+  it("abandons an operation that it cannot count, so that the next one need not wait for it", async () => {
+    const { home, server, run, given } = await stage();
+    let counts = 0;
+    const around = withCalls((store) => ({
+      async liveOperations(...args) {
+        counts += 1;
+        if (counts === 2) throw new KeyctlError("STORE_UNAVAILABLE", "it has gone away");
+        return store.liveOperations(...args);
+      },
+    }));
+    expect((await run("sync --user alice", { around })).code).toBe(7);
+    expect([await journalOf(home), server.count()]).toEqual([["op:1", "out:1 abandoned"], 0]);
+    await given("sync --user alice");
   });
 
   it("buys nothing for a database that this run has made in CI", async () => {

@@ -42,6 +42,7 @@ describe("purge of one user", () => {
         origin: "environment",
         purged: true,
         revocation: "kept",
+        revoked_keys: 0,
         returns_from: ["key.txt", "environment"],
         warnings: [],
         error: null,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { previousOf } from "../../src/core/settling.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { storedUsers, withDatabase } from "../support/database.ts";
 import type { Home } from "../support/home.ts";
@@ -16,6 +17,7 @@ import {
   operation,
   stage,
   withCalls,
+  withStore,
 } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
@@ -57,6 +59,17 @@ interface Case {
 }
 
 const MADE = ["op:1", "out:1 saved"];
+
+/** As `save --revoke` of KEY over alice's row, which dies before the key that it replaces is revoked. */
+async function saveBack(home: Home): Promise<void> {
+  await withStore(home, async (store, signal) => {
+    const row = await store.find(parseUserId("alice"), signal);
+    if (row === undefined) throw new Error("there is no row");
+    const previous = previousOf(row, true, null);
+    const saved = { keyHash: hashOf(KEY), generation: 0, settled: false, previous, revision: 9 };
+    await store.replace({ ...row, ...saved }, row, signal);
+  });
+}
 
 const CASES: Readonly<Record<string, Case>> = {
   "a key that was decided against": {
@@ -445,13 +458,36 @@ describe("reconcile", () => {
     expect([done.code, rowsAt, server.keys.size, await storedUsers(home)]).toEqual([0, [0], 0, []]);
   });
 
-  it("takes the row first also where somebody has saved the owed key by hand", async () => {
-    const { home, server, run, given } = await stage({ newKey: () => KEY });
+  it("takes the row first also where somebody has saved a key by hand that is owed after all", async () => {
+    const { home, server, given } = await stage({ newKey: () => KEY });
     await given("sync --user alice");
-    server.behave(always("PATCH /keys/{hash}", { status: 400 }));
-    await run("purge --user alice --revoke --yes");
+    await given("purge --user alice --yes");
     await given("save --user alice --stdin", { input: KEY });
-    server.behave(() => "pass");
+    await note(home, "alice", { kind: "del", n: 1 });
+    await given("reconcile --fix");
+    expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
+  });
+
+  it("keeps the note of what such a row has replaced: that is revoked before the row goes", async () => {
+    const keys = [KEY, OTHER];
+    const { home, server, run, given } = await stage({ newKey: () => keys.shift() ?? "" });
+    await given("sync --user alice");
+    await given("purge --user alice --yes");
+    await given("sync --user alice");
+    // While reconcile judges the first key, somebody saves it back over the second one, and dies before that is revoked.
+    let looks = 0;
+    const repairs = 2;
+    const around = withCalls((store) => ({
+      async entries(user, signal) {
+        looks += 1;
+        const entries = await store.entries(user, signal);
+        if (looks === repairs) await saveBack(home);
+        return entries;
+      },
+    }));
+    await note(home, "alice", { kind: "del", n: 1 });
+    await run("reconcile --fix", { around });
+    expect(await journalOf(home)).toContain("rev:2 superseded, revoke");
     await given("reconcile --fix");
     expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
   });

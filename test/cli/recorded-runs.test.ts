@@ -4,7 +4,7 @@ import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
-import { KEY, OTHER } from "../support/keys.ts";
+import { KEY, keyEnding, OTHER } from "../support/keys.ts";
 import { ageOperations } from "../support/made-keys.ts";
 import { always, on } from "../support/openrouter-faults.ts";
 import type { Rule } from "../support/openrouter-faults.ts";
@@ -50,6 +50,18 @@ function losing(name: string, happens: "done" | "not done", times = 1): (ports: 
     });
 }
 
+/** The database goes away before this call, for the time given by `at`. */
+function away(name: string, at: number): (ports: Ports) => Ports {
+  let seen = 0;
+  return (ports) =>
+    witnessed(ports, {
+      begins(call) {
+        if (call.name === name && (seen += 1) === at) throw new KeyctlError("STORE_UNAVAILABLE", "it has gone away");
+      },
+      ends: () => {},
+    });
+}
+
 type Scene = readonly [string, readonly Step[]];
 
 const UNKNOWN = 6;
@@ -57,6 +69,13 @@ const REFUSED = 4;
 const PENDING = 10;
 const EXISTS = 8;
 const AWAY = 7;
+const NOTHING = 3;
+/** The first key that OpenRouter makes. */
+const MADE = keyEnding("a123");
+const SAVE_BACK: Given = { ...SAVE, input: MADE };
+const SYNC_BACK: Given = { ...SYNC, environmentKey: MADE };
+const ONE_AN_HOUR = { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" } };
+const disobeyed = { upstream: always("PATCH /keys/{hash}", { status: 403 }), code: PENDING };
 const stale = { before: ageOperations };
 const lostPost = { upstream: on("POST /keys", "reset-after"), code: UNKNOWN };
 
@@ -75,6 +94,30 @@ const SCENES: readonly Scene[] = [
   ["purge, then a new key", [SYNC, PURGE, SYNC, RECONCILE]],
   ["purge --revoke, then a new key", [SYNC, PURGE_REVOKE, SYNC, RECONCILE]],
   ["purge, then purge --revoke after all", [SYNC, PURGE, PURGE_REVOKE, PURGE_REVOKE]],
+  ["purge --revoke takes what was kept as well", [SYNC, SAVE, PURGE, SYNC, PURGE_REVOKE, RECONCILE]],
+  ["purge --revoke-foreign takes what was kept as well", [SYNC, SAVE, PURGE_FOREIGN, RECONCILE]],
+  ["a kept key is saved back, over another one as well", [SYNC, PURGE, SAVE_BACK, SAVE, SAVE_BACK, PURGE, SYNC_BACK]],
+  [
+    "a key that is to be deleted is not saved back, and no source brings it",
+    [SYNC, { ...PURGE_REVOKE, ...disobeyed }, { ...SAVE_BACK, code: EXISTS }, { ...SYNC_BACK, code: NOTHING }],
+  ],
+  [
+    "a key that is to be deleted is not saved back over another one",
+    [SYNC, { ...SAVE_REVOKE, ...disobeyed }, { ...SAVE_BACK, code: EXISTS }, RECONCILE],
+  ],
+  [
+    "one key an hour, and those that a person asks for",
+    [
+      { ...SYNC, ...ONE_AN_HOUR },
+      { ...BOB, ...ONE_AN_HOUR, code: UNKNOWN },
+      { args: ["provision", "--user", "bob"], ...ONE_AN_HOUR },
+      { ...SYNC, ...ONE_AN_HOUR },
+    ],
+  ],
+  [
+    "an operation that cannot be counted comes to nothing",
+    [{ ...SYNC, store: away("store.liveOperations", 2), code: AWAY }, SYNC],
+  ],
   ["purge of nobody", [SYNC, { args: ["purge", "--user", "bob", "--yes"] }]],
   ["purge --revoke of nobody", [SYNC, { args: ["purge", "--user", "bob", "--yes", "--revoke"] }]],
   ["purge --revoke of a key that is not ours", [SYNC_GIVEN, { ...PURGE_REVOKE, code: EXISTS }]],
@@ -184,7 +227,10 @@ const SCENES: readonly Scene[] = [
 ];
 
 async function recordedScene(steps: readonly Step[]): Promise<readonly UserTrace[]> {
-  const openRouter = await standIn();
+  let made = 0;
+  const openRouter = await standIn({
+    newKey: () => ((made += 1) === 1 ? MADE : keyEnding(String(made).padStart(4, "0"))),
+  });
   const home = emptyHome();
   const recorded: UserTrace[] = [];
   for (const { upstream = () => "pass" as const, store, code = 0, before, ...given } of steps) {

@@ -34,6 +34,7 @@ describe("purge --revoke", () => {
         origin: "auto-provisioned",
         purged: true,
         revocation: "done",
+        revoked_keys: 1,
         returns_from: [],
         warnings: [],
         error: null,
@@ -59,20 +60,81 @@ describe("purge --revoke", () => {
     const { home, server, run, given } = await stage(made);
     await given("sync --user alice");
     await given("purge --user alice --yes");
-    const done = await run("purge --user alice --revoke --json");
-    expect(documentsOf(done)[0]).toMatchObject({ key: null, purged: false, revocation: "done", error: null });
+    const asked = await run("purge --user alice --revoke --json");
+    expect([asked.code, errorOf(asked)?.code, server.keys.size]).toEqual([2, "CONFIRMATION_NEEDED", 1]);
+    const done = await run("purge --user alice --revoke --yes");
+    expect(done.stdout).toBe("alice has no key in the database; 1 key of this user was deleted at OpenRouter\n");
     expect([server.keys.size, await journalOf(home)]).toEqual([0, ["del:1", "op:1", "out:1 saved", "rev:1 purged"]]);
     const again = await run("purge --user alice --revoke --json");
-    expect(documentsOf(again)[0]).toMatchObject({ purged: false, revocation: null, error: null });
+    expect(documentsOf(again)[0]).toMatchObject({ purged: false, revocation: null, revoked_keys: 0, error: null });
   });
 
-  it("does not touch what a save wanted to be kept", async () => {
-    const { server, given } = await stage(made);
+  it("takes also what a save wanted to be kept, with a key in the database and without", async () => {
+    const { home, server, run, given } = await stage();
+    for (const user of ["alice", "bob"]) {
+      await given(`sync --user ${user}`);
+      await given(`save --user ${user} --stdin --replace`, { input: KEY });
+      await given(`purge --user ${user} --yes`);
+    }
     await given("sync --user alice");
-    await given("save --user alice --stdin --replace", { input: KEY });
-    await given("purge --user alice --yes");
-    await given("purge --user alice --revoke");
-    expect(server.keys.has(hashOf(MADE))).toBe(true);
+    expect(server.keys.size).toBe(3);
+    const around = withCalls((store) => ({
+      async remove(user, seen, signal) {
+        expect(await store.entry(user, "del", 1, signal)).toMatchObject({ kind: "del", n: 1 });
+        expect(changesAt(server)).toEqual({ "POST /keys": 3 });
+        return store.remove(user, seen, signal);
+      },
+    }));
+    const withKey = await run("purge --user alice --revoke --yes --json", { around });
+    expect(documentsOf(withKey)[0]).toMatchObject({ purged: true, revocation: "done", revoked_keys: 2, error: null });
+    expect([server.keys.size, await journalOf(home)]).toEqual([
+      1,
+      ["del:1", "op:1", "op:2", "out:1 saved", "out:2 saved", "rev:1 superseded", "rev:2 purged, revoke"],
+    ]);
+    const withoutKey = await run("purge --user bob --revoke --yes --json");
+    expect(documentsOf(withoutKey)[0]).toMatchObject({ purged: false, revocation: "done", revoked_keys: 1 });
+    expect(server.keys.size).toBe(0);
+  });
+
+  it("says how many earlier keys went with it", async () => {
+    const { run } = await replacedTwice();
+    const done = await run("purge --user alice --revoke --yes");
+    expect(done.stdout).toMatch(/ purged \(and deleted at OpenRouter, with 2 earlier keys of this user\)\n$/);
+  });
+
+  it("is pending while one of the earlier keys is, and is finished by the same command", async () => {
+    const { home, server, run } = await replacedTwice();
+    const [earlier = ""] = server.keys.keys();
+    const failing = { status: 503, headers: { "retry-after": "3600" } } as const;
+    server.behave(({ path }) => (path.endsWith(earlier) ? failing : "pass"));
+    const pending = await run("purge --user alice --revoke --yes --json");
+    expect(documentsOf(pending)[0]).toMatchObject({ purged: true, revocation: "pending", revoked_keys: 2 });
+    expect(errorOf(pending)).toMatchObject({
+      code: "REVOKE_PENDING",
+      message: expect.stringMatching(/^an earlier key that keyctl created for user alice may still work: /) as string,
+      hint: "keyctl purge --user alice --revoke",
+    });
+    expect([...server.keys.keys()]).toEqual([earlier]);
+    server.behave(() => "pass");
+    const done = await run("purge --user alice --revoke --json");
+    expect([done.code, server.keys.size, await storedUsers(home)]).toEqual([0, 0, []]);
+  });
+
+  it("leaves to reconcile what it did not come to, wherever it dies", async () => {
+    const { home, server, run, given } = await replacedTwice();
+    const around = withCalls(() => ({ remove: () => Promise.reject(new Error("it dies here")) }));
+    expect((await run("purge --user alice --revoke --yes", { around })).code).toBe(1);
+    await given("reconcile --fix");
+    expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
+  });
+
+  it("does not say that a source brings back the key that it has removed: no sync takes it", async () => {
+    const { home, run, given } = await stage(made);
+    await given("sync --user alice");
+    home.writeKeyFile(MADE);
+    const done = await run("purge --user alice --revoke --yes --json");
+    expect(documentsOf(done)[0]).toMatchObject({ purged: true, returns_from: [] });
+    expect((await run("sync --user alice --json")).code).toBe(3);
   });
 
   it("says that it is pending when OpenRouter fails, and ends it when it is repeated", async () => {
@@ -172,6 +234,19 @@ describe("purge --revoke", () => {
   });
 });
 
+/** Two keys that keyctl made were replaced and kept; the third one is in the database. */
+async function replacedTwice() {
+  const all = await stage();
+  for (const key of [KEY, OTHER]) {
+    await all.given("sync --user alice");
+    await all.given("save --user alice --stdin --replace", { input: key });
+    await all.given("purge --user alice --yes");
+  }
+  await all.given("sync --user alice");
+  expect(all.server.keys.size).toBe(3);
+  return all;
+}
+
 async function overwritten() {
   const all = await stage(made);
   await all.given("save --user bob --stdin", { input: KEY });
@@ -247,6 +322,16 @@ describe("purge --revoke-foreign", () => {
     expect(errorOf(pending)?.message).toContain(hashOf(KEY));
     // The same command would find no row, and no record of the key.
     expect(errorOf(pending)?.hint).not.toContain("keyctl purge");
+  });
+
+  it("takes the keys that keyctl made for the user as well", async () => {
+    const { server, run, given } = await stage();
+    await given("sync --user alice");
+    await given("save --user alice --stdin --replace", { input: KEY });
+    server.addKey(KEY);
+    const done = await run("purge --user alice --revoke-foreign --yes --json");
+    expect(documentsOf(done)[0]).toMatchObject({ revocation: "done", revoked_keys: 2, error: null });
+    expect(server.keys.size).toBe(0);
   });
 
   it("treats a key of ours as --revoke does", async () => {

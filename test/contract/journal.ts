@@ -24,6 +24,9 @@ const HASH = "a".repeat(64);
 const OTHER_HASH = "b".repeat(64);
 /** More than any store reads at once. */
 const MANY = 1_300;
+const MANY_OPERATIONS = 510;
+
+const numbered = (index: number) => parseUserId(`user-${index}`);
 
 /** What every store does with the journal, whatever holds it; races between processes are each store's own test. */
 export function journalContract(name: string, emptyPlace: () => Promise<JournalPlace>): void {
@@ -184,14 +187,36 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
       });
     });
 
-    describe("operationsSince", () => {
-      it("counts the operations of all users from a time on, and no further than asked", async () => {
+    describe("liveOperations", () => {
+      it("gives the operations of all users within a time, the oldest first, and no more than asked", async () => {
         const times = ["2026-11-21T23:59:59.999Z", NOW, "2026-11-22T00:00:00.001Z", "2026-11-22T10:00:00.000Z"];
-        await insertAll(times.map((at, index) => ({ ...op(parseUserId(`user-${index}`), 1), at })));
+        await insertAll(times.map((at, index) => ({ ...op(numbered(index), 1), at })).toReversed());
         await insertAll([saved(ALICE, 1), revoked(ALICE, 1), deleted(ALICE, 1)]);
-        expect(await other.operationsSince(NOW, 60, patient)).toBe(3);
-        expect(await other.operationsSince(NOW, 2, patient)).toBe(2);
-        expect(await other.operationsSince("2026-11-22T10:00:00.001Z", 60, patient)).toBe(0);
+        const live = async (from: string, to: string, atMost: number) =>
+          (await other.liveOperations([from, to], atMost, patient)).map(({ at }) => times.indexOf(at));
+        expect(await live(NOW, "2026-11-22T10:00:00.000Z", 60)).toEqual([1, 2, 3]);
+        expect(await live(NOW, "2026-11-22T09:59:59.999Z", 60)).toEqual([1, 2]);
+        expect(await live("2026-11-21T00:00:00.000Z", "2026-11-23T00:00:00.000Z", 2)).toEqual([0, 1]);
+        expect(await live("2026-11-22T10:00:00.001Z", "2026-11-23T00:00:00.000Z", 60)).toEqual([]);
+      });
+
+      it("says which have an outcome, and leaves out those that were abandoned or asked for", async () => {
+        await insertAll([1, 2, 3, 4].map((index) => op(numbered(index), 1, { deliberate: index === 4 })));
+        await insertAll([saved(numbered(1), 1), abandoned(numbered(2), 1), op(numbered(2), 2)]);
+        const live = await other.liveOperations([NOW, NOW], 60, patient);
+        expect(live.filter(({ isSaved }) => isSaved)).toHaveLength(1);
+        expect(live).toHaveLength(3);
+      });
+
+      it("finds few among many that came to nothing, beyond what is read at once", { timeout: 120_000 }, async () => {
+        const came = Array.from({ length: MANY_OPERATIONS }, (_, index) => numbered(index));
+        const many = came.flatMap((user) => [op(user, 1), abandoned(user, 1)]);
+        for (let from = 0; from < many.length; from += 100) {
+          await Promise.all(many.slice(from, from + 100).map((entry) => journal.insertEntry(entry, patient)));
+        }
+        await insertAll([op(ALICE, 1), op(BOB, 1), saved(BOB, 1)]);
+        expect(await other.liveOperations([NOW, NOW], 1, patient)).toHaveLength(1);
+        expect(await other.liveOperations([NOW, NOW], 60, patient)).toHaveLength(2);
       });
     });
 
@@ -238,7 +263,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         lastOperation: (to) => to.lastOperation(ALICE, gone),
         entries: (to) => to.entries(ALICE, gone),
         outcomesOf: (to) => to.outcomesOf([HASH], gone),
-        operationsSince: (to) => to.operationsSince(NOW, 60, gone),
+        liveOperations: (to) => to.liveOperations([NOW, NOW], 60, gone),
         scanJournal: (to) => all(to.scanJournal(() => gone)),
       };
 
@@ -259,6 +284,7 @@ const PLAIN: Omit<Operation, "n"> = {
   limitReset: null,
   expiresAt: null,
   workspace: null,
+  deliberate: false,
 };
 
 function op(user: UserId, n: number, more: Partial<Operation> = {}): Recorded<Operation> {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/api-key.ts";
 import { KeyctlError } from "../../src/core/errors.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
+import type { Recorded } from "../../src/core/journal.ts";
 import { newRecord } from "../../src/core/key-record.ts";
 import type { KeyRecord } from "../../src/core/key-record.ts";
 import { silent } from "../../src/core/log.ts";
@@ -11,6 +12,7 @@ import type { KeySource, KeyStore, Reading } from "../../src/core/ports.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
+import { entryId } from "../../src/stores/stored-entry.ts";
 import { keyEnding } from "../support/keys.ts";
 import { makingKeys, memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
@@ -22,6 +24,7 @@ const key = (tail: string) => ApiKey.parse(keyEnding(tail)) as ApiKey;
 const KEY = key("b465");
 const OTHER = key("91aa");
 const MANAGEMENT_KEY = key("3a3a");
+const OWED = key("0dd0");
 
 const error = (code: ErrorCode) => new KeyctlError(code, `this is ${code}`);
 const record: KeyRecord = newRecord(alice, KEY, sealer.seal(KEY, alice), "manual", "2026-11-11T02:14:07.113Z");
@@ -41,6 +44,7 @@ const DATABASES: Readonly<Record<string, () => MemoryStore>> = {
   "two rows": () => failing("CONFLICT"),
 };
 
+const TO_BE_DELETED = "a key that is to be deleted";
 const READINGS: Readonly<Record<string, Reading | KeyctlError>> = {
   nothing: { status: "absent" },
   "no file, though one was named": { status: "missing" },
@@ -49,6 +53,7 @@ const READINGS: Readonly<Record<string, Reading | KeyctlError>> = {
   "two lines": { status: "malformed", detail: "holds two lines" },
   "the management key": { status: "management-key" },
   "what cannot be read": { status: "unreadable", reason: "permission denied" },
+  [TO_BE_DELETED]: { status: "found", key: OWED },
 };
 /** Nothing that a variable cannot be: missing though it was named, or unreadable. */
 const VARIABLES: Readonly<Record<string, Reading | KeyctlError>> = {
@@ -102,10 +107,20 @@ function source(name: KeySource["name"], reading: Reading | KeyctlError | undefi
   };
 }
 
+/** What stands in the journal of a key that was replaced, and is to be deleted at OpenRouter. */
+function owing({ hash }: ApiKey): readonly Recorded[] {
+  const of = { userId: parseUserId("zoë"), at: NOW, n: 1 };
+  return [
+    { ...of, kind: "out", outcome: "saved", hash, upstreamHash: null },
+    { ...of, kind: "rev", reason: "superseded", revoke: true },
+  ];
+}
+
 /** A manager in this state whose store counts what is asked of it beside reading. */
 function managerIn(state: State) {
   const { database, file, variable, masterKeys = "its master keys", management = "no management key" } = state;
   const inner = DATABASES[database]?.() ?? memoryStore();
+  for (const entry of owing(OWED)) inner.records.set(entryId(entry.userId, entry.kind, entry.n), entry);
   let writes = 0;
   const counted: Pick<KeyStore, "insert" | "insertMany" | "replace" | "remove" | "recordCheck"> = {
     insert: (...args) => ((writes += 1), inner.insert(...args)),
@@ -143,7 +158,7 @@ function managerIn(state: State) {
   return { manager, writes: () => writes };
 }
 
-const states: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
+const all: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
   Object.keys(READINGS).flatMap((file) =>
     Object.keys(VARIABLES).flatMap((variable) =>
       Object.keys(MASTER_KEYS).flatMap((masterKeys) =>
@@ -155,6 +170,10 @@ const states: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
       ),
     ),
   ),
+);
+/** Which master keys there are makes no difference to what may not be stored. */
+const states = all.filter(
+  ({ file, variable, masterKeys }) => ![file, variable].includes(TO_BE_DELETED) || masterKeys === "its master keys",
 );
 
 const SYNC: Readonly<Record<string, object>> = { database: { kind: "keeps" }, "auto-provisioned": { kind: "makes" } };

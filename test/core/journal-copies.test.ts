@@ -20,7 +20,7 @@ function recorded(user: string, entry: Entry, at = NOW): Recorded {
 }
 
 function op(user: string, n: number, nonce = "1".repeat(16)): Recorded {
-  const terms = { label: null, limit: 5, limitReset: null, expiresAt: null, workspace: null };
+  const terms = { label: null, limit: 5, limitReset: null, expiresAt: null, workspace: null, deliberate: false };
   return recorded(user, { kind: "op", n, nonce, ...terms });
 }
 

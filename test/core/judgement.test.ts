@@ -27,7 +27,14 @@ function upstream(n: number, change: Partial<UpstreamKey> = {}): UpstreamKey {
 const AGE_MS = 300_000;
 type Noted = Entry & { readonly ageMs?: number };
 
-const NO_LIMITS = { label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
+const NO_LIMITS = {
+  label: null,
+  limit: null,
+  limitReset: null,
+  expiresAt: null,
+  workspace: null,
+  deliberate: false,
+};
 const op = (n: number, ageMs = AGE_MS): Noted => ({ kind: "op", n, nonce: nonceOf(n), ageMs, ...NO_LIMITS });
 const saved = (n: number): Noted => ({ kind: "out", n, outcome: "saved", hash: keyOf(n).hash, upstreamHash: null });
 const abandoned = (n: number): Noted => ({ kind: "out", n, outcome: "abandoned" });

@@ -326,6 +326,7 @@ const op = (user: string, nonce = "1".repeat(16)): Recorded => ({
   limitReset: null,
   expiresAt: null,
   workspace: null,
+  deliberate: false,
 });
 const saved = (user: string): Recorded => ({
   userId: parseUserId(user),

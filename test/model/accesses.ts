@@ -36,7 +36,7 @@ interface Retirement {
   readonly revoke: boolean;
 }
 
-/** A key in the upstream's list, and the generation that its name says. */
+/** A key in the upstream's list, and the generation that its name says; or one that an outcome saved, and its generation. */
 export interface Listed {
   readonly hash: Hash;
   readonly generation: number;
@@ -58,6 +58,12 @@ export interface Records {
   readonly owedAfterAll: readonly number[];
 }
 
+/** The operations of all users that nobody asked for and nobody has abandoned; together no more than were asked for. */
+export interface LiveOperations {
+  readonly saved: number;
+  readonly open: number;
+}
+
 export type Access =
   | { readonly access: "row.find" }
   | { readonly access: "row.insert"; readonly row: RowContent }
@@ -68,7 +74,9 @@ export type Access =
   | { readonly access: "journal.last op" }
   | { readonly access: "journal.read out"; readonly generation: number }
   | { readonly access: "journal.read rev"; readonly generation: number }
-  | { readonly access: "journal.insert op"; readonly generation: number }
+  | { readonly access: "journal.read del"; readonly generation: number }
+  | { readonly access: "journal.live operations"; readonly atMost: number }
+  | { readonly access: "journal.insert op"; readonly generation: number; readonly deliberate: boolean }
   | { readonly access: "journal.insert out"; readonly generation: number; readonly outcome: Outcome }
   | { readonly access: "journal.insert rev"; readonly generation: number; readonly retirement: Retirement }
   | { readonly access: "journal.insert del"; readonly generation: number }
@@ -109,11 +117,13 @@ export interface Results {
   readonly "journal.last op": number;
   readonly "journal.read out": Outcome | null;
   readonly "journal.read rev": Retirement | null;
+  readonly "journal.read del": "stands" | null;
+  readonly "journal.live operations": LiveOperations;
   readonly "journal.insert op": "won" | "lost";
   readonly "journal.insert out": Outcome;
   readonly "journal.insert rev": Retirement;
   readonly "journal.insert del": "stands";
-  readonly "journal.holding": readonly Hash[];
+  readonly "journal.holding": readonly Listed[];
   readonly "journal.records": Records;
   readonly "upstream.post": Posted;
   readonly "upstream.list": readonly Listed[];

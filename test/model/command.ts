@@ -9,10 +9,15 @@ export type Breach =
   | "no-previous"
   | "purge-row-first"
   | "purge-finishes-nothing"
+  | "purge-forgets-retained"
+  | "owed-drops-note"
+  | "save-retired"
+  | "save-looks-once"
   | "delete-before-abandon"
   | "delete-unrecorded"
   | "eager-supersede"
   | "op-without-out"
+  | "cap-check-first"
   | "no-reread"
   | "spool-resend"
   | "own-row-is-foreign"
@@ -30,6 +35,12 @@ export interface Command {
   readonly key: Hash | null;
   /** `--revoke`, and `--revoke-foreign`. */
   readonly revoke: "no" | "ours" | "foreign too";
+  /** Whose key it is about: 0, or another user's, of whom there is one command at most. */
+  readonly user: number;
+  /** How many keys may be made within an hour without anybody asking for them; null: any number. */
+  readonly cap: number | null;
+  /** A person has asked for this key: it is not counted, and not capped. */
+  readonly deliberate: boolean;
   /** Whether the machine has a spool folder to look into. */
   readonly spool: boolean;
   readonly breach: Breach | null;
@@ -37,5 +48,6 @@ export interface Command {
 }
 
 export function command(kind: ActorKind, options: Partial<Omit<Command, "kind">> = {}): Command {
-  return { kind, key: null, revoke: "no", spool: false, breach: null, protocol: "row first", ...options };
+  const asked = { kind, key: null, revoke: "no", user: 0, cap: null, deliberate: false } as const;
+  return { ...asked, spool: false, breach: null, protocol: "row first", ...options };
 }

@@ -12,6 +12,11 @@ export const SMALL: readonly Configuration[] = [
   { actors: "save,save!,sync@row" },
   { actors: "purge,purge!,sync@row" },
   { actors: "save,purge!,reconcile@row" },
+  { actors: "save=,purge!,reconcile@retained", faults: 0 },
+  { actors: "purge,sync=,purge!@row", faults: 0 },
+  { actors: "rotate,save=,reconcile@row" },
+  { actors: "sync,sync2", cap: 1, faults: 0 },
+  { actors: "sync,provision2,sync3", cap: 1, faults: 0 },
   { actors: "rotate,sync,reconcile@row" },
   { actors: "rotate,save,reconcile@manual" },
   { actors: "rotate,rotate,sync@row" },
@@ -43,9 +48,23 @@ export const LARGE: readonly Configuration[] = [
   { actors: "sync,sync", faults: 2, spool: true },
   { actors: "sync,get,save!", faults: 2, spool: true },
   { actors: "sync,purge!,reconcile", faults: 2, spool: true },
+  { actors: "rotate,sync=,reconcile@row" },
+  { actors: "rotate,purge!,reconcile@retained" },
+  { actors: "save=!,sync,purge!,reconcile@retained", faults: 0 },
+  { actors: "sync=,purge!,purge,reconcile@retained", faults: 0 },
+  { actors: "sync=,save=,purge,purge!@retained", faults: 0 },
+  { actors: "purge,sync=,sync,purge!@row", faults: 0 },
+  { actors: "sync,sync2", cap: 1 },
+  { actors: "sync,sync2", cap: 1, spool: true },
+  { actors: "sync,purge,sync2", cap: 1 },
+  { actors: "sync,sync,sync2", cap: 1, faults: 0 },
+  { actors: "sync,sync2,sync3", cap: 1, faults: 0 },
+  { actors: "sync,sync2,sync3", cap: 2, faults: 0 },
+  { actors: "sync,purge!,sync2,reconcile", cap: 1, faults: 0 },
 ];
 
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6";
+/** C1: within an hour, no more keys are made without anybody asking than the cap allows. */
+export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "C1";
 
 /** One of the invariants that falls, and where, when a rule is left out. */
 export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
@@ -56,6 +75,11 @@ export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] 
   ["no-previous", "I3", { actors: "rotate,reconcile@row" }],
   ["purge-row-first", "I3", { actors: "purge!@row" }],
   ["purge-finishes-nothing", "I3", { actors: "purge,purge!@row" }],
+  ["purge-forgets-retained", "I3", { actors: "save,purge,sync@row", faults: 0 }],
+  ["owed-drops-note", "I3", { actors: "save=!,purge!,reconcile@retained", faults: 0 }],
+  ["save-retired", "I1", { actors: "rotate,save=,reconcile@row" }],
+  ["save-looks-once", "I1", { actors: "purge,save=,purge!@row", faults: 0 }],
+  ["cap-check-first", "C1", { actors: "sync,sync2", cap: 1 }],
   ["delete-before-abandon", "I1", { actors: "sync,reconcile" }],
   ["delete-unrecorded", "I1", { actors: "sync,reconcile" }],
   ["eager-supersede", "I1", { actors: "rotate,reconcile@row" }],

@@ -23,7 +23,7 @@ const opens: readonly Recorded[] = [
   noRow,
   { access: "journal.last op", result: 0 },
   noRow,
-  { access: "journal.insert op", generation: 1, nonce: "c0ffee", result: done },
+  { access: "journal.insert op", generation: 1, nonce: "c0ffee", deliberate: false, result: done },
 ];
 const makes: readonly Recorded[] = [...opens, { access: "upstream.post", generation: 1, result: { created: HASH } }];
 const stores: Recorded = { access: "row.insert", row: own, result: { ...done, version: "b/1" } };
@@ -41,6 +41,32 @@ const readsOutcome = (result: unknown): Recorded => ({ access: "journal.read out
 const unanswered = (recorded: Recorded): Recorded => ({ ...recorded, result: { answer: "unanswered" } });
 const refused = (recorded: Recorded): Recorded => ({ ...recorded, result: { answer: "refused" } });
 
+const isHeld = (hash: string, result: readonly object[]): Recorded => ({
+  access: "journal.holding",
+  hashes: [hash],
+  result,
+});
+
+const lives = (atMost: number, saved: number, open: number): Recorded => ({
+  access: "journal.live operations",
+  atMost,
+  result: { saved, open },
+});
+const readsRevocation = (generation: number, revoke: boolean): Recorded => ({
+  access: "journal.read rev",
+  generation,
+  result: { reason: "superseded", revoke },
+});
+const readsDeletion = (generation: number, result: unknown): Recorded => ({
+  access: "journal.read del",
+  generation,
+  result,
+});
+/** A key of another generation is given. */
+const ours = isHeld(HASH, [{ hash: HASH, generation: 2 }]);
+const givenRow = { generation: 0, hash: HASH, settled: true, previous: null };
+const gives: Recorded = { access: "row.insert", row: givenRow, result: { ...done, version: "c/1" } };
+
 type Case = readonly [string, ActorKind, TraceOptions, readonly Recorded[]];
 
 /** Whole runs, each access in its place. */
@@ -51,7 +77,12 @@ const WHOLE: readonly Case[] = [
     "a key in key.txt needs no journal",
     "get",
     { key: OLD },
-    [looks, noRow, { access: "row.insert", row: { ...settled, generation: 0 }, result: { ...done, version: "a/1" } }],
+    [
+      looks,
+      noRow,
+      isHeld(OLD, []),
+      { access: "row.insert", row: { ...settled, generation: 0 }, result: { ...done, version: "a/1" } },
+    ],
   ],
   ["get starts no operation", "get", {}, [looks, noRow, { access: "journal.last op", result: 0 }, noRow]],
   [
@@ -78,7 +109,13 @@ const WHOLE: readonly Case[] = [
     {},
     [
       ...opens.slice(0, -1),
-      { access: "journal.insert op", generation: 1, nonce: "c0ffee", result: { answer: "unanswered" } },
+      {
+        access: "journal.insert op",
+        generation: 1,
+        nonce: "c0ffee",
+        deliberate: false,
+        result: { answer: "unanswered" },
+      },
       { access: "journal.read op", generation: 1, result: { nonce: "c0ffee" } },
       ...makes.slice(-1),
       stores,
@@ -172,6 +209,7 @@ const WHOLE: readonly Case[] = [
     [
       looks,
       hasRow,
+      isHeld(HASH, []),
       {
         access: "row.replace",
         row: { generation: 0, hash: HASH, settled: false, previous: { generation: 1, hash: OLD, revoke: true } },
@@ -197,6 +235,10 @@ const WHOLE: readonly Case[] = [
       looks,
       hasRow,
       {
+        access: "journal.records",
+        result: { operations: 1, outcomes: [null, { saved: OLD }], retirements: [null, null], owedAfterAll: [] },
+      },
+      {
         access: "journal.insert rev",
         generation: 1,
         retirement: { reason: "purged", revoke: true },
@@ -206,6 +248,120 @@ const WHOLE: readonly Case[] = [
       { access: "journal.insert del", generation: 1, result: done },
       { access: "row.remove", seen: "a/3", result: done },
       { access: "upstream.disable", hash: OLD, result: "gone" },
+    ],
+  ],
+  [
+    "purge --revoke takes what was replaced and kept with it",
+    "purge",
+    { revoke: "ours" },
+    [
+      looks,
+      { access: "row.find", result: { ...settled, generation: 2, hash: HASH, version: "a/3" } },
+      {
+        access: "journal.records",
+        result: {
+          operations: 2,
+          outcomes: [null, { saved: OLD }, { saved: HASH }],
+          retirements: [null, { reason: "superseded", revoke: false }],
+          owedAfterAll: [],
+        },
+      },
+      { access: "journal.insert del", generation: 1, result: done },
+      { access: "journal.insert rev", generation: 2, retirement: { reason: "purged", revoke: true }, result: done },
+      { access: "row.remove", seen: "a/3", result: done },
+      { access: "upstream.disable", hash: HASH, result: "done" },
+      { access: "upstream.delete", hash: HASH, result: "done" },
+      { access: "upstream.disable", hash: OLD, result: "gone" },
+    ],
+  ],
+  ["a key that is owed is not saved", "save", { key: HASH }, [looks, hasRow, ours, readsRevocation(2, true)]],
+  [
+    "a key that is owed after all is passed over in key.txt, and none is made",
+    "sync",
+    { key: HASH },
+    [
+      looks,
+      noRow,
+      ours,
+      readsRevocation(2, false),
+      readsDeletion(2, "stands"),
+      { access: "journal.last op", result: 0 },
+      noRow,
+    ],
+  ],
+  [
+    "a key that was kept is saved back, and looked up once more",
+    "save",
+    { key: HASH },
+    [
+      looks,
+      noRow,
+      ours,
+      readsRevocation(2, false),
+      readsDeletion(2, null),
+      gives,
+      readsRevocation(2, false),
+      readsDeletion(2, null),
+    ],
+  ],
+  [
+    "a key that was kept is withdrawn when it is owed by then",
+    "save",
+    { key: HASH },
+    [
+      looks,
+      noRow,
+      ours,
+      readsRevocation(2, false),
+      readsDeletion(2, null),
+      gives,
+      readsRevocation(2, false),
+      readsDeletion(2, "stands"),
+      { access: "row.remove", seen: "c/1", result: done },
+    ],
+  ],
+  [
+    "a key that nobody asked for is counted after its operation",
+    "sync",
+    { cap: 2 },
+    [
+      ...opens.slice(0, -1),
+      lives(2, 1, 0),
+      ...opens.slice(-1),
+      lives(3, 1, 1),
+      ...makes.slice(-1),
+      stores,
+      saves,
+      settles,
+    ],
+  ],
+  [
+    "one too many comes to nothing, and starts over until the cap is used up",
+    "sync",
+    { cap: 1 },
+    [
+      ...opens.slice(0, -1),
+      lives(1, 0, 0),
+      ...opens.slice(-1),
+      lives(2, 0, 2),
+      abandons,
+      { access: "journal.last op", result: 1 },
+      readsOutcome("abandoned"),
+      noRow,
+      lives(1, 1, 0),
+    ],
+  ],
+  [
+    "a key that a person asked for is not counted",
+    "sync",
+    { cap: 1, deliberate: true },
+    [
+      ...opens.slice(0, -1),
+      { access: "journal.insert op", generation: 1, nonce: "c0ffee", deliberate: true, result: done },
+      ...makes.slice(-1),
+      stores,
+      saves,
+      settles,
     ],
   ],
   [
@@ -355,10 +511,10 @@ describe("the model refuses", () => {
 function tracesOf(configuration: Configuration, all = false) {
   const exploration = explorationOf(configuration);
   const histories = [...explore({ ...exploration, all }).violations.values()].map(({ history }) => history);
-  return exploration.commands.flatMap(({ kind, key, revoke, spool }, slot) =>
+  return exploration.commands.flatMap(({ kind, key, revoke, spool, cap, deliberate }, slot) =>
     histories.map((history) => ({
       kind,
-      options: { key, revoke, spool },
+      options: { key, revoke, spool, cap, deliberate },
       trace: history.flatMap(({ access, result, slot: whose }) =>
         whose === slot && access !== null && result !== "checked" ? [asRecorded({ ...access, result })] : [],
       ),
@@ -376,8 +532,8 @@ function asRecorded({ access, result, ...operands }: Recorded): Recorded {
 
 /** These leave out a rule of the store; each actor there does as it should. */
 const OF_THE_STORE: readonly Breach[] = ["upsert", "aba"];
-/** These make an access less and are done: their traces are merely over. */
-const UNSEEN: readonly Breach[] = ["trust-row", "purge-finishes-nothing"];
+/** These make an access less and are done, so that their traces are merely over; or all that shows them comes after their death. */
+const UNSEEN: readonly Breach[] = ["trust-row", "purge-finishes-nothing", "purge-forgets-retained", "save-looks-once"];
 
 describe("an actor in the explorer's histories", () => {
   const ofActors = BREACHES.filter(([breach]) => ![...OF_THE_STORE, ...UNSEEN].includes(breach));

@@ -68,7 +68,8 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     const home = await homeOf(["alice", USER]);
     const users = [parseUserId("alice"), parseUserId(USER)];
     const at = "2026-11-22T00:00:00.123Z";
-    const terms = { label: "ann's", limit: 2.5, limitReset: "monthly", expiresAt: at, workspace: null } as const;
+    const limits = { limit: 2.5, limitReset: "monthly" } as const;
+    const terms = { label: "ann's", ...limits, expiresAt: at, workspace: null, deliberate: true };
     const entries: readonly Recorded[] = users.flatMap((userId): readonly Recorded[] => [
       { userId, at, kind: "op", n: 1, nonce: "1".repeat(16), ...terms },
       { userId, at, kind: "out", n: 1, outcome: "saved", hash: hashOf(KEY), upstreamHash: "a".repeat(64) },

@@ -29,6 +29,7 @@ const OPERATION: Recorded<Operation> = {
   limitReset: "monthly",
   expiresAt: LATER,
   workspace: null,
+  deliberate: false,
 };
 
 const MADE: KeyRecord = {
@@ -108,6 +109,13 @@ describeWithMongodb("a record of the journal", () => {
     });
   });
 
+  it("of an operation that a person asked for says so, and of any other says nothing", async () => {
+    const { store, journal } = storeOfTest();
+    await store.insertEntry({ ...OPERATION, deliberate: true }, patient);
+    expect(await journal.findOne({})).toMatchObject({ kind: "op", deliberate: true });
+    expect(await store.entry(ALICE, "op", 1, patient)).toEqual({ ...OPERATION, deliberate: true });
+  });
+
   it("is inserted into a collection that has its indexes, which nothing else makes", async () => {
     const { store, journal, db } = storeOfTest();
     await store.insert(newRecord(ALICE, keyOf(KEY), "eyJ0eXAi.sealed...", "manual", NOW), patient);
@@ -115,10 +123,10 @@ describeWithMongodb("a record of the journal", () => {
     expect((await db.listCollections().toArray()).map(({ name }) => name)).toEqual(["api_keys"]);
     await store.insertEntry(OPERATION, patient);
     const indexes = await journal.listIndexes().toArray();
-    expect(indexes.map(({ key }) => String(Object.keys(key as object)[0])).toSorted()).toEqual([
+    expect(indexes.map(({ key }) => Object.keys(key as object).join(", ")).toSorted()).toEqual([
       "_id",
-      "at",
       "hash",
+      "kind, deliberate, at",
       "upstream_hash",
     ]);
     expect(indexes.filter(({ unique }) => unique === true)).toEqual([]);

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { expect, it, onTestFinished } from "vitest";
 import type { Operation, Recorded } from "../../src/core/journal.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
+import { sqliteJournal } from "../../src/stores/sqlite-journal.ts";
 import { sqliteStore } from "../../src/stores/sqlite-store.ts";
 import { emptyHome } from "../support/home.ts";
 import { openFile } from "../support/sqlite.ts";
@@ -20,6 +21,7 @@ const OPERATION: Recorded<Operation> = {
   limitReset: null,
   expiresAt: null,
   workspace: null,
+  deliberate: false,
 };
 
 async function journalOfTest() {
@@ -45,6 +47,14 @@ it("a record of the journal is a row under the id that decides, and any tool can
   });
 });
 
+it("an operation that a person asked for says so", async () => {
+  const { database, store } = await journalOfTest();
+  await store.insertEntry({ ...OPERATION, n: 2, deliberate: true }, patient);
+  const { body } = { ...database.prepare("SELECT body FROM api_key_journal WHERE _id LIKE '%:op:00000002'").get() };
+  expect(JSON.parse(String(body))).toMatchObject({ deliberate: true });
+  expect(await store.entry(ALICE, "op", 2, patient)).toEqual({ ...OPERATION, n: 2, deliberate: true });
+});
+
 it.each([
   ["a body that is no object", "UPDATE api_key_journal SET body = '7'"],
   ["a body without what matters", "UPDATE api_key_journal SET body = '{}'"],
@@ -67,7 +77,7 @@ it.each([
   await expect(store.deployment(patient)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
 });
 
-it("the highest operation, the outcomes of a hash and the operations of an hour are found by an index", async () => {
+it("the highest operation and the outcomes of a hash are found by an index", async () => {
   const { database } = await journalOfTest();
   const plan = (sql: string, ...values: (string | number)[]) =>
     database
@@ -81,5 +91,21 @@ it("the highest operation, the outcomes of a hash and the operations of an hour 
     const byHash = `SELECT * FROM api_key_journal WHERE ${column} IN (SELECT value FROM json_each(?))`;
     expect(plan(byHash, "[]")).toContain(`USING INDEX api_key_journal_${column} (${column}=?)`);
   }
-  expect(plan("SELECT 1 FROM api_key_journal WHERE at >= ?", "a")).toContain("USING COVERING INDEX api_key_journal_at");
+});
+
+it("the operations of an hour that count are found by an index, and by no other entry's", async () => {
+  const { database } = await journalOfTest();
+  const asked: string[] = [];
+  const heard = new Proxy(database, {
+    get: (target, name) =>
+      name === "prepare" ? (sql: string) => (asked.push(sql), target.prepare(sql)) : Reflect.get(target, name),
+  });
+  const { port } = sqliteJournal(heard, "journal.db");
+  expect(await port.liveOperations([OPERATION.at, OPERATION.at], 9, patient)).toHaveLength(1);
+  const [sql = ""] = asked;
+  const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(OPERATION.at, OPERATION.at, 9);
+  expect(plan.map(({ detail }) => detail)).toEqual([
+    "SEARCH op USING INDEX api_key_journal_counted (at>? AND at<?)",
+    "SEARCH out USING PRIMARY KEY (_id=?) LEFT-JOIN",
+  ]);
 });

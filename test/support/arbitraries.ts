@@ -99,6 +99,7 @@ export const entries: fc.Arbitrary<Omit<Recorded, "userId"> & Entry> = fc.oneof(
     limitReset: maybe(limitReset),
     expiresAt: maybe(time),
     workspace: maybe(text),
+    deliberate: fc.boolean(),
   }),
   fc.record({
     kind: fc.constant("out" as const),

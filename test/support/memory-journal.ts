@@ -51,10 +51,17 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
         .filter((out) => out.outcome === "saved")
         .filter(({ hash, upstreamHash }) => hashes.includes(hash) || hashes.includes(upstreamHash ?? hash));
     },
-    async operationsSince(at, atMost, signal) {
+    async liveOperations([from, to], atMost, signal) {
       signal.throwIfAborted();
-      const since = [...records.values()].filter((entry) => entry.kind === "op" && entry.at >= at);
-      return Math.min(since.length, atMost);
+      const counted = [...records.values()]
+        .filter((entry) => isOfKind(entry, "op"))
+        .filter(({ at, deliberate }) => at >= from && at <= to && !deliberate)
+        .toSorted((one, other) => one.at.localeCompare(other.at));
+      const live = counted.flatMap(({ userId, n, at }) => {
+        const out = records.get(entryId(userId, "out", n));
+        return isOfKind(out, "out") && out.outcome === "abandoned" ? [] : [{ at, isSaved: out !== undefined }];
+      });
+      return live.slice(0, atMost);
     },
     async *scanJournal(patience) {
       for (const entry of [...records.values()].toSorted(inOrder)) {

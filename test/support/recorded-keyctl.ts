@@ -6,7 +6,7 @@ import { inProcess } from "./in-process.ts";
 import type { Run } from "./keyctl.ts";
 import type { OpenRouterServer } from "./openrouter-server.ts";
 import { witnessed } from "./port-calls.ts";
-import { tracesOf } from "./recorded-runs.ts";
+import { capIn, tracesOf } from "./recorded-runs.ts";
 import type { UserTrace } from "./recorded-runs.ts";
 import { recorder } from "./recorder.ts";
 
@@ -15,6 +15,7 @@ export interface Given {
   readonly args: readonly string[];
   readonly input?: string;
   readonly environmentKey?: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface RecordedRun {
@@ -48,10 +49,10 @@ export async function recordedInProcess(
 ): Promise<RecordedRun> {
   const path = join(mkdtempSync(join(home.folder, "recorded-")), "accesses");
   const run = await inProcess(home, given.args, {
-    env: { ...environmentFor(openRouter), ...environmentOf(given) },
+    env: { ...environmentFor(openRouter), ...environmentOf(given), ...given.env },
     input: given.input ?? "",
     around: (ports) => above(witnessed(below(ports), recorder(path))),
   });
   const succeeded = run.code === 0;
-  return { run, traces: tracesOf(path, { args: given.args, key: givenKey(given), succeeded }) };
+  return { run, traces: tracesOf(path, { args: given.args, key: givenKey(given), cap: capIn(given.env), succeeded }) };
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { parseKeyName, userPrefixOf } from "../../src/core/key-name.ts";
 import type { UserId } from "../../src/core/user-id.ts";
+import type { Listed } from "../model/accesses.ts";
 import { accepts } from "../model/trace.ts";
 import type { Acceptance, Recorded, TraceOptions } from "../model/trace.ts";
 import type { ActorKind } from "../model/command.ts";
@@ -19,6 +20,8 @@ export interface UserTrace {
 export interface RecordedCommand {
   readonly args: readonly string[];
   readonly key?: string | undefined;
+  /** Of keys that nobody asks for; null: none. */
+  readonly cap: number | null;
   /** It said that all went well, so that nothing may be missing. */
   readonly succeeded: boolean;
 }
@@ -80,11 +83,20 @@ function kindOf([verb = ""]: readonly string[]): ActorKind {
   return kind;
 }
 
-function optionsOf({ args, key, succeeded }: RecordedCommand, kind: ActorKind): TraceOptions {
+function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKind): TraceOptions {
   const revoke = args.includes("--revoke-foreign") ? "foreign too" : args.includes("--revoke") ? "ours" : "no";
   // What needed no repair was only looked at: reconcile ends before its actor does.
   const ended = succeeded && kind !== "reconcile";
-  return { key: key === undefined ? null : createHash("sha256").update(key).digest("hex"), revoke, ended };
+  const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
+  return { key: hash, revoke, cap, deliberate: args[0] === "provision", ended };
+}
+
+const DEFAULT_CAP = 60;
+
+/** As a command reads it from its environment. */
+export function capIn(environment: Readonly<Record<string, string>> = {}): number | null {
+  const cap = Number(environment["KEYCTL_MAX_PROVISIONS_PER_HOUR"] ?? DEFAULT_CAP);
+  return cap === 0 ? null : cap;
 }
 
 /** An access that names a key and no user is about the user whom the process was at, or whose name it says. */
@@ -218,10 +230,12 @@ class Translation {
 
 function withoutPreview(raw: readonly RawAccess[]): readonly RawAccess[] {
   const began = raw.findIndex(({ access }) => access.startsWith("spool."));
-  const isPreview = raw.slice(0, began === -1 ? raw.length : began).every(({ access }) => access === "row.find");
+  const isPreview = raw.slice(0, began === -1 ? raw.length : began).every(({ access }) => PREVIEWS.has(access));
   if (!isPreview) return raw;
   return began === -1 ? [] : raw.slice(began);
 }
+
+const PREVIEWS: ReadonlySet<string> = new Set(["row.find", "journal.records"]);
 
 interface Holder {
   readonly user: string;
@@ -249,7 +263,8 @@ const TRANSLATIONS: Readonly<Record<string, Translate>> = {
       files.flatMap(({ user: owner, ...file }) => (owner === user ? [file] : [])),
     ),
   "journal.last op": (one) => answered(one, ({ n }: { n: number }) => n),
-  "journal.holding": (one) => answered(one, (held: readonly Holder[]) => held.map(({ hash }) => hash)),
+  "journal.holding": (one) =>
+    answered(one, (held: readonly (Holder & Listed)[]) => held.map(({ hash, generation }) => ({ hash, generation }))),
   "row.scan": ({ hash, ...one }, { user, looksForOthers }) =>
     looksForOthers
       ? answered({ ...one, access: "row.others holding", hash }, (owners: readonly string[]) =>

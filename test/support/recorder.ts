@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import type { Entry, EntryKind, Recorded as RecordedEntry } from "../../src/core/journal.ts";
+import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../src/core/journal.ts";
 import type { KeyRecord, Version } from "../../src/core/key-record.ts";
 import type { SpooledKey } from "../../src/core/spool.ts";
 import type { KeyRequest, ListedPage, Scope } from "../../src/core/upstream.ts";
@@ -121,7 +121,16 @@ const WORDS: Readonly<Record<string, Word>> = {
   "store.outcomesOf": word(
     (hashes: readonly string[]) => ({ access: "journal.holding", user: null, hashes }),
     (outcomes: readonly RecordedEntry[]) =>
-      outcomes.flatMap(({ userId, ...out }) => ("hash" in out ? [{ user: userId, hash: out.hash }] : [])),
+      outcomes.flatMap(({ userId, ...out }) =>
+        "hash" in out ? [{ user: userId, hash: out.hash, generation: out.n }] : [],
+      ),
+  ),
+  "store.liveOperations": word(
+    (_between: readonly string[], atMost: number) => ({ access: "journal.live operations", user: null, atMost }),
+    (live: readonly LiveOperation[]) => {
+      const saved = live.filter(({ isSaved }) => isSaved).length;
+      return { saved, open: live.length - saved };
+    },
   ),
   [`${KEYS}.create`]: word(
     ({ name }: KeyRequest) => ({ access: "upstream.post", user: null, name }),
@@ -196,7 +205,7 @@ function insertOf(entry: RecordedEntry): RawAccess {
   const insert = { access: `journal.insert ${kind}`, user: userId, generation: n };
   switch (entry.kind) {
     case "op":
-      return { ...insert, nonce: entry.nonce };
+      return { ...insert, nonce: entry.nonce, deliberate: entry.deliberate };
     case "out":
       return { ...insert, outcome: standing(entry) };
     case "rev":

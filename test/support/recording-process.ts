@@ -9,7 +9,7 @@ import { onlyIn } from "./keyctl.ts";
 import type { OpenRouterServer } from "./openrouter-server.ts";
 import { environmentFor, environmentOf, givenKey } from "./recorded-keyctl.ts";
 import type { Given } from "./recorded-keyctl.ts";
-import { tracesOf } from "./recorded-runs.ts";
+import { capIn, tracesOf } from "./recorded-runs.ts";
 import type { UserTrace } from "./recorded-runs.ts";
 
 const TOOL = join(import.meta.dirname, "../../dist/tool/main.cjs");
@@ -76,7 +76,8 @@ export async function recordingProgram(): Promise<StartRecording> {
     const momentsSoFar = () => (existsSync(moments) ? readFileSync(moments, "utf8").split("\n").slice(0, -1) : []);
     const ended = async (): Promise<RecordedProcess> => {
       const { exitCode: code, signal, stdout, stderr } = await child;
-      const traces = tracesOf(accesses, { args: given.args, key: givenKey(given), succeeded: code === 0 });
+      const cap = capIn(options.env);
+      const traces = tracesOf(accesses, { args: given.args, key: givenKey(given), cap, succeeded: code === 0 });
       return { code, signal, stdout: String(stdout), stderr: String(stderr), moments: momentsSoFar(), traces };
     };
     return { pid: child.pid, moments: momentsSoFar, ended: ended() };

@@ -24,9 +24,8 @@ export interface Stage {
   readonly given: Stage["run"];
 }
 
-export async function stage(options?: StandInOptions): Promise<Stage> {
+export async function stage(options?: StandInOptions, home = emptyHome()): Promise<Stage> {
   const server = await standIn(options);
-  const home = emptyHome();
   const env = {
     KEYCTL_OPENROUTER_URL: server.url,
     OPENROUTER_PROVISIONING_KEY: server.managementKey,
@@ -99,7 +98,8 @@ export function everythingIn(home: Home): Promise<string> {
 
 /** An operation of somebody else. */
 export function operation(n: number, nonce = "00112233aabbccdd"): Extract<Entry, { kind: "op" }> {
-  return { kind: "op", n, nonce, label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
+  const terms = { label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
+  return { kind: "op", n, nonce, ...terms, deliberate: false };
 }
 
 /** Some calls of the store end in another way than their own. */

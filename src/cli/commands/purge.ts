@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../core/errors.ts";
 import { printable } from "../../core/printable.ts";
 import { purgeFailed } from "../../core/results.ts";
-import type { PurgeResult } from "../../core/results.ts";
+import type { PurgePreview, PurgeResult } from "../../core/results.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import type { UserId } from "../../core/user-id.ts";
 import { eachAlone } from "../each-alone.ts";
@@ -34,7 +34,8 @@ export function declare(command: Command, run: Run): void {
       "after",
       `
 Deletes from the database. Without --revoke, the key itself goes on working at
-OpenRouter.
+OpenRouter. With it, every key that keyctl created for the user is deleted
+there, those included that were replaced or purged before and kept.
 
 Examples:
   keyctl purge --user alice
@@ -64,11 +65,12 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       limit = await confirmMany(invocation, flags, opened, selection);
     },
     async one(manager, user) {
-      const preview = await manager.previewPurge(user, { signal });
+      const preview = await manager.previewPurge(user, options);
       if (preview.error !== null) return preview;
       // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
       // said it to a key that came in as well; everybody else was asked about none.
       if (preview.former === null) {
+        if (preview.retained > 0) await confirmRetained(invocation, flags, preview);
         return manager.purge(user, { ...options, onlyHash: flags.yes === true ? undefined : NO_KEYS_HASH });
       }
       await confirmOne(invocation, flags, preview);
@@ -76,13 +78,14 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     },
     many: (manager, batches) => eachAlone(upTo(limit, batches), (user) => manager.purge(user, options)),
     failed: purgeFailed,
-    document: ({ userId, former, purged, revocation, returnsFrom, warnings }) => ({
+    document: ({ userId, former, purged, revocation, revokedKeys, returnsFrom, warnings }) => ({
       user_id: userId,
       key: former?.key ?? null,
       key_hash: former?.keyHash ?? null,
       origin: former?.origin ?? null,
       purged,
       revocation,
+      revoked_keys: revokedKeys,
       returns_from: returnsFrom,
       warnings,
     }),
@@ -97,19 +100,36 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
   };
 }
 
-async function confirmOne(
+async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
+  const { userId, former } = preview;
+  const where = revocationOf(flags) === "no" ? "" : ` here and at OpenRouter, and there ${everyOtherKey(preview)}`;
+  const which = `${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")}`;
+  await confirmed(invocation, flags, userId, `Delete the key of ${printable(userId)} (${which})${where}?`);
+}
+
+/** Of a user who has no key in the database. */
+async function confirmRetained(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
+  const { userId } = preview;
+  const question = `${printable(userId)} has no key in the database. Delete at OpenRouter ${everyOtherKey(preview)}?`;
+  await confirmed(invocation, flags, userId, question);
+}
+
+function everyOtherKey({ former, retained }: PurgePreview): string {
+  const count = retained === 0 ? "" : ` (${retained} ${retained === 1 ? "is" : "are"} kept there)`;
+  return `every ${former === null ? "" : "other "}key that keyctl created for this user${count}`;
+}
+
+async function confirmed(
   { terminal, prompt }: Invocation,
   flags: PurgeFlags,
-  { userId, former }: PurgeResult,
+  userId: string,
+  question: string,
 ): Promise<void> {
   if (flags.yes === true) return;
   const hint = `keyctl purge ${userFlag(userId)}${revokeFlag(flags)} --yes`;
   if (!terminal.options.canAsk)
     throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
   const { confirm } = await prompt();
-  const where = revocationOf(flags) === "no" ? "" : " here and at OpenRouter";
-  const which = `${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")}`;
-  const question = `Delete the key of ${printable(userId)} (${which})${where}?`;
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
 
@@ -129,8 +149,7 @@ async function confirmMany(
   const whose =
     selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
   const { confirm } = await prompt();
-  const andUpstream = revocationOf(flags) === "no" ? "" : ", and at OpenRouter";
-  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.name)}${andUpstream}?`)))
+  if (!(await confirm(`Delete the keys of ${whose} from ${printable(opened.store.name)}${andUpstream(flags)}?`)))
     throw declined();
   return Number.POSITIVE_INFINITY;
 }
@@ -184,11 +203,16 @@ async function confirmAll(
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(
-      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(store.name)}. Type the number of keys to go on:`,
+      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(store.name)}${andUpstream(flags)}. Type the number of keys to go on:`,
     );
     if (!/^\d+$/.test(answer.trim())) throw declined();
     return Number(answer.trim());
   }
+}
+
+/** What goes at OpenRouter with the keys of many users. */
+function andUpstream(flags: PurgeFlags): string {
+  return revocationOf(flags) === "no" ? "" : ", and at OpenRouter every key that keyctl created for these users";
 }
 
 function keyCount(count: number): string {
@@ -203,21 +227,29 @@ function declined(): KeyctlError {
 
 async function show(
   { terminal }: Invocation,
-  { userId, former, purged, revocation, returnsFrom, warnings, error }: PurgeResult,
+  { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings, error }: PurgeResult,
 ): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error !== null && !purged) return;
   if (!purged) {
-    const earlier = revocation === "done" ? "; what an earlier purge had left was deleted at OpenRouter" : "";
+    const earlier =
+      revocation === "done"
+        ? `; ${keyCount(revokedKeys)} of this user ${revokedKeys === 1 ? "was" : "were"} deleted at OpenRouter`
+        : "";
     return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
   }
+  const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
   await terminal.result(
-    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]})`,
+    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]}${more})`,
   );
   for (const name of returnsFrom) {
     const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
     terminal.note(`${place} holds a key: the next sync of this user stores that one`);
   }
+}
+
+function earlierKeys(count: number): string {
+  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
 }
 
 const FATES: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {

@@ -1,5 +1,5 @@
 import type { Command } from "../command.ts";
-import { insertGiven } from "./given.ts";
+import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
 import { readRecords } from "./purge.ts";
 import { listUpstream } from "./reconcile.ts";
@@ -21,16 +21,17 @@ export function stepOne({ kind }: Command): Place {
 }
 
 /** What each command does for a user without a row. */
-export function withoutRow({ kind, key, revoke, breach }: Command): Move {
+export function withoutRow(command: Command): Move {
+  const { kind, key, revoke, breach } = command;
   switch (kind) {
     case "save":
-      return to(insertGiven, {});
+      return giving(null, command);
     case "purge":
       return revoke === "no" || breach === "purge-finishes-nothing" ? ended("nothing to purge") : to(readRecords, {});
     case "rotate":
       return ended("NO_KEY");
     default:
-      // 1a: a key in key.txt or in the environment needs no journal.
-      return key === null ? to(readLastOperation, { old: null }) : to(insertGiven, {});
+      // 1a: a key in key.txt or in the environment needs no operation.
+      return key === null ? to(readLastOperation, { old: null, opens: kind === "sync" }) : giving(null, command);
   }
 }

@@ -1,32 +1,132 @@
-import type { Hash, RowContent } from "../accesses.ts";
+import type { Hash, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { readLastOperation } from "./operation.ts";
+import { lookForRemoval } from "./read-back.ts";
+import { replaceWithSaved } from "./save.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Ended, Step } from "../step.ts";
+import type { Ended, Move, Place, Step } from "../step.ts";
 
-/** Sync 1a and save 1: a key that somebody gave is stored for a user without a row. It is generation 0, and needs no journal. */
-export function insertGiven(_: object, command: Command): Step {
-  const row = given(keyOf(command));
-  return doing({ access: "row.insert", row }, ({ answer }) => {
-    if (answer === "unanswered") return to(readGivenBack, {});
-    return answer === "done" ? stored(command) : startOver();
+/**
+ * Sync 1a and save: a key that somebody gives becomes current at once, as generation 0, and needs no operation. One that was
+ * made here may be about to go: a revocation that was decided must not find it in use again. What takes a key out of its row is
+ * recorded before it is out, so that whoever has read the row after that sees it here.
+ */
+interface Giving {
+  /** The row that is replaced; null: the user has none. */
+  readonly row: Row | null;
+}
+
+interface GivingOurs extends Giving {
+  /** The generation that this key was made as; null: it is somebody else's. */
+  readonly made: number | null;
+}
+
+export function giving(row: Row | null, { breach }: Command): Move {
+  return breach === "save-retired" ? storing({ row, made: null }) : to(readHolders, { row });
+}
+
+function storing({ row, made }: GivingOurs): Place {
+  return row === null ? to(insertGiven, { made }) : to(replaceWithSaved, { row, made });
+}
+
+function readHolders({ row }: Giving, command: Command): Step {
+  return doing({ access: "journal.holding", hashes: [keyOf(command)] }, (held) => {
+    const [one] = held;
+    const made = one?.generation ?? null;
+    const after = storing({ row, made });
+    return made === null ? after : ifNotOwed({ made, after, otherwise: passedOver(command) });
+  });
+}
+
+/** A key is bought only where nothing is there: a source that holds one that may not be used is something. */
+function passedOver({ kind }: Command): Move {
+  return kind === "save" ? CONFLICT : to(readLastOperation, { old: null, opens: false });
+}
+
+const CONFLICT = ended("CONFLICT");
+
+interface Asking {
+  readonly made: number;
+  readonly after: Move;
+  readonly otherwise: Move;
+}
+
+function ifNotOwed(asking: Asking): Place {
+  return to(readRetirementOfGiven, asking);
+}
+
+function readRetirementOfGiven(asking: Asking): Step {
+  const { made: generation, after, otherwise } = asking;
+  return doing({ access: "journal.read rev", generation }, (retirement) => {
+    if (retirement === null) return after;
+    return retirement.revoke ? otherwise : to(readDeletionOfGiven, asking);
+  });
+}
+
+function readDeletionOfGiven({ made: generation, after, otherwise }: Asking): Step {
+  return doing({ access: "journal.read del", generation }, (deletion) => (deletion === null ? after : otherwise));
+}
+
+/**
+ * A key that was kept may be owed after all while it is given, and whoever owes it has perhaps looked at the row already: so
+ * it is looked up once more when it stands, and withdrawn.
+ */
+export function confirming(
+  { row, made, after }: { row: Row; made: number | null; after: Move },
+  command: Command,
+): Move {
+  if (made === null || command.breach === "save-looks-once") return after;
+  return ifNotOwed({ made, after, otherwise: withdrawing(row) });
+}
+
+function withdrawing(row: Row): Place {
+  return row.previous === null ? to(withdraw, { row }) : to(retireBeforeWithdrawal, { row });
+}
+
+/** S2, as before every removal of a row. */
+function retireBeforeWithdrawal({ row }: { readonly row: Row }): Step {
+  const { generation, revoke } = row.previous ?? { generation: 0, revoke: false };
+  const retirement = { reason: "superseded", revoke } as const;
+  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
+    revoke && !stands.revoke ? to(oweBeforeWithdrawal, { row }) : to(withdraw, { row }),
+  );
+}
+
+function oweBeforeWithdrawal({ row }: { readonly row: Row }): Step {
+  return doing({ access: "journal.insert del", generation: row.previous?.generation ?? 0 }, () =>
+    to(withdraw, { row }),
+  );
+}
+
+function withdraw({ row }: { readonly row: Row }, command: Command): Step {
+  const after = passedOver(command);
+  return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
+    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
+  );
+}
+
+/** For a user without a row. */
+function insertGiven({ made }: Pick<GivingOurs, "made">, command: Command): Step {
+  const row: RowContent = { generation: 0, hash: keyOf(command), settled: true, previous: null };
+  return doing({ access: "row.insert", row }, (written) => {
+    if (written.answer === "unanswered") return to(readGivenBack, { made });
+    if (written.answer === "refused") return startOver();
+    return confirming({ row: { ...row, version: written.version }, made, after: stored(command) }, command);
   });
 }
 
 /** Never sent again: the first one may still land where there is none. It may be another's row that holds the same key. */
-function readGivenBack(_: object, command: Command): Step {
+function readGivenBack({ made }: Pick<GivingOurs, "made">, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row === null) return UNSURE;
-    return row.generation === 0 && row.hash === command.key ? [stored(command), startOver()] : startOver();
+    if (row.generation !== 0 || row.hash !== command.key) return startOver();
+    return [confirming({ row, made, after: stored(command) }, command), startOver()];
   });
 }
 
 function stored(command: Command): Ended {
   return command.kind === "save" ? ended("saved") : ended("has the key", command.key);
-}
-
-function given(hash: Hash): RowContent {
-  return { generation: 0, hash, settled: true, previous: null };
 }
 
 export function keyOf({ kind, key }: Command): Hash {

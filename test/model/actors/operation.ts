@@ -1,4 +1,4 @@
-import type { Row } from "../accesses.ts";
+import type { LiveOperations, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { place } from "./placing.ts";
 import { removingMatches } from "./removal.ts";
@@ -12,14 +12,16 @@ interface Making {
   readonly generation: number;
   /** The row that a rotation replaces. */
   readonly old: Row | null;
+  /** False: somebody's fresh operation is waited for, but none is abandoned and none begun. */
+  readonly opens: boolean;
 }
 
 const NO_KEY = ended("NO_KEY");
 
 /** Sync 2. */
-export function readLastOperation({ old }: Pick<Making, "old">, command: Command): Step {
+export function readLastOperation(memory: Omit<Making, "generation">, command: Command): Step {
   return doing({ access: "journal.last op" }, (generation) =>
-    generation === 0 ? decided({ generation, old }, command) : to(readLastOutcome, { generation, old }),
+    generation === 0 ? decided({ generation, ...memory }, command) : to(readLastOutcome, { generation, ...memory }),
   );
 }
 
@@ -29,7 +31,7 @@ function readLastOutcome(memory: Making, command: Command): Step {
   return doing({ access: "journal.read out", generation }, (outcome) => {
     if (outcome !== null) return decided(memory, command);
     if (command.breach === "op-without-out") return to(openOperation, memory);
-    return [bounded(waiting(to(poll(memory), memory))), stale(memory, command)];
+    return [bounded(waiting(to(poll(memory), memory))), stale(memory)];
   });
 }
 
@@ -44,35 +46,79 @@ function pollRow(memory: Making, command: Command): Step {
   );
 }
 
-/** `get` waits for a fresh operation, but abandons none and starts none. */
-function stale({ generation }: Making, { kind }: Command): Move {
-  return kind === "get" ? NO_KEY : to(abandonSuspect, { generation });
+function stale({ generation, opens }: Making): Move {
+  return opens ? to(abandonSuspect, { generation }) : NO_KEY;
 }
 
 function decided(memory: Making, command: Command): Move {
-  return command.kind === "rotate" || command.breach === "no-reread"
-    ? to(openOperation, memory)
-    : to(readRowAgain, memory);
+  if (command.kind === "rotate") return to(openOperation, memory);
+  return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
 
 /** Sync 3: after the journal. It saves a paid POST; safety does not need it. */
 function readRowAgain(memory: Making, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row !== null) return found({ row, listed: null }, command);
-    return command.kind === "get" ? NO_KEY : to(openOperation, memory);
+    return memory.opens ? opening(memory, command) : NO_KEY;
   });
 }
 
+function opening(memory: Making, command: Command): Move {
+  return capOf(command) === null ? to(openOperation, memory) : to(lookAtCap, memory);
+}
+
+/** Of a key that nobody asked for. */
+function capOf({ kind, cap, deliberate }: Command): number | null {
+  return kind === "rotate" || deliberate ? null : cap;
+}
+
+/** Where the cap is used up, nothing is written. It saves two records; safety does not need it. */
+function lookAtCap(memory: Making, command: Command): Step {
+  const cap = capOf(command) ?? 0;
+  return doing({ access: "journal.live operations", atMost: cap }, (live) =>
+    live.saved + live.open < cap ? to(openOperation, memory) : crowded(live, cap),
+  );
+}
+
+/** Some that are under way may yet come to nothing: who has patience starts over. */
+function crowded({ saved }: Pick<LiveOperations, "saved">, cap: number): readonly Move[] {
+  const full = ended("PROVISION_CAP");
+  return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { old: null, opens: true }))), full];
+}
+
 /** Sync 4: allowed only when the last operation has an outcome. This is a rule of safety. */
-function openOperation({ generation, old }: Making): Step {
-  const next = generation + 1;
-  return doing({ access: "journal.insert op", generation: next }, (result) =>
-    result === "won" ? to(post, { generation: next, old }) : startOver(),
+function openOperation({ generation, old }: Making, command: Command): Step {
+  const next = { generation: generation + 1, old };
+  const { deliberate } = command;
+  return doing({ access: "journal.insert op", generation: next.generation, deliberate }, (result) => {
+    if (result === "lost") return startOver();
+    return capOf(command) === null || command.breach === "cap-check-first" ? to(post, next) : to(countMine, next);
+  });
+}
+
+/** Sync 4a: insert, then count, mine included. Whoever is last sees all the others, so that there are never more than the cap. */
+function countMine(memory: Omit<Making, "opens">, command: Command): Step {
+  const { generation } = memory;
+  const cap = capOf(command) ?? 0;
+  return doing(
+    { access: "journal.live operations", atMost: cap + 1 },
+    ({ saved, open }) => (saved + open <= cap ? to(post, memory) : to(abandonOverCap, { generation, saved })),
+    () => to(abandonUnmade, { generation }),
+  );
+}
+
+/** What came to nothing does not count. */
+function abandonOverCap(
+  { generation, saved }: Pick<Making & LiveOperations, "generation" | "saved">,
+  command: Command,
+) {
+  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, () =>
+    crowded({ saved }, capOf(command) ?? 0),
   );
 }
 
 /** Sync 5: once. */
-function post({ generation, old }: Making, command: Command): Step {
+function post({ generation, old }: Omit<Making, "opens">, command: Command): Step {
   const unmade = () => to(abandonUnmade, { generation });
   return doing(
     { access: "upstream.post", generation },

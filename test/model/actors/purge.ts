@@ -1,4 +1,4 @@
-import type { Row } from "../accesses.ts";
+import type { Hash, Records, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { listUpstream } from "./reconcile.ts";
 import { lookForRemoval } from "./read-back.ts";
@@ -9,23 +9,56 @@ import type { Holding, Move, Step } from "../step.ts";
 
 const PURGED = ended("purged");
 
+/** `purge --revoke` takes every key that was made for the user: those that were replaced or purged, and kept, are owed after all. */
+function retainedIn({ retirements }: Records): readonly number[] {
+  return retirements.flatMap((retirement, generation) =>
+    retirement !== null && !retirement.revoke ? [generation] : [],
+  );
+}
+
 /** Purge 1, no row: a purge without `--revoke`, or one that died, is finished by one with it. */
 export function readRecords(): Step {
-  return doing({ access: "journal.records" }, ({ retirements, owedAfterAll }) => {
-    const kept = retirements.flatMap((retirement, generation) =>
-      retirement?.reason === "purged" && !retirement.revoke && !owedAfterAll.includes(generation) ? [generation] : [],
-    );
-    return owing(kept);
+  return doing({ access: "journal.records" }, (records) =>
+    owing({ generations: notOwed(retainedIn(records), records), after: to(listUpstream, {}) }),
+  );
+}
+
+/** Purge 1, with a row: in each round, for only the compare-and-set of 3 proves that nothing came between. */
+export function withRetained(row: Row, command: Command): Move {
+  return command.revoke === "no" || command.breach === "purge-forgets-retained"
+    ? recordPurge({ row, retained: [] }, command)
+    : to(readRetained, { row });
+}
+
+function readRetained({ row }: Holding, command: Command): Step {
+  return doing({ access: "journal.records" }, (records) => {
+    const generations = retainedIn(records).filter((generation) => generation !== row.generation);
+    const retained = generations.flatMap((generation) => savedIn(records, generation));
+    return owing({ generations: notOwed(generations, records), after: recordPurge({ row, retained }, command) });
   });
 }
 
-function owing(generations: readonly number[]): Move {
-  return generations.length === 0 ? to(listUpstream, {}) : to(oweAfterAll, { generations });
+function notOwed(generations: readonly number[], { owedAfterAll }: Records): readonly number[] {
+  return generations.filter((generation) => !owedAfterAll.includes(generation));
 }
 
-function oweAfterAll({ generations }: { readonly generations: readonly number[] }): Step {
+function savedIn({ outcomes }: Records, generation: number): readonly Hash[] {
+  const outcome = outcomes[generation] ?? null;
+  return outcome === null || outcome === "abandoned" ? [] : [outcome.saved];
+}
+
+interface Owing {
+  readonly generations: readonly number[];
+  readonly after: Move;
+}
+
+function owing(memory: Owing): Move {
+  return memory.generations.length === 0 ? memory.after : to(oweAfterAll, memory);
+}
+
+function oweAfterAll({ generations, after }: Owing): Step {
   const [generation = 0, ...rest] = generations;
-  return doing({ access: "journal.insert del", generation }, () => owing(rest));
+  return doing({ access: "journal.insert del", generation }, () => owing({ generations: rest, after }));
 }
 
 /** `--revoke-foreign`: another user's row holds the same key. */
@@ -35,41 +68,49 @@ export function lookForOthers({ row }: Holding, command: Command): Step {
   );
 }
 
-/** Purge 2 stands before 3: a row that is gone has no room for a note. */
-export function recordPurge(row: Row, command: Command): Move {
-  return row.generation === 0 || command.breach === "purge-row-first"
-    ? to(removeRow, { row })
-    : to(retirePurged, { row });
+interface Purging extends Holding {
+  /** The keys that go upstream with the one in the row. */
+  readonly retained: readonly Hash[];
 }
 
-function retirePurged({ row }: Holding, command: Command): Step {
+/** Purge 2 stands before 3: a row that is gone has no room for a note. */
+function recordPurge(memory: Purging, command: Command): Move {
+  return memory.row.generation === 0 || command.breach === "purge-row-first"
+    ? to(removeRow, memory)
+    : to(retirePurged, memory);
+}
+
+function retirePurged(memory: Purging, command: Command): Step {
   const revoke = command.revoke !== "no";
   const retirement = { reason: "purged", revoke } as const;
-  return doing({ access: "journal.insert rev", generation: row.generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(owePurged, { row }) : to(removeRow, { row }),
+  return doing({ access: "journal.insert rev", generation: memory.row.generation, retirement }, (stands) =>
+    revoke && !stands.revoke ? to(owePurged, memory) : to(removeRow, memory),
   );
 }
 
-function owePurged({ row }: Holding): Step {
-  return doing({ access: "journal.insert del", generation: row.generation }, () => to(removeRow, { row }));
+function owePurged(memory: Purging): Step {
+  return doing({ access: "journal.insert del", generation: memory.row.generation }, () => to(removeRow, memory));
 }
 
 /** Purge 3. */
-function removeRow({ row }: Holding, command: Command): Step {
+function removeRow(memory: Purging, command: Command): Step {
+  const { row } = memory;
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
     if (answer === "refused") return startOver();
-    const done = command.breach === "purge-row-first" ? to(retireTooLate, { row }) : revoked(row, command);
+    const done = command.breach === "purge-row-first" ? to(retireTooLate, memory) : revoked(memory, command);
     return answer === "done" ? done : lookForRemoval({ seen: row.version, done, lost: startOver() });
   });
 }
 
 /** Purge 4: upstream last, so that the row never holds a dead key. */
-function revoked({ generation, hash }: Row, { revoke }: Command): Move {
+function revoked({ row: { generation, hash }, retained }: Purging, { revoke }: Command): Move {
   const deletes = revoke === "foreign too" || (revoke === "ours" && generation > 0);
-  return deletes ? removing([hash], PURGED) : PURGED;
+  return removing([...new Set([...(deletes ? [hash] : []), ...retained])], PURGED);
 }
 
-function retireTooLate({ row }: Holding, command: Command): Step {
+function retireTooLate(memory: Purging, command: Command): Step {
   const retirement = { reason: "purged", revoke: command.revoke !== "no" } as const;
-  return doing({ access: "journal.insert rev", generation: row.generation, retirement }, () => revoked(row, command));
+  return doing({ access: "journal.insert rev", generation: memory.row.generation, retirement }, () =>
+    revoked(memory, command),
+  );
 }

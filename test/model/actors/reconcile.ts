@@ -1,4 +1,4 @@
-import type { Hash, Listed, Outcome, Records } from "../accesses.ts";
+import type { Hash, Listed, Outcome, Previous, Records } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { lookForRemoval } from "./read-back.ts";
 import { removing, spareStored } from "./removal.ts";
@@ -122,11 +122,11 @@ function supersede({ listed, generation }: JudgingOne): Step {
 }
 
 /** Row first: a row that still holds the key goes before the key does. */
-function revokeOwed({ listed, generation }: JudgingOne): Step {
+function revokeOwed({ listed, generation }: JudgingOne, command: Command): Step {
   const { key, rest } = firstOf(listed);
   return doing({ access: "row.find" }, (row) => {
     if (row?.generation === generation || (row?.generation === 0 && row.hash === key.hash)) {
-      return to(removeOwed, { row, listed, generation });
+      return withoutNote({ row, listed, generation }, command);
     }
     const undecided = row !== null && row.generation > 0 && !row.settled && row.previous?.generation === generation;
     return undecided ? to(readSuccessor, { row, listed, generation }) : removing([key.hash], judge(rest));
@@ -135,6 +135,29 @@ function revokeOwed({ listed, generation }: JudgingOne): Step {
 
 interface RevokingOne extends JudgingOne, Found {
   readonly listed: readonly Listed[];
+}
+
+/** S2 of that row, as before any removal of one: else its note of what it replaced is lost. */
+function withoutNote(memory: RevokingOne, { breach }: Command): Move {
+  const { previous } = memory.row;
+  const isNoted = previous !== null && previous.generation > 0 && breach !== "owed-drops-note";
+  return isNoted ? to(retireNoted, { ...memory, previous }) : to(removeOwed, memory);
+}
+
+interface Noted extends RevokingOne {
+  readonly previous: Previous;
+}
+
+function retireNoted({ previous, ...memory }: Noted): Step {
+  const { generation, revoke } = previous;
+  const retirement = { reason: "superseded", revoke } as const;
+  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
+    revoke && !stands.revoke ? to(oweNoted, { ...memory, previous }) : to(removeOwed, memory),
+  );
+}
+
+function oweNoted({ previous, ...memory }: Noted): Step {
+  return doing({ access: "journal.insert del", generation: previous.generation }, () => to(removeOwed, memory));
 }
 
 function removeOwed({ row, listed, generation }: RevokingOne): Step {

@@ -39,7 +39,7 @@ export function removingMatches(hashes: readonly Hash[], after: Move): Move {
 
 function spareRecorded({ hashes, after }: Removal): Step {
   return doing({ access: "journal.holding", hashes }, (held) => {
-    const left = hashes.filter((hash) => !held.includes(hash));
+    const left = hashes.filter((hash) => held.every((one) => one.hash !== hash));
     return left.length === 0 ? after : to(spareStored, { hashes: left, after });
   });
 }

@@ -1,6 +1,6 @@
 import type { Previous, Row, RowContent, Version } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { keyOf } from "./given.ts";
+import { confirming, keyOf } from "./given.ts";
 import { retiring } from "./placing.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
@@ -9,31 +9,37 @@ import type { Holding, Move, Step } from "../step.ts";
 const SAVED = ended("saved");
 
 /** Save 2: the row says at once what it replaced, so that a save that dies leaves no key behind unrecorded. */
-export function replaceWithSaved({ row: old }: Holding, command: Command): Step {
+export function replaceWithSaved({ row: old, made }: Replacing, command: Command): Step {
   const row = savedRow(old, command);
   return doing({ access: "row.replace", row, seen: old.version }, (written) => {
     if (written.answer === "refused") return startOver();
-    if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous, seen: old.version });
-    return finish({ ...row, version: written.version }, row.previous);
+    if (written.answer === "unanswered") return to(readSavedBack, { replaced: row.previous, seen: old.version, made });
+    return finish({ ...row, version: written.version }, row.previous, made, command);
   });
 }
 
+interface Replacing extends Holding {
+  readonly made: number | null;
+}
+
 interface Saved {
+  readonly made: number | null;
   readonly replaced: Previous | null;
   readonly seen: Version;
 }
 
 /** Never sent again: while the row is as it was seen, the first one may still land. */
-function readSavedBack({ replaced, seen }: Saved, command: Command): Step {
+function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;
-    return row?.generation === 0 && row.hash === command.key ? finish(row, replaced) : startOver();
+    return row?.generation === 0 && row.hash === command.key ? finish(row, replaced, made, command) : startOver();
   });
 }
 
 /** Save 3: after the row, or a save that dies would leave a revocation of a key that is still in use. */
-function finish(row: Row, replaced: Previous | null): Move {
-  return replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
+function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Move {
+  const after = replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
+  return confirming({ row, made, after }, command);
 }
 
 function savedRow({ generation, hash }: Row, command: Command): RowContent {

@@ -1,11 +1,11 @@
 import type { Listed, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { withoutRow } from "./begin.ts";
+import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
-import { lookForOthers, recordPurge } from "./purge.ts";
+import { lookForOthers, withRetained } from "./purge.ts";
 import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
-import { replaceWithSaved } from "./save.ts";
 import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
 import type { Moves, Place, Step } from "../step.ts";
 
@@ -131,11 +131,11 @@ function settled({ row, listed }: Found, command: Command): Moves {
   if (listed !== null) return isPurgePending({ row, listed });
   switch (command.kind) {
     case "save":
-      return to(replaceWithSaved, { row });
+      return giving(row, command);
     case "purge":
-      return recordPurge(row, command);
+      return withRetained(row, command);
     default:
-      return to(readLastOperation, { old: row });
+      return to(readLastOperation, { old: row, opens: true });
   }
 }
 

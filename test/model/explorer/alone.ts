@@ -1,7 +1,15 @@
 import type { Protocol } from "../command.ts";
 import { onceEach, onceEachPair } from "./interning.ts";
 import type { Space } from "./space.ts";
-import { currentKey, generationOfKey, isOwed, MOST_GENERATIONS, savedHash } from "./world.ts";
+import {
+  currentKey,
+  generationOfKey,
+  isOwed,
+  liveOperations,
+  MADE_KEYS,
+  MOST_GENERATIONS,
+  savedHash,
+} from "./world.ts";
 import type { World } from "./world.ts";
 
 /** I3 and I6: what would become of a world if everybody died in it, and then one command ran, alone and undisturbed. */
@@ -17,6 +25,13 @@ export class Alone {
   readonly left = onceEach((world): { readonly violation: string | null } => ({
     violation: this.#afterReconcile(world) ?? this.#afterPurge(world) ?? this.#afterSync(world),
   }));
+
+  /** I1: where everybody has come to an end, without a death, the current key works. */
+  readonly atRest = onceEach((world): { readonly violation: string | null } => {
+    const { current, live } = this.#space.standing(world);
+    const isDead = (current & MADE_KEYS & ~live) !== 0;
+    return { violation: isDead ? "I1 everybody is done, and the current key is dead" : null };
+  });
 
   /** I6: an unfinished command alone. */
   readonly finishes = onceEachPair((world, entry): { readonly violation: string | null } => {
@@ -37,8 +52,8 @@ export class Alone {
   /** I3: every key that is still listed is current, or was retired without a revocation. */
   #survivor(number: number): string | null {
     const world = this.#space.worlds.at(number);
-    const { currentMade, live } = this.#space.standing(number);
-    if ((currentMade & ~live) !== 0) return "I1 reconcile left a dead key in the row";
+    const standing = this.#space.standing(number);
+    if ((standing.guarded & ~standing.live) !== 0) return "I1 reconcile left a dead key in the row";
     const current = currentKey(world, this.#space.protocol);
     const left = world.listed.find((hash) => {
       const generation = generationOfKey(hash);
@@ -52,16 +67,24 @@ export class Alone {
     return left === undefined ? null : `I3 key ${left} survives a quiescent reconcile`;
   }
 
-  /** I3: for a user without a row, `purge --revoke` leaves nothing that an earlier purge kept, or did not come to revoke. */
+  /**
+   * I3: `purge --revoke` leaves no key that was made for the user: of one without a row none at all, and of one with a row
+   * none that was replaced or purged and kept. The rest is for reconcile.
+   */
   #afterPurge(world: number): string | null {
     const { row, inFlight, spool } = this.#space.worlds.at(world);
-    if (row !== null || inFlight.length + spool.length > 0 || this.#space.protocol !== "row first") return null;
+    if (inFlight.length + spool.length > 0 || this.#space.protocol !== "row first") return null;
     const ends = this.#endsOf(world, this.#space.fresh("purge"));
     if (ends === null) return "I6 purge --revoke alone does not end";
     return firstOf(ends, (end) => {
-      const { listed, retirements } = this.#space.worlds.at(end);
-      const left = listed.find((hash) => retirements[generationOfKey(hash)]?.reason !== "superseded");
-      return left === undefined ? null : `I3 key ${left} survives a purge --revoke`;
+      const { row: left, listed, outcomes, retirements } = this.#space.worlds.at(end);
+      // A key that a person saved is refused, and nothing is changed.
+      if (left !== null) return null;
+      const survivor = listed.find((hash) => {
+        const n = generationOfKey(hash);
+        return row === null || (retirements[n]?.revoke === false && savedHash(outcomes[n]) === hash);
+      });
+      return survivor === undefined ? null : `I3 key ${survivor} survives a purge --revoke`;
     });
   }
 
@@ -69,10 +92,16 @@ export class Alone {
     const ends = this.#endsOf(this.#space.calmed(world), this.#space.fresh("sync"));
     if (ends === null) return "I6 a sync alone does not end";
     return firstOf(ends, (end) => {
-      const { current, currentMade, live } = this.#space.standing(end);
-      if (current === 0) return "I6 a sync alone ends without a key";
-      return (currentMade & ~live) === 0 ? null : "I6 a sync alone ends with a dead key";
+      const { current, guarded, live } = this.#space.standing(end);
+      if (current === 0) return this.#isFull(end) ? null : "I6 a sync alone ends without a key";
+      return (guarded & ~live) === 0 ? null : "I6 a sync alone ends with a dead key";
     });
+  }
+
+  /** As many operations as the cap allows have come to something, or may yet. */
+  #isFull(world: number): boolean {
+    const { saved, open } = liveOperations(this.#space.worlds.at(world));
+    return this.#space.cap !== null && saved + open >= this.#space.cap;
   }
 
   /** The worlds in which it may end, without faults and without waiting for anybody; null when it may go on for ever. */

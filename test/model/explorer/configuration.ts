@@ -2,15 +2,21 @@ import { command } from "../command.ts";
 import type { ActorKind, Breach, Command, Protocol } from "../command.ts";
 import type { Exploration } from "./explore.ts";
 import type { Habits } from "./space.ts";
-import { worldAtStart } from "./world.ts";
+import { keyOfGeneration, worldAtStart } from "./world.ts";
 import type { StartName } from "./world.ts";
 
 /** One row of a table: who acts, from what start, and what may go wrong. */
 export interface Configuration {
-  /** `sync,save!,purge@row`: actors, then where they start. `!` is `--revoke`; a `sync` with `+` has a key in key.txt. */
+  /**
+   * `sync,save!,purge@row`: actors, then where they start. `!` is `--revoke`; a `sync` with `+` has a key in key.txt; with
+   * `=`, it has the text of the key that was made first, as a `save` may. `provision` is a sync that a person asked for, and
+   * `sync2` one of a second user.
+   */
   readonly actors: string;
   readonly faults?: number;
   readonly generations?: number;
+  /** Of keys that nobody asked for, of all users. */
+  readonly cap?: number;
   readonly breach?: Breach;
   readonly protocol?: Protocol;
   /** The store reads and then writes when it compares and sets. */
@@ -20,18 +26,18 @@ export interface Configuration {
 }
 
 const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "reconcile"];
-const STARTS: readonly StartName[] = ["none", "row", "manual"];
+const STARTS: readonly StartName[] = ["none", "row", "manual", "retained"];
 
 export function explorationOf(configuration: Configuration): Exploration {
   const { actors, faults = 1, generations = 3, split = false } = configuration;
-  const { breach = null, spool = false, protocol = "row first" } = configuration;
-  const habits = { breach, spool, protocol };
+  const { breach = null, spool = false, protocol = "row first", cap = null } = configuration;
+  const habits = { breach, spool, protocol, cap };
   const [names = "", start = "none"] = actors.split("@");
   const commands = names.split(",").map((name, index) => commandOf(name, index, habits));
   return {
     commands,
     habits,
-    start: worldAtStart(oneOf(STARTS, start)),
+    start: worldAtStart(oneOf(STARTS, start), Math.max(...commands.map(({ user }) => user))),
     faults,
     generations,
     setting: {
@@ -44,9 +50,13 @@ export function explorationOf(configuration: Configuration): Exploration {
 }
 
 function commandOf(name: string, index: number, habits: Habits): Command {
-  const kind = oneOf(KINDS, name.replace(/[!+]$/, ""));
-  const givesKey = kind === "save" || name.endsWith("+");
-  return command(kind, { ...habits, key: givesKey ? `m${index}` : null, revoke: name.endsWith("!") ? "ours" : "no" });
+  const [, word = "", number = "1", signs = ""] = /^([a-z]+)(\d?)([!+=]*)$/.exec(name) ?? [];
+  const deliberate = word === "provision";
+  const kind = deliberate ? "sync" : oneOf(KINDS, word);
+  const givesKey = kind === "save" || signs.includes("+");
+  const key = signs.includes("=") ? keyOfGeneration(1) : givesKey ? `m${index}` : null;
+  const revoke = signs.includes("!") ? "ours" : "no";
+  return command(kind, { ...habits, key, revoke, deliberate, user: Number(number || "1") - 1 });
 }
 
 function oneOf<Name extends string>(names: readonly Name[], name: string): Name {
@@ -55,15 +65,21 @@ function oneOf<Name extends string>(names: readonly Name[], name: string): Name 
   return known;
 }
 
-const FROM: Readonly<Record<string, string>> = { none: "", row: " over a made key", manual: " over a saved key" };
+const FROM: Readonly<Record<string, string>> = {
+  none: "",
+  row: " over a made key",
+  manual: " over a saved key",
+  retained: " over a made key that has replaced another, which was kept",
+};
 const NUMBERS = ["no", "one", "two", "three", "four"];
 
 /** `sync,purge! over a made key with one fault`. */
-export function titleOf({ actors, faults = 1, generations = 3, split, spool }: Configuration): string {
+export function titleOf({ actors, faults = 1, generations = 3, split, spool, cap }: Configuration): string {
   const [names = "", start = "none"] = actors.split("@");
   const more = [
     split === true ? " on a store that reads, then writes" : "",
     spool === true ? ", spooling" : "",
+    cap === undefined ? "" : `, with a cap of ${NUMBERS[cap]}`,
     generations === 3 ? "" : `, ${NUMBERS[generations]} generations`,
   ];
   return `${names}${FROM[start]} with ${NUMBERS[faults]} fault${faults === 1 ? "" : "s"}${more.join("")}`;

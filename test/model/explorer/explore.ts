@@ -69,11 +69,12 @@ export function explore({ commands, habits, start, setting, all = false, ...limi
 
 function judgeState(row: Int32Array, alone: Alone): string | null {
   const world = worldIn(row);
-  for (const actor of actorsIn(row)) {
+  const actors = actorsIn(row);
+  for (const actor of actors) {
     const { violation } = alone.finishes(world, actor);
     if (violation !== null) return violation;
   }
-  return alone.left(world).violation;
+  return alone.left(world).violation ?? (actors.length === 0 ? alone.atRest(world).violation : null);
 }
 
 function invariantOf(violation: string): string {

@@ -1,5 +1,5 @@
 import type { Access, Result } from "../accesses.ts";
-import { savedHash, withRecord } from "./world.ts";
+import { liveOperations, savedHash, withRecord } from "./world.ts";
 import type { World } from "./world.ts";
 
 interface Change {
@@ -19,10 +19,15 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       return [{ world, result: world.outcomes[access.generation] ?? null }];
     case "journal.read rev":
       return [{ world, result: world.retirements[access.generation] ?? null }];
-    case "journal.insert op":
-      return world.operations + 1 === access.generation
-        ? [{ world: { ...world, operations: access.generation }, result: "won" }]
-        : [{ world, result: "lost" }];
+    case "journal.read del":
+      return [{ world, result: world.owedAfterAll.includes(access.generation) ? "stands" : null }];
+    case "journal.live operations":
+      return [{ world, result: liveOperations(world) }];
+    case "journal.insert op": {
+      if (world.operations + 1 !== access.generation) return [{ world, result: "lost" }];
+      const deliberate = access.deliberate ? [...world.deliberate, access.generation] : world.deliberate;
+      return [{ world: { ...world, operations: access.generation, deliberate }, result: "won" }];
+    }
     case "journal.insert out": {
       const outcome = world.outcomes[access.generation] ?? access.outcome;
       return [
@@ -42,7 +47,10 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       return [
         {
           world,
-          result: access.hashes.filter((hash) => world.outcomes.some((outcome) => savedHash(outcome) === hash)),
+          result: world.outcomes.flatMap((outcome, generation) => {
+            const hash = savedHash(outcome);
+            return hash !== null && access.hashes.includes(hash) ? [{ hash, generation }] : [];
+          }),
         },
       ];
     case "journal.records": {

@@ -3,7 +3,7 @@ import type { Protocol } from "../command.ts";
 import { isPlace } from "../step.ts";
 import type { Entry } from "./entry.ts";
 import type { Transition } from "./transitions.ts";
-import { bitOf, currentKey, generationOfKey, MADE_KEYS, savedHash } from "./world.ts";
+import { bitOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash } from "./world.ts";
 import type { World } from "./world.ts";
 
 /** What one access did to the users' keys, and whether it may. */
@@ -55,13 +55,18 @@ function decidedBy({ access }: Transition, { outcomes }: World): number {
   return reason === "purged" && revoke ? bitOf(savedHash(outcomes[access.generation])) : 0;
 }
 
-/** I2 and I4: only save and purge displace; anybody may finish a placed rotation, and reconcile an interrupted purge. */
-function displacement({ command }: Entry, was: Hash, is: Hash | null, { row, retirements }: World): string | null {
+/**
+ * I2 and I4: only save and purge displace; anybody may finish a placed rotation, reconcile an interrupted purge, and who has
+ * found a key that is owed by now takes it back.
+ */
+function displacement({ command }: Entry, was: Hash, is: Hash | null, before: World): string | null {
+  const { row, retirements } = before;
   if (command.kind === "save" || command.kind === "purge") return null;
   if (row?.previous?.hash === was && is === row.hash) return null;
   if (command.protocol !== "row first" && command.kind === "rotate") return null;
   const retired = (retirements[generationOfKey(was)] ?? null) !== null;
   if (command.kind === "reconcile" && is === null && retired) return null;
+  if (command.key === was && is === null && isOwed(before, generationOfKey(was))) return null;
   return generationOfKey(was) === 0
     ? "I4 a saved key was displaced by a command that may not"
     : "I2 the current key was displaced by a command that may not";

@@ -10,7 +10,7 @@ import { judgeTransition } from "./judgement.ts";
 import type { Judgement } from "./judgement.ts";
 import { transitionsOf } from "./transitions.ts";
 import type { Setting, Transition } from "./transitions.ts";
-import { bitOf, currentKey, keyOfGeneration, MADE_KEYS } from "./world.ts";
+import { asSeenBy, bitOf, currentKey, isGivenBackLate, keyOfGeneration, keysTowardsCap, MADE_KEYS } from "./world.ts";
 import type { World } from "./world.ts";
 
 /** A transition between numbered worlds and entries. */
@@ -25,6 +25,8 @@ export interface Edge extends Judgement {
   readonly waits: boolean;
   readonly access: Transition["access"];
   readonly result: Effect["result"];
+  /** Whose key it is about. */
+  readonly user: number;
   /** How many generations are open afterwards. */
   readonly operations: number;
 }
@@ -32,13 +34,17 @@ export interface Edge extends Judgement {
 /** What the invariants ask of a world, as sets of keys. */
 export interface Standing {
   readonly current: number;
+  /** The current key where it was made here, whoever put it into the row, and nobody but a late `purge --revoke` may end it. */
+  readonly guarded: number;
   /** The current key where the protocol made it. */
   readonly currentMade: number;
   readonly live: number;
+  /** More keys than the cap were made. */
+  readonly overCap: boolean;
 }
 
 /** What all commands of one exploration have in common. */
-export type Habits = Pick<Command, "spool" | "breach" | "protocol">;
+export type Habits = Pick<Command, "spool" | "breach" | "protocol" | "cap">;
 
 /**
  * All worlds and all entries, numbered. What an actor may do depends on its own entry and on the world alone, so that each pair is
@@ -49,17 +55,19 @@ export class Space {
   readonly entries = new Interning<Entry>(keyOf);
   readonly #setting: Setting;
   readonly protocol: Protocol;
+  readonly cap: number | null;
   readonly #habits: Habits;
 
   constructor(setting: Setting, habits: Habits) {
     this.#setting = setting;
     this.protocol = setting.protocol;
+    this.cap = habits.cap;
     this.#habits = habits;
   }
 
   readonly edges = onceEachPair((world: number, entry: number): readonly Edge[] => {
     const actor = this.entries.at(entry);
-    const here = this.worlds.at(world);
+    const here = asSeenBy(actor.command.user, this.worlds.at(world));
     return transitionsOf(actor, here, this.#setting).map((transition) => this.#edge(actor, here, transition));
   });
 
@@ -71,8 +79,10 @@ export class Space {
     const generation = made === false || made === null ? 0 : made.generation;
     return {
       current,
+      guarded: isGivenBackLate(world) ? 0 : current & MADE_KEYS,
       currentMade: generation > 0 ? current & MADE_KEYS : 0,
       live: world.live.reduce((bits, hash) => bits | bitOf(hash), 0),
+      overCap: keysTowardsCap(world) > (this.cap ?? Number.POSITIVE_INFINITY),
     };
   });
 
@@ -89,6 +99,7 @@ export class Space {
   /** The world without the POSTs on their way. */
   readonly calmed = onceEach((number) => this.worlds.numberOf({ ...this.worlds.at(number), inFlight: [] }));
 
+  readonly userOf = onceEach((entry) => this.entries.at(entry).command.user);
   readonly revised = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "revised")));
   readonly gone = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "gone")));
 
@@ -115,9 +126,14 @@ export class Space {
         : isPlace(move)
           ? { ...entry, saw, checked: false, place: { ...move, waits: false, mayEnd: false } }
           : null;
+    const { user } = entry.command;
+    const judgement = judgeTransition(entry, before, transition, this.protocol);
     return {
-      ...judgeTransition(entry, before, transition, this.protocol),
-      world: this.worlds.numberOf(effect.world),
+      ...judgement,
+      // The sets of keys are one user's.
+      ...(user === 0 ? {} : { returned: 0, purged: 0, decided: 0 }),
+      user,
+      world: this.worlds.numberOf(asSeenBy(user, effect.world)),
       entry: after === null ? 0 : this.entries.numberOf(after),
       late: late === null ? 0 : this.entries.numberOf(late),
       rowChange: transition.rowChange,

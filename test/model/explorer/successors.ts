@@ -68,10 +68,13 @@ export class Successors {
   }
 
   /** The other actors after this: what they have read may be outdated. */
-  onlookers({ rowChange, displaced }: Edge, others: readonly number[]): number[] {
-    const { revised, gone, displaced: touched } = this.#space;
-    const seen = others.map((one) => (rowChange === "gone" ? gone(one) : rowChange === "revised" ? revised(one) : one));
-    return displaced ? seen.map((one) => touched(one)) : seen;
+  onlookers({ rowChange, displaced, user }: Edge, others: readonly number[]): number[] {
+    const { revised, gone, displaced: touched, userOf } = this.#space;
+    return others.map((one) => {
+      if (one === 0 || userOf(one) !== user) return one;
+      const seen = rowChange === "gone" ? gone(one) : rowChange === "revised" ? revised(one) : one;
+      return displaced ? touched(seen) : seen;
+    });
   }
 
   /** The actor itself after this; 0 when it has ended. */
@@ -117,12 +120,13 @@ export class Successors {
 
   /** I1 and I5. */
   #judgeKeys(world: number, past: number): string | null {
-    const { currentMade, live } = this.#space.standing(world);
+    const { guarded, currentMade, live, overCap } = this.#space.standing(world);
     const { returned, purged, decided } = this.#pasts.at(past);
+    if (overCap) return "C1 more keys were made than the cap allows";
     if ((currentMade & purged) !== 0) return "I5 a purged key is current again";
-    const dead = (returned | currentMade) & MADE_KEYS & ~live;
+    const dead = (returned | guarded) & MADE_KEYS & ~live;
     if ((dead & ~decided) !== 0) return "I1 a key in use was deleted upstream";
-    return (currentMade & dead) === 0 ? null : "I1 the current key is dead upstream";
+    return (guarded & dead) === 0 ? null : "I1 the current key is dead upstream";
   }
 }
 

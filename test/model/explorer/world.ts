@@ -1,7 +1,7 @@
 import type { Protocol } from "../command.ts";
-import type { Hash, Outcome, Records, Row, RowContent, Spooled, Version } from "../accesses.ts";
+import type { Hash, LiveOperations, Outcome, Records, Row, RowContent, Spooled, Version } from "../accesses.ts";
 
-/** The store, the upstream and the spool folder of one user. */
+/** The store, the upstream and the spool folder of one user, and beside that the others'. */
 export interface World extends Records {
   readonly row: StoredRow | null;
   /** Keys that work upstream, in order. */
@@ -11,6 +11,9 @@ export interface World extends Records {
   /** The generations of POSTs that may still arrive. */
   readonly inFlight: readonly number[];
   readonly spool: readonly Spooled[];
+  /** The generations that a person asked for. */
+  readonly deliberate: readonly number[];
+  readonly others: readonly World[];
 }
 
 export interface StoredRow extends RowContent {
@@ -28,22 +31,40 @@ const NOTHING: World = {
   listed: [],
   inFlight: [],
   spool: [],
+  deliberate: [],
+  others: [],
 };
 
-export type StartName = "none" | "row" | "manual";
+export type StartName = "none" | "row" | "manual" | "retained";
 
-/** A user without anything, with a key that was made and saved, or with a key that a person saved. */
-export function worldAtStart(start: StartName): World {
+/**
+ * A user without anything, with a key that was made and saved, with a key that a person saved, or with the second key that
+ * was made, the first one being replaced and kept.
+ */
+export function worldAtStart(start: StartName, others: number): World {
+  return { ...worldOf(start), others: Array.from({ length: others }, () => NOTHING) };
+}
+
+/** The world of another user first, and back again. */
+export function asSeenBy(user: number, world: World): World {
+  const other = world.others[user - 1];
+  if (other === undefined) return world;
+  const { others, ...own } = world;
+  return { ...other, others: others.with(user - 1, { ...own, others: [] }) };
+}
+
+function worldOf(start: StartName): World {
   if (start === "none") return NOTHING;
   if (start === "manual") return { ...NOTHING, row: { ...settledAt(0, "m5"), revision: 1 } };
-  const made = keyOfGeneration(1);
+  const made = Array.from({ length: start === "row" ? 1 : 2 }, (_, at) => keyOfGeneration(at + 1));
   return {
     ...NOTHING,
-    row: { ...settledAt(1, made), revision: 1 },
-    operations: 1,
-    outcomes: [null, { saved: made }],
-    live: [made],
-    listed: [made],
+    row: { ...settledAt(made.length, keyOfGeneration(made.length)), revision: 1 },
+    operations: made.length,
+    outcomes: [null, ...made.map((saved) => ({ saved }))],
+    retirements: [null, ...made.slice(1).map(() => ({ reason: "superseded", revoke: false }) as const)],
+    live: made,
+    listed: made,
   };
 }
 
@@ -64,9 +85,44 @@ export function savedHash(outcome: Outcome | null | undefined): Hash | null {
   return outcome === null || outcome === undefined || outcome === "abandoned" ? null : outcome.saved;
 }
 
+/** All that counts towards the cap. */
+export function liveOperations(world: World): LiveOperations {
+  const outcomes = [world, ...world.others].flatMap((one) => undecidedOrSaved(one).map(({ outcome }) => outcome));
+  const saved = outcomes.filter((outcome) => outcome !== null).length;
+  return { saved, open: outcomes.length - saved };
+}
+
+/** C1: the keys that were made without anybody asking, or may still be, and that nobody has decided against. */
+export function keysTowardsCap(world: World): number {
+  const ofOne = (one: World) =>
+    undecidedOrSaved(one).filter(
+      ({ n, outcome }) =>
+        outcome !== null || one.inFlight.includes(n) || one.listed.some((hash) => generationOfKey(hash) === n),
+    );
+  return [world, ...world.others].flatMap(ofOne).length;
+}
+
+function undecidedOrSaved({ operations, outcomes, deliberate }: World) {
+  const generations = Array.from({ length: operations }, (_, at) => at + 1);
+  return generations.flatMap((n) => {
+    const outcome = outcomes[n] ?? null;
+    return outcome === "abandoned" || deliberate.includes(n) ? [] : [{ n, outcome }];
+  });
+}
+
 /** The revocation of this generation was decided. */
 export function isOwed({ retirements, owedAfterAll }: Records, generation: number): boolean {
   return retirements[generation]?.revoke === true || owedAfterAll.includes(generation);
+}
+
+/**
+ * A key that was kept is given back by a person in the very moment in which somebody owes it after all: it may die in its row
+ * before its giver has looked a second time.
+ */
+export function isGivenBackLate({ row, retirements, owedAfterAll }: World): boolean {
+  if (row === null || row.generation > 0) return false;
+  const made = generationOfKey(row.hash);
+  return made > 0 && retirements[made]?.revoke === false && owedAfterAll.includes(made);
 }
 
 /** The hash of the key of a generation, and of the one more that a POST made when it arrived twice. */

@@ -83,7 +83,7 @@ function plainProject({ generation, hash }: Made, command: Command): Step {
 }
 
 function plainOpen({ generation, old }: Making): Step {
-  return doing({ access: "journal.insert op", generation }, (result) =>
+  return doing({ access: "journal.insert op", generation, deliberate: false }, (result) =>
     result === "won" ? to(plainPost, { generation, old }) : again(),
   );
 }

@@ -1,0 +1,103 @@
+import type { ApiKey } from "../api-key.ts";
+import type { Candidates } from "../candidates.ts";
+import { KeyctlError } from "../errors.ts";
+import type { Journal, Recorded } from "../journal.ts";
+import type { KeyRecord, Timestamp } from "../key-record.ts";
+import { printable } from "../printable.ts";
+import { insertRow, insertRows, removeRow } from "../row-writes.ts";
+import { retirePrevious } from "../settling.ts";
+import type { ProtocolParts } from "../settling.ts";
+import type { UserId } from "../user-id.ts";
+
+/**
+ * **Invariant:** no key whose deletion at OpenRouter was decided comes back into a row. A key that somebody gives (a
+ * person, key.txt, the environment) is in use as soon as it is stored. **Order:** read the row, look up the key, store it,
+ * and look up once more a key that keyctl created: another command may have decided to delete it meanwhile, and may have read
+ * the row before the key was there.
+ */
+
+/** What the journal says of a key: made elsewhere, created by keyctl, or created by keyctl and to be deleted since a time. */
+export type GivenKey =
+  | { readonly kind: "foreign" }
+  | { readonly kind: "ours"; readonly outcomes: readonly Recorded[] }
+  | { readonly kind: "owed"; readonly since: Timestamp };
+
+/** One query for a key that keyctl did not create. What takes a key out of its row is recorded before it is out. */
+export async function lookUpGiven(key: ApiKey, journal: Journal, signal: AbortSignal): Promise<GivenKey> {
+  const outcomes = await journal.outcomesOf([key.hash], signal);
+  return outcomes.length === 0 ? { kind: "foreign" } : oursOrOwed(outcomes, journal, signal);
+}
+
+async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signal: AbortSignal): Promise<GivenKey> {
+  for (const { userId, n } of outcomes) {
+    const revocation = await journal.entry(userId, "rev", n, signal);
+    if (revocation === undefined) continue;
+    const owed = revocation.revoke ? revocation : await journal.entry(userId, "del", n, signal);
+    if (owed !== undefined) return { kind: "owed", since: owed.at };
+  }
+  return { kind: "ours", outcomes };
+}
+
+/** The first source whose key may be stored wins; those before it are passed over. `given` is null where none is left. */
+export async function lookUpWinner(
+  candidates: Candidates,
+  journal: Journal,
+  signal: AbortSignal,
+): Promise<{ readonly candidates: Candidates; readonly given: GivenKey | null }> {
+  const { winner } = candidates;
+  if (winner === undefined) return { candidates, given: null };
+  const given = await lookUpGiven(winner.key, journal, signal);
+  return given.kind === "owed" ? lookUpWinner(candidates.withoutWinner(), journal, signal) : { candidates, given };
+}
+
+/** As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key owed. */
+export async function insertGiven(
+  row: KeyRecord,
+  given: GivenKey,
+  parts: ProtocolParts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!(await insertRow(parts.store, row, signal))) return false;
+  return (await confirmGiven([row], given, parts, signal)).kind !== "owed";
+}
+
+/** As `insertGiven`, for many users who are given one key. */
+export async function insertGivenToMany(
+  rows: readonly KeyRecord[],
+  given: GivenKey,
+  parts: ProtocolParts,
+  signal: AbortSignal,
+): Promise<readonly boolean[]> {
+  const won = await insertRows(parts.store, rows, signal);
+  const inserted = rows.filter((_, index) => won[index]);
+  const { kind } = await confirmGiven(inserted, given, parts, signal);
+  return kind === "owed" ? rows.map(() => false) : won;
+}
+
+/**
+ * What the journal says of a key once it stands in these rows. They are withdrawn when it is owed.
+ * @param before what it said before they were written
+ */
+export async function confirmGiven(
+  rows: readonly KeyRecord[],
+  before: GivenKey,
+  parts: ProtocolParts,
+  signal: AbortSignal,
+): Promise<GivenKey> {
+  if (before.kind !== "ours") return before;
+  const now = await oursOrOwed(before.outcomes, parts.journal, signal);
+  if (now.kind !== "owed") return now;
+  for (const row of rows) {
+    await retirePrevious(row, parts, signal);
+    await removeRow(parts.store, row.userId, row, signal);
+  }
+  return now;
+}
+
+export function keyIsOwed(user: UserId, since: Timestamp, replaced: "kept" | "lost"): KeyctlError {
+  const decided = `keyctl created this key, and its deletion at OpenRouter was decided at ${since}`;
+  const end = replaced === "lost" ? ", and the key before it is out of the database as well" : "";
+  return new KeyctlError("CONFLICT", `${decided}; it was not saved for user ${printable(user)}${end}`, {
+    hint: "save another key; keyctl reconcile --fix   deletes this one now",
+  });
+}

@@ -1,0 +1,46 @@
+import { record } from "../journal-writes.ts";
+import type { JournalParts } from "../journal-writes.ts";
+import type { Recorded } from "../journal.ts";
+import type { UserId } from "../user-id.ts";
+
+/**
+ * Retained keys: keyctl created them, they were replaced or purged, and nobody has asked to delete them at OpenRouter.
+ * `purge --revoke` takes them with the current key.
+ */
+
+/** The generations that are retained, in order; with those whose deletion was requested later. */
+function retainedGenerations(entries: readonly Recorded[]): readonly number[] {
+  return entries.flatMap((entry) => (entry.kind === "rev" && !entry.revoke ? [entry.n] : []));
+}
+
+/** How many keys are retained, and not yet to be deleted. */
+export function countRetained(entries: readonly Recorded[]): number {
+  const requested = requestedDeletions(entries);
+  return retainedGenerations(entries).filter((n) => !requested.has(n)).length;
+}
+
+/**
+ * Records that all retained keys of a user are to be deleted after all, and gives OpenRouter's ids of them. A purge that
+ * dies after this is finished by reconcile.
+ * @param current the generation in the row, which has an order of its own; null where there is no row
+ */
+export async function requestRetainedDeletions(
+  user: UserId,
+  current: number | null,
+  parts: JournalParts,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const entries = await parts.journal.entries(user, signal);
+  const requested = requestedDeletions(entries);
+  const retained = retainedGenerations(entries).filter((n) => n !== current);
+  for (const n of retained) if (!requested.has(n)) await record(user, { kind: "del", n }, parts, signal);
+  return entries.flatMap((entry) =>
+    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n)
+      ? [entry.upstreamHash ?? entry.hash]
+      : [],
+  );
+}
+
+function requestedDeletions(entries: readonly Recorded[]): ReadonlySet<number> {
+  return new Set(entries.flatMap(({ kind, n }) => (kind === "del" ? [n] : [])));
+}

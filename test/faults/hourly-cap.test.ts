@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { emptyHome } from "../support/home.ts";
+import type { Home } from "../support/home.ts";
+import { documentsOf } from "../support/in-process.ts";
+import { runProgram } from "../support/installed-library.ts";
+import { madeKeys } from "../support/made-keys.ts";
+import { homeOn } from "../support/mongo-run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
+import { on } from "../support/openrouter-faults.ts";
+import { standIn } from "../support/openrouter.ts";
+import { environmentFor } from "../support/recorded-keyctl.ts";
+import { refusalsOf } from "../support/recorded-runs.ts";
+import { recordingProgram } from "../support/recording-process.ts";
+
+const PROCESSES = 13;
+const CAP = 3;
+const ROUNDS = [1, 2, 3, 4, 5];
+const CALLS = 200;
+const CAP_OF_CALLS = 60;
+
+/** Processes that all begin at once, each for a user of its own; of some a person asks. */
+async function crowd(home: Home, spoilt: number) {
+  const openRouter = await standIn({ latencyMs: 30 });
+  openRouter.behave(on("POST /keys", "pass", ...Array.from({ length: spoilt }, () => ({ status: 402 }) as const)));
+  const start = await recordingProgram();
+  const options = { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: String(CAP) } };
+  // The store and its master key are there: what is tested is the cap.
+  const first = await start(home, openRouter, { args: ["provision", "--user", "first"] }, options).ended;
+  expect([first.code, first.stderr]).toEqual([0, first.stderr]);
+  const runs = await Promise.all(
+    Array.from({ length: PROCESSES }, (_, index) => {
+      const args = ["sync", "--user", `user-${index}`, "--json"];
+      return start(home, openRouter, { args }, options).ended;
+    }),
+  );
+  const codes = runs.map((run) => {
+    const error = documentsOf(run).at(-1)?.["error"] as { readonly code: string } | null | undefined;
+    return error === null ? "made" : (error?.code ?? run.stderr);
+  });
+  const of = (code: string) => codes.filter((one) => one === code).length;
+  return {
+    // But the one that a person asked for.
+    made: madeKeys(openRouter).length - 1,
+    handedOut: of("made"),
+    capped: of("PROVISION_CAP"),
+    failed: of("PROVIDER_UNAVAILABLE"),
+    refusals: refusalsOf(runs.flatMap(({ traces }) => traces)),
+  };
+}
+
+function crowds(emptyPlace: () => Home): void {
+  it.each(ROUNDS)(`${PROCESSES} processes make no more and no fewer keys than ${CAP}, round %d`, async () => {
+    const { refusals, ...counts } = await crowd(emptyPlace(), 0);
+    expect(counts).toEqual({ made: CAP, handedOut: CAP, capped: PROCESSES - CAP, failed: 0 });
+    expect(refusals).toEqual([]);
+  });
+
+  it("operations that come to nothing leave room for others", async () => {
+    const failed = 4;
+    const { refusals, ...counts } = await crowd(emptyPlace(), failed);
+    expect(counts).toEqual({ made: CAP, handedOut: CAP, capped: PROCESSES - CAP - failed, failed });
+    expect(refusals).toEqual([]);
+  });
+}
+
+describe("the hourly cap in the embedded store", () => {
+  crowds(emptyHome);
+
+  it(`holds for ${CALLS} calls of one program`, async () => {
+    const home = emptyHome();
+    const openRouter = await standIn();
+    const run = await runProgram(
+      home,
+      "program.mjs",
+      `import { KeyManager } from "keyctl";
+       const keys = await KeyManager.open();
+       const users = Array.from({ length: ${CALLS} }, (_, index) => "user-" + index);
+       const results = await Promise.all(users.map((user) => keys.syncAndGetKey(user)));
+       console.log(JSON.stringify(results.map(({ error }) => error?.code ?? null)));
+       await keys.close();`,
+      { ...environmentFor(openRouter), KEYCTL_MAX_PROVISIONS_PER_HOUR: String(CAP_OF_CALLS) },
+    );
+    expect(run).toMatchObject({ code: 0, stderr: "" });
+    const codes = JSON.parse(run.stdout) as readonly (string | null)[];
+    expect([madeKeys(openRouter).length, codes.filter((code) => code === null).length]).toEqual([
+      CAP_OF_CALLS,
+      CAP_OF_CALLS,
+    ]);
+    expect(new Set(codes)).toEqual(new Set([null, "PROVISION_CAP"]));
+  });
+});
+
+describeWithMongodb("the hourly cap over MongoDB's protocol", () => {
+  crowds(() => homeOn(databaseOfTest().uri));
+});

@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { storedUsers } from "../support/database.ts";
+import { KEY } from "../support/keys.ts";
+import { ENTER, onTerminal } from "../support/pseudo-terminal.ts";
+import { environmentFor } from "../support/recorded-keyctl.ts";
+import { stage } from "../support/stage.ts";
+
+/** Alice's first key was replaced and kept at OpenRouter; with `key`, a second one is in the database. */
+async function replaced(key: boolean) {
+  const all = await stage();
+  await all.given("sync --user alice");
+  await all.given("save --user alice --stdin --replace", { input: KEY });
+  await all.given("purge --user alice --yes");
+  if (key) await all.given("sync --user alice");
+  return { ...all, env: environmentFor(all.server) };
+}
+
+describe("purge --revoke on a terminal asks for every key that goes", () => {
+  it.each([
+    ["y", 0, 0, []],
+    ["n", 2, 2, ["alice"]],
+  ])("of a user with a key in the database; %s", async (answer, exit, keys, users) => {
+    const { home, server, env } = await replaced(true);
+    const { code } = await onTerminal(
+      home,
+      ["purge", "--user", "alice", "--revoke"],
+      [
+        {
+          to: "here and at OpenRouter, and there every other key that keyctl created for this user (1 is kept there)?",
+          type: answer + ENTER,
+        },
+      ],
+      env,
+    );
+    expect([code, server.keys.size, await storedUsers(home)]).toEqual([exit, keys, users]);
+  });
+
+  it.each([
+    ["y", 0, 0],
+    ["n", 2, 1],
+  ])("of a user without one; %s", async (answer, exit, keys) => {
+    const { home, server, env } = await replaced(false);
+    const question =
+      "alice has no key in the database. Delete at OpenRouter every key that keyctl created for this user (1 is kept there)?";
+    const purge = ["purge", "--user", "alice", "--revoke"];
+    const { code } = await onTerminal(home, purge, [{ to: question, type: answer + ENTER }], env);
+    expect([code, server.keys.size]).toEqual([exit, keys]);
+  });
+
+  it("asks nothing where nothing is kept", async () => {
+    const { home, server, given } = await stage();
+    await given("sync --user alice");
+    const { code } = await onTerminal(home, ["purge", "--user", "bob", "--revoke"], [], environmentFor(server));
+    expect([code, server.keys.size]).toEqual([0, 1]);
+  });
+
+  it.each([
+    [["--user", "alice", "--user", "bob"], "and at OpenRouter every key that keyctl created for these users?", "y", 0],
+    [["--all"], "and at OpenRouter every key that keyctl created for these users. Type the number", "1", 0],
+  ])("of many: %j", async (selection, question, answer, exit) => {
+    const { home, server, env } = await replaced(true);
+    const purge = ["purge", ...selection, "--revoke"];
+    const { code } = await onTerminal(home, purge, [{ to: question, type: answer + ENTER }], env);
+    expect([code, server.keys.size, await storedUsers(home)]).toEqual([exit, 0, []]);
+  });
+});
