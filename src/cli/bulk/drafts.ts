@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -44,7 +44,7 @@ function processSpace(): string {
     textOf(() => readFileSync("/etc/machine-id", "utf8")),
     textOf(() => readlinkSync("/proc/self/ns/pid")),
   ];
-  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
+  return hash("sha256", JSON.stringify(parts), "hex").slice(0, 16);
 }
 
 function textOf(read: () => string): string {
