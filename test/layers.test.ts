@@ -31,7 +31,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   undici: ["openrouter"],
   "node:sqlite": ["stores"],
   "node:fs": ["compose", "config", "cli", "stores", "sources", "encryption", "files"],
-  "node:child_process": ["cli", "encryption"],
+  "node:child_process": ["cli", "encryption", "stores"],
 };
 const IN_THE_CORE: readonly string[] = ["node:crypto"];
 

@@ -171,9 +171,11 @@ const all: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
     ),
   ),
 );
-/** Which master keys there are makes no difference to what may not be stored. */
+/** Which master keys there are makes a difference only to what may be stored, and to what is in nobody's way. */
+const STORABLE = ["nothing", "the key of the database", "another key", "two lines", "two values"];
 const states = all.filter(
-  ({ file, variable, masterKeys }) => ![file, variable].includes(TO_BE_DELETED) || masterKeys === "its master keys",
+  ({ file, variable, masterKeys }) =>
+    masterKeys === "its master keys" || (STORABLE.includes(file) && STORABLE.includes(variable)),
 );
 
 const SYNC: Readonly<Record<string, object>> = { database: { kind: "keeps" }, "auto-provisioned": { kind: "makes" } };
@@ -188,7 +190,7 @@ async function both(state: State) {
 
 describe("an explanation", () => {
   it("agrees with what sync then does, in every state, and writes nothing", async () => {
-    expect(states.length).toBeGreaterThan(5000);
+    expect(states.length).toBeGreaterThan(4000);
     for (const state of states) {
       const { explanation, synced } = await both(state);
       const { winner, sync, steps, warnings } = explanation;
