@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -7,8 +6,7 @@ import { newRecord } from "../../src/core/key-record.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import { BROKEN_SOURCES } from "../support/broken-sources.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { KEY, maskOf, OTHER, USER } from "../support/keys.ts";
+import { KEY, maskOf, OTHER } from "../support/keys.ts";
 import { asLibrary } from "../support/library-in-process.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 import { homeOn } from "../support/mongo-run.ts";
@@ -20,12 +18,6 @@ const ALL_THE_SAME = /; keyctl provision --user alice {3}makes a key all the sam
 
 /** What could be of the text that was read. */
 const SECRET = /b465|91aa|0a1b2c3d|secrets\.|op:\/\/|changeme/;
-
-const embedded: () => InProcessOptions = () => ({});
-const shared: () => InProcessOptions = () => {
-  const { KEYCTL_STORE = "", KEYCTL_MASTER_KEYS = "" } = homeOn(databaseOfTest().uri).environment;
-  return { env: { KEYCTL_STORE, KEYCTL_MASTER_KEYS } };
-};
 
 describe.each(BROKEN_SOURCES)("$name", ({ make, reason, warning: [code, message] }) => {
   const warnings = [{ code, message: expect.stringContaining(message) as string }];
@@ -179,19 +171,14 @@ describe("two variables for one key", () => {
   });
 });
 
-function transcripts(options: () => InProcessOptions): void {
-  it("is told in the words of the golden transcript", async () => {
-    const golden = readFileSync(new URL("../golden/sync-broken-file.log", import.meta.url), "utf8");
+describeWithMongodb("a key.txt without a key, over MongoDB", () => {
+  it("buys nothing, one by one and in a bulk run", async () => {
+    const { KEYCTL_STORE = "", KEYCTL_MASTER_KEYS = "" } = homeOn(databaseOfTest().uri).environment;
     const { home, server, run } = await stage();
     home.writeKeyFile(`"${KEY}"`);
-    const done = await run(["sync", "--user", USER], options());
-    expect([done.log, done.code, changesAt(server)]).toEqual([golden, 3, {}]);
-    expect(done.stderr).toContain(`error: no key for user ${USER}\nhint: correct or remove `);
-    expect(done.stdout).toBe("");
-    const bulk = await run(BULK, options());
-    expect([documentsOf(bulk)[0]?.["error"], changesAt(server)]).toMatchObject([{ code: "NO_KEY" }, {}]);
+    const env = { KEYCTL_STORE, KEYCTL_MASTER_KEYS };
+    expect(errorOf(await run(SYNC, { env }))).toMatchObject({ code: "NO_KEY", exit_code: 3 });
+    const [alice] = documentsOf(await run(BULK, { env }));
+    expect([alice?.["error"], changesAt(server)]).toMatchObject([{ code: "NO_KEY" }, {}]);
   });
-}
-
-describe("a key.txt without a key", () => transcripts(embedded));
-describeWithMongodb("a key.txt without a key, over MongoDB", () => transcripts(shared));
+});

@@ -161,7 +161,8 @@ function managerIn(state: State) {
 const all: readonly State[] = Object.keys(DATABASES).flatMap((database) =>
   Object.keys(READINGS).flatMap((file) =>
     Object.keys(VARIABLES).flatMap((variable) =>
-      Object.keys(MASTER_KEYS).flatMap((masterKeys) =>
+      // To who wins, wrong master keys are as none.
+      ["its master keys", "no master keys", "unusable master keys"].flatMap((masterKeys) =>
         [
           ...Object.keys(MANAGEMENT).map((management) => ({ management, autoProvision: true })),
           // Where no key may be made nobody asks.

@@ -13,6 +13,7 @@ import { masterKeysInUse } from "../support/stored-rows.ts";
 import { treeOf } from "../support/tree.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
+const NOBODYS = KEY.replace("b465", "3a3a");
 const SYNC = ["sync", "--user", "alice"];
 const master = newJwk();
 
@@ -93,7 +94,7 @@ describe("a command that prints master keys", () => {
     writeFileSync(join(home.folder, "vault"), master.k);
     const secrets = SECRET_VARIABLES.filter((name) => name !== "KEYCTL_MASTER_KEYS");
     const env = {
-      ...Object.fromEntries(secrets.map((name) => [name, KEY])),
+      ...Object.fromEntries(secrets.map((name) => [name, name === "OPENROUTER_API_KEY" ? KEY : NOBODYS])),
       KEYCTL_STORE: `sqlite:${home.database}`,
       VAULT_ADDR: "https://vault.example",
       KEYCTL_MASTER_KEYS_COMMAND: 'env > "$HOME/seen"; cat "$HOME/vault"',
@@ -102,6 +103,7 @@ describe("a command that prints master keys", () => {
     const seen = readFileSync(join(home.folder, "seen"), "utf8");
     expect(seen).toContain("VAULT_ADDR=https://vault.example\n");
     expect(seen).not.toContain(KEY);
+    expect(seen).not.toContain(NOBODYS);
     for (const name of SECRET_VARIABLES) expect(seen).not.toMatch(new RegExp(`^${name}=`, "m"));
   });
 

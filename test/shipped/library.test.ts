@@ -335,6 +335,26 @@ describe("a key that is made", () => {
     expect([server.keys.size, server.count("POST /keys")]).toEqual([2, 2]);
   });
 
+  it("is none for who has a broken source, and never the management key", async () => {
+    const home = emptyHome();
+    const { server, environment } = await openRouter();
+    const answer = await printed(
+      home,
+      `const got = async () => keyctl.getUserApiKey("alice").catch(({ code }) => code);
+       const given = [];
+       for (const value of ["$OPENROUTER_API_KEY", "\${{ secrets.KEY }}", "changeme", " ", process.env.OPENROUTER_PROVISIONING_KEY]) {
+         process.env.OPENROUTER_API_KEY = value;
+         given.push(await got());
+       }
+       delete process.env.OPENROUTER_API_KEY;
+       process.env.OPENROUTER_API_KEY_FILE = "nothing";
+       console.log(JSON.stringify([...given, await got()]));`,
+      environment,
+    );
+    expect(answer).toEqual([null, null, null, null, "MANAGEMENT_KEY_AS_USER_KEY", null]);
+    expect([server.count(), await journalOf(home)]).toEqual([0, []]);
+  });
+
   it("is one for a hundred logins at once, and one for two managers", async () => {
     const { server, environment } = await openRouter(100);
     const answer = await printed(

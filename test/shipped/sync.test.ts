@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
@@ -60,6 +61,21 @@ function syncs(emptyStore: () => Home): void {
     expect(run.code).toBe(0);
     const again = await keyctl(home, ["sync", "--user", USER], { env });
     expect([again.stdout, server.count("POST /keys")]).toEqual(["***************a123 (source: database)\n", 1]);
+  });
+
+  it("buys no key for a key.txt that holds none, and says what to do", async () => {
+    const home = emptyStore();
+    home.writeKeyFile(`"${KEY}"`);
+    const server = await standIn();
+    const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
+    const run = await keyctl(home, ["sync", "--user", USER], { env });
+    expect(run.log).toBe(golden("sync-broken-file"));
+    expect(run.stderr).toContain("warning: key.txt holds a key in quotes\n");
+    expect(run.stderr).toContain(
+      `error: no key for user ${USER}\nhint: correct or remove ${join(home.work, "key.txt")}; ` +
+        `keyctl provision --user ${USER}   makes a key all the same\n`,
+    );
+    expect([run.code, run.stdout, server.count()]).toEqual([3, "", 0]);
   });
 
   it("says that there is no key, and what to do", async () => {
