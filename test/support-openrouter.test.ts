@@ -99,6 +99,64 @@ describe("the stand-in for OpenRouter", () => {
     expect((await ask(server, "POST", "/keys", keyEnding("0002"), { name: "a" })).status).toBe(401);
   });
 
+  it("keeps the keys and workspaces of two accounts apart", async () => {
+    const server = await standIn({ organization: "org_1" });
+    const other = server.addAccount("org_2");
+    const managers = [server.managementKey, server.addManagementKey(), other.managementKey];
+    const made = await ask(server, "POST", "/keys", server.managementKey, { name: "a" });
+    const { hash, workspace_id } = made.json["data"] as { hash: string; workspace_id: string };
+    const seen = [];
+    for (const manager of managers) {
+      const { json } = await ask(server, "GET", "/key", manager);
+      const workspaces = (await ask(server, "GET", "/workspaces", manager)).json["data"] as { id: string }[];
+      const found = await ask(server, "GET", `/keys/${hash}`, manager);
+      const listed = (await ask(server, "GET", `/keys?workspace_id=${workspace_id}`, manager)).json["data"] as object[];
+      const owner = json["data"] as { organization_id: string; is_management_key: boolean };
+      seen.push([owner.organization_id, workspaces[0]?.id === workspace_id, found.status, listed.length]);
+    }
+    expect(seen).toEqual([
+      ["org_1", true, 200, 1],
+      ["org_1", true, 200, 1],
+      ["org_2", false, 404, 0],
+    ]);
+    for (const method of ["PATCH", "DELETE"]) {
+      expect((await ask(server, method, `/keys/${hash}`, other.managementKey, { disabled: true })).status).toBe(404);
+    }
+    const wrong = { name: "b", workspace_id };
+    expect((await ask(server, "POST", "/keys", other.managementKey, wrong)).status).toBe(400);
+    const theirs = await ask(server, "POST", "/keys", other.managementKey, { name: "b" });
+    expect(theirs.json["data"]).toMatchObject({ workspace_id: other.defaultWorkspace });
+    expect(server.requests.at(-1)?.credential).toBe("management of another account");
+  });
+
+  it("accepts a key that is gone for a while, where that is wanted", async () => {
+    let now = 0;
+    const server = await standIn({ now: () => now, goneKeysAcceptedMs: 5_000 });
+    const made = await ask(server, "POST", "/keys", server.managementKey, { name: "a" });
+    const { hash } = made.json["data"] as { hash: string };
+    await ask(server, "DELETE", `/keys/${hash}`, server.managementKey);
+    const accepted = async () => (await ask(server, "GET", "/key", made.json["key"] as string)).status;
+    expect([await accepted(), (await ask(server, "GET", `/keys/${hash}`, server.managementKey)).status]).toEqual([
+      200, 404,
+    ]);
+    now = 5_000;
+    expect(await accepted()).toBe(401);
+  });
+
+  it.each([
+    ["not-deleted", { status: 200, json: { deleted: true } }],
+    ["no-route", { status: 404, json: { message: "no Route matched with those values" } }],
+    ["no-route-error", { status: 404, json: { error: { message: "no Route matched with those values" } } }],
+    [{ deletesAfterMs: 50 }, { status: 200, json: { deleted: true } }],
+  ] as const)("does not delete at once with the fault %j, whatever it says", async (fault, answer) => {
+    const server = await standIn();
+    const { hash } = server.addKey(keyEnding("0001"));
+    server.behave(on("DELETE /keys/{hash}", fault));
+    expect(await ask(server, "DELETE", `/keys/${hash}`, server.managementKey)).toEqual(answer);
+    expect(server.keys.size).toBe(1);
+    if (typeof fault === "object") await expect.poll(() => server.keys.size).toBe(0);
+  });
+
   it.each([
     [{}],
     [{ name: "" }],

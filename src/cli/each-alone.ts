@@ -8,12 +8,19 @@ export async function* eachAlone<Result extends { readonly error: KeyctlError | 
   batches: AsyncIterable<readonly UserId[]>,
   act: (user: UserId) => Promise<Result>,
 ): AsyncGenerator<readonly Result[]> {
+  for await (const [user] of oneByOne(batches)) {
+    const result = await act(user);
+    if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
+    yield [result];
+  }
+}
+
+/** A signal may come in before each user. */
+export async function* oneByOne(batches: AsyncIterable<readonly UserId[]>): AsyncGenerator<readonly [UserId]> {
   for await (const batch of batches) {
     for (const user of batch) {
       await turnOfTheEventLoop();
-      const result = await act(user);
-      if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
-      yield [result];
+      yield [user];
     }
   }
 }

@@ -4,6 +4,7 @@ import { asFailure } from "../core/patience.ts";
 import type { Finding, FindingClass } from "../core/reconciling.ts";
 import type { Reconciliation } from "../core/reconciliation.ts";
 import { userFlag } from "../core/shell-quote.ts";
+import { sayWarnings } from "./key-view.ts";
 import { formatNumber } from "./number.ts";
 import { errorDocument } from "./runner.ts";
 import type { Invocation, Opened } from "./runner.ts";
@@ -14,6 +15,7 @@ export interface ReconcileTask {
   readonly fixes: boolean;
   /** How many keys a person has agreed to. */
   readonly confirm: number | undefined;
+  readonly adoptAccount: boolean;
   readonly userId: string | undefined;
 }
 
@@ -53,9 +55,10 @@ export class ReconcileReport {
 
   /** Finds and fixes. What stops it is thrown, and `finish` then says so. */
   async run(): Promise<void> {
-    const { signal } = this.#invocation;
-    const { fixes, userId } = this.#task;
-    this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, signal });
+    const { signal, terminal } = this.#invocation;
+    const { fixes, userId, adoptAccount } = this.#task;
+    this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, adoptAccount, signal });
+    if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
   }
@@ -140,7 +143,7 @@ export class ReconcileReport {
 
   async #finish(reconciliation: Reconciliation, stopped: KeyctlError | null): Promise<KeyctlError | null> {
     const { terminal, receivedSignal } = this.#invocation;
-    const { listed, tally } = reconciliation;
+    const { listed, tally, warnings } = reconciliation;
     await this.#table.end();
     const error = stopped ?? this.#outcome();
     const elapsed = Math.round(performance.now() - this.#began);
@@ -159,6 +162,7 @@ export class ReconcileReport {
         noted: this.#noted,
         elapsed_ms: elapsed,
         complete: stopped === null,
+        warnings,
         error: errorDocument(error, receivedSignal()),
       });
     } else {
@@ -166,6 +170,7 @@ export class ReconcileReport {
       const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
       terminal.footer(`${keys(listed)} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`);
       terminal.footer(`store: ${storeLabel(this.#opened.store)}`);
+      sayWarnings(terminal, warnings);
     }
     return error;
   }

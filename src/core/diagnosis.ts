@@ -1,7 +1,7 @@
 import { encryptionVerdicts } from "./checks/encryption.ts";
 import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } from "./checks/machine.ts";
 import type { Surroundings } from "./checks/machine.ts";
-import { managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
+import { accountVerdict, managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
 import { integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
 import { failure, judged } from "./checks/verdict.ts";
@@ -49,7 +49,11 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
     ({ masterKeys, census }) =>
       judged(masterKeys, (value) => masterKeyVerdicts(value, census.status === "known" ? census.value : undefined)),
   ],
-  ["management_key", ({ managementKey }) => judged(managementKey, (value) => [managementKeyVerdict(value)])],
+  [
+    "management_key",
+    ({ managementKey, account, count }) =>
+      judged(managementKey, (value) => [accountVerdict(account, count) ?? managementKeyVerdict(value)]),
+  ],
   ["openrouter", ({ openRouter }) => judged(openRouter, (value) => [openRouterVerdict(value)])],
   ["spool", ({ spooled }) => judged(spooled, spoolVerdicts)],
   [

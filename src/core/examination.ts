@@ -3,6 +3,7 @@ import { takeCensus } from "./census.ts";
 import type { Census } from "./census.ts";
 import type { KeyctlError } from "./errors.ts";
 import { orGivenUp } from "./flights.ts";
+import type { Journal } from "./journal.ts";
 import type { ManagementKey } from "./management-key.ts";
 import { asFailure, firstOf, isTimeout, timeLimit } from "./patience.ts";
 import type {
@@ -21,12 +22,14 @@ import type {
 } from "./ports.ts";
 import { termsFor } from "./provision-terms.ts";
 import type { ProvisioningRules, WantedTerms } from "./provisioning.ts";
+import { lookAtAccount } from "./protocol/account-sight.ts";
+import type { Sight } from "./protocol/account-sight.ts";
 import type { Spool } from "./spool.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "./upstream.ts";
 
 /** What doctor looks at. */
 export interface Subject {
-  readonly store: KeyStore & SealChecks & Inspection;
+  readonly store: KeyStore & SealChecks & Inspection & Journal;
   readonly masterKeys: MasterKeys;
   readonly masterKeyPlace: () => Promise<MasterKeyPlaceFacts>;
   /** True for a store whose first master key is made on first use. */
@@ -92,6 +95,8 @@ export interface Facts {
   readonly keyFile: Outcome<SourceFacts>;
   readonly environment: Outcome<SourceFacts>;
   readonly managementKey: Outcome<ManagementKeyFacts>;
+  /** Whether it is of the account that the store is bound to. */
+  readonly account: Outcome<Sight>;
   readonly openRouter: Outcome<ReachFacts>;
   /** What the environment says of making keys; null where none are made by themselves. */
   readonly provisioning: Outcome<WantedTerms | null>;
@@ -137,7 +142,9 @@ export async function examine(
   const sealer = masterKeys.status === "known" && isProven(masterKeys.value) ? masterKeys.value.sealer : undefined;
   const managementKeys = subject.managementKeyHashes();
   const isThere = server.status !== "skipped";
-  const [census, integrity] = await Promise.all([
+  const mayLook = count.status === "known" && storeExists && isManager(managementKey);
+  const [account, census, integrity] = await Promise.all([
+    mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
     isThere ? attempt(() => takeCensus(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
   ]);
@@ -152,6 +159,7 @@ export async function examine(
     keyFile,
     environment,
     managementKey,
+    account,
     openRouter,
     provisioning,
     spooled,
@@ -173,6 +181,19 @@ async function askAboutManagementKey(
   const mayAsk = check.status === "accepted" && check.isManagementKey;
   // An ordinary key is shown a balance of nothing.
   return { status: "asked", check, credits: mayAsk ? await open.keysUnder(key).credits(budget) : null };
+}
+
+function isManager(facts: Outcome<ManagementKeyFacts>): boolean {
+  if (facts.status !== "known" || facts.value.status !== "asked") return false;
+  const { check } = facts.value;
+  return check.status === "accepted" && check.isManagementKey;
+}
+
+async function lookAtOwnAccount({ openRouter, managementKey, store }: Subject, signal: AbortSignal): Promise<Sight> {
+  const key = managementKey();
+  if (key === undefined) return { status: "unbound" };
+  const keys = (await openRouter.open()).keysUnder(key);
+  return lookAtAccount(keys, store, budgetOf(LIMIT_MS.openRouter, signal));
 }
 
 async function reachOpenRouter({ openRouter }: Subject, signal: AbortSignal): Promise<ReachFacts> {

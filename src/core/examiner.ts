@@ -43,7 +43,7 @@ export async function examine(
   }
   if (keys === undefined) return invalid("refused", "key", NOT_SAID);
   const finding = await keys.find(key.hash, budget);
-  if (finding.status === "unknown") return unknownVerdict(finding);
+  if (finding.status === "unknown") return unknownVerdict(finding, OF_ONE_ENTRY);
   if (finding.status === "gone") return invalid("deleted", "hash", NOT_SAID);
   const verdict = verdictOfEntry(finding.key, "hash", now());
   return verdict.status === "valid" ? CONTRADICTION : verdict;
@@ -94,15 +94,17 @@ const CONTRADICTION: Verdict = {
 
 /** Answers about what this key may spend or see; the others are about OpenRouter, or about the way there. */
 const OF_ONE_KEY: ReadonlySet<number | null> = new Set([402, 403]);
+/** The same of its entry: that it is missing proves nothing while the management key may be of another account. */
+const OF_ONE_ENTRY: ReadonlySet<number | null> = new Set([...OF_ONE_KEY, 404]);
 
-function unknownVerdict({ reason, httpStatus, attempts, detail, remedy }: Unknown): Verdict {
+function unknownVerdict({ reason, httpStatus, attempts, detail, remedy }: Unknown, ofOne = OF_ONE_KEY): Verdict {
   const times = attempts > 1 ? ` (asked ${attempts} times)` : "";
   return {
     status: "unknown",
     reason,
     witness: null,
     detail: `OpenRouter ${detail}${times}`,
-    isAboutProvider: !OF_ONE_KEY.has(httpStatus),
+    isAboutProvider: !ofOne.has(httpStatus),
     remedy,
   };
 }

@@ -71,6 +71,14 @@ export type EntryOf<Kind extends EntryKind> = Extract<Entry, { kind: Kind }>;
 /** An entry as it stands in the journal. */
 export type Recorded<Of extends Entry = Entry> = Of & { readonly userId: UserId; readonly at: Timestamp };
 
+/** The account at OpenRouter whose keys a store holds: what is known of it, which is one thing at least. */
+export interface AccountBinding {
+  /** Null for a personal account, and where OpenRouter did not say. */
+  readonly organization: string | null;
+  /** The ids of workspaces of that account, not of all. */
+  readonly workspaces: readonly string[];
+}
+
 /**
  * Where the journal is kept. As `KeyStore`, it holds no rules and sends nothing twice; an insert whose answer was lost
  * rejects with an error that `mayHaveHappened`. A record that cannot be understood is STORE_CORRUPT, never absent.
@@ -83,6 +91,12 @@ export interface Journal {
    * For a store that nobody else makes keys for at the moment.
    */
   adoptDeployment(deployment: string, signal: AbortSignal): Promise<boolean>;
+  /** Undefined for a store that is bound to none yet. Throws STORE_CORRUPT. */
+  account(signal: AbortSignal): Promise<AccountBinding | undefined>;
+  /** False when the store is bound already: another process was first. */
+  bindAccount(account: AccountBinding, signal: AbortSignal): Promise<boolean>;
+  /** Binds it to this account, whatever it was bound to. */
+  rebindAccount(account: AccountBinding, signal: AbortSignal): Promise<void>;
   /** False when there is such an entry already. */
   insertEntry(entry: Recorded, signal: AbortSignal): Promise<boolean>;
   entry<Kind extends EntryKind>(
@@ -97,6 +111,8 @@ export interface Journal {
   entries(user: UserId, signal: AbortSignal): Promise<readonly Recorded[]>;
   /** The saved outcomes of keys with one of these hashes, be it ours or OpenRouter's own; in any order. */
   outcomesOf(hashes: readonly string[], signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
+  /** The saved outcomes that were written last, the newest first. */
+  newestOutcomes(atMost: number, signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
   /**
    * The operations of all users that began from the first to the second of these times, that no person asked for and that
    * nobody has abandoned: the oldest first, and no more than `atMost`.

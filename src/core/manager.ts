@@ -1,6 +1,6 @@
 import { ApiKey } from "./api-key.ts";
 import { Candidates } from "./candidates.ts";
-import type { Finished, PurgeTask } from "./purging.ts";
+import type { Finished, Purge, PurgeTask } from "./purging.ts";
 import type { Replace } from "./saving.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { orAborted, orGivenUp } from "./flights.ts";
@@ -11,6 +11,7 @@ import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { createMissing } from "./resolve/create-missing.ts";
+import type { Warning } from "./ports.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
@@ -32,9 +33,11 @@ import type {
   SyncedKey,
   SyncResult,
 } from "./results.ts";
+import type { Account, AccountContext } from "./protocol/account.ts";
 import type { CopyOutcome } from "./row-copies.ts";
 import { userFlag } from "./shell-quote.ts";
 import type { Lock } from "./unlock.ts";
+import type { AccountOnUse } from "./upstream-access.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -78,11 +81,10 @@ export interface PurgeOptions extends Patience {
    * for this user. Default `no`.
    */
   readonly revoke?: PurgeTask["revoke"] | undefined;
-  /** All purges of a run that are given the same object read the list of all keys once. */
-  readonly shared?: SharedInventory | undefined;
 }
 
-export interface SharedInventory {
+/** All purges of a run read the list of all keys once. */
+interface SharedInventory {
   inventory?: Promise<Inventory>;
 }
 
@@ -98,6 +100,8 @@ export interface ReconcileOptions extends Patience {
   readonly userId?: string | undefined;
   /** `fix` is to follow, so that keys which wait in files may be brought in. Default false. */
   readonly fixes?: boolean | undefined;
+  /** First binds the store to the account of the management key, whatever it was bound to. Default false. */
+  readonly adoptAccount?: boolean | undefined;
 }
 
 export interface RekeyOptions extends Patience, Partial<RekeyTask> {}
@@ -107,7 +111,7 @@ export interface CopyOptions extends Patience {
   readonly dryRun?: boolean | undefined;
 }
 
-export interface ManagerParts extends Parts {
+export interface ManagerParts extends Omit<Parts, "account"> {
   readonly lock: Lock;
   readonly autoProvision: boolean;
   /** For each user, in milliseconds. */
@@ -124,14 +128,14 @@ const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
 export class KeyManager {
-  readonly #parts: ManagerParts;
+  readonly #parts: ManagerParts & Parts;
   readonly #resolving: Makings<SyncResult>;
   readonly #making: Makings<ProvisionResult>;
   readonly #working = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
   constructor(parts: ManagerParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, account: accountOnUse(parts) };
     this.#resolving = new Makings(parts.detaches);
     this.#making = new Makings(parts.detaches);
   }
@@ -143,7 +147,7 @@ export class KeyManager {
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
     const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
     const timeoutMs = options.timeoutMs ?? this.#defaultTimeoutMs(autoProvision);
-    return this.#attempt(userId, { ...options, timeoutMs }, syncFailed, (user, patience) =>
+    const result = await this.#attempt(userId, { ...options, timeoutMs }, syncFailed, (user, patience) =>
       this.#resolving.join(
         user,
         `sync ${autoProvision}`,
@@ -151,6 +155,7 @@ export class KeyManager {
         patience,
       ),
     );
+    return this.#withWarnings(result);
   }
 
   /**
@@ -164,9 +169,10 @@ export class KeyManager {
       const { provisionKey } = await import("./provision-request.ts");
       return provisionKey(user, terms, this.#parts, onCommitted, signal);
     };
-    return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
+    const result = await this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
       this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
     );
+    return this.#withWarnings(result);
   }
 
   /**
@@ -185,10 +191,11 @@ export class KeyManager {
 
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
-    return this.#attempt(userId, options, validationFailed, async (user, signal) => {
+    const result = await this.#attempt(userId, options, validationFailed, async (user, signal) => {
       const { validateStored } = await import("./validation.ts");
       return validateStored(user, this.#parts, this.#asking(options), signal);
     });
+    return this.#withWarnings(result);
   }
 
   /** As `validate`, for a key that was just found: CONFLICT when the database holds another one by now. */
@@ -204,10 +211,11 @@ export class KeyManager {
    */
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
     try {
-      return await this.#whileOpen(options, async (signal) => {
+      const result = await this.#whileOpen(options, async (signal) => {
         const { validateKey } = await import("./validation.ts");
         return validateKey(parsedKey(key), this.#parts, this.#asking(options), signal);
       });
+      return this.#withWarnings(result);
     } catch (thrown) {
       return validationFailed(null, asFailure(thrown));
     }
@@ -291,18 +299,44 @@ export class KeyManager {
       return saveKey(user, parsed, change, this.#parts, signal);
     });
     const check = (await checked) ?? null;
-    return { ...(await this.#withCheck(result, check, options)), verdict: check?.verdict ?? null };
+    const told = this.#withWarnings(await this.#withCheck(result, check, options));
+    return { ...told, verdict: check?.verdict ?? null };
   }
 
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
-    const { onlyHash, revoke = "no", shared = {} } = options;
-    const finish = async (user: UserId, patience: AbortSignal) =>
-      this.#finishPurges(user, shared, patience, options.signal);
-    return this.#attempt(userId, options, purgeFailed, async (user, signal) => {
-      const { purgeKey } = await import("./purging.ts");
-      return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, signal);
+    const purged = await this.#attempt(userId, options, purgeFailed, async (user, signal) => {
+      const { confirmPurge } = await import("./purging.ts");
+      return confirmPurge(await this.#purgeKey(user, options, {}, signal), signal);
     });
+    return this.#withWarnings(purged);
+  }
+
+  /** As `purge`, one user after the other; with `revoke`, it is asked for all of them together whether their keys are gone. */
+  async *purgeMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    options: Omit<PurgeOptions, "onlyHash"> = {},
+  ): AsyncGenerator<readonly PurgeResult[]> {
+    const { confirmPurges } = await import("./purging.ts");
+    const { purgeMany } = await import("./change/purge-many.ts");
+    const shared: SharedInventory = {};
+    const results = purgeMany(batches, {
+      purge: (userId) =>
+        this.#attempt(userId, options, endedPurge, (user, signal) => this.#purgeKey(user, options, shared, signal)),
+      confirm: (purges) => this.#whileOpen(options, (signal) => confirmPurges(purges, signal)),
+    });
+    for await (const some of results) yield some.map((result) => this.#withWarnings(result));
+  }
+
+  async #purgeKey(
+    user: UserId,
+    { onlyHash, revoke = "no", signal }: PurgeOptions,
+    shared: SharedInventory,
+    patience: AbortSignal,
+  ): Promise<Purge> {
+    const { purgeKey } = await import("./purging.ts");
+    const finish = async (absent: UserId, waiting: AbortSignal) => this.#finishPurges(absent, shared, waiting, signal);
+    return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, patience);
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
@@ -330,13 +364,19 @@ export class KeyManager {
 
   /**
    * Compares all keys at OpenRouter with all that is stored; `plan` of what is given says what it found. Rejects with
-   * MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, PROVIDER_UNAVAILABLE. The time-out is each step's.
+   * MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, PROVIDER_UNAVAILABLE. The time-out
+   * is each step's.
    */
-  async reconcile({ userId, fixes = false, ...patience }: ReconcileOptions = {}): Promise<Reconciliation> {
+  async reconcile({
+    userId,
+    fixes = false,
+    adoptAccount = false,
+    ...patience
+  }: ReconcileOptions = {}): Promise<Reconciliation> {
     const only = userId === undefined ? undefined : parseUserId(userId);
     const { Reconciliation: Run } = await import("./reconciliation.ts");
     try {
-      return await Run.begin(this.#parts, { only, fixes, patience: this.#stepByStep(patience) });
+      return await Run.begin(this.#parts, { only, fixes, adoptAccount, patience: this.#stepByStep(patience) });
     } catch (thrown) {
       throw asFailure(thrown, patience.signal);
     }
@@ -492,6 +532,12 @@ export class KeyManager {
     return { ...result, warnings: [...warnings, ...more] };
   }
 
+  /** What is known of the management key's account is told once, with the first result after that. */
+  #withWarnings<Result extends { readonly warnings: readonly Warning[] }>(result: Result): Result {
+    const warnings = this.#parts.account.takeWarnings();
+    return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
+  }
+
   #keyToSave(key: string | ApiKey, user: UserId): ApiKey {
     try {
       if (!isManagementKey(key, this.#parts.managementKeyHashes())) return parsedKey(key);
@@ -522,6 +568,20 @@ export class KeyManager {
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }
+}
+
+function endedPurge(userId: string, error: KeyctlError): Purge {
+  return { status: "ended", result: purgeFailed(userId, error) };
+}
+
+function accountOnUse(parts: AccountContext): AccountOnUse {
+  const warnings: Warning[] = [];
+  let opened: Promise<Account> | undefined;
+  const open = async () => {
+    const { Account: Opened } = await import("./protocol/account.ts");
+    return new Opened(parts, (warning) => warnings.push(warning));
+  };
+  return { open: () => (opened ??= open()), takeWarnings: () => warnings.splice(0) };
 }
 
 async function validationFailed(userId: string | null, error: KeyctlError): Promise<Validation> {

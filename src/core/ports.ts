@@ -149,6 +149,7 @@ export type WarningCode =
   | "KEY_SHARED"
   | "NOT_RECORDED"
   | "LISTING_INCOMPLETE"
+  | "ACCOUNT_UNKNOWN"
   | "NO_LIMIT";
 
 export type Reading =

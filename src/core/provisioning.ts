@@ -17,7 +17,7 @@ import { hasRoomUnderCap, waitForRoom } from "./protocol/hourly-cap.ts";
 import { randomBytes } from "./random.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
-import { requireUpstreamKeys } from "./upstream-access.ts";
+import { requireOwnAccount } from "./upstream-access.ts";
 import { heldByNobody, removeUpstream } from "./upstream-removal.ts";
 import { withRemedy } from "./upstream.ts";
 import type { Creation, UpstreamKeys } from "./upstream.ts";
@@ -125,7 +125,8 @@ async function decidedOperation(
     if (row !== undefined) return { status: "found", row };
   }
   if (!making.mayMake) return NONE;
-  await abandonSuspect(user, operation, await requireUpstreamKeys(parts, NO_KEY_CAN_BE_MADE), parts, signal);
+  const keys = await requireOwnAccount(parts, NO_KEY_CAN_BE_MADE, signal);
+  await abandonSuspect(user, operation, keys, parts, signal);
   if (signal.aborted && isTimeout(signal.reason)) {
     throw unavailable("the time was over before OpenRouter had said what became of an earlier attempt");
   }
@@ -142,7 +143,7 @@ async function newOperation(
   signal: AbortSignal,
 ): Promise<Provision | "crowded"> {
   const { journal, clock, log } = parts;
-  const keys = await requireUpstreamKeys(parts, NO_KEY_CAN_BE_MADE);
+  const keys = await requireOwnAccount(parts, NO_KEY_CAN_BE_MADE, signal);
   // Whoever cannot seal makes no key.
   const sealer = await parts.sealer("seal", signal);
   // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
@@ -155,6 +156,7 @@ async function newOperation(
   log({ kind: "making", user });
   making.onCommitted();
   const name = keyNameOf(deployment, user, operation);
+  const account = await parts.account.open();
   const creation = await keys.create({ ...operation, name }, budgetOf(ATTEMPTS_END_MS, signal));
   if (creation.status !== "created") return unmade(user, operation, creation, keys, parts, tries, signal);
 
@@ -172,7 +174,10 @@ async function newOperation(
     generation: n,
     settled: false,
   };
-  const placed = await placeKey(row, { deployment, upstreamId: upstream.hash }, keys, parts);
+  const [placed] = await Promise.all([
+    placeKey(row, { deployment, upstreamId: upstream.hash }, keys, parts),
+    account.created(upstream),
+  ]);
   if (placed === "lost") return LOOK_AGAIN;
   log({ kind: "made", key });
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };

@@ -7,18 +7,21 @@ import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import {
   changedMeanwhile,
+  confirmAll,
+  confirmDeleted,
+  deleteUpstream,
   formerKey,
   hashInClear,
   revokeById,
-  revokeUpstream,
   stillOwed,
   upstreamIdOf,
 } from "./revocation.ts";
+import type { Deleted, Revocation } from "./revocation.ts";
 import { removeRow } from "./row-writes.ts";
 import type { PurgePreview, PurgeResult } from "./results.ts";
 import { asItIs, isCurrent, retire, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
-import { requireManagementKey } from "./upstream-access.ts";
+import { requireOwnAccount } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
 export interface Finished {
@@ -40,6 +43,11 @@ export interface PurgeTask {
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<Finished>;
 }
 
+/** A purge whose result is final, or is so once the deletion at OpenRouter is confirmed. */
+export type Purge =
+  | { readonly status: "ended"; readonly result: PurgeResult }
+  | { readonly status: "deleted"; readonly deleted: Deleted; readonly end: (revocation: Revocation) => PurgeResult };
+
 /**
  * Deletes by compare-and-set. The revocation is written down before: a row that is gone has no room for a note. Upstream
  * comes last: the row never holds a dead key.
@@ -49,18 +57,18 @@ export async function purgeKey(
   { onlyHash, revoke, finish }: PurgeTask,
   parts: Parts,
   signal: AbortSignal,
-): Promise<PurgeResult> {
+): Promise<Purge> {
   const { store, sources } = parts;
-  if (revoke !== "no") requireManagementKey(parts, "no key can be removed at OpenRouter");
+  if (revoke !== "no") await requireOwnAccount(parts, "no key can be removed at OpenRouter", signal);
   const candidates = await Candidates.readBeside(sources);
   await importSpooled(user, parts, signal);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const found = await store.find(user, signal);
     if (found === undefined) {
-      if (revoke === "no") return purgeOf(user, undefined, candidates, null);
+      if (revoke === "no") return ended(purgeOf(user, undefined, candidates, null));
       const { removed, error } = await finish(user, signal);
       const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-      return { ...purgeOf(user, undefined, candidates, revocation), revokedKeys: removed, error };
+      return ended({ ...purgeOf(user, undefined, candidates, revocation), revokedKeys: removed, error });
     }
     if (!(await isCurrent(found, parts, signal))) continue;
     const row = await asItIs(found, parts, signal);
@@ -75,6 +83,32 @@ export async function purgeKey(
   }
   throw contended(user);
 }
+
+/** The result of a purge whose deletion is to be confirmed. Rejects only when the caller stops waiting. */
+export async function confirmPurge(purge: Purge, signal: AbortSignal): Promise<PurgeResult> {
+  return purge.status === "ended" ? purge.result : purge.end(await confirmDeleted(purge.deleted, signal));
+}
+
+/** The results of these purges, whose deletions are confirmed together. Rejects only when the caller stops waiting. */
+export async function confirmPurges(purges: readonly Purge[], signal: AbortSignal): Promise<readonly PurgeResult[]> {
+  const deleted = purges.flatMap((purge) => (purge.status === "deleted" ? [purge.deleted] : []));
+  const revocations = deleted.length === 0 ? [] : await confirmAll(deleted, signal);
+  const fates = new Map(deleted.map((one, index) => [one, revocations[index]]));
+  return purges.map((purge) => {
+    if (purge.status === "ended") return purge.result;
+    return purge.end(fates.get(purge.deleted) ?? NOT_CONFIRMED);
+  });
+}
+
+/** As `confirmPurges`, when nobody waits for it any more. */
+export function unconfirmedPurges(purges: readonly Purge[]): readonly PurgeResult[] {
+  return purges.map((purge) => (purge.status === "ended" ? purge.result : purge.end(NOT_CONFIRMED)));
+}
+
+const NOT_CONFIRMED = {
+  status: "pending",
+  detail: "the run ended before anybody had asked whether it is gone",
+} as const;
 
 /** What a purge of this user would remove; changes nothing. */
 export async function previewPurge(
@@ -95,11 +129,20 @@ async function revoked(
   candidates: Candidates,
   parts: Parts,
   signal: AbortSignal,
-): Promise<PurgeResult> {
-  if (revoke === "no") return purgeOf(row.userId, row, candidates, "kept");
-  const revocation = await revokeUpstream(row, parts, signal);
+): Promise<Purge> {
+  if (revoke === "no") return ended(purgeOf(row.userId, row, candidates, "kept"));
+  const deleted = await deleteUpstream(row, parts, signal);
   // A key that was saved back may be in the row and among the others.
   const rest = await revokeAll(new Set(others.filter((id) => id !== upstreamIdOf(row))), parts, signal);
+  const end = (revocation: Revocation) => resultOf(row, rest, candidates, revocation);
+  return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
+}
+
+function ended(result: PurgeResult): Purge {
+  return { status: "ended", result };
+}
+
+function resultOf(row: KeyRecord, rest: Rest, candidates: Candidates, revocation: Revocation): PurgeResult {
   const revokedKeys = rest.done + (revocation.status === "done" ? 1 : 0);
   const status = rest.pending === null ? revocation.status : "pending";
   // No sync takes a key that is to be deleted from a source.
@@ -116,12 +159,14 @@ async function revoked(
   return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
 }
 
-/** One after the other; how many are gone, and what is known of the first that may not be. */
-async function revokeAll(
-  ids: ReadonlySet<string>,
-  parts: Parts,
-  signal: AbortSignal,
-): Promise<{ readonly done: number; readonly pending: string | null }> {
+/** How many of the others are gone, and what is known of the first that may not be. */
+interface Rest {
+  readonly done: number;
+  readonly pending: string | null;
+}
+
+/** One after the other. */
+async function revokeAll(ids: ReadonlySet<string>, parts: Parts, signal: AbortSignal): Promise<Rest> {
   let done = 0;
   let pending: string | null = null;
   for (const id of ids) {

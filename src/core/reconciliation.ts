@@ -2,9 +2,11 @@ import { budgetOf } from "./budget.ts";
 import { takeInventory } from "./inventory.ts";
 import type { Inventory } from "./inventory.ts";
 import { parseKeyName } from "./key-name.ts";
+import type { Warning } from "./ports.ts";
 import { claims, duplicate, planFor, repair, unclaimed } from "./reconciling.ts";
 import type { Claim, Finding, Tally } from "./reconciling.ts";
 import type { Workshop } from "./repairs.ts";
+import type { Standing } from "./protocol/account.ts";
 import type { Parts } from "./resolution.ts";
 import { importSpool } from "./spool-import.ts";
 import { requireUpstreamKeys } from "./upstream-access.ts";
@@ -23,6 +25,14 @@ export async function inventoryOf({ keys, patience, clock }: Workshop): Promise<
   return takeInventory(keys, () => budgetOf(PAGE_MS, patience()), clock.now().getTime());
 }
 
+export interface ReconcileTask {
+  readonly only: UserId | undefined;
+  readonly fixes: boolean;
+  /** Binds the store to the account of the management key first. */
+  readonly adoptAccount: boolean;
+  readonly patience: () => AbortSignal;
+}
+
 /**
  * One comparison of everything upstream with everything that is stored: upstream is listed first, then records are read.
  * `plan` says what it found and would do; `fix` does that afterwards.
@@ -33,24 +43,29 @@ export class Reconciliation {
   readonly #inventory: Inventory;
   readonly #only: UserId | undefined;
   readonly #toRepair: Claim[] = [];
+  /** False: keys came and went all the time, so that nothing is said of rows whose key was not seen. */
+  readonly isStable: boolean;
 
-  private constructor(workshop: Workshop, inventory: Inventory, only: UserId | undefined) {
+  private constructor(workshop: Workshop, inventory: Inventory, standing: Standing, only: UserId | undefined) {
     this.#workshop = workshop;
-    this.#inventory = inventory;
+    this.isStable = inventory.isStable;
+    // What may be another account's list does not say that a key is gone.
+    this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
     this.#only = only;
   }
 
-  /** Keys that wait in files are brought in where something may be changed. */
-  static async begin(
-    parts: Parts,
-    { only, fixes, patience }: { only: UserId | undefined; fixes: boolean; patience: () => AbortSignal },
-  ): Promise<Reconciliation> {
+  /** Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
+  static async begin(parts: Parts, { only, fixes, adoptAccount, patience }: ReconcileTask): Promise<Reconciliation> {
     const workshop = await workshopOf(parts, patience);
+    const account = await parts.account.open();
+    if (adoptAccount) await account.adopt(patience());
     if (fixes && parts.spool.mayHoldKeys()) {
       const spooled = await parts.spool.list(workshop.deployment, only);
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, parts, patience());
     }
-    return new Reconciliation(workshop, await inventoryOf(workshop), only);
+    const inventory = await inventoryOf(workshop);
+    const standing = await account.standingBy(inventory.byHash, patience);
+    return new Reconciliation(workshop, inventory, standing, only);
   }
 
   /** How many keys there are upstream. */
@@ -65,9 +80,9 @@ export class Reconciliation {
       .length;
   }
 
-  /** False: keys came and went all the time, so that nothing is said of rows whose key was not seen. */
-  get isStable(): boolean {
-    return this.#inventory.isStable;
+  /** What was not told yet. */
+  get warnings(): readonly Warning[] {
+    return this.#workshop.account.takeWarnings();
   }
 
   async *plan(): AsyncGenerator<Finding> {

@@ -16,6 +16,7 @@ import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncedKey, SyncResult } from "./results.ts";
 import type { Spool } from "./spool.ts";
+import type { AccountOnUse } from "./upstream-access.ts";
 import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -34,6 +35,7 @@ export interface Parts {
   readonly openRouter: OpenRouterOnUse;
   /** Undefined when there is none. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
+  readonly account: AccountOnUse;
   /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
   readonly hasManagementKey: () => boolean;
   /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */

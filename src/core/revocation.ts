@@ -2,13 +2,17 @@ import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { maskOfRecord, storedValue } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
+import { silent } from "./log.ts";
+import { openRow } from "./open-row.ts";
 import { isTimeout } from "./patience.ts";
 import { printable } from "./printable.ts";
+import { doubtsAbout } from "./protocol/confirm-deletion.ts";
+import type { Deletion } from "./protocol/confirm-deletion.ts";
 import type { Parts } from "./resolution.ts";
 import type { FormerKey } from "./results.ts";
 import { userFlag } from "./shell-quote.ts";
 import { requireUpstreamKeys } from "./upstream-access.ts";
-import { removeUpstream } from "./upstream-removal.ts";
+import { disableAndDelete, removeUpstream } from "./upstream-removal.ts";
 import type { UserId } from "./user-id.ts";
 
 /**
@@ -23,35 +27,93 @@ export type Revocation =
 
 export const KEPT = { status: "kept" } as const;
 
+/** OpenRouter says that the key is gone, which is to be confirmed. */
+export interface Deleted {
+  readonly status: "deleted";
+  readonly deletion: Deletion;
+}
+
 /** OpenRouter's id of the key in a row; null where what is stored is no key. */
 export function upstreamIdOf(row: KeyRecord): string | null {
   return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
 }
 
-/** Disabled, then deleted. What could not be confirmed is pending, never done. */
+/** Disabled, deleted and confirmed. What could not be confirmed is pending, never done. */
 export async function revokeUpstream(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<Revocation> {
-  const hash = upstreamIdOf(row);
-  if (hash === null) return { status: "pending", detail: "what is stored is no key, so that its hash is not known" };
-  return revokeById(hash, parts, signal);
+  const ended = await deleteUpstream(row, parts, signal);
+  if (ended.status !== "deleted") return ended;
+  return confirmDeleted(ended, signal);
 }
 
-/** As `revokeUpstream`, of a key that stands in no row. */
+/** As `revokeUpstream`, of a key that stands in no row: its entry at OpenRouter confirms that it is gone. */
 export async function revokeById(hash: string, parts: Parts, signal: AbortSignal): Promise<Revocation> {
   try {
     const keys = await requireUpstreamKeys(parts, "no key can be removed");
     const removal = await removeUpstream(hash, keys, budgetOf(REVOCATION_MS, signal));
-    return removal.status === "unknown"
-      ? { status: "pending", detail: `OpenRouter ${removal.detail}` }
-      : { status: "done" };
+    return removal.status === "unknown" ? pending(`OpenRouter ${removal.detail}`) : { status: "done" };
   } catch (thrown) {
-    if (isKeyctlError(thrown)) return { status: "pending", detail: thrown.message };
-    if (isTimeout(thrown)) return { status: "pending", detail: "the time was over" };
+    return pendingBecauseOf(thrown);
+  }
+}
+
+/** As `revokeUpstream`, without the confirmation. */
+export async function deleteUpstream(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<Revocation | Deleted> {
+  const hash = upstreamIdOf(row);
+  if (hash === null) return pending("what is stored is no key, so that its hash is not known");
+  try {
+    const keys = await requireUpstreamKeys(parts, "no key can be removed");
+    const removal = await disableAndDelete(hash, keys, budgetOf(REVOCATION_MS, signal));
+    if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
+    const checkKey = await checkOf(row, parts, signal);
+    // A key that keyctl did not make may be of another account, and this one says nothing of it.
+    const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
+    return isProven ? { status: "deleted", deletion: { hash, keys, checkKey } } : pending(NOT_IN_THIS_ACCOUNT);
+  } catch (thrown) {
+    return pendingBecauseOf(thrown);
+  }
+}
+
+function pendingBecauseOf(thrown: unknown): Revocation {
+  if (isKeyctlError(thrown)) return pending(thrown.message);
+  if (isTimeout(thrown)) return pending("the time was over");
+  throw thrown;
+}
+
+export async function confirmDeleted(deleted: Deleted, signal: AbortSignal): Promise<Revocation> {
+  const [revocation] = await confirmAll([deleted], signal);
+  return revocation ?? pending("nobody has confirmed that it is gone");
+}
+
+/** All of them together, in their order. Rejects only when the caller stops waiting. */
+export async function confirmAll(deleted: readonly Deleted[], signal: AbortSignal): Promise<readonly Revocation[]> {
+  const doubts = await doubtsAbout(
+    deleted.map(({ deletion }) => deletion),
+    budgetOf(REVOCATION_MS, signal),
+  );
+  return doubts.map((doubt) => (doubt === null ? { status: "done" } : pending(`OpenRouter ${doubt}`)));
+}
+
+/** How the key in a row is asked whether it works; null where the master keys do not open it. */
+async function checkOf(row: KeyRecord, parts: Parts, signal: AbortSignal): Promise<Deletion["checkKey"]> {
+  try {
+    const key = await openRow(row, { ...parts, log: silent }, signal);
+    if (row.keyHash !== null && row.keyHash !== key.hash) return null;
+    const openRouter = await parts.openRouter.open();
+    return (budget) => openRouter.checkKey(key, budget);
+  } catch (thrown) {
+    if (isKeyctlError(thrown) || isTimeout(thrown)) return null;
     throw thrown;
   }
 }
 
 /** The caller's own time may be longer. */
 const REVOCATION_MS = 30_000;
+const NOT_IN_THIS_ACCOUNT =
+  "it is not in the account of the management key, and without the master keys nobody can ask whether it works elsewhere";
+
+function pending(detail: string): Extract<Revocation, { status: "pending" }> {
+  return { status: "pending", detail };
+}
 
 export function hashInClear(row: KeyRecord): string | null {
   const value = storedValue(row.keyEncrypted);

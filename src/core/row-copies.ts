@@ -1,3 +1,4 @@
+import { copyAccount, refuseOtherAccount } from "./copy/copy-account.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { JournalCopy } from "./journal-copies.ts";
 import type { JournalOutcome } from "./journal-copies.ts";
@@ -45,9 +46,14 @@ export async function* copyRows(
 ): AsyncGenerator<readonly CopyOutcome[]> {
   await unlockSource(source, patience());
   await unlockDestination(destination, dryRun, patience());
+  const journals = { source: source.journal, destination: destination.journal };
+  await refuseOtherAccount(journals, patience());
   const journal = new JournalCopy(source.journal, destination.journal, dryRun);
   yield* journal.bring(patience);
-  if (!dryRun) await bringSealChecks(source, destination, patience());
+  if (!dryRun) {
+    await copyAccount(journals, patience());
+    await bringSealChecks(source, destination, patience());
+  }
   const inConflict = new Set<string>();
   const bring = dryRun ? compare : insertMissing;
   for await (const rows of batched(source.store.scan(patience))) {

@@ -17,7 +17,7 @@ import { insertRow, replaceRow } from "./row-writes.ts";
 import type { SaveResult } from "./results.ts";
 import { asItIs, isCurrent, markOwnSettled, previousOf, retirePrevious } from "./settling.ts";
 import { userFlag } from "./shell-quote.ts";
-import { requireManagementKey } from "./upstream-access.ts";
+import { requireOwnAccount } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
 /** Which other key may be replaced: none, any, or the one with this hash. */
@@ -45,7 +45,7 @@ export async function saveKey(
 ): Promise<SaveResult> {
   const { store, sealer, clock, log } = parts;
   const { origin, replace, revoke, approve } = change;
-  if (revoke) requireManagementKey(parts, "no key can be removed at OpenRouter");
+  if (revoke) await requireOwnAccount(parts, "no key can be removed at OpenRouter", signal);
   await importSpooled(user, parts, signal);
   const sealed = (await sealer("seal", signal)).seal(key, user);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {

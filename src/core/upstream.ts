@@ -48,6 +48,10 @@ export interface UpstreamKeys {
    * before it is no inventory. `budget` is asked for each page.
    */
   list(scope: Scope, budget: () => Budget): AsyncIterable<ListedPage>;
+  /** The workspaces of the management key's account, each once. Ends after the first page that is `unknown`. */
+  workspaces(budget: Budget): AsyncIterable<WorkspacePage>;
+  /** The organisation that the management key belongs to. */
+  organization(budget: Budget): Promise<Organization>;
   credits(budget: Budget): Promise<Credits>;
   /**
    * Waits before operation number `attempt` (from 1), which was refused so, is followed by another.
@@ -158,7 +162,7 @@ export interface RateLimited {
 
 export type Finding =
   | { readonly status: "found"; readonly key: UpstreamKey }
-  /** Deleted, or never ours. */
+  /** Deleted, or never of the management key's account. */
   | { readonly status: "gone" }
   | Unknown;
 
@@ -170,6 +174,11 @@ export type Scope =
   | { readonly kind: "workspace"; readonly workspace: string | null };
 
 export type ListedPage = { readonly status: "listed"; readonly keys: readonly UpstreamKey[] } | Unknown;
+
+export type WorkspacePage = { readonly status: "listed"; readonly workspaces: readonly string[] } | Unknown;
+
+/** Null: it belongs to none, or OpenRouter does not say. */
+export type Organization = { readonly status: "known"; readonly organization: string | null } | Unknown;
 
 export type Credits =
   | { readonly status: "known"; readonly total: number; readonly used: number }

@@ -136,6 +136,7 @@ export class ValidationRun {
       this.#isComplete = !this.#isOver;
     } finally {
       stopListening();
+      this.#warnings = [...this.#warnings, ...this.#parts.account.takeWarnings()];
       this.#abandoned.abort(new DOMException("the run is over", "AbortError"));
       this.#settling.notify();
       this.#asking.notify();

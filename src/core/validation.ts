@@ -12,6 +12,7 @@ import { openRow } from "./open-row.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
 import { withRemedy } from "./upstream.ts";
+import { upstreamKeys } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 import { examine } from "./examiner.ts";
 import type { Witnesses } from "./examiner.ts";
@@ -93,11 +94,10 @@ export async function recordSaved(
   }
 }
 
-export async function witnesses({ openRouter, managementKey, clock }: Parts): Promise<Witnesses> {
-  const secondKey = managementKey();
-  const open = await openRouter.open();
-  const keys = secondKey === undefined ? undefined : open.keysUnder(secondKey);
-  return { openRouter: open, keys, now: () => clock.now().getTime() };
+export async function witnesses(parts: Parts): Promise<Witnesses> {
+  const { openRouter, clock } = parts;
+  const keys = await upstreamKeys(parts);
+  return { openRouter: await openRouter.open(), keys, now: () => clock.now().getTime() };
 }
 
 async function ask(key: ApiKey, parts: Parts, budget: ReturnType<typeof budgetOf>, born?: number) {

@@ -41,6 +41,7 @@ const NO_TIME: Ending = {
   detail: "was not asked: no time was left",
   retryAfterMs: undefined,
   remedy: undefined,
+  isOwnError: false,
   decision: "no",
   wantsReading: false,
   attempts: 0,

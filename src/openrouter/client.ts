@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../core/ports.ts";
 import type { KeyCheck, OpenRouter, Pause, Reach } from "../core/upstream.ts";
+import { answerOf } from "./answer.ts";
 import { attempts } from "./attempts.ts";
-import type { Means, Request } from "./attempts.ts";
+import type { Ending, Means, Request } from "./attempts.ts";
 import type { BaseUrl } from "./base-url.ts";
 import type { Transport } from "./exchange.ts";
 import { DEADLINES, MAX_REPLY_BYTES } from "./limits.ts";
@@ -48,10 +49,8 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
   return {
     async checkKey(key, budget): Promise<KeyCheck> {
       const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);
-      if (ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 401) {
-        return { status: "refused", detail: ending.detail };
-      }
-      return (ending.kind === "reply" ? acceptedKey(ending.json) : undefined) ?? unknown(ending);
+      if (ending.kind === "failure" && isOfKey(ending)) return { status: "refused", detail: ending.detail };
+      return acceptedKey(answerOf(ending)) ?? unknown(ending);
     },
     async reach(budget): Promise<Reach> {
       // The client that is loaded first is no part of the way.
@@ -76,6 +75,14 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
 
 function keyInfo(token: string | null): Request {
   return { method: "GET", path: "/key", token, body: undefined, maxBytes: MAX_REPLY_BYTES };
+}
+
+/** What is answered when no key arrives: a proxy has taken the header away, which says nothing of the key. */
+const NO_KEY_ARRIVED = /: (?:Missing Authentication header|No cookie auth credentials found)/;
+
+/** OpenRouter itself refuses this very key. */
+function isOfKey({ event, httpStatus, isOwnError, detail }: Extract<Ending, { kind: "failure" }>): boolean {
+  return event === "refused" && httpStatus === 401 && isOwnError && !NO_KEY_ARRIVED.test(detail);
 }
 
 async function sleepUnlessAborted(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -2,7 +2,7 @@ import type { Remedy } from "../core/upstream.ts";
 import type { Event } from "./retry.ts";
 import { REFUSALS } from "./retry.ts";
 import { httpDate, retryAfterMs } from "./retry-after.ts";
-import { errorMessage } from "./replies.ts";
+import { errorCode, errorMessage } from "./replies.ts";
 
 /** One request, sent once. */
 export interface Sending {
@@ -70,6 +70,8 @@ export interface Failure {
   readonly detail: string;
   readonly retryAfterMs: number | undefined;
   readonly remedy: Remedy | undefined;
+  /** Its body is OpenRouter's own error with this very status: a gateway's answer is not. */
+  readonly isOwnError: boolean;
 }
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
@@ -104,6 +106,7 @@ function judgeRefusal(answer: Answer, json: unknown, token: string | null, now: 
   return {
     ...failure(event, httpStatus, `answered ${httpStatus}${said}`),
     date,
+    isOwnError: errorCode(json) === httpStatus,
     retryAfterMs: retryAfterMs(answer.retryAfter, date ?? now),
   };
 }
@@ -124,6 +127,7 @@ function failure(event: Event, httpStatus: number | null, detail: string): Failu
     detail,
     retryAfterMs: undefined,
     remedy: undefined,
+    isOwnError: false,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Budget } from "../core/budget.ts";
-import type { ListedPage, Scope, Unknown, UpstreamKey } from "../core/upstream.ts";
+import type { ListedPage, Scope, Unknown, UpstreamKey, WorkspacePage } from "../core/upstream.ts";
+import { answerOf } from "./answer.ts";
 import type { Ending } from "./attempts.ts";
 import { listedKeys, workspaceIds } from "./replies.ts";
 import { unknown } from "./unknown.ts";
@@ -37,14 +38,27 @@ export async function* listing(scope: Scope, readPage: ReadPage, budget: () => B
 }
 
 async function everyWorkspace(readPage: ReadPage, budget: () => Budget): Promise<readonly string[] | Unknown> {
-  const all = new Set<string>();
+  const all: string[] = [];
+  for await (const page of workspacePages(readPage, budget)) {
+    if (page.status === "unknown") return page;
+    all.push(...page.workspaces);
+  }
+  return all;
+}
+
+/** All workspaces, each once. A page with nothing new is the last. */
+export async function* workspacePages(readPage: ReadPage, budget: () => Budget): AsyncGenerator<WorkspacePage> {
+  const seen = new Set<string>();
   for (let offset = 0; ;) {
     const ending = await readPage(`/workspaces?limit=100&offset=${offset}`, budget());
-    const ids = ending.kind === "reply" ? workspaceIds(ending.json) : undefined;
-    if (ids === undefined) return unknown(ending);
-    const before = all.size;
-    ids.forEach((id) => all.add(id));
-    if (all.size === before) return [...all];
+    const ids = workspaceIds(answerOf(ending));
+    if (ids === undefined) {
+      yield unknown(ending);
+      return;
+    }
+    const fresh = ids.filter((id) => !seen.has(id) && seen.add(id));
+    if (fresh.length === 0) return;
+    yield { status: "listed", workspaces: fresh };
     offset += ids.length;
   }
 }
@@ -59,7 +73,7 @@ async function* keysOf(
   const where = workspace === null ? "" : `&workspace_id=${encodeURIComponent(workspace)}`;
   for (let offset = 0, stale = 0; stale < MAX_STALE_PAGES;) {
     const ending = await readPage(`/keys?include_disabled=true&offset=${offset}${where}`, budget());
-    const keys = ending.kind === "reply" ? listedKeys(ending.json) : undefined;
+    const keys = listedKeys(answerOf(ending));
     if (keys === undefined) {
       yield unknown(ending);
       return;

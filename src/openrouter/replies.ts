@@ -17,10 +17,23 @@ const ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORD = /^[a-z_]{1,20}$/;
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i;
 
-/** GET /key */
+/** Fields of GET /key. An answer with none of them is about no key. */
+const OF_A_KEY: readonly string[] = [
+  "label",
+  "limit",
+  "limit_remaining",
+  "limit_reset",
+  "usage",
+  "expires_at",
+  "is_free_tier",
+  "is_management_key",
+  "is_provisioning_key",
+];
+
+/** GET /key. A key that is said to be disabled is not accepted, whatever the status is. */
 export function acceptedKey(json: unknown): AcceptedKey | undefined {
-  const data = dataOf(json);
-  if (data === undefined) return undefined;
+  const data = askingKey(json);
+  if (data === undefined || data["disabled"] === true) return undefined;
   return {
     status: "accepted",
     limit: money(data["limit"]),
@@ -29,6 +42,12 @@ export function acceptedKey(json: unknown): AcceptedKey | undefined {
     expiresAt: timestamp(data["expires_at"]),
     isManagementKey: data["is_management_key"] === true || data["is_provisioning_key"] === true,
   };
+}
+
+/** GET /key, with a management key: its organisation, null for none. */
+export function organizationOf(json: unknown): { readonly organization: string | null } | undefined {
+  const data = askingKey(json);
+  return data === undefined ? undefined : { organization: identifier(data["organization_id"]) };
 }
 
 /** GET /keys/{hash}, PATCH /keys/{hash} */
@@ -67,7 +86,7 @@ export function createdKey(json: unknown, request: KeyRequest): { key: ApiKey; u
 
 /** DELETE /keys/{hash} */
 export function isDeletion(json: unknown): boolean {
-  return fieldsOf(json)?.["deleted"] === true;
+  return successOf(json)?.["deleted"] === true;
 }
 
 /** GET /credits */
@@ -87,6 +106,13 @@ export function errorMessage(json: unknown, token: string | null): string | unde
   if (error === undefined || typeof error["message"] !== "string") return undefined;
   const message = error["name"] === "ZodError" ? issues(error["message"]) : error["message"];
   return serverMessage(message, token);
+}
+
+/** The status that an error of the API repeats, in `{error: {code, message}}`. */
+export function errorCode(json: unknown): number | undefined {
+  const error = fieldsOf(fieldsOf(json)?.["error"]);
+  const { code, message } = error ?? {};
+  return typeof code === "number" && typeof message === "string" ? code : undefined;
 }
 
 const AS_REQUESTED = {
@@ -138,14 +164,25 @@ function textOf(value: unknown): string {
 }
 
 function everyOf<Item>(json: unknown, read: (entry: unknown) => Item | undefined): readonly Item[] | undefined {
-  const data = fieldsOf(json)?.["data"];
+  const data = successOf(json)?.["data"];
   if (!Array.isArray(data)) return undefined;
   const items = data.map(read).filter((item) => item !== undefined);
   return items.length === data.length ? items : undefined;
 }
 
+function askingKey(json: unknown): Fields | undefined {
+  const data = dataOf(json);
+  return OF_A_KEY.some((name) => Object.hasOwn(data ?? {}, name)) ? data : undefined;
+}
+
 function dataOf(json: unknown): Fields | undefined {
-  return fieldsOf(fieldsOf(json)?.["data"]);
+  return fieldsOf(successOf(json)?.["data"]);
+}
+
+/** What is said beside an error counts for nothing. */
+function successOf(json: unknown): Fields | undefined {
+  const fields = fieldsOf(json);
+  return (fields?.["error"] ?? null) === null ? fields : undefined;
 }
 
 function fieldsOf(value: unknown): Fields | undefined {

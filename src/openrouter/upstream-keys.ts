@@ -2,11 +2,21 @@ import { throwIfGivenUp } from "../core/budget.ts";
 import type { Budget } from "../core/budget.ts";
 import { managementKeyRefused } from "../core/management-key.ts";
 import type { ManagementKey } from "../core/management-key.ts";
-import type { Creation, Credits, Finding, KeyRequest, RateLimited, Removal, UpstreamKeys } from "../core/upstream.ts";
+import type {
+  Creation,
+  Credits,
+  Finding,
+  KeyRequest,
+  Organization,
+  RateLimited,
+  Removal,
+  UpstreamKeys,
+} from "../core/upstream.ts";
+import { answerOf } from "./answer.ts";
 import { attempts, pause } from "./attempts.ts";
 import type { Ending, Means } from "./attempts.ts";
-import { listing } from "./listing.ts";
-import { createdKey, creditsOf, describedKey, isDeletion } from "./replies.ts";
+import { listing, workspacePages } from "./listing.ts";
+import { createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
 import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./limits.ts";
 import { reasonOf, unknown } from "./unknown.ts";
 
@@ -15,12 +25,12 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
   const token = managementKey.reveal();
   const get = (path: string, budget: Budget, maxBytes = MAX_REPLY_BYTES) =>
     attempts({ method: "GET", path, token, body: undefined, maxBytes }, "read", budget, means);
-  const find = async (hash: string, budget: Budget) => finding(orRefused(await get(pathOf(hash), budget)));
+  const find = async (hash: string, budget: Budget) => finding(hash, orRefused(await get(pathOf(hash), budget)));
 
   async function make(change: Change, hash: string, budget: Budget): Promise<Removal> {
     const request = { method: change.method, path: pathOf(hash), token, body: change.body, maxBytes: MAX_REPLY_BYTES };
     const ending = orRefused(await attempts(request, "change", budget, means));
-    if (ending.kind === "reply" && change.isDone(ending.json)) return { status: "done" };
+    if (change.isDone(answerOf(ending))) return { status: "done" };
     if (isMissing(ending)) return { status: "gone" };
     const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, budget) : undefined;
     if (now?.status === "gone") return now;
@@ -43,10 +53,21 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
     remove: (hash, budget) => make(REMOVE, hash, budget),
     list: (scope, budget) =>
       listing(scope, async (path, forPage) => orRefused(await get(path, forPage, MAX_PAGE_BYTES)), budget),
+    workspaces: (budget) =>
+      // A management key that may not list them (403) may do everything else.
+      workspacePages(
+        async (path, forPage) => orUnauthorized(await get(path, forPage, MAX_PAGE_BYTES)),
+        () => budget,
+      ),
+    async organization(budget): Promise<Organization> {
+      const ending = await get("/key", budget);
+      const organization = organizationOf(answerOf(ending));
+      return organization === undefined ? unknown(ending) : { status: "known", ...organization };
+    },
     async credits(budget): Promise<Credits> {
       const ending = await get("/credits", budget);
       if (isRefusal(ending)) return { status: "unavailable" };
-      const credits = ending.kind === "reply" ? creditsOf(ending.json) : undefined;
+      const credits = creditsOf(answerOf(ending));
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
@@ -107,15 +128,15 @@ function creation(ending: Ending, wanted: KeyRequest): Creation {
   return { status: "never-sent", reason: reasonOf(ending), detail, remedy };
 }
 
-function finding(ending: Ending): Finding {
+function finding(hash: string, ending: Ending): Finding {
   if (isMissing(ending)) return { status: "gone" };
-  const key = ending.kind === "reply" ? describedKey(ending.json) : undefined;
-  return key === undefined ? unknown(ending) : { status: "found", key };
+  const key = describedKey(answerOf(ending));
+  return key?.hash === hash ? { status: "found", key } : unknown(ending);
 }
 
-/** The API itself says so: another server's 404 is no such answer. */
+/** OpenRouter itself says so, in its own words: a gateway's 404 is no such answer. */
 function isMissing(ending: Ending): boolean {
-  return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404;
+  return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404 && ending.isOwnError;
 }
 
 function isRefusal(ending: Ending): boolean {
@@ -127,4 +148,9 @@ function isRefusal(ending: Ending): boolean {
 function orRefused(ending: Ending): Ending {
   if (ending.kind === "reply" || !isRefusal(ending)) return ending;
   throw managementKeyRefused(ending.detail);
+}
+
+/** As `orRefused`, but a key that is known and may not do this is no failure. */
+function orUnauthorized(ending: Ending): Ending {
+  return ending.httpStatus === 401 ? orRefused(ending) : ending;
 }

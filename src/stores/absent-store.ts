@@ -22,12 +22,16 @@ export const absentStore: KeyStore & SealChecks & Inspection & Journal = {
   // No store has this one, so that no key upstream is its own.
   deployment: async () => "0".repeat(16),
   adoptDeployment: refuse,
+  account: async () => undefined,
+  bindAccount: refuse,
+  rebindAccount: refuse,
   insertEntry: refuse,
   entry: async () => undefined,
   lastOperation: async () => undefined,
   entries: async () => [],
   outcomesOf: async () => [],
   liveOperations: async () => [],
+  newestOutcomes: async () => [],
   async *scanJournal() {},
   close: async () => {},
 };

@@ -4,10 +4,12 @@ import { batchesOf } from "./mongo-batches.ts";
 import type { Asking } from "./mongo-batches.ts";
 import { userForms, userIdOf, withDates } from "./mongo-document.ts";
 import { isDuplicateKey } from "./mongo-errors.ts";
-import { ensureIdentity, ensureIndexes, JOURNAL_INDEXES } from "./mongo-schema.ts";
+import { ensureIdentity, ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { once } from "./once.ts";
 import {
+  accountIn,
+  accountText,
   byNumber,
   deploymentIn,
   entryId,
@@ -16,6 +18,7 @@ import {
   idRange,
   isOfKind,
   outcomeId,
+  savedOutcomes,
 } from "./stored-entry.ts";
 import { timestampIn } from "./stored-values.ts";
 
@@ -24,6 +27,7 @@ interface JournalDocument extends Document {
 }
 
 const PAGE = 500;
+const ACCOUNT = "account";
 
 /** The journal beside the keys: the unique `_id` decides between inserts, and nothing is ever changed. */
 export function mongoJournal(
@@ -53,6 +57,16 @@ export function mongoJournal(
         await meta.updateOne({ _id: { $eq: "deployment" } }, { $set: { value } });
       }, signal);
       return true;
+    },
+    async account(signal) {
+      const found = await reading(() => meta.findOne({ _id: { $eq: ACCOUNT } }), signal);
+      return found === null ? undefined : accountIn(found.value);
+    },
+    bindAccount: (account, signal) =>
+      writing(() => insertIfAbsent(meta, { _id: ACCOUNT, value: accountText(account) }), signal),
+    async rebindAccount(account, signal) {
+      const value = accountText(account);
+      await writing(() => meta.updateOne({ _id: { $eq: ACCOUNT } }, { $set: { value } }, { upsert: true }), signal);
     },
     async insertEntry(entry, signal) {
       await indexed(signal);
@@ -85,11 +99,11 @@ export function mongoJournal(
     },
     async outcomesOf(hashes, signal) {
       const either = { $or: [{ hash: { $in: hashes } }, { upstream_hash: { $in: hashes } }] };
-      const found = await reading(() => records.find(either).toArray(), signal);
-      return found
-        .map(fromDocument)
-        .filter((entry) => isOfKind(entry, "out"))
-        .filter((out) => out.outcome === "saved");
+      return savedOutcomes((await reading(() => records.find(either).toArray(), signal)).map(fromDocument));
+    },
+    async newestOutcomes(atMost, signal) {
+      const newest = records.find({ kind: "out", outcome: "saved" }).sort({ at: -1 }).limit(atMost);
+      return savedOutcomes((await reading(() => newest.toArray(), signal)).map(fromDocument));
     },
     async liveOperations([from, to], atMost, signal) {
       const counted = { kind: "op", deliberate: null, at: { $gte: new Date(from), $lte: new Date(to) } };

@@ -4,8 +4,19 @@ import type { UserId } from "../core/user-id.ts";
 import { nextAfter, parsedJson, textOf } from "./sqlite-columns.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
 import type { Row } from "./sqlite-statements.ts";
-import { byNumber, deploymentIn, entryId, entryIn, fieldsOfEntry, idRange, isOfKind } from "./stored-entry.ts";
-import { unreadableEntry } from "./stored-entry.ts";
+import {
+  accountIn,
+  accountText,
+  byNumber,
+  deploymentIn,
+  entryId,
+  entryIn,
+  fieldsOfEntry,
+  idRange,
+  isOfKind,
+  savedOutcomes,
+  unreadableEntry,
+} from "./stored-entry.ts";
 import { fieldsIn } from "./stored-values.ts";
 
 const PAGE = 100;
@@ -15,6 +26,10 @@ const SQL = {
   deployment: "SELECT value FROM api_key_meta WHERE _id = 'deployment'",
   adoptDeployment:
     "UPDATE api_key_meta SET value = ?1 WHERE _id = 'deployment' AND (value = ?1 OR NOT EXISTS (SELECT 1 FROM api_key_journal))",
+  account: "SELECT value FROM api_key_meta WHERE _id = 'account'",
+  bindAccount: "INSERT INTO api_key_meta (_id, value) VALUES ('account', ?) ON CONFLICT (_id) DO NOTHING",
+  rebindAccount:
+    "INSERT INTO api_key_meta (_id, value) VALUES ('account', ?) ON CONFLICT (_id) DO UPDATE SET value = excluded.value",
   insert: `INSERT INTO api_key_journal (${COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT (_id) DO NOTHING`,
   find: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id = ?`,
   last: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id DESC LIMIT 1`,
@@ -28,6 +43,7 @@ const SQL = {
     WHERE op._id GLOB '*:op:*' AND json_extract(op.body, '$.deliberate') IS NULL AND op.at BETWEEN ? AND ?
       AND json_extract(out.body, '$.outcome') IS NOT 'abandoned'
     ORDER BY op.at LIMIT ?`,
+  newest: `SELECT ${COLUMNS} FROM api_key_journal WHERE hash IS NOT NULL ORDER BY at DESC LIMIT ?`,
   page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
 } as const;
 
@@ -44,6 +60,14 @@ export function sqliteJournal(
       return deploymentIn((await one("deployment", [], signal))?.["value"]);
     },
     adoptDeployment: (deployment, signal) => changes("adoptDeployment", [deployment], signal),
+    async account(signal) {
+      const row = await one("account", [], signal);
+      return row === undefined ? undefined : accountIn(row["value"]);
+    },
+    bindAccount: (account, signal) => changes("bindAccount", [accountText(account)], signal),
+    async rebindAccount(account, signal) {
+      await changes("rebindAccount", [accountText(account)], signal);
+    },
     insertEntry(entry, signal) {
       const { userId, kind, n, at } = entry;
       const body = JSON.stringify(fieldsOfEntry(entry));
@@ -61,11 +85,10 @@ export function sqliteJournal(
       return byNumber((await all("range", idRange(user), signal)).map(entryOf));
     },
     async outcomesOf(hashes, signal) {
-      const rows = await all("ofHashes", [JSON.stringify(hashes)], signal);
-      return rows
-        .map(entryOf)
-        .filter((entry) => isOfKind(entry, "out"))
-        .filter((out) => out.outcome === "saved");
+      return savedOutcomes((await all("ofHashes", [JSON.stringify(hashes)], signal)).map(entryOf));
+    },
+    async newestOutcomes(atMost, signal) {
+      return savedOutcomes((await all("newest", [atMost], signal)).map(entryOf));
     },
     async liveOperations(between, atMost, signal) {
       const rows = await all("live", [...between, atMost], signal);

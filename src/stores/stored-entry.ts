@@ -1,5 +1,5 @@
 import { KeyctlError } from "../core/errors.ts";
-import type { Entry, EntryKind, EntryOf, Recorded } from "../core/journal.ts";
+import type { AccountBinding, Entry, EntryKind, EntryOf, Recorded } from "../core/journal.ts";
 import { PROVIDER } from "../core/key-record.ts";
 import { printable } from "../core/printable.ts";
 import { userHash } from "../core/user-hash.ts";
@@ -79,12 +79,47 @@ export function isOfKind<Kind extends EntryKind>(
   return entry?.kind === kind;
 }
 
+export function savedOutcomes(
+  entries: readonly (Recorded | undefined)[],
+): readonly Recorded<Extract<EntryOf<"out">, { outcome: "saved" }>>[] {
+  return entries.filter((entry) => isOfKind(entry, "out")).filter((out) => out.outcome === "saved");
+}
+
 /** The id of a store, which it has for good. Throws STORE_CORRUPT. */
 export function deploymentIn(value: unknown): string {
   if (typeof value === "string" && DEPLOYMENT.test(value)) return value;
   throw new KeyctlError("STORE_CORRUPT", "the record 'deployment' of api_key_meta is missing or damaged", {
     hint: "restore it from a backup: it stands in the name of every key that was made for this database",
   });
+}
+
+/** The value of the record 'account' of `api_key_meta`. */
+export function accountText({ organization, workspaces }: AccountBinding): string {
+  return JSON.stringify({ organization_id: organization, workspace_ids: workspaces });
+}
+
+/** Fields that a newer version has added are ignored. Throws STORE_CORRUPT. */
+export function accountIn(value: unknown): AccountBinding {
+  const { organization_id: organization = null, workspace_ids: workspaces = [] } = fieldsIn(value);
+  if ((organization === null || isId(organization)) && Array.isArray(workspaces) && workspaces.every(isId)) {
+    if (organization !== null || workspaces.length > 0) return { organization, workspaces };
+  }
+  throw new KeyctlError("STORE_CORRUPT", "the record 'account' of api_key_meta is damaged", {
+    hint: "keyctl reconcile --adopt-account   writes it again, for the account of the management key",
+  });
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+function fieldsIn(value: unknown): Fields {
+  try {
+    const parsed: unknown = JSON.parse(String(value));
+    return typeof parsed === "object" && parsed !== null ? (parsed as Fields) : {};
+  } catch {
+    return {};
+  }
 }
 
 type Reader<Kind extends EntryKind> = (n: number, fields: Fields) => EntryOf<Kind> | undefined;

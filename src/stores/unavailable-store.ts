@@ -32,12 +32,16 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & In
     inspect: fail,
     deployment: fail,
     adoptDeployment: fail,
+    account: fail,
+    bindAccount: fail,
+    rebindAccount: fail,
     insertEntry: fail,
     entry: fail,
     lastOperation: fail,
     entries: fail,
     outcomesOf: fail,
     liveOperations: fail,
+    newestOutcomes: fail,
     scanJournal: scan,
   };
 }

@@ -48,7 +48,8 @@ describe("provision", () => {
     const row = await withStore(home, (store, signal) => store.find(parseUserId("alice"), signal));
     expect(row).toMatchObject({ generation: 1, settled: true, previous: null, origin: "auto-provisioned" });
     expect(row).toMatchObject({ label: "web shop", limit: 5, limitReset: "monthly", name: key?.name });
-    expect([server.count(), server.count("POST /keys")]).toEqual([1, 1]);
+    // The first key binds the database to its account, which is asked for.
+    expect(server.requests.map(({ route }) => route)).toEqual(["POST /keys", "GET /key"]);
   });
 
   it("is a line on a terminal, and a warning where the key has no limit", async () => {
@@ -164,7 +165,7 @@ describe("a sync without a key", () => {
     ]);
     expect(await journalOf(home)).toEqual(["op:1", "out:1 saved"]);
     expect(documentsOf(await run("get --user alice --json"))[0]).toMatchObject({ source: "database" });
-    expect(server.count()).toBe(1);
+    expect(server.count()).toBe(2);
   });
 
   it.each([400, 402, 404, 409, 413, 422])("ends with what OpenRouter said: %i", async (status) => {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Entry, Journal, Operation, Recorded } from "../../src/core/journal.ts";
+import type { AccountBinding, Entry, Journal, Operation, Recorded } from "../../src/core/journal.ts";
 import type { Timestamp } from "../../src/core/key-record.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
 import type { UserId } from "../../src/core/user-id.ts";
@@ -82,6 +82,41 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
       });
     });
 
+    describe("account", () => {
+      const personal: AccountBinding = { organization: null, workspaces: ["w-1", "w-2"] };
+      const company: AccountBinding = { organization: "org_1", workspaces: [] };
+
+      it("is none, until the first of two processes binds the store to one", async () => {
+        expect(await journal.account(patient)).toBeUndefined();
+        expect(await journal.bindAccount(personal, patient)).toBe(true);
+        expect(await other.bindAccount(company, patient)).toBe(false);
+        expect(await other.account(patient)).toEqual(personal);
+      });
+
+      it("has one winner of many at the same time", async () => {
+        const all = Array.from({ length: 20 }, (_, index) => ({ ...company, organization: `org_${index}` }));
+        const won = await Promise.all(
+          all.map((account, index) => (index % 2 ? journal : other).bindAccount(account, patient)),
+        );
+        expect(won.filter((isWinner) => isWinner).length).toBe(1);
+        expect(await journal.account(patient)).toEqual(all[won.indexOf(true)]);
+      });
+
+      it("is another one when somebody says so, bound or not", async () => {
+        await journal.rebindAccount(personal, patient);
+        expect(await other.account(patient)).toEqual(personal);
+        await other.rebindAccount(company, patient);
+        expect(await journal.account(patient)).toEqual(company);
+        expect(await journal.bindAccount(personal, patient)).toBe(false);
+      });
+
+      it("leaves the id of the store as it is", async () => {
+        const id = await journal.deployment(patient);
+        await journal.rebindAccount(personal, patient);
+        expect(await other.deployment(patient)).toBe(id);
+      });
+    });
+
     describe("insertEntry", () => {
       it("lets the first of two win, and the loser reads what the winner wrote", async () => {
         const winner = op(ALICE, 1, { nonce: "1".repeat(16) });
@@ -121,6 +156,24 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
           expect(await other.entry(entry.userId, entry.kind, entry.n, patient)).toEqual(entry);
         }
         expect(await other.entry(ALICE, "op", 3, patient)).toBeUndefined();
+      });
+    });
+
+    describe("newestOutcomes", () => {
+      const at = (second: number) => `2026-11-22T00:00:${String(second).padStart(2, "0")}.000Z`;
+      const savedAt = (user: UserId, n: number, second: number) =>
+        recorded(user, { kind: "out", n, outcome: "saved", hash: HASH, upstreamHash: null }, at(second));
+
+      it("are the saved ones, the newest first, of all users", async () => {
+        await insertAll([op(ALICE, 1), savedAt(ALICE, 1, 1), savedAt(BOB, 1, 3), abandoned(BOB, 2), revoked(BOB, 1)]);
+        await insertAll([savedAt(OBJECT_ID, 1, 2)]);
+        const newest = await other.newestOutcomes(5, patient);
+        expect(newest).toEqual([savedAt(BOB, 1, 3), savedAt(OBJECT_ID, 1, 2), savedAt(ALICE, 1, 1)]);
+        expect(await other.newestOutcomes(2, patient)).toEqual(newest.slice(0, 2));
+      });
+
+      it("are none in an empty journal", async () => {
+        expect(await journal.newestOutcomes(20, patient)).toEqual([]);
       });
     });
 
@@ -258,12 +311,16 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
       const calls: Readonly<Record<keyof Journal, (to: Journal) => Promise<unknown>>> = {
         deployment: (to) => to.deployment(gone),
         adoptDeployment: (to) => to.adoptDeployment("0123456789abcdef", gone),
+        account: (to) => to.account(gone),
+        bindAccount: (to) => to.bindAccount({ organization: "org_1", workspaces: [] }, gone),
+        rebindAccount: (to) => to.rebindAccount({ organization: "org_1", workspaces: [] }, gone),
         insertEntry: (to) => to.insertEntry(op(BOB, 1), gone),
         entry: (to) => to.entry(ALICE, "op", 1, gone),
         lastOperation: (to) => to.lastOperation(ALICE, gone),
         entries: (to) => to.entries(ALICE, gone),
         outcomesOf: (to) => to.outcomesOf([HASH], gone),
         liveOperations: (to) => to.liveOperations([NOW, NOW], 60, gone),
+        newestOutcomes: (to) => to.newestOutcomes(20, gone),
         scanJournal: (to) => all(to.scanJournal(() => gone)),
       };
 
@@ -271,6 +328,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         await insertAll([op(ALICE, 1)]);
         await expect(call(journal)).rejects.toBe(reason);
         expect(await all(other.scanJournal(() => patient))).toEqual([op(ALICE, 1)]);
+        expect(await other.account(patient)).toBeUndefined();
       });
     });
   });

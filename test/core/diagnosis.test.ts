@@ -72,6 +72,7 @@ const facts = (change: Partial<Facts> = {}): Facts => ({
   keyFile: source(absent),
   environment: source(absent),
   managementKey: known({ status: "none", isNeeded: false }),
+  account: { status: "skipped" },
   openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
   provisioning: known(null),
   spooled: known(0),
@@ -99,6 +100,40 @@ function causeOf(id: CheckId, changed: Partial<Facts>): string | null | undefine
   const finding = diagnose(facts(changed), surroundings()).find((each) => each.id === id && each.status === "fail");
   return finding?.status === "fail" ? (finding.cause?.code ?? null) : undefined;
 }
+
+describe("the account of the management key", () => {
+  const asked = known({
+    status: "asked" as const,
+    check: { ...NOT_SAID, status: "accepted" as const, isManagementKey: true },
+    credits: null,
+  });
+  const say = (account: Facts["account"], count = known(5012)) =>
+    said("management_key", { managementKey: asked, account, count });
+  const hint =
+    "(set OPENROUTER_PROVISIONING_KEY_FILE to a management key of the database's account; or   keyctl reconcile --adopt-account)";
+
+  it("is not spoken of where it is the store's, or nothing can be compared", () => {
+    const accepted = ["pass: accepted by OpenRouter"];
+    expect(say(known({ status: "ours", unboundKey: null }))).toEqual(accepted);
+    expect(say(known({ status: "unbound" }))).toEqual(accepted);
+    expect(say({ status: "skipped" })).toEqual(accepted);
+  });
+
+  it("is a failure where it is another one", () => {
+    const other = "fail: it is of another account than this database";
+    expect(say(known({ status: "other" }))).toEqual([`${other}: it sees 0 of your 5,012 keys ${hint}`]);
+    expect(say(known({ status: "other" }), known(0))).toEqual([`${other} ${hint}`]);
+    expect(causeOf("management_key", { managementKey: asked, account: known({ status: "other" }) })).toBeNull();
+  });
+
+  it("is worth a look where it is not known, or was not looked at", () => {
+    expect(say(known({ status: "unknown", detail: "answered 403" }))).toEqual([
+      "attention: accepted, but its account is not known: OpenRouter answered 403 (until it is known, no key counts as deleted because it is missing; keyctl doctor   looks again)",
+    ]);
+    expect(say(late)).toEqual(["attention: not looked at: the time was over (keyctl doctor --timeout 2m)"]);
+    expect(say(failed("CONFIG_INVALID"))).toEqual(["fail: this is CONFIG_INVALID (do this)"]);
+  });
+});
 
 describe("a diagnosis", () => {
   it("has a line for each check, in order, when all is well", () => {

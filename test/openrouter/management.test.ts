@@ -1,10 +1,14 @@
-import { describe, expect, it } from "vitest";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { hashOf, keyEnding } from "../support/keys.ts";
 import { apiKey, clientOf, keyRequest, NOW, pagesOf } from "../support/openrouter-client.ts";
 import { always } from "../support/openrouter-faults.ts";
 import { standIn } from "../support/openrouter.ts";
 
 const KEY = keyEnding("0001");
+const HASH = hashOf(KEY);
 
 describe("a key that is made", () => {
   it("comes with its text and its description, and is accepted", async () => {
@@ -102,6 +106,119 @@ describe("the second witness", () => {
       key: { disabled: true, expiresAt: "2026-01-01T00:00:00.000Z" },
     });
     expect(await upstream.find(hashOf("another"), budget())).toEqual({ status: "gone" });
+  });
+});
+
+describe("a key that is missing", () => {
+  it("is so only in OpenRouter's own words", async () => {
+    const server = await standIn();
+    const { upstream, budget } = clientOf(server);
+    const answers = {
+      own: { status: 404 },
+      zod: { status: 404, body: "zod" },
+      page: { status: 404, body: "html" },
+    } as const;
+    const said: Record<string, unknown> = {};
+    for (const [name, fault] of Object.entries({ ...answers, bare: "no-route", nearly: "no-route-error" } as const)) {
+      server.behave(() => fault);
+      const asked = [upstream.find(HASH, budget()), upstream.disable(HASH, budget()), upstream.remove(HASH, budget())];
+      said[name] = (await Promise.all(asked)).map(({ status }) => status);
+    }
+    const unknown = ["unknown", "unknown", "unknown"];
+    expect(said).toEqual({
+      own: ["gone", "gone", "gone"],
+      zod: unknown,
+      page: unknown,
+      bare: unknown,
+      nearly: unknown,
+    });
+  });
+
+  it("is not another one that is answered in its place", async () => {
+    const server = await standIn({ hashOf: () => HASH });
+    server.addKey(KEY);
+    const { upstream, budget } = clientOf(server);
+    expect((await upstream.find(HASH, budget())).status).toBe("found");
+    const entry = server.keys.get(HASH);
+    if (entry !== undefined) Object.assign(entry, { hash: hashOf("another") });
+    expect((await upstream.find(HASH, budget())).status).toBe("unknown");
+  });
+});
+
+describe("an answer that a proxy has changed", () => {
+  it.each([202, 203, 206])("with %i is none", async (status) => {
+    const server = await proxyThatSays(status);
+    const { client, upstream, budget } = clientOf(server);
+    expect((await client.checkKey(apiKey(KEY), budget())).status).toBe("unknown");
+    expect((await upstream.find(HASH, budget())).status).toBe("unknown");
+    expect((await upstream.disable(HASH, budget())).status).toBe("unknown");
+    expect((await upstream.remove(HASH, budget())).status).toBe("unknown");
+    expect((await upstream.organization(budget())).status).toBe("unknown");
+    expect(await pagesOf(upstream.list({ kind: "everywhere" }, budget))).toMatchObject([{ status: "unknown" }]);
+    expect(await upstream.create(keyRequest(), budget())).toMatchObject({ status: "ambiguous" });
+  });
+});
+
+/** Right answers of every kind in one, and this status. */
+async function proxyThatSays(status: number) {
+  const entry = { hash: HASH, name: "a", label: "a", disabled: true };
+  const proxy = createServer((_request, response) => {
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify({ data: entry, deleted: true, key: KEY }));
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  onTestFinished(() => void proxy.close());
+  // An address with a port, because it listens on TCP.
+  const { port } = proxy.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/api/v1`, managementKey: "sk-or-v1-of-a-test" };
+}
+
+describe("a refusal of the key that asks", () => {
+  it("is one in OpenRouter's own words, and about that key", async () => {
+    const server = await standIn();
+    const { client, budget } = clientOf(server);
+    const check = async () => (await client.checkKey(apiKey(KEY), budget())).status;
+    expect(await check()).toBe("refused");
+    for (const fault of [{ status: 401, body: "html" }, { status: 401, body: "zod" }, { status: 403 }] as const) {
+      server.behave(() => fault);
+      expect(await check()).toBe("unknown");
+    }
+  });
+
+  it.each(["Missing Authentication header", "No cookie auth credentials found"])(
+    "is none when the key did not arrive: %s",
+    async (message) => {
+      const server = await standIn();
+      server.behave(() => ({ status: 401, message }));
+      const { client, budget } = clientOf(server);
+      expect((await client.checkKey(apiKey(KEY), budget())).status).toBe("unknown");
+    },
+  );
+});
+
+describe("the account of a management key", () => {
+  it("has an organisation, or none, and workspaces", async () => {
+    const server = await standIn({ organization: "org_1" });
+    const workspaces = [server.defaultWorkspace, server.addWorkspace("Production")];
+    const { upstream, budget } = clientOf(server);
+    expect(await upstream.organization(budget())).toEqual({ status: "known", organization: "org_1" });
+    expect(await pagesOf(upstream.workspaces(budget()))).toEqual([{ status: "listed", workspaces }]);
+    const person = clientOf({ ...server, managementKey: server.addAccount().managementKey });
+    expect(await person.upstream.organization(budget())).toEqual({ status: "known", organization: null });
+  });
+
+  it.each([403, 404, 400, 501])("is unknown after %i", async (status) => {
+    const server = await standIn();
+    server.behave(() => ({ status }));
+    const { upstream, budget } = clientOf(server);
+    expect(await upstream.organization(budget())).toMatchObject({ status: "unknown", httpStatus: status });
+    expect(await pagesOf(upstream.workspaces(budget()))).toMatchObject([{ status: "unknown", httpStatus: status }]);
+  });
+
+  it("is refused with the key itself", async () => {
+    const { upstream, budget } = clientOf({ ...(await standIn()), managementKey: "sk-or-v1-of-nobody-at-all" });
+    await expect(pagesOf(upstream.workspaces(budget()))).rejects.toMatchObject({ code: "MANAGEMENT_KEY_REFUSED" });
   });
 });
 

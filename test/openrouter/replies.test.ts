@@ -12,6 +12,7 @@ const ENTRY = { hash: hashOf(KEY), name: "a", disabled: false };
 
 const READERS: Readonly<Record<string, (json: unknown) => unknown>> = {
   acceptedKey: replies.acceptedKey,
+  organizationOf: replies.organizationOf,
   describedKey: replies.describedKey,
   listedKeys: replies.listedKeys,
   workspaceIds: replies.workspaceIds,
@@ -19,6 +20,7 @@ const READERS: Readonly<Record<string, (json: unknown) => unknown>> = {
   isDeletion: replies.isDeletion,
   creditsOf: replies.creditsOf,
   errorMessage: (json) => replies.errorMessage(json, KEY),
+  errorCode: replies.errorCode,
 };
 
 /** Whatever JSON can be, and what is nearly a reply. */
@@ -86,10 +88,23 @@ describe("a reply", () => {
 describe("what a key may say of itself", () => {
   it("may be nothing, and more than we know", () => {
     const nothing = { limit: undefined, limitRemaining: undefined, limitReset: null, expiresAt: null };
-    expect(replies.acceptedKey({ data: {} })).toEqual({ status: "accepted", ...nothing, isManagementKey: false });
-    expect(replies.acceptedKey({ data: { new_field: { a: 1 } }, more: 1 })).toBeDefined();
-    expect(replies.acceptedKey({ data: [] })).toBeUndefined();
-    expect(replies.acceptedKey({})).toBeUndefined();
+    const label = "sk-or-v1-abc...xyz";
+    const accepted = { status: "accepted", ...nothing, isManagementKey: false };
+    expect(replies.acceptedKey({ data: { label } })).toEqual(accepted);
+    expect(replies.acceptedKey({ data: { label, new_field: { a: 1 } }, more: 1 })).toEqual(accepted);
+    expect(replies.acceptedKey({ data: { label, disabled: false }, error: null })).toEqual(accepted);
+  });
+
+  it.each([
+    [{}],
+    [{ data: [] }],
+    [{ data: {} }],
+    [{ data: { new_field: { a: 1 } } }],
+    [{ data: { label: "a", disabled: true } }],
+    [{ data: { label: "a" }, error: { code: 401, message: "User not found." } }],
+    [{ data: { label: "a" }, error: "text" }],
+  ])("is not that it works: %j", (json) => {
+    expect(replies.acceptedKey(json)).toBeUndefined();
   });
 
   it.each([
@@ -138,6 +153,7 @@ describe("the description of a key", () => {
 describe("a key that was made", () => {
   it("is never thrown away because its description is unreadable", () => {
     const request = keyRequest({ expiresAt: "2027-01-01T00:00:00.000Z" });
+    expect(replies.createdKey({ key: KEY, error: { code: 500, message: "no" } }, request)?.key.reveal()).toBe(KEY);
     const expected = { hash: hashOf(KEY), name: request.name, limit: 5, disabled: false };
     for (const data of [undefined, null, [], {}, { hash: "../keys" }, { name: 5 }, { disabled: "no" }]) {
       const created = replies.createdKey({ key: KEY, data }, request);
@@ -152,6 +168,38 @@ describe("a key that was made", () => {
       expect(replies.createdKey(json, keyRequest())).toBeUndefined();
     },
   );
+});
+
+describe("what is said beside an error", () => {
+  it.each(["describedKey", "listedKeys", "workspaceIds", "isDeletion", "creditsOf", "organizationOf"])(
+    "is no answer of %s",
+    (name) => {
+      const data = { ...ENTRY, label: "a", total_credits: 1, total_usage: 1 };
+      const answers = [{ data, deleted: true }, { data: [{ ...data, id: "w" }] }];
+      const read = READERS[name];
+      const isRead = (json: object) => read?.(json) !== undefined && read(json) !== false;
+      expect(answers.map(isRead)).toContain(true);
+      expect(answers.map((answer) => isRead({ ...answer, error: { code: 500, message: "no" } }))).toEqual([
+        false,
+        false,
+      ]);
+    },
+  );
+});
+
+describe("the status that an error repeats", () => {
+  it.each([
+    [{ error: { code: 404, message: "Resource not found" } }, 404],
+    [{ error: { code: 404, message: "Resource not found", metadata: {} }, user_id: "user_1" }, 404],
+    [{ error: { code: "404", message: "Resource not found" } }, undefined],
+    [{ error: { message: "No route matched" } }, undefined],
+    [{ error: { code: 404 } }, undefined],
+    [{ code: 404, message: "Not found" }, undefined],
+    [{ message: "no Route matched with those values" }, undefined],
+    [{ success: false, error: { name: "ZodError", message: "[]" } }, undefined],
+  ])("%j: %j", (json, code) => {
+    expect(replies.errorCode(json)).toBe(code);
+  });
 });
 
 describe("an error", () => {

@@ -15,7 +15,7 @@ describe("a signal while a key is being made", () => {
   ] as const)("%s waits until the key is in use, then ends with %i", async (signal, code) => {
     const home = emptyHome();
     let stop = nothing;
-    const server = await openRouterServer({ onRequest: () => stop() });
+    const server = await openRouterServer({ onRequest: ({ route }) => route === "POST /keys" && stop() });
     server.behave(always("POST /keys", { delayMs: 700 }));
     const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
     const child = execa(process.execPath, [BIN, "sync", "--user", "alice"], onlyIn(home, { env }));
@@ -32,7 +32,7 @@ describe("a signal while a key is being made", () => {
   it("ends at once with a second one, and the next sync clears up", async () => {
     const home = emptyHome();
     let stop = nothing;
-    const server = await openRouterServer({ onRequest: () => stop() });
+    const server = await openRouterServer({ onRequest: ({ route }) => route === "POST /keys" && stop() });
     server.behave(always("POST /keys", "hang-after"));
     const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
     const child = execa(process.execPath, [BIN, "sync", "--user", "alice"], onlyIn(home, { env }));

@@ -55,6 +55,34 @@ it("an operation that a person asked for says so", async () => {
   expect(await store.entry(ALICE, "op", 2, patient)).toEqual({ ...OPERATION, n: 2, deliberate: true });
 });
 
+it("the account is a record of api_key_meta, which any tool can read", async () => {
+  const { database, store } = await journalOfTest();
+  await store.bindAccount({ organization: "org_1", workspaces: ["w-1"] }, patient);
+  const { value } = { ...database.prepare("SELECT value FROM api_key_meta WHERE _id = 'account'").get() };
+  expect(JSON.parse(String(value))).toEqual({ organization_id: "org_1", workspace_ids: ["w-1"] });
+  database.exec(`UPDATE api_key_meta SET value = '{"workspace_ids":["w-2"],"newer":1}' WHERE _id = 'account'`);
+  expect(await store.account(patient)).toEqual({ organization: null, workspaces: ["w-2"] });
+});
+
+it.each([
+  "nonsense",
+  "7",
+  "null",
+  "{}",
+  '{"organization_id":null,"workspace_ids":[]}',
+  '{"organization_id":5,"workspace_ids":["w-1"]}',
+  '{"organization_id":"","workspace_ids":["w-1"]}',
+  '{"workspace_ids":"w-1"}',
+  '{"workspace_ids":[5]}',
+])("a damaged account is never taken for none, and can be written again: %s", async (value) => {
+  const { database, store } = await journalOfTest();
+  database.prepare("INSERT INTO api_key_meta (_id, value) VALUES ('account', ?)").run(value);
+  const refusal = { code: "STORE_CORRUPT", message: "the record 'account' of api_key_meta is damaged" };
+  await expect(store.account(patient)).rejects.toMatchObject(refusal);
+  await store.rebindAccount({ organization: "org_1", workspaces: [] }, patient);
+  expect(await store.account(patient)).toEqual({ organization: "org_1", workspaces: [] });
+});
+
 it.each([
   ["a body that is no object", "UPDATE api_key_journal SET body = '7'"],
   ["a body without what matters", "UPDATE api_key_journal SET body = '{}'"],

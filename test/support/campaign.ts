@@ -3,7 +3,7 @@ import { leftovers, reconcileUntilQuiet, syncProblems } from "./aftermath.ts";
 import { keyEnding } from "./keys.ts";
 import type { Stage } from "./made-keys.ts";
 import type { Fault, Rule } from "./openrouter-faults.ts";
-import type { Route } from "./openrouter-state.ts";
+import type { Route, StandInAccount } from "./openrouter-state.ts";
 import type { Given } from "./recorded-keyctl.ts";
 import { refusalsOf } from "./recorded-runs.ts";
 import type { RecordedProcess, StartRecording } from "./recording-process.ts";
@@ -14,11 +14,17 @@ export interface Campaign {
   readonly verbs: readonly Verb[];
   readonly users: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Another account at OpenRouter, whose management key some of the processes have. */
+  readonly stranger?: Pick<StandInAccount, "managementKey">;
+  /** Routes where nothing goes wrong. */
+  readonly faultless?: readonly Route[];
 }
 
 export interface CampaignFigures {
   readonly processes: number;
   readonly kills: number;
+  /** Processes that were told that their management key is of another account. */
+  readonly strangers: number;
   readonly requests: number;
   readonly faults: number;
   /** Of a user each: one process may be about several. */
@@ -57,6 +63,7 @@ const AT_ONCE = 4;
 /** Shares, in percent. */
 const KILLED = 50;
 const SPOILED = 20;
+const STRANGE = 50;
 /** Most commands have fewer moments: then the kill comes too late. */
 const MOST_MOMENTS = 40;
 /** Somebody's operation is not waited for longer than this; and it is not fresh for longer. */
@@ -87,7 +94,7 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
   const runs: RecordedProcess[] = [];
   let faults = 0;
   const { openRouter } = stage;
-  openRouter.behave(spoiling(() => (faults += 1)));
+  openRouter.behave(spoiling(plan.faultless ?? [], () => (faults += 1)));
   const stopAgeing = ageingAgainAndAgain(stage);
   const queue = Array.from({ length: plan.processes }).keys();
   const work = async () => {
@@ -101,6 +108,7 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
   return {
     processes: runs.length,
     kills: runs.filter(({ signal }) => signal === "SIGKILL").length,
+    strangers: runs.filter(({ code, stderr }) => code === 4 && stderr.includes("of another OpenRouter account")).length,
     requests,
     faults,
     traces: traces.length,
@@ -114,13 +122,16 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
   };
 }
 
-async function oneProcess({ home, openRouter }: Stage, start: StartRecording, { verbs, users, env = {} }: Campaign) {
+async function oneProcess({ home, openRouter }: Stage, start: StartRecording, plan: Campaign) {
+  const { verbs, users, env = {}, stranger } = plan;
+  const isStrange = stranger !== undefined && randomInt(100) < STRANGE;
+  const { managementKey } = isStrange ? stranger : openRouter;
   const given: Given = VERBS[oneOf(verbs)](oneOf(users));
   const args = [...given.args, ...TIMEOUT];
   const isKilled = randomInt(100) < KILLED;
   const signalled = { at: 1 + randomInt(MOST_MOMENTS), signal: "SIGKILL" } as const;
   const options = { env: { ...env, KEYCTL_MAX_PROVISIONS_PER_HOUR: "0" }, ...(isKilled ? { signalled } : {}) };
-  return start(home, openRouter, { ...given, args }, options).ended;
+  return start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
 }
 
 async function problemsAtRest(stage: Stage, { users }: Campaign): Promise<readonly string[]> {
@@ -130,11 +141,11 @@ async function problemsAtRest(stage: Stage, { users }: Campaign): Promise<readon
   return problems;
 }
 
-function spoiling(onFault: () => void): Rule {
+function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
   return ({ route }) => {
     if (randomInt(100) >= SPOILED) return "pass";
     const faults = FAULTS[route];
-    if (faults === undefined) return "pass";
+    if (faults === undefined || faultless.includes(route)) return "pass";
     onFault();
     return oneOf(faults);
   };

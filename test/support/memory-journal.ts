@@ -1,4 +1,4 @@
-import type { Journal, Recorded } from "../../src/core/journal.ts";
+import type { AccountBinding, Journal, Recorded } from "../../src/core/journal.ts";
 import type { UserId } from "../../src/core/user-id.ts";
 import { entryId, isOfKind } from "../../src/stores/stored-entry.ts";
 
@@ -10,6 +10,7 @@ export interface MemoryJournal extends Journal {
 export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
   const records = new Map(entries.map((entry) => [entryId(entry.userId, entry.kind, entry.n), entry]));
   let id = "9f2c0a7d41b6e853";
+  let bound: AccountBinding | undefined;
   const of = (user: UserId) =>
     [...records.values()].filter(({ userId }) => userId === user).toSorted((one, other) => one.n - other.n);
   return {
@@ -23,6 +24,20 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
       if (records.size > 0) return deployment === id;
       id = deployment;
       return true;
+    },
+    async account(signal) {
+      signal.throwIfAborted();
+      return bound;
+    },
+    async bindAccount(account, signal) {
+      signal.throwIfAborted();
+      if (bound !== undefined) return false;
+      bound = account;
+      return true;
+    },
+    async rebindAccount(account, signal) {
+      signal.throwIfAborted();
+      bound = account;
     },
     async insertEntry(entry, signal) {
       signal.throwIfAborted();
@@ -50,6 +65,14 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
         .filter((entry) => isOfKind(entry, "out"))
         .filter((out) => out.outcome === "saved")
         .filter(({ hash, upstreamHash }) => hashes.includes(hash) || hashes.includes(upstreamHash ?? hash));
+    },
+    async newestOutcomes(atMost, signal) {
+      signal.throwIfAborted();
+      return [...records.values()]
+        .filter((entry) => isOfKind(entry, "out"))
+        .filter((out) => out.outcome === "saved")
+        .toSorted((one, other) => other.at.localeCompare(one.at) || inOrder(one, other))
+        .slice(0, atMost);
     },
     async liveOperations([from, to], atMost, signal) {
       signal.throwIfAborted();

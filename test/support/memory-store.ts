@@ -123,6 +123,7 @@ export const noOpenRouter: Pick<
 const nobody = (): never => {
   throw new Error("this OpenRouter only makes keys");
 };
+const PERSONAL = { status: "known", organization: null } as const;
 /** An OpenRouter that makes this key, and can do nothing else. */
 export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
   const create: UpstreamKeys["create"] = async ({ name, limit, limitReset, expiresAt, workspace }) => ({
@@ -141,7 +142,17 @@ export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "mana
       workspace,
     },
   });
-  const keys = { find: nobody, disable: nobody, remove: nobody, list: nobody, credits: nobody, pause: nobody, create };
+  const keys = {
+    organization: async () => PERSONAL,
+    workspaces: nobody,
+    find: nobody,
+    disable: nobody,
+    remove: nobody,
+    list: nobody,
+    credits: nobody,
+    pause: nobody,
+    create,
+  };
   const open = async () => ({ checkKey: nobody, reach: nobody, keysUnder: () => keys, close: async () => {} });
   return {
     openRouter: { ...noOpenRouter.openRouter, open },

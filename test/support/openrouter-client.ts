@@ -3,7 +3,7 @@ import { ApiKey } from "../../src/core/api-key.ts";
 import { budgetOf } from "../../src/core/budget.ts";
 import type { Budget } from "../../src/core/budget.ts";
 import { ManagementKey } from "../../src/core/management-key.ts";
-import type { KeyRequest, ListedPage, OpenRouter, Pause, UpstreamKeys } from "../../src/core/upstream.ts";
+import type { KeyRequest, OpenRouter, Pause, UpstreamKeys } from "../../src/core/upstream.ts";
 import { parseBaseUrl } from "../../src/openrouter/base-url.ts";
 import { openRouter } from "../../src/openrouter/client.ts";
 import type { OpenRouterOptions } from "../../src/openrouter/client.ts";
@@ -68,8 +68,8 @@ export function apiKey(text: string): ApiKey {
   return parsed(ApiKey.parse(text));
 }
 
-export async function pagesOf(listing: AsyncIterable<ListedPage>): Promise<readonly ListedPage[]> {
-  const pages = [];
+export async function pagesOf<Page>(listing: AsyncIterable<Page>): Promise<readonly Page[]> {
+  const pages: Page[] = [];
   for await (const page of listing) pages.push(page);
   return pages;
 }

@@ -1,10 +1,14 @@
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import type { Reply, Route } from "./openrouter-state.ts";
-import { error, zodError } from "./openrouter-state.ts";
+import { error, zodError } from "./openrouter-shapes.ts";
 
 /** What goes wrong with one request. Unless it says otherwise, the request is obeyed and its answer is spoiled. */
-export type Fault = keyof typeof FAULTS | StatusFault | { readonly delayMs: number };
+export type Fault =
+  | keyof typeof FAULTS
+  | StatusFault
+  | { readonly delayMs: number }
+  | { readonly deletesAfterMs: number };
 
 /** Another answer, in the place of the right one; the request is not obeyed unless `obeyed`. */
 interface StatusFault {
@@ -12,6 +16,8 @@ interface StatusFault {
   readonly headers?: Readonly<Record<string, string>>;
   /** Default: an error of the API with this status. */
   readonly body?: "zod" | "html" | "none";
+  /** Default: what OpenRouter says with this status. */
+  readonly message?: string;
   readonly obeyed?: boolean;
 }
 
@@ -105,6 +111,12 @@ const FAULTS = {
   "not-json": ["first", (response, { status }) => plain(response, status, "application/json", "{nothing")],
   /** JSON of another API. */
   "other-shape": ["first", (response, { status }) => plain(response, status, "application/json", '{"ok":true}')],
+  /** A gateway before OpenRouter, which does not know the way. */
+  "no-route": ["never", (response) => send(response, { status: 404, json: NO_ROUTE })],
+  /** The same, in a shape that is nearly OpenRouter's. */
+  "no-route-error": ["never", (response) => send(response, { status: 404, json: { error: NO_ROUTE } })],
+  /** It says that the key was deleted, and it was not. */
+  "not-deleted": ["never", (response) => send(response, DELETED)],
   "zod-error": ["never", (response) => send(response, zodError([{ path: "name", problem: "Invalid input" }]))],
   redirect: [
     "never",
@@ -122,6 +134,8 @@ const FAULTS = {
   ],
 } as const satisfies Readonly<Record<string, readonly [Obedience, Spoil]>>;
 
+const NO_ROUTE = { message: "no Route matched with those values" };
+const DELETED = { status: 200, json: { deleted: true } };
 const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
 
 /** How a request with this fault is obeyed and answered. */
@@ -133,6 +147,9 @@ export function spoiled(fault: Fault): { obedience: Obedience; lateMs: number; s
       lateMs: 0,
       spoil: (response, reply) => void setTimeout(send, fault.delayMs, response, reply),
     };
+  }
+  if ("deletesAfterMs" in fault) {
+    return { obedience: "late", lateMs: fault.deletesAfterMs, spoil: (response) => send(response, DELETED) };
   }
   return {
     obedience: fault.obeyed === true ? "first" : "never",
@@ -154,7 +171,8 @@ export function send(response: ServerResponse, { status, json }: Reply, headers 
   response.end(body);
 }
 
-function answerWith(response: ServerResponse, { status, headers = {}, body }: StatusFault): void {
+function answerWith(response: ServerResponse, fault: StatusFault): void {
+  const { status, headers = {}, body, message = MESSAGES.get(status) ?? `Error ${status}` } = fault;
   if (body === "html") {
     response.writeHead(status, { "content-type": "text/html", ...headers });
     response.end(HTML);
@@ -164,7 +182,7 @@ function answerWith(response: ServerResponse, { status, headers = {}, body }: St
   } else if (body === "zod") {
     send(response, { ...zodError([{ path: "limit", problem: "Invalid number" }]), status }, headers);
   } else {
-    send(response, error(status, MESSAGES.get(status) ?? `Error ${status}`), headers);
+    send(response, error(status, message), headers);
   }
 }
 

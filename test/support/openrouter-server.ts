@@ -5,8 +5,9 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { send, spoiled } from "./openrouter-faults.ts";
 import type { Rule } from "./openrouter-faults.ts";
-import { error, openRouterState, randomKey, ROUTES, sha256 } from "./openrouter-state.ts";
-import type { Call, Reply, Route, Seed, StandInKey, StateOptions } from "./openrouter-state.ts";
+import { error } from "./openrouter-shapes.ts";
+import { openRouterState, randomKey, ROUTES, sha256 } from "./openrouter-state.ts";
+import type { Call, Reply, Route, Seed, StandInAccount, StandInKey, StateOptions } from "./openrouter-state.ts";
 
 export interface StandInOptions extends Partial<StateOptions> {
   /** Default: one that is free. */
@@ -27,7 +28,7 @@ interface RecordedRequest {
   readonly path: string;
   /** Of the right answer, 0 when the request was not obeyed; a fault may have sent another, or none. */
   readonly status: number;
-  /** Who asked: `management`, `none`, or the SHA-256 of the key. */
+  /** Who asked: `management`, `management of another account`, `none`, or the SHA-256 of the key. */
   readonly credential: string;
 }
 
@@ -46,8 +47,12 @@ export interface OpenRouterServer {
   /** A key that is there already. */
   readonly addKey: (text: string, seed?: Seed) => StandInKey;
   readonly removeKey: (hash: string) => boolean;
-  /** Its id. */
-  readonly addWorkspace: (name: string) => string;
+  /** A workspace's id; by default of the first account. */
+  readonly addWorkspace: (name: string, owner?: StandInAccount) => string;
+  /** Somebody else, with a management key and a default workspace of their own. */
+  readonly addAccount: (organization?: string | null) => StandInAccount;
+  /** One more management key of the first account. */
+  readonly addManagementKey: () => string;
   /** From now on. */
   readonly behave: (rule: Rule) => void;
   /** Ends it, and every connection. */
@@ -63,15 +68,18 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
   const managementKey = options.managementKey ?? STAND_IN_MANAGEMENT_KEY;
   const state = openRouterState({
     managementKey,
+    organization: options.organization ?? null,
     now: options.now ?? Date.now,
     pageSize: options.pageSize ?? 100,
     ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
+    goneKeysAcceptedMs: options.goneKeysAcceptedMs ?? 0,
     newKey: options.newKey ?? randomKey,
     hashOf: options.hashOf ?? sha256,
   });
   const requests: RecordedRequest[] = [];
   let rule = WELL;
+  let others = 0;
   let numbers = new Map<Route, number>();
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -111,7 +119,9 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
 
   function credentialOf(token: string | undefined): string {
     if (token === undefined) return "none";
-    return state.isManagementKey(token) ? "management" : sha256(token);
+    const account = state.accountOf(token);
+    if (account === undefined) return sha256(token);
+    return account === state.account ? "management" : "management of another account";
   }
 
   const listener: RequestListener = (request, response) => {
@@ -131,8 +141,15 @@ export async function openRouterServer(options: StandInOptions = {}): Promise<Op
     count: (route) => requests.filter((request) => route === undefined || request.route === route).length,
     keys: state.keys,
     addKey: state.addKey,
-    removeKey: (hash) => state.keys.delete(hash),
+    removeKey: state.removeKey,
     addWorkspace: state.addWorkspace,
+    addAccount: (organization = null) =>
+      state.addAccount({ organization, managementKey: `sk-or-v1-management-key-of-another-${++others}` }),
+    addManagementKey() {
+      const another = `sk-or-v1-another-management-key-${++others}`;
+      state.addManagementKey(another);
+      return another;
+    },
     behave(next) {
       rule = next;
       numbers = new Map();

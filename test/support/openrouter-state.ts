@@ -1,4 +1,14 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import {
+  creationIssues,
+  CREATOR,
+  error,
+  fieldsOf,
+  numberOrNull,
+  textOrNull,
+  workspaceOf,
+  zodError,
+} from "./openrouter-shapes.ts";
 
 /** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
 export interface StandInKey {
@@ -27,14 +37,27 @@ export interface Seed {
   readonly workspace?: string;
 }
 
+/** Who owns workspaces and the keys in them, and sees nobody else's. */
+export interface StandInAccount {
+  readonly id: string;
+  readonly managementKey: string;
+  /** Null for a personal account. */
+  readonly organization: string | null;
+  readonly defaultWorkspace: string;
+}
+
 export interface StateOptions {
   readonly managementKey: string;
+  /** Of the account that is there from the beginning. */
+  readonly organization: string | null;
   readonly now: () => number;
   readonly pageSize: number;
   /** Every page of keys is the first. */
   readonly ignoresOffset: boolean;
   /** For how long a key that was just made is refused, in milliseconds. */
   readonly newKeysRefusedMs: number;
+  /** For how long a key that was disabled or deleted is accepted all the same, in milliseconds. */
+  readonly goneKeysAcceptedMs: number;
   /** The text of each key that is made. */
   readonly newKey: () => string;
   /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
@@ -69,9 +92,6 @@ export const ROUTES = [
 ] as const;
 export type Route = (typeof ROUTES)[number];
 
-const RESETS: ReadonlySet<unknown> = new Set(["daily", "weekly", "monthly", null, undefined]);
-const UTC_WITH_SECONDS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
-
 export function randomKey(): string {
   return `sk-or-v1-${randomBytes(32).toString("hex")}`;
 }
@@ -82,17 +102,47 @@ export function sha256(text: string): string {
 
 /** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
 export function openRouterState(options: StateOptions) {
-  const { managementKey, now, pageSize, newKeysRefusedMs, newKey, hashOf } = options;
+  const { now, pageSize, newKeysRefusedMs, goneKeysAcceptedMs, newKey, hashOf } = options;
   const keys = new Map<string, StandInKey>();
-  const workspaces = new Map<string, string>();
-  const managementHash = sha256(managementKey);
-  const defaultWorkspace = addWorkspace("Default Workspace");
+  const workspaces = new Map<string, Workspace>();
+  /** By the hashes of their management keys. */
+  const accounts = new Map<string, StandInAccount>();
+  /** Until when a key that is gone is accepted, in milliseconds since 1970. */
+  const lingering = new Map<string, { readonly key: StandInKey; readonly until: number }>();
+  const account = addAccount(options);
+  const { defaultWorkspace } = account;
 
-  function addWorkspace(name: string): string {
+  function addAccount({
+    managementKey,
+    organization,
+  }: Pick<StandInAccount, "managementKey" | "organization">): StandInAccount {
     const id = randomUUID();
-    workspaces.set(id, name);
+    const added = { id, managementKey, organization, defaultWorkspace: addWorkspace("Default Workspace", id) };
+    addManagementKey(managementKey, added);
+    return added;
+  }
+
+  function addManagementKey(managementKey: string, owner: StandInAccount): void {
+    accounts.set(sha256(managementKey), owner);
+  }
+
+  function addWorkspace(name: string, owner: string): string {
+    const id = randomUUID();
+    workspaces.set(id, { name, owner });
     return id;
   }
+
+  const accountOf = (token: string | undefined) => accounts.get(sha256(token ?? ""));
+  const isOwn = ({ workspace }: Pick<StandInKey, "workspace">, token: string | undefined) =>
+    workspaces.get(workspace)?.owner === accountOf(token)?.id;
+  /** A key of another account is as one that is not there. */
+  const ownKeyOf = ({ hash, token }: Call) => {
+    const key = keys.get(hash);
+    return key !== undefined && isOwn(key, token) ? key : undefined;
+  };
+  const linger = (key: StandInKey) => {
+    if (goneKeysAcceptedMs > 0) lingering.set(key.hash, { key, until: now() + goneKeysAcceptedMs });
+  };
 
   function addKey(text: string, seed: Seed = {}): StandInKey {
     const key: StandInKey = {
@@ -141,16 +191,19 @@ export function openRouterState(options: StateOptions) {
   /** GET /key: of the key that asks. */
   function ownKey(call: Call): Reply {
     if (call.token === undefined) return error(401, "Missing Authentication header");
-    if (sha256(call.token) === managementHash) return { status: 200, json: { data: currentKey(undefined) } };
+    const manager = accountOf(call.token);
+    if (manager !== undefined) return { status: 200, json: { data: currentKey(asManagementKey(manager), true) } };
+    const late = lingering.get(hashOf(call.token));
+    if (late !== undefined && now() < late.until) return { status: 200, json: { data: currentKey(late.key) } };
     const key = keys.get(hashOf(call.token));
     if (key === undefined || !isAccepted(key)) return error(401, "User not found.");
     return { status: 200, json: { data: currentKey(key) } };
   }
 
-  function currentKey(key: StandInKey | undefined) {
-    const isManagementKey = key === undefined;
+  function currentKey(key: StandInKey, isManagementKey = false) {
+    const owner = [...accounts.values()].find(({ id }) => id === workspaces.get(key.workspace)?.owner);
     const { label, limit, limit_remaining, limit_reset, usage, usage_daily, usage_weekly, usage_monthly, expires_at } =
-      describe(key ?? asManagementKey);
+      describe(key);
     return {
       label,
       limit,
@@ -167,15 +220,15 @@ export function openRouterState(options: StateOptions) {
       is_management_key: isManagementKey,
       is_provisioning_key: isManagementKey,
       creator_user_id: CREATOR,
-      organization_id: null,
-      workspace_id: key?.workspace ?? null,
+      organization_id: owner?.organization ?? null,
+      workspace_id: isManagementKey ? null : key.workspace,
       allowed_data_regions: ["global"],
       free_model_daily_requests: { limit: 50, remaining: 50, used: 0 },
       rate_limit: { interval: "10s", note: "This field is deprecated and safe to ignore.", requests: -1 },
     };
   }
-  const asManagementKey: StandInKey = {
-    hash: managementHash,
+  const asManagementKey = (manager: StandInAccount): StandInKey => ({
+    hash: sha256(manager.managementKey),
     label: "sk-or-mgmt...",
     name: "management",
     disabled: false,
@@ -184,20 +237,22 @@ export function openRouterState(options: StateOptions) {
     usage: 0,
     createdAt: new Date(0).toISOString(),
     expiresAt: null,
-    workspace: defaultWorkspace,
+    workspace: manager.defaultWorkspace,
     acceptedFrom: 0,
-  };
+  });
 
   /** Undefined for one that may manage keys. */
   function refusal(token: string | undefined): Reply | undefined {
     if (token === undefined) return error(401, "Missing Authentication header");
-    if (sha256(token) === managementHash) return undefined;
+    if (accountOf(token) !== undefined) return undefined;
     return keys.has(hashOf(token)) ? error(403, ONLY_MANAGEMENT) : error(401, "User not found.");
   }
 
-  function create({ body }: Call): Reply {
+  function create({ body, token }: Call): Reply {
     const wanted = fieldsOf(body);
-    const issues = creationIssues(wanted, workspaces);
+    const manager = accountOf(token) ?? account;
+    const own = [...workspaces].flatMap(([id, { owner }]) => (owner === manager.id ? [id] : []));
+    const issues = creationIssues(wanted, new Set(own));
     if (issues.length > 0) return zodError(issues);
     const text = newKey();
     const key = addKey(text, {
@@ -205,45 +260,59 @@ export function openRouterState(options: StateOptions) {
       limit: numberOrNull(wanted["limit"]),
       limitReset: textOrNull(wanted["limit_reset"]),
       expiresAt: textOrNull(wanted["expires_at"]),
-      workspace: textOrNull(wanted["workspace_id"]) ?? defaultWorkspace,
+      workspace: textOrNull(wanted["workspace_id"]) ?? manager.defaultWorkspace,
     });
     key.acceptedFrom = now() + newKeysRefusedMs;
     return { status: 201, json: { data: describe(key), key: text } };
   }
 
-  function list({ query }: Call): Reply {
-    const workspace = query.get("workspace_id") ?? defaultWorkspace;
+  function list({ query, token }: Call): Reply {
+    const workspace = query.get("workspace_id") ?? accountOf(token)?.defaultWorkspace;
     const offset = options.ignoresOffset ? 0 : Number(query.get("offset") ?? 0);
     const withDisabled = query.get("include_disabled") === "true";
-    const all = [...keys.values()].filter((key) => key.workspace === workspace && (withDisabled || !key.disabled));
+    const all = [...keys.values()].filter(
+      (key) => key.workspace === workspace && isOwn(key, token) && (withDisabled || !key.disabled),
+    );
     // New ones first: by their time, and of one moment the last that came.
     const sorted = all.toReversed().toSorted((one, other) => other.createdAt.localeCompare(one.createdAt));
     return { status: 200, json: { data: sorted.slice(offset, offset + pageSize).map(describe) } };
   }
 
-  function change({ hash, body }: Call): Reply {
-    const key = keys.get(hash);
+  function change(call: Call): Reply {
+    const key = ownKeyOf(call);
     if (key === undefined) return error(404, "Resource not found");
-    const { name, disabled, limit, limit_reset } = fieldsOf(body);
+    const { name, disabled, limit, limit_reset } = fieldsOf(call.body);
     if (typeof name === "string") key.name = name;
+    if (disabled === true && isAccepted(key)) linger(key);
     if (typeof disabled === "boolean") key.disabled = disabled;
     if (limit !== undefined) key.limit = numberOrNull(limit);
     if (limit_reset !== undefined) key.limitReset = textOrNull(limit_reset);
     return { status: 200, json: { data: describe(key) } };
   }
 
-  function find({ hash }: Call): Reply {
-    const key = keys.get(hash);
+  function find(call: Call): Reply {
+    const key = ownKeyOf(call);
     return key === undefined ? error(404, "Resource not found") : { status: 200, json: { data: describe(key) } };
   }
 
-  const remove = ({ hash }: Call): Reply =>
-    keys.delete(hash) ? { status: 200, json: { deleted: true } } : error(404, "Resource not found");
+  function remove(call: Call): Reply {
+    const key = ownKeyOf(call);
+    if (key === undefined) return error(404, "Resource not found");
+    removeKey(key.hash);
+    return { status: 200, json: { deleted: true } };
+  }
 
-  function listWorkspaces({ query }: Call): Reply {
+  function removeKey(hash: string): boolean {
+    const key = keys.get(hash);
+    if (key !== undefined && isAccepted(key)) linger(key);
+    return keys.delete(hash);
+  }
+
+  function listWorkspaces({ query, token }: Call): Reply {
     const offset = Number(query.get("offset") ?? 0);
     const limit = Math.min(100, Number(query.get("limit") ?? 50));
-    const all = Array.from(workspaces, ([id, name]) => workspaceOf(id, name));
+    const own = [...workspaces].filter(([, { owner }]) => owner === accountOf(token)?.id);
+    const all = own.map(([id, { name }]) => workspaceOf(id, name));
     return { status: 200, json: { data: all.slice(offset, offset + limit), total_count: all.length } };
   }
 
@@ -262,8 +331,13 @@ export function openRouterState(options: StateOptions) {
     keys,
     defaultWorkspace,
     addKey,
-    addWorkspace,
-    isManagementKey: (token: string) => sha256(token) === managementHash,
+    removeKey,
+    addAccount,
+    addManagementKey: (managementKey: string) => addManagementKey(managementKey, account),
+    addWorkspace: (name: string, owner = account) => addWorkspace(name, owner.id),
+    /** The account that this is a management key of. */
+    accountOf,
+    account,
     answer(call: Call): Reply {
       const refused = call.route === "GET /key" ? undefined : refusal(call.token);
       return refused ?? answers[call.route](call);
@@ -271,75 +345,11 @@ export function openRouterState(options: StateOptions) {
   };
 }
 
-export function error(status: number, message: string): Reply {
-  return { status, json: { error: { code: status, message } } };
-}
-
-/** As routes answer whose own code never saw the request. */
-export function zodError(issues: readonly Issue[]): Reply {
-  const message = JSON.stringify(
-    issues.map(({ path, problem }) => ({ code: "custom", path: [path], message: problem })),
-  );
-  return { status: 400, json: { success: false, error: { name: "ZodError", message } } };
-}
-
-export interface Issue {
-  readonly path: string;
-  readonly problem: string;
+interface Workspace {
+  readonly name: string;
+  /** The id of its account. */
+  readonly owner: string;
 }
 
 const ONLY_MANAGEMENT = "Only management keys can perform this operation";
-const CREATOR = "user_2standinStandInStandInStand";
 const BYOK_USAGES = { byok_usage: 0, byok_usage_daily: 0, byok_usage_weekly: 0, byok_usage_monthly: 0 };
-
-function creationIssues(wanted: Fields, workspaces: ReadonlyMap<string, string>): readonly Issue[] {
-  const { name, limit, limit_reset, expires_at, workspace_id } = wanted;
-  const rules: readonly (readonly [path: string, holds: boolean, problem: string])[] = [
-    ["name", typeof name === "string" && name !== "", "Invalid input: expected string"],
-    ["limit", limit === undefined || limit === null || (typeof limit === "number" && limit >= 0), "Invalid number"],
-    ["limit_reset", RESETS.has(limit_reset), "Invalid option"],
-    ["expires_at", isMoment(expires_at), "Invalid ISO datetime"],
-    ["workspace_id", workspace_id === undefined || workspaces.has(textOrNull(workspace_id) ?? ""), "Invalid workspace"],
-  ];
-  return rules.filter(([, holds]) => !holds).map(([path, , problem]) => ({ path, problem }));
-}
-
-function isMoment(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === "string" && UTC_WITH_SECONDS.test(value));
-}
-
-function workspaceOf(id: string, name: string) {
-  return {
-    id,
-    name,
-    slug: name.toLowerCase().replaceAll(" ", "-"),
-    description: null,
-    created_at: "2025-08-24T10:30:00Z",
-    updated_at: null,
-    created_by: CREATOR,
-    default_guardrail_id: randomUUID(),
-    default_image_model: null,
-    default_provider_sort: null,
-    default_text_model: null,
-    include_byok_in_budgets: false,
-    io_logging_api_key_ids: null,
-    io_logging_sampling_rate: 1,
-    is_data_discount_logging_enabled: true,
-    is_observability_broadcast_enabled: false,
-    is_observability_io_logging_enabled: false,
-  };
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null ? (value as Fields) : {};
-}
-
-function numberOrNull(value: unknown): number | null {
-  return typeof value === "number" ? value : null;
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
-}

@@ -67,7 +67,7 @@ function watchedCall(name: string, act: Method, witness: Witness): Method {
 }
 
 /** Calls that give something to iterate. */
-const ITERATED = /\.(scan|scanJournal|keysUnder\.list)$/;
+const ITERATED = /\.(scan|scanJournal|keysUnder\.list|keysUnder\.workspaces)$/;
 
 /** Begins when it is first asked, and ends when nobody asks any more. */
 async function* iterated(

@@ -5,7 +5,7 @@ import { purgeFailed } from "../../core/results.ts";
 import type { PurgePreview, PurgeResult } from "../../core/results.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import type { UserId } from "../../core/user-id.ts";
-import { eachAlone } from "../each-alone.ts";
+import { oneByOne } from "../each-alone.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
@@ -57,7 +57,7 @@ async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlE
 function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
   const { signal } = invocation;
   let limit = 0;
-  const options = { signal, revoke: revocationOf(flags), shared: {} };
+  const options = { signal, revoke: revocationOf(flags) };
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "all" },
@@ -76,7 +76,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
-    many: (manager, batches) => eachAlone(upTo(limit, batches), (user) => manager.purge(user, options)),
+    many: (manager, batches) => manager.purgeMany(oneByOne(upTo(limit, batches)), options),
     failed: purgeFailed,
     document: ({ userId, former, purged, revocation, revokedKeys, returnsFrom, warnings }) => ({
       user_id: userId,

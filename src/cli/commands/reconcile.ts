@@ -10,6 +10,7 @@ interface ReconcileFlags {
   readonly user?: readonly string[];
   readonly fix?: true;
   readonly confirm?: number;
+  readonly adoptAccount?: true;
 }
 
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
@@ -29,12 +30,17 @@ export function declare(command: Command, run: Run): void {
   addUserOption(command, "only this user")
     .option("--fix", "do what is to be done; without it nothing is changed")
     .option("--confirm <count>", "with --fix: the number of keys that are to be removed", parseCount)
+    .option("--adopt-account", "first bind the database to the account of this management key")
     .addHelpText(
       "after",
       `
 Compares all keys at OpenRouter with all that is stored, and says what is where.
 With --fix, it removes keys that were decided against or are to be revoked, and
 finishes what was interrupted. No key is removed because it is unknown here.
+
+A database is bound to the OpenRouter account that its first key was created in.
+With a management key of another account nothing is compared or changed, unless
+--adopt-account binds the database to that account.
 
 Findings:
 ${Object.entries(CLASS_MEANINGS)
@@ -54,7 +60,12 @@ async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise
     throw new KeyctlError("USAGE", "--confirm goes with --fix", { hint: "keyctl reconcile --fix" });
   }
   const userId = flags.user === undefined ? undefined : oneUser("reconcile", flags.user);
-  const task = { fixes: flags.fix === true, confirm: flags.confirm, userId };
+  const task = {
+    fixes: flags.fix === true,
+    confirm: flags.confirm,
+    adoptAccount: flags.adoptAccount === true,
+    userId,
+  };
   let report: ReconcileReport | undefined;
   let stopped: unknown;
   try {

@@ -1,6 +1,7 @@
-import type { ManagementKeyFacts, ReachFacts } from "../examination.ts";
+import type { ManagementKeyFacts, Outcome, ReachFacts } from "../examination.ts";
+import type { Sight } from "../protocol/account-sight.ts";
 import type { Credits } from "../upstream.ts";
-import { attention, keys, pass, wrong } from "./verdict.ts";
+import { attention, judged, keys, pass, wrong } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** Times of keys are compared with ours: an hour's cap, a stale operation, an expiry. */
@@ -30,6 +31,24 @@ export function managementKeyVerdict(facts: ManagementKeyFacts): Verdict {
       );
   }
 }
+
+/** Of a management key that OpenRouter accepts; undefined where it is of the store's account, or nothing can be compared. */
+export function accountVerdict(account: Outcome<Sight>, count: Outcome<number>): Verdict | undefined {
+  const [verdict] = judged(account, (sight) => {
+    if (sight.status === "other") {
+      const stored = count.status === "known" ? count.value : 0;
+      const seen = stored === 0 ? "" : `: it sees 0 of your ${keys(stored)}`;
+      return [wrong(`it is of another account than this database${seen}`, ADOPT)];
+    }
+    if (sight.status !== "unknown") return [];
+    return [attention(`accepted, but its account is not known: OpenRouter ${sight.detail}`, UNKNOWN)];
+  });
+  return verdict;
+}
+
+const ADOPT =
+  "set OPENROUTER_PROVISIONING_KEY_FILE to a management key of the database's account; or   keyctl reconcile --adopt-account";
+const UNKNOWN = "until it is known, no key counts as deleted because it is missing; keyctl doctor   looks again";
 
 function balance(credits: Credits | null): string {
   if (credits?.status !== "known") return "";

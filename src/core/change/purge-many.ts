@@ -1,0 +1,43 @@
+import { CONCERNS_ALL } from "../errors.ts";
+import { unconfirmedPurges } from "../purging.ts";
+import type { Purge } from "../purging.ts";
+import type { PurgeResult } from "../results.ts";
+import type { UserId } from "../user-id.ts";
+
+/** Purges that wait for the confirmation of their deletions: a key that still works costs a run 10 s for all of them. */
+const MAX_HELD = 100;
+
+export interface PurgeSteps {
+  readonly purge: (user: UserId) => Promise<Purge>;
+  readonly confirm: (purges: readonly Purge[]) => Promise<readonly PurgeResult[]>;
+}
+
+/**
+ * One user after the other, in their order; deletions at OpenRouter are confirmed together. Throws a failure that is not
+ * one user's alone, after the results of what was purged before it.
+ */
+export async function* purgeMany(
+  batches: AsyncIterable<readonly UserId[]>,
+  { purge, confirm }: PurgeSteps,
+): AsyncGenerator<readonly PurgeResult[]> {
+  let held: Purge[] = [];
+  try {
+    for await (const batch of batches) {
+      for (const user of batch) {
+        const next = await purge(user);
+        if (next.status === "ended" && next.result.error !== null && CONCERNS_ALL.has(next.result.error.code)) {
+          throw next.result.error;
+        }
+        held.push(next);
+        const waits = held.some(({ status }) => status === "deleted");
+        if (waits && held.length < MAX_HELD) continue;
+        yield await confirm(held);
+        held = [];
+      }
+    }
+  } catch (thrown) {
+    if (held.length > 0) yield await confirm(held).catch(() => unconfirmedPurges(held));
+    throw thrown;
+  }
+  if (held.length > 0) yield await confirm(held);
+}

@@ -1,0 +1,29 @@
+import { KeyctlError } from "../errors.ts";
+import type { AccountBinding, Journal } from "../journal.ts";
+
+interface Ends {
+  readonly source: Journal;
+  readonly destination: Journal;
+}
+
+/** Throws CONFLICT for a destination that is bound to another account at OpenRouter than the source. */
+export async function refuseOtherAccount({ source, destination }: Ends, signal: AbortSignal): Promise<void> {
+  const [from, to] = [await source.account(signal), await destination.account(signal)];
+  if (from === undefined || to === undefined || isSame(from, to)) return;
+  throw new KeyctlError("CONFLICT", "the destination is bound to another account at OpenRouter; nothing was copied", {
+    hint: "keyctl reconcile --adopt-account --store <destination>   with a management key of the source's account",
+  });
+}
+
+/** The destination is then bound to what the source is bound to; what it is bound to already stays. */
+export async function copyAccount({ source, destination }: Ends, signal: AbortSignal): Promise<void> {
+  const account = await source.account(signal);
+  if (account !== undefined) await destination.bindAccount(account, signal);
+}
+
+/** What has nothing to compare is not refused. */
+function isSame(one: AccountBinding, other: AccountBinding): boolean {
+  if (one.organization !== null && other.organization !== null) return one.organization === other.organization;
+  if (one.workspaces.length === 0 || other.workspaces.length === 0) return true;
+  return one.workspaces.some((workspace) => other.workspaces.includes(workspace));
+}

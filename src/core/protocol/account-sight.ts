@@ -1,0 +1,99 @@
+import type { Budget } from "../budget.ts";
+import { isKeyctlError } from "../errors.ts";
+import type { AccountBinding, Journal } from "../journal.ts";
+import type { Finding, Unknown, UpstreamKey, UpstreamKeys } from "../upstream.ts";
+
+/** What the management key shows at OpenRouter, held against what the store knows of its account. */
+export type Sight =
+  /** `unboundKey`: the key that proves it, where the store is bound to no account yet. */
+  | { readonly status: "ours"; readonly unboundKey: UpstreamKey | null }
+  /** The store is bound to no account and has created no key: there is nothing to compare. */
+  | { readonly status: "unbound" }
+  | { readonly status: "other" }
+  /** `detail` completes a sentence that begins with `OpenRouter`. */
+  | { readonly status: "unknown"; readonly detail: string };
+
+/** How many keys of the store are looked for, the newest: all of them may be a million, and older ones may be gone. */
+const SAMPLE_SIZE = 20;
+/** Keys that are looked for at a time, after the newest one alone, which is mostly found. */
+const AT_ONCE = 5;
+
+/**
+ * Any one proof is enough: the same organisation, a workspace that the store is bound to, or one of the newest keys that
+ * it has created. Only an answer that shows another account speaks against it; where nobody answers, it is unknown.
+ * Changes nothing. Rejects with MANAGEMENT_KEY_REFUSED, with what the store rejects with, or with the signal's reason.
+ */
+export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, budget: Budget): Promise<Sight> {
+  const { signal } = budget;
+  const bound = await journal.account(signal);
+  const compared = bound === undefined ? undefined : await compare(keys, bound, budget);
+  if (compared === "same") return { status: "ours", unboundKey: null };
+  const outcomes = await journal.newestOutcomes(SAMPLE_SIZE, signal);
+  if (bound === undefined && outcomes.length === 0) return { status: "unbound" };
+  const shown = await oneOf(
+    outcomes.map(({ hash, upstreamHash }) => upstreamHash ?? hash),
+    keys,
+    budget,
+  );
+  if (shown.status === "found") return { status: "ours", unboundKey: bound === undefined ? shown.key : null };
+  if (compared === "another") return { status: "other" };
+  const unanswered = compared ?? (shown.status === "unknown" ? shown : undefined);
+  return unanswered === undefined ? { status: "other" } : { status: "unknown", detail: unanswered.detail };
+}
+
+async function compare(
+  keys: UpstreamKeys,
+  { organization, workspaces }: AccountBinding,
+  budget: Budget,
+): Promise<"same" | "another" | Pick<Unknown, "detail">> {
+  const ofKey = organization === null ? undefined : await keys.organization(budget);
+  if (ofKey?.status === "known" && ofKey.organization === organization) return "same";
+  const isAnother = ofKey?.status === "known" && ofKey.organization !== null;
+  const listed = workspaces.length === 0 ? UNSAID : await showsOneOf(workspaces, keys, budget);
+  return typeof listed === "string" || !isAnother ? listed : "another";
+}
+
+async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, budget: Budget) {
+  let listed = 0;
+  for await (const page of keys.workspaces(budget)) {
+    if (page.status === "unknown") return page;
+    if (page.workspaces.some((workspace) => workspaces.includes(workspace))) return "same";
+    listed += page.workspaces.length;
+  }
+  // Every account has one.
+  return listed === 0 ? UNSAID : "another";
+}
+
+const UNSAID = { detail: "does not say which account the management key is of" } as const;
+
+/** The first of these keys that is found, or an answer that was none, or that all of them are gone. */
+async function oneOf(hashes: readonly string[], keys: UpstreamKeys, budget: Budget): Promise<Finding> {
+  let end: Finding = { status: "gone" };
+  for (let start = 0; start < hashes.length; start += start === 0 ? 1 : AT_ONCE) {
+    const group = hashes.slice(start, start === 0 ? 1 : start + AT_ONCE);
+    const findings = await Promise.all(group.map((hash) => find(hash, keys, budget)));
+    const found = findings.find(({ status }) => status === "found");
+    if (found !== undefined) return found;
+    end = findings.find(({ status }) => status === "unknown") ?? end;
+  }
+  return end;
+}
+
+/** A management key that may not ask for keys (403) shows none. */
+async function find(hash: string, keys: UpstreamKeys, budget: Budget): Promise<Finding> {
+  try {
+    return await keys.find(hash, budget);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || thrown.code !== "MANAGEMENT_KEY_REFUSED") throw thrown;
+    return {
+      status: "unknown",
+      reason: "provider_error",
+      httpStatus: 403,
+      attempts: 1,
+      detail: REFUSED,
+      remedy: undefined,
+    };
+  }
+}
+
+const REFUSED = "does not let the management key look for keys";

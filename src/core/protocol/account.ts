@@ -1,0 +1,184 @@
+import { budgetOf } from "../budget.ts";
+import { isKeyctlError, KeyctlError } from "../errors.ts";
+import { Flights } from "../flights.ts";
+import type { AccountBinding, Journal } from "../journal.ts";
+import type { ManagementKey } from "../management-key.ts";
+import { isTimeout } from "../patience.ts";
+import type { Warning } from "../ports.ts";
+import type { OpenRouterOnUse, UpstreamKey, UpstreamKeys } from "../upstream.ts";
+import { lookAtAccount } from "./account-sight.ts";
+import type { Sight } from "./account-sight.ts";
+
+/**
+ * **Invariant:** nothing is created, changed or deleted at OpenRouter, and no absence there counts, before the management
+ * key is known to be of the account that the store is bound to. Where that cannot be found out, work goes on with a
+ * warning, and an absent key is unknown, never deleted.
+ */
+
+export interface AccountContext {
+  readonly journal: Journal;
+  readonly openRouter: OpenRouterOnUse;
+  /** Undefined when there is none. Throws CONFIG_… errors. */
+  readonly managementKey: () => ManagementKey | undefined;
+}
+
+/** `ours`: an absence there counts. `unbound`: there is nothing to compare yet. `unknown`: OpenRouter did not say. */
+export type Standing = "ours" | "unbound" | "unknown";
+
+const OURS: Sight = { status: "ours", unboundKey: null };
+/** For all questions of one look, in milliseconds. */
+const LOOK_MS = 10_000;
+/** For what is learned when the first key was created: its owner waits for it. */
+const BINDING_MS = 3_000;
+/** What was not found out, or is wrong, may be set right while a server runs; every call would ask anew. */
+const ASK_AGAIN_MS = 60_000;
+/** Of an account with more, any of these tells it apart. */
+const MAX_WORKSPACES = 100;
+const MAX_HASHES = 500;
+
+/** The account of the management key, as far as this store is concerned: one look a process. */
+export class Account {
+  readonly #context: AccountContext;
+  readonly #warn: (warning: Warning) => void;
+  readonly #looks = new Flights<Sight>();
+  readonly #now: () => number;
+  #known: { readonly sight: Sight; readonly until: number } | undefined;
+  #hasWarned = false;
+
+  /** @param now milliseconds of a clock that nobody sets, whatever its zero */
+  constructor(context: AccountContext, warn: (warning: Warning) => void, now = () => performance.now()) {
+    this.#context = context;
+    this.#warn = warn;
+    this.#now = now;
+  }
+
+  /** Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, MANAGEMENT_KEY_REFUSED, PROVIDER_UNAVAILABLE when the time is over first. */
+  async standing(signal: AbortSignal): Promise<Standing> {
+    return this.#standingOf(await this.#sight(signal));
+  }
+
+  /** As `standing`, where all keys of the account were listed: any key of this store among them is proof too. */
+  async standingBy(listed: ReadonlyMap<string, UpstreamKey>, patience: () => AbortSignal): Promise<Standing> {
+    const sight = await this.#sight(patience());
+    if (sight.status === "ours" || sight.status === "unbound") return sight.status;
+    const own = await this.#ownAmong(listed, patience);
+    if (own === undefined) return this.#standingOf(sight);
+    this.#keep(OURS);
+    if ((await this.#context.journal.account(patience())) === undefined) await this.#bindTo(own.workspace);
+    return "ours";
+  }
+
+  /** A key was created: the first one binds the store. Rejects for a bug only: what fails is left to the next look. */
+  async created({ workspace }: UpstreamKey): Promise<void> {
+    if (this.#known !== undefined) return;
+    // At once: the next change waits for no answer of OpenRouter about an account that is not in question.
+    this.#keep(OURS);
+    await this.#bindTo(workspace);
+  }
+
+  /** Binds the store to the account of the management key, whatever it was bound to. Rejects with PROVIDER_UNAVAILABLE where OpenRouter does not tell that account. */
+  async adopt(signal: AbortSignal): Promise<void> {
+    const keys = await this.#keys();
+    const budget = budgetOf(LOOK_MS, signal);
+    const organization = await keys.organization(budget);
+    const workspaces: string[] = [];
+    let detail = organization.status === "unknown" ? organization.detail : "does not say which account that is";
+    for await (const page of keys.workspaces(budget)) {
+      if (page.status === "unknown") detail = page.detail;
+      else workspaces.push(...page.workspaces);
+    }
+    const binding = bindingOf(organization.status === "known" ? organization.organization : null, workspaces);
+    if (binding === undefined) throw notTold(`OpenRouter ${detail}`);
+    await this.#context.journal.rebindAccount(binding, signal);
+    this.#keep(OURS);
+  }
+
+  #standingOf(sight: Sight): Standing {
+    if (sight.status === "other") throw ofAnotherAccount();
+    if (sight.status === "unknown" && !this.#hasWarned) {
+      this.#hasWarned = true;
+      this.#warn({ code: "ACCOUNT_UNKNOWN", message: unknownAccount(sight.detail) });
+    }
+    return sight.status;
+  }
+
+  async #sight(signal: AbortSignal): Promise<Sight> {
+    if (this.#known !== undefined && this.#now() < this.#known.until) return this.#known.sight;
+    try {
+      return await this.#looks.join("", (patience) => this.#lookAndBind(patience), signal);
+    } catch (thrown) {
+      if (!isTimeout(thrown)) throw thrown;
+      throw notTold("the time was over before it was known which account the management key is of");
+    }
+  }
+
+  async #lookAndBind(signal: AbortSignal): Promise<Sight> {
+    const sight = await lookAtAccount(await this.#keys(), this.#context.journal, budgetOf(LOOK_MS, signal));
+    // What was given up says nothing to the next caller.
+    if (sight.status !== "unbound" && !signal.aborted) this.#keep(sight);
+    if (sight.status === "ours" && sight.unboundKey !== null) await this.#bindTo(sight.unboundKey.workspace);
+    return sight;
+  }
+
+  #keep(sight: Sight): void {
+    const isFinal = sight.status === "ours";
+    this.#known = { sight, until: isFinal ? Number.POSITIVE_INFINITY : this.#now() + ASK_AGAIN_MS };
+  }
+
+  /** The first of two processes wins; the account of the other is compared with it before its next change. */
+  async #bindTo(workspace: string | null): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(BINDING_MS);
+      const told = await (await this.#keys()).organization(budgetOf(BINDING_MS, signal));
+      const organization = told.status === "known" ? told.organization : null;
+      const binding = bindingOf(organization, workspace === null ? [] : [workspace]);
+      if (binding === undefined) return;
+      if (!(await this.#context.journal.bindAccount(binding, signal))) this.#known = undefined;
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
+    }
+  }
+
+  async #ownAmong(
+    listed: ReadonlyMap<string, UpstreamKey>,
+    patience: () => AbortSignal,
+  ): Promise<UpstreamKey | undefined> {
+    const hashes = [...listed.keys()];
+    for (let start = 0; start < hashes.length; start += MAX_HASHES) {
+      const some = hashes.slice(start, start + MAX_HASHES);
+      const [outcome] = await this.#context.journal.outcomesOf(some, patience());
+      if (outcome !== undefined) return listed.get(outcome.upstreamHash ?? outcome.hash) ?? listed.get(outcome.hash);
+    }
+    return undefined;
+  }
+
+  async #keys(): Promise<UpstreamKeys> {
+    const { openRouter, managementKey } = this.#context;
+    const key = managementKey();
+    if (key === undefined) throw new Error("the account of no management key was asked for");
+    return (await openRouter.open()).keysUnder(key);
+  }
+}
+
+function bindingOf(organization: string | null, workspaces: readonly string[]): AccountBinding | undefined {
+  if (organization === null && workspaces.length === 0) return undefined;
+  return { organization, workspaces: workspaces.slice(0, MAX_WORKSPACES) };
+}
+
+function ofAnotherAccount(): KeyctlError {
+  return new KeyctlError(
+    "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT",
+    "the management key is of another OpenRouter account than the keys of this database; nothing was changed",
+    {
+      hint: "set OPENROUTER_PROVISIONING_KEY to a management key of that account; or   keyctl reconcile --adopt-account   binds the database to this one",
+    },
+  );
+}
+
+function notTold(message: string): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint: "run the same command again", retryable: true });
+}
+
+function unknownAccount(detail: string): string {
+  return `whether the management key is of this database's account is not known: OpenRouter ${detail}; a key that is missing there does not count as deleted`;
+}

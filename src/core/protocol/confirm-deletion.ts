@@ -1,0 +1,88 @@
+import { budgetOf } from "../budget.ts";
+import type { Budget } from "../budget.ts";
+import { isKeyctlError } from "../errors.ts";
+import { firstOf, isTimeout } from "../patience.ts";
+import { pause } from "../pause.ts";
+import type { Finding, KeyCheck, UpstreamKeys } from "../upstream.ts";
+
+/**
+ * **Invariant:** a key counts as deleted when OpenRouter no longer has its entry and, where its text is at hand, refuses
+ * it twice. That OpenRouter says "deleted" is not enough.
+ */
+
+/** A key that OpenRouter says it has deleted. */
+export interface Deletion {
+  /** OpenRouter's own id of it. */
+  readonly hash: string;
+  /** With the management key that has deleted it. */
+  readonly keys: Pick<UpstreamKeys, "find">;
+  /** Asks with the key itself; null where its text is not at hand. */
+  readonly checkKey: ((budget: Budget) => Promise<KeyCheck>) | null;
+}
+
+/** How long a deletion may take to bite, in milliseconds. */
+const CONFIRMATION_MS = 10_000;
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 2_000;
+/** Keys that are asked at a time. */
+const AT_ONCE = 20;
+
+/**
+ * What speaks against each of these deletions; null where it is confirmed. All of them are asked together, again and again
+ * within 10 s and the budget. Each doubt completes a sentence that begins with `OpenRouter`. Rejects only with the
+ * reason of the budget's signal, when the caller stops waiting.
+ */
+export async function doubtsAbout(deletions: readonly Deletion[], budget: Budget): Promise<readonly (string | null)[]> {
+  const { signal } = budget;
+  const time = budgetOf(Math.min(CONFIRMATION_MS, budget.remainingMs()), signal);
+  const doubts: (string | null)[] = deletions.map(() => NOT_ASKED);
+  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
+    const queue = deletions.entries();
+    const work = async () => {
+      for (const [index, deletion] of queue) {
+        if (doubts[index] === null || time.remainingMs() === 0 || signal.aborted) continue;
+        // Each its own signal: Node warns of one that many listen to.
+        const doubt = await doubtAbout(deletion, budgetOf(time.remainingMs(), firstOf(signal)));
+        // An answer that was given up says less than the one before it.
+        if (doubt === null || !signal.aborted) doubts[index] = doubt;
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, deletions.length) }, work));
+    if (doubts.every((doubt) => doubt === null) || time.remainingMs() <= waitMs) return doubts;
+    try {
+      await pause(waitMs, signal);
+    } catch (thrown) {
+      if (isTimeout(thrown)) return doubts;
+      throw thrown;
+    }
+  }
+}
+
+const NOT_ASKED = "was not asked whether the key is gone";
+
+async function doubtAbout(deletion: Deletion, budget: Budget): Promise<string | null> {
+  const { checkKey } = deletion;
+  const entry = await entryOf(deletion, budget);
+  if (entry.status === "found") return "says that the key was deleted, and still has it";
+  if (checkKey === null) return entry.status === "gone" ? null : entry.detail;
+  // A false refusal of a key that works is known to happen: once is not enough.
+  for (let refusals = 0; refusals < 2; refusals += 1) {
+    const check = await checkKey(budget);
+    if (check.status === "accepted") return "says that the key was deleted, and still accepts it";
+    if (check.status === "unknown") return check.detail;
+  }
+  return null;
+}
+
+/** Who may not ask for keys, or not any more, has the key itself to ask. */
+async function entryOf(
+  { hash, keys }: Deletion,
+  budget: Budget,
+): Promise<Finding | { readonly status: "unknown"; readonly detail: string }> {
+  try {
+    return await keys.find(hash, budget);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+    return { status: "unknown", detail: `was not asked: ${thrown.message}` };
+  }
+}

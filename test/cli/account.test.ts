@@ -1,0 +1,396 @@
+import { describe, expect, it } from "vitest";
+import { change, rowsOf } from "../support/database-file.ts";
+import { documentsOf, errorOf } from "../support/in-process.ts";
+import { hashOf, KEY, keyEnding, OTHER } from "../support/keys.ts";
+import type { Run } from "../support/keyctl.ts";
+import { describeWithMongodb } from "../support/mongodb.ts";
+import { always } from "../support/openrouter-faults.ts";
+import type { Fault, Rule } from "../support/openrouter-faults.ts";
+import type { OpenRouterServer, StandInOptions } from "../support/openrouter-server.ts";
+import type { Route } from "../support/openrouter-state.ts";
+import { mongoPlace, sqlitePlace } from "../support/places.ts";
+import type { Place } from "../support/places.ts";
+import { journalOf, note, operation, stage } from "../support/stage.ts";
+
+const GET_KEY: Route = "GET /key";
+const WORKSPACES: Route = "GET /workspaces";
+const ONE_KEY: Route = "GET /keys/{hash}";
+const ORG = { organization: "org_1" } as const;
+const COMPANY_AND_PERSON: readonly (readonly [string, StandInOptions])[] = [
+  ["an organisation", ORG],
+  ["a person", {}],
+];
+
+async function bound(place: Place, options: StandInOptions = ORG) {
+  const all = await stage({ newKey: newKeys(), ...options }, place.home);
+  const other = all.server.addAccount(options.organization === undefined ? null : "org_2");
+  await all.given("sync --user alice");
+  const stranger = { env: { OPENROUTER_PROVISIONING_KEY: other.managementKey } };
+  return { ...all, place, other, stranger };
+}
+
+/** The texts of keys that are made, one after the other. */
+function newKeys(): () => string {
+  let number = 0;
+  return () => keyEnding(String((number += 1)).padStart(4, "0"));
+}
+
+const FIRST = hashOf(keyEnding("0001"));
+
+/** What was asked while this was done. */
+async function routesOf(server: OpenRouterServer, work: () => Promise<unknown>): Promise<readonly unknown[]> {
+  const before = server.requests.length;
+  await work();
+  return server.requests.slice(before).map(({ route }) => route);
+}
+
+/** What doctor says of the management key. */
+function managementKeyCheck(diagnosis: Pick<Run, "stdout">): Readonly<Record<string, unknown>> | undefined {
+  const checks = documentsOf(diagnosis)[0]?.["checks"] as readonly Readonly<Record<string, unknown>>[];
+  return checks.find(({ id }) => id === "management_key");
+}
+
+/** Changes at OpenRouter that the other account's key was sent with. */
+function strangeChanges({ requests }: OpenRouterServer): readonly unknown[] {
+  return requests.filter(({ credential, method }) => credential.endsWith("another account") && method !== "GET");
+}
+
+function accountTests(emptyPlace: () => Place): void {
+  describe("the account of a database", () => {
+    it.each(COMPANY_AND_PERSON)("is that of its first key: of %s", async (_name, options) => {
+      const place = emptyPlace();
+      const all = await stage(options, place.home);
+      expect(await routesOf(all.server, () => all.given("sync --user alice"))).toEqual(["POST /keys", GET_KEY]);
+      const organization = options.organization ?? null;
+      const record = { organization_id: organization, workspace_ids: [all.server.defaultWorkspace] };
+      expect(await place.account()).toEqual(record);
+    });
+
+    it.each([
+      ["by its organisation", ORG, [GET_KEY, "POST /keys"]],
+      ["by its workspace", {}, [WORKSPACES, "POST /keys"]],
+    ] as const)("is known %s, with one request a process", async (_name, options, routes) => {
+      const { server, given } = await bound(emptyPlace(), options);
+      expect(await routesOf(server, () => given("provision --user bob"))).toEqual(routes);
+      const two = await routesOf(server, () => given("provision --user carol --user dave"));
+      expect(two).toEqual([...routes, "POST /keys"]);
+      expect(await routesOf(server, () => given("sync --user bob"))).toEqual([]);
+      expect(await routesOf(server, () => given("get --user alice"))).toEqual([]);
+    });
+
+    it("is the same for every management key of it", async () => {
+      const { server, given, place } = await bound(emptyPlace(), {});
+      const env = { OPENROUTER_PROVISIONING_KEY: server.addManagementKey() };
+      const before = await place.account();
+      await given("sync --user bob", { env });
+      await given("purge --user bob --yes --revoke", { env });
+      expect([await place.account(), [...server.keys.keys()]]).toEqual([before, [FIRST]]);
+    });
+
+    it("stays when the first key is gone, also where its workspace is", async () => {
+      const { server, given, place } = await bound(emptyPlace(), {});
+      await given("sync --user bob");
+      server.removeKey(FIRST);
+      await given("sync --user carol");
+      await place.setAccount({ organization_id: null, workspace_ids: ["another"] });
+      await given("sync --user dave");
+      expect(server.keys.size).toBe(3);
+      expect(await place.account()).toEqual({ organization_id: null, workspace_ids: ["another"] });
+    });
+
+    it.each(COMPANY_AND_PERSON)("is found out for one that an earlier version has left: %s", async (_name, options) => {
+      const { server, given, place } = await bound(emptyPlace(), options);
+      const before = await place.account();
+      await place.setAccount(undefined);
+      const routes = await routesOf(server, () => given("sync --user bob"));
+      expect([routes, await place.account()]).toEqual([[ONE_KEY, GET_KEY, "POST /keys"], before]);
+    });
+
+    it("is taken from a list of all keys, where the newest are gone", async () => {
+      const { server, given, run, place } = await bound(emptyPlace());
+      const before = await place.account();
+      const users = Array.from({ length: 21 }, (_, number) => `--user u${number}`);
+      await given(`provision ${users.join(" ")}`);
+      for (const hash of server.keys.keys()) if (hash !== FIRST) server.removeKey(hash);
+      await place.setAccount(undefined);
+      const refused = await run("sync --user bob --json");
+      expect([refused.code, await place.account()]).toEqual([4, undefined]);
+      const reconciled = await run("reconcile --json");
+      expect([documentsOf(reconciled).at(-1)?.["matched"], await place.account()]).toEqual([1, before]);
+      await given("sync --user bob");
+    });
+
+    it("goes along with a copy, which is then of that account alone", async () => {
+      const { home, given, run, place, stranger } = await bound(emptyPlace());
+      const to = `sqlite:${home.work}/copy.db`;
+      await given(`copy --to ${to} --dry-run`);
+      await given(`copy --to ${to}`);
+      const [record] = rowsOf(`${home.work}/copy.db`, "SELECT value FROM api_key_meta WHERE _id = 'account'");
+      expect(JSON.parse(String(record?.["value"]))).toEqual(await place.account());
+      const there = { KEYCTL_STORE: to };
+      expect((await run("sync --user bob", { env: { ...there, ...stranger.env } })).code).toBe(4);
+      expect((await run("sync --user bob", { env: there })).code).toBe(0);
+      await given(`copy --to ${to}`);
+    });
+
+    it.each(["", " --dry-run"])("is not mixed with that of another database by copy%s", async (flag) => {
+      const { home, given, run, stranger } = await bound(emptyPlace());
+      const to = `sqlite:${home.work}/copy.db`;
+      await given("sync --user carol", { env: { KEYCTL_STORE: to, ...stranger.env } });
+      const refused = await run(`copy --json --to ${to}${flag}`);
+      expect([refused.code, errorOf(refused)]).toMatchObject([
+        8,
+        { code: "CONFLICT", message: "the destination is bound to another account at OpenRouter; nothing was copied" },
+      ]);
+      expect(rowsOf(`${home.work}/copy.db`, "SELECT user_id FROM api_keys")).toEqual([{ user_id: "carol" }]);
+    });
+
+    it("that is damaged is said to be, until it is written again", async () => {
+      const { run, given, place } = await bound(emptyPlace());
+      await place.setAccount({ organization_id: 5 });
+      const broken = await run("sync --user bob --json");
+      expect([broken.code, errorOf(broken)]).toMatchObject([
+        7,
+        { code: "STORE_CORRUPT", hint: expect.stringContaining("keyctl reconcile --adopt-account") as string },
+      ]);
+      await given("reconcile --adopt-account");
+      await given("sync --user bob");
+    });
+  });
+
+  describe("a management key of another account", () => {
+    const COMMANDS: readonly (readonly [command: string, input?: string])[] = [
+      ["sync --user bob"],
+      ["provision --user bob"],
+      ["provision --user bob --user carol"],
+      ["purge --user alice --revoke --yes"],
+      ["purge --user alice --revoke-foreign --yes"],
+      ["purge --user alice --user bob --revoke --yes"],
+      // What it was to revoke is owed, and has no row.
+      ["purge --user erin --revoke"],
+      ["save --user alice --stdin --replace --revoke", KEY],
+      ["reconcile"],
+      ["reconcile --fix"],
+      ["reconcile --fix --user erin"],
+    ];
+
+    it.each(COMPANY_AND_PERSON)("creates, revokes, compares and changes nothing: of %s", async (_name, options) => {
+      const { server, given, run, place, stranger } = await bound(emptyPlace(), options);
+      await given("sync --user erin");
+      await given("purge --user erin --yes");
+      const [before, keys] = [await place.everything(), structuredClone([...server.keys])];
+      const refusals = [];
+      for (const [command, input = ""] of COMMANDS) {
+        const refused = await run(`${command} --json`, { ...stranger, input });
+        refusals.push([command, refused.code, errorOf(refused)?.code]);
+      }
+      expect(refusals).toEqual(COMMANDS.map(([command]) => [command, 4, "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT"]));
+      expect([await place.everything(), [...server.keys]]).toEqual([before, keys]);
+      expect(strangeChanges(server)).toEqual([]);
+    });
+
+    it("is named in the error, with the two ways out", async () => {
+      const { run, stranger } = await bound(emptyPlace());
+      const { code, stderr, log } = await run("sync --user bob", stranger);
+      expect([code, log.split("\n").slice(-2)[0]]).toEqual([
+        4,
+        "[KeyManager] ❌ Auto-provision failed: the management key is of another OpenRouter account than the keys of this database; nothing was changed",
+      ]);
+      expect(stderr).toMatch(/\nhint: set OPENROUTER_PROVISIONING_KEY to .*keyctl reconcile --adopt-account/);
+    });
+
+    it("is told from ours where an earlier version has left no record", async () => {
+      const { server, run, place, stranger } = await bound(emptyPlace());
+      await place.setAccount(undefined);
+      const before = await place.everything();
+      for (const command of ["sync --user bob", "purge --user alice --revoke --yes", "reconcile"]) {
+        expect((await run(command, stranger)).code).toBe(4);
+      }
+      expect([await place.everything(), strangeChanges(server)]).toEqual([before, []]);
+    });
+
+    it("is named by doctor, which changes nothing", async () => {
+      const { server, given, run, place, stranger } = await bound(emptyPlace());
+      await given("save --user bob --stdin", { input: OTHER });
+      for (const record of [await place.account(), undefined]) {
+        await place.setAccount(record as object | undefined);
+        const before = await place.everything();
+        const diagnosis = await run("doctor --json", stranger);
+        expect([diagnosis.code, await place.everything(), strangeChanges(server)]).toEqual([10, before, []]);
+        expect(managementKeyCheck(diagnosis)).toEqual({
+          id: "management_key",
+          status: "fail",
+          message: "it is of another account than this database: it sees 0 of your 2 keys",
+          hint: "set OPENROUTER_PROVISIONING_KEY_FILE to a management key of the database's account; or   keyctl reconcile --adopt-account",
+        });
+        const own = await run("doctor --json");
+        expect([managementKeyCheck(own)?.["status"], await place.everything()]).toEqual(["pass", before]);
+      }
+    });
+
+    it("is no obstacle to what needs none", async () => {
+      const { server, given, stranger } = await bound(emptyPlace());
+      const routes = await routesOf(server, async () => {
+        await given("sync --user alice", stranger);
+        await given("get --user alice --reveal", stranger);
+        await given("purge --user alice --yes", stranger);
+        await given("save --user bob --stdin", { ...stranger, input: OTHER });
+      });
+      expect(routes).toEqual([]);
+    });
+
+    it("calls no key deleted that it does not see", async () => {
+      const { server, given, run, place, stranger } = await bound(emptyPlace());
+      await given("save --user bob --stdin", { input: OTHER });
+      server.addKey(OTHER);
+      server.behave(always(GET_KEY, { status: 401 }));
+      const before = await place.everything();
+      const validated = await run("validate --user bob --json", stranger);
+      expect([validated.code, errorOf(validated)?.code]).toEqual([4, "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT"]);
+      expect(await place.everything()).toBe(before);
+    });
+  });
+
+  describe("reconcile --adopt-account", () => {
+    it.each(COMPANY_AND_PERSON)("binds the database to the account of this management key: %s", async (_, options) => {
+      const { server, run, place, other, stranger } = await bound(emptyPlace(), options);
+      const adopted = await run("reconcile --adopt-account --json", stranger);
+      expect([adopted.code, documentsOf(adopted)]).toMatchObject([0, [{ listed: 0, matched: 0, to_fix: 0 }]]);
+      expect(await place.account()).toEqual({
+        organization_id: other.organization,
+        workspace_ids: [other.defaultWorkspace],
+      });
+      expect((await run("provision --user bob", stranger)).code).toBe(0);
+      // The newest key was created in the other account since then: what is left of the first one there is not.
+      const ours = await run("purge --user alice --revoke --yes --json");
+      expect([ours.code, documentsOf(ours)[0]]).toMatchObject([0, { revocation: "done" }]);
+      expect([...server.keys.values()].map(({ workspace }) => workspace)).toEqual([other.defaultWorkspace]);
+    });
+
+    it("says so, and changes nothing where it is bound to that account already", async () => {
+      const { run, place } = await bound(emptyPlace());
+      const before = await place.account();
+      const { code, stderr } = await run("reconcile --adopt-account");
+      expect([code, await place.account()]).toEqual([0, before]);
+      expect(stderr).toContain("note: the database is bound to the account of this management key\n");
+    });
+
+    it("fails where OpenRouter does not tell the account", async () => {
+      const { server, run, place, stranger } = await bound(emptyPlace(), {});
+      const before = await place.everything();
+      server.behave(always(WORKSPACES, { status: 403 }));
+      const refused = await run("reconcile --adopt-account --json", stranger);
+      expect([refused.code, errorOf(refused)]).toMatchObject([
+        6,
+        { code: "PROVIDER_UNAVAILABLE", message: expect.stringContaining("OpenRouter answered 403") as string },
+      ]);
+      expect(await place.everything()).toBe(before);
+    });
+  });
+}
+
+accountTests(sqlitePlace);
+describeWithMongodb("on a MongoDB server", () => accountTests(mongoPlace));
+
+describe("an account that cannot be found out", () => {
+  const SILENCES: readonly (readonly [string, Fault])[] = [
+    ["403", { status: 403 }],
+    ["404", { status: 404 }],
+    ["400", { status: 400 }],
+    ["a gateway's 404", "no-route"],
+    ["HTML", "html"],
+    ["503", { status: 503, headers: { "retry-after": "3600" } }],
+  ];
+
+  /** Nobody says which account it is, and no key of ours is found. */
+  function silent(fault: Fault): Rule {
+    return ({ route }) => (route === WORKSPACES || route === ONE_KEY ? fault : "pass");
+  }
+
+  const WARNING = {
+    code: "ACCOUNT_UNKNOWN",
+    message: expect.stringMatching(
+      /^whether the management key is of this database's account is not known: Open/,
+    ) as string,
+  };
+
+  it.each(SILENCES)("is a warning after %s, and a new key is created", async (_name, fault) => {
+    const { server, run } = await bound(sqlitePlace(), {});
+    server.behave(silent(fault));
+    const done = await run("sync --user bob --json --timeout 20s");
+    const warnings = [{ code: "NO_LIMIT" }, WARNING];
+    expect([done.code, documentsOf(done)[0]]).toMatchObject([0, { source: "auto-provisioned", warnings }]);
+  });
+
+  it("is told once a run", async () => {
+    const { server, run } = await bound(sqlitePlace(), {});
+    server.behave(silent({ status: 403 }));
+    const done = await run("provision --user bob --user carol --json --limit 5");
+    const warnings = documentsOf(done).map((document) => (document["warnings"] as object[]).length);
+    // The summary says each once more.
+    expect([done.code, warnings]).toEqual([0, [1, 0, 1]]);
+    expect(server.count(WORKSPACES)).toBe(1);
+  });
+
+  it.each(SILENCES)("takes no absence for proof after %s", async (_name, fault) => {
+    const { server, run } = await bound(sqlitePlace(), {});
+    server.removeKey(FIRST);
+    server.behave(silent(fault));
+    const purged = await run("purge --user alice --revoke --yes --json --timeout 20s");
+    expect([purged.code, documentsOf(purged)[0]]).toMatchObject([10, { revocation: "pending", warnings: [WARNING] }]);
+    expect(errorOf(purged)?.message).toContain("answered 404, which proves nothing");
+  });
+
+  it("deletes a key that is there, and confirms that with the key itself", async () => {
+    const { server, run } = await bound(sqlitePlace(), {});
+    server.behave(silent({ status: 403 }));
+    const purged = await run("purge --user alice --revoke --yes --json");
+    expect([purged.code, documentsOf(purged)[0]]).toMatchObject([0, { revocation: "done", warnings: [WARNING] }]);
+  });
+
+  it("is worth a look to doctor", async () => {
+    const { server, run } = await bound(sqlitePlace(), {});
+    server.behave(silent({ status: 403 }));
+    expect(managementKeyCheck(await run("doctor --json"))).toMatchObject({
+      status: "attention",
+      message: expect.stringMatching(/^accepted, but its account is not known: OpenRouter answered 403/) as string,
+    });
+  });
+
+  it("makes a refused key unknown, and stops no run", async () => {
+    const { home, server, given, run } = await bound(sqlitePlace(), {});
+    for (let number = 0; number < 25; number += 1) {
+      await given(`save --user u${number} --stdin`, { input: keyEnding(`b0${String(number).padStart(2, "0")}`) });
+    }
+    server.removeKey(FIRST);
+    change(home.database, "UPDATE api_keys SET created_at = '2026-01-01T00:00:00.000Z'");
+    server.behave(always(WORKSPACES, { status: 403 }));
+    const done = await run("validate --all --json");
+    const summary = documentsOf(done).at(-1);
+    expect([done.code, summary]).toMatchObject([6, { unknown: 26, invalid: 0, complete: true, warnings: [WARNING] }]);
+  });
+
+  it("reports no row whose key is not on the list", async () => {
+    const { home, server, run } = await bound(sqlitePlace(), {});
+    change(home.database, "UPDATE api_keys SET created_at = '2026-01-01T00:00:00.000Z'");
+    server.removeKey(FIRST);
+    const known = await run("reconcile --json");
+    expect(documentsOf(known)).toMatchObject([{ class: "dangling_row" }, { reported: 1, warnings: [] }]);
+    // The list itself is there, but nothing says whose it is.
+    server.behave(({ route, number }) =>
+      route === ONE_KEY || (route === WORKSPACES && number > 4) ? { status: 400 } : "pass",
+    );
+    const unknown = await run("reconcile --json");
+    expect([unknown.code, documentsOf(unknown)]).toMatchObject([0, [{ listed: 0, reported: 0, warnings: [WARNING] }]]);
+  });
+});
+
+describe("a stale operation", () => {
+  it("is left as it is with a management key of another account", async () => {
+    const { home, run, stranger } = await bound(sqlitePlace());
+    await note(home, "bob", operation(1), 120_000);
+    const refused = await run("sync --user bob --json", stranger);
+    expect([refused.code, errorOf(refused)?.code]).toEqual([4, "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT"]);
+    expect(await journalOf(home, "bob")).toEqual(["op:1"]);
+  });
+});

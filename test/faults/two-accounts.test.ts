@@ -1,0 +1,60 @@
+import { expect, it } from "vitest";
+import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/campaign.ts";
+import type { Verb } from "../support/campaign.ts";
+import { emptyHome } from "../support/home.ts";
+import { keyEnding } from "../support/keys.ts";
+import { mongoStage, sqliteStage } from "../support/made-keys.ts";
+import type { Stage } from "../support/made-keys.ts";
+import { homeOn } from "../support/mongo-run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
+import type { OpenRouterServer } from "../support/openrouter-server.ts";
+import type { Route } from "../support/openrouter-state.ts";
+import { standIn } from "../support/openrouter.ts";
+import { recordingProgram } from "../support/recording-process.ts";
+
+const USERS = ["alice", "bob", "carol"];
+
+/** What tells two accounts apart; where nobody does, work goes on. */
+const ACCOUNTS: readonly (readonly [string, string | null, string | null, readonly Route[]])[] = [
+  ["organisations", "org_1", "org_2", []],
+  ["persons", null, null, ["GET /workspaces"]],
+];
+
+it.each(ACCOUNTS)("half of 300 processes with the management key of another account: %s", async (_name, ...account) => {
+  const openRouter = await standIn({ organization: account[0] });
+  await among(sqliteStage(emptyHome(), openRouter), account, ALL_VERBS, 300);
+});
+
+describeWithMongodb("on a MongoDB server", () => {
+  it.each(ACCOUNTS)("half of 100 such processes: %s", async (_name, ...account) => {
+    const database = databaseOfTest();
+    const openRouter = await standIn({ organization: account[0] });
+    await among(mongoStage(homeOn(database.uri), openRouter, database), account, PLAIN_VERBS, 100);
+  });
+});
+
+/** Nothing of ours is lost, and nothing of theirs is touched, whatever dies and is lost. */
+async function among(
+  stage: Stage,
+  [, organization, faultless]: readonly [string | null, string | null, readonly Route[]],
+  verbs: readonly Verb[],
+  processes: number,
+): Promise<void> {
+  const { openRouter, home } = stage;
+  const stranger = openRouter.addAccount(organization);
+  for (const ending of ["91aa", "c0de"]) openRouter.addKey(keyEnding(ending), { workspace: stranger.defaultWorkspace });
+  const theirs = () => [...openRouter.keys.values()].filter(({ workspace }) => workspace === stranger.defaultWorkspace);
+  const before = structuredClone(theirs());
+  const start = await recordingProgram();
+  expect((await start(home, openRouter, { args: ["sync", "--user", "alice"] }).ended).code).toBe(0);
+
+  const { problems, ...counts } = await campaign(stage, start, { processes, verbs, users: USERS, stranger, faultless });
+  console.log(counts);
+  expect(problems).toEqual([]);
+  expect(counts.strangers).toBeGreaterThan(processes / 50);
+  expect([theirs(), changesByStrangers(openRouter)]).toEqual([before, []]);
+}
+
+function changesByStrangers({ requests }: OpenRouterServer): readonly unknown[] {
+  return requests.filter(({ credential, method }) => credential.endsWith("another account") && method !== "GET");
+}
