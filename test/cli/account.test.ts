@@ -167,7 +167,7 @@ function accountTests(emptyPlace: () => Place): void {
       ["purge --user alice --revoke-foreign --yes"],
       ["purge --user alice --user bob --revoke --yes"],
       // What it was to revoke is owed, and has no row.
-      ["purge --user erin --revoke"],
+      ["purge --user erin --revoke --yes"],
       ["save --user alice --stdin --replace --revoke", KEY],
       ["reconcile"],
       ["reconcile --fix"],
