@@ -27,6 +27,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   chalk: ["cli"],
   ora: ["cli"],
   "string-width": ["cli"],
+  "@inquirer/prompts": ["cli"],
   mongodb: ["stores"],
   undici: ["openrouter"],
   "node:sqlite": ["stores"],

@@ -1,7 +1,7 @@
-import { createInterface } from "node:readline";
-import type { Interface } from "node:readline";
+import { PassThrough, Writable } from "node:stream";
+import { confirm, input, password } from "@inquirer/prompts";
 import { isKeyctlError, KeyctlError } from "../core/errors.ts";
-import { isTerminal } from "./output.ts";
+import { descriptor, isTerminal } from "./output.ts";
 import { turnOfTheEventLoop } from "./runner.ts";
 import { waitForHangUp } from "./terminal/hang-up.ts";
 import type { AtEnd } from "./terminal/process-end.ts";
@@ -13,118 +13,117 @@ export interface Prompt {
   readonly text: (question: string) => Promise<string>;
 }
 
-const CLEAR_LINE = "\r\u001B[K";
+/** What the library asks with, in place of the terminal itself. */
+interface Context {
+  readonly input: PassThrough;
+  readonly output: Screen;
+  readonly signal: AbortSignal;
+}
+
+type Question<Answer> = (context: Context) => Promise<Answer>;
+
+const CTRL_C = 0x03;
+const CTRL_Z = 0x1a;
+const HIDE_CURSOR = "\u001B[?25l";
+/** In place of an answer: the process was stopped and goes on, on a screen and in modes that the shell may have changed. */
+const RESUMED = Symbol("resumed");
+
+const asItIs = (text: string) => text;
+const style = { message: asItIs, answer: asItIs, help: asItIs, defaultAnswer: (text: string) => `(${text})` };
+const theme = { prefix: "?", style: { ...style, error: asItIs, maskedText: "(not shown)" } };
 
 export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
-  const answer = (question: string, isHidden = false) => answerTo({ question, isHidden, signal, atEnd });
+  const ask = async <Answer>(question: Question<Answer>) => {
+    signal.throwIfAborted();
+    const forgetMode = atEnd(() => process.stdin.setRawMode(false));
+    try {
+      for (;;) {
+        const answer = await askOnce(question, signal);
+        if (answer !== RESUMED) return answer;
+      }
+    } catch (thrown) {
+      // Whatever fails on a terminal that is gone fails for that reason.
+      if (isKeyctlError(thrown) || isTerminal(0)) throw thrown;
+      await waitForHangUp(signal);
+      throw inputEnded();
+    } finally {
+      forgetMode();
+    }
+  };
   return {
-    confirm: async (question) => /^\s*y(es)?\s*$/i.test(await answer(`${question} (y/N) `)),
-    secret: (question) => answer(`${question} (not shown) `, true),
-    text: (question) => answer(`${question} `),
+    confirm: (message) => ask((context) => confirm({ message, default: false, theme }, context)),
+    secret: (message) => ask((context) => password({ message, toggleMask: false, theme }, context)),
+    text: (message) => ask((context) => input({ message, theme }, context)),
   };
 }
 
-interface Asking {
-  readonly question: string;
-  /** What is typed is not shown. */
-  readonly isHidden: boolean;
-  readonly signal: AbortSignal;
-  readonly atEnd: AtEnd;
-}
-
-async function answerTo(asking: Asking): Promise<string> {
-  asking.signal.throwIfAborted();
-  try {
-    return await ask(asking);
-  } catch (thrown) {
-    // Whatever fails on a terminal that is gone fails for that reason.
-    if (isKeyctlError(thrown) || isTerminal(0)) throw thrown;
-    await waitForHangUp(asking.signal);
-    throw inputEnded();
-  }
-}
-
-async function ask({ question, isHidden, signal, atEnd }: Asking): Promise<string> {
-  const { stdin, stderr } = process;
+/**
+ * The library shows the question and edits the line. The terminal and its signals are ours: left to the library, a
+ * question stays open when its input ends, crashes when the terminal is gone, and freezes where no shell resumes it.
+ */
+async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal): Promise<Answer | typeof RESUMED> {
+  const { stdin } = process;
+  const keys = new PassThrough();
+  const ending = new AbortController();
+  const over = AbortSignal.any([signal, ending.signal]);
+  let isAsked = false;
+  const end = async (isSignalled = false) => {
+    if (isSignalled || !isTerminal(0)) await waitForHangUp(signal).catch(() => {});
+    ending.abort(inputEnded());
+  };
+  const endInput = () => void end();
+  const resume = () => ending.abort(RESUMED);
+  const take = (typed: Buffer) => {
+    if (typed.includes(CTRL_C)) {
+      // What is typed after it answers nothing.
+      stdin.off("data", take);
+      process.kill(process.pid, "SIGINT");
+      void end(true);
+    } else if (typed.includes(CTRL_Z) && process.platform !== "win32") {
+      stdin.setRawMode(false);
+      process.kill(0, "SIGTSTP");
+      stdin.setRawMode(true);
+      // It is ignored where nobody could resume us; then there is no SIGCONT either.
+      void turnOfTheEventLoop().then(resume);
+    } else if (isAsked) keys.write(typed);
+  };
   // To set the mode of a terminal that is gone fails, also when nobody reads it any more.
   if (stdin.listenerCount("error") === 0) stdin.on("error", () => {});
-  const shown = isHidden ? {} : { output: stderr };
-  const lines = createInterface({ input: stdin, terminal: true, historySize: 0, prompt: question, ...shown });
-  const forgetMode = atEnd(() => stdin.setRawMode(false));
-  const show = () => {
-    if (isHidden) stderr.write(`${CLEAR_LINE}${question}`);
-    else lines.prompt(true);
-  };
-  const stopResuming = onResume(lines, () => {
-    // The shell may have set another mode meanwhile, of which Node knows nothing.
-    stdin.setRawMode(false);
-    stdin.setRawMode(true);
-    show();
-  });
-  let isLineEnded = false;
+  stdin.on("error", endInput).on("end", endInput).on("data", take);
+  process.on("SIGCONT", resume);
   try {
-    const answer = await lineFrom(lines, signal, show);
-    isLineEnded = !isHidden;
-    return answer;
+    stdin.setRawMode(true).resume();
+    if (!isTerminal(0)) endInput();
+    // What was typed before there was a question answers nothing.
+    await turnOfTheEventLoop();
+    isAsked = true;
+    // The library closes its readline at Ctrl-D, and says nothing.
+    keys.once("pause", endInput);
+    return await question({ input: keys, output: new Screen(), signal: over });
+  } catch (thrown) {
+    if (over.reason === RESUMED) return RESUMED;
+    over.throwIfAborted();
+    throw thrown;
   } finally {
-    stopResuming();
-    lines.close();
-    forgetMode();
-    if (!isLineEnded) stderr.write("\n");
+    process.off("SIGCONT", resume);
+    stdin.off("error", endInput).off("end", endInput).off("data", take);
+    stdin.setRawMode(false).pause();
   }
 }
 
-/** The first line that is entered after the question is shown. */
-function lineFrom(lines: Interface, signal: AbortSignal, show: () => void): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let isAsked = false;
-    let isInterrupted = false;
-    let hasEnded = false;
-    const abort = () => reject(signal.reason);
-    const end = () => {
-      if (hasEnded) return;
-      hasEnded = true;
-      signal.removeEventListener("abort", abort);
-      const isSignalled = isInterrupted || !isTerminal(0);
-      const wait = isSignalled ? waitForHangUp(signal) : Promise.resolve();
-      wait.then(() => reject(inputEnded()), reject);
-    };
-    const begin = () => {
-      if (hasEnded) return;
-      // What was typed before there was a question answers nothing.
-      if (lines.line !== "") {
-        lines.write(null, { ctrl: true, name: "e" });
-        lines.write(null, { ctrl: true, name: "u" });
-      }
-      isAsked = true;
-      show();
-    };
-    signal.addEventListener("abort", abort, { once: true });
-    // To close it fails as well where the terminal is gone, and comes here again.
-    lines.on("error", end).on("close", end);
-    lines.on("line", (text) => {
-      if (isAsked) resolve(text);
-    });
-    lines.on("SIGINT", () => {
-      isInterrupted = true;
-      // What is typed after it answers nothing either.
-      lines.close();
-      process.kill(process.pid, "SIGINT");
-    });
-    turnOfTheEventLoop().then(begin, reject);
-  });
-}
+/** Standard error; the cursor is never hidden, for a connection that breaks would leave it so. */
+class Screen extends Writable {
+  readonly #stderr = descriptor(2);
 
-/** Stops at Ctrl-Z as the terminal would have it, and calls this when the process goes on, whoever stopped it. */
-function onResume(lines: Interface, resume: () => void): () => void {
-  lines.on("SIGTSTP", () => {
-    process.stdin.setRawMode(false);
-    process.kill(0, "SIGTSTP");
-    // It is ignored where nobody could resume us; then there is no SIGCONT either.
-    resume();
-  });
-  process.on("SIGCONT", resume);
-  return () => void process.off("SIGCONT", resume);
+  get columns(): number | undefined {
+    return this.#stderr.columns;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // What cannot be shown cannot be helped, and what follows must not overtake it.
+    this.#stderr.write(chunk.toString().replaceAll(HIDE_CURSOR, "")).catch(() => {});
+    done();
+  }
 }
 
 function inputEnded(): KeyctlError {

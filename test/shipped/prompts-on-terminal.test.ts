@@ -113,7 +113,7 @@ describe("a question", () => {
     const { code, screen } = await tool.ended;
     expect(code).toBe(0);
     const before = screen.slice(0, screen.indexOf("(y/N) y"));
-    expect(before).toMatch(/^Delete the keys of 2 users/);
+    expect(before).toMatch(/^\? Delete the keys of 2 users/);
     expect(before).not.toMatch(/[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]/u);
     expect(await storedUsers(home)).toEqual([]);
   });
