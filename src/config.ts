@@ -3,7 +3,7 @@ import { parseDuration } from "./cli/duration.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "./cli/terms.ts";
 import { KeyctlError } from "./core/errors.ts";
 import { ManagementKey } from "./core/management-key.ts";
-import { timeLimit } from "./core/patience.ts";
+import { DEFAULT_TIMEOUT_MS, timeLimit } from "./core/patience.ts";
 import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
@@ -56,7 +56,6 @@ export interface Config {
   readonly makingTimeoutMs: number;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
 const MAKING_TIMEOUT_MS = 90_000;
 const DEFAULT_MAX_PER_HOUR = 60;
 const MAX_SECRET_BYTES = 64 * 1024;

@@ -3,6 +3,7 @@ import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
+import { overtimeNotes } from "./cli/overtime.ts";
 import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/redactor.ts";
@@ -17,7 +18,7 @@ import { isKeyctlError, KeyctlError } from "./core/errors.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
 import type { Pause } from "./core/upstream.ts";
-import { firstOf, patienceOf } from "./core/patience.ts";
+import { DEFAULT_TIMEOUT_MS, firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
@@ -132,7 +133,7 @@ class Tool {
       signal,
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal),
-      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
+      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
       inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
@@ -169,6 +170,7 @@ class Tool {
       {
         log: logFor(needs.logs, terminal),
         onPause: pauseNotes(terminal),
+        onOvertime: overtimeNotes(terminal),
         notices: {
           generated: (path) =>
             terminal.note(

@@ -2,6 +2,7 @@ import type { Candidates } from "./candidates.ts";
 import { isKeyctlError } from "./errors.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log } from "./log.ts";
+import type { Stage } from "./makings.ts";
 import { provision } from "./provisioning.ts";
 import type { Provision } from "./provisioning.ts";
 import { answer, noKey } from "./resolution.ts";
@@ -16,7 +17,7 @@ export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
 /** Whether a key may be made now, and why not; and how often it was tried. */
 export interface Attempt {
   readonly permission: "off" | "no-management-key" | "may";
-  readonly onCommitted: () => void;
+  readonly onStage: (stage: Stage) => void;
   tries: number;
 }
 
@@ -49,12 +50,12 @@ export async function withoutKey(
 async function provisioned(
   user: UserId,
   parts: Parts,
-  { permission, onCommitted, tries }: Attempt,
+  { permission, onStage, tries }: Attempt,
   mayMake: boolean,
   signal: AbortSignal,
 ): Promise<Provision> {
   const { terms } = parts.provisioning;
-  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
+  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onStage };
   try {
     return await provision(user, parts, making, tries, signal);
   } catch (thrown) {

@@ -3,9 +3,10 @@ import { Candidates } from "./candidates.ts";
 import type { Finished, PurgeTask } from "./purging.ts";
 import type { Replace } from "./saving.ts";
 import { CONCERNS_ALL, isKeyctlError, KeyctlError } from "./errors.ts";
-import { orAborted, orGivenUp } from "./flights.ts";
+import { orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
+import type { OnOvertime, Stage } from "./makings.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
@@ -107,6 +108,7 @@ export interface ManagerParts extends Parts {
   readonly makingTimeoutMs: number;
   /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
   readonly detaches: boolean;
+  readonly onOvertime?: OnOvertime | undefined;
 }
 
 /** Keys of a bulk run that are made at a time. */
@@ -124,8 +126,9 @@ export class KeyManager {
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    this.#resolving = new Makings(parts.detaches);
-    this.#making = new Makings(parts.detaches);
+    const { detaches, onOvertime = () => {} } = parts;
+    this.#resolving = new Makings(detaches, onOvertime);
+    this.#making = new Makings(detaches, onOvertime);
   }
 
   /**
@@ -139,7 +142,7 @@ export class KeyManager {
       this.#resolving.join(
         user,
         `sync ${autoProvision}`,
-        (onCommitted, signal) => resolve(user, this.#parts, { autoProvision, onCommitted }, signal),
+        (onStage, signal) => resolve(user, this.#parts, { autoProvision, onStage }, signal),
         patience,
       ),
     );
@@ -153,12 +156,12 @@ export class KeyManager {
     const { terms = {}, ...patience } = options;
     const { terms: defaults } = this.#parts.provisioning;
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
-    const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
+    const make = async (user: UserId, onStage: (stage: Stage) => void, signal: AbortSignal) => {
       const { provisionKey } = await import("./provision-request.ts");
-      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onCommitted, signal);
+      return provisionKey(user, { ...defaults, ...terms }, this.#parts, onStage, signal);
     };
     return this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
-      this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
+      this.#making.join(user, "make", (onStage, signal) => make(user, onStage, signal), waiting),
     );
   }
 
@@ -410,7 +413,7 @@ export class KeyManager {
   async requireMasterKeys(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
       const { unlockSource } = await import("./row-copies.ts");
-      await orAborted(unlockSource(this.#parts, signal), signal);
+      await orGivenUp(unlockSource(this.#parts, signal), signal);
     });
   }
 
@@ -418,7 +421,7 @@ export class KeyManager {
   async check(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
       await orGivenUp(this.#parts.store.ping(signal), signal);
-      await orAborted(this.#parts.sealer("seal", signal), signal);
+      await orGivenUp(this.#parts.sealer("seal", signal), signal);
     });
   }
 

@@ -1,6 +1,7 @@
 import { KeyctlError } from "./errors.ts";
 import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
+import type { Stage } from "./makings.ts";
 import { managementKeyMissing } from "./key-listing.ts";
 import { printable } from "./printable.ts";
 import { provision } from "./provisioning.ts";
@@ -17,7 +18,7 @@ export async function provisionKey(
   user: UserId,
   terms: WantedTerms,
   parts: Parts,
-  onCommitted: () => void,
+  onStage: (stage: Stage) => void,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {
   const { store, log } = parts;
@@ -28,7 +29,7 @@ export async function provisionKey(
     if (row !== undefined && (await isCurrent(row, parts, signal))) throw keyExists(row);
     const made =
       row === undefined
-        ? await provision(user, parts, { mayMake: true, isAuto: false, terms, onCommitted }, tries, signal)
+        ? await provision(user, parts, { mayMake: true, isAuto: false, terms, onStage }, tries, signal)
         : undefined;
     if (made?.status === "made") {
       log({ kind: "saved", origin: made.row.origin, key: made.key });
