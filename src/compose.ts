@@ -3,6 +3,7 @@ import type { Journal } from "./core/journal.ts";
 import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
 import { isManagementKey } from "./core/management-key.ts";
+import type { OnOvertime } from "./core/makings.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
 import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
@@ -36,6 +37,8 @@ export interface Listener {
   readonly notices: MasterKeyNotices;
   /** Told before each wait for OpenRouter. */
   readonly onPause?: (pause: Pause) => void;
+  /** Told what is waited for when the time is over, and a key that may exist is not given up. */
+  readonly onOvertime?: OnOvertime;
 }
 
 export interface Composed {
@@ -79,7 +82,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     journal: store,
     spool,
     lock,
-    sealer: sealerCache((purpose, waiting) => unlock(lock, purpose, waiting), clock),
+    sealer: sealerCache(
+      (purpose, waiting) => unlock(lock, purpose, waiting),
+      clock,
+      () => masterKeys.late?.(),
+    ),
     maySeal: (waiting) => mayUnlock(lock, waiting),
     sources,
     clock,
@@ -93,6 +100,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     timeoutMs: config.timeoutMs,
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
+    onOvertime: listener.onOvertime,
   });
   const subject: Subject = {
     store,

@@ -9,7 +9,7 @@ import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./config/v
 import type { Environment } from "./config/variables.ts";
 import { KeyctlError } from "./core/errors.ts";
 import type { ManagementKey } from "./core/management-key.ts";
-import { timeLimit } from "./core/patience.ts";
+import { DEFAULT_TIMEOUT_MS, timeLimit } from "./core/patience.ts";
 import type { ProvisioningRules, WantedTerms } from "./core/provisioning.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 import type { MasterKeyPlace } from "./encryption/master-keys.ts";
@@ -53,7 +53,6 @@ export interface Config {
   readonly makingTimeoutMs: number;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
 const MAKING_TIMEOUT_MS = 90_000;
 const DEFAULT_MAX_PER_HOUR = 60;
 

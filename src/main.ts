@@ -4,6 +4,7 @@ import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
 import { keyPlaces } from "./cli/key-places.ts";
+import { overtimeNotes } from "./cli/overtime.ts";
 import { coloured, plain } from "./cli/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/redactor.ts";
@@ -19,7 +20,7 @@ import { orAborted } from "./core/flights.ts";
 import { silent } from "./core/log.ts";
 import type { Log, LogEvent } from "./core/log.ts";
 import type { Pause } from "./core/upstream.ts";
-import { firstOf, patienceOf } from "./core/patience.ts";
+import { DEFAULT_TIMEOUT_MS, firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
@@ -139,7 +140,7 @@ class Tool {
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal, atEnd),
       atEnd,
-      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, signal),
+      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
       inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
@@ -176,6 +177,7 @@ class Tool {
       {
         log: logFor(needs.logs, terminal),
         onPause: pauseNotes(terminal),
+        onOvertime: overtimeNotes(terminal),
         notices: {
           generated: (path) =>
             terminal.note(

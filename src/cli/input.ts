@@ -1,18 +1,38 @@
+import { KeyctlError } from "../core/errors.ts";
+import { firstOf, timeLimit } from "../core/patience.ts";
+import { formatSpan } from "./duration.ts";
 import { isHangUp, waitForHangUp } from "./terminal/hang-up.ts";
 
 /** Standard input: bytes as they come, until somebody lets go of it. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
 
-/** All of it, and one chunk over this many bytes at the most. */
-export async function readUpTo(stdin: Input, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+/** All of it, and one chunk over this many bytes at the most. Throws USAGE when it does not end within the time, in milliseconds. */
+export async function readUpTo(
+  stdin: Input,
+  maxBytes: number,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const time = AbortSignal.timeout(timeLimit(timeoutMs));
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of interruptible(stdin, signal)) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > maxBytes) break;
+  try {
+    for await (const chunk of interruptible(stdin, firstOf(signal, time))) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > maxBytes) break;
+    }
+  } catch (thrown) {
+    throw thrown === time.reason ? endless(timeoutMs) : thrown;
   }
   return Buffer.concat(chunks);
+}
+
+function endless(timeoutMs: number): KeyctlError {
+  const time = timeoutMs < 1000 ? `${timeoutMs} ms` : formatSpan(timeoutMs);
+  return new KeyctlError("USAGE", `standard input did not end within ${time}`, {
+    hint: "close it after the key, as in --stdin < key.txt, or give more time with --timeout",
+  });
 }
 
 /** Input that ends with the signal's reason when that comes first; it is let go of in any case. */

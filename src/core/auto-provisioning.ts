@@ -2,6 +2,7 @@ import type { Candidates } from "./candidates.ts";
 import { isKeyctlError } from "./errors.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log } from "./log.ts";
+import type { Stage } from "./makings.ts";
 import { termsFor } from "./provision-terms.ts";
 import { provision } from "./provisioning.ts";
 import type { Provision, WantedTerms } from "./provisioning.ts";
@@ -17,7 +18,7 @@ export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
 /** Whether a key may be made now, and why not; and how often it was tried. */
 export interface Attempt {
   readonly permission: "off" | "no-management-key" | "may";
-  readonly onCommitted: () => void;
+  readonly onStage: (stage: Stage) => void;
   tries: number;
 }
 
@@ -65,11 +66,11 @@ function wantedTerms({ provisioning, log }: Parts, permission: Attempt["permissi
 async function provisioned(
   user: UserId,
   parts: Parts,
-  { permission, onCommitted, tries, terms }: Attempt & { readonly terms: WantedTerms },
+  { permission, onStage, tries, terms }: Attempt & { readonly terms: WantedTerms },
   mayMake: boolean,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onCommitted };
+  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onStage };
   try {
     return await provision(user, parts, making, tries, signal);
   } catch (thrown) {

@@ -3,9 +3,10 @@ import { Candidates } from "./candidates.ts";
 import type { Finished, Purge, PurgeTask } from "./purging.ts";
 import type { Replace } from "./saving.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
-import { orAborted, orGivenUp } from "./flights.ts";
+import { orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
+import type { OnOvertime, Stage } from "./makings.ts";
 import { isManagementKey } from "./management-key.ts";
 import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
@@ -120,6 +121,7 @@ export interface ManagerParts extends Omit<Parts, "account"> {
   readonly makingTimeoutMs: number;
   /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
   readonly detaches: boolean;
+  readonly onOvertime?: OnOvertime | undefined;
 }
 
 const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
@@ -136,8 +138,9 @@ export class KeyManager {
 
   constructor(parts: ManagerParts) {
     this.#parts = { ...parts, account: accountOnUse(parts) };
-    this.#resolving = new Makings(parts.detaches);
-    this.#making = new Makings(parts.detaches);
+    const { detaches, onOvertime = () => {} } = parts;
+    this.#resolving = new Makings(detaches, onOvertime);
+    this.#making = new Makings(detaches, onOvertime);
   }
 
   /**
@@ -151,7 +154,7 @@ export class KeyManager {
       this.#resolving.join(
         user,
         `sync ${autoProvision}`,
-        (onCommitted, signal) => resolve(user, this.#parts, { autoProvision, onCommitted }, signal),
+        (onStage, signal) => resolve(user, this.#parts, { autoProvision, onStage }, signal),
         patience,
       ),
     );
@@ -165,12 +168,12 @@ export class KeyManager {
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
     const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
-    const make = async (user: UserId, onCommitted: () => void, signal: AbortSignal) => {
+    const make = async (user: UserId, onStage: (stage: Stage) => void, signal: AbortSignal) => {
       const { provisionKey } = await import("./provision-request.ts");
-      return provisionKey(user, terms, this.#parts, onCommitted, signal);
+      return provisionKey(user, terms, this.#parts, onStage, signal);
     };
     const result = await this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
-      this.#making.join(user, "make", (onCommitted, signal) => make(user, onCommitted, signal), waiting),
+      this.#making.join(user, "make", (onStage, signal) => make(user, onStage, signal), waiting),
     );
     return this.#withWarnings(result);
   }
@@ -449,7 +452,7 @@ export class KeyManager {
   async requireMasterKeys(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
       const { unlockSource } = await import("./row-copies.ts");
-      await orAborted(unlockSource(this.#parts, signal), signal);
+      await orGivenUp(unlockSource(this.#parts, signal), signal);
     });
   }
 
@@ -457,7 +460,7 @@ export class KeyManager {
   async check(options: Patience = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
       await orGivenUp(this.#parts.store.ping(signal), signal);
-      await orAborted(this.#parts.sealer("seal", signal), signal);
+      await orGivenUp(this.#parts.sealer("seal", signal), signal);
     });
   }
 

@@ -6,6 +6,8 @@ export interface Patience {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How long a call may take that says nothing else, in milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
 /** The longest that a timer waits, 24 days: one that is set for longer fires at once. */
 const LONGEST_MS = 2 ** 31 - 1;
 
@@ -31,6 +33,18 @@ export function firstOf(...signals: AbortSignal[]): AbortSignal {
   const first = AbortSignal.any(signals);
   kept.set(first, signals);
   return first;
+}
+
+/** Aborted when the time of that signal is over, and by nothing else. */
+export function timeOf(signal: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  const follow = () => {
+    if (isTimeout(signal.reason)) controller.abort(signal.reason);
+  };
+  if (signal.aborted) follow();
+  else signal.addEventListener("abort", follow, { once: true });
+  kept.set(controller.signal, [signal]);
+  return controller.signal;
 }
 
 const kept = new WeakMap<AbortSignal, readonly AbortSignal[]>();

@@ -3,7 +3,7 @@ import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
 import { termsOf } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
-import { isTimeout } from "./patience.ts";
+import { firstOf, isTimeout, timeOf } from "./patience.ts";
 import { printable } from "./printable.ts";
 import type { Parts } from "./resolution.ts";
 import { markOwnSettled, putBack, sayThatItIsSaved } from "./settling.ts";
@@ -43,18 +43,23 @@ export async function placeKey(
   return end === "left" ? "lost" : end;
 }
 
-/** As `placeKey`, for a key from the spool. `away`: the store is, and whether the insert may have reached it. */
+/**
+ * As `placeKey`, for a key from the spool, until the caller's time is over; a signal does not cut it, since a write in
+ * flight would then be taken for one that was not sent. `away`: the store is, and whether the insert may have reached it.
+ */
 export async function placeSpooled(
   row: KeyRecord,
   sent: boolean,
   upstreamId: string,
   keys: UpstreamKeys | undefined,
   parts: Parts,
+  signal: AbortSignal,
 ): Promise<"decided" | "undecided" | { readonly away: Away }> {
-  const seen = sent ? await readOwnBack(row, parts) : await insertOwn(row, parts);
+  const caller = timeOf(signal);
+  const seen = sent ? await readOwnBack(row, parts, caller) : await insertOwn(row, parts, caller);
   if (seen.status === "away") return { away: seen };
   if (seen.status === "foreign" && !(await mayDelete(keys, parts))) return "undecided";
-  const end = await decide(row, seen, upstreamId, keys, parts);
+  const end = await decide(row, seen, upstreamId, keys, parts, caller);
   // Its file stays until the key is gone.
   return end === "left" ? "undecided" : "decided";
 }
@@ -85,7 +90,7 @@ interface Away {
 }
 
 /** Sync 6: this persists the secret. */
-async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
+async function insertOwn(row: KeyRecord, parts: Parts, caller?: AbortSignal): Promise<Seen> {
   const inserted = await whileAway(async (signal) => {
     try {
       return (await parts.store.insert(row, signal)) ? "done" : "refused";
@@ -93,7 +98,7 @@ async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
       if (isKeyctlError(thrown) && thrown.mayHaveHappened) return "unanswered";
       throw thrown;
     }
-  });
+  }, caller);
   // A bug may have come after the sending.
   if ("error" in inserted)
     return {
@@ -101,12 +106,12 @@ async function insertOwn(row: KeyRecord, parts: Parts): Promise<Seen> {
       sent: !isKeyctlError(inserted.error) && !isTimeout(inserted.error),
       error: inserted.error,
     };
-  return inserted.value === "done" ? { status: "mine", row } : readOwnBack(row, parts);
+  return inserted.value === "done" ? { status: "mine", row } : readOwnBack(row, parts, caller);
 }
 
 /** There is a row, or nobody said: is it mine? */
-async function readOwnBack(own: KeyRecord, { store }: Parts): Promise<Seen> {
-  const read = await whileAway((signal) => store.find(own.userId, signal));
+async function readOwnBack(own: KeyRecord, { store }: Parts, caller?: AbortSignal): Promise<Seen> {
+  const read = await whileAway((signal) => store.find(own.userId, signal), caller);
   if ("error" in read) return { status: "away", sent: true, error: read.error };
   const { value: row } = read;
   const isMine = row?.generation === own.generation && row.keyHash === own.keyHash;
@@ -120,33 +125,37 @@ async function decide(
   upstreamId: string,
   keys: UpstreamKeys | undefined,
   parts: Parts,
+  caller?: AbortSignal,
 ): Promise<KeyRecord | "lost" | "left"> {
   const { userId, generation: n } = own;
   if (seen.status === "foreign") {
     // Decided against before it is deleted: nobody who saw its row can save it any more.
-    const outcome = await decided(own, (signal) =>
-      record(userId, { kind: "out", n, outcome: "abandoned" }, parts, signal),
-    );
+    const abandoned = { kind: "out", n, outcome: "abandoned" } as const;
+    const outcome = await decided(own, (signal) => record(userId, abandoned, parts, signal), caller);
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
     if (outcome.outcome === "saved") return "lost";
-    return (await deleteOwn(upstreamId, keys)) ? "lost" : "left";
+    return (await deleteOwn(upstreamId, keys, caller)) ? "lost" : "left";
   }
   const { row } = seen;
-  const outcome = await decided(own, (signal) => sayThatItIsSaved(row, parts, signal));
+  const outcome = await decided(own, (signal) => sayThatItIsSaved(row, parts, signal), caller);
   if (outcome.outcome === "abandoned") {
     // Somebody decided against it while its row stood: the row goes first, then the key.
-    await decided(own, (signal) => putBack(row, parts, signal));
-    return (await deleteOwn(upstreamId, keys)) ? "lost" : "left";
+    await decided(own, (signal) => putBack(row, parts, signal), caller);
+    return (await deleteOwn(upstreamId, keys, caller)) ? "lost" : "left";
   }
-  await markOwnSettled(row, parts, AbortSignal.timeout(STORE_MS));
+  await markOwnSettled(row, parts, storeTime(caller));
   return row;
 }
 
 /** False for what could not be removed now: the next reconcile finds it, since it is decided against. */
-async function deleteOwn(upstreamId: string, keys: UpstreamKeys | undefined): Promise<boolean> {
+async function deleteOwn(upstreamId: string, keys: UpstreamKeys | undefined, caller?: AbortSignal): Promise<boolean> {
   if (keys === undefined) return false;
   try {
-    const removal = await removeUpstream(upstreamId, keys, budgetOf(REMOVAL_MS, new AbortController().signal));
+    const removal = await removeUpstream(
+      upstreamId,
+      keys,
+      budgetOf(REMOVAL_MS, caller ?? new AbortController().signal),
+    );
     return removal.status !== "unknown";
   } catch (thrown) {
     if (isKeyctlError(thrown)) return false;
@@ -199,22 +208,35 @@ async function isKept(write: () => Promise<void>): Promise<boolean> {
 type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
 
 /** The error when the store was away all the time, or says that it will not get better. */
-async function whileAway<Value>(work: (signal: AbortSignal) => Promise<Value>): Promise<Attempted<Value>> {
+async function whileAway<Value>(
+  work: (signal: AbortSignal) => Promise<Value>,
+  caller: AbortSignal | undefined,
+): Promise<Attempted<Value>> {
   const end = performance.now() + STORE_MS;
   for (;;) {
     try {
-      return { value: await work(AbortSignal.timeout(STORE_MS)) };
+      return { value: await work(storeTime(caller)) };
     } catch (error) {
       // Whatever it is: a key that was just made is not lost over it.
-      if (!isAway(error) || performance.now() >= end) return { error };
+      if (!isAway(error) || caller?.aborted === true || performance.now() >= end) return { error };
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
 }
 
+/** Without a caller: a key that was just made is not given up, whoever stops waiting. */
+function storeTime(caller: AbortSignal | undefined): AbortSignal {
+  const time = AbortSignal.timeout(STORE_MS);
+  return caller === undefined ? time : firstOf(time, caller);
+}
+
 /** The row may stand already: whoever comes next decides what this could not. */
-async function decided<Value>(own: KeyRecord, work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
-  const attempted = await whileAway(work);
+async function decided<Value>(
+  own: KeyRecord,
+  work: (signal: AbortSignal) => Promise<Value>,
+  caller: AbortSignal | undefined,
+): Promise<Value> {
+  const attempted = await whileAway(work, caller);
   if ("value" in attempted) return attempted.value;
   if (!isAway(attempted.error)) throw attempted.error;
   throw new KeyctlError(

@@ -115,6 +115,8 @@ export interface MasterKeys {
   readonly place: string;
   /** Undefined when none are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
+  /** What one who shares that wait has run out of time for, where it can be named. */
+  late?(): KeyctlError | undefined;
   /** Makes the first master key where there is none, and gives what is there then: another process may have been first. */
   generate(signal: AbortSignal): Promise<Sealer>;
   /**

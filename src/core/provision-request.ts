@@ -1,6 +1,7 @@
 import { KeyctlError } from "./errors.ts";
 import { maskOfRecord } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
+import type { Stage } from "./makings.ts";
 import { managementKeyMissing } from "./key-listing.ts";
 import { printable } from "./printable.ts";
 import { termsFor } from "./provision-terms.ts";
@@ -21,7 +22,7 @@ export async function provisionKey(
   user: UserId,
   given: Partial<WantedTerms>,
   parts: Parts,
-  onCommitted: () => void,
+  onStage: (stage: Stage) => void,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {
   const { store, log } = parts;
@@ -33,7 +34,7 @@ export async function provisionKey(
     if (row !== undefined && (await isCurrent(row, parts, signal))) throw keyExists(row);
     const made =
       row === undefined
-        ? await provision(user, parts, { mayMake: true, isAuto: false, terms, onCommitted }, tries, signal)
+        ? await provision(user, parts, { mayMake: true, isAuto: false, terms, onStage }, tries, signal)
         : undefined;
     if (made?.status === "made") {
       log({ kind: "saved", origin: made.row.origin, key: made.key });

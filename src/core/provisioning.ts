@@ -7,6 +7,7 @@ import type { Operation, Recorded } from "./journal.ts";
 import { keyNameOf } from "./key-name.ts";
 import type { KeyRecord, LimitReset } from "./key-record.ts";
 import { newRecord } from "./key-record.ts";
+import type { Stage } from "./makings.ts";
 import { managementKeyRefused } from "./management-key.ts";
 import { isTimeout } from "./patience.ts";
 import { pause } from "./pause.ts";
@@ -15,6 +16,7 @@ import { placeKey } from "./placing.ts";
 import type { Warning } from "./ports.ts";
 import { hasRoomUnderCap, waitForRoom } from "./protocol/hourly-cap.ts";
 import { randomBytes } from "./random.ts";
+import { contended } from "./resolution.ts";
 import type { Parts } from "./resolution.ts";
 import { userFlag } from "./shell-quote.ts";
 import { requireOwnAccount } from "./upstream-access.ts";
@@ -58,8 +60,8 @@ export interface Making {
   /** False: a person asked for this key, so that the hourly cap neither holds it up nor counts it. */
   readonly isAuto: boolean;
   readonly terms: WantedTerms;
-  /** Called when a key may exist from now on, and may not be given up. */
-  readonly onCommitted: () => void;
+  /** Told what is waited for; from the first on a key may exist, and may not be given up. */
+  readonly onStage: (stage: Stage) => void;
 }
 
 /** What came of it: a key, a row that somebody else made meanwhile, another try, or none. */
@@ -154,12 +156,16 @@ async function newOperation(
   if (stands.nonce !== operation.nonce) return LOOK_AGAIN;
   if (making.isAuto && !(await keepUnderCap(user, stands, parts, signal))) return "crowded";
   log({ kind: "making", user });
-  making.onCommitted();
+  making.onStage("answer");
   const name = keyNameOf(deployment, user, operation);
   const account = await parts.account.open();
   const creation = await keys.create({ ...operation, name }, budgetOf(ATTEMPTS_END_MS, signal));
-  if (creation.status !== "created") return unmade(user, operation, creation, keys, parts, tries, signal);
+  if (creation.status !== "created") {
+    if (creation.status === "ambiguous") making.onStage("search");
+    return unmade(user, operation, creation, keys, parts, tries, signal);
+  }
 
+  making.onStage("storage");
   const { key, upstream } = creation;
   const { label, limit, limitReset, expiresAt } = operation;
   const upstreamHash = upstream.hash === key.hash ? null : upstream.hash;
@@ -178,9 +184,16 @@ async function newOperation(
     placeKey(row, { deployment, upstreamId: upstream.hash }, keys, parts),
     account.created(upstream),
   ]);
-  if (placed === "lost") return LOOK_AGAIN;
+  if (placed === "lost") return isTimeout(signal.reason) ? winnerOf(user, parts) : LOOK_AGAIN;
   log({ kind: "made", key });
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };
+}
+
+/** The row that was there first, for one who has no time left to start over. */
+async function winnerOf(user: UserId, { store }: Parts): Promise<Provision> {
+  const row = await store.find(user, AbortSignal.timeout(CLEAN_UP_MS));
+  if (row === undefined) throw contended(user);
+  return { status: "found", row };
 }
 
 /** Sync 5, without a key. */

@@ -6,6 +6,7 @@ import type { Journal } from "./journal.ts";
 import { newRecord, storedValue, twoRows } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import type { Log, Source } from "./log.ts";
+import type { Stage } from "./makings.ts";
 import type { ManagementKey } from "./management-key.ts";
 import { openForUse } from "./open-row.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
@@ -49,8 +50,8 @@ export const ATTEMPTS = 5;
 /** How a resolution that may end in a new key is watched. */
 export interface Resolving {
   readonly autoProvision: boolean;
-  /** Called when a key may exist from now on: the work goes on by itself then, whoever stops waiting. */
-  readonly onCommitted: () => void;
+  /** Told what is waited for; from the first on a key may exist: the work goes on by itself then, whoever stops waiting. */
+  readonly onStage: (stage: Stage) => void;
 }
 
 /**
@@ -61,14 +62,14 @@ export interface Resolving {
 export async function resolve(
   user: UserId,
   parts: Parts,
-  { autoProvision, onCommitted }: Resolving,
+  { autoProvision, onStage }: Resolving,
   signal: AbortSignal,
 ): Promise<SyncResult> {
   const { store, log } = parts;
   const permission = autoProvision ? (parts.hasManagementKey() ? "may" : "no-management-key") : "off";
   await importSpooled(user, parts, signal);
   log({ kind: "syncing", user });
-  const attempt: Attempt = { permission, onCommitted, tries: 0 };
+  const attempt: Attempt = { permission, onStage, tries: 0 };
   let row = await store.find(user, signal);
   for (let tries = 0; tries < ATTEMPTS; tries += 1) {
     const result =

@@ -1,4 +1,6 @@
 import { Flights } from "./flights.ts";
+import type { KeyctlError } from "./errors.ts";
+import { isTimeout } from "./patience.ts";
 import type { Clock, Sealer } from "./ports.ts";
 
 /** `kid`: to open a value that names this master key; somebody may have added it since the others were fetched. */
@@ -14,14 +16,26 @@ const MISSING_FOR_MS = 1000;
 /**
  * Asks for master keys once, also when many users need them at a time. A failure is not kept, so that a server
  * recovers when the key is back.
+ * @param late what is waited for, where it can be named, when the time of one of them is over
  */
-export function sealerCache(ask: Ask, clock: Clock): (purpose: Purpose, signal: AbortSignal) => Promise<Sealer> {
+export function sealerCache(
+  ask: Ask,
+  clock: Clock,
+  late: () => KeyctlError | undefined = () => undefined,
+): (purpose: Purpose, signal: AbortSignal) => Promise<Sealer> {
   const known = new Map<"seal" | "open", { readonly sealer: Sealer; readonly at: number }>();
   const missing = new Map<string, number>();
   const asking = new Flights<Sealer>();
+  const inTime = async (waiting: Promise<Sealer>) => {
+    try {
+      return await waiting;
+    } catch (thrown) {
+      throw isTimeout(thrown) ? (late() ?? thrown) : thrown;
+    }
+  };
   const askAnew = async (purpose: "seal" | "open", patience: AbortSignal) => {
     const at = clock.now().getTime();
-    const sealer = await asking.join(purpose, (signal) => ask(purpose, signal), patience);
+    const sealer = await inTime(asking.join(purpose, (signal) => ask(purpose, signal), patience));
     known.set(purpose, { sealer, at });
     return sealer;
   };

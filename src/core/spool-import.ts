@@ -21,13 +21,19 @@ export async function importSpool(user: UserId, parts: Parts, signal: AbortSigna
   const keys = await upstreamKeys(parts);
   for (const key of waiting) {
     signal.throwIfAborted();
-    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, parts);
+    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, parts, signal);
   }
 }
 
-async function bringIn(key: SpooledKey, wasSent: boolean, keys: UpstreamKeys | undefined, parts: Parts): Promise<void> {
+async function bringIn(
+  key: SpooledKey,
+  wasSent: boolean,
+  keys: UpstreamKeys | undefined,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<void> {
   const { spool } = parts;
-  const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, parts);
+  const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, parts, signal);
   if (end === "decided") return spool.remove(key);
   if (end === "undecided") return;
   if (!wasSent && !end.away.sent) await spool.release(key);

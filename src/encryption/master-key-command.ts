@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { KeyctlError } from "../core/errors.ts";
-import { firstOf } from "../core/patience.ts";
+import { firstOf, isTimeout } from "../core/patience.ts";
+import { tooSlow } from "./slow-command.ts";
 
 const LIMIT_MS = 10_000;
 const LIMIT_BYTES = 64 * 1024;
@@ -34,25 +35,31 @@ export async function runCommand(
     length += chunk.length;
     if (length > LIMIT_BYTES) kill();
   });
-  const stop = () => {
-    kill();
-    child.stdout.destroy();
-  };
-  patience.addEventListener("abort", stop, { once: true });
+  const over = new AbortController();
   try {
-    const status = await new Promise<number | null>((resolve) => {
+    const status = await new Promise<number | null>((resolve, reject) => {
       child.once("error", () => resolve(null));
       child.once("close", (code) => resolve(code));
+      // Its end is not waited for: whoever shares this has no time left to hear why.
+      const stop = () => {
+        kill();
+        child.stdout.destroy();
+        reject(signal.aborted ? givenUp(from, signal.reason) : failed(from, "did not end within 10 s"));
+      };
+      patience.addEventListener("abort", stop, { once: true, signal: over.signal });
     });
-    signal.throwIfAborted();
-    if (patience.aborted) throw failed(from, "did not end within 10 s");
     if (length > LIMIT_BYTES) throw failed(from, "printed more than 64 KiB");
     if (status !== 0)
       throw failed(from, status === null ? "could not be run to its end" : `ended with exit code ${status}`);
     return Buffer.concat(chunks).toString("utf8");
   } finally {
-    patience.removeEventListener("abort", stop);
+    over.abort();
   }
+}
+
+/** Why a command is not waited for any more: its caller's own reason, unless that is the time. */
+function givenUp(from: string, reason: unknown): unknown {
+  return isTimeout(reason) ? tooSlow(from) : reason;
 }
 
 function failed(from: string, problem: string): KeyctlError {

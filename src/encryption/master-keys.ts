@@ -7,6 +7,7 @@ import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
 import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
 import { masterKey } from "./jwe.ts";
 import { createSealer } from "./sealer.ts";
+import { tooSlow } from "./slow-command.ts";
 
 const MAX_BYTES = 64 * 1024;
 
@@ -35,15 +36,25 @@ export interface MasterKeyNotices {
 /** Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; never says what it holds. */
 export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
   const from = nameOf(place);
+  let reading = 0;
+  const read = async (signal: AbortSignal) => {
+    reading += 1;
+    try {
+      return await readPlace(place, notices, signal);
+    } finally {
+      reading -= 1;
+    }
+  };
   return {
     place: place.kind === "file" ? place.path : from,
     async load(signal) {
-      const text = await readPlace(place, notices, signal);
+      const text = await read(signal);
       return text === undefined ? undefined : sealerOf(text, from);
     },
+    late: () => (reading > 0 && place.kind === "command" ? tooSlow(from) : undefined),
     async generate(signal) {
       if (!isWritable(place)) {
-        const text = await readPlace(place, notices, signal);
+        const text = await read(signal);
         return text === undefined ? unusable(from, "is not there") : sealerOf(text, from);
       }
       const text = formatMasterKeys(masterKey(randomBytes(32)));

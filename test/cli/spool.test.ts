@@ -125,6 +125,25 @@ describe("a key that was made and could not be stored", () => {
   });
 });
 
+describe("--timeout", () => {
+  it("bounds the import of what waits, and leaves it there", async () => {
+    const all = await stage(firstMade());
+    const { home, server, run } = all;
+    await spooled(all);
+    const waiting = filesOf(home);
+    const started = performance.now();
+    const late = await run("sync --user alice --timeout 500ms --json", { around: goingAway("unsent") });
+    expect(performance.now() - started).toBeLessThan(8_000);
+    expect([late.code, errorOf(late)?.code]).toEqual([7, "STORE_UNAVAILABLE"]);
+    expect(filesOf(home)).toEqual(waiting);
+    expect(documentsOf(await run("sync --user alice --json"))[0]).toMatchObject({
+      key_hash: hashOf(MADE),
+      error: null,
+    });
+    expect(server.count("POST /keys")).toBe(1);
+  });
+});
+
 describe("a database that takes a key for none of the usual reasons", () => {
   it("costs no key: it waits in a file at once", async () => {
     const all = await stage(firstMade());

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { KeyctlError } from "../../src/core/errors.ts";
 import type { Sealer } from "../../src/core/ports.ts";
 import { sealerCache } from "../../src/core/sealer-cache.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
@@ -80,4 +81,32 @@ it("what seals for long learns of another active master key within a minute", as
   expect(await cache("seal", never)).toBe(before);
   world.now = 60_000;
   expect(await cache("seal", never)).toBe(after);
+});
+
+describe("a wait for master keys that is over", () => {
+  const slow = new KeyctlError("CONFIG_INVALID", "the command did not end before the time was over");
+
+  it("is named to each who shared it, however many are left", async () => {
+    const cache = sealerCache(
+      () => new Promise<never>(() => {}),
+      { now: () => new Date() },
+      () => slow,
+    );
+    const waits = [20, 40, 60].map((milliseconds) => cache("open", AbortSignal.timeout(milliseconds)));
+    const ends = await Promise.allSettled(waits);
+    expect(ends).toEqual(ends.map(() => ({ status: "rejected", reason: slow })));
+  });
+
+  it("is its caller's own reason where that is no time", async () => {
+    const leaving = new AbortController();
+    const cache = sealerCache(
+      () => new Promise<never>(() => {}),
+      { now: () => new Date() },
+      () => slow,
+    );
+    const waiting = cache("open", leaving.signal);
+    const reason = new KeyctlError("INTERRUPTED", "interrupted by SIGINT");
+    leaving.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+  });
 });
