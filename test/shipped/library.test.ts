@@ -374,10 +374,10 @@ describe("a key that is made", () => {
   });
 
   it.each([
-    ["runs out of time", "{ timeoutMs: 700 }", ""],
-    ["aborts", "{ signal: leaving.signal }", "if (kind === 'making') setTimeout(() => leaving.abort(), 700);"],
+    ["runs out of time", "{ timeoutMs: 1500 }", ""],
+    ["aborts", "{ signal: leaving.signal }", "if (kind === 'making') setTimeout(() => leaving.abort(), 1500);"],
   ])("ends by itself when its caller %s, and close waits for that", async (_name, patience, onEvent) => {
-    const { server, environment } = await openRouter(1_500);
+    const { server, environment } = await openRouter(3_000);
     const home = emptyHome();
     const answer = await printed(
       home,
@@ -402,7 +402,7 @@ describe("a key that is made", () => {
       `const keys = await keyctl.KeyManager.open();
        const first = await keys.syncAndGetKey("alice", { timeoutMs: 600 });
        const second = await keys.syncAndGetKey("alice");
-       const made = await keys.autoProvisionKey("bob", { timeoutMs: 100 });
+       const made = await keys.autoProvisionKey("bob", { timeoutMs: 600 });
        console.log(JSON.stringify([first.error.code, second.source, second.error, made.error.code]));
        await keys.close();`,
       environment,
