@@ -78,6 +78,8 @@ class Tool {
     const { stdout, stderr, endBy, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
     await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
+    // What is written to a terminal that is gone fails by now, and holds nobody up.
+    await turnOfTheEventLoop();
     const isInterrupted = code === exitCodeOf({ code: "INTERRUPTED" }, this.#signal);
     if (this.#signal !== undefined && isInterrupted && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
     leave();
