@@ -286,6 +286,22 @@ describe("a key that waits in a file", () => {
     expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
   });
 
+  it.each([
+    ["that the database is bound to", "SELECT 1"],
+    ["that nobody knows, because it was the first key", "DELETE FROM api_key_meta WHERE _id = 'account'"],
+  ])("stays in its file with a management key of another account than the one %s", async (_name, sql) => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    await withDatabase(all.home, (database) => database.exec(sql));
+    const env = { OPENROUTER_PROVISIONING_KEY: all.server.addAccount().managementKey };
+    // Its operation is fresh, so that the command waits for it.
+    await all.run("get --user alice --timeout 500ms", { env });
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    expect(await journalOf(all.home)).toEqual(["op:1"]);
+    await all.run("get --user alice");
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+  });
+
   it("is left alone by who loses the claim", async () => {
     const all = await stage(firstMade());
     await spooled(all);
