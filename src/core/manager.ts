@@ -34,11 +34,10 @@ import type {
   SyncedKey,
   SyncResult,
 } from "./results.ts";
-import type { Account, AccountContext } from "./protocol/account.ts";
+import { accountOnUse } from "./protocol/account-on-use.ts";
 import type { CopyOutcome } from "./row-copies.ts";
 import { userFlag } from "./shell-quote.ts";
 import type { Lock } from "./unlock.ts";
-import type { AccountOnUse } from "./upstream-access.ts";
 import { parseUserId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
@@ -575,16 +574,6 @@ export class KeyManager {
 
 function endedPurge(userId: string, error: KeyctlError): Purge {
   return { status: "ended", result: purgeFailed(userId, error) };
-}
-
-function accountOnUse(parts: AccountContext): AccountOnUse {
-  const warnings: Warning[] = [];
-  let opened: Promise<Account> | undefined;
-  const open = async () => {
-    const { Account: Opened } = await import("./protocol/account.ts");
-    return new Opened(parts, (warning) => warnings.push(warning));
-  };
-  return { open: () => (opened ??= open()), takeWarnings: () => warnings.splice(0) };
 }
 
 async function validationFailed(userId: string | null, error: KeyctlError): Promise<Validation> {

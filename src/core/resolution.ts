@@ -12,12 +12,12 @@ import { openForUse } from "./open-row.ts";
 import type { Clock, KeySource, KeyStore, Sealer } from "./ports.ts";
 import { printable } from "./printable.ts";
 import type { GivenKey } from "./protocol/given-key.ts";
+import type { AccountOnUse } from "./protocol/account-on-use.ts";
 import type { ProvisioningRules } from "./provisioning.ts";
 import type { Purpose } from "./sealer-cache.ts";
 import { syncFailed } from "./results.ts";
 import type { SyncedKey, SyncResult } from "./results.ts";
 import type { Spool } from "./spool.ts";
-import type { AccountOnUse } from "./upstream-access.ts";
 import type { OpenRouterOnUse } from "./upstream.ts";
 import type { UserId } from "./user-id.ts";
 

@@ -1,16 +1,8 @@
 import { managementKeyMissing } from "./key-listing.ts";
 import type { ManagementKey } from "./management-key.ts";
-import type { Warning } from "./ports.ts";
-import type { Account } from "./protocol/account.ts";
+import type { AccountOnUse } from "./protocol/account-on-use.ts";
 import type { Budget } from "./budget.ts";
 import type { OpenRouterOnUse, Unknown, UpstreamKeys } from "./upstream.ts";
-
-/** The account of the management key, of which nothing is loaded or asked before it matters. */
-export interface AccountOnUse {
-  readonly open: () => Promise<Account>;
-  /** What was not told yet. */
-  readonly takeWarnings: () => readonly Warning[];
-}
 
 interface Access {
   readonly openRouter: OpenRouterOnUse;

@@ -19,7 +19,9 @@ export interface RawAccess {
 
 /**
  * Appends each access to the file before it is made, and its answer when that is there. Facts that never change
- * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses.
+ * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses. Nor is what
+ * tells whose account the management key is of and whether a deletion has bitten: it changes nothing that the model has, and
+ * can only stop a command, which the model lets die anywhere.
  */
 export function recorder(path: string): Witness {
   let last = 0;
