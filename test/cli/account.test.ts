@@ -292,6 +292,11 @@ function accountTests(emptyPlace: () => Place): void {
 accountTests(sqlitePlace);
 describeWithMongodb("on a MongoDB server", () => accountTests(mongoPlace));
 
+/** Nobody says which account it is, and no key of ours is found. */
+function silent(fault: Fault): Rule {
+  return ({ route }) => (route === WORKSPACES || route === ONE_KEY ? fault : "pass");
+}
+
 describe("an account that cannot be found out", () => {
   const SILENCES: readonly (readonly [string, Fault])[] = [
     ["403", { status: 403 }],
@@ -301,11 +306,6 @@ describe("an account that cannot be found out", () => {
     ["HTML", "html"],
     ["503", { status: 503, headers: { "retry-after": "3600" } }],
   ];
-
-  /** Nobody says which account it is, and no key of ours is found. */
-  function silent(fault: Fault): Rule {
-    return ({ route }) => (route === WORKSPACES || route === ONE_KEY ? fault : "pass");
-  }
 
   const WARNING = {
     code: "ACCOUNT_UNKNOWN",

@@ -187,15 +187,16 @@ describe("deletions of many", () => {
   });
 });
 
+/** alice has a key that keyctl did not create; there is another account. */
+async function foreign() {
+  const all = await stage();
+  const other = all.server.addAccount();
+  await all.given("save --user alice --stdin", { input: KEY });
+  return { ...all, other };
+}
+
 describe("a key that keyctl did not make", () => {
   const FOREIGN = "purge --user alice --revoke-foreign --yes --json --timeout 2s";
-
-  async function foreign() {
-    const all = await stage();
-    const other = all.server.addAccount();
-    await all.given("save --user alice --stdin", { input: KEY });
-    return { ...all, other };
-  }
 
   it("and that is in another account is not deleted because it is missing here", async () => {
     const { server, run, other } = await foreign();
