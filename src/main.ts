@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
-import { exitCodeOf } from "./cli/exit-codes.ts";
+import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
 import { keyPlaces } from "./cli/key-places.ts";
 import { overtimeNotes } from "./cli/overtime.ts";
@@ -75,13 +75,14 @@ class Tool {
 
   /** Ends what is left of the process beside its exit code. */
   async leave(code: number): Promise<void> {
-    const { stdout, stderr, endBy, leave } = this.#host;
+    const { stdout, stderr, endBy, lookupsEnd, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
     await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
     // What is written to a terminal that is gone fails by now, and holds nobody up.
     await turnOfTheEventLoop();
-    const isInterrupted = code === exitCodeOf({ code: "INTERRUPTED" }, this.#signal);
-    if (this.#signal !== undefined && isInterrupted && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
+    const signal = signalOf(code);
+    if (signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(signal);
+    await lookupsEnd();
     leave();
   }
 

@@ -52,6 +52,12 @@ export function exitCodeOf(error: { readonly code: ErrorCode } | null, signal?: 
   return error.code === "INTERRUPTED" && terminated ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
 }
 
+/** The signal that a shell would tell of by this exit code. */
+export function signalOf(exitCode: number): "SIGINT" | "SIGTERM" | undefined {
+  if (exitCode === SIGTERM_EXIT_CODE) return "SIGTERM";
+  return exitCode === EXIT_CODES.INTERRUPTED ? "SIGINT" : undefined;
+}
+
 export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [
   ["0", "done"],
   ["1", "a bug in keyctl, or its output could not be written"],
