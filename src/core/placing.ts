@@ -58,7 +58,7 @@ export async function placeSpooled(
   const caller = timeOf(signal);
   const seen = sent ? await readOwnBack(row, parts, caller) : await insertOwn(row, parts, caller);
   if (seen.status === "away") return { away: seen };
-  if (seen.status === "foreign" && !(await mayDelete(upstreamId, keys, parts))) return "undecided";
+  if (seen.status === "foreign" && !(await mayDelete(upstreamId, keys, parts, caller))) return "undecided";
   const end = await decide(row, seen, upstreamId, keys, parts, caller);
   // Its file stays until the key is gone.
   return end === "left" ? "undecided" : "decided";
@@ -68,10 +68,15 @@ export async function placeSpooled(
  * Not without a management key, and not with one of another account. For a store that is bound to none yet, the account is
  * the one that has the key: that it is missing elsewhere would say that it is deleted.
  */
-async function mayDelete(upstreamId: string, keys: UpstreamKeys | undefined, { account }: Parts): Promise<boolean> {
+async function mayDelete(
+  upstreamId: string,
+  keys: UpstreamKeys | undefined,
+  { account }: Parts,
+  caller: AbortSignal,
+): Promise<boolean> {
   if (keys === undefined) return false;
   try {
-    const signal = AbortSignal.timeout(REMOVAL_MS);
+    const signal = firstOf(caller, AbortSignal.timeout(REMOVAL_MS));
     if ((await (await account.open()).standing(signal)) !== "unbound") return true;
     return (await keys.find(upstreamId, budgetOf(REMOVAL_MS, signal))).status === "found";
   } catch (thrown) {
