@@ -102,6 +102,7 @@ export async function provision(
     const row = await parts.store.find(user, signal);
     if (row !== undefined) return { status: "found", row };
     if (!making.mayMake) return NONE;
+    await parts.store.assertAbsent?.(user, signal);
     const made = await newOperation(user, last.n + 1, parts, making, tries, signal);
     if (made !== "crowded") return made;
     await waitForRoom(parts.provisioning.maxPerHour(), signal);
