@@ -22,6 +22,7 @@ import type { Log, LogEvent } from "./core/log.ts";
 import type { Pause } from "./core/upstream.ts";
 import { DEFAULT_TIMEOUT_MS, firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
+import { shellQuote } from "./core/shell-quote.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
 export interface Host extends ProcessHost {
@@ -202,6 +203,8 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
+        creates: needs.create === undefined ? false : needs.create || config.createStore,
+        creation: this.#creationHint(config, needs),
         withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
         // What else such a command has to say needs time as well.
@@ -218,6 +221,14 @@ class Tool {
       await turnOfTheEventLoop();
       signal.throwIfAborted();
     }
+  }
+
+  /** The same command with --create, or one that makes a store and nothing else. */
+  #creationHint({ store: { kind, name, from } }: Config, { create }: Needs): string {
+    const words = this.#host.argv.map(shellQuote).join(" ");
+    if (create !== undefined) return `keyctl ${words} --create   makes it; or check ${from}`;
+    const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
+    return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
   }
 
   async #terminalFor(globals: GlobalOptions): Promise<Terminal> {

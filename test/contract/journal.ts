@@ -70,7 +70,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         expect(await journal.adoptDeployment("0123456789abcdef", patient)).toBe(true);
         expect(await other.deployment(patient)).toBe("0123456789abcdef");
         expect(await other.adoptDeployment("fedcba9876543210", patient)).toBe(true);
-        expect(await journal.deployment(patient)).toBe("fedcba9876543210");
+        expect(await other.deployment(patient)).toBe("fedcba9876543210");
       });
 
       it("stays once there are entries under it", async () => {
