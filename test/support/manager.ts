@@ -13,7 +13,9 @@ export async function openManager(
   env: NodeJS.ProcessEnv = {},
   around?: ComposeOptions["around"],
 ): Promise<KeyManager> {
-  const config = readConfig({ ...environment, ...env }, { keyFile: `${work}/key.txt` });
+  // As the tool finds it in its working folder: nobody has named it.
+  const keyFile = { path: `${work}/key.txt`, named: false };
+  const config = { ...readConfig({ ...environment, ...env }), keyFile };
   const options = { mayCreateStore: true, creates: config.createStore, creation: "", around };
   const { manager } = await compose(
     config,
