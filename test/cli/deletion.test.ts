@@ -136,7 +136,7 @@ describe("a deletion", () => {
     const { server, run, given } = await made();
     await given("purge --user alice --yes");
     server.behave(always("DELETE /keys/{hash}", "not-deleted"));
-    const owed = await run("purge --user alice --revoke --json --timeout 2s");
+    const owed = await run("purge --user alice --revoke --yes --json --timeout 2s");
     expect([owed.code, errorOf(owed)?.message]).toEqual([
       10,
       "a key that is to go may still work: OpenRouter says that the key was deleted, and still has it",
