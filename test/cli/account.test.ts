@@ -123,8 +123,8 @@ function accountTests(emptyPlace: () => Place): void {
     it("goes along with a copy, which is then of that account alone", async () => {
       const { home, given, run, place, stranger } = await bound(emptyPlace());
       const to = `sqlite:${home.work}/copy.db`;
-      await given(`copy --to ${to} --dry-run`);
-      await given(`copy --to ${to}`);
+      await given(`copy --to ${to} --create --dry-run`);
+      await given(`copy --to ${to} --create`);
       const [record] = rowsOf(`${home.work}/copy.db`, "SELECT value FROM api_key_meta WHERE _id = 'account'");
       expect(JSON.parse(String(record?.["value"]))).toEqual(await place.account());
       const there = { KEYCTL_STORE: to };
@@ -136,7 +136,7 @@ function accountTests(emptyPlace: () => Place): void {
     it.each(["", " --dry-run"])("is not mixed with that of another database by copy%s", async (flag) => {
       const { home, given, run, stranger } = await bound(emptyPlace());
       const to = `sqlite:${home.work}/copy.db`;
-      await given("sync --user carol", { env: { KEYCTL_STORE: to, ...stranger.env } });
+      await given("sync --user carol --create", { env: { KEYCTL_STORE: to, ...stranger.env } });
       const refused = await run(`copy --json --to ${to}${flag}`);
       expect([refused.code, errorOf(refused)]).toMatchObject([
         8,

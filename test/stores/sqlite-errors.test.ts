@@ -114,9 +114,10 @@ describe("what SQLite really throws", () => {
 
   it("for a lock is waited for, from the calls that give many rows as well", async () => {
     const home = emptyHome();
-    const database = await opened(home.database);
-    database.connection.exec("PRAGMA journal_mode=DELETE");
-    const store = sqliteStore(database);
+    const { connection } = await opened(home.database);
+    connection.exec("PRAGMA journal_mode=DELETE");
+    connection.close();
+    const store = sqliteStore(await opened(home.database));
     onTestFinished(() => store.close());
     const letGo = holdLock(home.database);
     const over = AbortSignal.timeout(200);
