@@ -175,7 +175,7 @@ class Tool {
     const terminal = this.#terminal;
     const { signal } = this.#stop;
     if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
-    const { compose } = await import("./compose.ts");
+    const { collectStatements, compose } = await import("./compose.ts");
     const { manager, ...composed } = await compose(
       config,
       {
@@ -218,6 +218,7 @@ class Tool {
       return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
     } finally {
       await manager.close();
+      if (config.store.kind === "sqlite") await collectStatements();
       await turnOfTheEventLoop();
       signal.throwIfAborted();
     }
