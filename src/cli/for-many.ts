@@ -14,6 +14,7 @@ import type { Invocation, Opened, StoreName } from "./runner.ts";
 import { usersOf } from "./selection.ts";
 import type { BadLine, Many } from "./selection.ts";
 import { TablePrinter } from "./table-printer.ts";
+import { endOfRun } from "./terminal/unread.ts";
 
 /** A line for each user and a summary at the end. */
 export async function forMany<Result extends UserResult>(
@@ -29,7 +30,9 @@ export async function forMany<Result extends UserResult>(
   let store: StoreName | null = null;
   const lines = await linesFor(invocation, flags, command, () => store);
   let complete = false;
+  let isInputLeft = false;
   let failure: KeyctlError | null = null;
+  if (command.onlyReads !== true) invocation.terminal.outliveReader();
   try {
     complete = await invocation.withManager(
       { ...command.needs, logs: flags.log === true ? "all" : "none" },
@@ -47,7 +50,7 @@ export async function forMany<Result extends UserResult>(
     }
     failure = failureOf(thrown);
   }
-  const error = failure ?? score.error(complete, flags.allowEmpty === true);
+  const error = failure ?? score.error(complete || isInputLeft, flags.allowEmpty === true);
   const elapsed = Date.now() - started;
   try {
     await lines.finish(
@@ -69,7 +72,14 @@ export async function forMany<Result extends UserResult>(
     if (!isReaderGone(thrown)) throw thrown;
     return failure;
   }
-  return error;
+  // The file has all of it.
+  if (flags.output !== undefined) return error;
+  const gap = isInputLeft ? "standard input was read no further" : "the work was stopped before its end";
+  return endOfRun(invocation.terminal, error, {
+    line: score.describe(elapsed),
+    gap: complete && failure === null ? null : gap,
+    hint: "--output <file>   keeps the result of every user",
+  });
 
   /** What can still be reported in a summary. A bug cannot, nor can output that takes no more. */
   function failureOf(thrown: unknown): KeyctlError {
@@ -86,7 +96,8 @@ export async function forMany<Result extends UserResult>(
   /** False when the time of --stop-after was over before all users were done. */
   async function goThrough({ manager }: Opened): Promise<boolean> {
     const badLines: BadLine[] = [];
-    const size = selection.kind === "file" && selection.path !== "-" ? sizeOf(selection.path) : undefined;
+    const isStdin = selection.kind === "file" && selection.path === "-";
+    const size = selection.kind === "file" && !isStdin ? sizeOf(selection.path) : undefined;
     const total = selection.kind === "all" ? await manager.count({ signal: invocation.signal }) : undefined;
     let bytesRead = 0;
     let inTime = true;
@@ -119,6 +130,9 @@ export async function forMany<Result extends UserResult>(
           invocation.signal.throwIfAborted();
           timeOver?.throwIfAborted();
           yield next.value;
+          // Input that goes on for ever would keep alive a run that nobody listens to.
+          isInputLeft = isStdin && invocation.terminal.unread !== undefined;
+          if (isInputLeft) return void (await users.return(undefined));
         }
       } catch (thrown) {
         if (timeOver?.aborted !== true || thrown !== timeOver.reason) throw thrown;
@@ -127,14 +141,14 @@ export async function forMany<Result extends UserResult>(
     }
     for await (const results of command.many(manager, batches(), selection, timeOver)) await report(results);
     await report([]);
-    const isComplete = inTime && score.isCutShort !== true;
+    const isComplete = inTime && !isInputLeft && score.isCutShort !== true;
     if (!isComplete && score.countsRest === true) rest = (await countAll()) - usersReported;
     return isComplete;
 
     /** All users of the selection, but of what another program goes on writing only those that have come. */
     async function countAll(): Promise<number> {
       if (total !== undefined && selection.shard === undefined) return Math.max(total, usersReported);
-      if (selection.kind === "file" && selection.path === "-") return selected;
+      if (isStdin) return selected;
       for (let next = await users.next(); next.done !== true; next = await users.next()) selected += next.value.length;
       return selected;
     }

@@ -11,6 +11,7 @@ import type { Invocation, Needs, Opened, StoreName } from "./runner.ts";
 import { selectionOf } from "./selection.ts";
 import type { Many, SelectionOptions } from "./selection.ts";
 import type { Column } from "./table.ts";
+import { showResult } from "./terminal/unread.ts";
 
 export interface BulkFlags extends SelectionOptions {
   readonly output?: string;
@@ -57,6 +58,10 @@ export interface UserCommand<Result extends UserResult> {
   readonly reveals?: boolean;
   /** Worries about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
+  /** Whether something is other than before: said when the result itself cannot be written. */
+  readonly hasChanged?: (result: Result) => boolean;
+  /** It only reads: a reader that goes away has seen enough, and ends a bulk run. */
+  readonly onlyReads?: boolean;
 }
 
 /** What became of the users of a bulk run. */
@@ -122,7 +127,8 @@ async function forOne<Result extends UserResult>(
   const result = await attempt();
   const { error } = result;
   const document = { ...command.document(result), error: errorDocument(error, receivedSignal()) };
-  if (terminal.options.json) await terminal.document(document, command.reveals);
-  else await command.show(result);
-  return error;
+  const line = command.hasChanged?.(result) === true ? command.cells(result).join(", ") : null;
+  return showResult(terminal, error, line, () =>
+    terminal.options.json ? terminal.document(document, command.reveals) : command.show(result),
+  );
 }

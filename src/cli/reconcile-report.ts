@@ -10,6 +10,7 @@ import { errorDocument } from "./runner.ts";
 import type { Invocation, Opened } from "./runner.ts";
 import { storeLabel } from "./store-label.ts";
 import { TablePrinter } from "./table-printer.ts";
+import { endOfRun } from "./terminal/unread.ts";
 
 export interface ReconcileTask {
   readonly fixes: boolean;
@@ -56,6 +57,7 @@ export class ReconcileReport {
   /** Finds and fixes. What stops it is thrown, and `finish` then says so. */
   async run(): Promise<void> {
     const { signal, terminal } = this.#invocation;
+    terminal.outliveReader();
     const { fixes, userId, adoptAccount } = this.#task;
     this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, adoptAccount, signal });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
@@ -147,6 +149,9 @@ export class ReconcileReport {
     await this.#table.end();
     const error = stopped ?? this.#outcome();
     const elapsed = Math.round(performance.now() - this.#began);
+    const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
+    const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
+    const line = `${keys(listed)} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
     if (terminal.options.json) {
       await terminal.document({
         type: "summary",
@@ -166,13 +171,15 @@ export class ReconcileReport {
         error: errorDocument(error, receivedSignal()),
       });
     } else {
-      const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
-      const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
-      terminal.footer(`${keys(listed)} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`);
+      terminal.footer(line);
       terminal.footer(`store: ${storeLabel(this.#opened.store)}`);
       sayWarnings(terminal, warnings);
     }
-    return error;
+    return endOfRun(terminal, error, {
+      line,
+      gap: stopped === null ? null : "the work was stopped before its end",
+      hint: `${this.#command} > <file>   says what is left`,
+    });
   }
 
   get #command(): string {

@@ -12,6 +12,7 @@ import type { Redactor } from "./redactor.ts";
 import { isHangUp, waitForHangUp } from "./terminal/hang-up.ts";
 
 const LAST_WORDS_MS = 1000;
+const READER_GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET"]);
 
 export interface TerminalOptions {
   readonly json: boolean;
@@ -41,7 +42,7 @@ export class OutputFailed extends KeyctlError {
     super("OUTPUT_FAILED", `the output could not be written (${systemCode})`, {
       hint: "check the disk or the program that reads the output",
     });
-    this.readerGone = systemCode === "EPIPE";
+    this.readerGone = READER_GONE.has(systemCode);
   }
 }
 
@@ -55,6 +56,8 @@ export class Terminal {
   readonly #stderr: Output;
   readonly #redact: Redactor;
   #hasConcluded = false;
+  #outlivesReader = false;
+  #unread: OutputFailed | undefined;
 
   constructor(
     streams: Streams,
@@ -84,6 +87,16 @@ export class Terminal {
     return this.#hasConcluded;
   }
 
+  /** From now on a reader that goes away ends nothing: what it does not take is dropped, and `unread` says so. */
+  outliveReader(): void {
+    this.#outlivesReader = true;
+  }
+
+  /** OUTPUT_FAILED, once something was dropped. */
+  get unread(): KeyctlError | undefined {
+    return this.#unread;
+  }
+
   /** A result, with its line end. */
   async result(text: string): Promise<void> {
     await this.#deliver(this.#redact(`${text}\n`));
@@ -91,7 +104,7 @@ export class Terminal {
 
   /** The one document of a run, which must reach somebody. */
   async document(document: object, revealing = false): Promise<void> {
-    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
     await this.conclude(document, revealing);
   }
 
@@ -117,7 +130,7 @@ export class Terminal {
 
   /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */
   async reveal(text: string): Promise<void> {
-    if (!this.#stdout.isOpen) throw new OutputFailed("it is closed");
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
     await this.#deliver(`${text}\n`);
   }
 
@@ -153,6 +166,7 @@ export class Terminal {
 
   async #deliver(text: string, isLast = false): Promise<void> {
     const { signal } = this.options;
+    if (this.#unread !== undefined) return;
     try {
       const writing = this.#stdout.write(text);
       if (!this.#stdout.isHeldUp) return await writing;
@@ -161,8 +175,17 @@ export class Terminal {
     } catch (thrown) {
       if (isHangUp(thrown)) await waitForHangUp(signal);
       signal.throwIfAborted();
-      throw isKeyctlError(thrown) ? thrown : new OutputFailed(codeOf(thrown) || "nobody reads it");
+      if (isKeyctlError(thrown)) throw thrown;
+      const failed = new OutputFailed(codeOf(thrown) || "nobody reads it");
+      this.#lose(failed, failed.readerGone);
     }
+  }
+
+  /** Throws it, unless the work goes on without a reader. */
+  #lose(failed: OutputFailed, hasNoReader: boolean): void {
+    if (!this.#outlivesReader || !hasNoReader) throw failed;
+    if (this.#unread === undefined) this.note("nobody reads the output any more; the work goes on");
+    this.#unread ??= failed;
   }
 
   /** What cannot be said cannot be helped: a closed stderr must not stop the work. */

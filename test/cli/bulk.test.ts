@@ -32,10 +32,6 @@ function watched(calls: string[], failing: (name: string, nth: number) => Error 
   });
 }
 
-function brokenPipe(): Error {
-  return Object.assign(new Error("write EPIPE"), { code: "EPIPE" });
-}
-
 describe("a bulk run", () => {
   it("prints a user's line only after its commit, and does not wait for the end of its input", async () => {
     const home = emptyHome();
@@ -253,48 +249,6 @@ describe("the exit code of a run that could end in several ways", () => {
     });
     expect(run.code).toBe(9);
     expect(documentsOf(run).at(-1)).toMatchObject({ failed: 1, complete: false, error: { code: "SOME_FAILED" } });
-  });
-});
-
-describe("a reader that has seen enough", () => {
-  it.each([
-    [["sync", "--users-file", "-"], 1],
-    [["sync", "--users-file", "-", "--json"], 1],
-    [["sync", "--users-file", "-", "--json"], 2],
-    [["get", "--all", "--json"], 2],
-    [["list"], 1],
-    [["list", "--json"], 1],
-    [["--help"], 1],
-  ])("ends %j quietly at write %i", async (args, at) => {
-    const home = emptyHome();
-    await inProcess(home, ["sync", "-u", "alice", "-u", "bob"], { env: withKey });
-    let writes = 0;
-    const run = await inProcess(home, args, {
-      env: withKey,
-      input: "alice\nbob\n",
-      onStdout() {
-        writes += 1;
-        if (writes >= at) throw brokenPipe();
-      },
-    });
-    expect(writes).toBe(at);
-    expect(run).toMatchObject({ code: 0 });
-    expect(run.stderr).not.toContain("error");
-  });
-
-  it.each([
-    [["sync", "--user", "alice"]],
-    [["get", "--user", "alice", "--reveal"]],
-    [["get", "--user", "alice", "--json"]],
-  ])("has missed the one result of %j: exit 1", async (args) => {
-    const run = await inProcess(emptyHome(), args, {
-      env: withKey,
-      onStdout() {
-        throw brokenPipe();
-      },
-    });
-    expect(run.code).toBe(1);
-    expect(run.stderr).toContain("error: the output could not be written (EPIPE)\n");
   });
 });
 

@@ -26,14 +26,20 @@ describe("a pipe that is closed early", () => {
     },
   );
 
-  it("ends a bulk run well when only the summary is left to write", async () => {
+  it("fails a bulk run that may have changed something, also when only the summary is left to write", async () => {
     const tool = start(await homeWith(1), ["sync", "--users-file", "-", "--json"]);
     tool.stdin.write("user-0\n");
     await once(tool.stdout, "data");
     tool.stdout.destroy();
     await once(tool.stdout, "close");
     tool.stdin.end();
-    expect(await endOf(tool)).toEqual({ code: 0, signal: null, stderr: "" });
+    expect(await endOf(tool)).toEqual({
+      code: 1,
+      signal: null,
+      stderr: expect.stringMatching(
+        /\nerror: the output could not be written \(EPIPE\); the work was finished: 1 user in \ds: 1 from database\nhint: .*\n$/,
+      ),
+    });
   });
 
   it.each(["get -u user-0", "get -u user-0 --json", "get -u user-0 --reveal", "list --count", "sync -u user-0 -q"])(

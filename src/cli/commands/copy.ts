@@ -13,6 +13,7 @@ import { startProgress } from "../progress.ts";
 import type { Progress } from "../progress.ts";
 import { turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
+import { endOfRun, unlessReaderGone } from "../terminal/unread.ts";
 
 interface CopyFlags extends CreateFlags {
   readonly to?: string;
@@ -46,7 +47,24 @@ Examples:
 
 async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlError | null> {
   const started = Date.now();
+  const { terminal } = invocation;
   const run = newRun(flags);
+  if (run.dryRun) return unlessReaderGone(() => copyAndReport(invocation, flags, run, started));
+  terminal.outliveReader();
+  const error = await copyAndReport(invocation, flags, run, started);
+  return endOfRun(terminal, error, {
+    line: run.tally.describe(Date.now() - started),
+    gap: run.complete ? null : "what was copied stays",
+    hint: "keyctl copy > <file>   keeps the output; what is there already is not copied again",
+  });
+}
+
+async function copyAndReport(
+  invocation: Invocation,
+  flags: CopyFlags,
+  run: CopyRun,
+  started: number,
+): Promise<KeyctlError | null> {
   const failure = await attempt(invocation, flags, run);
   const error = failure ?? run.tally.error(run.complete);
   await report(invocation, run, Date.now() - started, failure, error);

@@ -9,6 +9,7 @@ import { errorDocument } from "../runner.ts";
 import type { Invocation, Run, StoreName } from "../runner.ts";
 import { storeLabel } from "../store-label.ts";
 import { lookAround } from "../surroundings.ts";
+import { showResult } from "../terminal/unread.ts";
 
 interface DoctorFlags {
   readonly deep?: true;
@@ -40,19 +41,19 @@ async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<Keyct
   const { findings, store } = await findingsOf(invocation, flags.deep === true);
   const error = failureOf(findings);
   const diagnosis = { version, findings, counts: countsOf(findings) };
-  if (terminal.options.json) {
-    await terminal.document({
-      version,
-      node: process.versions.node,
-      platform: `${process.platform} ${process.arch}`,
-      store: store?.name ?? null,
-      ...diagnosis.counts,
-      checks: findings.map(checkDocument),
-      warnings: [],
-      error: errorDocument(error, receivedSignal()),
-    });
-  } else await showDiagnosis(terminal, diagnosis);
-  return error;
+  const document = {
+    version,
+    node: process.versions.node,
+    platform: `${process.platform} ${process.arch}`,
+    store: store?.name ?? null,
+    ...diagnosis.counts,
+    checks: findings.map(checkDocument),
+    warnings: [],
+    error: errorDocument(error, receivedSignal()),
+  };
+  return showResult(terminal, error, null, () =>
+    terminal.options.json ? terminal.document(document) : showDiagnosis(terminal, diagnosis),
+  );
 }
 
 /** Rejects when a flag is wrong, or the run is interrupted. */

@@ -8,6 +8,7 @@ import { showExplanation } from "../explanation-view.ts";
 import { errorDocument } from "../runner.ts";
 import type { Invocation, KeyPlaces, Opened, Run } from "../runner.ts";
 import { addUserOption, oneUser } from "../selection.ts";
+import { showResult } from "../terminal/unread.ts";
 
 export function declare(command: Command, run: Run): void {
   addUserOption(command, "whose key")
@@ -33,14 +34,15 @@ async function explain(invocation: Invocation, user: string): Promise<KeyctlErro
   const { explanation, place } = await attempt(invocation, user);
   const { error } = explanation;
   const details = explanation.steps.map((step) => detailOf(step, explanation, place, invocation.keyPlaces));
-  if (terminal.options.json) {
-    const store = place?.store.name ?? null;
-    await terminal.document({
-      ...document(explanation, details, store),
-      error: errorDocument(error, receivedSignal()),
-    });
-  } else if (place !== null && details.length > 0) await showExplanation(invocation, explanation, details, place);
-  return error;
+  return showResult(terminal, error, null, async () => {
+    if (terminal.options.json) {
+      const store = place?.store.name ?? null;
+      await terminal.document({
+        ...document(explanation, details, store),
+        error: errorDocument(error, receivedSignal()),
+      });
+    } else if (place !== null && details.length > 0) await showExplanation(invocation, explanation, details, place);
+  });
 }
 
 async function attempt(invocation: Invocation, user: string): Promise<{ explanation: Explanation; place: Place }> {

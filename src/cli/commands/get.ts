@@ -97,6 +97,8 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     runWarnings: shared.runWarnings,
     document: (result) => document(result, reveals),
     reveals,
+    hasChanged: ({ found }) => found.synced,
+    onlyReads: stored,
     show: (result) => (reveals ? showBare(invocation, result) : showCard(invocation, result)),
   };
 }

@@ -5,6 +5,7 @@ import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { VARIABLES } from "../variables.ts";
 import { wrapped } from "../wrapped.ts";
+import { unlessReaderGone } from "../terminal/unread.ts";
 
 type Topic = (width: number) => string;
 
@@ -38,8 +39,10 @@ async function help({ terminal }: Invocation, topic: string): Promise<KeyctlErro
       hint: "keyctl --help   lists the commands and topics",
     });
   }
-  await terminal.result(text(terminal.columns ?? 80));
-  return null;
+  return unlessReaderGone(async () => {
+    await terminal.result(text(terminal.columns ?? 80));
+    return null;
+  });
 }
 
 /** A name that would leave its meaning less than half of the width has a line of its own. */

@@ -79,6 +79,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
       warnings,
     }),
     show: (result) => show(invocation, result),
+    hasChanged: ({ key }) => key !== null,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
     score: () => new Tally(["made"], () => "made"),

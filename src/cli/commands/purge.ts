@@ -90,6 +90,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       warnings,
     }),
     show: (result) => show(invocation, result),
+    hasChanged: ({ purged }) => purged,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, former, purged, error }) => [
       userId,

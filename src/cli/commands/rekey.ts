@@ -9,6 +9,7 @@ import { startProgress } from "../progress.ts";
 import { errorDocument, turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Run, StoreName } from "../runner.ts";
 import type { Terminal } from "../terminal.ts";
+import { endOfRun, unlessReaderGone } from "../terminal/unread.ts";
 
 interface RekeyFlags {
   readonly init?: true;
@@ -49,9 +50,26 @@ Examples:
 }
 
 async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlError | null> {
+  const { terminal } = invocation;
   const task = taskOf(flags);
   const started = Date.now();
   const state: State = { task, store: null, last: undefined, named: 0 };
+  if (task.dryRun) return unlessReaderGone(() => rekeyAndReport(invocation, flags, state, started));
+  terminal.outliveReader();
+  const error = await rekeyAndReport(invocation, flags, state, started);
+  return endOfRun(terminal, error, {
+    line: state.last === undefined ? "no key was changed" : sentence(task, state.last, Date.now() - started),
+    gap: state.last?.complete === true ? null : "the work was stopped before its end",
+    hint: "keyctl rekey --keep-key > <file>   looks once more, and keeps the output",
+  });
+}
+
+async function rekeyAndReport(
+  invocation: Invocation,
+  flags: RekeyFlags,
+  state: State,
+  started: number,
+): Promise<KeyctlError | null> {
   let failure: KeyctlError | null = null;
   try {
     await work(invocation, flags, state);

@@ -15,6 +15,7 @@ import { errorDocument } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { addUserOption, oneUser } from "../selection.ts";
 import { sayWarnings } from "../key-view.ts";
+import { showResult } from "../terminal/unread.ts";
 
 interface SaveFlags extends CreateFlags {
   readonly user?: readonly string[];
@@ -55,10 +56,12 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
   const user = oneUser("save", flags.user);
   const result = await attempt(invocation, user, flags);
   const { error } = result;
-  if (terminal.options.json)
-    await terminal.document({ ...document(result), error: errorDocument(error, receivedSignal()) });
-  else await show(invocation, result);
-  return error;
+  const line = result.changed ? `${user}, ${result.key?.masked ?? "-"}, ${changeOf(result)}` : null;
+  return showResult(terminal, error, line, () =>
+    terminal.options.json
+      ? terminal.document({ ...document(result), error: errorDocument(error, receivedSignal()) })
+      : show(invocation, result),
+  );
 }
 
 async function attempt(invocation: Invocation, user: string, flags: SaveFlags): Promise<Saved> {
@@ -156,11 +159,16 @@ function document({ userId, key, keyHash, origin, changed, verdict, previous, wa
   };
 }
 
-async function show({ terminal }: Invocation, { key, changed, previous, warnings, error }: Saved): Promise<void> {
+function changeOf({ changed, previous }: Saved): string {
+  if (!changed) return "already there";
+  return previous === null ? "saved" : "replaced";
+}
+
+async function show({ terminal }: Invocation, result: Saved): Promise<void> {
+  const { key, changed, previous, warnings, error } = result;
   sayWarnings(terminal, warnings);
   if (key === null || (error !== null && !changed)) return;
-  const what = !changed ? "already there" : previous === null ? "saved" : "replaced";
-  await terminal.result(`${key.masked} (${terminal.paint.bold(what)})`);
+  await terminal.result(`${key.masked} (${terminal.paint.bold(changeOf(result))})`);
   if (previous !== null) {
     const replacedKey = `the key it replaced (${previous.key ?? "unreadable"})`;
     if (previous.revocation === "done") terminal.note(`${replacedKey} was deleted at OpenRouter`);

@@ -52,6 +52,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
       warnings,
     }),
     show: (result) => show(invocation, result),
+    hasChanged: ({ synced }) => synced,
   };
 }
 

@@ -15,6 +15,7 @@ import { errorDocument } from "../runner.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
 import { VerdictScore } from "../verdict-score.ts";
+import { showResult } from "../terminal/unread.ts";
 import type { Allowance } from "../verdict-score.ts";
 import { verdictScreen } from "../verdict-screen.ts";
 import { showValidation, validationDocument } from "../verdict-view.ts";
@@ -87,10 +88,10 @@ async function validateInput(invocation: Invocation, options: ValidateOptions): 
   };
   const validation = await attempt();
   const { error } = validation;
-  if (terminal.options.json)
-    await terminal.document({ ...validationDocument(validation), error: errorDocument(error, receivedSignal()) });
-  else await showValidation(terminal, validation);
-  return error;
+  const document = { ...validationDocument(validation), error: errorDocument(error, receivedSignal()) };
+  return showResult(terminal, error, null, () =>
+    terminal.options.json ? terminal.document(document) : showValidation(terminal, validation),
+  );
 }
 
 function validateCommand(invocation: Invocation, flags: ValidateFlags): UserCommand<Validation> {
