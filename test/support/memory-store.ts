@@ -124,20 +124,21 @@ const nobody = (): never => {
   throw new Error("this OpenRouter only makes keys");
 };
 const PERSONAL = { status: "known", organization: null } as const;
+const described = (hash: string, { name, limit, limitReset, expiresAt, workspace }: KeyRequest): UpstreamKey => ({
+  hash,
+  name,
+  disabled: false,
+  limit,
+  limitRemaining: limit,
+  limitReset,
+  usageToday: 0,
+  createdAt: null,
+  expiresAt,
+  workspace,
+});
+
 /** An OpenRouter that makes this key, has every key that it is asked for, and can do nothing else. */
 export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
-  const described = (hash: string, { name, limit, limitReset, expiresAt, workspace }: KeyRequest): UpstreamKey => ({
-    hash,
-    name,
-    disabled: false,
-    limit,
-    limitRemaining: limit,
-    limitReset,
-    usageToday: 0,
-    createdAt: null,
-    expiresAt,
-    workspace,
-  });
   const create: UpstreamKeys["create"] = async (request) => ({
     status: "created",
     key,
