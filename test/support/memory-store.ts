@@ -137,16 +137,17 @@ const described = (hash: string, { name, limit, limitReset, expiresAt, workspace
   workspace,
 });
 
+const find: UpstreamKeys["find"] = async (hash) => ({
+  status: "found",
+  key: described(hash, { name: "a key", limit: null, limitReset: null, expiresAt: null, workspace: null }),
+});
+
 /** An OpenRouter that makes this key, has every key that it is asked for, and can do nothing else. */
 export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
   const create: UpstreamKeys["create"] = async (request) => ({
     status: "created",
     key,
     upstream: described(key.hash, request),
-  });
-  const find: UpstreamKeys["find"] = async (hash) => ({
-    status: "found",
-    key: described(hash, { name: "a key", limit: null, limitReset: null, expiresAt: null, workspace: null }),
   });
   const keys = {
     organization: async () => PERSONAL,
