@@ -1,3 +1,4 @@
+import { pause } from "../core/pause.ts";
 import { closeSync, existsSync, lstatSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { dirname, join } from "node:path";
@@ -27,6 +28,9 @@ export interface OpenedDatabase {
 
 /** Somebody replaces the file again and again. */
 const MAX_OPENINGS = 5;
+/** A second in all: a crowd of processes is done with what they do at once, and a log that is left stays. */
+const MAX_LOOKS = 21;
+const LOOK_AGAIN_MS = 50;
 
 /**
  * Opens the database file, and makes it (0600, in a folder that is 0700 if it is new) when it may be made.
@@ -54,8 +58,7 @@ async function openOnce(
   mayCreate: boolean,
   signal: AbortSignal,
 ): Promise<OpenedDatabase | "replaced" | undefined> {
-  let found = look(path);
-  refuseForeignLogs(path, found);
+  let found = await lookForLogs(path, signal);
   if (!mayCreate && (found === undefined || found.size === 0n)) return undefined;
   if (found === undefined) {
     createFile(path);
@@ -76,6 +79,23 @@ async function openOnce(
   } catch (thrown) {
     connection.close();
     throw thrown;
+  }
+}
+
+/**
+ * What stands at this path, whose log is its own. Other processes that open, write and close it at this moment may make
+ * it look otherwise: only what stays so is refused.
+ */
+async function lookForLogs(path: string, signal: AbortSignal): Promise<BigIntStats | undefined> {
+  for (let looks = 1; ; looks += 1) {
+    const found = look(path);
+    try {
+      refuseForeignLogs(path, found);
+      return found;
+    } catch (thrown) {
+      if (looks === MAX_LOOKS) throw thrown;
+    }
+    await pause(LOOK_AGAIN_MS, signal);
   }
 }
 
