@@ -14,7 +14,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const bin = join(here, "..", "bin", "keyctl.cjs");
 const home = mkdtempSync(join(tmpdir(), "keyctl-bench-"));
 // NODE_EXTRA_CA_CERTS is not among them: it triples the start of Node 20, and with it the floor.
-const env = { PATH: process.env.PATH, HOME: home };
+const env = { PATH: process.env.PATH, HOME: home, KEYCTL_CREATE_STORE: "1" };
 const KEY = "sk-or-v1-" + "0123456789abcdef".repeat(4);
 
 try {

@@ -1,4 +1,6 @@
 import type { Config } from "./config.ts";
+import type { StorePlace } from "./config/store-place.ts";
+import { KeyctlError } from "./core/errors.ts";
 import type { Journal } from "./core/journal.ts";
 import type { Log } from "./core/log.ts";
 import type { Subject } from "./core/examination.ts";
@@ -6,6 +8,7 @@ import { isManagementKey } from "./core/management-key.ts";
 import type { OnOvertime } from "./core/makings.ts";
 import { KeyManager } from "./core/manager.ts";
 import { asFailure } from "./core/patience.ts";
+import { printable } from "./core/printable.ts";
 import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
 import { sealerCache } from "./core/sealer-cache.ts";
 import { mayUnlock, unlock } from "./core/unlock.ts";
@@ -22,6 +25,7 @@ import { sqliteStore } from "./stores/sqlite-store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
 export { readConfig, readDestination } from "./config.ts";
+export { collectStatements } from "./stores/sqlite-database.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
@@ -49,7 +53,12 @@ export interface Composed {
 }
 
 export interface ComposeOptions {
+  /** A store that is not there yet may be made: the default one, and with `creates` one that is named. */
   readonly mayCreateStore: boolean;
+  /** A store that is named may be missing. */
+  readonly creates: boolean;
+  /** What to type, or to write, so that a missing store is made. */
+  readonly creation: string;
   /** The command needs none, and none is opened. */
   readonly withoutStore?: boolean | undefined;
   /** A store that cannot be opened is one whose every call fails, for commands that have more to say. */
@@ -76,7 +85,13 @@ export async function compose(config: Config, listener: Listener, options: Compo
   });
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
-  const provisioning = { ...config.provisioning, refusal: refusalOf(opened, config) };
+  const provisioning = {
+    ...config.provisioning,
+    // Whether a database was just made may be known only when it was asked something.
+    get refusal() {
+      return refusalOf(opened, config);
+    },
+  };
   const manager = new KeyManager({
     store,
     journal: store,
@@ -121,7 +136,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
 
 /** An empty cache of a CI machine must not buy keys. */
 function refusalOf(opened: OpenedStore | undefined, { ci }: Config): string | null {
-  return opened?.isNew === true && ci ? "the database was just made, and CI is set: no key is bought for it" : null;
+  return opened?.isNew() === true && ci ? "the database was just made, and CI is set: no key is bought for it" : null;
 }
 
 function openRouterOnUse(
@@ -150,26 +165,33 @@ function openRouterOnUse(
 
 interface OpenedStore {
   readonly store: Ports["store"];
-  /** This run has made it. */
-  readonly isNew: boolean;
+  /** This run has made it, or is about to. */
+  readonly isNew: () => boolean;
 }
 
-/** Undefined when there is none yet, and it is not to be made. */
+/** Undefined when there is none yet, and it is not to be made. Throws STORE_MISSING for one that is named. */
 async function openStore(
   { store: place, timeoutMs }: Config,
-  { mayCreateStore, storeMayFail = false, signal }: ComposeOptions,
+  { mayCreateStore, creates, creation, storeMayFail = false, signal }: ComposeOptions,
 ): Promise<OpenedStore | undefined> {
+  const missing = creates || place.from === "default" ? undefined : () => storeMissing(place, creation);
   try {
     if (place.kind === "mongodb") {
       const { mongoStore } = await import("./stores/mongo-store.ts");
-      return { store: mongoStore(place, timeoutMs), isNew: false };
+      const store = mongoStore(place, timeoutMs, missing);
+      return { store, isNew: store.isNew };
     }
-    const database = await openDatabase(place.path, mayCreateStore, signal);
-    if (database === undefined) return undefined;
-    return { store: sqliteStore(database.connection, place.path), isNew: database.isNew };
+    const database = await openDatabase(place.path, mayCreateStore && missing === undefined, signal);
+    if (database !== undefined) return { store: sqliteStore(database), isNew: () => database.isNew };
+    if (missing !== undefined) throw missing();
+    return undefined;
   } catch (thrown) {
     const error = asFailure(thrown, signal);
-    if (storeMayFail && error.code !== "INTERRUPTED") return { store: unavailableStore(error), isNew: false };
+    if (storeMayFail && error.code !== "INTERRUPTED") return { store: unavailableStore(error), isNew: () => false };
     throw error;
   }
+}
+
+function storeMissing({ name, from }: StorePlace, hint: string): KeyctlError {
+  return new KeyctlError("STORE_MISSING", `there is no store at ${printable(name)} (from ${from})`, { hint });
 }

@@ -27,11 +27,14 @@ export interface Overrides {
   /** For each user, in milliseconds. */
   readonly timeoutMs?: number | undefined;
   readonly autoProvision?: boolean | undefined;
+  readonly createStore?: boolean | undefined;
 }
 
 /** Everything that flags and environment say, checked once. What is secret is read when it is needed. */
 export interface Config {
   readonly store: StorePlace;
+  /** A store that is named and missing may be made, by what makes stores. */
+  readonly createStore: boolean;
   readonly keyFile: KeyFilePlace;
   readonly environmentKey: () => EnvironmentKeyPlace;
   readonly masterKeys: MasterKeyPlace;
@@ -60,6 +63,7 @@ const DEFAULT_MAX_PER_HOUR = 60;
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
   return Object.freeze({
     store: storePlace(environment, overrides.store),
+    createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => environmentKeyPlace(environment),
     masterKeys: masterKeyPlace(environment),

@@ -55,6 +55,8 @@ export type {
 export interface OpenOptions {
   /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
   readonly store?: string;
+  /** Whether a store that is named and missing is made; else it is STORE_MISSING. Default false, or KEYCTL_CREATE_STORE. */
+  readonly create?: boolean;
   /** The file to read in place of `./key.txt`. */
   readonly keyFile?: string;
   /** Whether a key may be made for a user who has none. Default true, or KEYCTL_AUTO_PROVISION. */
@@ -69,14 +71,23 @@ export interface OpenOptions {
 export type KeyManager = Manager;
 
 export const KeyManager = {
-  /** Opens the store, and makes an embedded one that is not there yet. Rejects with a KeyctlError. */
+  /**
+   * Opens the store. The default one is made when it is not there yet; one that is named must exist, or `create` makes it.
+   * Rejects with a KeyctlError; a MongoDB server is asked only by the first call.
+   */
   async open(options: OpenOptions = {}): Promise<Manager> {
-    const { log = "silent", ...overrides } = options;
-    const config = readConfig(process.env, overrides);
+    const { log = "silent", create, ...overrides } = options;
+    const config = readConfig(process.env, { ...overrides, createStore: create });
     const { manager } = await compose(
       config,
       { log: listenerFor(log), notices: noticesFor(log) },
-      { mayCreateStore: true, detaches: true, signal: AbortSignal.timeout(config.timeoutMs) },
+      {
+        mayCreateStore: true,
+        creates: config.createStore,
+        creation: "create: true   makes it, and so does KEYCTL_CREATE_STORE=1",
+        detaches: true,
+        signal: AbortSignal.timeout(config.timeoutMs),
+      },
     );
     return manager;
   },

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
-import { exitCodeOf } from "./cli/exit-codes.ts";
+import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/input.ts";
 import { keyPlaces } from "./cli/key-places.ts";
 import { overtimeNotes } from "./cli/overtime.ts";
@@ -22,6 +22,7 @@ import type { Log, LogEvent } from "./core/log.ts";
 import type { Pause } from "./core/upstream.ts";
 import { DEFAULT_TIMEOUT_MS, firstOf, patienceOf } from "./core/patience.ts";
 import { SECRET_VARIABLES } from "./core/secret-variables.ts";
+import { shellQuote } from "./core/shell-quote.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
 export interface Host extends ProcessHost {
@@ -75,11 +76,14 @@ class Tool {
 
   /** Ends what is left of the process beside its exit code. */
   async leave(code: number): Promise<void> {
-    const { stdout, stderr, endBy, leave } = this.#host;
+    const { stdout, stderr, endBy, lookupsEnd, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
     await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
-    const isInterrupted = code === exitCodeOf({ code: "INTERRUPTED" }, this.#signal);
-    if (this.#signal !== undefined && isInterrupted && (stdout.isHeldUp || stderr.isHeldUp)) endBy(this.#signal);
+    // What is written to a terminal that is gone fails by now, and holds nobody up.
+    await turnOfTheEventLoop();
+    const signal = signalOf(code);
+    if (signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(signal);
+    await lookupsEnd();
     leave();
   }
 
@@ -171,7 +175,7 @@ class Tool {
     const terminal = this.#terminal;
     const { signal } = this.#stop;
     if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
-    const { compose } = await import("./compose.ts");
+    const { collectStatements, compose } = await import("./compose.ts");
     const { manager, ...composed } = await compose(
       config,
       {
@@ -199,6 +203,8 @@ class Tool {
       },
       {
         mayCreateStore: needs.mayCreateStore,
+        creates: needs.create === undefined ? false : needs.create || config.createStore,
+        creation: this.#creationHint(config, needs),
         withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
         // What else such a command has to say needs time as well.
@@ -212,9 +218,18 @@ class Tool {
       return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
     } finally {
       await manager.close();
+      if (config.store.kind === "sqlite") await collectStatements();
       await turnOfTheEventLoop();
       signal.throwIfAborted();
     }
+  }
+
+  /** The same command with --create, or one that makes a store and nothing else. */
+  #creationHint({ store: { kind, name, from } }: Config, { create }: Needs): string {
+    const words = this.#host.argv.map(shellQuote).join(" ");
+    if (create !== undefined) return `keyctl ${words} --create   makes it; or check ${from}`;
+    const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
+    return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
   }
 
   async #terminalFor(globals: GlobalOptions): Promise<Terminal> {

@@ -30,6 +30,7 @@ const EXIT_CODES = {
   PROVISION_CAP: 6,
   SOME_UNKNOWN: 6,
   STORE_UNAVAILABLE: 7,
+  STORE_MISSING: 7,
   STORE_CORRUPT: 7,
   ROW_UNREADABLE: 7,
   KEY_EXISTS: 8,
@@ -50,6 +51,12 @@ export function exitCodeOf(error: { readonly code: ErrorCode } | null, signal?: 
   if (error === null) return 0;
   const terminated = signal === "SIGTERM" || signal === "SIGHUP";
   return error.code === "INTERRUPTED" && terminated ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
+}
+
+/** The signal that a shell would tell of by this exit code. */
+export function signalOf(exitCode: number): "SIGINT" | "SIGTERM" | undefined {
+  if (exitCode === SIGTERM_EXIT_CODE) return "SIGTERM";
+  return exitCode === EXIT_CODES.INTERRUPTED ? "SIGINT" : undefined;
 }
 
 export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [

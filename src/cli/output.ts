@@ -54,8 +54,10 @@ export function descriptor(file: 1 | 2): Output {
       await last;
     },
     get isHeldUp() {
-      // What a stream has written at once is told a little later.
-      return waiting > 0 && streamOf(file).writableLength > 0;
+      if (waiting === 0) return false;
+      // What a stream has written at once, or could not write, it tells a little later.
+      const { writableLength, errored } = streamOf(file);
+      return writableLength > 0 && errored === null;
     },
     get columns() {
       try {

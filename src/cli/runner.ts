@@ -81,7 +81,10 @@ export interface Invocation {
 }
 
 export interface Needs {
+  /** A store that is not there yet may be made: the default one, and with `create` one that is named. */
   readonly mayCreateStore: boolean;
+  /** What --create says; undefined for a command that has no such flag, for which a store that is named must exist. */
+  readonly create?: boolean | undefined;
   /** The command uses no store. */
   readonly withoutStore?: true;
   /** The command has more to say than that the store cannot be opened: calls to the store fail in its place. */

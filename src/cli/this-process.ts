@@ -4,6 +4,8 @@ import { processEnd } from "./terminal/process-end.ts";
 import type { ProcessEnd } from "./terminal/process-end.ts";
 import type { Streams } from "./terminal.ts";
 
+const POLL_MS = 10;
+
 /** Everything of the process that the tool uses. */
 export interface ProcessHost extends Streams, ProcessEnd {
   readonly argv: readonly string[];
@@ -14,6 +16,8 @@ export interface ProcessHost extends Streams, ProcessEnd {
   readonly stdinIsTerminal: boolean;
   /** Keeps the system's look-ups of host names from holding up the end of a process that has so little time. */
   readonly hurryLookups: () => void;
+  /** Resolves when no look-up is under way. The process cannot end before, and hears of signals only until it tries to. */
+  readonly lookupsEnd: () => Promise<void>;
 }
 
 /** The process that we are: silences in it what would give a secret away or help nobody. */
@@ -31,6 +35,7 @@ export function thisProcess(): ProcessHost {
     stdout: descriptor(1),
     stderr: descriptor(2),
     hurryLookups,
+    lookupsEnd,
     ...processEnd,
   };
 }
@@ -38,6 +43,12 @@ export function thisProcess(): ProcessHost {
 /** A name server that is silent holds getaddrinfo for 10 s and more, which no program can stop; glibc reads this at its first look-up. */
 function hurryLookups(): void {
   process.env["RES_OPTIONS"] ??= "timeout:1 attempts:1";
+}
+
+async function lookupsEnd(): Promise<void> {
+  while (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }
 
 /**

@@ -14,6 +14,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["NODE_EXTRA_CA_CERTS", "a PEM file of certificate authorities of your own"],
   ["KEYCTL_STORE", "where keys are kept: sqlite:<path> or mongodb://<host>/<db>"],
   ["KEYCTL_STORE_FILE", "a file that holds the value of KEYCTL_STORE"],
+  ["KEYCTL_CREATE_STORE", "1: a store that is named and missing is made, as by --create"],
   ["MONGODB_URI, MONGO_URI", "read where neither --store nor KEYCTL_STORE is given"],
   ["KEYCTL_ALLOW_NON_ATOMIC_STORE", "1: replace keys on FerretDB 1 too, where nothing else changes them"],
   ["KEYCTL_COPY_TO", "copy: the store to copy to, when its URI holds a password"],

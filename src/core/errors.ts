@@ -30,6 +30,7 @@ export type ErrorCode =
   | "PROVISION_PENDING"
   | "PROVISION_CAP"
   | "STORE_UNAVAILABLE"
+  | "STORE_MISSING"
   | "STORE_CORRUPT"
   | "ROW_UNREADABLE"
   | "KEY_EXISTS"
@@ -57,6 +58,7 @@ export const CONCERNS_ALL: ReadonlySet<ErrorCode> = new Set([
   "STORE_DENIED",
   "STORE_NOT_ATOMIC",
   "STORE_UNAVAILABLE",
+  "STORE_MISSING",
   "STORE_CORRUPT",
 ]);
 

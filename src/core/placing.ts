@@ -1,6 +1,7 @@
 import { budgetOf } from "./budget.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { record } from "./journal-writes.ts";
+import type { EntryOf } from "./journal.ts";
 import { termsOf } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { firstOf, isTimeout, timeOf } from "./patience.ts";
@@ -13,9 +14,11 @@ import { removeUpstream } from "./upstream-removal.ts";
 import type { UpstreamKeys } from "./upstream.ts";
 
 /**
- * The law of new keys: the row first, which keeps the secret; then its outcome, which makes it current; and nothing is
- * handed out before that. A row whose insert was not answered is looked for, and never sent again. What cannot be stored
- * waits in a file, and only a key whose insert was certainly never sent may be deleted without a decision.
+ * **Order:** (1) insert the row, so that the secret is durable; (2) insert the `saved` outcome, which makes the key current;
+ * (3) look whether the store is still the one that was opened; (4) hand the key out. A row whose insert was not answered is
+ * looked for, and never sent again. A store that fails in between may have been taken away with the row: the key then waits
+ * in a file, and whoever brings it in reads what has become of it. Only a key whose insert was certainly never sent may be
+ * deleted without a decision.
  */
 
 /** What a key is besides its row. */
@@ -39,8 +42,13 @@ export async function placeKey(
 ): Promise<KeyRecord | "lost"> {
   const seen = await insertOwn(row, parts);
   if (seen.status === "away") return spoolOwn(row, origin, seen.sent, keys, parts);
-  const end = await decide(row, seen, origin.upstreamId, keys, parts);
-  return end === "left" ? "lost" : end;
+  try {
+    const end = await decide(row, seen, origin.upstreamId, keys, parts);
+    return end === "left" ? "lost" : end;
+  } catch (thrown) {
+    if (!isAway(thrown)) throw thrown;
+    return spoolOwn(row, origin, true, keys, parts);
+  }
 }
 
 /**
@@ -142,18 +150,24 @@ async function decide(
     const abandoned = { kind: "out", n, outcome: "abandoned" } as const;
     const outcome = await decided(own, (signal) => record(userId, abandoned, parts, signal), caller);
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
-    if (outcome.outcome === "saved") return "lost";
+    if (isSavedAs(outcome, own)) return "lost";
     return (await deleteOwn(upstreamId, keys, caller)) ? "lost" : "left";
   }
   const { row } = seen;
   const outcome = await decided(own, (signal) => sayThatItIsSaved(row, parts, signal), caller);
-  if (outcome.outcome === "abandoned") {
-    // Somebody decided against it while its row stood: the row goes first, then the key.
+  if (!isSavedAs(outcome, own)) {
+    // It was decided against while its row stood: the row goes first, then the key.
     await decided(own, (signal) => putBack(row, parts, signal), caller);
     return (await deleteOwn(upstreamId, keys, caller)) ? "lost" : "left";
   }
   await markOwnSettled(row, parts, storeTime(caller));
+  await decided(own, (signal) => parts.store.ping(signal), caller);
   return row;
+}
+
+/** In a store that was restored from an older copy, another key may have been saved under the same number: this one never can be. */
+function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
+  return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
 
 /** False for what could not be removed now: the next reconcile finds it, since it is decided against. */

@@ -36,7 +36,7 @@ export interface KeyStore {
   /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `patience` is asked for each page. */
   scan(patience: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
-  /** Resolves when the store answers and this user may read it. */
+  /** Resolves when the store answers, this user may read it, and it still is the one that was opened. */
   ping(signal: AbortSignal): Promise<void>;
   /** Rejects with STORE_NOT_ATOMIC where two changes of one row at the same time may both win. Asked before a row is replaced. */
   requireAtomicChanges(signal: AbortSignal): Promise<void>;

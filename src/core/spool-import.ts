@@ -1,3 +1,5 @@
+import { record } from "./journal-writes.ts";
+import { parseKeyName } from "./key-name.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { NOTHING_KNOWN, termsOf } from "./key-record.ts";
 import { placeSpooled } from "./placing.ts";
@@ -21,8 +23,22 @@ export async function importSpool(user: UserId, parts: Parts, signal: AbortSigna
   const keys = await upstreamKeys(parts);
   for (const key of waiting) {
     signal.throwIfAborted();
+    await ensureOperation(key, parts, signal);
     if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, parts, signal);
   }
+}
+
+/**
+ * A store that was restored from an older copy does not know the operation that made the key. It is written down before the
+ * row, or the next operation would take its number.
+ */
+async function ensureOperation(key: SpooledKey, parts: Parts, signal: AbortSignal): Promise<void> {
+  const { userId, n, name, label, limit, limitReset, expiresAt } = key;
+  const nonce = parseKeyName(name ?? "")?.nonce;
+  if (nonce === undefined || (await parts.journal.entry(userId, "op", n, signal)) !== undefined) return;
+  const terms = { label, limit, limitReset, expiresAt, workspace: null };
+  // Nothing is bought now: the hourly cap is not concerned.
+  await record(userId, { kind: "op", n, nonce, ...terms, deliberate: true } as const, parts, signal);
 }
 
 async function bringIn(

@@ -4,7 +4,8 @@ import { batchesOf } from "./mongo-batches.ts";
 import type { Asking } from "./mongo-batches.ts";
 import { userForms, userIdOf, withDates } from "./mongo-document.ts";
 import { isDuplicateKey } from "./mongo-errors.ts";
-import { ensureIdentity, ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./mongo-schema.ts";
+import type { MongoIdentity } from "./mongo-identity.ts";
+import { ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { once } from "./once.ts";
 import {
@@ -32,30 +33,27 @@ const ACCOUNT = "account";
 /** The journal beside the keys: the unique `_id` decides between inserts, and nothing is ever changed. */
 export function mongoJournal(
   database: Db,
-  { reading, writing }: { readonly reading: Asking; readonly writing: Asking },
+  {
+    reading,
+    writing,
+    identity,
+  }: { readonly reading: Asking; readonly writing: Asking; readonly identity: MongoIdentity },
 ): Journal {
   const records = database.collection<JournalDocument>("api_key_journal");
   const meta = database.collection<MetaDocument>("api_key_meta");
   const indexed = once((signal) =>
     reading(() => ensureIndexes(database.collection("api_key_journal"), JOURNAL_INDEXES), signal),
   );
-  const deployment = (signal: AbortSignal) =>
-    reading(async () => (await meta.findOne({ _id: { $eq: "deployment" } }))?.value, signal);
 
   return {
     async deployment(signal) {
-      const known = await deployment(signal);
-      if (known !== undefined) return deploymentIn(known);
-      await writing(() => ensureIdentity(meta), signal);
-      return deploymentIn(await deployment(signal));
+      const known = await reading(identity.read, signal);
+      return deploymentIn(known ?? (await writing(identity.make, signal)));
     },
     async adoptDeployment(value, signal) {
-      if ((await deployment(signal)) === value) return true;
+      if ((await reading(identity.read, signal)) === value) return true;
       if ((await reading(() => records.findOne({}, { projection: { _id: 1 } }), signal)) !== null) return false;
-      await writing(async () => {
-        await ensureIdentity(meta);
-        await meta.updateOne({ _id: { $eq: "deployment" } }, { $set: { value } });
-      }, signal);
+      await writing(() => identity.adopt(value), signal);
       return true;
     },
     async account(signal) {
@@ -70,6 +68,7 @@ export function mongoJournal(
     },
     async insertEntry(entry, signal) {
       await indexed(signal);
+      if (entry.kind === "op") await reading(identity.read, signal);
       return writing(async () => {
         try {
           await records.insertOne(toDocument(entry));

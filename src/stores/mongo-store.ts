@@ -25,6 +25,7 @@ import { duplicatesIn, isDuplicateKey, mongoError, mongoLate } from "./mongo-err
 import { inspectServer, probeWrite } from "./mongo-facts.ts";
 import { mongoJournal } from "./mongo-journal.ts";
 import { lookUp } from "./mongo-lookup.ts";
+import { mongoIdentity } from "./mongo-identity.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./mongo-schema.ts";
 import type { MetaDocument } from "./mongo-schema.ts";
 import { withoutOverruled } from "./mongo-uri.ts";
@@ -79,26 +80,32 @@ const FIRST_CHECK = "sealed";
  * Keys in MongoDB, or in a server that speaks its protocol. It asks only for what all of them keep: a unique index decides
  * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
  * @param timeoutMs how long calls are given as a rule, in milliseconds
+ * @param whenMissing gives the error of a database in which there is no document of ours; without it, one may be made
  */
 export function mongoStore(
   place: MongoPlace,
   timeoutMs = DEFAULT_TIMEOUT_MS,
-): KeyStore & SealChecks & Inspection & Journal {
+  whenMissing?: () => KeyctlError,
+): KeyStore & SealChecks & Inspection & Journal & { readonly isNew: () => boolean } {
   const client = newClient(place, timeoutMs);
   const database = client.db();
   const keys = database.collection("api_keys");
   const meta = database.collection<MetaDocument>("api_key_meta");
 
+  const identity = mongoIdentity(database, place, whenMissing);
+  const identified = once(identity.look);
   const found = once((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
   const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
     let hasBegun = false;
     try {
       signal.throwIfAborted();
       await orAborted(found(signal), signal);
+      await orAborted(identified(signal), signal);
       hasBegun = true;
       return await orAborted(work(), signal);
     } catch (thrown) {
-      if (!signal.aborted || thrown !== signal.reason) throw mongoError(thrown, place, { isWrite });
+      if (!signal.aborted || thrown !== signal.reason)
+        throw mongoError(thrown, place, { isWrite: isWrite && hasBegun });
       throw isTimeout(thrown)
         ? mongoLate(topologyOf(client)?.description, place, { isWrite: isWrite && hasBegun })
         : thrown;
@@ -123,6 +130,7 @@ export function mongoStore(
     }, signal);
 
   return {
+    isNew: identity.wasMissing,
     async find(user, signal) {
       const [row, twin] = await findMany([user], signal);
       if (row !== undefined && twin !== undefined) throw twoRows(row, twin);
@@ -180,7 +188,7 @@ export function mongoStore(
     },
     count: (signal) => reading(() => keys.countDocuments(OURS), signal),
     async ping(signal) {
-      await reading(() => keys.findOne({}, { projection: { _id: 1 } }), signal);
+      await reading(() => Promise.all([identity.read(), keys.findOne({}, { projection: { _id: 1 } })]), signal);
     },
     async requireAtomicChanges(signal) {
       if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
@@ -214,7 +222,7 @@ export function mongoStore(
       const facts = await reading(() => inspectServer(database, keys), signal);
       return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
     },
-    ...mongoJournal(database, { reading, writing }),
+    ...mongoJournal(database, { reading, writing, identity }),
     close: () => close(client),
   };
 }

@@ -1,11 +1,15 @@
-import { closeSync, existsSync, lstatSync, statSync } from "node:fs";
+import { closeSync, existsSync, lstatSync } from "node:fs";
+import type { BigIntStats } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { makePrivateFolder, openPrivateFile } from "../files/private-files.ts";
 import { codeOf } from "../files/read-regular-file.ts";
 import { migrate, schemaVersion } from "./sqlite-schema.ts";
 import { storeError } from "./sqlite-errors.ts";
+import { databaseFile, isSame, refuseForeignLogs } from "./sqlite-file.ts";
+import type { DatabaseFile } from "./sqlite-file.ts";
 import { whileUnlocked } from "./sqlite-lock.ts";
+import { statsOf } from "./sqlite-wal-owner.ts";
 import { KeyctlError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 
@@ -16,48 +20,75 @@ const BUSY_TIMEOUT_MS = 10;
 
 export interface OpenedDatabase {
   readonly connection: DatabaseSync;
-  /** There was none before. */
+  readonly file: DatabaseFile;
+  /** It has just got its schema. */
   readonly isNew: boolean;
 }
 
+/** Somebody replaces the file again and again. */
+const MAX_OPENINGS = 5;
+
 /**
  * Opens the database file, and makes it (0600, in a folder that is 0700 if it is new) when it may be made.
- * Undefined when there is none and it may not be made. Rejects with STORE_UNAVAILABLE or STORE_CORRUPT.
+ * Undefined when there is none, or no schema in it, and it may not be made. Rejects with STORE_UNAVAILABLE or STORE_CORRUPT.
  */
 export async function openDatabase(
   path: string,
   mayCreate: boolean,
   signal: AbortSignal,
 ): Promise<OpenedDatabase | undefined> {
-  let database: DatabaseSync | undefined;
   try {
-    const found = look(path);
-    if (!mayCreate && found !== "content") return undefined;
-    if (found === "absent") createFile(path);
-    const { DatabaseSync } = loadSqlite();
-    const opened = new DatabaseSync(path);
-    database = opened;
-    if (await whileUnlocked(() => prepare(opened, mayCreate), signal)) {
-      return { connection: opened, isNew: found !== "content" };
+    for (let opening = 0; opening < MAX_OPENINGS; opening += 1) {
+      const opened = await openOnce(path, mayCreate, signal);
+      if (opened !== "replaced") return opened;
     }
-    opened.close();
-    return undefined;
+    throw unusable(path, "is being replaced again and again");
   } catch (thrown) {
-    database?.close();
     throw storeError(thrown, path);
   }
 }
 
-/** False for a file without a schema (its making was cut off) that may not get one. */
-function prepare(database: DatabaseSync, mayCreate: boolean): boolean {
+/** `replaced`: another file has taken its place while it was opened. */
+async function openOnce(
+  path: string,
+  mayCreate: boolean,
+  signal: AbortSignal,
+): Promise<OpenedDatabase | "replaced" | undefined> {
+  let found = look(path);
+  refuseForeignLogs(path, found);
+  if (!mayCreate && (found === undefined || found.size === 0n)) return undefined;
+  if (found === undefined) {
+    createFile(path);
+    found = look(path);
+  }
+  const { DatabaseSync } = loadSqlite();
+  const connection = new DatabaseSync(path);
+  try {
+    const state = await whileUnlocked(() => prepare(connection, mayCreate), signal);
+    const now = look(path);
+    if (found === undefined || now === undefined || !isSame(found, now)) {
+      connection.close();
+      return "replaced";
+    }
+    if (state !== "no schema") return { connection, file: databaseFile(path, now), isNew: state === "made" };
+    connection.close();
+    return undefined;
+  } catch (thrown) {
+    connection.close();
+    throw thrown;
+  }
+}
+
+/** `no schema`: its making was cut off, and it may not get one now. */
+function prepare(database: DatabaseSync, mayCreate: boolean): "made" | "was there" | "no schema" {
   database.exec(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON`);
   const version = schemaVersion(database);
   if (version === "empty") {
-    if (!mayCreate) return false;
+    if (!mayCreate) return "no schema";
     if (hasSafeWal(database)) database.exec("PRAGMA journal_mode=WAL");
   }
   migrate(database, version);
-  return true;
+  return version === "empty" ? "made" : "was there";
 }
 
 /** Whether its SQLite is new enough for WAL. */
@@ -78,15 +109,15 @@ function createFile(path: string): void {
   }
 }
 
-/** What stands at this path. Absent is not unavailable: what cannot be seen, or cannot hold a database, is an error. */
-function look(path: string): "absent" | "empty" | "content" {
-  const stats = statSync(path, { throwIfNoEntry: false });
+/** What stands at this path; undefined for nothing. Absent is not unavailable: what cannot be seen, or cannot hold a database, is an error. */
+function look(path: string): BigIntStats | undefined {
+  const stats = statsOf(path);
   if (stats === undefined) {
-    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return "absent";
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return undefined;
     throw unusable(path, "is a symbolic link to nothing");
   }
   if (!stats.isFile()) throw unusable(path, "is not a regular file");
-  return stats.size > 0 ? "content" : "empty";
+  return stats;
 }
 
 function unusable(path: string, problem: string): KeyctlError {
@@ -98,6 +129,19 @@ function unusable(path: string, problem: string): KeyctlError {
 type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;
 
 /** `node:sqlite` where Node has it; on Node 20 a drop-in with the same interface, which goes away with Node 20. */
+/**
+ * The drop-in for Node 20 closes a file only when its statements are collected, which is too late for a process that ends
+ * by `process.exit()`: its log would stay beside the database. For the tool alone, since it stops the whole process.
+ */
+export async function collectStatements(): Promise<void> {
+  if (process.getBuiltinModule("node:sqlite") !== undefined) return;
+  process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
+  const collect: unknown = process.getBuiltinModule("node:vm").runInNewContext("gc");
+  if (typeof collect === "function") collect();
+  // What was collected is let go of in the turns after that.
+  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 function loadSqlite(): Sqlite {
   return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
 }

@@ -2,6 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Journal, Recorded } from "../core/journal.ts";
 import type { UserId } from "../core/user-id.ts";
 import { nextAfter, parsedJson, textOf } from "./sqlite-columns.ts";
+import type { DatabaseFile } from "./sqlite-file.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
 import type { Row } from "./sqlite-statements.ts";
 import {
@@ -50,9 +51,10 @@ const SQL = {
 /** The journal of the embedded store; as there, every call is one statement. */
 export function sqliteJournal(
   database: DatabaseSync,
-  path: string,
+  file: DatabaseFile,
 ): { readonly port: Journal; readonly forget: () => void } {
-  const { one, all, changes, forget } = sqliteStatements(database, path, SQL);
+  const { path } = file;
+  const { one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const entryOf = (row: Row) => fromRow(row, path);
   const entryOrNone = (row: Row | undefined) => (row === undefined ? undefined : entryOf(row));
   const port: Journal = {

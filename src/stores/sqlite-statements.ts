@@ -1,5 +1,6 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import { openStoreError } from "./sqlite-errors.ts";
+import type { DatabaseFile } from "./sqlite-file.ts";
 import { whileUnlocked } from "./sqlite-lock.ts";
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
@@ -7,8 +8,8 @@ type Values = readonly SQLInputValue[];
 
 /** The statements of a database, by their names; each is prepared when it is first used, and done once no other process holds the lock. */
 export interface SqliteStatements<Name extends string> {
-  /** Does this in one go, and again from its start while another process holds the lock. */
-  readonly act: <Result>(work: () => Result, signal: AbortSignal) => Promise<Result>;
+  /** Changes something in one go, a statement or a transaction, and again from its start while another process holds the lock. */
+  readonly write: <Result>(work: () => Result, signal: AbortSignal) => Promise<Result>;
   readonly prepared: (name: Name) => StatementSync;
   readonly one: (name: Name, values: Values, signal: AbortSignal) => Promise<Row | undefined>;
   readonly all: (name: Name, values: Values, signal: AbortSignal) => Promise<readonly Row[]>;
@@ -20,9 +21,10 @@ export interface SqliteStatements<Name extends string> {
 
 export function sqliteStatements<Name extends string>(
   database: DatabaseSync,
-  path: string,
+  file: DatabaseFile,
   sql: Readonly<Record<Name, string>>,
 ): SqliteStatements<Name> {
+  const { path } = file;
   const known = new Map<Name, StatementSync>();
   const prepared = (name: Name): StatementSync => {
     const statement = known.get(name) ?? database.prepare(sql[name]);
@@ -36,12 +38,24 @@ export function sqliteStatements<Name extends string>(
       throw openStoreError(thrown, path);
     }
   };
+  const read = <Result>(work: () => Result, signal: AbortSignal) =>
+    act(() => {
+      file.requireSame();
+      return work();
+    }, signal);
+  const write = <Result>(work: () => Result, signal: AbortSignal) =>
+    act(() => {
+      file.beforeWrite();
+      const result = work();
+      file.afterWrite();
+      return result;
+    }, signal);
   return {
-    act,
+    write,
     prepared,
-    one: (name, values, signal) => act(() => prepared(name).get(...values), signal),
-    all: (name, values, signal) => act(() => prepared(name).all(...values), signal),
-    changes: (name, values, signal) => act(() => prepared(name).run(...values).changes === 1, signal),
+    one: (name, values, signal) => read(() => prepared(name).get(...values), signal),
+    all: (name, values, signal) => read(() => prepared(name).all(...values), signal),
+    changes: (name, values, signal) => write(() => prepared(name).run(...values).changes === 1, signal),
     forget: () => known.clear(),
   };
 }

@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { SQLInputValue } from "node:sqlite";
 import type { Journal } from "../core/journal.ts";
 import { NO_TERMS, PROVIDER } from "../core/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../core/key-record.ts";
@@ -7,6 +7,7 @@ import type { UserId } from "../core/user-id.ts";
 import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./sqlite-columns.ts";
 import { nextAfter, textOf, textOrNullOf, textsOrNullOf } from "./sqlite-columns.ts";
 import { indexMisses } from "./sqlite-errors.ts";
+import type { OpenedDatabase } from "./sqlite-database.ts";
 import { sqliteJournal } from "./sqlite-journal.ts";
 import { inTransaction } from "./sqlite-schema.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
@@ -57,9 +58,11 @@ const SQL = {
  * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
  * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
  */
-export function sqliteStore(database: DatabaseSync, path: string): KeyStore & SealChecks & Inspection & Journal {
-  const { act, prepared, one, all, changes, forget } = sqliteStatements(database, path, SQL);
-  const journal = sqliteJournal(database, path);
+export function sqliteStore(opened: OpenedDatabase): KeyStore & SealChecks & Inspection & Journal {
+  const { connection: database, file } = opened;
+  const { path } = file;
+  const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
+  const journal = sqliteJournal(database, file);
   const recordOf = (row: Row) => fromRow(row, path);
 
   return {
@@ -84,7 +87,7 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     },
     insert: (record, signal) => changes("insert", toRow(record), signal),
     insertMany: (records, signal) =>
-      act(
+      write(
         () =>
           inTransaction(database, () =>
             records.map((record) => prepared("insert").run(...toRow(record)).changes === 1),
@@ -137,7 +140,7 @@ export function sqliteStore(database: DatabaseSync, path: string): KeyStore & Se
     },
     ...journal.port,
     async close() {
-      database.close();
+      file.close(database);
       forget();
       journal.forget();
     },

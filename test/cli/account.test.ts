@@ -123,8 +123,8 @@ function accountTests(emptyPlace: () => Place): void {
     it("goes along with a copy, which is then of that account alone", async () => {
       const { home, given, run, place, stranger } = await bound(emptyPlace());
       const to = `sqlite:${home.work}/copy.db`;
-      await given(`copy --to ${to} --dry-run`);
-      await given(`copy --to ${to}`);
+      await given(`copy --to ${to} --create --dry-run`);
+      await given(`copy --to ${to} --create`);
       const [record] = rowsOf(`${home.work}/copy.db`, "SELECT value FROM api_key_meta WHERE _id = 'account'");
       expect(JSON.parse(String(record?.["value"]))).toEqual(await place.account());
       const there = { KEYCTL_STORE: to };
@@ -136,7 +136,7 @@ function accountTests(emptyPlace: () => Place): void {
     it.each(["", " --dry-run"])("is not mixed with that of another database by copy%s", async (flag) => {
       const { home, given, run, stranger } = await bound(emptyPlace());
       const to = `sqlite:${home.work}/copy.db`;
-      await given("sync --user carol", { env: { KEYCTL_STORE: to, ...stranger.env } });
+      await given("sync --user carol --create", { env: { KEYCTL_STORE: to, ...stranger.env } });
       const refused = await run(`copy --json --to ${to}${flag}`);
       expect([refused.code, errorOf(refused)]).toMatchObject([
         8,
@@ -292,6 +292,11 @@ function accountTests(emptyPlace: () => Place): void {
 accountTests(sqlitePlace);
 describeWithMongodb("on a MongoDB server", () => accountTests(mongoPlace));
 
+/** Nobody says which account it is, and no key of ours is found. */
+function silent(fault: Fault): Rule {
+  return ({ route }) => (route === WORKSPACES || route === ONE_KEY ? fault : "pass");
+}
+
 describe("an account that cannot be found out", () => {
   const SILENCES: readonly (readonly [string, Fault])[] = [
     ["403", { status: 403 }],
@@ -301,11 +306,6 @@ describe("an account that cannot be found out", () => {
     ["HTML", "html"],
     ["503", { status: 503, headers: { "retry-after": "3600" } }],
   ];
-
-  /** Nobody says which account it is, and no key of ours is found. */
-  function silent(fault: Fault): Rule {
-    return ({ route }) => (route === WORKSPACES || route === ONE_KEY ? fault : "pass");
-  }
 
   const WARNING = {
     code: "ACCOUNT_UNKNOWN",

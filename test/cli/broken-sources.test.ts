@@ -176,7 +176,7 @@ describeWithMongodb("a key.txt without a key, over MongoDB", () => {
     const { KEYCTL_STORE = "", KEYCTL_MASTER_KEYS = "" } = homeOn(databaseOfTest().uri).environment;
     const { home, server, run } = await stage();
     home.writeKeyFile(`"${KEY}"`);
-    const env = { KEYCTL_STORE, KEYCTL_MASTER_KEYS };
+    const env = { KEYCTL_STORE, KEYCTL_CREATE_STORE: "1", KEYCTL_MASTER_KEYS };
     expect(errorOf(await run(SYNC, { env }))).toMatchObject({ code: "NO_KEY", exit_code: 3 });
     const [alice] = documentsOf(await run(BULK, { env }));
     expect([alice?.["error"], changesAt(server)]).toMatchObject([{ code: "NO_KEY" }, {}]);

@@ -28,7 +28,7 @@ function copyOf(home: Home): string {
 }
 
 async function copy(home: Home, flags: readonly string[] = [], options: InProcessOptions = {}) {
-  return inProcess(home, ["copy", "--to", "sqlite:copy.db", ...flags], options);
+  return inProcess(home, ["copy", "--to", "sqlite:copy.db", "--create", ...flags], options);
 }
 
 const ROWS = "SELECT * FROM api_keys ORDER BY user_id";
@@ -40,7 +40,8 @@ function contentOf(database: string) {
 }
 
 async function saveIn(home: Home, store: string, user: string, key: string): Promise<void> {
-  const run = await inProcess(home, ["save", "--user", user, "--stdin", "--store", store], { input: key });
+  const args = ["save", "--user", user, "--stdin", "--store", store, "--create"];
+  const run = await inProcess(home, args, { input: key });
   expect(run.code).toBe(0);
 }
 
@@ -331,7 +332,7 @@ describe("master keys", () => {
 
   it("that do not open the destination end it before anything is written", async () => {
     const home = await homeOf();
-    const save = ["save", "-u", "zoë", "--stdin", "--store", "sqlite:copy.db"];
+    const save = ["save", "-u", "zoë", "--stdin", "--store", "sqlite:copy.db", "--create"];
     await inProcess(home, save, { ...another, input: KEY });
     const before = contentOf(copyOf(home));
     const run = await copy(home);
@@ -382,7 +383,7 @@ describe("the destination", () => {
       [{ KEYCTL_COPY_TO: "sqlite:one.db" }, "one.db"],
       [{ KEYCTL_COPY_TO_FILE: "place" }, "two.db"],
     ] as const) {
-      const run = await inProcess(home, ["copy", "--json"], { env });
+      const run = await inProcess(home, ["copy", "--create", "--json"], { env });
       expect(documentsOf(run)).toMatchObject([{ to: `sqlite:${join(home.work, file)}`, verified: 3 }]);
     }
   });

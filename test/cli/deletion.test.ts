@@ -136,7 +136,7 @@ describe("a deletion", () => {
     const { server, run, given } = await made();
     await given("purge --user alice --yes");
     server.behave(always("DELETE /keys/{hash}", "not-deleted"));
-    const owed = await run("purge --user alice --revoke --json --timeout 2s");
+    const owed = await run("purge --user alice --revoke --yes --json --timeout 2s");
     expect([owed.code, errorOf(owed)?.message]).toEqual([
       10,
       "a key that is to go may still work: OpenRouter says that the key was deleted, and still has it",
@@ -187,15 +187,16 @@ describe("deletions of many", () => {
   });
 });
 
+/** alice has a key that keyctl did not create; there is another account. */
+async function foreign() {
+  const all = await stage();
+  const other = all.server.addAccount();
+  await all.given("save --user alice --stdin", { input: KEY });
+  return { ...all, other };
+}
+
 describe("a key that keyctl did not make", () => {
   const FOREIGN = "purge --user alice --revoke-foreign --yes --json --timeout 2s";
-
-  async function foreign() {
-    const all = await stage();
-    const other = all.server.addAccount();
-    await all.given("save --user alice --stdin", { input: KEY });
-    return { ...all, other };
-  }
 
   it("and that is in another account is not deleted because it is missing here", async () => {
     const { server, run, other } = await foreign();

@@ -23,6 +23,7 @@ describe("~/ at the start of a path", () => {
       "alice",
       "--store",
       "sqlite:~/keys/a.db",
+      "--create",
       "--key-file",
       "~/mine.txt",
     ]);
@@ -53,7 +54,7 @@ describe("~/ at the start of a path", () => {
   it("is the home folder in copy --to and KEYCTL_COPY_TO", async () => {
     const { home, inWork } = atHome();
     await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: KEY });
-    const copied = await inProcess(home, ["copy", "--to", "sqlite:~/copy.db", "--json"]);
+    const copied = await inProcess(home, ["copy", "--to", "sqlite:~/copy.db", "--create", "--json"]);
     const again = await inProcess(home, ["copy", "--json"], { env: { KEYCTL_COPY_TO: "sqlite:~/copy.db" } });
     expect([copied.code, again.code, existsSync(join(home.folder, "copy.db")), inWork()]).toEqual([0, 0, true, []]);
   });

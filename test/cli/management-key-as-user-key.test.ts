@@ -260,6 +260,6 @@ describeWithMongodb("the management key in MongoDB", () => {
   stored(() => {
     const { KEYCTL_STORE = "", KEYCTL_MASTER_KEYS = "" } = homeOn(databaseOfTest().uri).environment;
     // Nothing else changes these rows.
-    return { KEYCTL_STORE, KEYCTL_MASTER_KEYS, KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
+    return { KEYCTL_STORE, KEYCTL_CREATE_STORE: "1", KEYCTL_MASTER_KEYS, KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
   });
 });

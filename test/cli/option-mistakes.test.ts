@@ -71,7 +71,7 @@ describe("a slip on the command line", () => {
     ["--user=--json", "--json"],
     ["-u -alice", "-alice"],
     ["--user a=b", "a=b"],
-    ["--store sqlite:-user.db --user alice", "alice"],
+    ["--store sqlite:-user.db --create --user alice", "alice"],
   ])("is none in %s", async (words, user) => {
     const { run } = await stage();
     const done = await run(`get ${words} --json`);

@@ -317,7 +317,7 @@ describeWithMongodb("rekey over MongoDB", () => {
 
   it("is what a store without a master key asks for", async () => {
     const home = emptyHome();
-    const options = { env: { KEYCTL_STORE: databaseOfTest().uri, OPENROUTER_API_KEY: KEY } };
+    const options = { env: { KEYCTL_STORE: databaseOfTest().uri, KEYCTL_CREATE_STORE: "1", OPENROUTER_API_KEY: KEY } };
     const run = await inProcess(home, ["sync", "--user", "alice", "--json"], options);
     expect(errorOf(run)).toMatchObject({ code: "MASTER_KEY_MISSING", exit_code: 4 });
     expect(errorOf(run)?.hint).toContain("keyctl rekey --init   makes the first one");

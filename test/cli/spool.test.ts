@@ -157,6 +157,49 @@ describe("a database that takes a key for none of the usual reasons", () => {
   });
 });
 
+/** As in a copy of the database that is older than the operation which made the key. */
+const forget = (home: Home, also = "") =>
+  withDatabase(home, (database) => database.exec(`DELETE FROM api_key_journal WHERE user_id = 'alice'; ${also}`));
+
+describe("a key that waits in a file, and a database that does not know its operation", () => {
+  it("brings the operation in first, so that no other one takes its number", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    await forget(all.home);
+    const first = await all.given("sync --user alice --json");
+    expect(documentsOf(first)[0]).toMatchObject({ key: maskOf(MADE) });
+    expect(await journalOf(all.home)).toEqual(["op:1", "out:1 saved"]);
+    await all.given("purge --user alice --yes --revoke");
+    await all.given("sync --user alice");
+    expect(await journalOf(all.home)).toEqual(["op:1", "op:2", "out:1 saved", "out:2 saved", "rev:1 purged, revoke"]);
+    expect((await all.run("reconcile --fix")).code).toBe(0);
+    expect(all.server.keys.size).toBe(1);
+  });
+
+  it("decides against one that may have been sent, and deletes it", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    await forget(all.home);
+    await all.given("sync --user alice");
+    expect(await journalOf(all.home)).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);
+    expect([all.server.keys.has(hashOf(MADE)), all.server.keys.size, filesOf(all.home)]).toEqual([false, 1, []]);
+  });
+
+  it.each([true, false])("deletes it when another key has got its number; sent: %s", async (isSent) => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: isSent });
+    await forget(all.home);
+    const state = { XDG_STATE_HOME: "/none" };
+    await all.given("sync --user alice", { env: state });
+    if (!isSent) await all.given("purge --user alice --yes", { env: state });
+    const done = await all.given("sync --user alice --json");
+    expect(documentsOf(done)[0]?.["key"]).not.toBe(maskOf(MADE));
+    expect([all.server.keys.has(hashOf(MADE)), filesOf(all.home)]).toEqual([false, []]);
+    expect((await all.run("reconcile")).code).toBe(0);
+    expect((await all.run("sync --user alice")).code).toBe(0);
+  });
+});
+
 describe("a key that waits in a file", () => {
   it.each([
     ["sync --user alice", "alice"],

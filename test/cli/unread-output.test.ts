@@ -47,8 +47,8 @@ describe("a reader that has seen enough", () => {
     [["get", "--all", "--stored", "--json"], 2],
     [["list"], 1],
     [["list", "--json"], 1],
-    [["copy", "--dry-run", "--to", "sqlite:copy.db"], 1],
-    [["copy", "--dry-run", "--to", "sqlite:copy.db", "--json"], 1],
+    [["copy", "--create", "--dry-run", "--to", "sqlite:copy.db"], 1],
+    [["copy", "--create", "--dry-run", "--to", "sqlite:copy.db", "--json"], 1],
     [["rekey", "--dry-run"], 1],
     [["rekey", "--dry-run", "--json"], 1],
     [["--help"], 1],
@@ -248,7 +248,9 @@ describe("a reader that goes away from a run that changes something", () => {
   it.each([[[]], [["--json"]]])("does not end a copy: %j", async (more) => {
     const home = await homeOf(30);
     const copy = join(home.folder, "copy.db");
-    const run = await inProcess(home, ["copy", "--to", `sqlite:${copy}`, ...more], { onStdout: readerOf(1).onStdout });
+    const run = await inProcess(home, ["copy", "--create", "--to", `sqlite:${copy}`, ...more], {
+      onStdout: readerOf(1).onStdout,
+    });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(lost("the work was finished: 30 .*"));
     expect(rowsOf(copy, "SELECT count(*) AS count FROM api_keys")).toEqual([{ count: 30 }]);

@@ -70,7 +70,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         expect(await journal.adoptDeployment("0123456789abcdef", patient)).toBe(true);
         expect(await other.deployment(patient)).toBe("0123456789abcdef");
         expect(await other.adoptDeployment("fedcba9876543210", patient)).toBe(true);
-        expect(await journal.deployment(patient)).toBe("fedcba9876543210");
+        expect(await other.deployment(patient)).toBe("fedcba9876543210");
       });
 
       it("stays once there are entries under it", async () => {
@@ -94,12 +94,12 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
       });
 
       it("has one winner of many at the same time", async () => {
-        const all = Array.from({ length: 20 }, (_, index) => ({ ...company, organization: `org_${index}` }));
+        const accounts = Array.from({ length: 20 }, (_, index) => ({ ...company, organization: `org_${index}` }));
         const won = await Promise.all(
-          all.map((account, index) => (index % 2 ? journal : other).bindAccount(account, patient)),
+          accounts.map((account, index) => (index % 2 ? journal : other).bindAccount(account, patient)),
         );
         expect(won.filter((isWinner) => isWinner).length).toBe(1);
-        expect(await journal.account(patient)).toEqual(all[won.indexOf(true)]);
+        expect(await journal.account(patient)).toEqual(accounts[won.indexOf(true)]);
       });
 
       it("is another one when somebody says so, bound or not", async () => {
@@ -160,10 +160,6 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
     });
 
     describe("newestOutcomes", () => {
-      const at = (second: number) => `2026-11-22T00:00:${String(second).padStart(2, "0")}.000Z`;
-      const savedAt = (user: UserId, n: number, second: number) =>
-        recorded(user, { kind: "out", n, outcome: "saved", hash: HASH, upstreamHash: null }, at(second));
-
       it("are the saved ones, the newest first, of all users", async () => {
         await insertAll([op(ALICE, 1), savedAt(ALICE, 1, 1), savedAt(BOB, 1, 3), abandoned(BOB, 2), revoked(BOB, 1)]);
         await insertAll([savedAt(OBJECT_ID, 1, 2)]);
@@ -351,6 +347,11 @@ function op(user: UserId, n: number, more: Partial<Operation> = {}): Recorded<Op
 
 function saved(user: UserId, n: number, hash = HASH, upstreamHash: string | null = null) {
   return recorded(user, { kind: "out", n, outcome: "saved", hash, upstreamHash });
+}
+
+function savedAt(user: UserId, n: number, second: number) {
+  const outcome = { kind: "out", n, outcome: "saved", hash: HASH, upstreamHash: null } as const;
+  return recorded(user, outcome, `2026-11-22T00:00:${String(second).padStart(2, "0")}.000Z`);
 }
 
 function abandoned(user: UserId, n: number) {

@@ -57,6 +57,10 @@ function answering({ organization, workspaces, find }: Answers): UpstreamKeys {
   return asked as unknown as UpstreamKeys;
 }
 
+function names(table: object) {
+  return fc.constantFrom(...Object.keys(table));
+}
+
 describe("the proof of an account", () => {
   const ORGANIZATIONS: Readonly<Record<string, Organization>> = {
     same: { status: "known", organization: "org_1" },
@@ -85,7 +89,6 @@ describe("the proof of an account", () => {
     workspaces: { organization: null, workspaces: ["w-1"] },
     both: { organization: "org_1", workspaces: ["w-1"] },
   };
-  const names = (table: object) => fc.constantFrom(...Object.keys(table));
 
   it("is any one thing that is ours; only what is another's speaks against it, and else nobody knows", async () => {
     const seen = new Set<string>();

@@ -67,7 +67,7 @@ describe("the first use", () => {
     const kid = kidInFile(home);
     const second = { ...home, database: `${home.folder}/second.db` };
     const env = { OPENROUTER_API_KEY: keyOf(2), KEYCTL_STORE: `sqlite:${second.database}` };
-    const run = await keyctl(home, ["sync", "--user", "bob"], { env });
+    const run = await keyctl(home, ["sync", "--user", "bob", "--create"], { env });
     expect(run).toMatchObject({ code: 0, stderr: run.log });
     expect(await masterKeysInUse(second)).toStrictEqual([kid]);
   });

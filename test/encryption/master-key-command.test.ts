@@ -96,6 +96,7 @@ describe("a command that prints master keys", () => {
     const env = {
       ...Object.fromEntries(secrets.map((name) => [name, name === "OPENROUTER_API_KEY" ? KEY : NOBODYS])),
       KEYCTL_STORE: `sqlite:${home.database}`,
+      KEYCTL_CREATE_STORE: "1",
       VAULT_ADDR: "https://vault.example",
       KEYCTL_MASTER_KEYS_COMMAND: 'env > "$HOME/seen"; cat "$HOME/vault"',
     };

@@ -57,7 +57,8 @@ it.each([1, 2, 3, 4, 5])("20 processes that sync 20 users from an empty home los
 function sharedHome() {
   const { uri, db } = databaseOfTest();
   const home = emptyHome();
-  const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+  const shared = { KEYCTL_STORE: uri, KEYCTL_CREATE_STORE: "1", KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+  const environment = { ...home.environment, ...shared };
   return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
 }
 

@@ -31,7 +31,7 @@ async function homeOf(users: number): Promise<Home> {
 /** Kills a copy after so long; true when it was still at work. */
 async function killed(home: Home, to: string, afterMs: number): Promise<boolean> {
   const env = { ...home.environment, KEYCTL_COPY_TO: to };
-  const child = spawn(process.execPath, [BIN, "copy", "--json"], { cwd: home.work, env, stdio: "ignore" });
+  const child = spawn(process.execPath, [BIN, "copy", "--create", "--json"], { cwd: home.work, env, stdio: "ignore" });
   const ended = once(child, "exit");
   await Promise.race([sleep(afterMs), ended]);
   child.kill("SIGKILL");
@@ -42,7 +42,7 @@ async function killed(home: Home, to: string, afterMs: number): Promise<boolean>
 /** Copies that are killed at moments from the start to the end of a whole one, each going on with the same destination. */
 async function killMany(home: Home, to: (round: number) => string, kills: number): Promise<number> {
   const started = Date.now();
-  await keyctl(home, ["copy"], { env: { KEYCTL_COPY_TO: to(-1) } });
+  await keyctl(home, ["copy", "--create"], { env: { KEYCTL_COPY_TO: to(-1) } });
   const whole = Date.now() - started;
   let hits = 0;
   for (let round = 0; round < kills; round += 1) {
@@ -57,7 +57,7 @@ it(`a copy that is killed ${KILLS} times leaves whole rows, and goes on to a who
   expect(hits).toBeGreaterThan(KILLS / 4);
   const expected = rowsOf(home.database, ROWS);
   for (let round = 0; round < KILLS; round += 4) {
-    const run = await keyctl(home, ["copy", "--json", "--to", `sqlite:${fileOf(round)}`]);
+    const run = await keyctl(home, ["copy", "--create", "--json", "--to", `sqlite:${fileOf(round)}`]);
     expect(documentsOf(run)).toMatchObject([{ total: 6_000, done: 6_000, conflicts: 0, verified: 6_000, error: null }]);
     expect(rowsOf(join(home.work, fileOf(round)), "PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }]);
     expect(rowsOf(join(home.work, fileOf(round)), ROWS)).toEqual(expected);
@@ -71,7 +71,7 @@ describeWithMongodb("over MongoDB", () => {
     const { uri, db } = databaseOfTest();
     const hits = await killMany(home, (round) => (round < 0 ? first.uri : uri), KILLS_OVER_MONGODB);
     expect(hits).toBeGreaterThan(KILLS_OVER_MONGODB / 4);
-    const run = await keyctl(home, ["copy", "--json"], { env: { KEYCTL_COPY_TO: uri } });
+    const run = await keyctl(home, ["copy", "--create", "--json"], { env: { KEYCTL_COPY_TO: uri } });
     expect(documentsOf(run)).toMatchObject([{ total: 2_000, done: 2_000, conflicts: 0, verified: 2_000, error: null }]);
     expect(await db.collection("api_keys").countDocuments()).toBe(2_000);
   });

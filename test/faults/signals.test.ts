@@ -53,7 +53,7 @@ const SCENES: readonly (readonly [name: string, scene: Scene, calls: readonly st
   ["rekey --init", { args: ["rekey", "--init", "--json"] }, ["masterKeys.generate", "store.insertFirstSealCheck"]],
   [
     "copy",
-    { args: ["copy", "--to", "sqlite:copy.db", "--json"], setUp: withRows },
+    { args: ["copy", "--to", "sqlite:copy.db", "--create", "--json"], setUp: withRows },
     ["store.insertMany", "store.addSealCheck", "store.findMany", "store.scan.next"],
   ],
   ["sync --all", { args: ["sync", "--all", "--json"], setUp: withRows }, ["store.count", "store.findMany"]],

@@ -54,7 +54,7 @@ describe("--output", () => {
     const tool = spawn(process.execPath, [BIN, ...args], { cwd: home.work, env: home.environment });
     onTestFinished(() => void tool.kill("SIGKILL"));
     tool.stdin.write("alice\n");
-    await vi.waitFor(() => expect(readdirSync(home.work).join()).toContain("out.jsonl"), { timeout: 10_000 });
+    await vi.waitFor(() => expect(readdirSync(home.work).join()).toContain(".keyctl-output-"), { timeout: 10_000 });
     tool.kill("SIGHUP");
     expect(await once(tool, "exit")).toEqual([143, null]);
     expect(readdirSync(home.work).filter((name) => name !== "out.jsonl")).toEqual([]);

@@ -92,6 +92,8 @@ describe("the library by its name", () => {
   });
 });
 
+const MISSING = { KEYCTL_STORE: "sqlite:none.db", KEYCTL_CREATE_STORE: "1" };
+
 describe("KeyManager.open", () => {
   it("takes another store and another key file", async () => {
     const home = emptyHome();
@@ -99,7 +101,7 @@ describe("KeyManager.open", () => {
     writeFileSync(join(home.work, "other.txt"), KEY, { mode: 0o600 });
     const source = await printed(
       home,
-      `const keys = await keyctl.KeyManager.open({ store: "sqlite:own.db", keyFile: "other.txt" });
+      `const keys = await keyctl.KeyManager.open({ store: "sqlite:own.db", create: true, keyFile: "other.txt" });
        console.log(JSON.stringify((await keys.syncAndGetKey("alice")).key));
        await keys.close();`,
     );
@@ -114,6 +116,9 @@ describe("KeyManager.open", () => {
     ["an empty store variable", "", { KEYCTL_STORE: "" }, "CONFIG_EMPTY"],
     ["a negative time-out", "{ timeoutMs: -1 }", {}, "USAGE"],
     ["a store that is a folder", `{ store: "sqlite:." }`, {}, "STORE_UNAVAILABLE"],
+    ["a store that is named and not there", `{ store: "sqlite:none.db" }`, {}, "STORE_MISSING"],
+    ["such a store in the environment", "", { KEYCTL_STORE: "sqlite:none.db" }, "STORE_MISSING"],
+    ["such a store that is not to be made", "{ create: false }", MISSING, "STORE_MISSING"],
   ])("rejects with a KeyctlError for %s", async (_name, options, environment, code) => {
     const error = await printed(
       emptyHome(),
@@ -503,7 +508,7 @@ describe("the types", () => {
     import { ApiKey, getUserApiKey, KeyctlError, KeyManager, syncUserApiKey } from "keyctl";
     import type { ErrorCode, LogEvent, OpenOptions, SyncResult } from "keyctl";
 
-    const options: OpenOptions = { store: "sqlite:keys.db", autoProvision: true, log: "silent", timeoutMs: 3000 };
+    const options: OpenOptions = { store: "sqlite:keys.db", create: true, autoProvision: true, log: "silent", timeoutMs: 3000 };
     const keys: KeyManager = await KeyManager.open(options);
     const result: SyncResult = await keys.syncAndGetKey("alice", {
       timeoutMs: 1500,

@@ -24,8 +24,8 @@ describeWithOwnServer("a MongoDB server with a certificate", () => {
       message: expect.stringContaining("could not be reached over TLS") as string,
     });
     expect(refused.stderr).not.toContain("Warning");
-    expect(await list(trusted)).toMatchObject({ code: 0 });
-    expect(await list({ KEYCTL_STORE: uri, NODE_EXTRA_CA_CERTS: files.certificate })).toMatchObject({ code: 0 });
+    // It is asked, and says that there is no store yet.
+    expect(errorOf(await list(trusted))).toMatchObject({ code: "STORE_MISSING" });
 
     const program = `
       import { syncUserApiKey } from "keyctl";
@@ -38,6 +38,9 @@ describeWithOwnServer("a MongoDB server with a certificate", () => {
     const withoutTrust = await run(untrusted);
     expect(withoutTrust).toMatchObject({ code: 0, stdout: "STORE_UNAVAILABLE" });
     expect(canariesIn({ ...withoutTrust, code: "" })).toEqual([]);
-    expect(await run(trusted)).toMatchObject({ code: 0, stdout: `***************${CANARIES.key.slice(-4)}` });
+    const made = await run({ ...trusted, KEYCTL_CREATE_STORE: "1" });
+    expect(made).toMatchObject({ code: 0, stdout: `***************${CANARIES.key.slice(-4)}` });
+    expect(await list(trusted)).toMatchObject({ code: 0 });
+    expect(await list({ KEYCTL_STORE: uri, NODE_EXTRA_CA_CERTS: files.certificate })).toMatchObject({ code: 0 });
   });
 });

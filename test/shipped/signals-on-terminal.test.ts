@@ -149,6 +149,18 @@ describe("a second signal", () => {
     await expectNothingLost(given);
   });
 
+  it("ends a process, too, that the system's look-up of a host name keeps from its end", async () => {
+    const given = await scene();
+    const preload = join(given.home.folder, "preload.cjs");
+    writeFileSync(preload, `process.getActiveResourcesInfo = () => ["GetAddrInfoReqWrap"];`);
+    const tool = given.start(["list"], { env: { NODE_OPTIONS: `--require=${preload}` } });
+    await tool.shows("there is no store yet");
+    await tool.send("SIGINT");
+    expect(await Promise.race([sleep(500, "running"), tool.ended])).toBe("running");
+    await tool.send("SIGINT");
+    expect(await tool.ended).toMatchObject({ code: null, signal: "SIGINT" });
+  });
+
   it("is no core: Ctrl-\\ ends the process at once as SIGTERM does", async () => {
     const given = await scene(SILENT);
     const tool = given.start(PLACES["--output"].args);

@@ -92,7 +92,11 @@ describe("keyctl sync", () => syncs(emptyHome));
 describeWithMongodb("keyctl sync, over MongoDB", () => {
   syncs(() => {
     const home = emptyHome();
-    const shared = { KEYCTL_STORE: databaseOfTest().uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+    const shared = {
+      KEYCTL_STORE: databaseOfTest().uri,
+      KEYCTL_CREATE_STORE: "1",
+      KEYCTL_MASTER_KEYS: jwkSet(newJwk()),
+    };
     return { ...home, environment: { ...home.environment, ...shared } };
   });
 });

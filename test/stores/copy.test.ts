@@ -5,8 +5,6 @@ import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import type { Recorded } from "../../src/core/journal.ts";
 import { parseUserId } from "../../src/core/user-id.ts";
-import { sqliteJournal } from "../../src/stores/sqlite-journal.ts";
-import { withDatabase } from "../support/database.ts";
 import { change, rowsOf } from "../support/database-file.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
@@ -14,6 +12,7 @@ import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/keys.ts";
 import { databaseOfTest, describeWithMongodb, describeWithOwnServer, serverOfTest } from "../support/mongodb.ts";
 import { uriOf } from "../support/mongodb-server.ts";
+import { withStore } from "../support/stage.ts";
 import { on, tcpProxy } from "../support/tcp-proxy.ts";
 
 const ODD_USERS = [USER, "alice", "68e228e87f803a11a4e2304", "zoë", "$where", "😀", "10", "9"];
@@ -37,7 +36,7 @@ async function copy(
   env: Readonly<Record<string, string>>,
   more: { around?: (ports: Ports) => Ports } = {},
 ) {
-  const run = await inProcess(home, ["copy", "--json"], { env, ...more });
+  const run = await inProcess(home, ["copy", "--create", "--json"], { env, ...more });
   const documents = documentsOf(run);
   return { code: run.code, failures: documents.slice(0, -1), summary: documents.at(-1) };
 }
@@ -76,9 +75,8 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
       { userId, at, kind: "rev", n: 1, reason: "superseded", revoke: false },
       { userId, at, kind: "del", n: 1 },
     ]);
-    await withDatabase(home, async (database) => {
-      const { port } = sqliteJournal(database, home.database);
-      for (const entry of entries) await port.insertEntry(entry, new AbortController().signal);
+    await withStore(home, async (store, signal) => {
+      for (const entry of entries) await store.insertEntry(entry, signal);
     });
     const { uri } = databaseOfTest();
     const journals = { copied: 2, conflicts: 0, verified: 2 };
@@ -126,7 +124,7 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     );
     const { uri, db } = databaseOfTest();
     const env = { KEYCTL_COPY_TO: uri, XDG_CONFIG_HOME: join(home.folder, "none") };
-    const run = await inProcess(home, ["copy", "--json"], { env });
+    const run = await inProcess(home, ["copy", "--create", "--json"], { env });
     expect([run.code, errorOf(run)?.code]).toEqual([4, "MASTER_KEY_MISSING"]);
     expect(await db.listCollections().toArray()).toEqual([]);
   });
@@ -135,7 +133,7 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     const home = await homeOf(many(1_100));
     const { uri, db } = databaseOfTest();
     // Makes what a database needs: the faults are for rows.
-    await inProcess(home, ["save", "-u", "first", "--stdin"], { input: KEY, env: { KEYCTL_STORE: uri } });
+    await inProcess(home, ["save", "-u", "first", "--stdin", "--create"], { input: KEY, env: { KEYCTL_STORE: uri } });
     const proxy = await tcpProxy(uri);
     proxy.behave(on("insert", fault, 3));
     const first = await copy(home, { KEYCTL_COPY_TO: proxy.uri });

@@ -185,8 +185,9 @@ describeWithOwnServer("TLS", () => {
 
     await expectFailure(uri, GET, { problem: "could not be reached over TLS" });
     await expectFailure(uri.replace("tls=true", "tls=false"), GET, { problem: "closed the connection" });
-    const trusted = await inProcess(homeOn(`${uri}&tlsCAFile=${encodeURIComponent(files.certificate)}`), ["list"]);
-    expect(trusted).toMatchObject({ code: 0 });
+    const home = homeOn(`${uri}&tlsCAFile=${encodeURIComponent(files.certificate)}`);
+    expect(await inProcess(home, ["rekey", "--init"])).toMatchObject({ code: 0 });
+    expect(await inProcess(home, ["list"])).toMatchObject({ code: 0 });
   });
 });
 

@@ -5,7 +5,7 @@ import { openStoreError, storeError } from "../../src/stores/sqlite-errors.ts";
 import { sqliteStore } from "../../src/stores/sqlite-store.ts";
 import { change, holdLock } from "../support/database-file.ts";
 import { emptyHome } from "../support/home.ts";
-import { openFile } from "../support/sqlite.ts";
+import { opened } from "../support/sqlite.ts";
 
 const PATH = "/srv/my keys.db";
 const ALICE = parseUserId("alice");
@@ -88,8 +88,8 @@ describe("what SQLite really throws", () => {
 
   it.each(damages)("for %s is STORE_CORRUPT, from whichever call", async (_, sql) => {
     const home = emptyHome();
-    const database = await openFile(home.database);
-    const store = sqliteStore(database, home.database);
+    const database = await opened(home.database);
+    const store = sqliteStore(database);
     onTestFinished(() => store.close());
     change(home.database, sql);
     const calls: readonly (() => Promise<unknown>)[] = [
@@ -114,9 +114,10 @@ describe("what SQLite really throws", () => {
 
   it("for a lock is waited for, from the calls that give many rows as well", async () => {
     const home = emptyHome();
-    const database = await openFile(home.database);
-    database.exec("PRAGMA journal_mode=DELETE");
-    const store = sqliteStore(database, home.database);
+    const { connection } = await opened(home.database);
+    connection.exec("PRAGMA journal_mode=DELETE");
+    connection.close();
+    const store = sqliteStore(await opened(home.database));
     onTestFinished(() => store.close());
     const letGo = holdLock(home.database);
     const over = AbortSignal.timeout(200);
@@ -144,8 +145,8 @@ describe("a row that keyctl cannot have written", () => {
   ] as const;
 
   it.each(damages)("is STORE_CORRUPT: %s", async (_, sql) => {
-    const home = emptyHome();
-    const database = await openFile(home.database);
+    const whole = await opened(emptyHome().database);
+    const database = whole.connection;
     // As a damaged page would hold it: the schema itself takes none of this.
     const schema = String(database.prepare("SELECT sql FROM sqlite_schema WHERE name = 'api_keys'").get()?.["sql"]);
     const lax = schema
@@ -161,7 +162,7 @@ describe("a row that keyctl cannot have written", () => {
       `INSERT INTO api_keys (_id, user_id, provider, key_encrypted, source, created_at, updated_at, revision, generation, settled)
        VALUES ('1', 'alice', 'openrouter', 'eyJ.x...', 'manual', '2026-11-22T00:00:00.000Z', '2026-11-22T00:00:00.000Z', 1, 0, 1)`,
     );
-    const store = sqliteStore(database, home.database);
+    const store = sqliteStore(whole);
     onTestFinished(() => store.close());
     await expect(store.find(ALICE, patience())).resolves.toMatchObject({ id: "1" });
     database.exec(sql);

@@ -5,7 +5,7 @@ import { parseUserId } from "../../src/core/user-id.ts";
 import { sqliteJournal } from "../../src/stores/sqlite-journal.ts";
 import { sqliteStore } from "../../src/stores/sqlite-store.ts";
 import { emptyHome } from "../support/home.ts";
-import { openFile } from "../support/sqlite.ts";
+import { opened } from "../support/sqlite.ts";
 
 const patient = new AbortController().signal;
 const ALICE = parseUserId("alice");
@@ -25,12 +25,11 @@ const OPERATION: Recorded<Operation> = {
 };
 
 async function journalOfTest() {
-  const path = emptyHome().database;
-  const database = await openFile(path);
-  const store = sqliteStore(database, path);
+  const database = await opened(emptyHome().database);
+  const store = sqliteStore(database);
   onTestFinished(() => store.close());
   await store.insertEntry(OPERATION, patient);
-  return { database, store };
+  return { database: database.connection, file: database.file, store };
 }
 
 it("a record of the journal is a row under the id that decides, and any tool can read it", async () => {
@@ -122,13 +121,13 @@ it("the highest operation and the outcomes of a hash are found by an index", asy
 });
 
 it("the operations of an hour that count are found by an index, and by no other entry's", async () => {
-  const { database } = await journalOfTest();
+  const { database, file } = await journalOfTest();
   const asked: string[] = [];
   const heard = new Proxy(database, {
     get: (target, name) =>
       name === "prepare" ? (sql: string) => (asked.push(sql), target.prepare(sql)) : Reflect.get(target, name),
   });
-  const { port } = sqliteJournal(heard, "journal.db");
+  const { port } = sqliteJournal(heard, file);
   expect(await port.liveOperations([OPERATION.at, OPERATION.at], 9, patient)).toHaveLength(1);
   const [sql = ""] = asked;
   const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(OPERATION.at, OPERATION.at, 9);

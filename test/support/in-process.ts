@@ -56,6 +56,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       endBy: () => {},
       leave: () => {},
       hurryLookups: () => {},
+      lookupsEnd: async () => {},
       around,
     });
     return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };

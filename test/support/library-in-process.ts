@@ -15,7 +15,8 @@ export async function asLibrary<Result>(
   try {
     const config = readConfig({ ...home.environment, ...environment });
     const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
-    const options = { mayCreateStore: true, detaches: true, signal: AbortSignal.timeout(20_000) };
+    const store = { mayCreateStore: true, creates: config.createStore, creation: "" };
+    const options = { ...store, detaches: true, signal: AbortSignal.timeout(20_000) };
     const { manager } = await compose(config, { log: silent, notices }, options);
     try {
       return await work(manager);

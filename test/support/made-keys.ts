@@ -89,7 +89,7 @@ async function withStore<Result>(home: Home, work: (ports: Ports) => Promise<Res
     return ports;
   };
   const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
-  const options = { mayCreateStore: false, signal: patience(), around };
+  const options = { mayCreateStore: false, creates: true, creation: "", signal: patience(), around };
   const { manager } = await compose(config, { log: silent, notices }, options);
   try {
     const [ports] = seen;

@@ -1,6 +1,6 @@
 import type { ApiKey } from "../../src/core/api-key.ts";
 import { ManagementKey } from "../../src/core/management-key.ts";
-import type { UpstreamKeys } from "../../src/core/upstream.ts";
+import type { KeyRequest, UpstreamKey, UpstreamKeys } from "../../src/core/upstream.ts";
 import type { KeyRecord, Version } from "../../src/core/key-record.ts";
 import type { ManagerParts } from "../../src/core/manager.ts";
 import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
@@ -124,28 +124,34 @@ const nobody = (): never => {
   throw new Error("this OpenRouter only makes keys");
 };
 const PERSONAL = { status: "known", organization: null } as const;
-/** An OpenRouter that makes this key, and can do nothing else. */
+const described = (hash: string, { name, limit, limitReset, expiresAt, workspace }: KeyRequest): UpstreamKey => ({
+  hash,
+  name,
+  disabled: false,
+  limit,
+  limitRemaining: limit,
+  limitReset,
+  usageToday: 0,
+  createdAt: null,
+  expiresAt,
+  workspace,
+});
+
+/** An OpenRouter that makes this key, has every key that it is asked for, and can do nothing else. */
 export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
-  const create: UpstreamKeys["create"] = async ({ name, limit, limitReset, expiresAt, workspace }) => ({
+  const create: UpstreamKeys["create"] = async (request) => ({
     status: "created",
     key,
-    upstream: {
-      hash: key.hash,
-      name,
-      disabled: false,
-      limit,
-      limitRemaining: limit,
-      limitReset,
-      usageToday: 0,
-      createdAt: null,
-      expiresAt,
-      workspace,
-    },
+    upstream: described(key.hash, request),
+  });
+  const find: UpstreamKeys["find"] = async (hash) => ({
+    status: "found",
+    key: described(hash, { name: "a key", limit: null, limitReset: null, expiresAt: null, workspace: null }),
   });
   const keys = {
     organization: async () => PERSONAL,
     workspaces: nobody,
-    find: nobody,
+    find,
     disable: nobody,
     remove: nobody,
     list: nobody,

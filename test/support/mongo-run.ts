@@ -2,11 +2,11 @@ import { CANARIES } from "./canaries.ts";
 import { emptyHome } from "./home.ts";
 import type { Home } from "./home.ts";
 
-/** What a run on a database of a test's own needs. */
+/** What a run on a database of a test's own needs, which the first one makes. */
 export function homeOn(uri: string): Home {
   const home = emptyHome();
-  const environment = { ...home.environment, KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: CANARIES["master key"] };
-  return { ...home, environment };
+  const masterKeys = { KEYCTL_MASTER_KEYS: CANARIES["master key"] };
+  return { ...home, environment: { ...home.environment, ...masterKeys, KEYCTL_STORE: uri, KEYCTL_CREATE_STORE: "1" } };
 }
 
 /** This URI with a user and the canary password. */

@@ -23,7 +23,7 @@ export interface MongodbStub {
 const DATABASE = "keys";
 const NAMESPACE = `${DATABASE}.api_keys`;
 
-/** A stub for the length of the test that calls this: an empty, healthy server, but for the answers that are given. */
+/** A stub for the length of the test that calls this: a healthy server with a store that is empty, but for the answers that are given. */
 export async function mongodbStub(answers: Answers = {}): Promise<MongodbStub> {
   const commands: Command[] = [];
   const sockets = new Set<Socket>();
@@ -102,6 +102,7 @@ export function toHello(answer: Document): Answers {
 }
 
 const DONE = { ok: 1 };
+const DEPLOYMENT = { _id: "deployment", value: "9f2c0a7d41b6e853" };
 
 const HEALTHY: Answers = {
   ...toHello(hello()),
@@ -111,7 +112,7 @@ const HEALTHY: Answers = {
   drop: DONE,
   buildInfo: { ok: 1, version: "8.0.4", versionArray: [8, 0, 4, 0], modules: [], bits: 64 },
   connectionStatus: { ok: 1, authInfo: { authenticatedUsers: [], authenticatedUserRoles: [] } },
-  find: firstBatch([]),
+  find: ({ document }) => firstBatch(document["find"] === "api_key_meta" ? [DEPLOYMENT] : []),
   aggregate: firstBatch([]),
   count: { ok: 1, n: 0 },
   getMore: { ok: 1, cursor: { id: BSON.Long.ZERO, ns: NAMESPACE, nextBatch: [] } },

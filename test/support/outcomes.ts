@@ -56,7 +56,9 @@ async function masterKeyIsAnother(home: Home): Promise<void> {
 
 async function aliceHasAnotherKeyThere(home: Home): Promise<void> {
   await aliceIsStored(home);
-  await inProcess(home, ["save", "--user", "alice", "--stdin", "--store", "sqlite:copy.db"], { input: OTHER });
+  await inProcess(home, ["save", "--user", "alice", "--stdin", "--store", "sqlite:copy.db", "--create"], {
+    input: OTHER,
+  });
 }
 
 function databaseIsForeign(home: Home): void {
@@ -70,7 +72,7 @@ function usersFile(content: string | Uint8Array): (home: Home) => void {
 
 const keyFile = (home: Home) => home.writeKeyFile(KEY);
 const ALICE = ["--user", "alice"];
-const COPY = ["--to", "sqlite:copy.db"];
+const COPY = ["--to", "sqlite:copy.db", "--create"];
 const MONGODB = { env: { KEYCTL_STORE: "mongodb://db.prod" } };
 
 /** Nobody listens there. */
@@ -99,6 +101,31 @@ function fails(
 ): Outcome {
   return { title, args, exit, error, ...more };
 }
+
+/** Every command, on a store that is named and not there. */
+const MISSING: readonly Outcome[] = [
+  ["sync", ...ALICE],
+  ["sync", ...ALICE, "--user", "bob"],
+  ["get", ...ALICE],
+  ["get", ...ALICE, "--stored"],
+  ["provision", ...ALICE],
+  ["save", ...ALICE, "--stdin"],
+  ["purge", ...ALICE],
+  ["purge", "--all"],
+  ["validate", ...ALICE],
+  ["validate", "--all"],
+  ["list"],
+  ["list", "--count"],
+  ["explain", ...ALICE],
+  ["copy", ...COPY],
+  ["rekey"],
+  ["reconcile"],
+  ["doctor"],
+].map((args) =>
+  fails(7, "STORE_MISSING", `${args.join(" ")} of a store that is not there`, [...args, "--store", "sqlite:none.db"], {
+    options: { env: { PATH: "/none" }, input: KEY },
+  }),
+);
 
 /** Every command in every outcome that can be had without a terminal, a signal or a broken pipe. */
 export const OUTCOMES: readonly Outcome[] = [
@@ -436,7 +463,7 @@ export const OUTCOMES: readonly Outcome[] = [
     ["purge", "--all", "--confirm", "2", "--store", "sqlite:../data/keyctl/keyctl.db"],
     { given: aliceIsStored },
   ),
-  fails(3, "EMPTY_SELECTION", "purge of an empty store", ["purge", "--all", "--store", "sqlite:none.db"]),
+  ...MISSING,
   fails(2, "BAD_USER_ID", "purge of a bad id", ["purge", "--user", "alice ", "--yes"]),
   fails(7, "STORE_CORRUPT", "purge on a foreign file", ["purge", ...ALICE, "--yes"], { given: databaseIsForeign }),
   fails(
@@ -519,7 +546,7 @@ export const OUTCOMES: readonly Outcome[] = [
   ok("copy", ["copy", ...COPY], { given: aliceIsStored }),
   ok("copy, looked at only", ["copy", ...COPY, "--dry-run"], { given: aliceIsStored }),
   ok("copy of clear rows", ["copy", ...COPY], { given: aliceIsInClear }),
-  ok("copy to the place of a variable", ["copy"], {
+  ok("copy to the place of a variable", ["copy", "--create"], {
     given: aliceIsStored,
     options: { env: { KEYCTL_COPY_TO: "sqlite:copy.db" } },
   }),

@@ -121,7 +121,8 @@ const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold ke
  * the question whose the listed keys are (`outcomesOf` all of them, and the entries of a user that is alone asked for),
  * reconcile's first look at a user, by which it finds out whether there is anything to repair, and the look at a row by which
  * purge and save say what they would change; what is changed then is read again. And the outcome of a settled row, by which
- * one is told that a program has written over which is not in the model.
+ * one is told that a program has written over which is not in the model. And an import's question whether the store knows
+ * the operation, which only one that was restored from an older copy does not.
  */
 class Translation {
   readonly #user: string;
@@ -191,6 +192,7 @@ class Translation {
   #translate({ user: _user, ...one }: RawAccess): void {
     this.#remember(one);
     if (one.access === "journal.read out" && one["generation"] === this.#settled) return;
+    if (one.access === "journal.read op" && this.#out.at(-1)?.access !== "journal.insert op") return;
     const translated = (TRANSLATIONS[one.access] ?? unchanged)(one, this);
     if (translated === undefined) return;
     const isRelisted = translated.access === "spool.list" && this.#out.at(-1)?.access === "spool.list";

@@ -54,7 +54,7 @@ export async function withStore<Result>(
   const signal = AbortSignal.timeout(10_000);
   const opened = await openDatabase(home.database, true, signal);
   if (opened === undefined) throw new Error("there is no database");
-  const store = sqliteStore(opened.connection, home.database);
+  const store = sqliteStore(opened);
   try {
     return await work(store, signal);
   } finally {

@@ -6,6 +6,8 @@ import { printable } from "../../core/printable.ts";
 import { report, sayFailures } from "../copy-report.ts";
 import type { CopyRun } from "../copy-report.ts";
 import { CopyTally } from "../copy-tally.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
 import { flagDuration } from "../duration.ts";
 import { startProgress } from "../progress.ts";
 import type { Progress } from "../progress.ts";
@@ -13,7 +15,7 @@ import { turnOfTheEventLoop } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
 import { endOfRun, unlessReaderGone } from "../terminal/unread.ts";
 
-interface CopyFlags {
+interface CopyFlags extends CreateFlags {
   readonly to?: string;
   readonly dryRun?: true;
   /** In milliseconds. */
@@ -21,7 +23,7 @@ interface CopyFlags {
 }
 
 export function declare(command: Command, run: Run): void {
-  command
+  addCreateOption(command)
     .option("--to <uri>", "where to copy: mongodb://<host>/<database> or sqlite:<path>")
     .option("--dry-run", "say what would be copied, and write nothing")
     .option("--stop-after <duration>", "end cleanly after this time", flagDuration("--stop-after"))
@@ -37,7 +39,8 @@ a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
 Examples:
   keyctl copy --to mongodb://db.prod/keyctl --dry-run
   keyctl copy --to mongodb://db.prod/keyctl
-  keyctl copy --store mongodb://db.prod/keyctl --to sqlite:backup.db --json`,
+  keyctl copy --to sqlite:backup.db --create
+  keyctl copy --store mongodb://db.prod/keyctl --to sqlite:backup.db --create`,
     )
     .action(run((invocation, flags: CopyFlags) => copy(invocation, flags)));
 }
@@ -82,15 +85,16 @@ function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
 }
 
 /** What stopped the run; null when it ended by itself. */
-async function attempt(invocation: Invocation, { to }: CopyFlags, run: CopyRun): Promise<KeyctlError | null> {
+async function attempt(invocation: Invocation, { to, create }: CopyFlags, run: CopyRun): Promise<KeyctlError | null> {
   const { signal } = invocation;
   try {
     await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
       run.stores = { source: source.store, destination: destination.store };
       run.total = await countSource(source, signal);
+      const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
       // Before there is a destination: one that cannot be filled is not made.
       await source.manager.requireMasterKeys({ signal });
-      await destination.withManager({ mayCreateStore: !run.dryRun, logs: "none" }, async ({ manager }) => {
+      await destination.withManager(needs, async ({ manager }) => {
         await goThrough(invocation, source.manager, manager, run);
         run.toTotal = await manager.count({ signal });
       });

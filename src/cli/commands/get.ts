@@ -6,6 +6,8 @@ import { printable } from "../../core/printable.ts";
 import { userFlag } from "../../core/shell-quote.ts";
 import type { Validation } from "../../core/validation.ts";
 import { storedVerdict } from "../../core/verdict.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
 import { formatAgo } from "../duration.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
@@ -16,14 +18,14 @@ import { addSelection, selectionOf } from "../selection.ts";
 import { Tally } from "../tally.ts";
 import { verdictFields } from "../verdict-view.ts";
 
-interface GetFlags extends BulkFlags {
+interface GetFlags extends BulkFlags, CreateFlags {
   readonly stored?: true;
   readonly reveal?: true;
   readonly validate?: true;
 }
 
 export function declare(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addCreateOption(addBulkOptions(addSelection(command)))
     .option("--stored", "read the database only; nothing is saved")
     .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")
     .option("--reveal", "print the bare key, and nothing else, on standard output")
@@ -41,6 +43,11 @@ Examples:
 }
 
 async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError | null> {
+  if (flags.stored === true && flags.create === true) {
+    throw new KeyctlError("USAGE", "--stored reads what is there, and makes no store", {
+      hint: "give --stored or --create, not both",
+    });
+  }
   const isMany = selectionOf(flags, flags.output !== undefined).kind !== "one";
   if (flags.validate === true && isMany) {
     throw new KeyctlError("USAGE", "--validate is for one user", { hint: "keyctl validate --all" });
@@ -74,7 +81,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
   const shared = resolving({ signal, autoProvision: false, stored, log: flags.log === true });
   return {
     name: "get",
-    needs: { mayCreateStore: !stored, logs: "changes" },
+    needs: { mayCreateStore: !stored, create: stored ? undefined : flags.create === true, logs: "changes" },
     async one(manager, user) {
       const found = await shared.one(manager, user);
       if (flags.validate !== true || found.error !== null) return gotten(found);

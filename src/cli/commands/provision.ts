@@ -6,6 +6,8 @@ import type { WantedTerms } from "../../core/provisioning.ts";
 import { isLabel, LONGEST_LABEL } from "../../core/provision-terms.ts";
 import { eachAlone } from "../each-alone.ts";
 import { flagDuration } from "../duration.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
@@ -14,7 +16,7 @@ import { addSelection } from "../selection.ts";
 import { Tally } from "../tally.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../terms.ts";
 
-interface ProvisionFlags extends BulkFlags {
+interface ProvisionFlags extends BulkFlags, CreateFlags {
   readonly label?: string;
   /** Null: none. */
   readonly limit?: number | null;
@@ -25,7 +27,7 @@ interface ProvisionFlags extends BulkFlags {
 }
 
 export function declare(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addCreateOption(addBulkOptions(addSelection(command)))
     .option("--label <text>", "what you call the key; kept in the database only", label)
     .option("--limit <usd|none>", "what it may spend, in USD", (text) => checked(parseLimit(text), "--limit", "10"))
     .option("--limit-reset <when>", "when that begins anew: daily, weekly or monthly", (text) =>
@@ -57,7 +59,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
   const options = { signal, terms: termsOf(flags) };
   return {
     name: "provision",
-    needs: { mayCreateStore: true, logs: "all" },
+    needs: { mayCreateStore: true, create: flags.create === true, logs: "all" },
     one: (manager, user) => manager.autoProvisionKey(user, options),
     many: (manager, batches) => eachAlone(batches, (user) => manager.autoProvisionKey(user, options)),
     failed: provisionFailed,

@@ -109,7 +109,8 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
     say: (line) => terminal.note(line),
   });
   try {
-    await withManager({ mayCreateStore: state.task.kind === "init", logs: "none" }, async (opened) => {
+    const isFirst = state.task.kind === "init";
+    await withManager({ mayCreateStore: isFirst, create: isFirst || undefined, logs: "none" }, async (opened) => {
       state.store = opened.store;
       if (!opened.storeExists) throw noStore(opened.store);
       for await (const step of opened.manager.rekey({ ...state.task, signal })) {

@@ -8,6 +8,8 @@ import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import { parseUserId } from "../../core/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../runner.ts";
 import type { Invocation, Opened, Run } from "../runner.ts";
@@ -15,7 +17,7 @@ import { addUserOption, oneUser } from "../selection.ts";
 import { sayWarnings } from "../key-view.ts";
 import { showResult } from "../terminal/unread.ts";
 
-interface SaveFlags {
+interface SaveFlags extends CreateFlags {
   readonly user?: readonly string[];
   readonly stdin?: true;
   readonly fromFile?: string;
@@ -28,7 +30,7 @@ interface SaveFlags {
 type Saved = Awaited<ReturnType<KeyManager["save"]>>;
 
 export function declare(command: Command, run: Run): void {
-  addUserOption(command, "whose key")
+  addCreateOption(addUserOption(command, "whose key"))
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
@@ -66,9 +68,8 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
   try {
     parseUserId(user);
     const key = await readKey(invocation, user, flags);
-    return await invocation.withManager({ mayCreateStore: true, logs: "all" }, (opened) =>
-      saveOrAsk(invocation, opened, user, key, flags),
-    );
+    const needs = { mayCreateStore: true, create: flags.create === true, logs: "all" } as const;
+    return await invocation.withManager(needs, (opened) => saveOrAsk(invocation, opened, user, key, flags));
   } catch (thrown) {
     return { ...saveFailed(user, asFailure(thrown)), verdict: null };
   }

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
 import type { SyncResult } from "../../core/results.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { resolving } from "../resolving.ts";
@@ -8,13 +10,13 @@ import { addSelection } from "../selection.ts";
 import { Tally } from "../tally.ts";
 import { sayShadowed, sayWarnings } from "../key-view.ts";
 
-interface SyncFlags extends BulkFlags {
+interface SyncFlags extends BulkFlags, CreateFlags {
   /** False with --no-provision. */
   readonly provision: boolean;
 }
 
 export function declare(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addCreateOption(addBulkOptions(addSelection(command)))
     .option("--no-provision", "do not make a key for a user who has none")
     .addHelpText(
       "after",
@@ -36,7 +38,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
   const shared = resolving({ signal, autoProvision, stored: false, log: flags.log === true });
   return {
     name: "sync",
-    needs: { mayCreateStore: true, logs: "all" },
+    needs: { mayCreateStore: true, create: flags.create === true, logs: "all" },
     ...shared,
     score: () => new Tally(shared.endings, shared.ending),
     document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings }) => ({

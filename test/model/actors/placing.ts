@@ -58,10 +58,14 @@ interface Placed extends Placing {
 /** Sync 7: nothing is handed out before this. For a rotation it is the commit. */
 export function saveOutcome(memory: Placed): Step {
   const { row, replaced, won, generation, hash } = memory;
-  return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) => {
-    if (stands === "abandoned") return to(undoRow, memory);
-    return retiring({ row, replaced, after: won });
-  });
+  return doing(
+    { access: "journal.insert out", generation, outcome: { saved: hash } },
+    (stands) => {
+      if (stands === "abandoned") return to(undoRow, memory);
+      return retiring({ row, replaced, after: won });
+    },
+    () => spoolOwn(memory, { sent: true }),
+  );
 }
 
 /** Somebody decided against it while its row stood: the row goes first, then the key. */
@@ -73,9 +77,12 @@ function undoRow({ row, hash, lost }: Placed, command: Command): Step {
 export function refuseOwn(own: Placing, command: Command): Step {
   const { generation, hash, lost } = own;
   const foreign = command.breach === "own-row-is-foreign";
-  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, (stands) =>
-    // Saved: somebody saw it in the row and moved on, so it is theirs now.
-    stands === "abandoned" || foreign ? removing([hash], lost) : lost,
+  return doing(
+    { access: "journal.insert out", generation, outcome: "abandoned" },
+    (stands) =>
+      // Saved: somebody saw it in the row and moved on, so it is theirs now.
+      stands === "abandoned" || foreign ? removing([hash], lost) : lost,
+    () => spoolOwn(own, { sent: true }),
   );
 }
 
