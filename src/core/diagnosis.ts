@@ -3,7 +3,7 @@ import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } f
 import type { Surroundings } from "./checks/machine.ts";
 import { accountVerdict, managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
 import { masterKeyVerdicts } from "./checks/master-keys.ts";
-import { integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
+import { integrityUnknown, integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
 import { failure, judged } from "./checks/verdict.ts";
 import type { Verdict } from "./checks/verdict.ts";
 import type { KeyctlError } from "./errors.ts";
@@ -36,7 +36,9 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
     "server",
     ({ server, integrity = { status: "skipped" }, deep }) => [
       ...judged(server, serverVerdicts),
-      ...judged(integrity, (value) => integrityVerdicts(value, deep)),
+      ...(integrity.status === "late"
+        ? [integrityUnknown(deep)]
+        : judged(integrity, (value) => integrityVerdicts(value, deep))),
     ],
   ],
   [

@@ -32,6 +32,11 @@ export function serverVerdicts({ server, details, refusal, problems }: StoreFact
   return [pass([...about, "writable"].join(", ")), ...found];
 }
 
+export function integrityUnknown(deep: boolean): Verdict {
+  const hint = `keyctl doctor${deep ? " --deep" : ""} --timeout 10m`;
+  return attention("not checked for damage: the time was over", hint);
+}
+
 /** That a quick look has found nothing is not worth a line. */
 export function integrityVerdicts(integrity: Integrity | undefined, deep: boolean): readonly Verdict[] {
   if (integrity === undefined) return [];
