@@ -148,7 +148,6 @@ function unusable(path: string, problem: string): KeyctlError {
 
 type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;
 
-/** `node:sqlite` where Node has it; on Node 20 a drop-in with the same interface, which goes away with Node 20. */
 /**
  * The drop-in for Node 20 closes a file only when its statements are collected, which is too late for a process that ends
  * by `process.exit()`: its log would stay beside the database. For the tool alone, since it stops the whole process.
@@ -162,6 +161,7 @@ export async function collectStatements(): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** `node:sqlite` where Node has it; on Node 20 a drop-in with the same interface, which goes away with Node 20. */
 function loadSqlite(): Sqlite {
   return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
 }

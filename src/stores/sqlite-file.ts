@@ -101,7 +101,7 @@ function takenAway(path: string, what: string, mayHaveHappened: boolean): Keyctl
 function orphaned(path: string, log: string): KeyctlError {
   return new KeyctlError(
     "STORE_UNAVAILABLE",
-    `the database ${printable(path)} is gone, and ${printable(log)} with changes of it is still there`,
+    `the database ${printable(path)} is gone, and ${printable(log)}, which belongs to it, is still there`,
     { hint: `put the database back; if it is to be gone: ${removal(path, log)}` },
   );
 }

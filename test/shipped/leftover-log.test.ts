@@ -154,7 +154,7 @@ describe.runIf(WAL)("a log that a killed program has left", () => {
     truncateSync(home.database);
     const run = await keyctl(home, ["sync", "-u", "new"], { env: { OPENROUTER_API_KEY: KEY } });
     expect(run.code).toBe(7);
-    expect(run.stderr).toContain(`${walOf(home)} with changes of it is still there`);
+    expect(run.stderr).toContain(`${walOf(home)}, which belongs to it, is still there`);
     expect(readFileSync(walOf(home)).equals(log)).toBe(true);
   });
 
@@ -187,9 +187,10 @@ describe.runIf(WAL)("a restore by mv over a database that a program has open", (
     expect((await keyctl(home, ["list"])).stderr).toContain(`error: ${walOf(home)} belongs to another database`);
     program.resume();
     // It was stopped between two writes, or in the middle of one.
-    await expect(program.finish()).rejects.toThrow(
+    await expect(program.saved(Infinity)).rejects.toThrow(
       /was replaced by another file while it was in use|did not say whether/,
     );
+    await expect(program.finish()).rejects.toThrow("the saving program said");
     expect(readFileSync(home.database).equals(restored)).toBe(true);
     const { stderr } = await keyctl(home, ["list"]);
     const [, way = ""] = /^hint: stop what uses the database, then: (.+)$/m.exec(stderr) ?? [];

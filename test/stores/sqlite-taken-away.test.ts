@@ -199,7 +199,7 @@ describe.each(["deleted", "moved"] as const)("beside a program whose database fi
       const run = await inProcess(home, args, { env: environmentFor(openRouter) });
       expect([args, run.code]).toEqual([args, 7]);
       expect(run.stderr).toContain(
-        `error: the database ${home.database} is gone, and ${home.database}-wal with changes of it is still there\n`,
+        `error: the database ${home.database} is gone, and ${home.database}-wal, which belongs to it, is still there\n`,
       );
     }
     expect([existsSync(home.database), openRouter.count("POST /keys")]).toEqual([false, 1]);
