@@ -15,7 +15,7 @@ export function draftName(): string {
   return `.keyctl-output-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}`;
 }
 
-/** Removes the drafts in this folder whose process is gone. What cannot be removed or read stays. */
+/** Removes the drafts in this folder whose process is gone, before this process makes one. What cannot be removed or read stays. */
 export function sweepDrafts(folder: string): void {
   for (const name of namesIn(folder)) {
     const [, space, pid] = DRAFT.exec(name) ?? [];
@@ -56,6 +56,8 @@ function textOf(read: () => string): string {
 }
 
 function isRunning(pid: number): boolean {
+  // The number was another process's before it was ours.
+  if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return true;

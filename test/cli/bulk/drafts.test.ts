@@ -23,8 +23,9 @@ function draftOf(pid: number): string {
 
 it("sweeps the drafts whose process is gone, whatever they were to become", () => {
   const folder = emptyFolder();
-  const [draft, another] = [draftOf(goneProcess()), draftOf(goneProcess())];
-  for (const name of [draft, another, "out.jsonl"]) writeFileSync(join(folder, name), "");
+  const ofAnEarlierProcessWithOurNumber = draftName();
+  for (const name of [draftOf(goneProcess()), draftOf(goneProcess()), ofAnEarlierProcessWithOurNumber, "out.jsonl"])
+    writeFileSync(join(folder, name), "");
   sweepDrafts(folder);
   expect(readdirSync(folder)).toEqual(["out.jsonl"]);
 });
@@ -33,7 +34,7 @@ it("leaves drafts of processes that run, or of which it cannot know", () => {
   const folder = emptyFolder();
   const gone = draftOf(goneProcess());
   const elsewhere = gone.replace(/[0-9a-f]{16}/, "0123456789abcdef");
-  const kept = [draftName(), draftOf(1), elsewhere];
+  const kept = [draftOf(process.ppid), draftOf(1), elsewhere];
   for (const name of kept) writeFileSync(join(folder, name), "");
   sweepDrafts(folder);
   expect(readdirSync(folder).toSorted()).toEqual(kept.toSorted());
