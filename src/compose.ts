@@ -25,7 +25,6 @@ import { sqliteStore } from "./stores/sqlite-store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
 export { readConfig, readDestination } from "./config.ts";
-export { collectStatements } from "./stores/sqlite-database.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {

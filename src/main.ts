@@ -53,6 +53,7 @@ class Tool {
   #signal: NodeJS.Signals | undefined;
   #terminal: Terminal;
   #outcome: KeyctlError | null = null;
+  #hasClosedDatabase = false;
 
   constructor(host: Host) {
     this.#host = host;
@@ -76,7 +77,7 @@ class Tool {
 
   /** Ends what is left of the process beside its exit code. */
   async leave(code: number): Promise<void> {
-    const { stdout, stderr, endBy, lookupsEnd, leave } = this.#host;
+    const { stdout, stderr, endBy, lookupsEnd, statementsEnd, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
     await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
     // What is written to a terminal that is gone fails by now, and holds nobody up.
@@ -84,6 +85,7 @@ class Tool {
     const signal = signalOf(code);
     if (signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(signal);
     await lookupsEnd();
+    if (this.#hasClosedDatabase) await statementsEnd();
     leave();
   }
 
@@ -175,7 +177,7 @@ class Tool {
     const terminal = this.#terminal;
     const { signal } = this.#stop;
     if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
-    const { collectStatements, compose } = await import("./compose.ts");
+    const { compose } = await import("./compose.ts");
     const { manager, ...composed } = await compose(
       config,
       {
@@ -218,7 +220,7 @@ class Tool {
       return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
     } finally {
       await manager.close();
-      if (config.store.kind === "sqlite") await collectStatements();
+      this.#hasClosedDatabase ||= config.store.kind === "sqlite";
       await turnOfTheEventLoop();
       signal.throwIfAborted();
     }

@@ -148,20 +148,6 @@ function unusable(path: string, problem: string): KeyctlError {
 
 type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;
 
-/**
- * The drop-in for Node 20 closes a file only when its statements are collected, which is too late for a process that ends
- * by `process.exit()`: its log would stay beside the database. For the tool alone, since it stops the whole process.
- */
-export async function collectStatements(): Promise<void> {
-  if (process.getBuiltinModule("node:sqlite") !== undefined) return;
-  process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
-  const collect: unknown = process.getBuiltinModule("node:vm").runInNewContext("gc");
-  if (typeof collect === "function") collect();
-  // What was collected is let go of in the turns after that.
-  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** `node:sqlite` where Node has it; on Node 20 a drop-in with the same interface, which goes away with Node 20. */
 function loadSqlite(): Sqlite {
   return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
 }

@@ -57,6 +57,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       leave: () => {},
       hurryLookups: () => {},
       lookupsEnd: async () => {},
+      statementsEnd: async () => {},
       around,
     });
     return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
