@@ -21,6 +21,7 @@ import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { fileSpool } from "./stores/file-spool.ts";
 import { openDatabase } from "./stores/sqlite-database.ts";
+import { leavesFileOpen } from "./stores/sqlite-file.ts";
 import { sqliteStore } from "./stores/sqlite-store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
@@ -49,6 +50,8 @@ export interface Composed {
   /** False: there is no store yet, and it was not to be made. */
   readonly storeExists: boolean;
   readonly subject: Subject;
+  /** A database goes on holding its file after it was closed, until what is left of it is collected. */
+  readonly leavesFileOpen: boolean;
 }
 
 export interface ComposeOptions {
@@ -130,7 +133,12 @@ export async function compose(config: Config, listener: Listener, options: Compo
     provisioning,
     spool,
   };
-  return { manager, storeExists: opened !== undefined, subject };
+  return {
+    manager,
+    storeExists: opened !== undefined,
+    subject,
+    leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
+  };
 }
 
 /** An empty cache of a CI machine must not buy keys. */

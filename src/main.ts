@@ -53,7 +53,8 @@ class Tool {
   #signal: NodeJS.Signals | undefined;
   #terminal: Terminal;
   #outcome: KeyctlError | null = null;
-  #hasClosedDatabase = false;
+  /** A log would stay beside the database. */
+  #leavesFileOpen = false;
 
   constructor(host: Host) {
     this.#host = host;
@@ -77,7 +78,7 @@ class Tool {
 
   /** Ends what is left of the process beside its exit code. */
   async leave(code: number): Promise<void> {
-    const { stdout, stderr, endBy, lookupsEnd, statementsEnd, leave } = this.#host;
+    const { stdout, stderr, endBy, lookupsEnd, collectGarbage, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
     await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
     // What is written to a terminal that is gone fails by now, and holds nobody up.
@@ -85,7 +86,7 @@ class Tool {
     const signal = signalOf(code);
     if (signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(signal);
     await lookupsEnd();
-    if (this.#hasClosedDatabase) await statementsEnd();
+    if (this.#leavesFileOpen) await collectGarbage();
     leave();
   }
 
@@ -220,7 +221,7 @@ class Tool {
       return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
     } finally {
       await manager.close();
-      this.#hasClosedDatabase ||= config.store.kind === "sqlite";
+      this.#leavesFileOpen ||= composed.leavesFileOpen;
       await turnOfTheEventLoop();
       signal.throwIfAborted();
     }

@@ -18,11 +18,8 @@ export interface ProcessHost extends Streams, ProcessEnd {
   readonly hurryLookups: () => void;
   /** Resolves when no look-up is under way. The process cannot end before, and hears of signals only until it tries to. */
   readonly lookupsEnd: () => Promise<void>;
-  /**
-   * Resolves when a database that was closed is let go of. The drop-in for Node 20 does so once its statements are collected,
-   * which a process that ends by `process.exit()` does not wait for: the log would stay beside the database.
-   */
-  readonly statementsEnd: () => Promise<void>;
+  /** Collects what nobody holds any more, and lets it end: a process that ends by `process.exit()` does not do so by itself. */
+  readonly collectGarbage: () => Promise<void>;
 }
 
 /** The process that we are: silences in it what would give a secret away or help nobody. */
@@ -41,7 +38,7 @@ export function thisProcess(): ProcessHost {
     stderr: descriptor(2),
     hurryLookups,
     lookupsEnd,
-    statementsEnd,
+    collectGarbage,
     ...processEnd,
   };
 }
@@ -51,9 +48,8 @@ function hurryLookups(): void {
   process.env["RES_OPTIONS"] ??= "timeout:1 attempts:1";
 }
 
-/** V8 collects what a database has left only where somebody asks for it, and the drop-in lets go of it in the turns after that. */
-async function statementsEnd(): Promise<void> {
-  if (process.getBuiltinModule("node:sqlite") !== undefined) return;
+/** What is collected is let go of in the turns after that. */
+async function collectGarbage(): Promise<void> {
   process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
   const collect: unknown = process.getBuiltinModule("node:vm").runInNewContext("gc");
   if (typeof collect === "function") collect();

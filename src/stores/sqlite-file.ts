@@ -60,7 +60,7 @@ export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
 }
 
 /** The drop-in for Node 20 closes the file when its statements are collected, often as late as the process ends. */
-function leavesFileOpen(): boolean {
+export function leavesFileOpen(): boolean {
   return process.getBuiltinModule("node:sqlite") === undefined;
 }
 

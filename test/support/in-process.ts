@@ -57,7 +57,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       leave: () => {},
       hurryLookups: () => {},
       lookupsEnd: async () => {},
-      statementsEnd: async () => {},
+      collectGarbage: async () => {},
       around,
     });
     return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
