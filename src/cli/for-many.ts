@@ -5,6 +5,7 @@ import type { KeyctlError } from "../core/errors.ts";
 import type { Warning } from "../core/ports.ts";
 import type { UserId } from "../core/user-id.ts";
 import { inHome } from "../files/home-folder.ts";
+import { keptInput } from "./bulk/kept-input.ts";
 import { createDocumentFile } from "./document-file.ts";
 import type { BulkFlags, Screen, UserCommand, UserResult } from "./for-users.ts";
 import { startProgress } from "./progress.ts";
@@ -27,6 +28,7 @@ export async function forMany<Result extends UserResult>(
   const score = command.score();
   let rest: number | undefined;
   const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(flags.stopAfter));
+  const input = keptInput(() => invocation.inputStream(timeOver));
   let store: StoreName | null = null;
   const lines = await linesFor(invocation, flags, command, () => store);
   let complete = false;
@@ -38,7 +40,15 @@ export async function forMany<Result extends UserResult>(
       { ...command.needs, logs: flags.log === true ? "all" : "none" },
       async (opened) => {
         store = opened.store;
-        await command.confirm?.(opened, selection);
+        await command.confirm?.(opened, selection, () =>
+          usersOf(selection, {
+            manager: opened.manager,
+            signal: invocation.signal,
+            input: input.first,
+            onBadLine: () => {},
+            onBytes: () => {},
+          }),
+        );
         await lines.begin();
         return goThrough(opened);
       },
@@ -104,7 +114,7 @@ export async function forMany<Result extends UserResult>(
     const users = usersOf(selection, {
       manager,
       signal: invocation.signal,
-      input: () => invocation.inputStream(timeOver),
+      input: input.last,
       onBadLine: (line) => badLines.push(line),
       onBytes: (count) => (bytesRead = count),
     });

@@ -34,7 +34,7 @@ export interface UserCommand<Result extends UserResult> {
   readonly name: string;
   readonly needs: Needs;
   /** Asks what must be asked before a bulk run begins; throws CONFIRMATION_NEEDED or COUNT_CHANGED. */
-  readonly confirm?: (opened: Opened, selection: Many) => Promise<void>;
+  readonly confirm?: (opened: Opened, selection: Many, users: () => AsyncIterable<readonly UserId[]>) => Promise<void>;
   readonly one: (manager: KeyManager, user: string) => Promise<Result>;
   readonly many: (
     manager: KeyManager,

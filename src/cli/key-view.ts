@@ -1,6 +1,7 @@
 import type { Warning } from "../core/ports.ts";
 import type { Shadowed } from "../core/log.ts";
 import { shellQuote, userFlag } from "../core/shell-quote.ts";
+import type { WantedTerms } from "../core/provisioning.ts";
 import type { Invocation } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -30,4 +31,10 @@ export function sayShadowed({ terminal, keyPlaces }: Invocation, { userId, shado
 
 function isBare(path: string): boolean {
   return !/[/\\]/.test(path);
+}
+
+/** What a key may spend: `$5 monthly`, `no limit`. */
+export function spendingOf({ limit, limitReset }: Pick<WantedTerms, "limit" | "limitReset">): string {
+  if (limit === null) return "no limit";
+  return `$${limit}${limitReset === null ? "" : ` ${limitReset}`}`;
 }

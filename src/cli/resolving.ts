@@ -1,15 +1,20 @@
-import type { KeyManager, SyncOptions } from "../core/manager.ts";
+import type { BulkOptions, KeyManager } from "../core/manager.ts";
 import type { Warning } from "../core/ports.ts";
 import { syncFailed } from "../core/results.ts";
 import type { SyncResult } from "../core/results.ts";
-import type { UserId } from "../core/user-id.ts";
-import { eachAlone } from "./each-alone.ts";
+import { oneByOne } from "./bulk/one-by-one.ts";
 import type { UserCommand } from "./for-users.ts";
 import type { Many } from "./selection.ts";
+import type { TallyOptions } from "./tally.ts";
 
 export interface Resolving {
   readonly signal: AbortSignal;
+  /** Whether a key may be created for one user; undefined: as the environment says. */
   readonly autoProvision: boolean | undefined;
+  /** Whether keys are created for many. */
+  readonly provision: boolean;
+  /** How many. */
+  readonly maxKeys: () => number;
   /** Read the database only. */
   readonly stored: boolean;
   /** With the log lines of each user, and so one by one. */
@@ -19,24 +24,20 @@ export interface Resolving {
 type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
 
 type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
-  /** What the summary counts: a name for each way to end well, and which of them a result is. */
-  readonly endings: readonly string[];
-  readonly ending: (result: SyncResult) => string;
+  readonly counting: Pick<TallyOptions<SyncResult>, "endings" | "endingOf">;
 };
 
 /** What sync and get do alike: they resolve keys, and show which and from where. */
-export function resolving({ signal, autoProvision, stored, log }: Resolving): ResolvingCommand {
-  const options = { signal, autoProvision };
+export function resolving(options: Resolving): ResolvingCommand {
+  const { signal, autoProvision, provision, maxKeys, stored, log } = options;
   const given = new Map<string, number>();
   return {
-    one: (manager, user) => (stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, options)),
-    async *many(manager, batches, selection) {
-      const reach = stored ? "stored" : selection.kind === "all" ? "known" : "sources";
-      const results =
-        log && !stored
-          ? eachAlone(batches, (user) => resolveAlone(manager, user, selection, options))
-          : manager.syncMany(batches, { signal, reach, autoProvision });
-      for await (const batch of results) {
+    one: (manager, user) =>
+      stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision }),
+    async *many(manager: KeyManager, batches, selection: Many) {
+      const reach = stored ? "stored" : reachOf(selection);
+      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), logged: log };
+      for await (const batch of manager.syncMany(log ? oneByOne(batches) : batches, bulk)) {
         for (const { synced, keyHash } of batch) if (synced) given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
         yield batch;
       }
@@ -44,22 +45,17 @@ export function resolving({ signal, autoProvision, stored, log }: Resolving): Re
     failed: syncFailed,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }],
     cells: ({ userId, key, source, error }) => [userId, key?.masked ?? "-", error === null ? source : error.message],
-    endings: ["synced", "from_database"],
-    ending: ({ synced }) => (synced ? "synced" : "from_database"),
+    counting: {
+      endings: ["synced", "from_database"],
+      endingOf: ({ synced }) => (synced ? "synced" : "from_database"),
+    },
     runWarnings: () => sharedKeyWarning(Math.max(0, ...given.values())),
   };
 }
 
-/** A user of `--all` who was purged meanwhile does not get a key back. */
-async function resolveAlone(
-  manager: KeyManager,
-  user: UserId,
-  selection: Many,
-  options: SyncOptions,
-): Promise<SyncResult> {
-  if (selection.kind !== "all") return manager.syncAndGetKey(user, options);
-  const stored = await manager.getStoredKey(user, options);
-  return stored.error === null ? manager.syncAndGetKey(user, options) : stored;
+/** Nothing is saved for those who are in the database already. */
+export function reachOf(selection: Many): "known" | "sources" {
+  return selection.kind === "all" ? "known" : "sources";
 }
 
 /** One key for many users cannot be told apart at OpenRouter: not its limit, not its use. */

@@ -18,6 +18,8 @@ export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
 /** Whether a key may be made now, and why not; and how often it was tried. */
 export interface Attempt {
   readonly permission: "off" | "no-management-key" | "may";
+  /** A person asked for this key, so that the hourly cap does not count it. */
+  readonly isDeliberate: boolean;
   readonly onStage: (stage: Stage) => void;
   tries: number;
 }
@@ -66,11 +68,11 @@ function wantedTerms({ provisioning, log }: Parts, permission: Attempt["permissi
 async function provisioned(
   user: UserId,
   parts: Parts,
-  { permission, onStage, tries, terms }: Attempt & { readonly terms: WantedTerms },
+  { permission, isDeliberate, onStage, tries, terms }: Attempt & { readonly terms: WantedTerms },
   mayMake: boolean,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const making = { mayMake: mayMake && permission === "may", isAuto: true, terms, onStage };
+  const making = { mayMake: mayMake && permission === "may", isAuto: !isDeliberate, terms, onStage };
   try {
     return await provision(user, parts, making, tries, signal);
   } catch (thrown) {

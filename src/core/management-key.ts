@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { ApiKey } from "./api-key.ts";
 import { maskOf } from "./mask.ts";
-import { KeyctlError } from "./errors.ts";
+import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { printable } from "./printable.ts";
 import { userFlag } from "./shell-quote.ts";
 import type { UserId } from "./user-id.ts";
@@ -57,6 +57,16 @@ export class ManagementKey {
 /** The SHA-256 in lowercase hex of a management key's text, which is what `ApiKey.hash` is of that text. */
 export function managementKeyHash(text: string): string {
   return hash("sha256", text.trim(), "hex");
+}
+
+/** Whether there is a management key; false where its configuration cannot be read, for whoever does not need it. */
+export function isThere(hasManagementKey: () => boolean): boolean {
+  try {
+    return hasManagementKey();
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return false;
+    throw thrown;
+  }
 }
 
 /**

@@ -1,5 +1,4 @@
 import { ApiKey } from "./api-key.ts";
-import { Candidates } from "./candidates.ts";
 import type { Finished, Purge, PurgeTask } from "./purging.ts";
 import type { Replace } from "./saving.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
@@ -7,18 +6,20 @@ import { orGivenUp } from "./flights.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { Makings } from "./makings.ts";
 import type { OnOvertime, Stage } from "./makings.ts";
-import { isManagementKey } from "./management-key.ts";
+import { isManagementKey, isThere } from "./management-key.ts";
 import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
 import { asFailure, patienceOf } from "./patience.ts";
 import type { Patience } from "./patience.ts";
-import { createMissing } from "./resolve/create-missing.ts";
+import { KeyBudget } from "./resolve/key-budget.ts";
+import type { ProvisionPreview } from "./resolve/provision-many.ts";
+import type { SyncPreview } from "./resolve/sync-many.ts";
 import type { Warning } from "./ports.ts";
-import { contended, resolve, resolveMany, resolveStored } from "./resolution.ts";
+import { contended, resolve, resolveStored } from "./resolution.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Reconciliation } from "./reconciliation.ts";
-import { HIGHEST_LIMIT } from "./provision-terms.ts";
+import { HIGHEST_LIMIT, termsFor } from "./provision-terms.ts";
 import type { WantedTerms } from "./provisioning.ts";
-import type { Parts } from "./resolution.ts";
+import type { Parts, Resolving } from "./resolution.ts";
 import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
 import { explainFailed, provisionFailed, purgeFailed, purgePreviewFailed, saveFailed, syncFailed } from "./results.ts";
 import type { Asking, Validation } from "./validation.ts";
@@ -89,10 +90,19 @@ interface SharedInventory {
 }
 
 export interface BulkOptions extends Patience {
-  /** Whether a key may be made for a user who has none. Default: as the manager was opened. */
-  readonly autoProvision?: boolean | undefined;
+  /** Whether a key is created for each user who has none; the hourly cap does not count these. Default false. */
+  readonly provision?: boolean | undefined;
+  /** Creates at most so many keys; a user who is left without one ends with PROVISION_CAP. Default: any number. */
+  readonly maxKeys?: number | undefined;
+  /** One user after the other, each with their log lines. Default false. */
+  readonly logged?: boolean | undefined;
   /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
   readonly reach?: "stored" | "known" | "sources" | undefined;
+}
+
+export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys"> {
+  /** How many keys are created at the same time. Default 8. */
+  readonly concurrency?: number | undefined;
 }
 
 export interface ReconcileOptions extends Patience {
@@ -123,6 +133,7 @@ export interface ManagerParts extends Omit<Parts, "account"> {
   readonly onOvertime?: OnOvertime | undefined;
 }
 
+const CREATED_AT_ONCE = 8;
 const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
 
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
@@ -147,13 +158,18 @@ export class KeyManager {
    * Calls for one user at the same time share one resolution; each has its own time-out and signal.
    */
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
-    const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
+    const { autoProvision = this.#parts.autoProvision, ...patience } = options;
+    return this.#sync(userId, { autoProvision, isDeliberate: false }, patience);
+  }
+
+  async #sync(userId: string, wanted: Omit<Resolving, "onStage">, options: Patience): Promise<SyncResult> {
+    const { autoProvision, isDeliberate } = wanted;
     const timeoutMs = options.timeoutMs ?? this.#defaultTimeoutMs(autoProvision);
     const result = await this.#attempt(userId, { ...options, timeoutMs }, syncFailed, (user, patience) =>
       this.#resolving.join(
         user,
-        `sync ${autoProvision}`,
-        (onStage, signal) => resolve(user, this.#parts, { autoProvision, onStage }, signal),
+        `sync ${autoProvision} ${isDeliberate}`,
+        (onStage, signal) => resolve(user, this.#parts, { ...wanted, onStage }, signal),
         patience,
       ),
     );
@@ -338,7 +354,8 @@ export class KeyManager {
   ): Promise<Purge> {
     const { purgeKey } = await import("./purging.ts");
     const finish = async (absent: UserId, waiting: AbortSignal) => this.#finishPurges(absent, shared, waiting, signal);
-    return purgeKey(user, { onlyHash, revoke, finish }, this.#parts, patience);
+    const { autoProvision } = this.#parts;
+    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#parts, patience);
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
@@ -389,29 +406,80 @@ export class KeyManager {
     const { revoke = "no" } = options;
     return this.#attempt(userId, options, purgePreviewFailed, async (user, signal) => {
       const { previewPurge } = await import("./purging.ts");
-      return previewPurge(user, revoke, this.#parts, signal);
+      const { autoProvision } = this.#parts;
+      return previewPurge(user, { revoke, autoProvision }, this.#parts, signal);
     });
   }
 
-  /** Resolves many users, batch by batch, and makes keys as `syncAndGetKey` does; results are given after their commit. What fails for all of them is thrown. */
+  /**
+   * Resolves many users, batch by batch; results are given after their commit. Keys are created only with `provision`.
+   * Throws what fails for all of them.
+   */
   async *syncMany(
     batches: AsyncIterable<readonly UserId[]>,
     options: BulkOptions = {},
   ): AsyncGenerator<readonly SyncResult[]> {
-    const { sources } = this.#parts;
-    const { reach = "sources" } = options;
-    const candidates =
-      reach === "sources"
-        ? await Candidates.read(sources)
-        : await Candidates.readBeside(reach === "stored" ? [] : sources);
-    const patience = this.#stepByStep(options);
-    const { autoProvision = this.#parts.autoProvision, signal } = options;
-    const mayMake = autoProvision && reach === "sources" && candidates.winner === undefined;
-    const makes = mayMake && this.#parts.hasManagementKey() && candidates.refusal === null;
-    for await (const batch of resolveMany(batches, this.#parts, { candidates, adopt: reach === "sources", patience })) {
-      if (makes) yield* createMissing(batch, (user) => this.syncAndGetKey(user, { signal, autoProvision: true }));
-      else yield batch;
-    }
+    const { reach = "sources", provision = false, logged = false, signal } = options;
+    const { syncMany } = await import("./resolve/sync-many.ts");
+    yield* syncMany(batches, this.#parts, {
+      reach,
+      provision,
+      isLogged: logged,
+      budget: budgetFor(options),
+      patience: this.#stepByStep(options),
+      resolveOne: (user, autoProvision) => this.#sync(user, { autoProvision, isDeliberate: true }, { signal }),
+    });
+  }
+
+  /** Whether `syncAndGetKey` creates a key where nothing else is said. */
+  get provisionsByDefault(): boolean {
+    return this.#parts.autoProvision;
+  }
+
+  /** Whether there is a management key; false where it cannot be read. */
+  hasManagementKey(): boolean {
+    return isThere(this.#parts.hasManagementKey);
+  }
+
+  /** What `syncMany` would do for each user, and where their key is or would come from; saves and creates nothing. */
+  async *previewSyncMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    options: Pick<BulkOptions, "provision" | "reach"> & Patience = {},
+  ): AsyncGenerator<readonly SyncPreview[]> {
+    const { reach = "sources", provision = false } = options;
+    const { previewSyncMany } = await import("./resolve/sync-many.ts");
+    yield* previewSyncMany(batches, this.#parts, { reach, provision, patience: this.#stepByStep(options) });
+  }
+
+  /** As `autoProvisionKey`, for many users, several at a time. Throws what fails for all of them. */
+  async *provisionMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    options: ProvisionManyOptions = {},
+  ): AsyncGenerator<readonly ProvisionResult[]> {
+    const { terms = {}, concurrency = CREATED_AT_ONCE, signal } = options;
+    checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+    const { provisionMany } = await import("./resolve/provision-many.ts");
+    yield* provisionMany(batches, this.#parts, {
+      terms,
+      concurrency,
+      budget: budgetFor(options),
+      patience: this.#stepByStep(options),
+      provisionOne: (user) => this.autoProvisionKey(user, { terms, signal }),
+    });
+  }
+
+  /** What `provisionMany` would do for each user; creates nothing. */
+  async *previewProvisionMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    { terms = {}, ...patience }: ProvisionOptions = {},
+  ): AsyncGenerator<readonly ProvisionPreview[]> {
+    const { previewProvisionMany } = await import("./resolve/provision-many.ts");
+    yield* previewProvisionMany(batches, this.#parts, { terms, patience: this.#stepByStep(patience) });
+  }
+
+  /** What a new key may do: `given`, and the rest as KEYCTL_PROVISION_… say. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
+  provisionTerms(given: Partial<WantedTerms> = {}): WantedTerms {
+    return termsFor(this.#parts.provisioning, given);
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
@@ -570,6 +638,12 @@ export class KeyManager {
     const limits = { warnWithinMs, minRemaining };
     return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
   }
+}
+
+/** Throws USAGE. */
+function budgetFor({ maxKeys }: Pick<BulkOptions, "maxKeys">): KeyBudget {
+  if (maxKeys === undefined) return new KeyBudget(Number.POSITIVE_INFINITY);
+  return new KeyBudget(checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }));
 }
 
 function endedPurge(userId: string, error: KeyctlError): Purge {

@@ -45,7 +45,7 @@ export async function provisionKey(
   throw contended(user);
 }
 
-function keyExists(row: KeyRecord): KeyctlError {
+export function keyExists(row: KeyRecord): KeyctlError {
   const shown = maskOfRecord(row) ?? "unreadable";
   return new KeyctlError(
     "KEY_EXISTS",

@@ -1,6 +1,8 @@
 import { Candidates } from "./candidates.ts";
 import { KeyctlError } from "./errors.ts";
+import { managementKeyMissing } from "./key-listing.ts";
 import type { KeyRecord } from "./key-record.ts";
+import { isThere } from "./management-key.ts";
 import { printable } from "./printable.ts";
 import { countRetained, requestRetainedDeletions } from "./protocol/retained-keys.ts";
 import { ATTEMPTS, contended, importSpooled } from "./resolution.ts";
@@ -24,6 +26,8 @@ import { userFlag } from "./shell-quote.ts";
 import { requireOwnAccount } from "./upstream-access.ts";
 import type { UserId } from "./user-id.ts";
 
+const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
+
 export interface Finished {
   /** How many keys were removed at OpenRouter. */
   readonly removed: number;
@@ -39,6 +43,8 @@ export interface PurgeTask {
    * keyctl made for this user goes with it.
    */
   readonly revoke: "no" | "ours" | "foreign too";
+  /** Whether a sync creates a key for a user who has none. */
+  readonly autoProvision: boolean;
   /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<Finished>;
 }
@@ -54,21 +60,21 @@ export type Purge =
  */
 export async function purgeKey(
   user: UserId,
-  { onlyHash, revoke, finish }: PurgeTask,
+  { onlyHash, revoke, autoProvision, finish }: PurgeTask,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<Purge> {
-  const { store, sources } = parts;
-  if (revoke !== "no") await requireOwnAccount(parts, "no key can be removed at OpenRouter", signal);
-  const candidates = await Candidates.readBeside(sources);
+  const { store } = parts;
+  if (revoke !== "no") await requireOwnAccount(parts, NO_KEY_CAN_BE_REMOVED, signal);
+  const outlook = await outlookOf(parts, autoProvision);
   await importSpooled(user, parts, signal);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const found = await store.find(user, signal);
     if (found === undefined) {
-      if (revoke === "no") return ended(purgeOf(user, undefined, candidates, null));
+      if (revoke === "no") return ended(purgeOf(user, undefined, outlook, null));
       const { removed, error } = await finish(user, signal);
       const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-      return ended({ ...purgeOf(user, undefined, candidates, revocation), revokedKeys: removed, error });
+      return ended({ ...purgeOf(user, undefined, outlook, revocation), revokedKeys: removed, error });
     }
     if (!(await isCurrent(found, parts, signal))) continue;
     const row = await asItIs(found, parts, signal);
@@ -79,7 +85,7 @@ export async function purgeKey(
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, parts, signal);
     if (row.generation > 0) await retire(user, row.generation, "purged", revoke !== "no", parts, signal);
     if (!(await removeRow(store, user, row, signal))) continue;
-    return revoked(row, others, revoke, candidates, parts, signal);
+    return revoked(row, others, revoke, outlook, parts, signal);
   }
   throw contended(user);
 }
@@ -113,28 +119,51 @@ const NOT_CONFIRMED = {
 /** What a purge of this user would remove; changes nothing. */
 export async function previewPurge(
   user: UserId,
-  revoke: PurgeTask["revoke"],
-  { store, journal, sources }: Parts,
+  { revoke, autoProvision }: Pick<PurgeTask, "revoke" | "autoProvision">,
+  parts: Parts,
   signal: AbortSignal,
 ): Promise<PurgePreview> {
+  const { store, journal } = parts;
+  if (revoke !== "no" && parts.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
   const row = await store.find(user, signal);
+  if (row?.generation === 0 && revoke === "ours") throw foreignKey(row.userId);
   const retained = revoke === "no" ? 0 : countRetained(await journal.entries(user, signal));
-  return { ...purgeOf(user, row, await Candidates.readBeside(sources), null), purged: false, retained };
+  return { ...purgeOf(user, row, await outlookOf(parts, autoProvision), null), purged: false, retained };
+}
+
+/** Where the next sync finds a key. */
+interface Outlook {
+  readonly candidates: Candidates;
+  /** It creates one where no source holds any. */
+  readonly creates: boolean;
+}
+
+async function outlookOf({ sources, hasManagementKey, provisioning }: Parts, autoProvision: boolean): Promise<Outlook> {
+  const candidates = await Candidates.readBeside(sources);
+  const isRefused = (candidates.refusal ?? provisioning.refusal) !== null;
+  return { candidates, creates: autoProvision && !isRefused && isThere(hasManagementKey) };
+}
+
+/** Without the key with this hash, which no sync takes any more. */
+function returnsFrom({ candidates, creates }: Outlook, deletedHash: string | null = null): PurgeResult["returnsFrom"] {
+  const { holders } = candidates;
+  if (holders.length === 0) return creates ? ["auto-provisioned"] : [];
+  return holders.filter(({ key }) => key.hash !== deletedHash).map(({ name }) => name);
 }
 
 async function revoked(
   row: KeyRecord,
   others: readonly string[],
   revoke: PurgeTask["revoke"],
-  candidates: Candidates,
+  outlook: Outlook,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<Purge> {
-  if (revoke === "no") return ended(purgeOf(row.userId, row, candidates, "kept"));
+  if (revoke === "no") return ended(purgeOf(row.userId, row, outlook, "kept"));
   const deleted = await deleteUpstream(row, parts, signal);
   // A key that was saved back may be in the row and among the others.
   const rest = await revokeAll(new Set(others.filter((id) => id !== upstreamIdOf(row))), parts, signal);
-  const end = (revocation: Revocation) => resultOf(row, rest, candidates, revocation);
+  const end = (revocation: Revocation) => resultOf(row, rest, outlook, revocation);
   return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
 }
 
@@ -142,13 +171,15 @@ function ended(result: PurgeResult): Purge {
   return { status: "ended", result };
 }
 
-function resultOf(row: KeyRecord, rest: Rest, candidates: Candidates, revocation: Revocation): PurgeResult {
+function resultOf(row: KeyRecord, rest: Rest, outlook: Outlook, revocation: Revocation): PurgeResult {
   const revokedKeys = rest.done + (revocation.status === "done" ? 1 : 0);
   const status = rest.pending === null ? revocation.status : "pending";
-  // No sync takes a key that is to be deleted from a source.
-  const returning = candidates.holders.filter(({ key }) => row.generation === 0 || key.hash !== row.keyHash);
-  const returnsFrom = returning.map(({ name }) => name);
-  const result = { ...purgeOf(row.userId, row, candidates, status), revokedKeys, returnsFrom };
+  const result = {
+    ...purgeOf(row.userId, row, outlook, status),
+    revokedKeys,
+    // No sync takes a key that is to be deleted from a source.
+    returnsFrom: returnsFrom(outlook, row.generation === 0 ? null : row.keyHash),
+  };
   if (revocation.status !== "pending") {
     return rest.pending === null ? result : { ...result, error: earlierStillOwed(row.userId, rest.pending) };
   }
@@ -193,15 +224,7 @@ async function refuseForeign(
   signal: AbortSignal,
 ): Promise<void> {
   if (revoke === "no") return;
-  if (revoke === "ours") {
-    throw new KeyctlError(
-      "FOREIGN_KEY",
-      `keyctl did not make the key of user ${printable(row.userId)}; nothing was done`,
-      {
-        hint: `keyctl purge ${userFlag(row.userId)} --revoke-foreign   deletes it at OpenRouter all the same`,
-      },
-    );
-  }
+  if (revoke === "ours") throw foreignKey(row.userId);
   const hash = hashInClear(row) ?? row.keyHash;
   if (hash === null) return;
   if (await isOfAnother(row, hash, store, signal)) {
@@ -209,6 +232,13 @@ async function refuseForeign(
       hint: `keyctl list --hash ${hash}`,
     });
   }
+}
+
+function foreignKey(user: UserId): KeyctlError {
+  const message = `keyctl did not make the key of user ${printable(user)}; nothing was done`;
+  return new KeyctlError("FOREIGN_KEY", message, {
+    hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter all the same`,
+  });
 }
 
 /** A row in clear has no hash beside it that an index would know: those of the others are looked at one by one. */
@@ -223,7 +253,7 @@ async function isOfAnother(row: KeyRecord, hash: string, store: Parts["store"], 
 function purgeOf(
   userId: UserId,
   row: KeyRecord | undefined,
-  candidates: Candidates,
+  outlook: Outlook,
   revocation: PurgeResult["revocation"],
 ): PurgeResult {
   return {
@@ -232,7 +262,7 @@ function purgeOf(
     purged: row !== undefined,
     revocation,
     revokedKeys: 0,
-    returnsFrom: candidates.holders.map(({ name }) => name),
+    returnsFrom: returnsFrom(outlook),
     warnings: [],
     error: null,
   };

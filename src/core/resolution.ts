@@ -50,6 +50,8 @@ export const ATTEMPTS = 5;
 /** How a resolution that may end in a new key is watched. */
 export interface Resolving {
   readonly autoProvision: boolean;
+  /** A person asked for keys, so that the hourly cap does not count one that is created. */
+  readonly isDeliberate: boolean;
   /** Told what is waited for; from the first on a key may exist: the work goes on by itself then, whoever stops waiting. */
   readonly onStage: (stage: Stage) => void;
 }
@@ -62,14 +64,14 @@ export interface Resolving {
 export async function resolve(
   user: UserId,
   parts: Parts,
-  { autoProvision, onStage }: Resolving,
+  { autoProvision, isDeliberate, onStage }: Resolving,
   signal: AbortSignal,
 ): Promise<SyncResult> {
   const { store, log } = parts;
   const permission = autoProvision ? (parts.hasManagementKey() ? "may" : "no-management-key") : "off";
   await importSpooled(user, parts, signal);
   log({ kind: "syncing", user });
-  const attempt: Attempt = { permission, onStage, tries: 0 };
+  const attempt: Attempt = { permission, isDeliberate, onStage, tries: 0 };
   let row = await store.find(user, signal);
   for (let tries = 0; tries < ATTEMPTS; tries += 1) {
     const result =

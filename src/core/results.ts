@@ -89,8 +89,8 @@ export interface PurgeResult {
   readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
   /** How many keys were deleted at OpenRouter: the user's, and those that keyctl created for them before. */
   readonly revokedKeys: number;
-  /** Sources from which the next sync would store a key again. */
-  readonly returnsFrom: readonly Shadowed[];
+  /** Sources from which the next sync would store a key again; `auto-provisioned`: it would create a new one, which is paid. */
+  readonly returnsFrom: readonly (Shadowed | "auto-provisioned")[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }

@@ -110,7 +110,7 @@ function accountTests(emptyPlace: () => Place): void {
       const { server, given, run, place } = await bound(emptyPlace());
       const before = await place.account();
       const users = Array.from({ length: 21 }, (_, number) => `--user u${number}`);
-      await given(`provision ${users.join(" ")}`);
+      await given(`provision --max-keys 21 ${users.join(" ")}`);
       for (const hash of server.keys.keys()) if (hash !== FIRST) server.removeKey(hash);
       await place.setAccount(undefined);
       const refused = await run("sync --user bob --json");

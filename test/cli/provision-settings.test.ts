@@ -19,8 +19,8 @@ describe.each(SETTINGS)("%s that is set but empty", (name) => {
 
   it.each([
     "sync --user alice",
-    "sync --user alice --user bob",
-    "sync --user alice --user bob --log",
+    "sync --provision --user alice --user bob",
+    "sync --provision --user alice --user bob --log",
     "provision --user alice",
     "explain --user alice",
   ])("buys nothing in keyctl %s", async (args) => {

@@ -397,31 +397,6 @@ describe("a sync without a key", () => {
     expect(server.count()).toBe(0);
     expect(await journalOf(home)).toEqual(["op:1"]);
   });
-
-  it("is made for each of many who have none", async () => {
-    const { home, server, run, given } = await stage();
-    await given("save --user alice --stdin", { input: KEY });
-    const done = await run("sync --user alice --user bob --user carol --user dave --json");
-    expect(done.code).toBe(0);
-    expect(documentsOf(done).map(({ source }) => source)).toEqual([
-      "database",
-      "auto-provisioned",
-      "auto-provisioned",
-      "auto-provisioned",
-      undefined,
-    ]);
-    expect(documentsOf(done).at(-1)).toMatchObject({ synced: 3, from_database: 1, failed: 0 });
-    expect([server.keys.size, await storedUsers(home)]).toEqual([3, ["alice", "bob", "carol", "dave"]]);
-    const none = await run("sync --user erin --user frank --no-provision");
-    expect([none.code, server.keys.size]).toEqual([9, 3]);
-  });
-
-  it("makes one key for one user who is named twice, in two spellings and in a file", async () => {
-    const { server, run } = await stage();
-    const id = "68e228e87f803a11a4e23045";
-    const done = await run(`sync --users-file - --json`, { input: `${id}\n${id.toUpperCase()}\n${id}\n` });
-    expect([done.code, server.keys.size]).toEqual([0, 1]);
-  });
 });
 
 describe("what is not absent makes no key, and reads no other source", () => {

@@ -36,7 +36,7 @@ describe("purge --revoke", () => {
         purged: true,
         revocation: "done",
         revoked_keys: 1,
-        returns_from: [],
+        returns_from: ["auto-provisioned"],
         warnings: [],
         error: null,
       },

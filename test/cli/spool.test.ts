@@ -230,7 +230,7 @@ describe("a key that waits in a file", () => {
   );
 
   it("comes before key.txt, for one and for many", async () => {
-    for (const args of ["sync --user alice", "sync --user alice --user bob"]) {
+    for (const args of ["sync --user alice", "sync --provision --user alice --user bob"]) {
       const all = await stage(firstMade());
       await spooled(all);
       all.home.writeKeyFile(KEY);
@@ -384,7 +384,7 @@ describe("a key that waits in a file", () => {
     const one = await all.run("sync --user alice --json");
     expect([one.code, errorOf(one)?.code]).toEqual([7, "ROW_UNREADABLE"]);
     expect(errorOf(one)?.message).toContain(path);
-    const many = await all.run("sync --user alice --user bob --json");
+    const many = await all.run("sync --provision --user alice --user bob --json");
     expect(documentsOf(many)).toMatchObject([{ error: { code: "ROW_UNREADABLE" } }, { error: null }, {}]);
   });
 

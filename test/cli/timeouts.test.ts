@@ -97,7 +97,7 @@ describe("--timeout and a key that is being made", () => {
   const ANSWER =
     "note: the time is over; still waiting up to 20s for OpenRouter's answer: it may have made a key for user alice\n";
 
-  it.each(["sync --user alice", "provision --user alice", "sync --user alice --user bob"])(
+  it.each(["sync --user alice", "provision --user alice", "sync --provision --user alice --user bob"])(
     "is over before the answer, which is waited for: %s",
     async (line) => {
       const { server, run } = await stage();

@@ -50,10 +50,12 @@ interface Scene {
   readonly answer?: { readonly to: string; readonly type: string };
 }
 
+/** Of all, without a question. */
+const CREATING = ["--users-file", "users", "--provision", "--max-keys", "100000"];
 const SCENES: readonly Scene[] = [
-  { args: () => ["sync", "--users-file", "users", "--json"], documents: "stdout" },
-  { args: () => ["sync", "--users-file", "users", "--output", "out"], documents: "--output" },
-  { args: () => ["sync", "--users-file", "users"] },
+  { args: () => ["sync", ...CREATING, "--json"], documents: "stdout" },
+  { args: () => ["sync", ...CREATING, "--output", "out"], documents: "--output" },
+  { args: () => ["sync", ...CREATING] },
   { args: (user) => ["sync", "--user", user, "--json"], documents: "stdout" },
   { args: (user) => ["provision", "--user", user, "--json"], documents: "stdout" },
   { args: () => ["get", "--all", "--stored", "--reveal", "--output", "out"], documents: "--output" },

@@ -35,7 +35,7 @@ async function scene(rule?: Rule): Promise<Scene> {
   return { home, server, start: (args, options) => terminalSession(home, args, { env, ...options }) };
 }
 
-const SYNC = ["sync", "--users-file", "users"];
+const SYNC = ["sync", "--users-file", "users", "--provision", "--max-keys", "100000"];
 /** Where the documents of a bulk run go, so that a spinner is on the terminal. */
 const PLACES = {
   "a file": { args: [...SYNC, "--json"], stdout: "out" },

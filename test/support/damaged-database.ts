@@ -73,7 +73,9 @@ export async function damagedDatabase(users: number): Promise<DamagedDatabase> {
     input: saved.join("\n"),
     env: { OPENROUTER_API_KEY: keyEnding("b465") },
   });
-  await given("provision --users-file - --label é".concat("é".repeat(150)), { input: made.join("\n") });
+  await given("provision --users-file - --max-keys 100000 --label é".concat("é".repeat(150)), {
+    input: made.join("\n"),
+  });
   const [replaced = "", purged = ""] = made;
   await given(["save", "--user", replaced, "--stdin", "--replace"], { input: keyEnding("91aa") });
   await given(["purge", "--user", purged, "--yes"]);

@@ -78,7 +78,14 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
   const { signal } = invocation;
   const stored = flags.stored === true;
   const reveals = flags.reveal === true;
-  const shared = resolving({ signal, autoProvision: false, stored, log: flags.log === true });
+  const shared = resolving({
+    signal,
+    autoProvision: false,
+    provision: false,
+    maxKeys: () => 0,
+    stored,
+    log: flags.log === true,
+  });
   return {
     name: "get",
     needs: { mayCreateStore: !stored, create: stored ? undefined : flags.create === true, logs: "changes" },
@@ -93,7 +100,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     failed: (user, error) => gotten(shared.failed(user, error)),
     columns: shared.columns,
     cells: ({ found }) => shared.cells(found),
-    score: () => new Tally(shared.endings, ({ found }) => shared.ending(found)),
+    score: () => new Tally({ ...shared.counting, endingOf: ({ found }) => shared.counting.endingOf(found) }),
     runWarnings: shared.runWarnings,
     document: (result) => document(result, reveals),
     reveals,

@@ -4,19 +4,25 @@ import { provisionFailed } from "../../core/results.ts";
 import type { ProvisionResult } from "../../core/results.ts";
 import type { WantedTerms } from "../../core/provisioning.ts";
 import { isLabel, LONGEST_LABEL } from "../../core/provision-terms.ts";
-import { eachAlone } from "../each-alone.ts";
+import type { ProvisionPreview } from "../../core/resolve/provision-many.ts";
+import { parseUserId } from "../../core/user-id.ts";
+import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
+import type { DryRunFlags } from "../bulk/dry-run.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../duration.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
+import { oneByOne } from "../bulk/one-by-one.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { sayWarnings } from "../key-view.ts";
+import { sayWarnings, spendingOf } from "../key-view.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
 import { Tally } from "../tally.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../terms.ts";
 
-interface ProvisionFlags extends BulkFlags, CreateFlags {
+interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   readonly label?: string;
   /** Null: none. */
   readonly limit?: number | null;
@@ -27,7 +33,7 @@ interface ProvisionFlags extends BulkFlags, CreateFlags {
 }
 
 export function declare(command: Command, run: Run): void {
-  addCreateOption(addBulkOptions(addSelection(command)))
+  addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
     .option("--label <text>", "what you call the key; kept in the database only", label)
     .option("--limit <usd|none>", "what it may spend, in USD", (text) => checked(parseLimit(text), "--limit", "10"))
     .option("--limit-reset <when>", "when that begins anew: daily, weekly or monthly", (text) =>
@@ -42,26 +48,48 @@ export function declare(command: Command, run: Run): void {
       `
 Makes a key at OpenRouter for a user who has none, whatever key.txt and
 OPENROUTER_API_KEY hold. Needs a management key in OPENROUTER_PROVISIONING_KEY.
-Each user gets one key, however often and wherever this is run at once.
+Each user gets one key, however often and wherever this is run at once. For
+many users a terminal is asked; elsewhere, more than 10 keys want --max-keys.
 
 Examples:
   keyctl provision --user alice --limit 10 --limit-reset monthly
   keyctl provision --user alice --expires-in 90d --label "web shop"
-  keyctl provision --users-file users.txt --limit 5 --json`,
+  keyctl provision --users-file users.txt --limit 5 --dry-run
+  keyctl provision --users-file users.txt --limit 5 --max-keys 300 --json`,
     )
     .action(
-      run((invocation, flags: ProvisionFlags) => forUsers(invocation, flags, provisionCommand(invocation, flags))),
+      run((invocation, flags: ProvisionFlags) =>
+        flags.dryRun === true
+          ? forUsers(invocation, flags, previewCommand(invocation, flags))
+          : forUsers(invocation, flags, provisionCommand(invocation, flags)),
+      ),
     );
 }
 
 function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCommand<ProvisionResult> {
   const { signal } = invocation;
   const options = { signal, terms: termsOf(flags) };
+  let maxKeys = 0;
   return {
     name: "provision",
     needs: { mayCreateStore: true, create: flags.create === true, logs: "all" },
-    one: (manager, user) => manager.autoProvisionKey(user, options),
-    many: (manager, batches) => eachAlone(batches, (user) => manager.autoProvisionKey(user, options)),
+    one(manager, user) {
+      refuseMaxKeys(flags);
+      return manager.autoProvisionKey(user, options);
+    },
+    async confirm({ manager }, selection, users) {
+      maxKeys = await permittedKeys(invocation, flags, {
+        selection,
+        users,
+        preview: (batches) => manager.previewProvisionMany(batches, options),
+        terms: () => manager.provisionTerms(options.terms),
+      });
+    },
+    // The log lines of two users do not mix.
+    many: (manager, batches) =>
+      flags.log === true
+        ? manager.provisionMany(oneByOne(batches), { ...options, maxKeys, concurrency: 1 })
+        : manager.provisionMany(batches, { ...options, maxKeys }),
     failed: provisionFailed,
     document: ({ userId, key, row, warnings }) => ({
       user_id: userId,
@@ -82,8 +110,53 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
     hasChanged: ({ key }) => key !== null,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
-    score: () => new Tally(["made"], () => "made"),
+    score: () => new Tally({ endings: ["made"], endingOf: () => "made", countsLeft: true }),
   };
+}
+
+function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserCommand<ProvisionPreview> {
+  const { terminal, signal } = invocation;
+  const options = { signal, terms: termsOf(flags) };
+  return {
+    name: "provision",
+    needs: { mayCreateStore: false, create: flags.create === true, logs: "none" },
+    onlyReads: true,
+    one: (manager, user) => firstOfOne(parseUserId(user), (batches) => manager.previewProvisionMany(batches, options)),
+    many: (manager, batches) => manager.previewProvisionMany(batches, options),
+    failed: (user, error) => ({ ...provisionFailed(user, error), action: "none", terms: null }),
+    document: ({ userId, action, terms, warnings }) => ({
+      user_id: userId,
+      key: null,
+      key_hash: null,
+      source: action === "create" ? "auto-provisioned" : null,
+      origin: null,
+      generation: null,
+      name: null,
+      label: terms?.label ?? null,
+      limit: terms?.limit ?? null,
+      limit_reset: terms?.limitReset ?? null,
+      expires_at: expiryOf(terms),
+      previous: null,
+      dry_run: true,
+      action,
+      warnings,
+    }),
+    async show({ terms, error }) {
+      if (error !== null || terms === null) return;
+      const expiresAt = expiryOf(terms);
+      const ends = expiresAt === null ? "does not expire" : `expires ${expiresAt.slice(0, 10)}`;
+      await terminal.result(`provision would create a key at OpenRouter (${spendingOf(terms)}, ${ends})`);
+    },
+    columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
+    cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
+    score: () => new Tally({ endings: ["to_create"], endingOf: () => "to_create", isDryRun: true }),
+  };
+}
+
+/** When a key that was created now would expire, to the second. */
+function expiryOf(terms: WantedTerms | null): string | null {
+  if (terms?.expiresInMs == null) return null;
+  return new Date(Math.floor((Date.now() + terms.expiresInMs) / 1000) * 1000).toISOString();
 }
 
 /** Only what was said: the rest is as the environment says. */
@@ -100,10 +173,9 @@ function termsOf({ label: text, limit, limitReset, expiresIn, workspace }: Provi
 async function show({ terminal }: Invocation, { key, row, warnings, error }: ProvisionResult): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error !== null || key === null || row === null) return;
-  const { limit, limitReset, expiresAt } = row;
-  const spends = limit === null ? "no limit" : `$${limit}${limitReset === null ? "" : ` ${limitReset}`}`;
+  const { expiresAt } = row;
   const ends = expiresAt === null ? "does not expire" : `expires ${expiresAt.slice(0, 10)}`;
-  await terminal.result(`${key.masked} ${terminal.paint.bold("made")} (${spends}, ${ends})`);
+  await terminal.result(`${key.masked} ${terminal.paint.bold("made")} (${spendingOf(row)}, ${ends})`);
 }
 
 function label(text: string): string {

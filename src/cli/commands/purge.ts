@@ -1,11 +1,13 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
+import { CONCERNS_ALL, KeyctlError } from "../../core/errors.ts";
 import { printable } from "../../core/printable.ts";
-import { purgeFailed } from "../../core/results.ts";
+import { purgeFailed, purgePreviewFailed } from "../../core/results.ts";
 import type { PurgePreview, PurgeResult } from "../../core/results.ts";
 import { shellQuote, userFlag } from "../../core/shell-quote.ts";
 import type { UserId } from "../../core/user-id.ts";
-import { oneByOne } from "../each-alone.ts";
+import { oneByOne } from "../bulk/one-by-one.ts";
+import { addDryRunOption } from "../bulk/dry-run.ts";
+import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
 import { sayWarnings } from "../key-view.ts";
@@ -14,7 +16,7 @@ import { addSelection, countOf } from "../selection.ts";
 import type { Many, Shard } from "../selection.ts";
 import { Tally } from "../tally.ts";
 
-interface PurgeFlags extends BulkFlags {
+interface PurgeFlags extends BulkFlags, DryRunFlags {
   readonly yes?: true;
   readonly revoke?: true;
   readonly revokeForeign?: true;
@@ -25,7 +27,7 @@ interface PurgeFlags extends BulkFlags {
 const NO_KEYS_HASH = "none";
 
 export function declare(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addDryRunOption(addBulkOptions(addSelection(command)))
     .option("-y, --yes", "do not ask")
     .option("--revoke", "also delete the key at OpenRouter, if keyctl made it")
     .option("--revoke-foreign", "also delete it at OpenRouter, whoever made it")
@@ -39,6 +41,7 @@ there, those included that were replaced or purged before and kept.
 
 Examples:
   keyctl purge --user alice
+  keyctl purge --user alice --revoke --dry-run
   keyctl purge --user alice --revoke --yes --json
   keyctl purge --all --store sqlite:keys.db --confirm 4`,
     )
@@ -51,6 +54,7 @@ async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlE
       hint: "--yes   answers the question for named users",
     });
   }
+  if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
   return forUsers(invocation, flags, purgeCommand(invocation, flags));
 }
 
@@ -78,17 +82,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     },
     many: (manager, batches) => manager.purgeMany(oneByOne(upTo(limit, batches)), options),
     failed: purgeFailed,
-    document: ({ userId, former, purged, revocation, revokedKeys, returnsFrom, warnings }) => ({
-      user_id: userId,
-      key: former?.key ?? null,
-      key_hash: former?.keyHash ?? null,
-      origin: former?.origin ?? null,
-      purged,
-      revocation,
-      revoked_keys: revokedKeys,
-      returns_from: returnsFrom,
-      warnings,
-    }),
+    document: documentOf,
     show: (result) => show(invocation, result),
     hasChanged: ({ purged }) => purged,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
@@ -97,8 +91,77 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       former?.key ?? "-",
       error?.message ?? (purged ? "purged" : "had no key"),
     ],
-    score: () => new Tally(["purged", "had_no_key"], ({ purged }) => (purged ? "purged" : "had_no_key")),
+    score: () =>
+      new Tally({
+        endings: ["purged", "had_no_key"],
+        endingOf: ({ purged }) => (purged ? "purged" : "had_no_key"),
+      }),
   };
+}
+
+function documentOf(result: PurgeResult): object {
+  const { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings } = result;
+  return {
+    user_id: userId,
+    key: former?.key ?? null,
+    key_hash: former?.keyHash ?? null,
+    origin: former?.origin ?? null,
+    purged,
+    revocation,
+    revoked_keys: revokedKeys,
+    returns_from: returnsFrom,
+    warnings,
+  };
+}
+
+function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): UserCommand<PurgePreview> {
+  const options = { signal, revoke: revocationOf(flags) };
+  return {
+    name: "purge",
+    needs: { mayCreateStore: false, logs: "none" },
+    onlyReads: true,
+    one: (manager, user) => manager.previewPurge(user, options),
+    async *many(manager, batches) {
+      for await (const [user] of oneByOne(batches)) {
+        const preview = await manager.previewPurge(user, options);
+        if (preview.error !== null && CONCERNS_ALL.has(preview.error.code)) throw preview.error;
+        yield [preview];
+      }
+    },
+    failed: purgePreviewFailed,
+    document: (preview) => ({ ...documentOf(preview), dry_run: true, action: actionOf(preview) }),
+    async show(preview) {
+      sayWarnings(terminal, preview.warnings);
+      if (preview.error === null) await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+    },
+    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
+    cells: (preview) => [
+      preview.userId,
+      preview.former?.key ?? "-",
+      preview.error?.message ?? forecastOf(preview, flags),
+    ],
+    score: () =>
+      new Tally({
+        endings: ["to_purge", "had_no_key"],
+        endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
+        isDryRun: true,
+      }),
+  };
+}
+
+function actionOf({ former, retained, error }: PurgePreview): "purge" | "none" {
+  return error === null && (former !== null || retained > 0) ? "purge" : "none";
+}
+
+/** Completes `purge would …`. */
+function forecastOf(preview: PurgePreview, flags: PurgeFlags): string {
+  const { former, retained } = preview;
+  if (actionOf(preview) === "none") return "find no key";
+  const kept =
+    retained === 0 ? "" : `${keyCount(retained)} of this user that ${retained === 1 ? "is" : "are"} kept there`;
+  if (former === null) return `delete at OpenRouter ${kept}`;
+  const upstream = kept === "" ? " and at OpenRouter" : ` and at OpenRouter, with ${kept}`;
+  return `delete ${former.key ?? "an unreadable key"} here${revocationOf(flags) === "no" ? "" : upstream}`;
 }
 
 async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
@@ -244,6 +307,10 @@ async function show(
     `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]}${more})`,
   );
   for (const name of returnsFrom) {
+    if (name === "auto-provisioned") {
+      terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
+      continue;
+    }
     const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
     terminal.note(`${place} holds a key: the next sync of this user stores that one`);
   }

@@ -1,46 +1,97 @@
 import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import type { SyncPreview } from "../../core/resolve/sync-many.ts";
+import { syncFailed } from "../../core/results.ts";
 import type { SyncResult } from "../../core/results.ts";
+import { parseUserId } from "../../core/user-id.ts";
+import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
+import type { DryRunFlags } from "../bulk/dry-run.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
 import { addBulkOptions, forUsers } from "../for-users.ts";
 import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { resolving } from "../resolving.ts";
+import { reachOf, resolving } from "../resolving.ts";
 import type { Invocation, Run } from "../runner.ts";
 import { addSelection } from "../selection.ts";
 import { Tally } from "../tally.ts";
 import { sayShadowed, sayWarnings } from "../key-view.ts";
 
-interface SyncFlags extends BulkFlags, CreateFlags {
-  /** False with --no-provision. */
-  readonly provision: boolean;
+interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
+  /** True with --provision, false with --no-provision. */
+  readonly provision?: boolean;
 }
 
 export function declare(command: Command, run: Run): void {
-  addCreateOption(addBulkOptions(addSelection(command)))
-    .option("--no-provision", "do not make a key for a user who has none")
+  addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
+    .option("--provision", "many users: create a key for each who has none")
+    .option("--no-provision", "do not create a key for a user who has none")
     .addHelpText(
       "after",
       `
 Looks in this order: the database, key.txt, OPENROUTER_API_KEY. A key in the
 database wins; one from key.txt or the environment is saved to the database.
+One user who has none gets a new key if a management key is set. Many users
+get new, paid keys only with --provision: on a terminal after a question,
+elsewhere up to 10, or as many as --max-keys allows.
 
 Examples:
   keyctl sync --user 68e228e87f803a11a4e23045
   keyctl sync --users-file users.txt --json
+  keyctl sync --users-file users.txt --provision --max-keys 300
   keyctl sync --user alice --user bob --key-file /run/secrets/key.txt`,
     )
-    .action(run((invocation, flags: SyncFlags) => forUsers(invocation, flags, syncCommand(invocation, flags))));
+    .action(run((invocation, flags: SyncFlags) => sync(invocation, flags)));
+}
+
+async function sync(invocation: Invocation, flags: SyncFlags): Promise<KeyctlError | null> {
+  if (flags.maxKeys !== undefined && flags.provision !== true) {
+    throw new KeyctlError("USAGE", "--max-keys goes with --provision", { hint: "--provision --max-keys 100" });
+  }
+  if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
+  return forUsers(invocation, flags, syncCommand(invocation, flags));
 }
 
 function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<SyncResult> {
   const { signal } = invocation;
-  const autoProvision = flags.provision ? undefined : false;
-  const shared = resolving({ signal, autoProvision, stored: false, log: flags.log === true });
+  const provision = flags.provision === true;
+  let maxKeys = 0;
+  let couldCreate = false;
+  const shared = resolving({
+    signal,
+    autoProvision: flags.provision,
+    provision,
+    maxKeys: () => maxKeys,
+    stored: false,
+    log: flags.log === true,
+  });
   return {
     name: "sync",
     needs: { mayCreateStore: true, create: flags.create === true, logs: "all" },
     ...shared,
-    score: () => new Tally(shared.endings, shared.ending),
+    one(manager, user) {
+      refuseMaxKeys(flags);
+      return shared.one(manager, user);
+    },
+    async confirm({ manager }, selection, users) {
+      couldCreate = flags.provision === undefined && manager.hasManagementKey();
+      if (!provision) return;
+      const options = { signal, provision, reach: reachOf(selection) };
+      maxKeys = await permittedKeys(invocation, flags, {
+        selection,
+        users,
+        preview: (batches) => manager.previewSyncMany(batches, options),
+        terms: () => manager.provisionTerms(),
+      });
+    },
+    score: () =>
+      new Tally({
+        ...shared.counting,
+        countsLeft: provision,
+        hint: (codes) =>
+          couldCreate && codes.has("NO_KEY") ? "--provision   creates keys for users who have none" : undefined,
+      }),
     document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings }) => ({
       user_id: userId,
       key: key?.masked ?? null,
@@ -54,6 +105,54 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     show: (result) => show(invocation, result),
     hasChanged: ({ synced }) => synced,
   };
+}
+
+function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<SyncPreview> {
+  const { signal } = invocation;
+  return {
+    name: "sync",
+    needs: { mayCreateStore: false, create: flags.create === true, logs: "none" },
+    onlyReads: true,
+    one(manager, user) {
+      const provision = flags.provision ?? manager.provisionsByDefault;
+      return firstOfOne(parseUserId(user), (batches) => manager.previewSyncMany(batches, { signal, provision }));
+    },
+    many: (manager, batches, selection) =>
+      manager.previewSyncMany(batches, { signal, provision: flags.provision === true, reach: reachOf(selection) }),
+    failed: (user, error) => ({ ...syncFailed(user, error), action: "none" }),
+    document: ({ userId, key, keyHash, source, origin, shadowed, warnings, action }) => ({
+      user_id: userId,
+      key: key?.masked ?? null,
+      key_hash: keyHash,
+      source,
+      origin,
+      synced: false,
+      shadowed,
+      dry_run: true,
+      action,
+      warnings,
+    }),
+    async show({ warnings, error, ...preview }) {
+      sayWarnings(invocation.terminal, warnings);
+      if (error === null) await invocation.terminal.result(forecastOf(preview));
+    },
+    columns: [{ title: "USER", shrinks: true }, { title: "SYNC WOULD" }],
+    cells: ({ error, ...preview }) => [preview.userId, error?.message ?? forecastOf(preview)],
+    score: () =>
+      new Tally({
+        endings: ["to_create", "to_save", "unchanged"],
+        endingOf: ({ action, source }) =>
+          action === "create" ? "to_create" : source === "database" ? "unchanged" : "to_save",
+        isDryRun: true,
+      }),
+  };
+}
+
+/** Completes `sync would …`. */
+function forecastOf({ action, key, source }: Pick<SyncPreview, "action" | "key" | "source">): string {
+  if (action === "create") return "create a key at OpenRouter";
+  const which = key?.masked ?? "the key";
+  return source === "database" ? `keep ${which} (source: database)` : `save ${which} (source: ${source})`;
 }
 
 async function show(invocation: Invocation, result: SyncResult): Promise<void> {

@@ -1,40 +1,71 @@
 import { CONCERNS_ALL } from "../errors.ts";
+import type { KeyctlError } from "../errors.ts";
 import { Pool } from "../pool.ts";
-import type { SyncResult } from "../results.ts";
+import type { UserId } from "../user-id.ts";
+import type { KeyBudget } from "./key-budget.ts";
 
-const CREATED_AT_ONCE = 8;
+/** A user of a batch, and their result where it is known without creating a key. */
+export interface Member<Result> {
+  readonly userId: UserId;
+  readonly known: Result | undefined;
+}
+
+export interface CreateSteps<Result> {
+  readonly create: (user: UserId) => Promise<Result>;
+  /** False: no key was created for this result, for certain. */
+  readonly mayHaveCreated: (result: Result) => boolean;
+  /** The result of a user for whom the budget has no slot. */
+  readonly refuse: (user: UserId, error: KeyctlError) => Result;
+  readonly budget: KeyBudget;
+  /** How many keys are created at the same time. */
+  readonly concurrency: number;
+}
 
 /**
- * Resolves each user of a batch who has no key, a few at a time. Results are given as they come, in the order of the
+ * Creates a key for each user of a batch whose result is not known. Results are given as they come, in the order of the
  * users. What fails for all users is thrown when the others in flight have ended; before that every key that was
  * created is given, for it is paid. A caller that stops asking starts no more of them.
  */
-export async function* createMissing(
-  batch: readonly SyncResult[],
-  resolve: (user: string) => Promise<SyncResult>,
-): AsyncGenerator<readonly SyncResult[]> {
-  const results = batch.map((result) => (result.error?.code === "NO_KEY" ? undefined : result));
+export async function* createMissing<Result extends { readonly error: KeyctlError | null }>(
+  batch: readonly Member<Result>[],
+  { create, mayHaveCreated, refuse, budget, concurrency }: CreateSteps<Result>,
+): AsyncGenerator<readonly Result[]> {
+  const results = batch.map(({ known }) => known);
   const queue = batch.entries();
-  const pool = new Pool(CREATED_AT_ONCE);
+  const pool = new Pool(concurrency);
   const stop = new AbortController();
+  const createWithin = async (user: UserId): Promise<Result> => {
+    while (!budget.take()) {
+      if (!budget.mayGrow) return refuse(user, budget.usedUp());
+      await pool.change();
+    }
+    let mayBeThere = true;
+    try {
+      const result = await create(user);
+      mayBeThere = mayHaveCreated(result);
+      return result;
+    } finally {
+      budget.settle(mayBeThere);
+    }
+  };
   const work = async () => {
-    for (const [index, { userId }] of queue) {
-      if (results[index] !== undefined) continue;
+    for (const [index, { userId, known }] of queue) {
+      if (known !== undefined) continue;
       if (stop.signal.aborted) return;
       try {
-        const result = await resolve(userId);
+        const result = await createWithin(userId);
         if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
         results[index] = result;
-        pool.notify();
       } catch (thrown) {
         stop.abort(thrown);
       }
+      pool.notify();
     }
   };
   while (!pool.isFull) pool.start(work);
 
   let given = 0;
-  const ready = (): readonly SyncResult[] => {
+  const ready = (): readonly Result[] => {
     const gap = results.indexOf(undefined, given);
     const next = results.slice(given, gap === -1 ? undefined : gap);
     given += next.length;

@@ -2,16 +2,41 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/errors.ts";
 import { createMissing } from "../../../src/core/resolve/create-missing.ts";
+import { KeyBudget } from "../../../src/core/resolve/key-budget.ts";
 import { syncFailed } from "../../../src/core/results.ts";
 import type { SyncResult } from "../../../src/core/results.ts";
+import { parseUserId } from "../../../src/core/user-id.ts";
+import type { UserId } from "../../../src/core/user-id.ts";
 
 const NO_KEY = new KeyctlError("NO_KEY", "no key");
+const UNAVAILABLE = new KeyctlError("PROVIDER_UNAVAILABLE", "nobody answered");
 /** What a user ends with who is resolved alone: the error code is all that these tests look at. */
 const REFUSED = new KeyctlError("PROVISION_CAP", "no more this hour");
 const INTERRUPTED = new KeyctlError("INTERRUPTED", "interrupted");
 
 function batchOf(count: number): readonly SyncResult[] {
   return Array.from({ length: count }, (_, index) => syncFailed(`user-${index}`, NO_KEY));
+}
+
+/** The keys of a batch of which those with NO_KEY are to be created, `max` at most. */
+function creating(
+  batch: readonly SyncResult[],
+  create: (user: UserId) => Promise<SyncResult>,
+  max = Number.POSITIVE_INFINITY,
+) {
+  return createMissing(
+    batch.map((result) => ({
+      userId: parseUserId(result.userId),
+      known: result.error === NO_KEY ? undefined : result,
+    })),
+    {
+      create,
+      mayHaveCreated: ({ error }) => error !== NO_KEY,
+      refuse: syncFailed,
+      budget: new KeyBudget(max),
+      concurrency: 8,
+    },
+  );
 }
 
 function numberOf(user: string): number {
@@ -34,7 +59,7 @@ describe("users without a key", () => {
     const batch = batchOf(20).with(3, syncFailed("user-3", REFUSED));
     const asked: string[] = [];
     const { given, thrown } = await drained(
-      createMissing(batch, async (user) => {
+      creating(batch, async (user) => {
         asked.push(user);
         await sleep(user === "user-1" ? 60 : 2);
         return syncFailed(user, REFUSED);
@@ -50,7 +75,7 @@ describe("users without a key", () => {
   it("are given, if they are done, before what fails for all is thrown; no other one is begun", async () => {
     const asked: string[] = [];
     const { given, thrown } = await drained(
-      createMissing(batchOf(50), async (user) => {
+      creating(batchOf(50), async (user) => {
         asked.push(user);
         await sleep(numberOf(user) === 10 ? 20 : 5);
         return syncFailed(user, numberOf(user) >= 10 && numberOf(user) < 13 ? INTERRUPTED : REFUSED);
@@ -64,13 +89,13 @@ describe("users without a key", () => {
 
   it("throws a bug, too", async () => {
     const bug = new TypeError("no such thing");
-    const { thrown } = await drained(createMissing(batchOf(3), () => Promise.reject(bug)));
+    const { thrown } = await drained(creating(batchOf(3), () => Promise.reject(bug)));
     expect(thrown).toBe(bug);
   });
 
   it("are not begun any more when nobody asks", async () => {
     const asked: string[] = [];
-    const results = createMissing(batchOf(100), async (user) => {
+    const results = creating(batchOf(100), async (user) => {
       asked.push(user);
       await sleep(2);
       return syncFailed(user, REFUSED);
@@ -79,5 +104,26 @@ describe("users without a key", () => {
     const begun = asked.length;
     await sleep(50);
     expect(asked).toHaveLength(begun);
+  });
+
+  it.each([0, 1, 7, 8, 9, 20])("are no more than the budget of %d, and as many", async (max) => {
+    let created = 0;
+    const codes: (string | undefined)[] = [];
+    const results = creating(
+      batchOf(20),
+      async (user) => {
+        await sleep(numberOf(user) % 3);
+        // Every other one turns out to need none.
+        if (numberOf(user) % 2 === 1) return syncFailed(user, NO_KEY);
+        created += 1;
+        return syncFailed(user, UNAVAILABLE);
+      },
+      max,
+    );
+    for await (const batch of results) codes.push(...batch.map(({ error }) => error?.code));
+    expect(codes).toHaveLength(20);
+    expect(created).toBe(Math.min(max, 10));
+    expect(codes.filter((code) => code === "PROVIDER_UNAVAILABLE")).toHaveLength(created);
+    expect(codes.includes("PROVISION_CAP")).toBe(max < 10);
   });
 });

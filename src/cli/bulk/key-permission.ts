@@ -1,0 +1,79 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../core/errors.ts";
+import { formatNumber } from "../../core/number.ts";
+import type { WantedTerms } from "../../core/provisioning.ts";
+import type { UserId } from "../../core/user-id.ts";
+import { spendingOf } from "../key-view.ts";
+import type { Invocation } from "../runner.ts";
+import type { Many } from "../selection.ts";
+
+/** Above this, a run that nobody can be asked about wants --max-keys. */
+const MAX_UNASKED = 10;
+
+export interface KeyPermissionFlags {
+  readonly maxKeys?: number;
+}
+
+export function addMaxKeysOption(command: Command): Command {
+  return command.option("--max-keys <n>", "many users: create up to n keys without a question", parseMaxKeys);
+}
+
+/** Of one user, no number of keys is given. Throws USAGE. */
+export function refuseMaxKeys({ maxKeys }: KeyPermissionFlags): void {
+  if (maxKeys === undefined) return;
+  throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "leave it out for one user" });
+}
+
+/** A user who has no key; `create` where one would be created. */
+interface Preview {
+  readonly action: "create" | "none";
+}
+
+export interface KeyPermissionTask {
+  readonly selection: Many;
+  readonly users: () => AsyncIterable<readonly UserId[]>;
+  readonly preview: (batches: AsyncIterable<readonly UserId[]>) => AsyncIterable<readonly Preview[]>;
+  /** What each key may do. */
+  readonly terms: () => WantedTerms;
+}
+
+/**
+ * How many keys a bulk run may create: what --max-keys says, or what a person has agreed to, or a few. Nothing is
+ * created before. Throws CONFIRMATION_NEEDED.
+ */
+export async function permittedKeys(
+  { terminal, prompt }: Invocation,
+  { maxKeys }: KeyPermissionFlags,
+  { selection, users, preview, terms }: KeyPermissionTask,
+): Promise<number> {
+  if (maxKeys !== undefined) return maxKeys;
+  let count = 0;
+  for await (const batch of preview(users())) count += batch.filter(({ action }) => action === "create").length;
+  if (count === 0) return 0;
+  const hint = `add --max-keys ${count}`;
+  const isInputTaken = selection.kind === "file" && selection.path === "-";
+  if (!terminal.options.canAsk || isInputTaken) {
+    if (count <= MAX_UNASKED) return count;
+    throw new KeyctlError(
+      "CONFIRMATION_NEEDED",
+      `${keysOf(count)} would be created at OpenRouter, and nobody can be asked; nothing was changed`,
+      { hint },
+    );
+  }
+  const wanted = terms();
+  const spending = wanted.limit === null ? "without a spending limit" : `up to ${spendingOf(wanted)}`;
+  const { confirm } = await prompt();
+  if (await confirm(`This creates ${keysOf(count)} at OpenRouter, ${count === 1 ? "" : "each "}${spending}. Go on?`)) {
+    return count;
+  }
+  throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to go on without a question` });
+}
+
+function keysOf(count: number): string {
+  return count === 1 ? "1 key" : `${formatNumber(count)} keys`;
+}
+
+function parseMaxKeys(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new KeyctlError("USAGE", "--max-keys takes a number of keys", { hint: "--max-keys 100" });
+}

@@ -1,0 +1,38 @@
+import { KeyctlError } from "../errors.ts";
+
+/** How many keys a run may create: a slot is taken before each key, and given back where none was created. */
+export class KeyBudget {
+  readonly #max: number;
+  #taken = 0;
+  #open = 0;
+
+  /** @param max how many keys; `Infinity` for any number */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Whether somebody may yet give a slot back. */
+  get mayGrow(): boolean {
+    return this.#open > 0;
+  }
+
+  take(): boolean {
+    if (this.#taken >= this.#max) return false;
+    this.#taken += 1;
+    this.#open += 1;
+    return true;
+  }
+
+  settle(mayHaveCreated: boolean): void {
+    this.#open -= 1;
+    if (!mayHaveCreated) this.#taken -= 1;
+  }
+
+  /** Of a user who is left without a key. */
+  usedUp(): KeyctlError {
+    return new KeyctlError("PROVISION_CAP", `no key was created: this run may create ${this.#max}, and did`, {
+      hint: "run it again for those who are left",
+      retryable: true,
+    });
+  }
+}

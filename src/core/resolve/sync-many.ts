@@ -1,0 +1,135 @@
+import { Candidates } from "../candidates.ts";
+import { CONCERNS_ALL } from "../errors.ts";
+import { managementKeyMissing } from "../key-listing.ts";
+import type { Source } from "../log.ts";
+import { lookUpWinner } from "../protocol/given-key.ts";
+import { termsFor } from "../provision-terms.ts";
+import { resolveMany, resolveStored } from "../resolution.ts";
+import type { Parts } from "../resolution.ts";
+import { syncFailed } from "../results.ts";
+import type { SyncResult } from "../results.ts";
+import type { UserId } from "../user-id.ts";
+import { createMissing } from "./create-missing.ts";
+import type { KeyBudget } from "./key-budget.ts";
+
+const CREATED_AT_ONCE = 8;
+
+export interface SyncManyTask {
+  /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. */
+  readonly reach: "stored" | "known" | "sources";
+  /** Whether a key is created for each user who has none. */
+  readonly provision: boolean;
+  readonly budget: KeyBudget;
+  /** One user after the other, each with their log lines. */
+  readonly isLogged: boolean;
+  readonly patience: () => AbortSignal;
+  /** Resolves one user, and creates a key where that is allowed. */
+  readonly resolveOne: (user: UserId, autoProvision: boolean) => Promise<SyncResult>;
+}
+
+/**
+ * Resolves many users, batch by batch: what the database and the sources hold first, and then the keys that are to be
+ * created. Throws what fails for all users.
+ */
+export async function* syncMany(
+  batches: AsyncIterable<readonly UserId[]>,
+  parts: Parts,
+  task: SyncManyTask,
+): AsyncGenerator<readonly SyncResult[]> {
+  const { reach, provision, budget, patience, resolveOne } = task;
+  if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, parts, task);
+  const candidates =
+    reach === "sources"
+      ? await Candidates.read(parts.sources)
+      : await Candidates.readBeside(reach === "stored" ? [] : parts.sources);
+  const creates = provision && reach === "sources" && candidates.winner === undefined && candidates.refusal === null;
+  for await (const batch of resolveMany(batches, parts, { candidates, adopt: reach === "sources", patience })) {
+    if (!creates || !batch.some(isWithoutKey)) {
+      yield batch;
+      continue;
+    }
+    requireManagementKey(parts);
+    const members = batch.map((result) => ({
+      userId: result.userId as UserId,
+      known: isWithoutKey(result) ? undefined : result,
+    }));
+    yield* createMissing(members, {
+      create: (user) => resolveOne(user, true),
+      mayHaveCreated: ({ source, error }) =>
+        error === null ? source === "auto-provisioned" : !isWithoutKey({ error }),
+      refuse: (user, error) => syncFailed(user, error, candidates.warnings),
+      budget,
+      concurrency: CREATED_AT_ONCE,
+    });
+  }
+}
+
+/** A user of `known` who was purged meanwhile does not get a key back. */
+async function* syncOneByOne(
+  batches: AsyncIterable<readonly UserId[]>,
+  parts: Parts,
+  { reach, provision, budget, patience, resolveOne }: SyncManyTask,
+): AsyncGenerator<readonly SyncResult[]> {
+  const one = async (user: UserId): Promise<SyncResult> => {
+    const stored = reach === "known" ? await resolveStored(user, parts, patience()) : null;
+    if (stored !== null && stored.error !== null) return stored;
+    const mayCreate = provision && reach === "sources" && budget.take();
+    const result = await resolveOne(user, mayCreate);
+    if (mayCreate) budget.settle(result.error === null ? result.source === "auto-provisioned" : !isWithoutKey(result));
+    const isLeft = provision && reach === "sources" && !mayCreate && isWithoutKey(result);
+    return isLeft ? syncFailed(user, budget.usedUp(), result.warnings) : result;
+  };
+  if (provision) requireManagementKey(parts);
+  for await (const batch of batches) {
+    for (const user of batch) {
+      const result = await one(user);
+      if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
+      yield [result];
+    }
+  }
+}
+
+/** What sync would do for a user. `source` is where the key is or would come from. */
+export interface SyncPreview extends Pick<SyncResult, "userId" | "shadowed" | "warnings"> {
+  readonly action: "create" | "none";
+  readonly key: SyncResult["key"];
+  readonly keyHash: string | null;
+  readonly source: Source | null;
+  readonly origin: string | null;
+  readonly error: SyncResult["error"];
+}
+
+/** As `syncMany` with `sources`; saves and creates nothing. */
+export async function* previewSyncMany(
+  batches: AsyncIterable<readonly UserId[]>,
+  parts: Parts,
+  { reach, provision, patience }: Pick<SyncManyTask, "reach" | "provision" | "patience">,
+): AsyncGenerator<readonly SyncPreview[]> {
+  const read = await Candidates.read(parts.sources);
+  const { candidates } =
+    reach === "sources" ? await lookUpWinner(read, parts.journal, patience()) : { candidates: read };
+  const preview = (result: SyncResult): SyncPreview => {
+    const { winner } = candidates;
+    if (!isWithoutKey(result) || reach !== "sources") return { ...result, action: "none" };
+    if (winner !== undefined) {
+      const { name, key } = winner;
+      const { shadowed } = candidates.shadowedBy(key);
+      return { ...result, key, keyHash: key.hash, source: name, shadowed, action: "none", error: null };
+    }
+    if (!provision || (candidates.refusal ?? parts.provisioning.refusal) !== null) return { ...result, action: "none" };
+    requireManagementKey(parts);
+    return { ...result, source: "auto-provisioned", action: "create", error: null };
+  };
+  for await (const batch of resolveMany(batches, parts, { candidates, adopt: false, patience }))
+    yield batch.map(preview);
+}
+
+function isWithoutKey({ error }: Pick<SyncResult, "error">): boolean {
+  return error?.code === "NO_KEY";
+}
+
+/** Throws MANAGEMENT_KEY_MISSING, CONFIG_EMPTY or CONFIG_INVALID: what each user would fail with. */
+function requireManagementKey({ hasManagementKey, provisioning }: Parts): void {
+  termsFor(provisioning);
+  if (!hasManagementKey()) throw managementKeyMissing("no key can be created");
+}
