@@ -1,35 +1,42 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import type { StorePlace } from "./config/store-place.ts";
-import { KeyctlError } from "./core/errors.ts";
-import type { Journal } from "./core/journal.ts";
-import type { Log } from "./core/log.ts";
-import type { Subject } from "./core/examination.ts";
-import { isManagementKey } from "./core/management-key.ts";
-import type { OnOvertime } from "./core/makings.ts";
+import { KeyctlError } from "./core/model/errors.ts";
+import type { Journal } from "./core/ports/journal.ts";
+import type { Log } from "./core/model/log-event.ts";
+import type { DoctorContext } from "./core/doctor/collect-facts.ts";
+import { isManagementKey } from "./core/model/management-key.ts";
+import type { OnOvertime } from "./core/protocol/provisioning-flight.ts";
 import { KeyManager } from "./core/manager.ts";
-import { asFailure } from "./core/patience.ts";
-import { printable } from "./core/printable.ts";
-import type { Clock, Inspection, KeyStore, MasterKeys, KeySource, SealChecks } from "./core/ports.ts";
-import { sealerCache } from "./core/sealer-cache.ts";
-import { mayUnlock, unlock } from "./core/unlock.ts";
-import type { Spool } from "./core/spool.ts";
-import type { OpenRouter, OpenRouterOnUse, Pause } from "./core/upstream.ts";
+import { toKeyctlError } from "./core/async/deadline.ts";
+import { printable } from "./core/text/printable.ts";
+import type {
+  Clock,
+  Inspection,
+  KeyStore,
+  MasterKeys,
+  KeySource,
+  KeyCheckValues,
+} from "./core/ports/stores-and-sources.ts";
+import { sealerCache } from "./core/sealing/sealer-cache.ts";
+import { assertCanSeal, loadVerifiedSealer } from "./core/sealing/verify-master-keys.ts";
+import type { Spool } from "./core/ports/spool.ts";
+import type { OpenRouter, OpenRouterOnUse, RetryPause } from "./core/ports/openrouter.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { environmentKey } from "./sources/environment.ts";
 import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { fileSpool } from "./stores/file-spool.ts";
-import { openDatabase } from "./stores/sqlite-database.ts";
-import { leavesFileOpen } from "./stores/sqlite-file.ts";
-import { sqliteStore } from "./stores/sqlite-store.ts";
+import { openDatabase } from "./stores/sqlite/database.ts";
+import { leavesFileOpen } from "./stores/sqlite/file.ts";
+import { sqliteStore } from "./stores/sqlite/store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
-export { readConfig, readDestination } from "./config.ts";
+export { readConfig, readDestination } from "./config/config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
-  readonly store: KeyStore & SealChecks & Inspection & Journal;
+  readonly store: KeyStore & KeyCheckValues & Inspection & Journal;
   readonly masterKeys: MasterKeys;
   readonly sources: readonly KeySource[];
   readonly openRouter: OpenRouterOnUse;
@@ -40,7 +47,7 @@ export interface Listener {
   readonly log: Log;
   readonly notices: MasterKeyNotices;
   /** Told before each wait for OpenRouter. */
-  readonly onPause?: (pause: Pause) => void;
+  readonly onPause?: (pause: RetryPause) => void;
   /** Told what is waited for when the time is over, and a key that may exist is not given up. */
   readonly onOvertime?: OnOvertime;
 }
@@ -49,7 +56,7 @@ export interface Composed {
   readonly manager: KeyManager;
   /** False: there is no store yet, and it was not to be made. */
   readonly storeExists: boolean;
-  readonly subject: Subject;
+  readonly subject: DoctorContext;
   /** A database goes on holding its file after it was closed, until what is left of it is collected. */
   readonly leavesFileOpen: boolean;
 }
@@ -100,11 +107,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     spool,
     lock,
     sealer: sealerCache(
-      (purpose, waiting) => unlock(lock, purpose, waiting),
+      (purpose, waiting) => loadVerifiedSealer(lock, purpose, waiting),
       clock,
       () => masterKeys.late?.(),
     ),
-    maySeal: (waiting) => mayUnlock(lock, waiting),
+    assertCanSeal: (waiting) => assertCanSeal(lock, waiting),
     sources,
     clock,
     log: listener.log,
@@ -119,7 +126,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     detaches: options.detaches ?? false,
     onOvertime: listener.onOvertime,
   });
-  const subject: Subject = {
+  const subject: DoctorContext = {
     store,
     masterKeys,
     mayGenerate: lock.mayGenerate,
@@ -149,12 +156,12 @@ function refusalOf(opened: OpenedStore | undefined, { ci }: Config): string | nu
 function openRouterOnUse(
   { openRouter: { url, environment } }: Config,
   clock: Clock,
-  onPause: (pause: Pause) => void = () => {},
+  onPause: (pause: RetryPause) => void = () => {},
 ): OpenRouterOnUse {
   const listeners = new Set([onPause]);
   let sent = 0;
   let opened: Promise<OpenRouter> | undefined;
-  const onWait = (pause: Pause) => listeners.forEach((listener) => listener(pause));
+  const onWait = (pause: RetryPause) => listeners.forEach((listener) => listener(pause));
   const load = async () => {
     const { openRouterAt } = await import("./openrouter/configured.ts");
     return openRouterAt(url, { environment, clock, onWait, onSend: () => (sent += 1) });
@@ -184,7 +191,7 @@ async function openStore(
   const missing = creates || place.from === "default" ? undefined : () => storeMissing(place, creation);
   try {
     if (place.kind === "mongodb") {
-      const { mongoStore } = await import("./stores/mongo-store.ts");
+      const { mongoStore } = await import("./stores/mongo/store.ts");
       const store = mongoStore(place, timeoutMs, missing);
       return { store, isNew: store.isNew };
     }
@@ -193,7 +200,7 @@ async function openStore(
     if (missing !== undefined) throw missing();
     return undefined;
   } catch (thrown) {
-    const error = asFailure(thrown, signal);
+    const error = toKeyctlError(thrown, signal);
     if (storeMayFail && error.code !== "INTERRUPTED") return { store: unavailableStore(error), isNew: () => false };
     throw error;
   }

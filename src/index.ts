@@ -6,37 +6,25 @@
  *     if (error === null) use(key.reveal());
  */
 import { compose } from "./compose.ts";
-import { readConfig } from "./config.ts";
-import { logLines, silent } from "./core/log.ts";
-import type { Log } from "./core/log.ts";
+import { readConfig } from "./config/config.ts";
+import { logLines, silent } from "./core/model/log-event.ts";
+import type { Log } from "./core/model/log-event.ts";
 import { KeyManager as Manager } from "./core/manager.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
-import { asFailure } from "./core/patience.ts";
-import { printable } from "./core/printable.ts";
-import { syncFailed } from "./core/results.ts";
-import type { SyncResult } from "./core/results.ts";
+import { toKeyctlError } from "./core/async/deadline.ts";
+import { printable } from "./core/text/printable.ts";
+import { syncFailed } from "./core/model/results.ts";
+import type { SyncResult } from "./core/model/results.ts";
 
-export { ApiKey } from "./core/api-key.ts";
-export { KeyctlError } from "./core/errors.ts";
-export type { ErrorCode } from "./core/errors.ts";
-export type { LogEvent } from "./core/log.ts";
-export type { ProvisionResult } from "./core/results.ts";
-export type { Finding, FindingClass } from "./core/reconciling.ts";
-export type { Reconciliation } from "./core/reconciliation.ts";
-export type { ValidationRun } from "./core/validation-run.ts";
-export type { Validation } from "./core/validation.ts";
-export type { Attention, Verdict } from "./core/verdict.ts";
-export type { WantedTerms } from "./core/provisioning.ts";
-export type {
-  EnsureOptions,
-  ProvisionOptions,
-  PurgeOptions,
-  ReconcileOptions,
-  SaveOptions,
-  SyncOptions,
-  ValidateManyOptions,
-  ValidateOptions,
-} from "./core/manager.ts";
+export { ApiKey } from "./core/model/api-key.ts";
+export { KeyctlError } from "./core/model/errors.ts";
+export type { ErrorCode } from "./core/model/errors.ts";
+export type { LogEvent } from "./core/model/log-event.ts";
+export type { ProvisionResult } from "./core/model/results.ts";
+export type { Reconciliation } from "./core/reconcile/reconciliation.ts";
+export type { ValidationRun } from "./core/validate/validate-many.ts";
+export type { Validation } from "./core/validate/validate-key.ts";
+export type { Attention, Verdict } from "./core/model/verdict.ts";
 export type {
   EnsureResult,
   Explanation,
@@ -50,7 +38,7 @@ export type {
   SyncedKey,
   SyncFailure,
   SyncResult,
-} from "./core/results.ts";
+} from "./core/model/results.ts";
 
 export interface OpenOptions {
   /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
@@ -100,7 +88,7 @@ export async function syncUserApiKey(userId: string): Promise<SyncResult> {
   try {
     return await (await sharedManager()).syncAndGetKey(userId);
   } catch (thrown) {
-    return syncFailed(userId, asFailure(thrown));
+    return syncFailed(userId, toKeyctlError(thrown));
   }
 }
 
@@ -141,3 +129,16 @@ function listenerFor(log: "silent" | "stderr" | Log): Log {
   if (log === "silent") return silent;
   return (event) => process.stderr.write(`${logLines(event).join("\n")}\n`);
 }
+
+export type {
+  EnsureOptions,
+  ProvisionOptions,
+  PurgeOptions,
+  ReconcileOptions,
+  SaveOptions,
+  SyncOptions,
+  ValidateManyOptions,
+  ValidateOptions,
+} from "./core/manager-options.ts";
+export type { Finding, FindingClass } from "./core/reconcile/finding.ts";
+export type { WantedTerms } from "./core/model/provision-rules.ts";

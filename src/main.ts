@@ -2,38 +2,39 @@ import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
-import { interruptible, readUpTo } from "./cli/input.ts";
-import { keyPlaces } from "./cli/key-places.ts";
-import { overtimeNotes } from "./cli/overtime.ts";
-import { coloured, plain } from "./cli/paint.ts";
+import { interruptible, readUpTo } from "./cli/terminal/stdin.ts";
+import { keyPlaces } from "./cli/views/key-places.ts";
+import { overtimeNotes } from "./cli/terminal/overtime.ts";
+import { coloured, plain } from "./cli/terminal/paint.ts";
 import { runProgram } from "./cli/program.ts";
-import { passwordsIn, redactor } from "./cli/redactor.ts";
-import { errorDocument, isReaderGone, turnOfTheEventLoop } from "./cli/runner.ts";
-import type { Destination, GlobalOptions, Invocation, Needs, Opened, Run } from "./cli/runner.ts";
-import { OutputFailed, Terminal } from "./cli/terminal.ts";
-import { thisProcess } from "./cli/this-process.ts";
-import type { ProcessHost } from "./cli/this-process.ts";
+import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
+import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
+import type { Destination, GlobalOptions, Invocation, SessionOptions, Session, Run } from "./cli/invocation.ts";
+import { OutputFailed, Terminal } from "./cli/terminal/terminal.ts";
+import { thisProcess } from "./cli/terminal/process-host.ts";
+import type { ProcessHost } from "./cli/terminal/process-host.ts";
 import type { ComposeOptions } from "./compose.ts";
-import type { Config } from "./config.ts";
-import { isKeyctlError, KeyctlError } from "./core/errors.ts";
-import { orAborted } from "./core/flights.ts";
-import { silent } from "./core/log.ts";
-import type { Log, LogEvent } from "./core/log.ts";
-import type { Pause } from "./core/upstream.ts";
-import { DEFAULT_TIMEOUT_MS, firstOf, patienceOf } from "./core/patience.ts";
-import { SECRET_VARIABLES } from "./core/secret-variables.ts";
-import { shellQuote } from "./core/shell-quote.ts";
+import type { Config } from "./config/config.ts";
+import { isKeyctlError, KeyctlError } from "./core/model/errors.ts";
+import { raceSignal } from "./core/async/single-flight.ts";
+import { silent } from "./core/model/log-event.ts";
+import type { Log, LogEvent } from "./core/model/log-event.ts";
+import type { RetryPause } from "./core/ports/openrouter.ts";
+import { DEFAULT_TIMEOUT_MS, anySignal, deadlineSignal } from "./core/async/deadline.ts";
+import { shellQuote } from "./core/text/shell-quote.ts";
+import { SECRET_VARIABLES } from "./core/model/redact-keys.ts";
+import { yieldToEventLoop } from "./core/async/sleep.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
 export interface Host extends ProcessHost {
   readonly around?: ComposeOptions["around"];
 }
 
-export { thisProcess } from "./cli/this-process.ts";
+export { thisProcess } from "./cli/terminal/process-host.ts";
 
 /** Runs one command line. Never rejects: the exit code says how it went, and the process is to end with it at once. */
 export async function main(host: Host = thisProcess()): Promise<number> {
-  const tool = new Tool(host);
+  const tool = new CliRun(host);
   host.onSignal((signal) => tool.interrupt(signal));
   const code = await tool.run().catch((thrown: unknown) => tool.fail(thrown));
   await tool.leave(code);
@@ -47,7 +48,7 @@ const SILENCE_MS = 1000;
 const FINISHING =
   "keyctl finishes what it has begun; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
 
-class Tool {
+class CliRun {
   readonly #host: Host;
   readonly #stop = new AbortController();
   #signal: NodeJS.Signals | undefined;
@@ -65,7 +66,7 @@ class Tool {
       json: words.includes("--json"),
       quiet,
       debug: words.includes("--debug"),
-      canAsk: false,
+      isInteractive: false,
       signal: this.#stop.signal,
     });
   }
@@ -78,13 +79,13 @@ class Tool {
 
   /** Ends what is left of the process beside its exit code. */
   async leave(code: number): Promise<void> {
-    const { stdout, stderr, endBy, lookupsEnd, collectGarbage, leave } = this.#host;
+    const { stdout, stderr, killSelf, lookupsEnd, collectGarbage, leave } = this.#host;
     // A slow reader gets all of it, but none outlasts a signal.
-    await orAborted(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
+    await raceSignal(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
     // What is written to a terminal that is gone fails by now, and holds nobody up.
-    await turnOfTheEventLoop();
+    await yieldToEventLoop();
     const signal = signalOf(code);
-    if (signal !== undefined && (stdout.isHeldUp || stderr.isHeldUp)) endBy(signal);
+    if (signal !== undefined && (stdout.isBlocked || stderr.isBlocked)) killSelf(signal);
     await lookupsEnd();
     if (this.#leavesFileOpen) await collectGarbage();
     leave();
@@ -108,7 +109,7 @@ class Tool {
     try {
       await this.#terminal.result(text);
     } catch (thrown) {
-      if (!isReaderGone(thrown)) throw thrown;
+      if (!isBrokenPipe(thrown)) throw thrown;
     }
   }
 
@@ -145,10 +146,11 @@ class Tool {
       keyPlaces: keyPlaces(globals, environment),
       signal,
       receivedSignal: () => this.#signal,
-      prompt: async () => (await import("./cli/prompt.ts")).promptOnStderr(signal, atEnd),
+      prompt: async () => (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd),
       atEnd,
       readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
-      inputStream: (until) => interruptible(this.#host.stdin(), until === undefined ? signal : firstOf(signal, until)),
+      inputStream: (until) =>
+        interruptible(this.#host.stdin(), until === undefined ? signal : anySignal(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
     };
@@ -162,8 +164,8 @@ class Tool {
   async #withDestination<Result>(
     globals: GlobalOptions,
     to: string | undefined,
-    needs: Needs,
-    work: (source: Opened, destination: Destination) => Promise<Result>,
+    needs: SessionOptions,
+    work: (source: Session, destination: Destination) => Promise<Result>,
   ): Promise<Result> {
     const { readDestination } = await import("./compose.ts");
     const config = await this.#config(globals);
@@ -173,11 +175,15 @@ class Tool {
     return this.#withManager(config, needs, (source) => work(source, { store: { name, from }, withManager }));
   }
 
-  async #withManager<Result>(config: Config, needs: Needs, work: (opened: Opened) => Promise<Result>): Promise<Result> {
+  async #withManager<Result>(
+    config: Config,
+    needs: SessionOptions,
+    work: (opened: Session) => Promise<Result>,
+  ): Promise<Result> {
     const { around } = this.#host;
     const terminal = this.#terminal;
     const { signal } = this.#stop;
-    if (config.timeoutMs < SHORT_MS) this.#host.hurryLookups();
+    if (config.timeoutMs < SHORT_MS) this.#host.shortenDnsTimeout();
     const { compose } = await import("./compose.ts");
     const { manager, ...composed } = await compose(
       config,
@@ -211,7 +217,7 @@ class Tool {
         withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
         // What else such a command has to say needs time as well.
-        signal: patienceOf({ signal }, needs.storeMayFail === true ? config.timeoutMs / 2 : config.timeoutMs),
+        signal: deadlineSignal({ signal }, needs.storeMayFail === true ? config.timeoutMs / 2 : config.timeoutMs),
         around,
       },
     );
@@ -222,13 +228,13 @@ class Tool {
     } finally {
       await manager.close();
       this.#leavesFileOpen ||= composed.leavesFileOpen;
-      await turnOfTheEventLoop();
+      await yieldToEventLoop();
       signal.throwIfAborted();
     }
   }
 
   /** The same command with --create, or one that makes a store and nothing else. */
-  #creationHint({ store: { kind, name, from } }: Config, { create }: Needs): string {
+  #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
     const words = this.#host.argv.map(shellQuote).join(" ");
     if (create !== undefined) return `keyctl ${words} --create   makes it; or check ${from}`;
     const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
@@ -246,7 +252,7 @@ class Tool {
         json: globals.json === true,
         quiet: globals.quiet === true,
         debug: globals.debug === true,
-        canAsk: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+        isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
         signal: this.#stop.signal,
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
@@ -275,7 +281,7 @@ const CHANGES: readonly LogEvent["kind"][] = [
 /** Many keys that wait together are told of once. */
 const NOTE_INTERVAL_MS = 5_000;
 
-function pauseNotes(terminal: Terminal): (pause: Pause) => void {
+function pauseNotes(terminal: Terminal): (pause: RetryPause) => void {
   let quietUntil = 0;
   return ({ detail, waitMs }) => {
     if (Date.now() < quietUntil) return;
@@ -284,7 +290,7 @@ function pauseNotes(terminal: Terminal): (pause: Pause) => void {
   };
 }
 
-function logFor(logs: Needs["logs"], terminal: Terminal): Log {
+function logFor(logs: SessionOptions["logs"], terminal: Terminal): Log {
   if (logs === "none") return silent;
   return (event) => {
     if (logs === "all" || CHANGES.includes(event.kind)) terminal.log(event);

@@ -36,7 +36,23 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 };
 const IN_THE_CORE: readonly string[] = ["node:crypto"];
 
-/** `core` for src/core/log.ts, `main` for src/main.ts, and for built files the floor that they are built from. */
+/** Inside core/, from the lowest: a room imports from itself and from those before it. */
+const ROOMS_OF_THE_CORE: readonly string[] = [
+  "text",
+  "model",
+  "async",
+  "ports",
+  "context",
+  "protocol",
+  "sealing",
+  "use case",
+  "manager",
+];
+const USE_CASES: readonly string[] = ["resolve", "change", "validate", "reconcile", "copy", "doctor"];
+/** What a use case may take from another one. */
+const SHARED_BY_USE_CASES: readonly string[] = ["src/core/resolve/source-candidates.ts"];
+
+/** `core` for src/core/model/log-event.ts, `main` for src/main.ts, and for built files the floor that they are built from. */
 function floorOf(path: string): string {
   const [top = "", ...rest] = path.split("/");
   const built = /^dist\/tool\/(\w+)/.exec(path)?.[1];
@@ -61,6 +77,43 @@ function mayImport(floor: string, path: string): boolean {
   return floorOf(path) === floor || (MAY_IMPORT[floor] ?? []).includes(floorOf(path));
 }
 
+/** One sentence for each import inside core/ that runs up, or from one use case into another. */
+function offencesInTheCore(files: readonly SourceFile[]): readonly string[] {
+  return files.flatMap(({ path, imports }) =>
+    imports
+      .filter((imported) => [path, imported].every((one) => one.startsWith("src/core/")))
+      .filter((imported) => !mayImportInTheCore(path, imported))
+      .map((imported) => `${path} imports ${imported}`),
+  );
+}
+
+function mayImportInTheCore(path: string, imported: string): boolean {
+  const [from, to] = [path, imported].map((one) => one.split("/")[2]?.replace(/\.ts$/, "") ?? "");
+  if (from === to || SHARED_BY_USE_CASES.includes(imported)) return true;
+  const [above, below] = [from, to].map((room = "") => {
+    if (USE_CASES.includes(room)) return ROOMS_OF_THE_CORE.indexOf("use case");
+    return ROOMS_OF_THE_CORE.indexOf(room.startsWith("manager") ? "manager" : room);
+  });
+  if (above === undefined || below === undefined || above < 0 || below < 0) return false;
+  return below < above || (below === above && above === ROOMS_OF_THE_CORE.indexOf("manager"));
+}
+
+/** Files that import each other, directly or not; each circle once, by its first file. */
+function circles(files: readonly SourceFile[]): readonly string[] {
+  const importsOf = new Map(files.map(({ path, imports }) => [path, imports.filter((one) => one.startsWith("src/"))]));
+  const reached = (start: string): ReadonlySet<string> => {
+    const seen = new Set<string>();
+    const queue = [...(importsOf.get(start) ?? [])];
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      queue.push(...(importsOf.get(next) ?? []));
+    }
+    return seen;
+  };
+  return files.map(({ path }) => path).filter((path) => reached(path).has(path));
+}
+
 function mayUse(floor: string, name: string): boolean {
   if (floor === "core") return IN_THE_CORE.includes(name);
   const users = PACKAGES[name];
@@ -70,6 +123,14 @@ function mayUse(floor: string, name: string): boolean {
 describe("the floors of src/", () => {
   it("import only what lies below them", () => {
     expect(offences(sourceFiles())).toEqual([]);
+  });
+
+  it("import inside the core only what lies below them", () => {
+    expect(offencesInTheCore(sourceFiles())).toEqual([]);
+  });
+
+  it("have no circle of imports", () => {
+    expect(circles(sourceFiles())).toEqual([]);
   });
 
   it("are all known", () => {
@@ -97,52 +158,94 @@ describe("the floors of src/", () => {
 
 describe("the walker", () => {
   it.each([
-    ["the core on a terminal", "src/core/log.ts", `import { Terminal } from "../cli/terminal.ts";`],
-    ["the core on a type of an adapter", "src/core/ports.ts", `import type { Row } from "../stores/sqlite-store.ts";`],
+    ["a model on the protocol", "src/core/model/user-id.ts", `import { a } from "../protocol/contention.ts";`],
+    ["a use case on another", "src/core/change/purge-key.ts", `import { a } from "../reconcile/plan.ts";`],
+    ["a use case on the manager", "src/core/doctor/diagnose.ts", `import type { A } from "../manager-options.ts";`],
+    ["a text on a model", "src/core/text/format.ts", `import { a } from "../model/errors.ts";`],
+  ])("sees inside the core %s", (_name, path, text) => {
+    expect(offencesInTheCore([{ path, imports: importsIn(path, text) }])).toHaveLength(1);
+  });
+
+  it("sees a circle of three", () => {
+    const pairs = ["a b", "b c", "c a", "d a"].map((pair) => pair.split(" ").map((name) => `src/${name}.ts`));
+    expect(circles(pairs.map(([path = "", imported = ""]) => ({ path, imports: [imported] })))).toEqual([
+      "src/a.ts",
+      "src/b.ts",
+      "src/c.ts",
+    ]);
+  });
+
+  it.each([
+    [
+      "the core on a terminal",
+      "src/core/model/log-event.ts",
+      `import { Terminal } from "../../cli/terminal/terminal.ts";`,
+    ],
+    [
+      "the core on a type of an adapter",
+      "src/core/ports/stores-and-sources.ts",
+      `import type { Row } from "../../stores/sqlite/store.ts";`,
+    ],
     ["the core on files, on use", "src/core/manager.ts", `const { a } = await import("../files/decode-text.ts");`],
-    ["the core on a type in place", "src/core/manager.ts", `type A = import("../config.ts").Config;`],
+    ["the core on a type in place", "src/core/manager.ts", `type A = import("../config/config.ts").Config;`],
     ["the core on node:fs", "src/core/manager.ts", `import { readFileSync } from "node:fs";`],
     ["the core on node:fs/promises", "src/core/manager.ts", `import { readFile } from "node:fs/promises";`],
     ["the core on fs", "src/core/manager.ts", `import fs from "fs";`],
     ["the core on commander", "src/core/manager.ts", `import { Command } from "commander";`],
-    ["the core on chalk", "src/core/log.ts", `import { Chalk } from "chalk";`],
-    ["the core on ora", "src/core/log.ts", `import ora from "ora";`],
-    ["the core on inquirer", "src/core/log.ts", `import { input } from "@inquirer/prompts";`],
+    ["the core on chalk", "src/core/model/log-event.ts", `import { Chalk } from "chalk";`],
+    ["the core on ora", "src/core/model/log-event.ts", `import ora from "ora";`],
+    ["the core on inquirer", "src/core/model/log-event.ts", `import { input } from "@inquirer/prompts";`],
     ["the core on undici", "src/core/manager.ts", `import { fetch } from "undici";`],
-    ["the core on mongodb", "src/core/ports.ts", `import type { Document } from "mongodb";`],
-    ["the core on SQLite", "src/core/ports.ts", `import type { DatabaseSync } from "node:sqlite";`],
-    ["the core on SQLite, by the process", "src/core/ports.ts", `process.getBuiltinModule("node:sqlite");`],
-    ["one adapter on another", "src/stores/sqlite-store.ts", `import { openJwe } from "../encryption/jwe.ts";`],
+    ["the core on mongodb", "src/core/ports/stores-and-sources.ts", `import type { Document } from "mongodb";`],
+    ["the core on SQLite", "src/core/ports/stores-and-sources.ts", `import type { DatabaseSync } from "node:sqlite";`],
+    [
+      "the core on SQLite, by the process",
+      "src/core/ports/stores-and-sources.ts",
+      `process.getBuiltinModule("node:sqlite");`,
+    ],
+    ["one adapter on another", "src/stores/sqlite/store.ts", `import { openJwe } from "../../encryption/jwe.ts";`],
     ["one adapter on another, again exported", "src/sources/key-file.ts", `export * from "../stores/absent-store.ts";`],
-    ["a store on undici", "src/stores/mongo-store.ts", `import { Agent } from "undici";`],
-    ["one adapter on OpenRouter", "src/stores/mongo-store.ts", `import { openRouter } from "../openrouter/client.ts";`],
-    ["an adapter on the configuration", "src/encryption/sealer.ts", `import { readConfig } from "../config.ts";`],
+    ["a store on undici", "src/stores/mongo/store.ts", `import { Agent } from "undici";`],
+    [
+      "one adapter on OpenRouter",
+      "src/stores/mongo/store.ts",
+      `import { openRouter } from "../../openrouter/client.ts";`,
+    ],
+    [
+      "an adapter on the configuration",
+      "src/encryption/sealer.ts",
+      `import { readConfig } from "../config/config.ts";`,
+    ],
     ["files on an adapter", "src/files/decode-text.ts", `import { a } from "../sources/key-file.ts";`],
     ["a command on the composition", "src/cli/commands/get.ts", `import { compose } from "../../compose.ts";`],
     [
       "a command on a store",
       "src/cli/commands/list.ts",
-      `import {\n  sqliteStore,\n} from "../../stores/sqlite-store.ts";`,
+      `import {\n  sqliteStore,\n} from "../../stores/sqlite/store.ts";`,
     ],
-    ["the configuration on the composition", "src/config.ts", `import { compose } from "./compose.ts";`],
+    ["the configuration on the composition", "src/config/config.ts", `import { compose } from "../compose.ts";`],
     ["the library on the tool", "src/index.ts", `import { main } from "./main.ts";`],
-    ["the library on a terminal", "src/index.ts", `import { Terminal } from "./cli/terminal.ts";`],
+    ["the library on a terminal", "src/index.ts", `import { Terminal } from "./cli/terminal/terminal.ts";`],
     ["main on an adapter", "src/main.ts", `import { keyFile } from "./sources/key-file.ts";`],
     ["bin on the core", "bin/keyctl.cjs", `require("../dist/tool/core-manager.cjs");`],
-    ["a store on a package that nobody may use", "src/stores/sqlite-store.ts", `import x from "better-sqlite3";`],
+    ["a store on a package that nobody may use", "src/stores/sqlite/store.ts", `import x from "better-sqlite3";`],
     ["a source on commander", "src/sources/key-file.ts", `import { Command } from "commander";`],
   ])("sees %s", (_name, path, text) => {
     expect(offences([{ path, imports: importsIn(path, text) }])).toHaveLength(1);
   });
 
   it.each([
-    ["main on a command", "src/main.ts", `import { Terminal } from "./cli/terminal.ts";`],
-    ["a command on the core", "src/cli/commands/get.ts", `import type { SyncResult } from "../../core/results.ts";`],
-    ["a command on its neighbour", "src/cli/commands/get.ts", `import { addSelection } from "../selection.ts";`],
-    ["the composition on a store", "src/compose.ts", `const a = await import("./stores/sqlite-store.ts");`],
+    ["main on a command", "src/main.ts", `import { Terminal } from "./cli/terminal/terminal.ts";`],
+    [
+      "a command on the core",
+      "src/cli/commands/get.ts",
+      `import type { SyncResult } from "../../core/model/results.ts";`,
+    ],
+    ["a command on its neighbour", "src/cli/commands/get.ts", `import { addSelection } from "../bulk/selection.ts";`],
+    ["the composition on a store", "src/compose.ts", `const a = await import("./stores/sqlite/store.ts");`],
     ["the composition on OpenRouter", "src/compose.ts", `import { openRouter } from "./openrouter/client.ts";`],
     ["a source on files", "src/sources/key-file.ts", `import { decodeText } from "../files/decode-text.ts";`],
-    ["the core on node:crypto", "src/core/api-key.ts", `import { createHash } from "node:crypto";`],
+    ["the core on node:crypto", "src/core/model/api-key.ts", `import { createHash } from "node:crypto";`],
     ["bin on main", "bin/keyctl.cjs", `require("../dist/tool/main.cjs")`],
   ])("allows %s", (_name, path, text) => {
     expect(importsIn(path, text)).toHaveLength(1);

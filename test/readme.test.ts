@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { EXIT_CODE_MEANINGS, exitCodeOf } from "../src/cli/exit-codes.ts";
-import type { ErrorCode } from "../src/core/errors.ts";
+import type { ErrorCode } from "../src/core/model/errors.ts";
 import { commandsIn, unknownWordsOf } from "./support/hints.ts";
 import { emptyHome } from "./support/home.ts";
 import { inProcess } from "./support/in-process.ts";
@@ -62,7 +62,10 @@ describe("the exit codes of the README", () => {
   });
 
   it("name every error code beside its exit code", () => {
-    const all = Array.from(textOf("src/core/errors.ts").matchAll(/^ {2}\| "(\w+)"/gm), ([, code]) => code as ErrorCode);
+    const all = Array.from(
+      textOf("src/core/model/errors.ts").matchAll(/^ {2}\| "(\w+)"/gm),
+      ([, code]) => code as ErrorCode,
+    );
     expect(all.length).toBeGreaterThan(20);
     const expected = all.map((code) => [String(exitCodeOf({ code })), code]);
     const terminated = [String(exitCodeOf({ code: "INTERRUPTED" }, "SIGTERM")), "INTERRUPTED"];

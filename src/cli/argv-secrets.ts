@@ -1,5 +1,5 @@
-import { KeyctlError } from "../core/errors.ts";
-import { KEY_LIKE } from "../core/key-like.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { KEY_LIKE } from "../core/model/redact-keys.ts";
 
 const URI_HINT =
   "put the URI into KEYCTL_STORE (where to copy to: KEYCTL_COPY_TO), or into a file that KEYCTL_STORE_FILE names";

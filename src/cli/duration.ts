@@ -1,14 +1,5 @@
-import { KeyctlError } from "../core/errors.ts";
-import { LONGEST_MS } from "../core/number-options.ts";
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** `500ms`, `30s`, `5m`, `24h` or `90d` in milliseconds; undefined for anything else, for no time at all and for more than a hundred years. */
-export function parseDuration(text: string): number | undefined {
-  const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
-  const milliseconds = Number(amount) * (UNITS[unit ?? ""] ?? Number.NaN);
-  return milliseconds > 0 && milliseconds <= LONGEST_MS ? milliseconds : undefined;
-}
+import { KeyctlError } from "../core/model/errors.ts";
+import { parseDuration } from "../core/text/duration.ts";
 
 /** The parser of a flag that takes a duration; gives milliseconds. Throws USAGE. */
 export function flagDuration(flag: string): (text: string) => number {

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../core/errors.ts";
+import type { ErrorCode } from "../core/model/errors.ts";
 
 /** Published in `keyctl help exit-codes` and the README; never renumbered. */
 const EXIT_CODES = {

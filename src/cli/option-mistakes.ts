@@ -1,6 +1,6 @@
-import { KeyctlError } from "../core/errors.ts";
-import { printable } from "../core/printable.ts";
-import { shellQuote } from "../core/shell-quote.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { printable } from "../core/text/printable.ts";
+import { shellQuote } from "../core/text/shell-quote.ts";
 
 /** What a command line may hold, as commander knows it. */
 interface KnownOption {

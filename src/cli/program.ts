@@ -1,9 +1,9 @@
 import { Command, CommanderError } from "commander";
-import { KeyctlError } from "../core/errors.ts";
-import { printable } from "../core/printable.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { printable } from "../core/text/printable.ts";
 import { flagDuration } from "./duration.ts";
 import { refuseOptionMistakes } from "./option-mistakes.ts";
-import type { Run } from "./runner.ts";
+import type { Run } from "./invocation.ts";
 
 interface Verb {
   readonly summary: string;
@@ -15,18 +15,21 @@ const VERBS: Readonly<Record<string, Verb>> = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
   provision: { summary: "make a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
-  validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate.ts") },
+  validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
-  explain: { summary: "show where a user's key comes from, and why", load: () => import("./commands/explain.ts") },
+  explain: {
+    summary: "show where a user's key comes from, and why",
+    load: () => import("./commands/explain/explain.ts"),
+  },
   rekey: { summary: "seal every key with a new master key", load: () => import("./commands/rekey.ts") },
-  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy.ts") },
+  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   reconcile: {
     summary: "compare all keys at OpenRouter with what is stored",
-    load: () => import("./commands/reconcile.ts"),
+    load: () => import("./commands/reconcile/reconcile.ts"),
   },
-  doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor.ts") },
+  doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor/doctor.ts") },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
 

@@ -1,5 +1,5 @@
-import { KeyctlError } from "../core/errors.ts";
-import { ManagementKey, managementKeyHash } from "../core/management-key.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { ManagementKey, managementKeyHash } from "../core/model/management-key.ts";
 import { secret, secretsAtHand } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { KeyctlError } from "../core/errors.ts";
-import { fromHere } from "../files/home-folder.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { resolvePath } from "../files/home-folder.ts";
 import { isSameFile } from "../files/same-file.ts";
-import { isSameDatabase, parseMongoUri } from "../stores/mongo-uri.ts";
+import { isSameDatabase, parseMongoUri } from "../stores/mongo/uri.ts";
 import { dataFolder } from "./folders.ts";
 import { sqlitePath } from "./sqlite-uri.ts";
 import { configEmpty, notEmpty, secretFile, switchOf } from "./variables.ts";
@@ -75,7 +75,7 @@ function parseStore(uri: string, from: string, code: Fault, environment: Environ
   if (/^mongodb\b/i.test(uri)) return parseMongoStore(uri, from, code, environment);
   const embedded = sqlitePath(uri);
   if ("problem" in embedded) throw new KeyctlError(code, `${from} ${embedded.problem}`, { hint: embedded.instead });
-  const path = fromHere(embedded.path, environment);
+  const path = resolvePath(embedded.path, environment);
   return { kind: "sqlite", path, name: `sqlite:${path}`, from };
 }
 

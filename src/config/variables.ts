@@ -1,6 +1,6 @@
-import { isKeyctlError, KeyctlError } from "../core/errors.ts";
+import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
 import { decodeText } from "../files/decode-text.ts";
-import { fromHere } from "../files/home-folder.ts";
+import { resolvePath } from "../files/home-folder.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -69,7 +69,7 @@ export function secret(environment: Environment, name: string): string | undefin
  * @param from the variable
  */
 export function secretFile(environment: Environment, from: string, path: string): string {
-  const file = readRegularFile(fromHere(path, environment), MAX_SECRET_BYTES);
+  const file = readRegularFile(resolvePath(path, environment), MAX_SECRET_BYTES);
   const problem =
     file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
   const text = file.status === "read" ? decodeText(file.bytes) : undefined;

@@ -1,30 +1,33 @@
-import { ApiKey } from "./api-key.ts";
-import type { Finished, Purge, PurgeTask } from "./purging.ts";
-import type { Replace } from "./saving.ts";
-import { isKeyctlError, KeyctlError } from "./errors.ts";
-import { orGivenUp } from "./flights.ts";
-import type { KeyRecord } from "./key-record.ts";
-import { Makings } from "./makings.ts";
-import type { OnOvertime, Stage } from "./makings.ts";
-import { isManagementKey, isThere } from "./management-key.ts";
-import { checkedNumber, LONGEST_MS, MOST_AT_ONCE } from "./number-options.ts";
-import { asFailure, patienceOf } from "./patience.ts";
-import type { Patience } from "./patience.ts";
+import { ApiKey } from "./model/api-key.ts";
+import type { PurgeCompletion, Purge } from "./change/purge-key.ts";
+import { isKeyctlError, KeyctlError } from "./model/errors.ts";
+import { raceSignalWithGrace } from "./async/single-flight.ts";
+import type { KeyRecord } from "./model/key-record.ts";
+import { ProvisioningFlights } from "./protocol/provisioning-flight.ts";
+import type { Stage } from "./protocol/provisioning-flight.ts";
+import { isManagementKey, isThere, managementKeyMissing } from "./model/management-key.ts";
+import { checkedNumber, MOST_AT_ONCE } from "./model/number-options.ts";
+import { toKeyctlError, deadlineSignal } from "./async/deadline.ts";
+import type { CallOptions } from "./async/deadline.ts";
 import { KeyBudget } from "./resolve/key-budget.ts";
 import type { ProvisionPreview } from "./resolve/provision-many.ts";
 import type { SyncPreview } from "./resolve/sync-many.ts";
-import type { Warning } from "./ports.ts";
-import { contended, resolve, resolveStored } from "./resolution.ts";
-import type { Inventory } from "./inventory.ts";
-import type { Reconciliation } from "./reconciliation.ts";
-import { HIGHEST_LIMIT, termsFor } from "./provision-terms.ts";
-import type { WantedTerms } from "./provisioning.ts";
-import type { Parts, Resolving } from "./resolution.ts";
-import type { RekeyProgress, RekeyTask } from "./rekeying.ts";
-import { explainFailed, provisionFailed, purgeFailed, purgePreviewFailed, saveFailed, syncFailed } from "./results.ts";
-import type { Asking, Validation } from "./validation.ts";
-import type { RunOptions, ValidationRun } from "./validation-run.ts";
-import type { Limits, Verdict } from "./verdict.ts";
+import { resolve } from "./resolve/resolve-key.ts";
+import type { Reconciliation } from "./reconcile/reconciliation.ts";
+import { HIGHEST_LIMIT, termsFor } from "./model/provision-terms.ts";
+import type { ResolveOptions } from "./resolve/resolve-key.ts";
+import type { RekeyProgress } from "./sealing/reseal-rows.ts";
+import {
+  explainFailed,
+  provisionFailed,
+  purgeFailed,
+  purgePreviewFailed,
+  saveFailed,
+  syncFailed,
+} from "./model/results.ts";
+import type { ValidateContext, Validation } from "./validate/validate-key.ts";
+import type { ValidationRun } from "./validate/validate-many.ts";
+import type { Verdict } from "./model/verdict.ts";
 import type {
   EnsureResult,
   Explanation,
@@ -34,104 +37,35 @@ import type {
   SaveResult,
   SyncedKey,
   SyncResult,
-} from "./results.ts";
+} from "./model/results.ts";
 import { accountOnUse } from "./protocol/account-on-use.ts";
-import type { CopyOutcome } from "./row-copies.ts";
-import { userFlag } from "./shell-quote.ts";
-import type { Lock } from "./unlock.ts";
-import { parseUserId } from "./user-id.ts";
-import type { UserId } from "./user-id.ts";
-
-export interface SyncOptions extends Patience {
-  /** Whether a key may be made when there is none. Default: as the manager was opened. */
-  readonly autoProvision?: boolean | undefined;
-}
-
-export interface ProvisionOptions extends Patience {
-  /** What the key may do; what is not said is as KEYCTL_PROVISION_… say. */
-  readonly terms?: Partial<WantedTerms> | undefined;
-}
-
-export interface EnsureOptions extends SyncOptions {
-  /** Ask OpenRouter whether the key works, and note a definite answer in the database. Default false. */
-  readonly validate?: boolean | undefined;
-}
-
-export interface SaveOptions extends Patience {
-  /** How the key came here, kept in the row. Default `manual`. */
-  readonly source?: string | undefined;
-  /** Which other key may be replaced: none, any, or the one with this hash. */
-  readonly replace?: Replace | undefined;
-  /** Ask OpenRouter first, and store only what is valid. Default false. */
-  readonly validate?: boolean | undefined;
-  /** Also remove the replaced key at OpenRouter, if keyctl made it. Default false. */
-  readonly revoke?: boolean | undefined;
-}
-
-/** What is a worry about a key that works; without them, only a key's own end or limit is none. */
-export interface ValidateOptions extends Patience, Limits {}
-
-export interface ValidateManyOptions
-  extends ValidateOptions, Partial<Pick<RunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
-
-export interface PurgeOptions extends Patience {
-  /** Only the key with this hash: CONFLICT when another one is there by now. */
-  readonly onlyHash?: string | null | undefined;
-  /**
-   * Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it; and with it every other key that keyctl made
-   * for this user. Default `no`.
-   */
-  readonly revoke?: PurgeTask["revoke"] | undefined;
-}
-
-/** All purges of a run read the list of all keys once. */
-interface SharedInventory {
-  inventory?: Promise<Inventory>;
-}
-
-export interface BulkOptions extends Patience {
-  /** Whether a key is created for each user who has none; the hourly cap does not count these. Default false. */
-  readonly provision?: boolean | undefined;
-  /** Creates at most so many keys; a user who is left without one ends with PROVISION_CAP. Default: any number. */
-  readonly maxKeys?: number | undefined;
-  /** One user after the other, each with their log lines. Default false. */
-  readonly logged?: boolean | undefined;
-  /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
-  readonly reach?: "stored" | "known" | "sources" | undefined;
-}
-
-export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys"> {
-  /** How many keys are created at the same time. Default 8. */
-  readonly concurrency?: number | undefined;
-}
-
-export interface ReconcileOptions extends Patience {
-  /** Only this user. Default all. */
-  readonly userId?: string | undefined;
-  /** `fix` is to follow, so that keys which wait in files may be brought in. Default false. */
-  readonly fixes?: boolean | undefined;
-  /** First binds the store to the account of the management key, whatever it was bound to. Default false. */
-  readonly adoptAccount?: boolean | undefined;
-}
-
-export interface RekeyOptions extends Patience, Partial<RekeyTask> {}
-
-export interface CopyOptions extends Patience {
-  /** Say what would be copied, and write nothing. Default false. */
-  readonly dryRun?: boolean | undefined;
-}
-
-export interface ManagerParts extends Omit<Parts, "account"> {
-  readonly lock: Lock;
-  readonly autoProvision: boolean;
-  /** For each user, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Where a key may be made. */
-  readonly makingTimeoutMs: number;
-  /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
-  readonly detaches: boolean;
-  readonly onOvertime?: OnOvertime | undefined;
-}
+import type { CopyOutcome } from "./copy/copy-rows.ts";
+import { userFlag } from "./text/shell-quote.ts";
+import { parseUserId } from "./model/user-id.ts";
+import type { UserId } from "./model/user-id.ts";
+import type { Context } from "./context.ts";
+import { conflictError } from "./protocol/contention.ts";
+import { resolveStored } from "./resolve/resolve-many.ts";
+import type {
+  ManagerContext,
+  SyncOptions,
+  ProvisionOptions,
+  EnsureOptions,
+  ValidateOptions,
+  ValidateManyOptions,
+  SaveOptions,
+  PurgeOptions,
+  PurgeBatch,
+  ReconcileOptions,
+  BulkOptions,
+  ProvisionManyOptions,
+  RekeyOptions,
+  CopyOptions,
+} from "./manager-options.ts";
+import { parsedKey } from "./model/parse-key.ts";
+import type { WantedTerms } from "./model/provision-rules.ts";
+import type { Warning } from "./model/warning.ts";
+import { LONGEST_MS } from "./text/duration.ts";
 
 const CREATED_AT_ONCE = 8;
 const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
@@ -140,17 +74,17 @@ const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
 export class KeyManager {
-  readonly #parts: ManagerParts & Parts;
-  readonly #resolving: Makings<SyncResult>;
-  readonly #making: Makings<ProvisionResult>;
+  readonly #context: ManagerContext & Context;
+  readonly #resolving: ProvisioningFlights<SyncResult>;
+  readonly #making: ProvisioningFlights<ProvisionResult>;
   readonly #working = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  constructor(parts: ManagerParts) {
-    this.#parts = { ...parts, account: accountOnUse(parts) };
-    const { detaches, onOvertime = () => {} } = parts;
-    this.#resolving = new Makings(detaches, onOvertime);
-    this.#making = new Makings(detaches, onOvertime);
+  constructor(context: ManagerContext) {
+    this.#context = { ...context, account: accountOnUse(context) };
+    const { detaches, onOvertime = () => {} } = context;
+    this.#resolving = new ProvisioningFlights(detaches, onOvertime);
+    this.#making = new ProvisioningFlights(detaches, onOvertime);
   }
 
   /**
@@ -158,18 +92,18 @@ export class KeyManager {
    * Calls for one user at the same time share one resolution; each has its own time-out and signal.
    */
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
-    const { autoProvision = this.#parts.autoProvision, ...patience } = options;
+    const { autoProvision = this.#context.autoProvision, ...patience } = options;
     return this.#sync(userId, { autoProvision, isDeliberate: false }, patience);
   }
 
-  async #sync(userId: string, wanted: Omit<Resolving, "onStage">, options: Patience): Promise<SyncResult> {
+  async #sync(userId: string, wanted: Omit<ResolveOptions, "onStage">, options: CallOptions): Promise<SyncResult> {
     const { autoProvision, isDeliberate } = wanted;
     const timeoutMs = options.timeoutMs ?? this.#defaultTimeoutMs(autoProvision);
     const result = await this.#attempt(userId, { ...options, timeoutMs }, syncFailed, (user, patience) =>
-      this.#resolving.join(
+      this.#resolving.run(
         user,
         `sync ${autoProvision} ${isDeliberate}`,
-        (onStage, signal) => resolve(user, this.#parts, { ...wanted, onStage }, signal),
+        (onStage, signal) => resolve(user, this.#context, { ...wanted, onStage }, signal),
         patience,
       ),
     );
@@ -182,13 +116,13 @@ export class KeyManager {
    */
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}): Promise<ProvisionResult> {
     const { terms = {}, ...patience } = options;
-    const timeoutMs = options.timeoutMs ?? this.#parts.makingTimeoutMs;
+    const timeoutMs = options.timeoutMs ?? this.#context.makingTimeoutMs;
     const make = async (user: UserId, onStage: (stage: Stage) => void, signal: AbortSignal) => {
-      const { provisionKey } = await import("./provision-request.ts");
-      return provisionKey(user, terms, this.#parts, onStage, signal);
+      const { provisionKey } = await import("./resolve/provision-on-request.ts");
+      return provisionKey(user, terms, this.#context, onStage, signal);
     };
     const result = await this.#attempt(userId, { ...patience, timeoutMs }, provisionFailed, (user, waiting) =>
-      this.#making.join(user, "make", (onStage, signal) => make(user, onStage, signal), waiting),
+      this.#making.run(user, "make", (onStage, signal) => make(user, onStage, signal), waiting),
     );
     return this.#withWarnings(result);
   }
@@ -210,8 +144,8 @@ export class KeyManager {
   /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
     const result = await this.#attempt(userId, options, validationFailed, async (user, signal) => {
-      const { validateStored } = await import("./validation.ts");
-      return validateStored(user, this.#parts, this.#asking(options), signal);
+      const { validateStored } = await import("./validate/validate-key.ts");
+      return validateStored(user, this.#context, this.#asking(options), signal);
     });
     return this.#withWarnings(result);
   }
@@ -220,7 +154,7 @@ export class KeyManager {
   async validateFound({ userId, keyHash }: SyncedKey, options: ValidateOptions = {}): Promise<Validation> {
     const validation = await this.validate(userId, options);
     if (validation.keyHash === keyHash || validation.verdict === null) return validation;
-    return validationFailed(userId, contended(parseUserId(userId)));
+    return validationFailed(userId, conflictError(parseUserId(userId)));
   }
 
   /**
@@ -230,12 +164,12 @@ export class KeyManager {
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
     try {
       const result = await this.#whileOpen(options, async (signal) => {
-        const { validateKey } = await import("./validation.ts");
-        return validateKey(parsedKey(key), this.#parts, this.#asking(options), signal);
+        const { validateKey } = await import("./validate/validate-key.ts");
+        return validateKey(parsedKey(key), this.#context, this.#asking(options), signal);
       });
       return this.#withWarnings(result);
     } catch (thrown) {
-      return validationFailed(null, asFailure(thrown));
+      return validationFailed(null, toKeyctlError(thrown));
     }
   }
 
@@ -244,16 +178,15 @@ export class KeyManager {
    * listing, and with USAGE for a number that an option cannot be.
    */
   async validateMany(options: ValidateManyOptions = {}): Promise<ValidationRun> {
-    const { ValidationRun: Run } = await import("./validation-run.ts");
+    const { ValidationRun: Run } = await import("./validate/validate-many.ts");
     const { concurrency = 20, fromListing = false, notValidatedSinceMs, stop } = options;
     checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
     if (notValidatedSinceMs !== undefined) checkedNumber("notValidatedSinceMs", notValidatedSinceMs, UP_TO_LONGEST);
-    if (fromListing && this.#parts.managementKey() === undefined) {
-      const { managementKeyMissing } = await import("./key-listing.ts");
+    if (fromListing && this.#context.managementKey() === undefined) {
       throw managementKeyMissing("the list of all keys cannot be read");
     }
     const signal = options.signal ?? new AbortController().signal;
-    return new Run(this.#parts, {
+    return new Run(this.#context, {
       ...this.#asking(options),
       concurrency,
       fromListing,
@@ -264,16 +197,16 @@ export class KeyManager {
   }
 
   /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
-  async getStoredKey(userId: string, options: Patience = {}): Promise<SyncResult> {
-    return this.#attempt(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#parts, signal));
+  async getStoredKey(userId: string, options: CallOptions = {}): Promise<SyncResult> {
+    return this.#attempt(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#context, signal));
   }
 
   /** Every source in order, what it holds, who wins, and what `syncAndGetKey` would do; writes nothing. */
   async explain(userId: string, options: SyncOptions = {}): Promise<Explanation> {
-    const autoProvision = options.autoProvision ?? this.#parts.autoProvision;
+    const autoProvision = options.autoProvision ?? this.#context.autoProvision;
     return this.#attempt(userId, options, explainFailed, async (user, signal) => {
-      const { explain } = await import("./explanation.ts");
-      return explain(user, this.#parts, autoProvision, signal);
+      const { explain } = await import("./resolve/explain-resolution.ts");
+      return explain(user, this.#context, autoProvision, signal);
     });
   }
 
@@ -287,9 +220,9 @@ export class KeyManager {
     userId: string,
     key: string | ApiKey,
     source = "manual",
-    patience: Patience = {},
+    options: CallOptions = {},
   ): Promise<SaveResult> {
-    return this.save(userId, key, { ...patience, source, replace: "any" });
+    return this.save(userId, key, { ...options, source, replace: "any" });
   }
 
   /** As `saveKeyToDb`, but another key that is there is replaced only as `replace` allows; else KEY_EXISTS or CONFLICT. */
@@ -313,8 +246,8 @@ export class KeyManager {
         if (error !== null) throw error;
       };
       const change = { origin: source, replace, revoke, ...(validate ? { approve } : {}) };
-      const { saveKey } = await import("./saving.ts");
-      return saveKey(user, parsed, change, this.#parts, signal);
+      const { saveKey } = await import("./change/save-key.ts");
+      return saveKey(user, parsed, change, this.#context, signal);
     });
     const check = (await checked) ?? null;
     const told = this.#withWarnings(await this.#withCheck(result, check, options));
@@ -324,7 +257,7 @@ export class KeyManager {
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
     const purged = await this.#attempt(userId, options, purgeFailed, async (user, signal) => {
-      const { confirmPurge } = await import("./purging.ts");
+      const { confirmPurge } = await import("./change/purge-key.ts");
       return confirmPurge(await this.#purgeKey(user, options, {}, signal), signal);
     });
     return this.#withWarnings(purged);
@@ -335,9 +268,9 @@ export class KeyManager {
     batches: AsyncIterable<readonly UserId[]>,
     options: Omit<PurgeOptions, "onlyHash"> = {},
   ): AsyncGenerator<readonly PurgeResult[]> {
-    const { confirmPurges } = await import("./purging.ts");
+    const { confirmPurges } = await import("./change/purge-key.ts");
     const { purgeMany } = await import("./change/purge-many.ts");
-    const shared: SharedInventory = {};
+    const shared: PurgeBatch = {};
     const results = purgeMany(batches, {
       purge: (userId) =>
         this.#attempt(userId, options, endedPurge, (user, signal) => this.#purgeKey(user, options, shared, signal)),
@@ -349,31 +282,31 @@ export class KeyManager {
   async #purgeKey(
     user: UserId,
     { onlyHash, revoke = "no", signal }: PurgeOptions,
-    shared: SharedInventory,
+    shared: PurgeBatch,
     patience: AbortSignal,
   ): Promise<Purge> {
-    const { purgeKey } = await import("./purging.ts");
+    const { purgeKey } = await import("./change/purge-key.ts");
     const finish = async (absent: UserId, waiting: AbortSignal) => this.#finishPurges(absent, shared, waiting, signal);
-    const { autoProvision } = this.#parts;
-    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#parts, patience);
+    const { autoProvision } = this.#context;
+    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#context, patience);
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
   async #finishPurges(
     user: UserId,
-    shared: SharedInventory,
+    shared: PurgeBatch,
     patience: AbortSignal,
     signal: AbortSignal | undefined,
-  ): Promise<Finished> {
-    const { inventoryOf, workshopOf } = await import("./reconciliation.ts");
-    const { finishPurges } = await import("./reconciling.ts");
+  ): Promise<PurgeCompletion> {
+    const { inventoryOf, workshopOf } = await import("./reconcile/reconciliation.ts");
+    const { finishPurges } = await import("./reconcile/finish-purges.ts");
     const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
-    const workshop = await workshopOf(this.#parts, () => patience);
+    const workshop = await workshopOf(this.#context, () => patience);
     await requestRetainedDeletions(user, null, workshop, patience);
     // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
     shared.inventory ??= inventoryOf({
       ...workshop,
-      patience: () => patienceOf({ signal }, this.#parts.timeoutMs),
+      newSignal: () => deadlineSignal({ signal }, this.#context.timeoutMs),
     }).catch((thrown) => {
       delete shared.inventory;
       throw thrown;
@@ -393,21 +326,21 @@ export class KeyManager {
     ...patience
   }: ReconcileOptions = {}): Promise<Reconciliation> {
     const only = userId === undefined ? undefined : parseUserId(userId);
-    const { Reconciliation: Run } = await import("./reconciliation.ts");
+    const { Reconciliation: Run } = await import("./reconcile/reconciliation.ts");
     try {
-      return await Run.begin(this.#parts, { only, fixes, adoptAccount, patience: this.#stepByStep(patience) });
+      return await Run.begin(this.#context, { only, fixes, adoptAccount, newSignal: this.#stepByStep(patience) });
     } catch (thrown) {
-      throw asFailure(thrown, patience.signal);
+      throw toKeyctlError(thrown, patience.signal);
     }
   }
 
   /** What a purge of this user would remove with the same `revoke`; changes nothing. */
-  async previewPurge(userId: string, options: Pick<PurgeOptions, "revoke"> & Patience = {}): Promise<PurgePreview> {
+  async previewPurge(userId: string, options: Pick<PurgeOptions, "revoke"> & CallOptions = {}): Promise<PurgePreview> {
     const { revoke = "no" } = options;
     return this.#attempt(userId, options, purgePreviewFailed, async (user, signal) => {
-      const { previewPurge } = await import("./purging.ts");
-      const { autoProvision } = this.#parts;
-      return previewPurge(user, { revoke, autoProvision }, this.#parts, signal);
+      const { previewPurge } = await import("./change/purge-key.ts");
+      const { autoProvision } = this.#context;
+      return previewPurge(user, { revoke, autoProvision }, this.#context, signal);
     });
   }
 
@@ -421,34 +354,34 @@ export class KeyManager {
   ): AsyncGenerator<readonly SyncResult[]> {
     const { reach = "sources", provision = false, logged = false, signal } = options;
     const { syncMany } = await import("./resolve/sync-many.ts");
-    yield* syncMany(batches, this.#parts, {
+    yield* syncMany(batches, this.#context, {
       reach,
       provision,
       isLogged: logged,
       budget: budgetFor(options),
-      patience: this.#stepByStep(options),
+      newSignal: this.#stepByStep(options),
       resolveOne: (user, autoProvision) => this.#sync(user, { autoProvision, isDeliberate: true }, { signal }),
     });
   }
 
   /** Whether `syncAndGetKey` creates a key where nothing else is said. */
   get provisionsByDefault(): boolean {
-    return this.#parts.autoProvision;
+    return this.#context.autoProvision;
   }
 
   /** Whether there is a management key; false where it cannot be read. */
   hasManagementKey(): boolean {
-    return isThere(this.#parts.hasManagementKey);
+    return isThere(this.#context.hasManagementKey);
   }
 
   /** What `syncMany` would do for each user, and where their key is or would come from; saves and creates nothing. */
   async *previewSyncMany(
     batches: AsyncIterable<readonly UserId[]>,
-    options: Pick<BulkOptions, "provision" | "reach"> & Patience = {},
+    options: Pick<BulkOptions, "provision" | "reach"> & CallOptions = {},
   ): AsyncGenerator<readonly SyncPreview[]> {
     const { reach = "sources", provision = false } = options;
     const { previewSyncMany } = await import("./resolve/sync-many.ts");
-    yield* previewSyncMany(batches, this.#parts, { reach, provision, patience: this.#stepByStep(options) });
+    yield* previewSyncMany(batches, this.#context, { reach, provision, newSignal: this.#stepByStep(options) });
   }
 
   /** As `autoProvisionKey`, for many users, several at a time. Throws what fails for all of them. */
@@ -459,11 +392,11 @@ export class KeyManager {
     const { terms = {}, concurrency = CREATED_AT_ONCE, signal } = options;
     checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
     const { provisionMany } = await import("./resolve/provision-many.ts");
-    yield* provisionMany(batches, this.#parts, {
+    yield* provisionMany(batches, this.#context, {
       terms,
       concurrency,
       budget: budgetFor(options),
-      patience: this.#stepByStep(options),
+      newSignal: this.#stepByStep(options),
       provisionOne: (user) => this.autoProvisionKey(user, { terms, signal }),
     });
   }
@@ -474,17 +407,17 @@ export class KeyManager {
     { terms = {}, ...patience }: ProvisionOptions = {},
   ): AsyncGenerator<readonly ProvisionPreview[]> {
     const { previewProvisionMany } = await import("./resolve/provision-many.ts");
-    yield* previewProvisionMany(batches, this.#parts, { terms, patience: this.#stepByStep(patience) });
+    yield* previewProvisionMany(batches, this.#context, { terms, newSignal: this.#stepByStep(patience) });
   }
 
   /** What a new key may do: `given`, and the rest as KEYCTL_PROVISION_… say. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
   provisionTerms(given: Partial<WantedTerms> = {}): WantedTerms {
-    return termsFor(this.#parts.provisioning, given);
+    return termsFor(this.#context.provisioning, given);
   }
 
   /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
-  rows(options: Patience = {}, keyHash?: string): AsyncIterable<KeyRecord> {
-    return this.#parts.store.scan(this.#stepByStep(options), keyHash);
+  rows(options: CallOptions = {}, keyHash?: string): AsyncIterable<KeyRecord> {
+    return this.#context.store.scan(this.#stepByStep(options), keyHash);
   }
 
   /**
@@ -492,14 +425,14 @@ export class KeyManager {
    * stops it, and the next one goes on. Rejects with what fails for all rows.
    */
   async *rekey({ kind = "new-key", dryRun = false, ...options }: RekeyOptions = {}): AsyncGenerator<RekeyProgress> {
-    const patience = this.#stepByStep(options);
-    const { rekey } = await import("./rekeying.ts");
-    yield* rekey({ ...this.#parts, patience }, { kind, dryRun });
+    const newSignal = this.#stepByStep(options);
+    const { rekey } = await import("./sealing/reseal-rows.ts");
+    yield* rekey({ ...this.#context, newSignal }, { kind, dryRun });
   }
 
   /** How many users have a key. */
-  async count(options: Patience = {}): Promise<number> {
-    return this.#whileOpen(options, (signal) => this.#parts.store.count(signal));
+  async count(options: CallOptions = {}): Promise<number> {
+    return this.#whileOpen(options, (signal) => this.#context.store.count(signal));
   }
 
   /**
@@ -511,23 +444,23 @@ export class KeyManager {
     destination: KeyManager,
     { dryRun = false, ...patience }: CopyOptions = {},
   ): AsyncGenerator<readonly CopyOutcome[]> {
-    const { copyRows } = await import("./row-copies.ts");
-    yield* copyRows(this.#parts, destination.#parts, { dryRun, patience: this.#stepByStep(patience) });
+    const { copyRows } = await import("./copy/copy-rows.ts");
+    yield* copyRows(this.#context, destination.#context, { dryRun, newSignal: this.#stepByStep(patience) });
   }
 
   /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless what is sealed here opens; writes nothing. */
-  async requireMasterKeys(options: Patience = {}): Promise<void> {
+  async requireMasterKeys(options: CallOptions = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
-      const { unlockSource } = await import("./row-copies.ts");
-      await orGivenUp(unlockSource(this.#parts, signal), signal);
+      const { unlockSource } = await import("./copy/copy-rows.ts");
+      await raceSignalWithGrace(unlockSource(this.#context, signal), signal);
     });
   }
 
   /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
-  async check(options: Patience = {}): Promise<void> {
+  async check(options: CallOptions = {}): Promise<void> {
     await this.#whileOpen(options, async (signal) => {
-      await orGivenUp(this.#parts.store.ping(signal), signal);
-      await orGivenUp(this.#parts.sealer("seal", signal), signal);
+      await raceSignalWithGrace(this.#context.store.ping(signal), signal);
+      await raceSignalWithGrace(this.#context.sealer("seal", signal), signal);
     });
   }
 
@@ -539,42 +472,42 @@ export class KeyManager {
 
   async #finish(): Promise<void> {
     await Promise.allSettled(this.#working);
-    await this.#resolving.landed();
-    await this.#making.landed();
-    await this.#parts.openRouter.close();
-    await this.#parts.store.close();
+    await this.#resolving.drain();
+    await this.#making.drain();
+    await this.#context.openRouter.close();
+    await this.#context.store.close();
   }
 
   /** Work that is in flight from the moment of the call: what it needs is loaded within it, so that `close` waits for that too. */
   async #attempt<Result>(
     userId: string,
-    patience: Patience,
+    options: CallOptions,
     failed: (userId: string, error: KeyctlError) => Result | Promise<Result>,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     try {
-      return await this.#whileOpen(patience, async (signal) => work(parseUserId(userId), signal));
+      return await this.#whileOpen(options, async (signal) => work(parseUserId(userId), signal));
     } catch (thrown) {
-      return await failed(userId, asFailure(thrown));
+      return await failed(userId, toKeyctlError(thrown));
     }
   }
 
   /** Work that `close` waits for. Rejects with a KeyctlError, or for a bug. */
-  async #whileOpen<Result>(patience: Patience, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  async #whileOpen<Result>(options: CallOptions, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     this.#refuseClosed();
-    const signal = patienceOf(patience, this.#parts.timeoutMs);
+    const signal = deadlineSignal(options, this.#context.timeoutMs);
     try {
       return await this.#tracked(work(signal));
     } catch (thrown) {
-      throw asFailure(thrown, signal);
+      throw toKeyctlError(thrown, signal);
     }
   }
 
   /** The time of each step of work that `close` does not wait for: after it, the next step is refused. */
-  #stepByStep(patience: Patience): () => AbortSignal {
+  #stepByStep(options: CallOptions): () => AbortSignal {
     return () => {
       this.#refuseClosed();
-      return patienceOf(patience, this.#parts.timeoutMs);
+      return deadlineSignal(options, this.#context.timeoutMs);
     };
   }
 
@@ -593,36 +526,36 @@ export class KeyManager {
   }
 
   /** Notes the verdict beside a key that was saved because of it. */
-  async #withCheck(result: SaveResult, check: Validation | null, options: Patience): Promise<SaveResult> {
+  async #withCheck(result: SaveResult, check: Validation | null, options: CallOptions): Promise<SaveResult> {
     const { userId, keyHash, warnings, error } = result;
     if (error !== null || keyHash === null || check === null || check.checkedAt === null) return result;
-    const { recordSaved } = await import("./validation.ts");
-    const { patience } = this.#asking(options);
-    const more = await recordSaved(parseUserId(userId), keyHash, check.checkedAt, this.#parts, patience);
+    const { recordSaved } = await import("./validate/validate-key.ts");
+    const { newSignal } = this.#asking(options);
+    const more = await recordSaved(parseUserId(userId), keyHash, check.checkedAt, this.#context, newSignal);
     return { ...result, warnings: [...warnings, ...more] };
   }
 
   /** What is known of the management key's account is told once, with the first result after that. */
   #withWarnings<Result extends { readonly warnings: readonly Warning[] }>(result: Result): Result {
-    const warnings = this.#parts.account.takeWarnings();
+    const warnings = this.#context.account.takeWarnings();
     return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
   }
 
   #keyToSave(key: string | ApiKey, user: UserId): ApiKey {
     try {
-      if (!isManagementKey(key, this.#parts.managementKeyHashes())) return parsedKey(key);
+      if (!isManagementKey(key, this.#context.managementKeyHashes())) return parsedKey(key);
       throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
         hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to make one`,
       });
     } catch (thrown) {
-      this.#parts.log({ kind: "not-saving" });
+      this.#context.log({ kind: "not-saving" });
       throw thrown;
     }
   }
 
   /** Making a key takes longer than finding one. */
   #defaultTimeoutMs(mayMake: boolean): number {
-    const { timeoutMs, makingTimeoutMs, hasManagementKey } = this.#parts;
+    const { timeoutMs, makingTimeoutMs, hasManagementKey } = this.#context;
     try {
       return mayMake && hasManagementKey() ? makingTimeoutMs : timeoutMs;
     } catch (thrown) {
@@ -632,11 +565,16 @@ export class KeyManager {
     }
   }
 
-  #asking({ timeoutMs = this.#parts.timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions): Asking {
+  #asking({
+    timeoutMs = this.#context.timeoutMs,
+    signal,
+    warnWithinMs,
+    minRemaining,
+  }: ValidateOptions): ValidateContext {
     if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
     if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
     const limits = { warnWithinMs, minRemaining };
-    return { limits, timeoutMs, patience: () => patienceOf({ timeoutMs, signal }, timeoutMs) };
+    return { limits, timeoutMs, newSignal: () => deadlineSignal({ timeoutMs, signal }, timeoutMs) };
   }
 }
 
@@ -651,20 +589,5 @@ function endedPurge(userId: string, error: KeyctlError): Purge {
 }
 
 async function validationFailed(userId: string | null, error: KeyctlError): Promise<Validation> {
-  return (await import("./validation.ts")).validationFailed(userId, error);
-}
-
-/** Throws BAD_KEY_FORMAT, KEY_IS_MASKED. */
-function parsedKey(key: string | ApiKey): ApiKey {
-  if (typeof key !== "string") return key;
-  const parsed = ApiKey.parse(key);
-  if (parsed !== undefined) return parsed;
-  if (ApiKey.isMask(key)) {
-    throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
-      hint: "keyctl get --user <id> --reveal   prints a bare key",
-    });
-  }
-  throw new KeyctlError("BAD_KEY_FORMAT", "this is not one well-formed OpenRouter key", {
-    hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
-  });
+  return (await import("./validate/validate-key.ts")).validationFailed(userId, error);
 }

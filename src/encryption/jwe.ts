@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hash } from "node:crypto";
-import { randomBytes } from "../core/random.ts";
+import { randomBytes } from "../core/model/random-bytes.ts";
 
 /**
  * JWE compact serialization (RFC 7516) with `alg: dir` and `enc: A256GCM`, and nothing else.

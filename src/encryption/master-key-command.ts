@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { KeyctlError } from "../core/errors.ts";
-import { firstOf, isTimeout } from "../core/patience.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { anySignal, isTimeout } from "../core/async/deadline.ts";
 import { tooSlow } from "./slow-command.ts";
 
 const LIMIT_MS = 10_000;
@@ -17,7 +17,7 @@ export async function runCommand(
   signal: AbortSignal,
 ): Promise<string> {
   signal.throwIfAborted();
-  const patience = firstOf(signal, AbortSignal.timeout(LIMIT_MS));
+  const patience = anySignal(signal, AbortSignal.timeout(LIMIT_MS));
   const detached = process.platform !== "win32";
   const child = spawn(command, { shell: true, detached, env: environment, stdio: ["ignore", "pipe", "ignore"] });
   const kill = () => {

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import type { MasterKeyPlaceFacts } from "../core/ports.ts";
+import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
 import type { MasterKeyPlace } from "./master-keys.ts";
 
 /** Where master keys are looked for. Reads none of them. */

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { realpathSync } from "node:fs";
-import { isKeyctlError, KeyctlError } from "../core/errors.ts";
-import { isTimeout } from "../core/patience.ts";
-import { shellQuote } from "../core/shell-quote.ts";
+import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
+import { isTimeout } from "../core/async/deadline.ts";
+import { shellQuote } from "../core/text/shell-quote.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { whileLocked } from "../files/lock-file.ts";
 import { codeOf, readRegularFile } from "../files/read-regular-file.ts";

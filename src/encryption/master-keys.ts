@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { KeyctlError } from "../core/errors.ts";
-import type { MasterKeys, Sealer } from "../core/ports.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import type { MasterKeys, Sealer } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
 import { codeOf, readRegularFile } from "../files/read-regular-file.ts";

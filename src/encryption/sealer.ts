@@ -1,10 +1,10 @@
-import { ApiKey } from "../core/api-key.ts";
-import { KeyctlError } from "../core/errors.ts";
-import { PROVIDER } from "../core/key-record.ts";
-import type { SealCheck, Sealer } from "../core/ports.ts";
-import { printable } from "../core/printable.ts";
-import { userFlag } from "../core/shell-quote.ts";
-import type { UserId } from "../core/user-id.ts";
+import { ApiKey } from "../core/model/api-key.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import { PROVIDER } from "../core/model/key-record.ts";
+import type { KeyCheckValue, Sealer } from "../core/ports/stores-and-sources.ts";
+import { printable } from "../core/text/printable.ts";
+import { userFlag } from "../core/text/shell-quote.ts";
+import type { UserId } from "../core/model/user-id.ts";
 import { kidOfJwe, openJwe, sealJwe } from "./jwe.ts";
 import type { MasterKey, SealedFor } from "./jwe.ts";
 
@@ -27,7 +27,7 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
       return key;
     },
     kidOf: kidOfJwe,
-    newSealCheck: (): SealCheck => ({ kid: active.kid, value: sealJwe(CHECK_TEXT, active, CHECK) }),
+    newSealCheck: (): KeyCheckValue => ({ kid: active.kid, value: sealJwe(CHECK_TEXT, active, CHECK) }),
     opensSealCheck: ({ value }) => {
       const opened = openJwe(value, keys, CHECK);
       return opened.status === "open" && opened.text === CHECK_TEXT;

@@ -1,4 +1,4 @@
-import { KeyctlError } from "../core/errors.ts";
+import { KeyctlError } from "../core/model/errors.ts";
 
 /** A command that prints master keys, and whose caller has run out of time. */
 export function tooSlow(from: string): KeyctlError {

@@ -1,5 +1,5 @@
 import { isAbsolute, join, resolve } from "node:path";
-import { KeyctlError } from "../core/errors.ts";
+import { KeyctlError } from "../core/model/errors.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -22,7 +22,7 @@ export function inHome(path: string, environment: Environment): string {
 }
 
 /** As `inHome`, against the working folder; left as it is when that was deleted under us: nothing is found there then. */
-export function fromHere(path: string, environment: Environment): string {
+export function resolvePath(path: string, environment: Environment): string {
   const expanded = inHome(path, environment);
   try {
     return resolve(expanded);

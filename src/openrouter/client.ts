@@ -1,29 +1,27 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Clock } from "../core/ports.ts";
-import type { KeyCheck, OpenRouter, Pause, Reach } from "../core/upstream.ts";
-import { answerOf } from "./answer.ts";
-import { attempts } from "./attempts.ts";
-import type { Ending, Means, Request } from "./attempts.ts";
-import type { BaseUrl } from "./base-url.ts";
-import type { Transport } from "./exchange.ts";
-import { DEADLINES, MAX_REPLY_BYTES } from "./limits.ts";
-import type { Deadlines } from "./limits.ts";
+import type { Clock } from "../core/ports/stores-and-sources.ts";
+import type { KeyCheck, OpenRouter, RetryPause, Reach } from "../core/ports/openrouter.ts";
+import { answerOf } from "./http/answer.ts";
+import { sendWithRetries, unknown } from "./http/send-with-retries.ts";
+import type { RequestOutcome, HttpContext, Request } from "./http/send-with-retries.ts";
+import type { BaseUrl } from "./http/base-url.ts";
+import type { Transport, Deadlines } from "./http/exchange.ts";
 import { acceptedKey } from "./replies.ts";
-import { proxyFor } from "./proxy.ts";
-import type { Environment } from "./proxy.ts";
-import { unknown } from "./unknown.ts";
+import { proxyFor } from "./http/proxy.ts";
+import type { Environment } from "./http/proxy.ts";
 import { upstreamKeys } from "./upstream-keys.ts";
+import { DEADLINES, MAX_REPLY_BYTES } from "./http/exchange.ts";
 
 export interface OpenRouterOptions {
   readonly baseUrl: BaseUrl;
   /** For the variables of the proxies. */
   readonly environment: Environment;
   readonly clock: Clock;
-  readonly onWait: (pause: Pause) => void;
+  readonly onWait: (pause: RetryPause) => void;
   /** Called for each request. */
   readonly onSend?: () => void;
-  readonly wait?: Means["wait"];
-  readonly random?: Means["random"];
+  readonly wait?: HttpContext["wait"];
+  readonly random?: HttpContext["random"];
   readonly deadlines?: Deadlines;
 }
 
@@ -42,13 +40,13 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
   const proxy = proxyFor(baseUrl, environment);
   let opened: Promise<Transport> | undefined;
   const transport = () => {
-    opened ??= import("./transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, proxy, deadlines));
+    opened ??= import("./http/transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, proxy, deadlines));
     return opened;
   };
-  const means: Means = { transport, clock, wait, random, onWait, onSend, deadlines };
+  const means: HttpContext = { transport, clock, wait, random, onWait, onSend, deadlines };
   return {
     async checkKey(key, budget): Promise<KeyCheck> {
-      const ending = await attempts(keyInfo(key.reveal()), "read", budget, means);
+      const ending = await sendWithRetries(keyInfo(key.reveal()), "read", budget, means);
       if (ending.kind === "failure" && isOfKey(ending)) return { status: "refused", detail: ending.detail };
       return acceptedKey(answerOf(ending)) ?? unknown(ending);
     },
@@ -56,14 +54,14 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
       // The client that is loaded first is no part of the way.
       await transport();
       const began = performance.now();
-      const ending = await attempts(keyInfo(null), "read", budget, means, 1);
+      const ending = await sendWithRetries(keyInfo(null), "read", budget, means, 1);
       const elapsedMs = performance.now() - began;
       // Without a key it is refused: as good an answer as any.
       if (ending.kind === "failure" && ending.event !== "refused") return unknown(ending);
       const serverTime = ending.date === undefined ? undefined : new Date(ending.date);
       return { status: "reached", elapsedMs, serverTime };
     },
-    keysUnder: (managementKey) => upstreamKeys(managementKey, means),
+    withManagementKey: (managementKey) => upstreamKeys(managementKey, means),
     async close() {
       await opened?.then(
         (open) => open.close(),
@@ -81,7 +79,7 @@ function keyInfo(token: string | null): Request {
 const NO_KEY_ARRIVED = /: (?:Missing Authentication header|No cookie auth credentials found)/;
 
 /** OpenRouter itself refuses this very key. */
-function isOfKey({ event, httpStatus, isOwnError, detail }: Extract<Ending, { kind: "failure" }>): boolean {
+function isOfKey({ event, httpStatus, isOwnError, detail }: Extract<RequestOutcome, { kind: "failure" }>): boolean {
   return event === "refused" && httpStatus === 401 && isOwnError && !NO_KEY_ARRIVED.test(detail);
 }
 

@@ -1,6 +1,6 @@
-import { KeyctlError } from "../core/errors.ts";
-import type { OpenRouter } from "../core/upstream.ts";
-import { OPENROUTER, parseBaseUrl } from "./base-url.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import type { OpenRouter } from "../core/ports/openrouter.ts";
+import { OPENROUTER, parseBaseUrl } from "./http/base-url.ts";
 import { openRouter } from "./client.ts";
 import type { OpenRouterOptions } from "./client.ts";
 

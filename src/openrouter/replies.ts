@@ -1,8 +1,8 @@
-import { ApiKey } from "../core/api-key.ts";
-import { KEY_LIKE } from "../core/key-like.ts";
-import type { Timestamp } from "../core/key-record.ts";
-import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/upstream.ts";
-import { serverMessage } from "./server-message.ts";
+import { ApiKey } from "../core/model/api-key.ts";
+import { KEY_LIKE, withoutKeys } from "../core/model/redact-keys.ts";
+import type { Timestamp } from "../core/model/key-record.ts";
+import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
+import { printable } from "../core/text/printable.ts";
 
 /*
  * What OpenRouter's replies must hold, and nothing more: fields that are unknown are ignored, one that is missing or of
@@ -209,4 +209,20 @@ function timestamp(value: unknown): Timestamp | null {
   if (typeof value !== "string" || !RFC_3339.test(value)) return null;
   const time = new Date(value);
   return Number.isNaN(time.getTime()) ? null : time.toISOString();
+}
+
+const LONGEST = 200;
+
+/** Ids of users, organisations, workspaces and keys, and tokens of any kind: no word is that long, and no id much shorter. */
+const ID_LIKE = /\b(?:user|org|usr|req|gen)_[A-Za-z0-9]+|[A-Za-z0-9_~+/=-]{20,}/g;
+
+/**
+ * A server's own words, fit for a terminal and a log: on one line, with nothing that moves a cursor, hides or reorders text, and
+ * without keys and ids, above all the one that was sent.
+ */
+export function serverMessage(text: string, token: string | null): string {
+  const withoutToken = token === null ? text : text.replaceAll(token, "…");
+  const clean = withoutKeys(withoutToken).replace(ID_LIKE, "…").replaceAll(/\s+/g, " ").trim();
+  const short = clean.length > LONGEST ? `${clean.slice(0, LONGEST)}…` : clean;
+  return printable(short);
 }

@@ -1,38 +1,37 @@
-import { throwIfGivenUp } from "../core/budget.ts";
-import type { Budget } from "../core/budget.ts";
-import { managementKeyRefused } from "../core/management-key.ts";
-import type { ManagementKey } from "../core/management-key.ts";
+import { managementKeyRefused } from "../core/model/management-key.ts";
+import type { ManagementKey } from "../core/model/management-key.ts";
 import type {
-  Creation,
+  CreateResult,
   Credits,
-  Finding,
+  FindResult,
   KeyRequest,
   Organization,
   RateLimited,
-  Removal,
+  DeleteResult,
   UpstreamKeys,
-} from "../core/upstream.ts";
-import { answerOf } from "./answer.ts";
-import { attempts, pause } from "./attempts.ts";
-import type { Ending, Means } from "./attempts.ts";
-import { listing, workspacePages } from "./listing.ts";
+} from "../core/ports/openrouter.ts";
+import { answerOf } from "./http/answer.ts";
+import { sendWithRetries, pause, reasonOf, unknown } from "./http/send-with-retries.ts";
+import type { RequestOutcome, HttpContext } from "./http/send-with-retries.ts";
+import { listing, workspacePages } from "./list-keys.ts";
 import { createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
-import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./limits.ts";
-import { reasonOf, unknown } from "./unknown.ts";
+import { throwIfCancelled } from "../core/async/deadline.ts";
+import type { Deadline } from "../core/async/deadline.ts";
+import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./http/exchange.ts";
 
 /** The management API, with this key. */
-export function upstreamKeys(managementKey: ManagementKey, means: Means): UpstreamKeys {
+export function upstreamKeys(managementKey: ManagementKey, means: HttpContext): UpstreamKeys {
   const token = managementKey.reveal();
-  const get = (path: string, budget: Budget, maxBytes = MAX_REPLY_BYTES) =>
-    attempts({ method: "GET", path, token, body: undefined, maxBytes }, "read", budget, means);
-  const find = async (hash: string, budget: Budget) => finding(hash, orRefused(await get(pathOf(hash), budget)));
+  const get = (path: string, deadline: Deadline, maxBytes = MAX_REPLY_BYTES) =>
+    sendWithRetries({ method: "GET", path, token, body: undefined, maxBytes }, "read", deadline, means);
+  const find = async (hash: string, deadline: Deadline) => finding(hash, orRefused(await get(pathOf(hash), deadline)));
 
-  async function make(change: Change, hash: string, budget: Budget): Promise<Removal> {
+  async function make(change: Change, hash: string, deadline: Deadline): Promise<DeleteResult> {
     const request = { method: change.method, path: pathOf(hash), token, body: change.body, maxBytes: MAX_REPLY_BYTES };
-    const ending = orRefused(await attempts(request, "change", budget, means));
+    const ending = orRefused(await sendWithRetries(request, "change", deadline, means));
     if (change.isDone(answerOf(ending))) return { status: "done" };
     if (isMissing(ending)) return { status: "gone" };
-    const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, budget) : undefined;
+    const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, deadline) : undefined;
     if (now?.status === "gone") return now;
     return now?.status === "found" && change.isSeen(now) ? { status: "done" } : unknown(ending);
   }
@@ -47,7 +46,7 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
         body: bodyOf(wanted),
         maxBytes: MAX_REPLY_BYTES,
       } as const;
-      return creation(await attempts(request, "creation", budget, means), wanted);
+      return creation(await sendWithRetries(request, "creation", budget, means), wanted);
     },
     disable: (hash, budget) => make(DISABLE, hash, budget),
     remove: (hash, budget) => make(REMOVE, hash, budget),
@@ -72,7 +71,7 @@ export function upstreamKeys(managementKey: ManagementKey, means: Means): Upstre
     },
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
       const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, means);
-      throwIfGivenUp(budget);
+      throwIfCancelled(budget);
       return goesOn;
     },
   };
@@ -84,7 +83,7 @@ interface Change {
   /** Of the reply. */
   readonly isDone: (json: unknown) => boolean;
   /** Of what is there, when a reply was lost. */
-  readonly isSeen: (found: Extract<Finding, { status: "found" }>) => boolean;
+  readonly isSeen: (found: Extract<FindResult, { status: "found" }>) => boolean;
 }
 
 const DISABLE: Change = {
@@ -114,7 +113,7 @@ function toTheSecond(time: string): string {
   return `${new Date(time).toISOString().slice(0, -".000Z".length)}Z`;
 }
 
-function creation(ending: Ending, wanted: KeyRequest): Creation {
+function creation(ending: RequestOutcome, wanted: KeyRequest): CreateResult {
   if (ending.kind === "reply") {
     const created = ending.httpStatus === 201 ? createdKey(ending.json, wanted) : undefined;
     return created === undefined
@@ -128,29 +127,29 @@ function creation(ending: Ending, wanted: KeyRequest): Creation {
   return { status: "never-sent", reason: reasonOf(ending), detail, remedy };
 }
 
-function finding(hash: string, ending: Ending): Finding {
+function finding(hash: string, ending: RequestOutcome): FindResult {
   if (isMissing(ending)) return { status: "gone" };
   const key = describedKey(answerOf(ending));
   return key?.hash === hash ? { status: "found", key } : unknown(ending);
 }
 
 /** OpenRouter itself says so, in its own words: a gateway's 404 is no such answer. */
-function isMissing(ending: Ending): boolean {
+function isMissing(ending: RequestOutcome): boolean {
   return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404 && ending.isOwnError;
 }
 
-function isRefusal(ending: Ending): boolean {
+function isRefusal(ending: RequestOutcome): boolean {
   const { httpStatus } = ending;
   return ending.kind === "failure" && ending.event === "refused" && (httpStatus === 401 || httpStatus === 403);
 }
 
 /** Throws MANAGEMENT_KEY_REFUSED. */
-function orRefused(ending: Ending): Ending {
+function orRefused(ending: RequestOutcome): RequestOutcome {
   if (ending.kind === "reply" || !isRefusal(ending)) return ending;
   throw managementKeyRefused(ending.detail);
 }
 
 /** As `orRefused`, but a key that is known and may not do this is no failure. */
-function orUnauthorized(ending: Ending): Ending {
+function orUnauthorized(ending: RequestOutcome): RequestOutcome {
   return ending.httpStatus === 401 ? orRefused(ending) : ending;
 }

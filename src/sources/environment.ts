@@ -1,5 +1,5 @@
-import { KeyctlError } from "../core/errors.ts";
-import type { KeySource, Reading } from "../core/ports.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
@@ -41,7 +41,7 @@ export function environmentKey(
 }
 
 /** A variable that names a file is set, so that whatever is wrong with the file is a fault of the variable's value. */
-function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): Reading {
+function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): SourceReading {
   const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
   const reading = file.status === "read" ? readingOf(file.bytes, isManagementKey) : file;
   switch (reading.status) {

@@ -1,4 +1,4 @@
-import { ApiKey } from "../core/api-key.ts";
+import { ApiKey } from "../core/model/api-key.ts";
 
 const VISIBLE = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}]/u;
 const QUOTED = /^["'`\u2018\u201C](.*)["'`\u2019\u201D]$/u;

@@ -1,8 +1,9 @@
-import { ApiKey } from "../core/api-key.ts";
-import type { KeySource, Reading, Warning } from "../core/ports.ts";
+import { ApiKey } from "../core/model/api-key.ts";
+import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { keyFaultOf } from "./key-fault.ts";
+import type { Warning } from "../core/model/warning.ts";
 
 /** What a file that holds one key may have. */
 export const MAX_KEY_FILE_BYTES = 4 * 1024;
@@ -36,14 +37,14 @@ export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: s
 }
 
 /** What the bytes of a key file are. */
-export function readingOf(bytes: Uint8Array, isManagementKey: (text: string) => boolean): Reading {
+export function readingOf(bytes: Uint8Array, isManagementKey: (text: string) => boolean): SourceReading {
   const text = decodeText(bytes);
   if (text === undefined) return { status: "unreadable", reason: "it is not valid UTF-8 or UTF-16 text" };
   return readingOfText(text, isManagementKey);
 }
 
 /** What a text is that is to be one key. */
-export function readingOfText(text: string, isManagementKey: (text: string) => boolean): Reading {
+export function readingOfText(text: string, isManagementKey: (text: string) => boolean): SourceReading {
   if (isManagementKey(text)) return { status: "management-key" };
   const key = ApiKey.parse(text);
   return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };

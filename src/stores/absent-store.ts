@@ -1,8 +1,8 @@
-import type { Journal } from "../core/journal.ts";
-import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
+import type { Journal } from "../core/ports/journal.ts";
+import type { Inspection, KeyStore, KeyCheckValues } from "../core/ports/stores-and-sources.ts";
 
 /** A store that is not there yet, for commands that never create one: it holds nothing and takes nothing. */
-export const absentStore: KeyStore & SealChecks & Inspection & Journal = {
+export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   find: async () => undefined,
   findMany: async () => [],
   insert: refuse,
@@ -14,10 +14,10 @@ export const absentStore: KeyStore & SealChecks & Inspection & Journal = {
   count: async () => 0,
   ping: async () => {},
   requireAtomicChanges: async () => {},
-  sealChecks: async () => [],
-  insertFirstSealCheck: refuse,
-  addSealCheck: refuse,
-  removeSealCheck: refuse,
+  keyCheckValues: async () => [],
+  insertFirstKeyCheckValue: refuse,
+  addKeyCheckValue: refuse,
+  removeKeyCheckValue: refuse,
   inspect: refuse,
   // No store has this one, so that no key upstream is its own.
   deployment: async () => "0".repeat(16),

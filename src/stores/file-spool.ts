@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { isKeyctlError, KeyctlError } from "../core/errors.ts";
-import { printable } from "../core/printable.ts";
-import type { Spool, SpooledKey } from "../core/spool.ts";
-import { userHash } from "../core/user-hash.ts";
+import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
+import { printable } from "../core/text/printable.ts";
+import type { Spool, SpooledKey } from "../core/ports/spool.ts";
 import { makePrivateFolder, openPrivateFile, syncFolder, writeSynced } from "../files/private-files.ts";
 import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
+import { userHash } from "../core/model/user-id.ts";
 
 const WAITING = ".jwe";
 const SENT = ".sent.jwe";

@@ -1,10 +1,10 @@
-import type { KeyctlError } from "../core/errors.ts";
-import type { Journal } from "../core/journal.ts";
-import type { Inspection, KeyStore, SealChecks } from "../core/ports.ts";
+import type { KeyctlError } from "../core/model/errors.ts";
+import type { Journal } from "../core/ports/journal.ts";
+import type { Inspection, KeyStore, KeyCheckValues } from "../core/ports/stores-and-sources.ts";
 import { absentStore } from "./absent-store.ts";
 
 /** A store that could not be opened: every call fails with the reason. */
-export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & Inspection & Journal {
+export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues & Inspection & Journal {
   const fail = async (): Promise<never> => {
     throw error;
   };
@@ -25,10 +25,10 @@ export function unavailableStore(error: KeyctlError): KeyStore & SealChecks & In
     count: fail,
     ping: fail,
     requireAtomicChanges: fail,
-    sealChecks: fail,
-    insertFirstSealCheck: fail,
-    addSealCheck: fail,
-    removeSealCheck: fail,
+    keyCheckValues: fail,
+    insertFirstKeyCheckValue: fail,
+    addKeyCheckValue: fail,
+    removeKeyCheckValue: fail,
     inspect: fail,
     deployment: fail,
     adoptDeployment: fail,

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { refuseSecrets } from "../../src/cli/argv-secrets.ts";
-import { isKeyctlError } from "../../src/core/errors.ts";
-import type { KeyctlError } from "../../src/core/errors.ts";
+import { isKeyctlError } from "../../src/core/model/errors.ts";
+import type { KeyctlError } from "../../src/core/model/errors.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(8)}`;
 

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { newRecord } from "../../src/core/key-record.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { newRecord } from "../../src/core/model/key-record.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { BROKEN_SOURCES } from "../support/broken-sources.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { KEY, maskOf, OTHER } from "../support/keys.ts";

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { KeyctlError } from "../../src/core/errors.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
 import { storedUsers } from "../support/database.ts";
 import { emptyHome } from "../support/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
@@ -64,7 +64,7 @@ describe("a bulk run", () => {
       input: `${ids.join("\n")}\n`,
       around: watched(calls),
     });
-    expect(calls.filter((call) => call !== "sealChecks")).toEqual([
+    expect(calls.filter((call) => call !== "keyCheckValues")).toEqual([
       // Whether the one key that all are given is about to be deleted.
       "outcomesOf",
       "insertMany",

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatAgo, formatSpan, parseDuration } from "../../src/cli/duration.ts";
+import { formatAgo, formatSpan } from "../../src/cli/duration.ts";
+import { parseDuration } from "../../src/core/text/duration.ts";
 
 describe("a duration", () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";

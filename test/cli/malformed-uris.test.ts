@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseMongoUri, withoutOverruled } from "../../src/stores/mongo-uri.ts";
+import { parseMongoUri, withoutOverruled } from "../../src/stores/mongo/uri.ts";
 import { emptyHome } from "../support/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
 import { MALFORMED_URIS, MARK } from "../support/malformed-uris.ts";

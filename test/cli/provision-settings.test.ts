@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { KeyManager } from "../../src/core/manager.ts";
-import type { WantedTerms } from "../../src/core/provisioning.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { KEY } from "../support/keys.ts";
 import { asLibrary } from "../support/library-in-process.ts";
 import { journalOf, stage } from "../support/stage.ts";
+import type { WantedTerms } from "../../src/core/model/provision-rules.ts";
 
 const SETTINGS = [
   "KEYCTL_PROVISION_LIMIT",

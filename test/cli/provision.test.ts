@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { KeyctlError } from "../../src/core/errors.ts";
-import { newRecord } from "../../src/core/key-record.ts";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
+import { newRecord } from "../../src/core/model/key-record.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/database.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";

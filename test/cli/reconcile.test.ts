@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { previousOf } from "../../src/core/settling.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { previousOf } from "../../src/core/protocol/settle-row.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/database.ts";
 import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";

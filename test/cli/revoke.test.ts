@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/database.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";

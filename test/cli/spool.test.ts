@@ -2,9 +2,9 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { KeyctlError } from "../../src/core/errors.ts";
-import type { SpooledKey } from "../../src/core/spool.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
+import type { SpooledKey } from "../../src/core/ports/spool.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { fileSpool } from "../../src/stores/file-spool.ts";
 import { storedUsers, withDatabase } from "../support/database.ts";
 import { emptyHome } from "../support/home.ts";

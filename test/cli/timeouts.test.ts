@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { KeyctlError } from "../../src/core/errors.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
 import { emptyHome } from "../support/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
 import type { InProcessOptions } from "../support/in-process.ts";

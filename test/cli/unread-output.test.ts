@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { KeyctlError } from "../../src/core/errors.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
 import { change, rowsOf } from "../support/database-file.ts";
 import { storedUsers } from "../support/database.ts";
 import { emptyHome } from "../support/home.ts";

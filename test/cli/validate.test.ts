@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { KeyctlError } from "../../src/core/errors.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
 import { withDatabase } from "../support/database.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";

@@ -1,9 +1,9 @@
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AccountBinding, Entry, Journal, Operation, Recorded } from "../../src/core/journal.ts";
-import type { Timestamp } from "../../src/core/key-record.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
-import type { UserId } from "../../src/core/user-id.ts";
+import type { AccountBinding, Entry, Journal, Operation, Recorded } from "../../src/core/ports/journal.ts";
+import type { Timestamp } from "../../src/core/model/key-record.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
 import { entries, users } from "../support/arbitraries.ts";
 
 type Connection = Journal & { close(): Promise<void> };

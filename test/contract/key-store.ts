@@ -1,14 +1,14 @@
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { newRecord, NO_TERMS, withKey } from "../../src/core/key-record.ts";
-import type { KeyRecord, LastCheck, Previous } from "../../src/core/key-record.ts";
-import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
-import type { UserId } from "../../src/core/user-id.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { newRecord, NO_TERMS, withKey } from "../../src/core/model/key-record.ts";
+import type { KeyRecord, LastCheck, Previous } from "../../src/core/model/key-record.ts";
+import type { KeyStore, KeyCheckValues } from "../../src/core/ports/stores-and-sources.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
 import { stored } from "../support/arbitraries.ts";
 
-type Store = KeyStore & SealChecks;
+type Store = KeyStore & KeyCheckValues;
 
 /** An empty place for keys. */
 export interface Place {
@@ -568,41 +568,41 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
 
     describe("seal checks", () => {
       it("are none in an empty store", async () => {
-        expect(await store.sealChecks(patient)).toEqual([]);
+        expect(await store.keyCheckValues(patient)).toEqual([]);
       });
 
       it("let the first of two win who both saw that there is none", async () => {
-        expect(await store.sealChecks(patient)).toEqual([]);
-        expect(await other.sealChecks(patient)).toEqual([]);
+        expect(await store.keyCheckValues(patient)).toEqual([]);
+        expect(await other.keyCheckValues(patient)).toEqual([]);
         const first = { kid: "kid-one", value: "eyJ.one" };
-        expect(await other.insertFirstSealCheck(first, patient)).toBe(true);
-        expect(await store.insertFirstSealCheck({ kid: "kid-two", value: "eyJ.two" }, patient)).toBe(false);
-        expect(await store.sealChecks(patient)).toEqual([first]);
+        expect(await other.insertFirstKeyCheckValue(first, patient)).toBe(true);
+        expect(await store.insertFirstKeyCheckValue({ kid: "kid-two", value: "eyJ.two" }, patient)).toBe(false);
+        expect(await store.keyCheckValues(patient)).toEqual([first]);
       });
 
       it("refuse a second one of the same master key", async () => {
         const first = { kid: "kid-one", value: "eyJ.one" };
-        expect(await store.insertFirstSealCheck(first, patient)).toBe(true);
-        expect(await store.insertFirstSealCheck({ kid: "kid-one", value: "eyJ.two" }, patient)).toBe(false);
-        expect(await other.sealChecks(patient)).toEqual([first]);
+        expect(await store.insertFirstKeyCheckValue(first, patient)).toBe(true);
+        expect(await store.insertFirstKeyCheckValue({ kid: "kid-one", value: "eyJ.two" }, patient)).toBe(false);
+        expect(await other.keyCheckValues(patient)).toEqual([first]);
       });
 
       it("are one for each master key while there are several", async () => {
         const first = { kid: "kid-one", value: "eyJ.one" };
         const second = { kid: "kid-two", value: "eyJ.two" };
-        await store.insertFirstSealCheck(first, patient);
-        await store.addSealCheck(second, patient);
-        await other.addSealCheck({ kid: "kid-two", value: "eyJ.three" }, patient);
-        const checks = await other.sealChecks(patient);
+        await store.insertFirstKeyCheckValue(first, patient);
+        await store.addKeyCheckValue(second, patient);
+        await other.addKeyCheckValue({ kid: "kid-two", value: "eyJ.three" }, patient);
+        const checks = await other.keyCheckValues(patient);
         expect(checks.toSorted((a, b) => a.kid.localeCompare(b.kid))).toEqual([first, second]);
-        await other.removeSealCheck("kid-one", patient);
-        await other.removeSealCheck("kid-one", patient);
-        expect(await store.sealChecks(patient)).toEqual([second]);
-        expect(await store.insertFirstSealCheck(first, patient)).toBe(false);
+        await other.removeKeyCheckValue("kid-one", patient);
+        await other.removeKeyCheckValue("kid-one", patient);
+        expect(await store.keyCheckValues(patient)).toEqual([second]);
+        expect(await store.insertFirstKeyCheckValue(first, patient)).toBe(false);
       });
 
       it("are no keys: the count and the rows do not show them", async () => {
-        await store.insertFirstSealCheck({ kid: "kid-one", value: "eyJ.one" }, patient);
+        await store.insertFirstKeyCheckValue({ kid: "kid-one", value: "eyJ.one" }, patient);
         expect(await store.count(patient)).toBe(0);
         expect(await all(store.scan(() => patient))).toEqual([]);
       });
@@ -626,17 +626,17 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         scan: (to) => all(to.scan(() => gone)),
         count: (to) => to.count(gone),
         ping: (to) => to.ping(gone),
-        sealChecks: (to) => to.sealChecks(gone),
-        insertFirstSealCheck: (to) => to.insertFirstSealCheck({ kid: "kid", value: "eyJ" }, gone),
-        addSealCheck: (to) => to.addSealCheck({ kid: "kid", value: "eyJ" }, gone),
-        removeSealCheck: (to) => to.removeSealCheck("kid", gone),
+        keyCheckValues: (to) => to.keyCheckValues(gone),
+        insertFirstKeyCheckValue: (to) => to.insertFirstKeyCheckValue({ kid: "kid", value: "eyJ" }, gone),
+        addKeyCheckValue: (to) => to.addKeyCheckValue({ kid: "kid", value: "eyJ" }, gone),
+        removeKeyCheckValue: (to) => to.removeKeyCheckValue("kid", gone),
       };
 
       it.each(Object.entries(calls))("%s rejects with its reason and does nothing", async (_, call) => {
         await store.insert(row, patient);
         await expect(call(store)).rejects.toBe(reason);
         expect(await all(other.scan(() => patient))).toEqual([row]);
-        expect(await other.sealChecks(patient)).toEqual([]);
+        expect(await other.keyCheckValues(patient)).toEqual([]);
       });
     });
 

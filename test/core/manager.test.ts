@@ -1,20 +1,20 @@
 import { describe, expect, it } from "vitest";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { KeyctlError } from "../../src/core/errors.ts";
-import { newRecord, storedValue } from "../../src/core/key-record.ts";
-import type { KeyRecord } from "../../src/core/key-record.ts";
-import { logLines } from "../../src/core/log.ts";
-import type { LogEvent } from "../../src/core/log.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
+import { newRecord, storedValue } from "../../src/core/model/key-record.ts";
+import type { KeyRecord } from "../../src/core/model/key-record.ts";
+import { logLines } from "../../src/core/model/log-event.ts";
+import type { LogEvent } from "../../src/core/model/log-event.ts";
 import { KeyManager } from "../../src/core/manager.ts";
-import type { ManagerParts } from "../../src/core/manager.ts";
-import type { KeySource, KeyStore, Reading } from "../../src/core/ports.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
-import type { UserId } from "../../src/core/user-id.ts";
+import type { KeySource, KeyStore, SourceReading } from "../../src/core/ports/stores-and-sources.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
 import { gate } from "../support/gate.ts";
 import { memoryJournal } from "../support/memory-journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
+import type { ManagerContext } from "../../src/core/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
 const EARLIER = "2025-10-05T09:00:00.000Z";
@@ -37,7 +37,7 @@ const cleared = (user: UserId, key: ApiKey): KeyRecord => ({
 const unreadable = (user: UserId): KeyRecord => ({ ...record(user, KEY), keyEncrypted: "what is this?" });
 
 /** A source that counts how often it is read. */
-function source(name: KeySource["name"], reading: Reading) {
+function source(name: KeySource["name"], reading: SourceReading) {
   const counted = {
     name,
     place: name === "key.txt" ? "/srv/key.txt" : "OPENROUTER_API_KEY",
@@ -50,16 +50,16 @@ function source(name: KeySource["name"], reading: Reading) {
   return counted;
 }
 
-const found = (key: ApiKey): Reading => ({ status: "found", key });
+const found = (key: ApiKey): SourceReading => ({ status: "found", key });
 const holding = (name: KeySource["name"], key: ApiKey) => source(name, found(key));
 
 /** A manager over these parts that remembers what it said. */
-function managerOver(parts: Partial<ManagerParts> & { readonly store: KeyStore }) {
+function managerOver(parts: Partial<ManagerContext> & { readonly store: KeyStore }) {
   const events: LogEvent[] = [];
   const manager = new KeyManager({
     lock: nobodysLock,
     sealer: async () => sealer,
-    maySeal: async () => {},
+    assertCanSeal: async () => {},
     sources: [],
     clock: { now: () => new Date(NOW) },
     log: (event) => events.push(event),
@@ -105,11 +105,11 @@ async function all<Item>(items: AsyncIterable<readonly Item[]>): Promise<readonl
 }
 
 describe("the order of the sources", () => {
-  const absent: Reading = { status: "absent" };
-  const malformed: Reading = { status: "malformed", detail: "is empty" };
-  const cannot: Reading = { status: "unreadable", reason: "permission denied" };
+  const absent: SourceReading = { status: "absent" };
+  const malformed: SourceReading = { status: "malformed", detail: "is empty" };
+  const cannot: SourceReading = { status: "unreadable", reason: "permission denied" };
 
-  it.each<readonly [string, Reading, Reading, string | null, string | null]>([
+  it.each<readonly [string, SourceReading, SourceReading, string | null, string | null]>([
     ["the file before the environment", found(KEY), found(OTHER), "key.txt", "b465"],
     ["the file alone", found(KEY), absent, "key.txt", "b465"],
     ["the environment alone", absent, found(OTHER), "environment", "91aa"],
@@ -174,7 +174,7 @@ describe("the order of the sources", () => {
 });
 
 describe("no key anywhere", () => {
-  it.each<readonly [string, Partial<ManagerParts>, readonly string[]]>([
+  it.each<readonly [string, Partial<ManagerContext>, readonly string[]]>([
     [
       "without a management key",
       {},

@@ -5,12 +5,12 @@ import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { SECRET_VARIABLES } from "../../src/core/secret-variables.ts";
 import { emptyHome } from "../support/home.ts";
 import { newJwk } from "../support/jwk.ts";
 import { BIN, keyctl } from "../support/keyctl.ts";
 import { masterKeysInUse } from "../support/stored-rows.ts";
 import { treeOf } from "../support/tree.ts";
+import { SECRET_VARIABLES } from "../../src/core/model/redact-keys.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const NOBODYS = KEY.replace("b465", "3a3a");

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Document } from "mongodb";
-import { newRecord } from "../../src/core/key-record.ts";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
-import { mongoStore } from "../../src/stores/mongo-store.ts";
+import { newRecord } from "../../src/core/model/key-record.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
+import { mongoStore } from "../../src/stores/mongo/store.ts";
 import { errorOf, inProcess } from "../support/in-process.ts";
 import type { Home } from "../support/home.ts";
 import { KEY, OTHER } from "../support/keys.ts";

@@ -16,7 +16,7 @@ import type { RecordingProcess } from "../support/recording-process.ts";
 const CROWD = 100;
 const AT_ONCE = 20;
 const SYNC = { args: ["sync", "--user", "alice", "--json"] };
-const MADE = "after openRouter.open.keysUnder.create";
+const MADE = "after openRouter.open.withManagementKey.create";
 
 it(`${CROWD} processes that sync one user at the same time hand out one key, and one key is alive`, async () => {
   const stage = sqliteStage(emptyHome(), await standIn({ latencyMs: 50 }));

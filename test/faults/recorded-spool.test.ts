@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { KeyctlError } from "../../src/core/errors.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
 import { leftovers, reconcileUntilQuiet } from "../support/aftermath.ts";
 import { emptyHome } from "../support/home.ts";
 import { madeKeys, sqliteStage, stored } from "../support/made-keys.ts";

@@ -48,13 +48,13 @@ const SCENES: readonly (readonly [name: string, scene: Scene, calls: readonly st
   [
     "rekey",
     { args: ["rekey", "--json"], setUp: withRows },
-    ["masterKeys.addActive", "store.addSealCheck", "store.replace"],
+    ["masterKeys.addActive", "store.addKeyCheckValue", "store.replace"],
   ],
-  ["rekey --init", { args: ["rekey", "--init", "--json"] }, ["masterKeys.generate", "store.insertFirstSealCheck"]],
+  ["rekey --init", { args: ["rekey", "--init", "--json"] }, ["masterKeys.generate", "store.insertFirstKeyCheckValue"]],
   [
     "copy",
     { args: ["copy", "--to", "sqlite:copy.db", "--create", "--json"], setUp: withRows },
-    ["store.insertMany", "store.addSealCheck", "store.findMany", "store.scan.next"],
+    ["store.insertMany", "store.addKeyCheckValue", "store.findMany", "store.scan.next"],
   ],
   ["sync --all", { args: ["sync", "--all", "--json"], setUp: withRows }, ["store.count", "store.findMany"]],
 ];

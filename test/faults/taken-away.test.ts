@@ -160,7 +160,8 @@ it.each(Object.entries(REMOVALS))(
       for (const [index, moment] of queue) {
         const { moments, problems: found, code } = await run(home, removal, index + 1);
         if (moments[index] !== moment) problems.push(`${moment} (${index + 1}) was not reached`);
-        if (code === "STORE_UNAVAILABLE" && !moments.includes("before openRouter.open.keysUnder.create")) unspent += 1;
+        if (code === "STORE_UNAVAILABLE" && !moments.includes("before openRouter.open.withManagementKey.create"))
+          unspent += 1;
         problems.push(...found.map((problem) => `${how} ${moment} (${index + 1}): ${problem}`));
       }
     };

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { OPENROUTER, parseBaseUrl } from "../../src/openrouter/base-url.ts";
+import { OPENROUTER, parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
 
 describe("the base URL", () => {
   it("of OpenRouter is one", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Scope } from "../../src/core/upstream.ts";
+import type { Scope } from "../../src/core/ports/openrouter.ts";
 import { keyEnding } from "../support/keys.ts";
 import { clientOf, pagesOf } from "../support/openrouter-client.ts";
 import { always, on } from "../support/openrouter-faults.ts";

@@ -2,16 +2,16 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
-import { attempts } from "../../src/openrouter/attempts.ts";
-import { parseBaseUrl } from "../../src/openrouter/base-url.ts";
-import type { BaseUrl } from "../../src/openrouter/base-url.ts";
-import { DEADLINES } from "../../src/openrouter/limits.ts";
-import { isNetworkError } from "../../src/openrouter/network-errors.ts";
-import { undiciTransport } from "../../src/openrouter/transport.ts";
+import { sendWithRetries } from "../../src/openrouter/http/send-with-retries.ts";
+import { parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
+import type { BaseUrl } from "../../src/openrouter/http/base-url.ts";
+import { isNetworkError } from "../../src/openrouter/http/network-errors.ts";
+import { undiciTransport } from "../../src/openrouter/http/transport.ts";
 import { connectProxy } from "../support/connect-proxy.ts";
 import { clientOf, keyRequest } from "../support/openrouter-client.ts";
 import { standIn } from "../support/openrouter.ts";
-import { budgetOf } from "../../src/core/budget.ts";
+import { deadlineIn } from "../../src/core/async/deadline.ts";
+import { DEADLINES } from "../../src/openrouter/http/exchange.ts";
 
 const OK = "HTTP/1.1 200 OK\r\n";
 const BROKEN_ANSWERS = {
@@ -81,7 +81,7 @@ async function expectBug(baseUrl: BaseUrl, proxy: Parameters<typeof undiciTransp
   };
   const token = proxy === undefined ? "a\nb" : null;
   const request = { method: "GET", path: "/key", token, body: undefined, maxBytes: 1000 } as const;
-  const asked = attempts(request, "read", budgetOf(10_000, new AbortController().signal), means);
+  const asked = sendWithRetries(request, "read", deadlineIn(10_000, new AbortController().signal), means);
   await expect(asked).rejects.toMatchObject({ name: "InvalidArgumentError", code: "UND_ERR_INVALID_ARG" });
   expect(waits).toEqual([]);
 }

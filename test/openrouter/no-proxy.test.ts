@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isExempt } from "../../src/openrouter/no-proxy.ts";
+import { isExempt } from "../../src/openrouter/http/no-proxy.ts";
 
 const HOST = { hostname: "api.example.com", port: 443 };
 

@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { OPENROUTER, parseBaseUrl } from "../../src/openrouter/base-url.ts";
+import { OPENROUTER, parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
 import { openRouterAt } from "../../src/openrouter/configured.ts";
-import { proxyFor } from "../../src/openrouter/proxy.ts";
+import { proxyFor } from "../../src/openrouter/http/proxy.ts";
 
 const PROXY = "http://p:3128";
 

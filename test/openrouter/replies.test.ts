@@ -1,11 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as replies from "../../src/openrouter/replies.ts";
-import { judge } from "../../src/openrouter/exchange.ts";
-import { serverMessage } from "../../src/openrouter/server-message.ts";
+import { classifyResponse } from "../../src/openrouter/http/exchange.ts";
 import { canariesIn, CANARIES } from "../support/canaries.ts";
 import { hashOf, keyEnding } from "../support/keys.ts";
 import { keyRequest } from "../support/openrouter-client.ts";
+import { serverMessage } from "../../src/openrouter/replies.ts";
 
 const KEY = keyEnding("0001");
 const ENTRY = { hash: hashOf(KEY), name: "a", disabled: false };
@@ -76,7 +76,7 @@ describe("a reply", () => {
     });
     fc.assert(
       fc.property(answers, (answer) => {
-        const judged = judge(answer, KEY, 0);
+        const judged = classifyResponse(answer, KEY, 0);
         if (judged.kind === "failure") return typeof judged.detail === "string";
         expect(judged.json).toEqual(JSON.parse(answer.text));
         return answer.httpStatus < 300;

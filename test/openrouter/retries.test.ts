@@ -2,14 +2,15 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
-import type { Creation, Removal, UnknownReason } from "../../src/core/upstream.ts";
-import { DECISIONS, MAX_ATTEMPTS } from "../../src/openrouter/retry.ts";
+import type { CreateResult, DeleteResult } from "../../src/core/ports/openrouter.ts";
+import { DECISIONS, MAX_ATTEMPTS } from "../../src/openrouter/http/retry-policy.ts";
 import { keyEnding, hashOf } from "../support/keys.ts";
 import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter-client.ts";
 import { always, on } from "../support/openrouter-faults.ts";
 import type { Fault } from "../support/openrouter-faults.ts";
 import { openRouterServer } from "../support/openrouter-server.ts";
 import { standIn } from "../support/openrouter.ts";
+import type { UnknownReason } from "../../src/core/model/unknown-reason.ts";
 
 const KEY = keyEnding("0001");
 const HASH = hashOf(KEY);
@@ -184,7 +185,7 @@ describe("a change (PATCH, DELETE)", () => {
     for (const route of ["PATCH /keys/{hash}", "DELETE /keys/{hash}"] as const) {
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
       server.behave(always(route, fault));
-      const change: Removal = await (route.startsWith("PATCH")
+      const change: DeleteResult = await (route.startsWith("PATCH")
         ? upstream.disable(HASH, budget())
         : upstream.remove(HASH, budget()));
       expect([route, change.status, server.count(route), waits]).toEqual([route, "unknown", 1, []]);
@@ -199,7 +200,7 @@ describe("a creation (POST)", () => {
       const server = await standIn();
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
       server.behave(on("POST /keys", fault));
-      const creation: Creation = await upstream.create(keyRequest(), budget());
+      const creation: CreateResult = await upstream.create(keyRequest(), budget());
       expect(creation.status).toBe("ambiguous");
       expect([server.count("POST /keys"), waits]).toEqual([1, []]);
     },
@@ -209,7 +210,7 @@ describe("a creation (POST)", () => {
     const server = await standIn();
     const { upstream, waits, budget } = clientOf(server);
     server.behave(on("POST /keys", { status }));
-    const creation: Creation = await upstream.create(keyRequest(), budget());
+    const creation: CreateResult = await upstream.create(keyRequest(), budget());
     expect(creation).toMatchObject({ status: "refused", httpStatus: status });
     expect([server.count(), waits]).toEqual([1, []]);
   });

@@ -1,7 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { httpDate, retryAfterMs } from "../../src/openrouter/retry-after.ts";
-import { waitMs } from "../../src/openrouter/retry.ts";
+import { waitMs, httpDate, retryAfterMs } from "../../src/openrouter/http/retry-policy.ts";
 import { keyEnding } from "../support/keys.ts";
 import { apiKey, clientOf, NOW } from "../support/openrouter-client.ts";
 import { on } from "../support/openrouter-faults.ts";

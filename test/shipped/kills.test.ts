@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { KILL_SCENES, killEverywhere } from "../support/kills.ts";
 
 /** The rest of these kills is a campaign: `npm run test:faults`. */
-const CHANGES = /store\.insert|store\.replace|store\.insertEntry|keysUnder\.create/;
+const CHANGES = /store\.insert|store\.replace|store\.insertEntry|withManagementKey\.create/;
 
 it("kill -9 beside any change that making a key is: reconcile and sync put it right, and no key is left over", async () => {
   const { kills, problems } = await killEverywhere(KILL_SCENES.sync, (moment) => CHANGES.test(moment));

@@ -4,9 +4,9 @@ import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { plain } from "../../src/cli/paint.ts";
-import { redactor } from "../../src/cli/redactor.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
+import { plain } from "../../src/cli/terminal/paint.ts";
+import { redactor } from "../../src/cli/terminal/redactor.ts";
+import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import { CANARIES, canariesIn, filesBelow } from "../support/canaries.ts";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
@@ -405,10 +405,16 @@ async function said(redact: (text: string) => string): Promise<string> {
     write: async (more: string) => void (text += more),
     columns: undefined,
     isOpen: true,
-    isHeldUp: false,
+    isBlocked: false,
     drained: async () => {},
   };
-  const options = { signal: new AbortController().signal, json: false, quiet: false, debug: true, canAsk: false };
+  const options = {
+    signal: new AbortController().signal,
+    json: false,
+    quiet: false,
+    debug: true,
+    isInteractive: false,
+  };
   const terminal = new Terminal({ stdout: stream, stderr: stream }, redact, options, {
     stdout: plain,
     stderr: plain,

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:f
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { Reading } from "../../src/core/ports.ts";
+import type { SourceReading } from "../../src/core/ports/stores-and-sources.ts";
 import { keyFile, readingOf } from "../../src/sources/key-file.ts";
 import {
   utf16be,
@@ -34,7 +34,7 @@ const found = (tail: string): Outcome => ({ found: tail });
 const malformed = (detail: string): Outcome => ({ malformed: detail });
 const unreadable = (reason: string): Outcome => ({ unreadable: reason });
 
-function outcomeOf(reading: Reading): Outcome {
+function outcomeOf(reading: SourceReading): Outcome {
   if (reading.status === "found") return found(reading.key.tail);
   if (reading.status === "malformed") return malformed(reading.detail);
   return reading.status === "unreadable" ? unreadable(reading.reason) : "absent";

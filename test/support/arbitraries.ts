@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
-import type { Entry, Recorded } from "../../src/core/journal.ts";
-import { NO_TERMS } from "../../src/core/key-record.ts";
-import type { KeyRecord, LastCheck, LimitReset, Previous, Terms } from "../../src/core/key-record.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import type { Entry, Recorded } from "../../src/core/ports/journal.ts";
+import { NO_TERMS } from "../../src/core/model/key-record.ts";
+import type { KeyRecord, LastCheck, LimitReset, Previous, Terms } from "../../src/core/model/key-record.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 
 /** What may stand in a store, at random. */
 

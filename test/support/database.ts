@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { openDatabase } from "../../src/stores/sqlite-database.ts";
+import { openDatabase } from "../../src/stores/sqlite/database.ts";
 import type { Home } from "./home.ts";
 
 /** Works on a home's database with SQL of our own, as another program would. */

@@ -1,5 +1,5 @@
 import { compose, readConfig } from "../../src/compose.ts";
-import { silent } from "../../src/core/log.ts";
+import { silent } from "../../src/core/model/log-event.ts";
 import type { KeyManager } from "../../src/core/manager.ts";
 import type { Home } from "./home.ts";
 

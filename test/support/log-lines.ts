@@ -1,6 +1,6 @@
-import { ApiKey } from "../../src/core/api-key.ts";
-import type { LogEvent } from "../../src/core/log.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import type { LogEvent } from "../../src/core/model/log-event.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
 import { KEY, maskOf, USER } from "./keys.ts";
 
 const MASK = maskOf(KEY);

@@ -1,6 +1,6 @@
 import { compose, readConfig } from "../../src/compose.ts";
 import type { Ports } from "../../src/compose.ts";
-import { silent } from "../../src/core/log.ts";
+import { silent } from "../../src/core/model/log-event.ts";
 import { change } from "./database-file.ts";
 import type { Home } from "./home.ts";
 import type { Database } from "./mongodb.ts";

@@ -1,6 +1,6 @@
-import type { AccountBinding, Journal, Recorded } from "../../src/core/journal.ts";
-import type { UserId } from "../../src/core/user-id.ts";
-import { entryId, isOfKind } from "../../src/stores/stored-entry.ts";
+import type { AccountBinding, Journal, Recorded } from "../../src/core/ports/journal.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
+import { entryId, isOfKind } from "../../src/stores/format/journal-entry.ts";
 
 /** A journal that keeps its promises, in memory; `records` is what it holds, by their ids. */
 export interface MemoryJournal extends Journal {

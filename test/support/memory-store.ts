@@ -1,15 +1,15 @@
-import type { ApiKey } from "../../src/core/api-key.ts";
-import { ManagementKey } from "../../src/core/management-key.ts";
-import type { KeyRequest, UpstreamKey, UpstreamKeys } from "../../src/core/upstream.ts";
-import type { KeyRecord, Version } from "../../src/core/key-record.ts";
-import type { ManagerParts } from "../../src/core/manager.ts";
-import type { KeyStore, SealChecks } from "../../src/core/ports.ts";
-import type { UserId } from "../../src/core/user-id.ts";
+import type { ApiKey } from "../../src/core/model/api-key.ts";
+import { ManagementKey } from "../../src/core/model/management-key.ts";
+import type { KeyRequest, UpstreamKey, UpstreamKeys } from "../../src/core/ports/openrouter.ts";
+import type { KeyRecord, Version } from "../../src/core/model/key-record.ts";
+import type { KeyStore, KeyCheckValues } from "../../src/core/ports/stores-and-sources.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
 import { memoryJournal } from "./memory-journal.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
+import type { ManagerContext } from "../../src/core/manager-options.ts";
 
 /** A store that keeps its promises, in memory; `rows` and `records` are what it holds. */
-export interface MemoryStore extends KeyStore, SealChecks, MemoryJournal {
+export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal {
   readonly rows: Map<UserId, KeyRecord>;
 }
 
@@ -75,18 +75,18 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
       signal.throwIfAborted();
     },
     requireAtomicChanges: async () => {},
-    async sealChecks() {
+    async keyCheckValues() {
       return Array.from(checks, ([kid, value]) => ({ kid, value }));
     },
-    async insertFirstSealCheck({ kid, value }) {
+    async insertFirstKeyCheckValue({ kid, value }) {
       if (checks.size > 0) return false;
       checks.set(kid, value);
       return true;
     },
-    async addSealCheck({ kid, value }) {
+    async addKeyCheckValue({ kid, value }) {
       if (!checks.has(kid)) checks.set(kid, value);
     },
-    async removeSealCheck(kid) {
+    async removeKeyCheckValue(kid) {
       checks.delete(kid);
     },
     async close() {},
@@ -96,7 +96,7 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
 const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
 /** For managers that ask OpenRouter nothing. */
 export const noOpenRouter: Pick<
-  ManagerParts,
+  ManagerContext,
   "openRouter" | "managementKey" | "managementKeyHashes" | "provisioning" | "spool" | "makingTimeoutMs" | "detaches"
 > = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
@@ -143,7 +143,7 @@ const find: UpstreamKeys["find"] = async (hash) => ({
 });
 
 /** An OpenRouter that makes this key, has every key that it is asked for, and can do nothing else. */
-export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "managementKey"> {
+export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "managementKey"> {
   const create: UpstreamKeys["create"] = async (request) => ({
     status: "created",
     key,
@@ -160,7 +160,7 @@ export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "mana
     pause: nobody,
     create,
   };
-  const open = async () => ({ checkKey: nobody, reach: nobody, keysUnder: () => keys, close: async () => {} });
+  const open = async () => ({ checkKey: nobody, reach: nobody, withManagementKey: () => keys, close: async () => {} });
   return {
     openRouter: { ...noOpenRouter.openRouter, open },
     managementKey: () => ManagementKey.parse("sk-or-mgmt-of-a-test"),
@@ -168,8 +168,13 @@ export function makingKeys(key: ApiKey): Pick<ManagerParts, "openRouter" | "mana
 }
 
 /** For managers that rekey nothing. */
-export const nobodysLock: ManagerParts["lock"] = {
-  checks: { sealChecks: refuse, insertFirstSealCheck: refuse, addSealCheck: refuse, removeSealCheck: refuse },
+export const nobodysLock: ManagerContext["lock"] = {
+  checks: {
+    keyCheckValues: refuse,
+    insertFirstKeyCheckValue: refuse,
+    addKeyCheckValue: refuse,
+    removeKeyCheckValue: refuse,
+  },
   masterKeys: { place: "nowhere", load: refuse, generate: refuse, addActive: refuse },
   mayGenerate: false,
 };

@@ -1,9 +1,9 @@
 import { inspect } from "node:util";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { budgetOf } from "../../src/core/budget.ts";
-import { ManagementKey } from "../../src/core/management-key.ts";
-import { parseBaseUrl } from "../../src/openrouter/base-url.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { ManagementKey } from "../../src/core/model/management-key.ts";
+import { parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
 import { openRouter } from "../../src/openrouter/client.ts";
+import { deadlineIn } from "../../src/core/async/deadline.ts";
 
 // A process that asks OpenRouter everything, with what its environment says, and prints all that it learns in every
 // way in which a person might.
@@ -20,8 +20,8 @@ const client = openRouter({
   wait: async () => undefined,
   onWait: (pause) => console.error(pause),
 });
-const upstream = client.keysUnder(managementKey);
-const budget = () => budgetOf(10_000, new AbortController().signal);
+const upstream = client.withManagementKey(managementKey);
+const budget = () => deadlineIn(10_000, new AbortController().signal);
 const request = { name: "keyctl/test", limit: 1, limitReset: null, expiresAt: null, workspace: null };
 const calls = {
   checkKey: () => client.checkKey(key, budget()),

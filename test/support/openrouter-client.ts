@@ -1,13 +1,13 @@
 import { onTestFinished } from "vitest";
-import { ApiKey } from "../../src/core/api-key.ts";
-import { budgetOf } from "../../src/core/budget.ts";
-import type { Budget } from "../../src/core/budget.ts";
-import { ManagementKey } from "../../src/core/management-key.ts";
-import type { KeyRequest, OpenRouter, Pause, UpstreamKeys } from "../../src/core/upstream.ts";
-import { parseBaseUrl } from "../../src/openrouter/base-url.ts";
+import { ApiKey } from "../../src/core/model/api-key.ts";
+import { ManagementKey } from "../../src/core/model/management-key.ts";
+import type { KeyRequest, OpenRouter, RetryPause, UpstreamKeys } from "../../src/core/ports/openrouter.ts";
+import { parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
 import { openRouter } from "../../src/openrouter/client.ts";
 import type { OpenRouterOptions } from "../../src/openrouter/client.ts";
 import type { OpenRouterServer } from "./openrouter-server.ts";
+import { deadlineIn } from "../../src/core/async/deadline.ts";
+import type { Deadline } from "../../src/core/async/deadline.ts";
 
 /** A client whose clock stands still unless it waits; then that much time is over at once. */
 export interface TestClient {
@@ -15,8 +15,8 @@ export interface TestClient {
   readonly upstream: UpstreamKeys;
   /** In milliseconds, in order. */
   readonly waits: readonly number[];
-  readonly pauses: readonly Pause[];
-  readonly budget: (ms?: number, signal?: AbortSignal) => Budget;
+  readonly pauses: readonly RetryPause[];
+  readonly budget: (ms?: number, signal?: AbortSignal) => Deadline;
 }
 
 interface Differences extends Partial<OpenRouterOptions> {
@@ -35,7 +35,7 @@ export function clientOf(
   const { whileWaiting, ...options } = differences;
   let now = Date.parse(NOW);
   const waits: number[] = [];
-  const pauses: Pause[] = [];
+  const pauses: RetryPause[] = [];
   const client = openRouter({
     baseUrl: baseUrl(url),
     environment: {},
@@ -53,10 +53,10 @@ export function clientOf(
   onTestFinished(() => client.close());
   return {
     client,
-    upstream: client.keysUnder(managementKeyOf(managementKey)),
+    upstream: client.withManagementKey(managementKeyOf(managementKey)),
     waits,
     pauses,
-    budget: (ms = 60_000, signal = new AbortController().signal) => budgetOf(ms, signal, () => now),
+    budget: (ms = 60_000, signal = new AbortController().signal) => deadlineIn(ms, signal, () => now),
   };
 }
 

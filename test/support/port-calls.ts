@@ -1,6 +1,6 @@
 import type { Ports } from "../../src/compose.ts";
 
-/** One call of a port, or of what a port has given: `store.insert`, `openRouter.open.keysUnder.create`. */
+/** One call of a port, or of what a port has given: `store.insert`, `openRouter.open.withManagementKey.create`. */
 interface PortCall {
   readonly name: string;
   readonly words: readonly unknown[];
@@ -67,7 +67,7 @@ function watchedCall(name: string, act: Method, witness: Witness): Method {
 }
 
 /** Calls that give something to iterate. */
-const ITERATED = /\.(scan|scanJournal|keysUnder\.list|keysUnder\.workspaces)$/;
+const ITERATED = /\.(scan|scanJournal|withManagementKey\.list|withManagementKey\.workspaces)$/;
 
 /** Begins when it is first asked, and ends when nobody asks any more. */
 async function* iterated(

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { parseKeyName, userPrefixOf } from "../../src/core/key-name.ts";
-import type { UserId } from "../../src/core/user-id.ts";
+import { parseKeyName, userPrefixOf } from "../../src/core/model/key-name.ts";
+import type { UserId } from "../../src/core/model/user-id.ts";
 import type { Listed } from "../model/accesses.ts";
 import { accepts } from "../model/trace.ts";
 import type { Acceptance, Recorded, TraceOptions } from "../model/trace.ts";

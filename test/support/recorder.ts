@@ -1,8 +1,8 @@
 import { appendFileSync } from "node:fs";
-import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../src/core/journal.ts";
-import type { KeyRecord, Version } from "../../src/core/key-record.ts";
-import type { SpooledKey } from "../../src/core/spool.ts";
-import type { KeyRequest, ListedPage, Scope } from "../../src/core/upstream.ts";
+import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../src/core/ports/journal.ts";
+import type { KeyRecord, Version } from "../../src/core/model/key-record.ts";
+import type { SpooledKey } from "../../src/core/ports/spool.ts";
+import type { KeyRequest, ListedPage, Scope } from "../../src/core/ports/openrouter.ts";
 import type { Outcome, Records, Row, RowContent } from "../model/accesses.ts";
 import type { PortAnswer, Witness } from "./port-calls.ts";
 
@@ -73,7 +73,7 @@ function word<Words extends readonly unknown[]>(
 
 const same = (value: unknown) => value;
 const UNCONFIRMED = "unavailable";
-const KEYS = "openRouter.open.keysUnder";
+const KEYS = "openRouter.open.withManagementKey";
 
 const WORDS: Readonly<Record<string, Word>> = {
   "store.find": word(

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
-import { openDatabase } from "../../src/stores/sqlite-database.ts";
-import type { OpenedDatabase } from "../../src/stores/sqlite-database.ts";
-import { sqliteStore } from "../../src/stores/sqlite-store.ts";
+import { openDatabase } from "../../src/stores/sqlite/database.ts";
+import type { OpenedDatabase } from "../../src/stores/sqlite/database.ts";
+import { sqliteStore } from "../../src/stores/sqlite/store.ts";
 
 const patient = new AbortController().signal;
 

@@ -1,8 +1,8 @@
 import type { Ports } from "../../src/compose.ts";
-import type { Entry, Recorded } from "../../src/core/journal.ts";
-import { parseUserId } from "../../src/core/user-id.ts";
-import { openDatabase } from "../../src/stores/sqlite-database.ts";
-import { sqliteStore } from "../../src/stores/sqlite-store.ts";
+import type { Entry, Recorded } from "../../src/core/ports/journal.ts";
+import { parseUserId } from "../../src/core/model/user-id.ts";
+import { openDatabase } from "../../src/stores/sqlite/database.ts";
+import { sqliteStore } from "../../src/stores/sqlite/store.ts";
 import { withDatabase } from "./database.ts";
 import { emptyHome } from "./home.ts";
 import type { Home } from "./home.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { UserId } from "../../core/user-id.ts";
+import type { UserId } from "../../core/model/user-id.ts";
 
 export interface DryRunFlags {
   readonly dryRun?: true;

@@ -1,4 +1,4 @@
-import { KeyctlError } from "../../core/errors.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
 
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import { formatNumber } from "../../core/number.ts";
-import type { WantedTerms } from "../../core/provisioning.ts";
-import type { UserId } from "../../core/user-id.ts";
-import { spendingOf } from "../key-view.ts";
-import type { Invocation } from "../runner.ts";
-import type { Many } from "../selection.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { formatNumber } from "../../core/text/format.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { spendingOf } from "../views/key-view.ts";
+import type { Invocation } from "../invocation.ts";
+import type { Many } from "./selection.ts";
+import type { WantedTerms } from "../../core/model/provision-rules.ts";
 
 /** Above this, a run that nobody can be asked about wants --max-keys. */
 const MAX_UNASKED = 10;
@@ -52,7 +52,7 @@ export async function permittedKeys(
   if (count === 0) return 0;
   const hint = `add --max-keys ${count}`;
   const isInputTaken = selection.kind === "file" && selection.path === "-";
-  if (!terminal.options.canAsk || isInputTaken) {
+  if (!terminal.options.isInteractive || isInputTaken) {
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",

@@ -1,11 +1,11 @@
-import type { UserId } from "../../core/user-id.ts";
-import { turnOfTheEventLoop } from "../runner.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 /** A signal may come in before each user. */
 export async function* oneByOne(batches: AsyncIterable<readonly UserId[]>): AsyncGenerator<readonly [UserId]> {
   for await (const batch of batches) {
     for (const user of batch) {
-      await turnOfTheEventLoop();
+      await yieldToEventLoop();
       yield [user];
     }
   }

@@ -1,22 +1,23 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import type { Warning } from "../../core/ports.ts";
-import type { SyncedKey, SyncResult } from "../../core/results.ts";
-import { printable } from "../../core/printable.ts";
-import { userFlag } from "../../core/shell-quote.ts";
-import type { Validation } from "../../core/validation.ts";
-import { storedVerdict } from "../../core/verdict.ts";
-import { addCreateOption } from "../create-option.ts";
-import type { CreateFlags } from "../create-option.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import type { SyncedKey, SyncResult } from "../../core/model/results.ts";
+import { printable } from "../../core/text/printable.ts";
+import { userFlag } from "../../core/text/shell-quote.ts";
+import type { Validation } from "../../core/validate/validate-key.ts";
+import { storedVerdict } from "../../core/model/verdict.ts";
+import { addCreateOption } from "./create-option.ts";
+import type { CreateFlags } from "./create-option.ts";
 import { formatAgo } from "../duration.ts";
-import { addBulkOptions, forUsers } from "../for-users.ts";
-import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { sayWarnings } from "../key-view.ts";
-import { resolving } from "../resolving.ts";
-import type { Invocation, Run } from "../runner.ts";
-import { addSelection, selectionOf } from "../selection.ts";
-import { Tally } from "../tally.ts";
-import { verdictFields } from "../verdict-view.ts";
+import { forUsers } from "../bulk/user-command-runner.ts";
+import { sayWarnings } from "../views/key-view.ts";
+import { resolving } from "./resolve-keys.ts";
+import type { Invocation, Run } from "../invocation.ts";
+import { addSelection, selectionOf } from "../bulk/selection.ts";
+import { ResultCounts } from "../bulk/result-counts.ts";
+import { verdictFields } from "../views/verdict-view.ts";
+import type { Warning } from "../../core/model/warning.ts";
+import { addBulkOptions } from "../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface GetFlags extends BulkFlags, CreateFlags {
   readonly stored?: true;
@@ -100,7 +101,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     failed: (user, error) => gotten(shared.failed(user, error)),
     columns: shared.columns,
     cells: ({ found }) => shared.cells(found),
-    score: () => new Tally({ ...shared.counting, endingOf: ({ found }) => shared.counting.endingOf(found) }),
+    score: () => new ResultCounts({ ...shared.counting, endingOf: ({ found }) => shared.counting.endingOf(found) }),
     runWarnings: shared.runWarnings,
     document: (result) => document(result, reveals),
     reveals,

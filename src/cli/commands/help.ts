@@ -1,10 +1,10 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import { printable } from "../../core/printable.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { printable } from "../../core/text/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
-import type { Invocation, Run } from "../runner.ts";
+import type { Invocation, Run } from "../invocation.ts";
 import { VARIABLES } from "../variables.ts";
-import { wrapped } from "../wrapped.ts";
+import { wrapped } from "../terminal/word-wrap.ts";
 import { unlessReaderGone } from "../terminal/unread.ts";
 
 type Topic = (width: number) => string;

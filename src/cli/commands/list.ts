@@ -1,15 +1,16 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import { maskOfRecord, storedValue } from "../../core/key-record.ts";
-import type { KeyRecord } from "../../core/key-record.ts";
-import { printable } from "../../core/printable.ts";
-import { userFlag } from "../../core/shell-quote.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { maskOfRecord, storedValue } from "../../core/model/key-record.ts";
+import type { KeyRecord } from "../../core/model/key-record.ts";
+import { printable } from "../../core/text/printable.ts";
+import { userFlag } from "../../core/text/shell-quote.ts";
 import { flagDuration, formatSpan } from "../duration.ts";
-import { formatNumber } from "../number.ts";
-import { errorDocument, isReaderGone, turnOfTheEventLoop } from "../runner.ts";
-import type { Invocation, Opened, Run } from "../runner.ts";
-import { storeLabel } from "../store-label.ts";
-import { TablePrinter } from "../table-printer.ts";
+import { formatNumber } from "../../core/text/format.ts";
+import { errorDocument, isBrokenPipe } from "../invocation.ts";
+import type { Invocation, Session, Run } from "../invocation.ts";
+import { storeLabel } from "../views/store-label.ts";
+import { TablePrinter } from "../terminal/table-printer.ts";
+import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface ListFlags {
   readonly source?: string;
@@ -78,7 +79,7 @@ async function printRows(
   invocation: Invocation,
   flags: ListFlags,
   totals: { shown: number; clear: number; unreadable: number },
-): Promise<Opened | "reader gone"> {
+): Promise<Session | "reader gone"> {
   const { terminal, withManager, signal, receivedSignal } = invocation;
   const table = new TablePrinter(terminal, COLUMNS);
   const print = async (rows: readonly KeyRecord[]) => {
@@ -102,7 +103,7 @@ async function printRows(
       return opened;
     });
   } catch (thrown) {
-    if (isReaderGone(thrown)) return "reader gone";
+    if (isBrokenPipe(thrown)) return "reader gone";
     throw thrown;
   }
 }
@@ -118,7 +119,7 @@ async function* batched(
     if (batch.length < BATCH) continue;
     yield batch;
     batch = [];
-    await turnOfTheEventLoop();
+    await yieldToEventLoop();
   }
   yield batch;
 }
@@ -142,7 +143,7 @@ async function printCount(
 
 function sayTotals(
   { terminal }: Invocation,
-  { store, storeExists }: Opened,
+  { store, storeExists }: Session,
   totals: { shown: number; clear: number },
 ): void {
   const place = storeLabel(store);

@@ -1,26 +1,32 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import { provisionFailed } from "../../core/results.ts";
-import type { ProvisionResult } from "../../core/results.ts";
-import type { WantedTerms } from "../../core/provisioning.ts";
-import { isLabel, LONGEST_LABEL } from "../../core/provision-terms.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { provisionFailed } from "../../core/model/results.ts";
+import type { ProvisionResult } from "../../core/model/results.ts";
+import {
+  isLabel,
+  LONGEST_LABEL,
+  parseLimit,
+  parseLimitReset,
+  parseWorkspace,
+} from "../../core/model/provision-terms.ts";
 import type { ProvisionPreview } from "../../core/resolve/provision-many.ts";
-import { parseUserId } from "../../core/user-id.ts";
+import { parseUserId } from "../../core/model/user-id.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../duration.ts";
-import { addCreateOption } from "../create-option.ts";
-import type { CreateFlags } from "../create-option.ts";
+import { addCreateOption } from "./create-option.ts";
+import type { CreateFlags } from "./create-option.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
-import { addBulkOptions, forUsers } from "../for-users.ts";
-import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { sayWarnings, spendingOf } from "../key-view.ts";
-import type { Invocation, Run } from "../runner.ts";
-import { addSelection } from "../selection.ts";
-import { Tally } from "../tally.ts";
-import { parseLimit, parseLimitReset, parseWorkspace } from "../terms.ts";
+import { forUsers } from "../bulk/user-command-runner.ts";
+import { sayWarnings, spendingOf } from "../views/key-view.ts";
+import type { Invocation, Run } from "../invocation.ts";
+import { addSelection } from "../bulk/selection.ts";
+import { ResultCounts } from "../bulk/result-counts.ts";
+import type { WantedTerms } from "../../core/model/provision-rules.ts";
+import { addBulkOptions } from "../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   readonly label?: string;
@@ -110,7 +116,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
     hasChanged: ({ key }) => key !== null,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
-    score: () => new Tally({ endings: ["made"], endingOf: () => "made", countsLeft: true }),
+    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", countsLeft: true }),
   };
 }
 
@@ -149,7 +155,7 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     },
     columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
     cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
-    score: () => new Tally({ endings: ["to_create"], endingOf: () => "to_create", isDryRun: true }),
+    score: () => new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", isDryRun: true }),
   };
 }
 

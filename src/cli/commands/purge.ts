@@ -1,20 +1,21 @@
 import type { Command } from "commander";
-import { CONCERNS_ALL, KeyctlError } from "../../core/errors.ts";
-import { printable } from "../../core/printable.ts";
-import { purgeFailed, purgePreviewFailed } from "../../core/results.ts";
-import type { PurgePreview, PurgeResult } from "../../core/results.ts";
-import { shellQuote, userFlag } from "../../core/shell-quote.ts";
-import type { UserId } from "../../core/user-id.ts";
+import { RUN_FATAL_CODES, KeyctlError } from "../../core/model/errors.ts";
+import { printable } from "../../core/text/printable.ts";
+import { purgeFailed, purgePreviewFailed } from "../../core/model/results.ts";
+import type { PurgePreview, PurgeResult } from "../../core/model/results.ts";
+import { shellQuote, userFlag } from "../../core/text/shell-quote.ts";
+import type { UserId } from "../../core/model/user-id.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
 import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addBulkOptions, forUsers } from "../for-users.ts";
-import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { sayWarnings } from "../key-view.ts";
-import type { Invocation, Opened, Run, StoreName } from "../runner.ts";
-import { addSelection, countOf } from "../selection.ts";
-import type { Many, Shard } from "../selection.ts";
-import { Tally } from "../tally.ts";
+import { forUsers } from "../bulk/user-command-runner.ts";
+import { sayWarnings } from "../views/key-view.ts";
+import type { Invocation, Session, Run, StoreName } from "../invocation.ts";
+import { addSelection, countOf } from "../bulk/selection.ts";
+import type { Many, Shard } from "../bulk/selection.ts";
+import { ResultCounts } from "../bulk/result-counts.ts";
+import { addBulkOptions } from "../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface PurgeFlags extends BulkFlags, DryRunFlags {
   readonly yes?: true;
@@ -92,7 +93,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       error?.message ?? (purged ? "purged" : "had no key"),
     ],
     score: () =>
-      new Tally({
+      new ResultCounts({
         endings: ["purged", "had_no_key"],
         endingOf: ({ purged }) => (purged ? "purged" : "had_no_key"),
       }),
@@ -124,7 +125,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     async *many(manager, batches) {
       for await (const [user] of oneByOne(batches)) {
         const preview = await manager.previewPurge(user, options);
-        if (preview.error !== null && CONCERNS_ALL.has(preview.error.code)) throw preview.error;
+        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
         yield [preview];
       }
     },
@@ -141,7 +142,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       preview.error?.message ?? forecastOf(preview, flags),
     ],
     score: () =>
-      new Tally({
+      new ResultCounts({
         endings: ["to_purge", "had_no_key"],
         endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
         isDryRun: true,
@@ -191,7 +192,7 @@ async function confirmed(
 ): Promise<void> {
   if (flags.yes === true) return;
   const hint = `keyctl purge ${userFlag(userId)}${revokeFlag(flags)} --yes`;
-  if (!terminal.options.canAsk)
+  if (!terminal.options.isInteractive)
     throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
   const { confirm } = await prompt();
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
@@ -201,13 +202,13 @@ async function confirmed(
 async function confirmMany(
   invocation: Invocation,
   flags: PurgeFlags,
-  opened: Opened,
+  opened: Session,
   selection: Many,
 ): Promise<number> {
   if (selection.kind === "all") return confirmAll(invocation, flags, opened, selection.shard);
   if (flags.yes === true) return Number.POSITIVE_INFINITY;
   const { terminal, prompt } = invocation;
-  if (!terminal.options.canAsk || (selection.kind === "file" && selection.path === "-")) {
+  if (!terminal.options.isInteractive || (selection.kind === "file" && selection.path === "-")) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint: "add --yes" });
   }
   const whose =
@@ -239,11 +240,11 @@ async function* upTo(limit: number, batches: AsyncIterable<readonly UserId[]>): 
 async function confirmAll(
   invocation: Invocation,
   flags: PurgeFlags,
-  { manager, store }: Opened,
+  { manager, store }: Session,
   shard: Shard | undefined,
 ): Promise<number> {
   const { terminal, signal, prompt } = invocation;
-  if (!terminal.options.canAsk && !["--store", "KEYCTL_STORE"].includes(store.from)) {
+  if (!terminal.options.isInteractive && !["--store", "KEYCTL_STORE"].includes(store.from)) {
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
       "off a terminal, purge --all wants the store to be named by --store or KEYCTL_STORE",
@@ -263,7 +264,7 @@ async function confirmAll(
     if (keys === 0) return 0;
     const part = shard === undefined ? undefined : `${shard.index}/${shard.count}`;
     const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`}${storeFlag(store)} --confirm ${keys}`;
-    if (!terminal.options.canAsk)
+    if (!terminal.options.isInteractive)
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(

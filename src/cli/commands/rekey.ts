@@ -1,15 +1,16 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
-import { asFailure, timeLimit } from "../../core/patience.ts";
-import { printable } from "../../core/printable.ts";
-import type { RekeyProgress, RekeyTask, RowFailure } from "../../core/rekeying.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
+import { printable } from "../../core/text/printable.ts";
+import type { RekeyProgress, RekeyTask, RowFailure } from "../../core/sealing/reseal-rows.ts";
 import { flagDuration, formatSpan } from "../duration.ts";
-import { formatNumber } from "../number.ts";
-import { startProgress } from "../progress.ts";
-import { errorDocument, turnOfTheEventLoop } from "../runner.ts";
-import type { Invocation, Run, StoreName } from "../runner.ts";
-import type { Terminal } from "../terminal.ts";
+import { formatNumber } from "../../core/text/format.ts";
+import { startProgress } from "../bulk/progress.ts";
+import { errorDocument } from "../invocation.ts";
+import type { Invocation, Run, StoreName } from "../invocation.ts";
+import type { Terminal } from "../terminal/terminal.ts";
 import { endOfRun, unlessReaderGone } from "../terminal/unread.ts";
+import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface RekeyFlags {
   readonly init?: true;
@@ -74,7 +75,7 @@ async function rekeyAndReport(
   try {
     await work(invocation, flags, state);
   } catch (thrown) {
-    failure = asFailure(thrown);
+    failure = toKeyctlError(thrown);
     if (failure.code === "OUTPUT_FAILED") throw failure;
   }
   const error = failure ?? errorOf(state.last);
@@ -102,7 +103,7 @@ function taskOf({ init, keepKey, dryRun }: RekeyFlags): RekeyTask {
 
 async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: State): Promise<void> {
   const { terminal, withManager, signal } = invocation;
-  const timeOver = stopAfter === undefined ? undefined : AbortSignal.timeout(timeLimit(stopAfter));
+  const timeOver = stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(stopAfter));
   const progress = await startProgress({
     spinner: terminal.isErrorTerminal,
     verb: "rekey",
@@ -117,7 +118,7 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
         state.last = step;
         await sayFailures(invocation, step.failures, state);
         progress.update(step.done, step.total === 0 ? undefined : step.done / step.total);
-        await turnOfTheEventLoop();
+        await yieldToEventLoop();
         signal.throwIfAborted();
         if (timeOver?.aborted === true) break;
       }

@@ -1,20 +1,20 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
 import type { KeyManager } from "../../core/manager.ts";
-import { asFailure } from "../../core/patience.ts";
-import { saveFailed } from "../../core/results.ts";
-import { printable } from "../../core/printable.ts";
-import { shellQuote, userFlag } from "../../core/shell-quote.ts";
-import { parseUserId } from "../../core/user-id.ts";
+import { toKeyctlError } from "../../core/async/deadline.ts";
+import { saveFailed } from "../../core/model/results.ts";
+import { printable } from "../../core/text/printable.ts";
+import { shellQuote, userFlag } from "../../core/text/shell-quote.ts";
+import { parseUserId } from "../../core/model/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
-import { addCreateOption } from "../create-option.ts";
-import type { CreateFlags } from "../create-option.ts";
-import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
-import { errorDocument } from "../runner.ts";
-import type { Invocation, Opened, Run } from "../runner.ts";
-import { addUserOption, oneUser } from "../selection.ts";
-import { sayWarnings } from "../key-view.ts";
+import { addCreateOption } from "./create-option.ts";
+import type { CreateFlags } from "./create-option.ts";
+import { keyText, MAX_KEY_BYTES } from "./key-input.ts";
+import { errorDocument } from "../invocation.ts";
+import type { Invocation, Session, Run } from "../invocation.ts";
+import { addUserOption, oneUser } from "../bulk/selection.ts";
+import { sayWarnings } from "../views/key-view.ts";
 import { showResult } from "../terminal/unread.ts";
 
 interface SaveFlags extends CreateFlags {
@@ -71,13 +71,13 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
     const needs = { mayCreateStore: true, create: flags.create === true, logs: "all" } as const;
     return await invocation.withManager(needs, (opened) => saveOrAsk(invocation, opened, user, key, flags));
   } catch (thrown) {
-    return { ...saveFailed(user, asFailure(thrown)), verdict: null };
+    return { ...saveFailed(user, toKeyctlError(thrown)), verdict: null };
   }
 }
 
 async function saveOrAsk(
   invocation: Invocation,
-  { manager }: Opened,
+  { manager }: Session,
   user: string,
   key: string,
   flags: SaveFlags,
@@ -87,7 +87,7 @@ async function saveOrAsk(
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
   const hint = replaceCommand(user, flags);
-  if (!terminal.options.canAsk) throw new KeyctlError("KEY_EXISTS", result.error.message, { hint });
+  if (!terminal.options.isInteractive) throw new KeyctlError("KEY_EXISTS", result.error.message, { hint });
 
   const before = await manager.previewPurge(user, { signal });
   const { confirm } = await invocation.prompt();
@@ -121,7 +121,7 @@ async function readKey(
   }
   if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
   if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
-  if (terminal.options.canAsk) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
+  if (terminal.options.isInteractive) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
   throw new KeyctlError("USAGE", "nobody can be asked for the key", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
   });

@@ -1,22 +1,23 @@
 import type { Command } from "commander";
-import { KeyctlError } from "../../core/errors.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
 import type { SyncPreview } from "../../core/resolve/sync-many.ts";
-import { syncFailed } from "../../core/results.ts";
-import type { SyncResult } from "../../core/results.ts";
-import { parseUserId } from "../../core/user-id.ts";
+import { syncFailed } from "../../core/model/results.ts";
+import type { SyncResult } from "../../core/model/results.ts";
+import { parseUserId } from "../../core/model/user-id.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
-import { addCreateOption } from "../create-option.ts";
-import type { CreateFlags } from "../create-option.ts";
-import { addBulkOptions, forUsers } from "../for-users.ts";
-import type { BulkFlags, UserCommand } from "../for-users.ts";
-import { reachOf, resolving } from "../resolving.ts";
-import type { Invocation, Run } from "../runner.ts";
-import { addSelection } from "../selection.ts";
-import { Tally } from "../tally.ts";
-import { sayShadowed, sayWarnings } from "../key-view.ts";
+import { addCreateOption } from "./create-option.ts";
+import type { CreateFlags } from "./create-option.ts";
+import { forUsers } from "../bulk/user-command-runner.ts";
+import { reachOf, resolving } from "./resolve-keys.ts";
+import type { Invocation, Run } from "../invocation.ts";
+import { addSelection } from "../bulk/selection.ts";
+import { ResultCounts } from "../bulk/result-counts.ts";
+import { sayShadowed, sayWarnings } from "../views/key-view.ts";
+import { addBulkOptions } from "../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   /** True with --provision, false with --no-provision. */
@@ -86,7 +87,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
       });
     },
     score: () =>
-      new Tally({
+      new ResultCounts({
         ...shared.counting,
         countsLeft: provision,
         hint: (codes) =>
@@ -139,7 +140,7 @@ function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<S
     columns: [{ title: "USER", shrinks: true }, { title: "SYNC WOULD" }],
     cells: ({ error, ...preview }) => [preview.userId, error?.message ?? forecastOf(preview)],
     score: () =>
-      new Tally({
+      new ResultCounts({
         endings: ["to_create", "to_save", "unchanged"],
         endingOf: ({ action, source }) =>
           action === "create" ? "to_create" : source === "database" ? "unchanged" : "to_save",

@@ -1,4 +1,4 @@
-import { pause } from "../../core/pause.ts";
+import { sleep } from "../../core/async/sleep.ts";
 import { codeOf } from "../../files/read-regular-file.ts";
 
 const SIGNAL_COMES_MS = 2000;
@@ -10,5 +10,5 @@ export function isHangUp(thrown: unknown): boolean {
 
 /** A terminal that is closed fails first, and SIGHUP comes a moment later. Rejects with the signal's reason when it has come. */
 export function waitForHangUp(signal: AbortSignal): Promise<void> {
-  return pause(SIGNAL_COMES_MS, signal);
+  return sleep(SIGNAL_COMES_MS, signal);
 }

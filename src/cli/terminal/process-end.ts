@@ -1,6 +1,6 @@
 import { closeSync, fstatSync } from "node:fs";
 import { exitCodeOf } from "../exit-codes.ts";
-import { isDeviceOfMemory, isTerminal } from "../output.ts";
+import { isDeviceOfMemory, isTerminal } from "./fd-output.ts";
 
 /**
  * **Invariant:** a process has one owner of its signals, and that is this file. The listeners stay until the process is
@@ -26,7 +26,7 @@ export interface ProcessEnd {
   /** Keeps what must not outlive the process, however it ends (SIGKILL excepted). The result takes it back. */
   readonly atEnd: AtEnd;
   /** Ends the process as the signal would have without a listener. */
-  readonly endBy: (signal: NodeJS.Signals) => void;
+  readonly killSelf: (signal: NodeJS.Signals) => void;
   /** The last thing before the exit: undoes what is kept, and lets go of the terminal. */
   readonly leave: () => void;
 }
@@ -50,7 +50,7 @@ export const processEnd: ProcessEnd = {
     undos.add(undo);
     return () => void undos.delete(undo);
   },
-  endBy,
+  killSelf,
   leave() {
     undoAll();
     closeTerminals("all");
@@ -58,14 +58,14 @@ export const processEnd: ProcessEnd = {
 };
 
 function hear(signal: NodeJS.Signals): void {
-  if (signal === "SIGQUIT") endBy("SIGTERM");
+  if (signal === "SIGQUIT") killSelf("SIGTERM");
   else if (firstHeardAt === undefined) {
     firstHeardAt = performance.now();
     listener?.(signal);
-  } else if (signal !== "SIGHUP" && performance.now() - firstHeardAt >= REPEAT_MS) endBy(signal);
+  } else if (signal !== "SIGHUP" && performance.now() - firstHeardAt >= REPEAT_MS) killSelf(signal);
 }
 
-function endBy(signal: NodeJS.Signals): void {
+function killSelf(signal: NodeJS.Signals): void {
   undoAll();
   for (const name of SIGNALS) process.removeAllListeners(name);
   process.kill(process.pid, signal);

@@ -1,6 +1,6 @@
-import { KeyctlError } from "../../core/errors.ts";
-import { isReaderGone } from "../runner.ts";
-import type { Terminal } from "../terminal.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { isBrokenPipe } from "../invocation.ts";
+import type { Terminal } from "./terminal.ts";
 
 /**
  * **Invariant:** a run that changes or judges something is never ended quietly by a reader that goes away. It finishes its
@@ -35,7 +35,7 @@ export async function unlessReaderGone(work: () => Promise<KeyctlError | null>):
   try {
     return await work();
   } catch (thrown) {
-    if (isReaderGone(thrown)) return null;
+    if (isBrokenPipe(thrown)) return null;
     throw thrown;
   }
 }

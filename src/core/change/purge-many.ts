@@ -1,8 +1,8 @@
-import { CONCERNS_ALL } from "../errors.ts";
-import { unconfirmedPurges } from "../purging.ts";
-import type { Purge } from "../purging.ts";
-import type { PurgeResult } from "../results.ts";
-import type { UserId } from "../user-id.ts";
+import { RUN_FATAL_CODES } from "../model/errors.ts";
+import { unconfirmedPurges } from "./purge-key.ts";
+import type { Purge } from "./purge-key.ts";
+import type { PurgeResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
 
 /** Purges that wait for the confirmation of their deletions: a key that still works costs a run 10 s for all of them. */
 const MAX_HELD = 100;
@@ -25,7 +25,7 @@ export async function* purgeMany(
     for await (const batch of batches) {
       for (const user of batch) {
         const next = await purge(user);
-        if (next.status === "ended" && next.result.error !== null && CONCERNS_ALL.has(next.result.error.code)) {
+        if (next.status === "ended" && next.result.error !== null && RUN_FATAL_CODES.has(next.result.error.code)) {
           throw next.result.error;
         }
         held.push(next);

@@ -1,5 +1,5 @@
-import { KeyctlError } from "../errors.ts";
-import type { AccountBinding, Journal } from "../journal.ts";
+import { KeyctlError } from "../model/errors.ts";
+import type { AccountBinding, Journal } from "../ports/journal.ts";
 
 interface Ends {
   readonly source: Journal;

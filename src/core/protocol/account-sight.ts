@@ -1,7 +1,7 @@
-import type { Budget } from "../budget.ts";
-import { isKeyctlError } from "../errors.ts";
-import type { AccountBinding, Journal } from "../journal.ts";
-import type { Finding, Unknown, UpstreamKey, UpstreamKeys } from "../upstream.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import type { AccountBinding, Journal } from "../ports/journal.ts";
+import type { FindResult, Unknown, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { Deadline } from "../async/deadline.ts";
 
 /** What the management key shows at OpenRouter, held against what the store knows of its account. */
 export type Sight =
@@ -23,17 +23,17 @@ const AT_ONCE = 5;
  * it has created. Only an answer that shows another account speaks against it; where nobody answers, it is unknown.
  * Changes nothing. Rejects with MANAGEMENT_KEY_REFUSED, with what the store rejects with, or with the signal's reason.
  */
-export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, budget: Budget): Promise<Sight> {
-  const { signal } = budget;
+export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, deadline: Deadline): Promise<Sight> {
+  const { signal } = deadline;
   const bound = await journal.account(signal);
-  const compared = bound === undefined ? undefined : await compare(keys, bound, budget);
+  const compared = bound === undefined ? undefined : await compare(keys, bound, deadline);
   if (compared === "same") return { status: "ours", unboundKey: null };
   const outcomes = await journal.newestOutcomes(SAMPLE_SIZE, signal);
   if (bound === undefined && outcomes.length === 0) return { status: "unbound" };
   const shown = await oneOf(
     outcomes.map(({ hash, upstreamHash }) => upstreamHash ?? hash),
     keys,
-    budget,
+    deadline,
   );
   if (shown.status === "found") return { status: "ours", unboundKey: bound === undefined ? shown.key : null };
   if (compared === "another") return { status: "other" };
@@ -44,18 +44,18 @@ export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, budget
 async function compare(
   keys: UpstreamKeys,
   { organization, workspaces }: AccountBinding,
-  budget: Budget,
+  deadline: Deadline,
 ): Promise<"same" | "another" | Pick<Unknown, "detail">> {
-  const ofKey = organization === null ? undefined : await keys.organization(budget);
+  const ofKey = organization === null ? undefined : await keys.organization(deadline);
   if (ofKey?.status === "known" && ofKey.organization === organization) return "same";
   const isAnother = ofKey?.status === "known" && ofKey.organization !== null;
-  const listed = workspaces.length === 0 ? UNSAID : await showsOneOf(workspaces, keys, budget);
+  const listed = workspaces.length === 0 ? UNSAID : await showsOneOf(workspaces, keys, deadline);
   return typeof listed === "string" || !isAnother ? listed : "another";
 }
 
-async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, budget: Budget) {
+async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, deadline: Deadline) {
   let listed = 0;
-  for await (const page of keys.workspaces(budget)) {
+  for await (const page of keys.workspaces(deadline)) {
     if (page.status === "unknown") return page;
     if (page.workspaces.some((workspace) => workspaces.includes(workspace))) return "same";
     listed += page.workspaces.length;
@@ -67,11 +67,11 @@ async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, bud
 const UNSAID = { detail: "does not say which account the management key is of" } as const;
 
 /** The first of these keys that is found, or an answer that was none, or that all of them are gone. */
-async function oneOf(hashes: readonly string[], keys: UpstreamKeys, budget: Budget): Promise<Finding> {
-  let end: Finding = { status: "gone" };
+async function oneOf(hashes: readonly string[], keys: UpstreamKeys, deadline: Deadline): Promise<FindResult> {
+  let end: FindResult = { status: "gone" };
   for (let start = 0; start < hashes.length; start += start === 0 ? 1 : AT_ONCE) {
     const group = hashes.slice(start, start === 0 ? 1 : start + AT_ONCE);
-    const findings = await Promise.all(group.map((hash) => find(hash, keys, budget)));
+    const findings = await Promise.all(group.map((hash) => find(hash, keys, deadline)));
     const found = findings.find(({ status }) => status === "found");
     if (found !== undefined) return found;
     end = findings.find(({ status }) => status === "unknown") ?? end;
@@ -80,9 +80,9 @@ async function oneOf(hashes: readonly string[], keys: UpstreamKeys, budget: Budg
 }
 
 /** A management key that may not ask for keys (403) shows none. */
-async function find(hash: string, keys: UpstreamKeys, budget: Budget): Promise<Finding> {
+async function find(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<FindResult> {
   try {
-    return await keys.find(hash, budget);
+    return await keys.find(hash, deadline);
   } catch (thrown) {
     if (!isKeyctlError(thrown) || thrown.code !== "MANAGEMENT_KEY_REFUSED") throw thrown;
     return {

@@ -1,13 +1,13 @@
-import { budgetOf } from "../budget.ts";
-import { isKeyctlError, KeyctlError } from "../errors.ts";
-import { Flights } from "../flights.ts";
-import type { AccountBinding, Journal } from "../journal.ts";
-import type { ManagementKey } from "../management-key.ts";
-import { isTimeout } from "../patience.ts";
-import type { Warning } from "../ports.ts";
-import type { OpenRouterOnUse, UpstreamKey, UpstreamKeys } from "../upstream.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { SingleFlight } from "../async/single-flight.ts";
+import type { AccountBinding, Journal } from "../ports/journal.ts";
+import type { ManagementKey } from "../model/management-key.ts";
+import { isTimeout, deadlineIn } from "../async/deadline.ts";
+import type { OpenRouterOnUse, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import { lookAtAccount } from "./account-sight.ts";
 import type { Sight } from "./account-sight.ts";
+import type { Warning } from "../model/warning.ts";
+import type { Account, Standing } from "../ports/account.ts";
 
 /**
  * **Invariant:** nothing is created, changed or deleted at OpenRouter, and no absence there counts, before the management
@@ -22,9 +22,6 @@ export interface AccountContext {
   readonly managementKey: () => ManagementKey | undefined;
 }
 
-/** `ours`: an absence there counts. `unbound`: there is nothing to compare yet. `unknown`: OpenRouter did not say. */
-export type Standing = "ours" | "unbound" | "unknown";
-
 const OURS: Sight = { status: "ours", unboundKey: null };
 /** For all questions of one look, in milliseconds. */
 const LOOK_MS = 10_000;
@@ -36,11 +33,11 @@ const ASK_AGAIN_MS = 60_000;
 const MAX_WORKSPACES = 100;
 const MAX_HASHES = 500;
 
-/** The account of the management key, as far as this store is concerned: one look a process. */
-export class Account {
+/** One look a process. */
+export class StoreAccount implements Account {
   readonly #context: AccountContext;
   readonly #warn: (warning: Warning) => void;
-  readonly #looks = new Flights<Sight>();
+  readonly #looks = new SingleFlight<Sight>();
   readonly #now: () => number;
   #known: { readonly sight: Sight; readonly until: number } | undefined;
   #hasWarned = false;
@@ -52,23 +49,20 @@ export class Account {
     this.#now = now;
   }
 
-  /** Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, MANAGEMENT_KEY_REFUSED, PROVIDER_UNAVAILABLE when the time is over first. */
   async standing(signal: AbortSignal): Promise<Standing> {
     return this.#standingOf(await this.#sight(signal));
   }
 
-  /** As `standing`, where all keys of the account were listed: any key of this store among them is proof too. */
-  async standingBy(listed: ReadonlyMap<string, UpstreamKey>, patience: () => AbortSignal): Promise<Standing> {
-    const sight = await this.#sight(patience());
+  async standingBy(listed: ReadonlyMap<string, UpstreamKey>, newSignal: () => AbortSignal): Promise<Standing> {
+    const sight = await this.#sight(newSignal());
     if (sight.status === "ours" || sight.status === "unbound") return sight.status;
-    const own = await this.#ownAmong(listed, patience);
+    const own = await this.#ownAmong(listed, newSignal);
     if (own === undefined) return this.#standingOf(sight);
     this.#keep(OURS);
-    if ((await this.#context.journal.account(patience())) === undefined) await this.#bindTo(own.workspace);
+    if ((await this.#context.journal.account(newSignal())) === undefined) await this.#bindTo(own.workspace);
     return "ours";
   }
 
-  /** A key was created: the first one binds the store. Rejects for a bug only: what fails is left to the next look. */
   async created({ workspace }: UpstreamKey): Promise<void> {
     if (this.#known !== undefined) return;
     // At once: the next change waits for no answer of OpenRouter about an account that is not in question.
@@ -76,10 +70,9 @@ export class Account {
     await this.#bindTo(workspace);
   }
 
-  /** Binds the store to the account of the management key, whatever it was bound to. Rejects with PROVIDER_UNAVAILABLE where OpenRouter does not tell that account. */
   async adopt(signal: AbortSignal): Promise<void> {
     const keys = await this.#keys();
-    const budget = budgetOf(LOOK_MS, signal);
+    const budget = deadlineIn(LOOK_MS, signal);
     const organization = await keys.organization(budget);
     const workspaces: string[] = [];
     let detail = organization.status === "unknown" ? organization.detail : "does not say which account that is";
@@ -105,7 +98,7 @@ export class Account {
   async #sight(signal: AbortSignal): Promise<Sight> {
     if (this.#known !== undefined && this.#now() < this.#known.until) return this.#known.sight;
     try {
-      return await this.#looks.join("", (patience) => this.#lookAndBind(patience), signal);
+      return await this.#looks.run("", (patience) => this.#lookAndBind(patience), signal);
     } catch (thrown) {
       if (!isTimeout(thrown)) throw thrown;
       throw notTold("the time was over before it was known which account the management key is of");
@@ -113,7 +106,7 @@ export class Account {
   }
 
   async #lookAndBind(signal: AbortSignal): Promise<Sight> {
-    const sight = await lookAtAccount(await this.#keys(), this.#context.journal, budgetOf(LOOK_MS, signal));
+    const sight = await lookAtAccount(await this.#keys(), this.#context.journal, deadlineIn(LOOK_MS, signal));
     // What was given up says nothing to the next caller.
     if (sight.status !== "unbound" && !signal.aborted) this.#keep(sight);
     if (sight.status === "ours" && sight.unboundKey !== null) await this.#bindTo(sight.unboundKey.workspace);
@@ -129,7 +122,7 @@ export class Account {
   async #bindTo(workspace: string | null): Promise<void> {
     try {
       const signal = AbortSignal.timeout(BINDING_MS);
-      const told = await (await this.#keys()).organization(budgetOf(BINDING_MS, signal));
+      const told = await (await this.#keys()).organization(deadlineIn(BINDING_MS, signal));
       const organization = told.status === "known" ? told.organization : null;
       const binding = bindingOf(organization, workspace === null ? [] : [workspace]);
       if (binding === undefined) return;
@@ -141,12 +134,12 @@ export class Account {
 
   async #ownAmong(
     listed: ReadonlyMap<string, UpstreamKey>,
-    patience: () => AbortSignal,
+    newSignal: () => AbortSignal,
   ): Promise<UpstreamKey | undefined> {
     const hashes = [...listed.keys()];
     for (let start = 0; start < hashes.length; start += MAX_HASHES) {
       const some = hashes.slice(start, start + MAX_HASHES);
-      const [outcome] = await this.#context.journal.outcomesOf(some, patience());
+      const [outcome] = await this.#context.journal.outcomesOf(some, newSignal());
       if (outcome !== undefined) return listed.get(outcome.upstreamHash ?? outcome.hash) ?? listed.get(outcome.hash);
     }
     return undefined;
@@ -156,7 +149,7 @@ export class Account {
     const { openRouter, managementKey } = this.#context;
     const key = managementKey();
     if (key === undefined) throw new Error("the account of no management key was asked for");
-    return (await openRouter.open()).keysUnder(key);
+    return (await openRouter.open()).withManagementKey(key);
   }
 }
 

@@ -1,9 +1,8 @@
-import { budgetOf } from "../budget.ts";
-import type { Budget } from "../budget.ts";
-import { isKeyctlError } from "../errors.ts";
-import { firstOf, isTimeout } from "../patience.ts";
-import { pause } from "../pause.ts";
-import type { Finding, KeyCheck, UpstreamKeys } from "../upstream.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import { anySignal, isTimeout, deadlineIn } from "../async/deadline.ts";
+import { sleep } from "../async/sleep.ts";
+import type { FindResult, KeyCheck, UpstreamKeys } from "../ports/openrouter.ts";
+import type { Deadline } from "../async/deadline.ts";
 
 /**
  * **Invariant:** a key counts as deleted when OpenRouter no longer has its entry and, where its text is at hand, refuses
@@ -17,7 +16,7 @@ export interface Deletion {
   /** With the management key that has deleted it. */
   readonly keys: Pick<UpstreamKeys, "find">;
   /** Asks with the key itself; null where its text is not at hand. */
-  readonly checkKey: ((budget: Budget) => Promise<KeyCheck>) | null;
+  readonly checkKey: ((deadline: Deadline) => Promise<KeyCheck>) | null;
 }
 
 /** How long a deletion may take to bite, in milliseconds. */
@@ -32,9 +31,12 @@ const AT_ONCE = 20;
  * within 10 s and the budget. Each doubt completes a sentence that begins with `OpenRouter`. Rejects only with the
  * reason of the budget's signal, when the caller stops waiting.
  */
-export async function doubtsAbout(deletions: readonly Deletion[], budget: Budget): Promise<readonly (string | null)[]> {
-  const { signal } = budget;
-  const time = budgetOf(Math.min(CONFIRMATION_MS, budget.remainingMs()), signal);
+export async function doubtsAbout(
+  deletions: readonly Deletion[],
+  deadline: Deadline,
+): Promise<readonly (string | null)[]> {
+  const { signal } = deadline;
+  const time = deadlineIn(Math.min(CONFIRMATION_MS, deadline.remainingMs()), signal);
   const doubts: (string | null)[] = deletions.map(() => NOT_ASKED);
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
     const queue = deletions.entries();
@@ -42,7 +44,7 @@ export async function doubtsAbout(deletions: readonly Deletion[], budget: Budget
       for (const [index, deletion] of queue) {
         if (doubts[index] === null || time.remainingMs() === 0 || signal.aborted) continue;
         // Each its own signal: Node warns of one that many listen to.
-        const doubt = await doubtAbout(deletion, budgetOf(time.remainingMs(), firstOf(signal)));
+        const doubt = await doubtAbout(deletion, deadlineIn(time.remainingMs(), anySignal(signal)));
         // An answer that was given up says less than the one before it.
         if (doubt === null || !signal.aborted) doubts[index] = doubt;
       }
@@ -50,7 +52,7 @@ export async function doubtsAbout(deletions: readonly Deletion[], budget: Budget
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, deletions.length) }, work));
     if (doubts.every((doubt) => doubt === null) || time.remainingMs() <= waitMs) return doubts;
     try {
-      await pause(waitMs, signal);
+      await sleep(waitMs, signal);
     } catch (thrown) {
       if (isTimeout(thrown)) return doubts;
       throw thrown;
@@ -60,14 +62,14 @@ export async function doubtsAbout(deletions: readonly Deletion[], budget: Budget
 
 const NOT_ASKED = "was not asked whether the key is gone";
 
-async function doubtAbout(deletion: Deletion, budget: Budget): Promise<string | null> {
+async function doubtAbout(deletion: Deletion, deadline: Deadline): Promise<string | null> {
   const { checkKey } = deletion;
-  const entry = await entryOf(deletion, budget);
+  const entry = await entryOf(deletion, deadline);
   if (entry.status === "found") return "says that the key was deleted, and still has it";
   if (checkKey === null) return entry.status === "gone" ? null : entry.detail;
   // A false refusal of a key that works is known to happen: once is not enough.
   for (let refusals = 0; refusals < 2; refusals += 1) {
-    const check = await checkKey(budget);
+    const check = await checkKey(deadline);
     if (check.status === "accepted") return "says that the key was deleted, and still accepts it";
     if (check.status === "unknown") return check.detail;
   }
@@ -77,10 +79,10 @@ async function doubtAbout(deletion: Deletion, budget: Budget): Promise<string | 
 /** Who may not ask for keys, or not any more, has the key itself to ask. */
 async function entryOf(
   { hash, keys }: Deletion,
-  budget: Budget,
-): Promise<Finding | { readonly status: "unknown"; readonly detail: string }> {
+  deadline: Deadline,
+): Promise<FindResult | { readonly status: "unknown"; readonly detail: string }> {
   try {
-    return await keys.find(hash, budget);
+    return await keys.find(hash, deadline);
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
     return { status: "unknown", detail: `was not asked: ${thrown.message}` };

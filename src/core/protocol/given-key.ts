@@ -1,13 +1,12 @@
-import type { ApiKey } from "../api-key.ts";
-import type { Candidates } from "../candidates.ts";
-import { KeyctlError } from "../errors.ts";
-import type { Journal, Recorded } from "../journal.ts";
-import type { KeyRecord, Timestamp } from "../key-record.ts";
-import { printable } from "../printable.ts";
-import { insertRow, insertRows, removeRow } from "../row-writes.ts";
-import { retirePrevious } from "../settling.ts";
-import type { ProtocolParts } from "../settling.ts";
-import type { UserId } from "../user-id.ts";
+import type { ApiKey } from "../model/api-key.ts";
+import { KeyctlError } from "../model/errors.ts";
+import type { Journal, Recorded } from "../ports/journal.ts";
+import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import { printable } from "../text/printable.ts";
+import { insertRow, insertRows, removeRow } from "./write-row.ts";
+import { revokePredecessor } from "./settle-row.ts";
+import type { ProtocolContext } from "./settle-row.ts";
+import type { UserId } from "../model/user-id.ts";
 
 /**
  * **Invariant:** no key whose deletion at OpenRouter was decided comes back into a row. A key that somebody gives (a
@@ -38,39 +37,27 @@ async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signa
   return { kind: "ours", outcomes };
 }
 
-/** The first source whose key may be stored wins; those before it are passed over. `given` is null where none is left. */
-export async function lookUpWinner(
-  candidates: Candidates,
-  journal: Journal,
-  signal: AbortSignal,
-): Promise<{ readonly candidates: Candidates; readonly given: GivenKey | null }> {
-  const { winner } = candidates;
-  if (winner === undefined) return { candidates, given: null };
-  const given = await lookUpGiven(winner.key, journal, signal);
-  return given.kind === "owed" ? lookUpWinner(candidates.withoutWinner(), journal, signal) : { candidates, given };
-}
-
 /** As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key owed. */
 export async function insertGiven(
   row: KeyRecord,
   given: GivenKey,
-  parts: ProtocolParts,
+  context: ProtocolContext,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (!(await insertRow(parts.store, row, signal))) return false;
-  return (await confirmGiven([row], given, parts, signal)).kind !== "owed";
+  if (!(await insertRow(context.store, row, signal))) return false;
+  return (await confirmGiven([row], given, context, signal)).kind !== "owed";
 }
 
 /** As `insertGiven`, for many users who are given one key. */
 export async function insertGivenToMany(
   rows: readonly KeyRecord[],
   given: GivenKey,
-  parts: ProtocolParts,
+  context: ProtocolContext,
   signal: AbortSignal,
 ): Promise<readonly boolean[]> {
-  const won = await insertRows(parts.store, rows, signal);
+  const won = await insertRows(context.store, rows, signal);
   const inserted = rows.filter((_, index) => won[index]);
-  const { kind } = await confirmGiven(inserted, given, parts, signal);
+  const { kind } = await confirmGiven(inserted, given, context, signal);
   return kind === "owed" ? rows.map(() => false) : won;
 }
 
@@ -81,15 +68,15 @@ export async function insertGivenToMany(
 export async function confirmGiven(
   rows: readonly KeyRecord[],
   before: GivenKey,
-  parts: ProtocolParts,
+  context: ProtocolContext,
   signal: AbortSignal,
 ): Promise<GivenKey> {
   if (before.kind !== "ours") return before;
-  const now = await oursOrOwed(before.outcomes, parts.journal, signal);
+  const now = await oursOrOwed(before.outcomes, context.journal, signal);
   if (now.kind !== "owed") return now;
   for (const row of rows) {
-    await retirePrevious(row, parts, signal);
-    await removeRow(parts.store, row.userId, row, signal);
+    await revokePredecessor(row, context, signal);
+    await removeRow(context.store, row.userId, row, signal);
   }
   return now;
 }

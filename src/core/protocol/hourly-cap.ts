@@ -1,10 +1,10 @@
-import { KeyctlError } from "../errors.ts";
-import { FRESH_MS } from "../journal.ts";
-import type { LiveOperation } from "../journal.ts";
-import type { Timestamp } from "../key-record.ts";
-import { isTimeout } from "../patience.ts";
-import { pause } from "../pause.ts";
-import type { Parts } from "../resolution.ts";
+import { KeyctlError } from "../model/errors.ts";
+import { FRESH_MS } from "../ports/journal.ts";
+import type { LiveOperation } from "../ports/journal.ts";
+import type { Timestamp } from "../model/key-record.ts";
+import { isTimeout } from "../async/deadline.ts";
+import { sleep } from "../async/sleep.ts";
+import type { Context } from "../context.ts";
 
 /**
  * **Invariant:** within an hour, no more keys than the cap are created without a person asking, whatever runs at once and
@@ -25,7 +25,7 @@ const WAIT = { leastMs: 200, mostMs: 2_000 } as const;
  * @param recorded how many of the operations that are counted are the caller's own
  */
 export async function hasRoomUnderCap(
-  { journal, provisioning }: Pick<Parts, "journal" | "provisioning">,
+  { journal, provisioning }: Pick<Context, "journal" | "provisioning">,
   at: Timestamp,
   recorded: 0 | 1,
   signal: AbortSignal,
@@ -44,7 +44,7 @@ export async function hasRoomUnderCap(
 /** A while of random length, so that those who were too many do not meet again. Throws PROVISION_CAP when the time is over first. */
 export async function waitForRoom(cap: number, signal: AbortSignal): Promise<void> {
   try {
-    await pause(WAIT.leastMs + Math.random() * (WAIT.mostMs - WAIT.leastMs), signal);
+    await sleep(WAIT.leastMs + Math.random() * (WAIT.mostMs - WAIT.leastMs), signal);
   } catch (thrown) {
     throw isTimeout(thrown) ? capReached(cap) : thrown;
   }

@@ -1,7 +1,7 @@
-import { record } from "../journal-writes.ts";
-import type { JournalParts } from "../journal-writes.ts";
-import type { Recorded } from "../journal.ts";
-import type { UserId } from "../user-id.ts";
+import { appendEntry } from "./write-journal.ts";
+import type { JournalContext } from "./write-journal.ts";
+import type { Recorded } from "../ports/journal.ts";
+import type { UserId } from "../model/user-id.ts";
 
 /**
  * Retained keys: keyctl created them, they were replaced or purged, and nobody has asked to delete them at OpenRouter.
@@ -27,13 +27,13 @@ export function countRetained(entries: readonly Recorded[]): number {
 export async function requestRetainedDeletions(
   user: UserId,
   current: number | null,
-  parts: JournalParts,
+  context: JournalContext,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const entries = await parts.journal.entries(user, signal);
+  const entries = await context.journal.entries(user, signal);
   const requested = requestedDeletions(entries);
   const retained = retainedGenerations(entries).filter((n) => n !== current);
-  for (const n of retained) if (!requested.has(n)) await record(user, { kind: "del", n }, parts, signal);
+  for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
   return entries.flatMap((entry) =>
     entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n)
       ? [entry.upstreamHash ?? entry.hash]

@@ -1,7 +1,7 @@
-import { CONCERNS_ALL } from "../errors.ts";
-import type { KeyctlError } from "../errors.ts";
-import { Pool } from "../pool.ts";
-import type { UserId } from "../user-id.ts";
+import { RUN_FATAL_CODES } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import { WorkerPool } from "../async/worker-pool.ts";
+import type { UserId } from "../model/user-id.ts";
 import type { KeyBudget } from "./key-budget.ts";
 
 /** A user of a batch, and their result where it is known without creating a key. */
@@ -32,12 +32,12 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
 ): AsyncGenerator<readonly Result[]> {
   const results = batch.map(({ known }) => known);
   const queue = batch.entries();
-  const pool = new Pool(concurrency);
+  const pool = new WorkerPool(concurrency);
   const stop = new AbortController();
   const createWithin = async (user: UserId): Promise<Result> => {
     while (!budget.take()) {
       if (!budget.mayGrow) return refuse(user, budget.usedUp());
-      await pool.change();
+      await pool.waitForChange();
     }
     let mayBeThere = true;
     try {
@@ -54,12 +54,12 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
       if (stop.signal.aborted) return;
       try {
         const result = await createWithin(userId);
-        if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
+        if (result.error !== null && RUN_FATAL_CODES.has(result.error.code)) throw result.error;
         results[index] = result;
       } catch (thrown) {
         stop.abort(thrown);
       }
-      pool.notify();
+      pool.wake();
     }
   };
   while (!pool.isFull) pool.start(work);
@@ -76,7 +76,7 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
       const next = ready();
       if (next.length > 0) yield next;
       else if (pool.isIdle) break;
-      else await pool.change();
+      else await pool.waitForChange();
     }
     const rest = results.slice(given).filter((result) => result !== undefined);
     if (rest.length > 0) yield rest;

@@ -1,4 +1,4 @@
-import { KeyctlError } from "../errors.ts";
+import { KeyctlError } from "../model/errors.ts";
 
 /** How many keys a run may create: a slot is taken before each key, and given back where none was created. */
 export class KeyBudget {

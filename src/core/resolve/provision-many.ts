@@ -1,33 +1,33 @@
-import { managementKeyMissing } from "../key-listing.ts";
-import type { KeyRecord } from "../key-record.ts";
-import { keyExists } from "../provision-request.ts";
-import { termsFor } from "../provision-terms.ts";
-import type { WantedTerms } from "../provisioning.ts";
-import type { Parts } from "../resolution.ts";
-import { provisionFailed } from "../results.ts";
-import type { ProvisionResult } from "../results.ts";
-import type { UserId } from "../user-id.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { keyExists } from "./provision-on-request.ts";
+import { termsFor } from "../model/provision-terms.ts";
+import { provisionFailed } from "../model/results.ts";
+import type { ProvisionResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
 import { createMissing } from "./create-missing.ts";
 import type { KeyBudget } from "./key-budget.ts";
+import type { Context } from "../context.ts";
+import type { WantedTerms } from "../model/provision-rules.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
 
 export interface ProvisionManyTask {
   readonly terms: Partial<WantedTerms>;
   readonly budget: KeyBudget;
   /** How many keys are created at the same time. */
   readonly concurrency: number;
-  readonly patience: () => AbortSignal;
+  readonly newSignal: () => AbortSignal;
   readonly provisionOne: (user: UserId) => Promise<ProvisionResult>;
 }
 
 /** Creates a key for each user who has none, whatever the sources hold. Throws what fails for all users. */
 export async function* provisionMany(
   batches: AsyncIterable<readonly UserId[]>,
-  parts: Parts,
-  { terms, budget, concurrency, patience, provisionOne }: ProvisionManyTask,
+  context: Context,
+  { terms, budget, concurrency, newSignal, provisionOne }: ProvisionManyTask,
 ): AsyncGenerator<readonly ProvisionResult[]> {
   for await (const batch of batches) {
-    requireMeans(parts, terms);
-    const stored = await settledRows(batch, parts, patience());
+    requireMeans(context, terms);
+    const stored = await settledRows(batch, context, newSignal());
     const members = batch.map((userId) => {
       const row = stored.get(userId);
       return { userId, known: row === undefined ? undefined : provisionFailed(userId, keyExists(row)) };
@@ -52,12 +52,12 @@ export interface ProvisionPreview extends Pick<ProvisionResult, "userId" | "warn
 /** As `provisionMany`; creates nothing. */
 export async function* previewProvisionMany(
   batches: AsyncIterable<readonly UserId[]>,
-  parts: Parts,
-  { terms, patience }: Pick<ProvisionManyTask, "terms" | "patience">,
+  context: Context,
+  { terms, newSignal }: Pick<ProvisionManyTask, "terms" | "newSignal">,
 ): AsyncGenerator<readonly ProvisionPreview[]> {
   for await (const batch of batches) {
-    const wanted = requireMeans(parts, terms);
-    const stored = await settledRows(batch, parts, patience());
+    const wanted = requireMeans(context, terms);
+    const stored = await settledRows(batch, context, newSignal());
     yield batch.map((userId) => {
       const row = stored.get(userId);
       const error = row === undefined ? null : keyExists(row);
@@ -67,7 +67,7 @@ export async function* previewProvisionMany(
 }
 
 /** Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID or MANAGEMENT_KEY_MISSING: what each user would fail with. */
-function requireMeans({ provisioning, hasManagementKey }: Parts, terms: Partial<WantedTerms>): WantedTerms {
+function requireMeans({ provisioning, hasManagementKey }: Context, terms: Partial<WantedTerms>): WantedTerms {
   const wanted = termsFor(provisioning, terms);
   if (!hasManagementKey()) throw managementKeyMissing("no key can be created");
   return wanted;
@@ -76,7 +76,7 @@ function requireMeans({ provisioning, hasManagementKey }: Parts, terms: Partial<
 /** The rows of those who have a key for certain; what is not settled may turn out to be none. */
 async function settledRows(
   users: readonly UserId[],
-  { store }: Parts,
+  { store }: Context,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<UserId, KeyRecord>> {
   const rows = users.length === 0 ? [] : await store.findMany(users, signal);

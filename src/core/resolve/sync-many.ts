@@ -1,16 +1,16 @@
-import { Candidates } from "../candidates.ts";
-import { CONCERNS_ALL } from "../errors.ts";
-import { managementKeyMissing } from "../key-listing.ts";
-import type { Source } from "../log.ts";
-import { lookUpWinner } from "../protocol/given-key.ts";
-import { termsFor } from "../provision-terms.ts";
-import { resolveMany, resolveStored } from "../resolution.ts";
-import type { Parts } from "../resolution.ts";
-import { syncFailed } from "../results.ts";
-import type { SyncResult } from "../results.ts";
-import type { UserId } from "../user-id.ts";
+import { Candidates } from "./source-candidates.ts";
+import { RUN_FATAL_CODES } from "../model/errors.ts";
+import type { Source } from "../model/log-event.ts";
+import { termsFor } from "../model/provision-terms.ts";
+import { syncFailed } from "../model/results.ts";
+import type { SyncResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
 import { createMissing } from "./create-missing.ts";
 import type { KeyBudget } from "./key-budget.ts";
+import type { Context } from "../context.ts";
+import { resolveMany, resolveStored } from "./resolve-many.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
+import { usableOf } from "./usable-candidates.ts";
 
 const CREATED_AT_ONCE = 8;
 
@@ -22,7 +22,7 @@ export interface SyncManyTask {
   readonly budget: KeyBudget;
   /** One user after the other, each with their log lines. */
   readonly isLogged: boolean;
-  readonly patience: () => AbortSignal;
+  readonly newSignal: () => AbortSignal;
   /** Resolves one user, and creates a key where that is allowed. */
   readonly resolveOne: (user: UserId, autoProvision: boolean) => Promise<SyncResult>;
 }
@@ -33,22 +33,22 @@ export interface SyncManyTask {
  */
 export async function* syncMany(
   batches: AsyncIterable<readonly UserId[]>,
-  parts: Parts,
+  context: Context,
   task: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
-  const { reach, provision, budget, patience, resolveOne } = task;
-  if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, parts, task);
+  const { reach, provision, budget, newSignal, resolveOne } = task;
+  if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, context, task);
   const candidates =
     reach === "sources"
-      ? await Candidates.read(parts.sources)
-      : await Candidates.readBeside(reach === "stored" ? [] : parts.sources);
+      ? await Candidates.read(context.sources)
+      : await Candidates.readBeside(reach === "stored" ? [] : context.sources);
   const creates = provision && reach === "sources" && candidates.winner === undefined && candidates.refusal === null;
-  for await (const batch of resolveMany(batches, parts, { candidates, adopt: reach === "sources", patience })) {
+  for await (const batch of resolveMany(batches, context, { candidates, adopt: reach === "sources", newSignal })) {
     if (!creates || !batch.some(isWithoutKey)) {
       yield batch;
       continue;
     }
-    requireManagementKey(parts);
+    requireManagementKey(context);
     const members = batch.map((result) => ({
       userId: result.userId as UserId,
       known: isWithoutKey(result) ? undefined : result,
@@ -67,11 +67,11 @@ export async function* syncMany(
 /** A user of `known` who was purged meanwhile does not get a key back. */
 async function* syncOneByOne(
   batches: AsyncIterable<readonly UserId[]>,
-  parts: Parts,
-  { reach, provision, budget, patience, resolveOne }: SyncManyTask,
+  context: Context,
+  { reach, provision, budget, newSignal, resolveOne }: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
   const one = async (user: UserId): Promise<SyncResult> => {
-    const stored = reach === "known" ? await resolveStored(user, parts, patience()) : null;
+    const stored = reach === "known" ? await resolveStored(user, context, newSignal()) : null;
     if (stored !== null && stored.error !== null) return stored;
     const mayCreate = provision && reach === "sources" && budget.take();
     const result = await resolveOne(user, mayCreate);
@@ -79,11 +79,11 @@ async function* syncOneByOne(
     const isLeft = provision && reach === "sources" && !mayCreate && isWithoutKey(result);
     return isLeft ? syncFailed(user, budget.usedUp(), result.warnings) : result;
   };
-  if (provision) requireManagementKey(parts);
+  if (provision) requireManagementKey(context);
   for await (const batch of batches) {
     for (const user of batch) {
       const result = await one(user);
-      if (result.error !== null && CONCERNS_ALL.has(result.error.code)) throw result.error;
+      if (result.error !== null && RUN_FATAL_CODES.has(result.error.code)) throw result.error;
       yield [result];
     }
   }
@@ -102,12 +102,11 @@ export interface SyncPreview extends Pick<SyncResult, "userId" | "shadowed" | "w
 /** As `syncMany` with `sources`; saves and creates nothing. */
 export async function* previewSyncMany(
   batches: AsyncIterable<readonly UserId[]>,
-  parts: Parts,
-  { reach, provision, patience }: Pick<SyncManyTask, "reach" | "provision" | "patience">,
+  context: Context,
+  { reach, provision, newSignal }: Pick<SyncManyTask, "reach" | "provision" | "newSignal">,
 ): AsyncGenerator<readonly SyncPreview[]> {
-  const read = await Candidates.read(parts.sources);
-  const { candidates } =
-    reach === "sources" ? await lookUpWinner(read, parts.journal, patience()) : { candidates: read };
+  const read = await Candidates.read(context.sources);
+  const { candidates } = reach === "sources" ? await usableOf(read, context, newSignal()) : { candidates: read };
   const preview = (result: SyncResult): SyncPreview => {
     const { winner } = candidates;
     if (!isWithoutKey(result) || reach !== "sources") return { ...result, action: "none" };
@@ -116,11 +115,12 @@ export async function* previewSyncMany(
       const { shadowed } = candidates.shadowedBy(key);
       return { ...result, key, keyHash: key.hash, source: name, shadowed, action: "none", error: null };
     }
-    if (!provision || (candidates.refusal ?? parts.provisioning.refusal) !== null) return { ...result, action: "none" };
-    requireManagementKey(parts);
+    if (!provision || (candidates.refusal ?? context.provisioning.refusal) !== null)
+      return { ...result, action: "none" };
+    requireManagementKey(context);
     return { ...result, source: "auto-provisioned", action: "create", error: null };
   };
-  for await (const batch of resolveMany(batches, parts, { candidates, adopt: false, patience }))
+  for await (const batch of resolveMany(batches, context, { candidates, adopt: false, newSignal }))
     yield batch.map(preview);
 }
 
@@ -129,7 +129,7 @@ function isWithoutKey({ error }: Pick<SyncResult, "error">): boolean {
 }
 
 /** Throws MANAGEMENT_KEY_MISSING, CONFIG_EMPTY or CONFIG_INVALID: what each user would fail with. */
-function requireManagementKey({ hasManagementKey, provisioning }: Parts): void {
+function requireManagementKey({ hasManagementKey, provisioning }: Context): void {
   termsFor(provisioning);
   if (!hasManagementKey()) throw managementKeyMissing("no key can be created");
 }

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { KeyctlError } from "../../../src/core/errors.ts";
+import { KeyctlError } from "../../../src/core/model/errors.ts";
 import { createMissing } from "../../../src/core/resolve/create-missing.ts";
 import { KeyBudget } from "../../../src/core/resolve/key-budget.ts";
-import { syncFailed } from "../../../src/core/results.ts";
-import type { SyncResult } from "../../../src/core/results.ts";
-import { parseUserId } from "../../../src/core/user-id.ts";
-import type { UserId } from "../../../src/core/user-id.ts";
+import { syncFailed } from "../../../src/core/model/results.ts";
+import type { SyncResult } from "../../../src/core/model/results.ts";
+import { parseUserId } from "../../../src/core/model/user-id.ts";
+import type { UserId } from "../../../src/core/model/user-id.ts";
 
 const NO_KEY = new KeyctlError("NO_KEY", "no key");
 const UNAVAILABLE = new KeyctlError("PROVIDER_UNAVAILABLE", "nobody answered");

@@ -1,0 +1,78 @@
+import { closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { printable } from "../../core/text/printable.ts";
+import { openPrivateFile } from "../../files/private-files.ts";
+import { codeOf, readBeginning } from "../../files/read-regular-file.ts";
+import { draftName, sweepDrafts } from "./drafts.ts";
+import type { AtEnd } from "../terminal/process-end.ts";
+
+/** How every line of a bulk run begins. */
+const JSONL_PREFIX = '{"type":';
+
+/**
+ * The file of `--output`: 0600, written beside its place, and in its place only when it is whole. What it holds may be
+ * bare keys, so that its draft outlives neither the process nor, after SIGKILL, the next run.
+ */
+export interface DocumentFile {
+  /** One line. */
+  write(text: string): void;
+  finish(): void;
+  abandon(): void;
+}
+
+/** Throws USAGE for a place that holds anything but the output of an earlier run. */
+export function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
+  refuseToReplace(path);
+  const folder = dirname(path);
+  sweepDrafts(folder);
+  const draft = join(folder, draftName());
+  const file = attempt(path, () => openPrivateFile(draft));
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) closeSync(file);
+    isOpen = false;
+  };
+  const remove = () => rmSync(draft, { force: true });
+  const keep = atEnd(remove);
+  return {
+    write: (text) => attempt(path, () => writeFileSync(file, `${text}\n`)),
+    finish: () =>
+      attempt(path, () => {
+        fsyncSync(file);
+        close();
+        renameSync(draft, path);
+        keep();
+      }),
+    abandon() {
+      close();
+      remove();
+    },
+  };
+}
+
+/** A slip must not cost a database, master keys or a list of users, nor put a file in the place of /dev/null. */
+function refuseToReplace(path: string): void {
+  if (path === "" || /[/\\]$/.test(path)) throw refused(path, "names no file");
+  const there = readBeginning(path, JSONL_PREFIX.length);
+  if (there.status === "absent") return;
+  if (there.status === "unreadable") throw refused(path, `cannot be replaced: ${there.reason}`);
+  if (there.bytes.length > 0 && there.bytes.toString("latin1") !== JSONL_PREFIX)
+    throw refused(path, "holds something else already");
+}
+
+function refused(path: string, problem: string): KeyctlError {
+  return new KeyctlError("USAGE", `--output: ${path === "" ? "it" : printable(path)} ${problem}`, {
+    hint: "name a new file, or use --json > to write to a device or pipe",
+  });
+}
+
+function attempt<Result>(path: string, act: () => Result): Result {
+  try {
+    return act();
+  } catch (thrown) {
+    throw new KeyctlError("OUTPUT_FAILED", `${printable(path)} could not be written (${codeOf(thrown)})`, {
+      hint: "check the folder and the free space of --output",
+    });
+  }
+}

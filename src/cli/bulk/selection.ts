@@ -1,0 +1,166 @@
+import { hash } from "node:crypto";
+import type { Command } from "commander";
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import type { KeyManager } from "../../core/manager.ts";
+import { parseUserId } from "../../core/model/user-id.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { bytesOf, linesOf } from "./users-file.ts";
+
+export interface SelectionOptions {
+  readonly user?: readonly string[];
+  readonly usersFile?: string;
+  readonly all?: true;
+  readonly shard?: Shard;
+}
+
+/** One of `count` equal parts of all users; `index` counts from 1. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Which users a command is for. */
+export type Selection =
+  | { readonly kind: "one"; readonly user: string }
+  | { readonly kind: "listed"; readonly users: readonly string[]; readonly shard: Shard | undefined }
+  | { readonly kind: "file"; readonly path: string; readonly shard: Shard | undefined }
+  | { readonly kind: "all"; readonly shard: Shard | undefined };
+
+/** A line of the selection that is no user id. */
+export interface BadLine {
+  readonly text: string;
+  readonly error: KeyctlError;
+  /** How many users of the selection come before it. */
+  readonly usersBefore: number;
+}
+
+export function addUserOption(command: Command, description: string): Command {
+  return command.option("-u, --user <id>", description, collect);
+}
+
+/** The one user that `keyctl <verb>` is for. Throws USAGE. */
+export function oneUser(verb: string, users: readonly string[] = []): string {
+  const [user, ...more] = users;
+  if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: `keyctl ${verb} --user <id>` });
+  if (more.length === 0) return user;
+  throw new KeyctlError("USAGE", `keyctl ${verb} is for one user at a time`, { hint: "give --user once" });
+}
+
+export function addSelection(command: Command): Command {
+  return addUserOption(command, "whose key (may be repeated)")
+    .option("--users-file <path|->", "a file of user ids, one a line")
+    .option("--all", "every user in the database")
+    .option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
+}
+
+/** `asMany`: one user, too, is a bulk run. Throws USAGE unless the flags name users in exactly one way. */
+export function selectionOf({ user, usersFile, all, shard }: SelectionOptions, asMany = false): Selection {
+  const ways = [user, usersFile, all].filter((way) => way !== undefined);
+  if (ways.length !== 1) {
+    const message = ways.length === 0 ? "no user is named" : "users are named in more than one way";
+    throw new KeyctlError("USAGE", message, { hint: "give --user <id>, --users-file <path> or --all" });
+  }
+  if (all === true) return { kind: "all", shard };
+  if (usersFile !== undefined) return { kind: "file", path: usersFile, shard };
+  const [first, ...more] = user ?? [];
+  if (first !== undefined && more.length === 0 && shard === undefined && !asMany) return { kind: "one", user: first };
+  return { kind: "listed", users: user ?? [], shard };
+}
+
+export interface UserStream {
+  readonly manager: KeyManager;
+  readonly signal: AbortSignal;
+  /** Standard input. */
+  readonly input: () => AsyncIterable<Uint8Array>;
+  readonly onBadLine: (line: BadLine) => void;
+  readonly onBytes: (bytesRead: number) => void;
+}
+
+/** Any but one user. */
+export type Many = Exclude<Selection, { kind: "one" }>;
+
+/** Small enough for a commit well under 50 ms, large enough that a commit's fsync does not count. */
+const BATCH = 500;
+
+/** The users of a selection, each once, in the order of the selection; what has come is not held back to fill a batch. */
+export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
+  // What the database gives is an id, as it stands there, and comes once.
+  const isStored = selection.kind === "all";
+  const isNew = isStored ? () => true : onlyOnce();
+  let usersBefore = 0;
+  for await (const texts of textsOf(selection, stream)) {
+    for (let start = 0; start < texts.length; start += BATCH) {
+      const batch: UserId[] = [];
+      for (const text of texts.slice(start, start + BATCH)) {
+        const user = isStored
+          ? (text as UserId)
+          : parsed(text, (error) => {
+              if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
+            });
+        if (user === undefined || !isInShard(user, selection.shard) || !isNew(user)) continue;
+        batch.push(user);
+        usersBefore += 1;
+      }
+      yield batch;
+    }
+  }
+}
+
+/** How many keys the database holds for this part of its users. */
+export async function countOf(manager: KeyManager, shard: Shard | undefined, signal: AbortSignal): Promise<number> {
+  if (shard === undefined) return manager.count({ signal });
+  let count = 0;
+  for await (const { userId } of manager.rows({ signal })) if (isInShard(userId, shard)) count += 1;
+  return count;
+}
+
+function onlyOnce(): (user: UserId) => boolean {
+  const seen = new Set<UserId>();
+  return (user) => seen.size < seen.add(user).size;
+}
+
+async function* textsOf(selection: Many, stream: UserStream): AsyncGenerator<readonly string[]> {
+  if (selection.kind === "listed") yield selection.users;
+  if (selection.kind === "all") yield* allUsers(stream);
+  if (selection.kind === "file") {
+    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, stream.onBytes));
+  }
+}
+
+async function* allUsers({ manager, signal }: UserStream): AsyncGenerator<readonly string[]> {
+  let batch: string[] = [];
+  for await (const { userId } of manager.rows({ signal })) {
+    batch.push(userId);
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  yield batch;
+}
+
+function parsed(text: string, onError: (error: KeyctlError) => void): UserId | undefined {
+  try {
+    return parseUserId(text);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+    onError(thrown);
+    return undefined;
+  }
+}
+
+function isInShard(user: string, shard: Shard | undefined): boolean {
+  if (shard === undefined) return true;
+  return hash("sha256", user, "buffer").readUInt32BE(0) % shard.count === shard.index - 1;
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+function parseShard(text: string): Shard {
+  const [, index, count] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
+  if (index === undefined || count === undefined || index < 1 || index > count) {
+    throw new KeyctlError("USAGE", "--shard takes i/n, with i from 1 to n", { hint: "--shard 1/4" });
+  }
+  return { index, count };
+}

@@ -1,0 +1,75 @@
+import { createReadStream, statSync } from "node:fs";
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import { printable } from "../../core/text/printable.ts";
+import { encodingOf } from "../../files/decode-text.ts";
+import { codeOf, reasonOf } from "../../files/read-regular-file.ts";
+
+const LONGEST_LINE = 4096;
+const LONGEST_MARK = 3;
+
+/**
+ * The lines of a file of user ids, as they come and in constant memory: BOM and CRLF are taken, blank lines skipped,
+ * an endless line is cut (and then is no user id).
+ */
+export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  let decoder: InstanceType<typeof TextDecoder> | undefined;
+  let rest = "";
+  for await (const chunk of withWholeBom(bytes)) {
+    decoder ??= new TextDecoder(encodingOf(chunk));
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = cut(lines.pop() ?? "");
+    yield lines.map(withoutReturn).filter(isNotBlank);
+  }
+  yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
+}
+
+/** The same bytes; a pipe may split a byte order mark, so the first chunk waits until it would be whole. */
+async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array | undefined = new Uint8Array();
+  for await (const chunk of bytes) {
+    if (head === undefined) {
+      yield chunk;
+      continue;
+    }
+    head = Buffer.concat([head, chunk]);
+    if (head.length < LONGEST_MARK) continue;
+    yield head;
+    head = undefined;
+  }
+  if (head !== undefined) yield head;
+}
+
+/** The bytes of a users file: a regular one, since waiting for another could not be interrupted. Throws USAGE when it cannot be read. */
+export async function* bytesOf(path: string, progress: (bytesRead: number) => void): AsyncGenerator<Uint8Array> {
+  let total = 0;
+  try {
+    const stats = statSync(path);
+    if (!stats.isFile()) throw unreadable(path, stats.isDirectory() ? "it is a directory" : "it is not a regular file");
+    for await (const chunk of createReadStream(path)) {
+      total += (chunk as Buffer).length;
+      progress(total);
+      yield chunk as Buffer;
+    }
+  } catch (thrown) {
+    if (codeOf(thrown) === "" || isKeyctlError(thrown)) throw thrown;
+    throw unreadable(path, codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown));
+  }
+}
+
+function unreadable(path: string, reason: string): KeyctlError {
+  return new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
+    hint: "give a file with one user id a line, or pipe them in and give --users-file -",
+  });
+}
+
+function withoutReturn(line: string): string {
+  return cut(line.endsWith("\r") ? line.slice(0, -1) : line);
+}
+
+function cut(line: string): string {
+  return line.length > LONGEST_LINE ? line.slice(0, LONGEST_LINE) : line;
+}
+
+function isNotBlank(line: string): boolean {
+  return line.trim() !== "";
+}

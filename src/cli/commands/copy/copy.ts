@@ -1,0 +1,156 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import type { KeyManager } from "../../../core/manager.ts";
+import { toKeyctlError, clampTimeout } from "../../../core/async/deadline.ts";
+import { printable } from "../../../core/text/printable.ts";
+import { report, sayFailures } from "./report.ts";
+import type { CopyRun } from "./report.ts";
+import { CopyTally } from "./counts.ts";
+import { addCreateOption } from "../create-option.ts";
+import type { CreateFlags } from "../create-option.ts";
+import { flagDuration } from "../../duration.ts";
+import { startProgress } from "../../bulk/progress.ts";
+import type { Progress } from "../../bulk/progress.ts";
+import type { Invocation, Session, Run } from "../../invocation.ts";
+import { endOfRun, unlessReaderGone } from "../../terminal/unread.ts";
+import { yieldToEventLoop } from "../../../core/async/sleep.ts";
+
+interface CopyFlags extends CreateFlags {
+  readonly to?: string;
+  readonly dryRun?: true;
+  /** In milliseconds. */
+  readonly stopAfter?: number;
+}
+
+export function declare(command: Command, run: Run): void {
+  addCreateOption(command)
+    .option("--to <uri>", "where to copy: mongodb://<host>/<database> or sqlite:<path>")
+    .option("--dry-run", "say what would be copied, and write nothing")
+    .option("--stop-after <duration>", "end cleanly after this time", flagDuration("--stop-after"))
+    .addHelpText(
+      "after",
+      `
+Copies what is not there yet; a key that is there stays. Rows move as they are,
+so both stores need the same master keys. The journal of the keys that keyctl
+made goes first. In the end every entry of it is looked up in the destination,
+and every row is opened there. Run again, it goes on where it ended. A URI with
+a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
+
+Examples:
+  keyctl copy --to mongodb://db.prod/keyctl --dry-run
+  keyctl copy --to mongodb://db.prod/keyctl
+  keyctl copy --to sqlite:backup.db --create
+  keyctl copy --store mongodb://db.prod/keyctl --to sqlite:backup.db --create`,
+    )
+    .action(run((invocation, flags: CopyFlags) => copy(invocation, flags)));
+}
+
+async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlError | null> {
+  const started = Date.now();
+  const { terminal } = invocation;
+  const run = newRun(flags);
+  if (run.dryRun) return unlessReaderGone(() => copyAndReport(invocation, flags, run, started));
+  terminal.outliveReader();
+  const error = await copyAndReport(invocation, flags, run, started);
+  return endOfRun(terminal, error, {
+    line: run.tally.describe(Date.now() - started),
+    gap: run.complete ? null : "what was copied stays",
+    hint: "keyctl copy > <file>   keeps the output; what is there already is not copied again",
+  });
+}
+
+async function copyAndReport(
+  invocation: Invocation,
+  flags: CopyFlags,
+  run: CopyRun,
+  started: number,
+): Promise<KeyctlError | null> {
+  const failure = await attempt(invocation, flags, run);
+  const error = failure ?? run.tally.error(run.complete);
+  await report(invocation, run, Date.now() - started, failure, error);
+  return error;
+}
+
+function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
+  return {
+    tally: new CopyTally(dryRun === true),
+    dryRun: dryRun === true,
+    timeOver: stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(stopAfter)),
+    stores: null,
+    total: 0,
+    toTotal: null,
+    complete: false,
+    named: 0,
+  };
+}
+
+/** What stopped the run; null when it ended by itself. */
+async function attempt(invocation: Invocation, { to, create }: CopyFlags, run: CopyRun): Promise<KeyctlError | null> {
+  const { signal } = invocation;
+  try {
+    await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
+      run.stores = { source: source.store, destination: destination.store };
+      run.total = await countSource(source, signal);
+      const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
+      // Before there is a destination: one that cannot be filled is not made.
+      await source.manager.requireMasterKeys({ signal });
+      await destination.withManager(needs, async ({ manager }) => {
+        await goThrough(invocation, source.manager, manager, run);
+        run.toTotal = await manager.count({ signal });
+      });
+    });
+    return null;
+  } catch (thrown) {
+    const error = toKeyctlError(thrown);
+    // Nothing more can be said on an output that takes no more.
+    if (error.code === "OUTPUT_FAILED") throw error;
+    return error;
+  }
+}
+
+async function countSource({ manager, store, storeExists }: Session, signal: AbortSignal): Promise<number> {
+  const place = `${printable(store.name)} (${store.from === "default" ? "" : "from "}${store.from})`;
+  const hint = "--store <uri>   names the store to copy from";
+  if (!storeExists) throw new KeyctlError("EMPTY_SELECTION", `there is no store at ${place}`, { hint });
+  const count = await manager.count({ signal });
+  if (count === 0) throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
+  return count;
+}
+
+async function goThrough(
+  invocation: Invocation,
+  source: KeyManager,
+  destination: KeyManager,
+  run: CopyRun,
+): Promise<void> {
+  const { signal } = invocation;
+  const { tally, dryRun, timeOver } = run;
+  let { stage } = tally;
+  let progress = await progressOf(invocation, stage);
+  try {
+    for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
+      for (const outcome of outcomes) tally.add(outcome);
+      // Each goes through the users once more.
+      if (stage !== tally.stage) {
+        progress.stop();
+        stage = tally.stage;
+        progress = await progressOf(invocation, stage);
+      }
+      if (outcomes.some(({ error }) => error !== null)) progress.clear();
+      await sayFailures(invocation, outcomes, run);
+      const { steps } = tally;
+      // How many users have a journal is known in the end.
+      progress.update(steps, stage === "journals" ? undefined : Math.min(1, steps / run.total));
+      await yieldToEventLoop();
+      signal.throwIfAborted();
+      if (timeOver?.aborted === true) return;
+    }
+    run.complete = true;
+  } finally {
+    progress.stop();
+  }
+}
+
+function progressOf({ terminal }: Invocation, verb: string): Promise<Progress> {
+  return startProgress({ spinner: terminal.isErrorTerminal, verb, say: (line) => terminal.note(line) });
+}

@@ -1,0 +1,157 @@
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { storedValue } from "../../../core/model/key-record.ts";
+import { printable } from "../../../core/text/printable.ts";
+import type { CopyOutcome, RowOutcome } from "../../../core/copy/copy-rows.ts";
+import { formatSpan } from "../../duration.ts";
+import { formatNumber } from "../../../core/text/format.ts";
+import type { Warning } from "../../../core/model/warning.ts";
+
+const MOST_NAMES = 5;
+
+const nothing = () => ({ copied: 0, kept: 0, conflict: 0, verified: 0, unverified: 0 });
+
+/** What became of the rows of a copy, and of the journals of their users, in numbers. */
+export class CopyTally {
+  readonly #counts = nothing();
+  readonly #journals = nothing();
+  readonly #foreignFields = new Set<string>();
+  readonly #dryRun: boolean;
+  #stage: Stage = "copy";
+  #inClear = 0;
+  #withForeignFields = 0;
+
+  constructor(dryRun: boolean) {
+    this.#dryRun = dryRun;
+  }
+
+  add(what: CopyOutcome): void {
+    const isProof = what.outcome === "verified" || what.outcome === "unverified";
+    this.#stage = isProof ? "verify" : what.kind === "journal" ? "journals" : "copy";
+    if (what.kind === "journal") this.#journals[what.outcome] += 1;
+    else this.#addRow(what);
+  }
+
+  #addRow({ row, outcome }: RowOutcome): void {
+    this.#counts[outcome] += 1;
+    if (outcome === "copied" && row.foreignFields.length > 0) {
+      this.#withForeignFields += 1;
+      for (const name of row.foreignFields) this.#foreignFields.add(name);
+    }
+    const isFirst = outcome !== "verified" && outcome !== "unverified";
+    if (isFirst && storedValue(row.keyEncrypted).kind === "clear") this.#inClear += 1;
+  }
+
+  /** Rows of the source that were gone through. */
+  get done(): number {
+    return firstLooks(this.#counts);
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  /** Users that the stage has come to. */
+  get steps(): number {
+    const { verified, unverified, conflict } = this.#counts;
+    if (this.#stage === "journals") return firstLooks(this.#journals);
+    return this.#stage === "copy" ? this.done : verified + unverified + conflict;
+  }
+
+  /** Rows that hold their key in clear. */
+  get inClear(): number {
+    return this.#inClear;
+  }
+
+  /** `done`, `copied`, `kept` and the rest, as the summary has them. */
+  get document() {
+    const journals = inWords(this.#journals);
+    return { done: this.done, ...inWords(this.#counts), in_clear: this.#inClear, journals };
+  }
+
+  get warnings(): readonly Warning[] {
+    const names = [...this.#foreignFields];
+    if (names.length === 0) return [];
+    const shown = names.slice(0, MOST_NAMES).map(printable).join(", ");
+    const [which, stay] =
+      this.#withForeignFields === 1
+        ? ["1 row has", "it stays"]
+        : [`${formatNumber(this.#withForeignFields)} rows have`, "they stay"];
+    const message = `${which} fields that keyctl does not know, and ${stay} without them in the copy: ${shown}${names.length > MOST_NAMES ? ", …" : ""}`;
+    return [{ code: "FIELDS_LEFT", message }];
+  }
+
+  /** What the run as a whole ends with when nothing stopped it. */
+  error(complete: boolean): KeyctlError | null {
+    const failed = failuresIn(this.#counts);
+    const failedJournals = failuresIn(this.#journals);
+    if (failed + failedJournals > 0) {
+      const journals = failedJournals === 0 ? "" : `, and the ${journalsOf(failedJournals)}`;
+      return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} of ${rows(this.done)} failed${journals}`, {
+        hint: "each line says why",
+      });
+    }
+    if (complete) return null;
+    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${rows(this.done)}`, {
+      hint: "run it again, without --stop-after or with a longer one: it goes on where it ended",
+      retryable: true,
+    });
+  }
+
+  /** `5,012 rows in 3s: 5,000 copied, 10 there already, 2 in conflict`. */
+  describe(elapsedMs: number): string {
+    const parts = this.#parts(this.#counts);
+    return `${rows(this.done)} in ${formatSpan(elapsedMs)}${parts === "" ? "" : `: ${parts}`}`;
+  }
+
+  /** `the journals of 4,000 users: 3,999 copied, 1 in conflict; 3,999 are there`; undefined where no key was ever made. */
+  get journals(): string | undefined {
+    const { verified, unverified } = this.#journals;
+    const count = firstLooks(this.#journals);
+    if (count === 0) return undefined;
+    const failed = unverified === 0 ? "" : `, ${formatNumber(unverified)} ${unverified === 1 ? "is" : "are"} not`;
+    const there = `; ${formatNumber(verified)} ${verified === 1 ? "is" : "are"} there${failed}`;
+    return `the ${journalsOf(count)}: ${this.#parts(this.#journals)}${verified + unverified === 0 ? "" : there}`;
+  }
+
+  #parts({ copied, kept, conflict }: Counts): string {
+    const parts = [
+      [copied, this.#dryRun ? "to copy" : "copied"],
+      [kept, "there already"],
+      [conflict, "in conflict"],
+    ] as const;
+    const named = parts.filter(([count]) => count > 0).map(([count, what]) => `${formatNumber(count)} ${what}`);
+    return named.join(", ");
+  }
+
+  /** `5,010 rows are there and open`; undefined before the proof. */
+  get proof(): string | undefined {
+    const { verified, unverified } = this.#counts;
+    if (verified + unverified === 0) return undefined;
+    const failed = unverified === 0 ? "" : `, ${formatNumber(unverified)} ${unverified === 1 ? "is" : "are"} not`;
+    return `${rows(verified)} ${verified === 1 ? "is there and opens" : "are there and open"}${failed}`;
+  }
+}
+
+/** What a copy is at. */
+type Stage = "journals" | "copy" | "verify";
+type Counts = Readonly<ReturnType<typeof nothing>>;
+
+function inWords({ copied, kept, conflict, verified, unverified }: Counts) {
+  return { copied, kept, conflicts: conflict, verified, unverified };
+}
+
+function firstLooks({ copied, kept, conflict }: Counts): number {
+  return copied + kept + conflict;
+}
+
+function failuresIn({ conflict, unverified }: Counts): number {
+  return conflict + unverified;
+}
+
+function journalsOf(count: number): string {
+  return count === 1 ? "journal of 1 user" : `journals of ${formatNumber(count)} users`;
+}
+
+function rows(count: number): string {
+  return `${formatNumber(count)} ${count === 1 ? "row" : "rows"}`;
+}

@@ -1,0 +1,127 @@
+import type { KeyctlError } from "../../../core/model/errors.ts";
+import { maskOfRecord } from "../../../core/model/key-record.ts";
+import { printable } from "../../../core/text/printable.ts";
+import type { CopyOutcome } from "../../../core/copy/copy-rows.ts";
+import { shellQuote } from "../../../core/text/shell-quote.ts";
+import type { CopyTally } from "./counts.ts";
+import { formatNumber } from "../../../core/text/format.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, StoreName } from "../../invocation.ts";
+import type { Terminal } from "../../terminal/terminal.ts";
+
+/** Rows that are named on a screen. */
+const NAMED = 10;
+
+/** A run as far as it has come: what can be said of it, however it ends. */
+export interface CopyRun {
+  readonly tally: CopyTally;
+  readonly dryRun: boolean;
+  readonly timeOver: AbortSignal | undefined;
+  stores: { readonly source: StoreName; readonly destination: StoreName } | null;
+  /** How many rows the source had at first. */
+  total: number;
+  /** How many the destination had in the end. */
+  toTotal: number | null;
+  complete: boolean;
+  /** Rows that were to be named on the screen. */
+  named: number;
+}
+
+/** What needs somebody's eyes, as soon as it is known. */
+export async function sayFailures(
+  { terminal, receivedSignal }: Invocation,
+  outcomes: readonly CopyOutcome[],
+  run: CopyRun,
+): Promise<void> {
+  const failures = outcomes.filter(({ error }) => error !== null);
+  if (!terminal.options.json) {
+    const shown = failures.slice(0, Math.max(0, NAMED - run.named));
+    for (const { error } of shown) if (error !== null) terminal.warning(error.message);
+    run.named += failures.length;
+    return;
+  }
+  await terminal.documents(
+    failures.map((failed) => ({
+      type: "user",
+      ...subjectOf(failed),
+      error: errorDocument(failed.error, receivedSignal()),
+    })),
+  );
+}
+
+/** Whose row or journal it is about. */
+function subjectOf(failed: CopyOutcome): object {
+  if (failed.kind === "journal") {
+    return { user_id: failed.userId, key: null, key_hash: null, outcome: `journal_${failed.outcome}` };
+  }
+  const { row, outcome } = failed;
+  return { user_id: row.userId, key: maskOfRecord(row), key_hash: row.keyHash, outcome };
+}
+
+/** The summary, as JSON or for people. */
+export async function report(
+  invocation: Invocation,
+  run: CopyRun,
+  elapsed: number,
+  failure: KeyctlError | null,
+  error: KeyctlError | null,
+): Promise<void> {
+  if (invocation.terminal.options.json) await document(invocation, run, elapsed, error);
+  else await show(invocation, run, elapsed, failure);
+}
+
+async function document(
+  { terminal, receivedSignal }: Invocation,
+  { tally, stores, total, toTotal, dryRun, complete }: CopyRun,
+  elapsed: number,
+  error: KeyctlError | null,
+): Promise<void> {
+  await terminal.document({
+    type: "summary",
+    command: "copy",
+    store: stores?.source.name ?? null,
+    to: stores?.destination.name ?? null,
+    total,
+    ...tally.document,
+    to_total: toTotal,
+    dry_run: dryRun,
+    elapsed_ms: elapsed,
+    complete,
+    warnings: tally.warnings,
+    error: errorDocument(error, receivedSignal()),
+  });
+}
+
+async function show(
+  { terminal }: Invocation,
+  { tally, stores, dryRun, toTotal, named }: CopyRun,
+  elapsed: number,
+  failure: KeyctlError | null,
+): Promise<void> {
+  if (stores === null || tally.done === 0) return;
+  const { source, destination } = stores;
+  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  terminal.footer(`from ${nameOf(source)} to ${nameOf(destination)}`);
+  for (const { message } of tally.warnings) terminal.warning(message);
+  await terminal.result(tally.describe(elapsed));
+  if (dryRun) terminal.note("nothing was written");
+  else if (tally.proof !== undefined) await terminal.result(tally.proof);
+  if (tally.journals !== undefined) await terminal.result(tally.journals);
+  if (toTotal !== null)
+    terminal.footer(`${formatNumber(toTotal)} ${toTotal === 1 ? "key" : "keys"} in the destination`);
+  if (failure !== null) terminal.note("what was copied stays; run it again, and it goes on there");
+  if (tally.inClear > 0) sayClear(terminal, tally.inClear, destination);
+}
+
+function nameOf({ name, from }: StoreName): string {
+  return `${printable(name)} (${from === "default" ? "" : "from "}${from})`;
+}
+
+function sayClear(terminal: Terminal, count: number, { name }: StoreName): void {
+  const which = `${formatNumber(count)} ${count === 1 ? "key is" : "keys are"} stored in clear`;
+  // The name of a MongoDB store lacks its password and its options.
+  const [when, store] = name.startsWith("sqlite:")
+    ? ["", ` --store ${shellQuote(name)}`]
+    : ["once KEYCTL_STORE names the copy, ", ""];
+  terminal.hint(`${which}; ${when}this encrypts them there:\n      keyctl rekey --keep-key${store}`);
+}

@@ -1,0 +1,123 @@
+import type { Command } from "commander";
+import { diagnose, diagnoseWithout } from "../../../core/doctor/diagnose.ts";
+import type { CheckId, CheckFinding } from "../../../core/doctor/diagnose.ts";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { collectFacts } from "../../../core/doctor/collect-facts.ts";
+import { toKeyctlError, anySignal, clampTimeout } from "../../../core/async/deadline.ts";
+import { showDiagnosis } from "./view.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, Run, StoreName } from "../../invocation.ts";
+import { storeLabel } from "../../views/store-label.ts";
+import { inspectHost } from "./host-facts.ts";
+import { showResult } from "../../terminal/unread.ts";
+
+interface DoctorFlags {
+  readonly deep?: true;
+}
+
+/** For letting go of a server that does not answer; of a short time, half. */
+const CLOSE_TIMEOUT_MS = 700;
+
+export function declare(command: Command, run: Run): void {
+  command
+    .option("--deep", "open every row, and name those that do not open")
+    .addHelpText(
+      "after",
+      `
+Checks the store, what is in it, the master keys, the management key and
+OpenRouter, key.txt, the environment and the PATH. Changes nothing, and makes no
+store. The whole ends within --timeout.
+
+Examples:
+  keyctl doctor
+  keyctl doctor --deep --timeout 10m
+  keyctl doctor --json | jq -r '.checks[] | select(.status != "pass") | .hint'`,
+    )
+    .action(run((invocation, flags: DoctorFlags) => doctor(invocation, flags)));
+}
+
+async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<KeyctlError | null> {
+  const { terminal, version, receivedSignal } = invocation;
+  const { findings, store } = await findingsOf(invocation, flags.deep === true);
+  const error = failureOf(findings);
+  const diagnosis = { version, findings, counts: countsOf(findings) };
+  const document = {
+    version,
+    node: process.versions.node,
+    platform: `${process.platform} ${process.arch}`,
+    store: store?.name ?? null,
+    ...diagnosis.counts,
+    checks: findings.map(checkDocument),
+    warnings: [],
+    error: errorDocument(error, receivedSignal()),
+  };
+  return showResult(terminal, error, null, () =>
+    terminal.options.json ? terminal.document(document) : showDiagnosis(terminal, diagnosis),
+  );
+}
+
+/** Rejects when a flag is wrong, or the run is interrupted. */
+async function findingsOf(
+  invocation: Invocation,
+  deep: boolean,
+): Promise<{ findings: readonly CheckFinding[]; store: StoreName | null }> {
+  const { signal, withManager } = invocation;
+  const started = performance.now();
+  try {
+    return await withManager(
+      { mayCreateStore: false, storeMayFail: true, withoutNotices: true, logs: "none" },
+      async ({ store, storeExists, subject, timeoutMs }) => {
+        const reserved = Math.min(CLOSE_TIMEOUT_MS, timeoutMs / 2);
+        const timeMs = clampTimeout(Math.max(0, timeoutMs - reserved - (performance.now() - started)));
+        const patience = anySignal(signal, AbortSignal.timeout(timeMs));
+        const around = inspectHost(invocation, storeLabel(store), patience);
+        const facts = await collectFacts(subject, { storeExists, deep, timeMs }, signal);
+        return { findings: diagnose(facts, await around), store };
+      },
+    );
+  } catch (thrown) {
+    const error = toKeyctlError(thrown);
+    if (error.code === "USAGE" || error.code === "INTERRUPTED") throw error;
+    return { findings: diagnoseWithout(error, await inspectHost(invocation, "", signal)), store: null };
+  }
+}
+
+/** Whose failure the run ends with, the gravest first; everything else is worth attention. */
+const GRAVEST: readonly (readonly CheckId[])[] = [
+  ["store", "server", "encryption"],
+  ["configuration", "master_keys"],
+];
+
+function failureOf(findings: readonly CheckFinding[]): KeyctlError | null {
+  const worries = findings.flatMap((finding) => (finding.status === "pass" ? [] : [finding]));
+  const failed = worries.flatMap((finding) => (finding.status === "fail" ? [finding] : []));
+  const [first] = [...failed, ...worries];
+  if (first === undefined) return null;
+  const causes = GRAVEST.map((ids) => failed.find(({ id, cause }) => ids.includes(id) && cause !== null));
+  const gravest = causes.find((finding) => finding !== undefined);
+  const { code = "ATTENTION", retryable = false } = gravest?.cause ?? {};
+  const hint = (gravest ?? first).hint;
+  return new KeyctlError(code, sentence(failed.length, worries.length - failed.length), {
+    ...(hint === null ? {} : { hint }),
+    retryable,
+  });
+}
+
+/** `1 check failed, 3 need a look`. */
+function sentence(failed: number, attention: number): string {
+  const failures = `${failed} ${failed === 1 ? "check" : "checks"} failed`;
+  if (attention === 0) return failures;
+  const need = attention === 1 ? "needs a look" : "need a look";
+  if (failed > 0) return `${failures}, ${attention} ${need}`;
+  return `${attention} ${attention === 1 ? "check" : "checks"} ${need}`;
+}
+
+function countsOf(findings: readonly CheckFinding[]) {
+  const count = (status: CheckFinding["status"]) => findings.filter((finding) => finding.status === status).length;
+  return { passed: count("pass"), attention: count("attention"), failed: count("fail") };
+}
+
+function checkDocument(finding: CheckFinding): object {
+  const { id, status, message } = finding;
+  return { id, status, message, hint: finding.status === "pass" ? null : finding.hint };
+}

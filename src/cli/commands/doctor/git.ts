@@ -1,0 +1,28 @@
+import { execFile } from "node:child_process";
+import { basename, dirname } from "node:path";
+import { SECRET_VARIABLES } from "../../../core/model/redact-keys.ts";
+
+const LIMIT_MS = 2000;
+const NOT_FOR_GIT = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
+
+/**
+ * Whether git keeps this file. Not when there is no git, no repository, or no answer in time. Git gets no secret and
+ * none of its own variables: they could point it to another repository, or make it run or write something.
+ */
+export function isTrackedByGit(
+  path: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const tame = Object.entries(environment).filter(([name]) => !name.startsWith("GIT_") && !NOT_FOR_GIT.has(name));
+  const env = { ...Object.fromEntries(tame), GIT_OPTIONAL_LOCKS: "0", GIT_TERMINAL_PROMPT: "0" };
+  const words = ["--literal-pathspecs", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--"];
+  return new Promise((resolve) => {
+    try {
+      const options = { cwd: dirname(path), env, timeout: LIMIT_MS, killSignal: "SIGKILL", signal } as const;
+      execFile("git", [...words, basename(path)], options, (error) => resolve(error === null));
+    } catch {
+      resolve(false);
+    }
+  });
+}

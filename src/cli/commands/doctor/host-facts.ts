@@ -1,0 +1,68 @@
+import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
+import type { HostFacts } from "../../../core/doctor/checks/machine.ts";
+import { isTrackedByGit } from "./git.ts";
+import type { Invocation } from "../../invocation.ts";
+import { variablesSet } from "../../variables.ts";
+
+/** What this machine says to doctor. */
+export async function inspectHost(
+  { environment, program, keyPlaces }: Invocation,
+  storeLabel: string,
+  signal: AbortSignal,
+): Promise<HostFacts> {
+  const { path } = keyPlaces["key.txt"];
+  const mode = modeOf(path);
+  return {
+    storeLabel,
+    keyFile: {
+      path,
+      mode,
+      readableBy: readersOf(mode),
+      isTracked: mode !== null && (await isTrackedByGit(resolve(path), environment, signal)),
+    },
+    variables: variablesSet(environment),
+    // Node's own rule.
+    asksForNoVerification: environment["NODE_TLS_REJECT_UNAUTHORIZED"] === "0",
+    otherKeyctl: otherKeyctl(environment["PATH"] ?? "", program),
+  };
+}
+
+function modeOf(path: string): number | null {
+  try {
+    return statSync(path).mode & 0o777;
+  } catch {
+    return null;
+  }
+}
+
+function readersOf(mode: number | null): "group" | "others" | null {
+  if (mode === null || process.platform === "win32") return null;
+  if ((mode & 0o004) !== 0) return "others";
+  return (mode & 0o040) !== 0 ? "group" : null;
+}
+
+/** The first `keyctl` on the path, unless it is this program. On Windows the shims of npm cannot be told apart. */
+function otherKeyctl(path: string, program: string): string | null {
+  if (process.platform === "win32") return null;
+  const files = path.split(delimiter).map((folder) => join(folder === "" ? "." : folder, "keyctl"));
+  const first = files.find(isProgram);
+  return first === undefined || realPath(first) === realPath(program) ? null : first;
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}

@@ -1,0 +1,93 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { printable } from "../../../core/text/printable.ts";
+import { ReconcileReport } from "./report.ts";
+import type { Invocation, Session, Run } from "../../invocation.ts";
+import { addUserOption, oneUser } from "../../bulk/selection.ts";
+import type { FindingClass } from "../../../core/reconcile/finding.ts";
+
+interface ReconcileFlags {
+  readonly user?: readonly string[];
+  readonly fix?: true;
+  readonly confirm?: number;
+  readonly adoptAccount?: true;
+}
+
+const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
+  orphan: "made here and decided against, or to be revoked",
+  purge_pending: "a purge that died before it had removed the row",
+  undecided: "being made at the moment, or just abandoned",
+  unknown_nonce: "named as ours, and no operation of this store made it",
+  other_deployment: "made by another store",
+  no_row: "recorded as in use, and in nobody's row",
+  dangling_row: "stored here, and gone at OpenRouter",
+  disabled: "stored here, and disabled at OpenRouter",
+  expired: "stored here, and expired",
+  duplicate: "one key of two users",
+};
+
+export function declare(command: Command, run: Run): void {
+  addUserOption(command, "only this user")
+    .option("--fix", "do what is to be done; without it nothing is changed")
+    .option("--confirm <count>", "with --fix: the number of keys that are to be removed", parseCount)
+    .option("--adopt-account", "first bind the database to the account of this management key")
+    .addHelpText(
+      "after",
+      `
+Compares all keys at OpenRouter with all that is stored, and says what is where.
+With --fix, it removes keys that were decided against or are to be revoked, and
+finishes what was interrupted. No key is removed because it is unknown here.
+
+A database is bound to the OpenRouter account that its first key was created in.
+With a management key of another account nothing is compared or changed, unless
+--adopt-account binds the database to that account.
+
+Findings:
+${Object.entries(CLASS_MEANINGS)
+  .map(([name, meaning]) => `  ${name.padEnd(18)}${meaning}`)
+  .join("\n")}
+
+Examples:
+  keyctl reconcile
+  keyctl reconcile --fix
+  keyctl reconcile --user alice --fix --json`,
+    )
+    .action(run((invocation, flags: ReconcileFlags) => reconcile(invocation, flags)));
+}
+
+async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise<KeyctlError | null> {
+  if (flags.confirm !== undefined && flags.fix !== true) {
+    throw new KeyctlError("USAGE", "--confirm goes with --fix", { hint: "keyctl reconcile --fix" });
+  }
+  const userId = flags.user === undefined ? undefined : oneUser("reconcile", flags.user);
+  const task = {
+    fixes: flags.fix === true,
+    confirm: flags.confirm,
+    adoptAccount: flags.adoptAccount === true,
+    userId,
+  };
+  let report: ReconcileReport | undefined;
+  let stopped: unknown;
+  try {
+    await invocation.withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
+      if (!opened.storeExists) throw noStore(opened);
+      report = new ReconcileReport(invocation, opened, task);
+      await report.run();
+    });
+  } catch (thrown) {
+    stopped = thrown;
+    if (report === undefined) throw thrown;
+  }
+  return report?.finish(stopped) ?? null;
+}
+
+function parseCount(text: string): number {
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new KeyctlError("USAGE", "--confirm takes the number of keys", { hint: "keyctl reconcile   counts them" });
+}
+
+function noStore({ store }: Session): KeyctlError {
+  return new KeyctlError("EMPTY_SELECTION", `there is no database yet at ${printable(store.name)}`, {
+    hint: "keyctl sync --user <id>   makes one",
+  });
+}

@@ -1,0 +1,208 @@
+import { keys } from "../../../core/doctor/checks/check-result.ts";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { toKeyctlError } from "../../../core/async/deadline.ts";
+import type { Reconciliation } from "../../../core/reconcile/reconciliation.ts";
+import { userFlag } from "../../../core/text/shell-quote.ts";
+import { sayWarnings } from "../../views/key-view.ts";
+import { formatNumber } from "../../../core/text/format.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, Session } from "../../invocation.ts";
+import { storeLabel } from "../../views/store-label.ts";
+import { TablePrinter } from "../../terminal/table-printer.ts";
+import { endOfRun } from "../../terminal/unread.ts";
+import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
+
+export interface ReconcileTask {
+  readonly fixes: boolean;
+  /** How many keys a person has agreed to. */
+  readonly confirm: number | undefined;
+  readonly adoptAccount: boolean;
+  readonly userId: string | undefined;
+}
+
+/** What `--fix` removes without a question: so many keys, or this share of ours where that is more. */
+const UNASKED = { keys: 10, share: 0.01 } as const;
+
+/** Told, and no reason to worry: keys that others make, or that are being made at this moment. */
+const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undecided"]);
+
+/** Plans, asks where it must, fixes, and tells all of it. */
+export class ReconcileReport {
+  readonly #invocation: Invocation;
+  readonly #opened: Session;
+  readonly #task: ReconcileTask;
+  readonly #table: TablePrinter;
+  readonly #began = performance.now();
+  /** What is to be done, to be shown before a question. */
+  readonly #tasks: Finding[] = [];
+  #reconciliation: Reconciliation | undefined;
+  #toFix = 0;
+  #fixed = 0;
+  #reported = 0;
+  #noted = 0;
+  #failed: KeyctlError | null = null;
+
+  constructor(invocation: Invocation, opened: Session, task: ReconcileTask) {
+    this.#invocation = invocation;
+    this.#opened = opened;
+    this.#task = task;
+    this.#table = new TablePrinter(invocation.terminal, [
+      { title: "FINDING" },
+      { title: "USER", shrinks: true },
+      { title: "KEY", shrinks: true },
+      { title: "ACTION" },
+    ]);
+  }
+
+  /** Finds and fixes. What stops it is thrown, and `finish` then says so. */
+  async run(): Promise<void> {
+    const { signal, terminal } = this.#invocation;
+    terminal.outliveReader();
+    const { fixes, userId, adoptAccount } = this.#task;
+    this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, adoptAccount, signal });
+    if (adoptAccount) terminal.note("the database is bound to the account of this management key");
+    await this.#plan(this.#reconciliation);
+    if (fixes) await this.#fix(this.#reconciliation);
+  }
+
+  /** The end of the report, once the store is closed: a signal may stop a run until then. */
+  async finish(thrown: unknown): Promise<KeyctlError | null> {
+    const reconciliation = this.#reconciliation;
+    if (reconciliation === undefined) throw thrown;
+    const stopped = thrown === undefined ? null : toKeyctlError(thrown);
+    if (!reconciliation.isStable) {
+      this.#invocation.terminal.warning(
+        "keys came and went while they were listed: rows whose key was not seen are not reported",
+      );
+    }
+    return this.#finish(reconciliation, stopped);
+  }
+
+  /** With --fix, what is to be done is told when it is done. */
+  async #plan(reconciliation: Reconciliation): Promise<void> {
+    for await (const finding of reconciliation.plan()) {
+      const isTask = finding.action !== "none";
+      if (isTask) this.#toFix += 1;
+      else if (NO_WORRY.has(finding.class)) this.#noted += 1;
+      else this.#reported += 1;
+      if (!isTask || !this.#task.fixes) await this.#print(finding);
+      else this.#tasks.push(finding);
+    }
+  }
+
+  async #fix(reconciliation: Reconciliation): Promise<void> {
+    await this.#confirm(reconciliation);
+    for await (const finding of reconciliation.fix()) {
+      if (finding.done) this.#fixed += 1;
+      this.#failed ??= finding.error;
+      await this.#print(finding);
+    }
+  }
+
+  async #confirm({ ours }: Reconciliation): Promise<void> {
+    const { confirm } = this.#task;
+    const count = this.#toFix;
+    const hint = `${this.#command} --fix --confirm ${count}`;
+    if (confirm !== undefined) {
+      if (confirm === count) return;
+      throw new KeyctlError("COUNT_CHANGED", `${keys(count)} would be removed, not ${confirm}; nothing was changed`, {
+        hint,
+      });
+    }
+    if (count <= Math.max(UNASKED.keys, ours * UNASKED.share)) return;
+    const { terminal, prompt } = this.#invocation;
+    const refused = new KeyctlError("CONFIRMATION_NEEDED", `${keys(count)} would be removed; nothing was changed`, {
+      hint,
+    });
+    if (!terminal.options.isInteractive) throw refused;
+    for (const task of this.#tasks) await this.#print(task);
+    await this.#table.end();
+    const ask = await prompt();
+    if (!(await ask.confirm(`Remove ${keys(count)} at OpenRouter?`))) throw refused;
+  }
+
+  async #print(finding: Finding): Promise<void> {
+    const { terminal, receivedSignal } = this.#invocation;
+    const { class: kind, userId, keyHash, name, action, done, error } = finding;
+    if (terminal.options.json) {
+      return terminal.documents([
+        {
+          type: "finding",
+          class: kind,
+          user_id: userId,
+          key_hash: keyHash,
+          name,
+          action,
+          done,
+          error: errorDocument(error, receivedSignal()),
+        },
+      ]);
+    }
+    const which = name ?? keyHash ?? "-";
+    const end = error?.message ?? (done ? DONE[action] : TO_DO[action]);
+    await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, end]]);
+  }
+
+  async #finish(reconciliation: Reconciliation, stopped: KeyctlError | null): Promise<KeyctlError | null> {
+    const { terminal, receivedSignal } = this.#invocation;
+    const { listed, tally, warnings } = reconciliation;
+    await this.#table.end();
+    const error = stopped ?? this.#outcome();
+    const elapsed = Math.round(performance.now() - this.#began);
+    const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
+    const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
+    const line = `${keys(listed)} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
+    if (terminal.options.json) {
+      await terminal.document({
+        type: "summary",
+        command: "reconcile",
+        store: this.#opened.store.name,
+        dry_run: !this.#task.fixes,
+        listed,
+        matched: tally.matched,
+        kept: tally.kept,
+        to_fix: this.#toFix,
+        fixed: this.#fixed,
+        reported: this.#reported,
+        noted: this.#noted,
+        elapsed_ms: elapsed,
+        complete: stopped === null,
+        warnings,
+        error: errorDocument(error, receivedSignal()),
+      });
+    } else {
+      terminal.footer(line);
+      terminal.footer(`store: ${storeLabel(this.#opened.store)}`);
+      sayWarnings(terminal, warnings);
+    }
+    return endOfRun(terminal, error, {
+      line,
+      gap: stopped === null ? null : "the work was stopped before its end",
+      hint: `${this.#command} > <file>   says what is left`,
+    });
+  }
+
+  get #command(): string {
+    const { userId } = this.#task;
+    return userId === undefined ? "keyctl reconcile" : `keyctl reconcile ${userFlag(userId)}`;
+  }
+
+  #outcome(): KeyctlError | null {
+    const left = this.#toFix - this.#fixed;
+    if (this.#failed !== null) return this.#failed;
+    if (left <= 0 && this.#reported === 0) return null;
+    const hint = left > 0 ? `${this.#command} --fix` : "keyctl help reconcile";
+    const parts = [
+      ...(left > 0 ? [`${keys(left)} to remove`] : []),
+      ...(this.#reported > 0 ? [`${this.#reported} to look at`] : []),
+    ];
+    return new KeyctlError("ATTENTION", parts.join(", "), { hint });
+  }
+}
+
+const DONE: Readonly<Record<Finding["action"], string>> = { delete: "deleted", remove_row: "removed", none: "" };
+const TO_DO: Readonly<Record<Finding["action"], string>> = {
+  delete: "to be deleted",
+  remove_row: "its row is to be removed",
+  none: "",
+};

@@ -1,0 +1,65 @@
+import type { KeyManager } from "../../core/manager.ts";
+import { syncFailed } from "../../core/model/results.ts";
+import type { SyncResult } from "../../core/model/results.ts";
+import { oneByOne } from "../bulk/one-by-one.ts";
+import type { Many } from "../bulk/selection.ts";
+import type { ResultCountsOptions } from "../bulk/result-counts.ts";
+import type { BulkOptions } from "../../core/manager-options.ts";
+import type { Warning } from "../../core/model/warning.ts";
+import type { UserCommand } from "../bulk/user-command.ts";
+
+export interface ResolveKeysOptions {
+  readonly signal: AbortSignal;
+  /** Whether a key may be created for one user; undefined: as the environment says. */
+  readonly autoProvision: boolean | undefined;
+  /** Whether keys are created for many. */
+  readonly provision: boolean;
+  /** How many. */
+  readonly maxKeys: () => number;
+  /** Read the database only. */
+  readonly stored: boolean;
+  /** With the log lines of each user, and so one by one. */
+  readonly log: boolean;
+}
+
+type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
+
+type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
+  readonly counting: Pick<ResultCountsOptions<SyncResult>, "endings" | "endingOf">;
+};
+
+/** What sync and get do alike: they resolve keys, and show which and from where. */
+export function resolving(options: ResolveKeysOptions): ResolvingCommand {
+  const { signal, autoProvision, provision, maxKeys, stored, log } = options;
+  const given = new Map<string, number>();
+  return {
+    one: (manager, user) =>
+      stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision }),
+    async *many(manager: KeyManager, batches, selection: Many) {
+      const reach = stored ? "stored" : reachOf(selection);
+      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), logged: log };
+      for await (const batch of manager.syncMany(log ? oneByOne(batches) : batches, bulk)) {
+        for (const { synced, keyHash } of batch) if (synced) given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
+        yield batch;
+      }
+    },
+    failed: syncFailed,
+    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }],
+    cells: ({ userId, key, source, error }) => [userId, key?.masked ?? "-", error === null ? source : error.message],
+    counting: {
+      endings: ["synced", "from_database"],
+      endingOf: ({ synced }) => (synced ? "synced" : "from_database"),
+    },
+    runWarnings: () => sharedKeyWarning(Math.max(0, ...given.values())),
+  };
+}
+
+/** Nothing is saved for those who are in the database already. */
+export function reachOf(selection: Many): "known" | "sources" {
+  return selection.kind === "all" ? "known" : "sources";
+}
+
+/** One key for many users cannot be told apart at OpenRouter: not its limit, not its use. */
+function sharedKeyWarning(users: number): readonly Warning[] {
+  return users < 2 ? [] : [{ code: "KEY_SHARED", message: `${users} users were given the same key` }];
+}

@@ -1,0 +1,167 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import type { LogEvent } from "../../../core/model/log-event.ts";
+import type { KeyManager } from "../../../core/manager.ts";
+import { MOST_AT_ONCE } from "../../../core/model/number-options.ts";
+import { toKeyctlError } from "../../../core/async/deadline.ts";
+import { validationFailed } from "../../../core/validate/validate-key.ts";
+import type { Validation } from "../../../core/validate/validate-key.ts";
+import type { ValidationRun } from "../../../core/validate/validate-many.ts";
+import { flagDuration, formatSpan } from "../../duration.ts";
+import { forUsers } from "../../bulk/user-command-runner.ts";
+import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, Run } from "../../invocation.ts";
+import { addSelection } from "../../bulk/selection.ts";
+import { VerdictScore } from "./counts.ts";
+import { showResult } from "../../terminal/unread.ts";
+import type { Allowance } from "./counts.ts";
+import { verdictScreen } from "./summary-view.ts";
+import { showValidation, validationDocument } from "../../views/verdict-view.ts";
+import type { ValidateOptions } from "../../../core/manager-options.ts";
+import { addBulkOptions } from "../../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
+
+interface ValidateFlags extends BulkFlags {
+  readonly stdin?: true;
+  readonly concurrency: number;
+  readonly allowUnknown: Allowance;
+  /** In milliseconds. */
+  readonly notValidatedSince?: number;
+  readonly fromListing?: true;
+  /** In milliseconds. */
+  readonly warnWithin?: number;
+  readonly minRemaining?: number;
+}
+
+const CONCURRENCY = 20;
+const DAY_MS = 86_400_000;
+
+export function declare(command: Command, run: Run): void {
+  addBulkOptions(addSelection(command))
+    .option("--stdin", "the key on standard input; no database is used")
+    .option("--warn-within <duration>", "exit 10 for a key that ends within this time", flagDuration("--warn-within"))
+    .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
+    .option("--concurrency <n>", "many users: keys that are asked about at a time (default 20)", atOnce, CONCURRENCY)
+    .option("--allow-unknown <n|n%>", "many users: so many may be unknown without an error", allowance, noneAllowed)
+    .option(
+      "--not-validated-since <duration>",
+      "many users: take over verdicts that are younger",
+      flagDuration("--not-validated-since"),
+    )
+    .option("--from-listing", "many users: judge by OpenRouter's list of all keys (needs a management key)")
+    .addHelpText(
+      "after",
+      `
+Looks at the database only, and saves nothing but the verdict. A key is valid
+(exit 0), invalid (exit 5) or, when nobody could find out, unknown (exit 6).
+
+Examples:
+  keyctl validate --user alice
+  keyctl validate --all --json --output verdicts.jsonl
+  keyctl validate --all --not-validated-since 24h --allow-unknown 1%
+  keyctl validate --stdin < key.txt`,
+    )
+    .action(run((invocation, flags: ValidateFlags) => validate(invocation, flags)));
+}
+
+async function validate(invocation: Invocation, flags: ValidateFlags): Promise<KeyctlError | null> {
+  const { user, usersFile, all, stdin } = flags;
+  if (stdin !== true) return forUsers(invocation, flags, validateCommand(invocation, flags));
+  if (user !== undefined || usersFile !== undefined || all !== undefined) {
+    throw new KeyctlError("USAGE", "a key on standard input is no user's", {
+      hint: "give --stdin, or users with --user, --users-file or --all",
+    });
+  }
+  return validateInput(invocation, optionsOf(invocation, flags));
+}
+
+async function validateInput(invocation: Invocation, options: ValidateOptions): Promise<KeyctlError | null> {
+  const { terminal, readInput, withManager, receivedSignal } = invocation;
+  const attempt = async () => {
+    try {
+      const text = keyText(await readInput(MAX_KEY_BYTES));
+      return await withManager({ mayCreateStore: false, withoutStore: true, logs: "all" }, ({ manager }) =>
+        manager.validateKeyWithApi(text, options),
+      );
+    } catch (thrown) {
+      return validationFailed(null, toKeyctlError(thrown));
+    }
+  };
+  const validation = await attempt();
+  const { error } = validation;
+  const document = { ...validationDocument(validation), error: errorDocument(error, receivedSignal()) };
+  return showResult(terminal, error, null, () =>
+    terminal.options.json ? terminal.document(document) : showValidation(terminal, validation),
+  );
+}
+
+function validateCommand(invocation: Invocation, flags: ValidateFlags): UserCommand<Validation> {
+  const { terminal } = invocation;
+  const options = optionsOf(invocation, flags);
+  let run: ValidationRun | undefined;
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown);
+  return {
+    name: "validate",
+    needs: { mayCreateStore: false, logs: "all" },
+    one: (manager, user) => manager.validate(user, options),
+    async *many(manager: KeyManager, batches, _selection, stop) {
+      const { concurrency, fromListing = false, notValidatedSince: notValidatedSinceMs } = flags;
+      run = await manager.validateMany({ ...options, concurrency, fromListing, notValidatedSinceMs, stop });
+      for await (const results of run.results(batches)) {
+        if (flags.log === true) for (const event of results.flatMap(eventsOf)) terminal.log(event);
+        yield results;
+      }
+    },
+    failed: validationFailed,
+    document: validationDocument,
+    show: (validation) => showValidation(terminal, validation),
+    columns: [],
+    cells: () => [],
+    score: () => score,
+    screen: (store) => verdictScreen(terminal, score, store, spanOf(flags.warnWithin)),
+  };
+}
+
+function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
+  return { signal, warnWithinMs: warnWithin, minRemaining };
+}
+
+function spanOf(milliseconds = 14 * DAY_MS): string {
+  return milliseconds % DAY_MS === 0 ? `${milliseconds / DAY_MS} days` : formatSpan(milliseconds);
+}
+
+/** Keys are asked about at the same time; what is told of each stands together. */
+function eventsOf({ verdict, resumed }: Validation): readonly LogEvent[] {
+  if (verdict === null || resumed) return [];
+  const asked = { kind: "validating" } as const;
+  if (verdict.status === "unknown") return [asked, { kind: "not-validated", reason: verdict.detail }];
+  return [asked, { kind: verdict.status === "valid" ? "validated" : "invalid" }];
+}
+
+function atOnce(text: string): number {
+  const number = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (number >= 1 && number <= MOST_AT_ONCE) return number;
+  throw new KeyctlError("USAGE", `--concurrency takes a number from 1 to ${MOST_AT_ONCE}`, {
+    hint: "--concurrency 50",
+  });
+}
+
+function dollars(text: string): number {
+  if (/^\d{1,9}(?:\.\d{1,6})?$/.test(text)) return Number(text);
+  throw new KeyctlError("USAGE", "--min-remaining takes an amount in USD", { hint: "--min-remaining 0.50" });
+}
+
+function noneAllowed(): number {
+  return 0;
+}
+
+function allowance(text: string): Allowance {
+  const [, amount, percent] = /^(\d{1,9})(%?)$/.exec(text) ?? [];
+  const number = Number(amount ?? Number.NaN);
+  if (percent === "" && number >= 0) return () => number;
+  if (percent === "%" && number <= 100) return (done) => (done * number) / 100;
+  throw new KeyctlError("USAGE", "--allow-unknown takes a number of keys, or a share of them", {
+    hint: "--allow-unknown 1%",
+  });
+}

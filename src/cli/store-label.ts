@@ -1,7 +1,0 @@
-import { printable } from "../core/printable.ts";
-import type { StoreName } from "./runner.ts";
-
-/** A store for people, and what named it: `sqlite:keys.db (from KEYCTL_STORE)`. */
-export function storeLabel({ name, from }: StoreName): string {
-  return `${printable(name)} (${from === "default" ? "" : "from "}${from})`;
-}

@@ -1,0 +1,142 @@
+import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
+import type { Stats } from "node:fs";
+import { codeOf } from "../../files/read-regular-file.ts";
+
+/** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
+export interface Output {
+  write(text: string): Promise<void>;
+  /** The width of a terminal; undefined for a file or a pipe. */
+  readonly columns: number | undefined;
+  /** True while a reader that takes nothing holds a write up. */
+  readonly isBlocked: boolean;
+  /** Resolves when nothing is held up; how a write went is its own result. */
+  drained(): Promise<void>;
+  /** False when it was closed before we started, so that what is written reaches nobody. */
+  readonly isOpen: boolean;
+}
+
+/** An empty pipe takes at least this much without blocking. */
+const DIRECT_BYTES = 16 * 1024;
+/** For a terminal that does not know its width, and says 0. */
+const USUAL_COLUMNS = 80;
+const LINUX_MEMORY_DEVICES = 1;
+
+/**
+ * Standard output or error. Written directly where that cannot block: `process.stdout` costs a tenth of Node's start,
+ * and says too late that a disk is full. What is more than a pipe surely holds goes through it all the same: a reader
+ * that takes nothing must not make the process deaf to signals.
+ */
+export function fdOutput(file: 1 | 2): Output {
+  let written = 0;
+  let streaming = false;
+  let waiting = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  let isOpen: boolean | undefined;
+  return {
+    async write(text) {
+      const bytes = Buffer.byteLength(text);
+      streaming ||= mayHaveSpinner(file) || (written + bytes > DIRECT_BYTES && isPipe(file));
+      const direct = streaming ? 0 : writeDirectly(file, text);
+      written += bytes;
+      if (direct === bytes) return;
+      streaming = true;
+      waiting += 1;
+      const writing = writeThrough(streamOf(file), direct === 0 ? text : Buffer.from(text).subarray(direct));
+      // A stream writes in order.
+      last = writing.catch(() => {});
+      try {
+        await writing;
+      } finally {
+        waiting -= 1;
+      }
+    },
+    async drained() {
+      await last;
+    },
+    get isBlocked() {
+      if (waiting === 0) return false;
+      // What a stream has written at once, or could not write, it tells a little later.
+      const { writableLength, errored } = streamOf(file);
+      return writableLength > 0 && errored === null;
+    },
+    get columns() {
+      try {
+        return isTerminal(file) ? streamOf(file).columns || USUAL_COLUMNS : undefined;
+      } catch {
+        return undefined; // It has just been closed.
+      }
+    },
+    get isOpen() {
+      isOpen ??= !wasClosedAtStart(file);
+      return isOpen;
+    },
+  };
+}
+
+/**
+ * How many bytes went out: all of them, or what a pipe that does not block would take. Text is written as it is; a
+ * buffer for each would wait for the garbage collector by the hundred megabytes.
+ */
+function writeDirectly(file: number, text: string): number {
+  try {
+    return writeSync(file, text);
+  } catch (thrown) {
+    if (codeOf(thrown) === "EAGAIN") return 0;
+    throw thrown;
+  }
+}
+
+function writeThrough(stream: NodeJS.WriteStream, chunk: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(chunk, (error) => {
+      if (error === undefined || error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+function streamOf(file: 1 | 2): NodeJS.WriteStream {
+  const stream = file === 1 ? process.stdout : process.stderr;
+  // Each write hears of its error; without a listener the event would end the process all the same.
+  if (stream.listenerCount("error") === 0) stream.on("error", () => {});
+  return stream;
+}
+
+/** What is drawn on a terminal's stderr makes way for what is written through the stream. */
+function mayHaveSpinner(file: 1 | 2): boolean {
+  return file === 2 && isTerminal(file);
+}
+
+function isPipe(file: number): boolean {
+  const stats = fstatSync(file);
+  return stats.isFIFO() || stats.isSocket();
+}
+
+/** In place of a descriptor that is closed at its start, Node opens /dev/null for reading and writing; a shell's `>` only writes. */
+function wasClosedAtStart(file: number): boolean {
+  if (process.platform !== "linux") return false;
+  try {
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${file}`, "utf8"))?.[1] ?? "";
+    const accessMode = Number.parseInt(flags, 8) & 3;
+    return accessMode === constants.O_RDWR && readlinkSync(`/proc/self/fd/${file}`) === "/dev/null";
+  } catch {
+    return false;
+  }
+}
+
+/** As `tty.isatty`, without its module for what is plainly none. */
+export function isTerminal(file: number): boolean {
+  try {
+    const stats = fstatSync(file);
+    if (!stats.isCharacterDevice() || isDeviceOfMemory(stats)) return false;
+  } catch {
+    return false;
+  }
+  const tty: typeof import("node:tty") = process.getBuiltinModule("node:tty");
+  return tty.isatty(file);
+}
+
+/** /dev/null and its like. */
+export function isDeviceOfMemory({ rdev }: Stats): boolean {
+  return process.platform === "linux" && rdev >> 8 === LINUX_MEMORY_DEVICES;
+}

@@ -1,0 +1,131 @@
+import { PassThrough, Writable } from "node:stream";
+import { confirm, input, password } from "@inquirer/prompts";
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import { fdOutput, isTerminal } from "./fd-output.ts";
+import { waitForHangUp } from "./hang-up.ts";
+import type { AtEnd } from "./process-end.ts";
+import { yieldToEventLoop } from "../../core/async/sleep.ts";
+
+/** Asks on stderr, so that stdout stays for results. Rejects with INTERRUPTED on Ctrl-C, Ctrl-D and every signal. */
+export interface Prompt {
+  readonly confirm: (question: string) => Promise<boolean>;
+  readonly secret: (question: string) => Promise<string>;
+  readonly text: (question: string) => Promise<string>;
+}
+
+/** What the library asks with, in place of the terminal itself. */
+interface Context {
+  readonly input: PassThrough;
+  readonly output: Screen;
+  readonly signal: AbortSignal;
+}
+
+type Question<Answer> = (context: Context) => Promise<Answer>;
+
+const CTRL_C = 0x03;
+const CTRL_Z = 0x1a;
+const HIDE_CURSOR = "\u001B[?25l";
+/** In place of an answer: the process was stopped and goes on, on a screen and in modes that the shell may have changed. */
+const RESUMED = Symbol("resumed");
+
+const asItIs = (text: string) => text;
+const style = { message: asItIs, answer: asItIs, help: asItIs, defaultAnswer: (text: string) => `(${text})` };
+const theme = { prefix: "?", style: { ...style, error: asItIs, maskedText: "(not shown)" } };
+
+export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
+  const ask = async <Answer>(question: Question<Answer>) => {
+    signal.throwIfAborted();
+    const forgetMode = atEnd(() => process.stdin.setRawMode(false));
+    try {
+      for (;;) {
+        const answer = await askOnce(question, signal);
+        if (answer !== RESUMED) return answer;
+      }
+    } catch (thrown) {
+      // Whatever fails on a terminal that is gone fails for that reason.
+      if (isKeyctlError(thrown) || isTerminal(0)) throw thrown;
+      await waitForHangUp(signal);
+      throw inputEnded();
+    } finally {
+      forgetMode();
+    }
+  };
+  return {
+    confirm: (message) => ask((context) => confirm({ message, default: false, theme }, context)),
+    secret: (message) => ask((context) => password({ message, toggleMask: false, theme }, context)),
+    text: (message) => ask((context) => input({ message, theme }, context)),
+  };
+}
+
+/**
+ * The library shows the question and edits the line. The terminal and its signals are ours: left to the library, a
+ * question stays open when its input ends, crashes when the terminal is gone, and freezes where no shell resumes it.
+ */
+async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal): Promise<Answer | typeof RESUMED> {
+  const { stdin } = process;
+  const keys = new PassThrough();
+  const ending = new AbortController();
+  const over = AbortSignal.any([signal, ending.signal]);
+  let isAsked = false;
+  const end = async (isSignalled = false) => {
+    if (isSignalled || !isTerminal(0)) await waitForHangUp(signal).catch(() => {});
+    ending.abort(inputEnded());
+  };
+  const endInput = () => void end();
+  const resume = () => ending.abort(RESUMED);
+  const take = (typed: Buffer) => {
+    if (typed.includes(CTRL_C)) {
+      // What is typed after it answers nothing.
+      stdin.off("data", take);
+      process.kill(process.pid, "SIGINT");
+      void end(true);
+    } else if (typed.includes(CTRL_Z) && process.platform !== "win32") {
+      stdin.setRawMode(false);
+      process.kill(0, "SIGTSTP");
+      stdin.setRawMode(true);
+      // It is ignored where nobody could resume us; then there is no SIGCONT either.
+      void yieldToEventLoop().then(resume);
+    } else if (isAsked) keys.write(typed);
+  };
+  // To set the mode of a terminal that is gone fails, also when nobody reads it any more.
+  if (stdin.listenerCount("error") === 0) stdin.on("error", () => {});
+  stdin.on("error", endInput).on("end", endInput).on("data", take);
+  process.on("SIGCONT", resume);
+  try {
+    stdin.setRawMode(true).resume();
+    if (!isTerminal(0)) endInput();
+    // What was typed before there was a question answers nothing.
+    await yieldToEventLoop();
+    isAsked = true;
+    // The library closes its readline at Ctrl-D, and says nothing.
+    keys.once("pause", endInput);
+    return await question({ input: keys, output: new Screen(), signal: over });
+  } catch (thrown) {
+    if (over.reason === RESUMED) return RESUMED;
+    over.throwIfAborted();
+    throw thrown;
+  } finally {
+    process.off("SIGCONT", resume);
+    stdin.off("error", endInput).off("end", endInput).off("data", take);
+    stdin.setRawMode(false).pause();
+  }
+}
+
+/** Standard error; the cursor is never hidden, for a connection that breaks would leave it so. */
+class Screen extends Writable {
+  readonly #stderr = fdOutput(2);
+
+  get columns(): number | undefined {
+    return this.#stderr.columns;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // What cannot be shown cannot be helped, and what follows must not overtake it.
+    this.#stderr.write(chunk.toString().replaceAll(HIDE_CURSOR, "")).catch(() => {});
+    done();
+  }
+}
+
+function inputEnded(): KeyctlError {
+  return new KeyctlError("INTERRUPTED", "interrupted: the input of the terminal has ended");
+}

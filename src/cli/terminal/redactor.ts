@@ -1,0 +1,39 @@
+import { withoutKeys } from "../../core/model/redact-keys.ts";
+
+/**
+ * The second net under `ApiKey`: what goes to stdout and stderr passes here last. Nothing should ever be caught;
+ * if something is, a person sees a mask and not a key.
+ */
+const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
+  [/"k\\?":\s*\\?"[A-Za-z0-9_-]{43}/g, (match) => `${match.slice(0, -43)}***`],
+  [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
+];
+const SHORTEST_SECRET = 8;
+/** The URI of a store that needs no password: its name, which is shown. */
+const OPEN_URI = /^(?:sqlite:|mongodb(?:\+srv)?:\/\/)[^@?]*$/i;
+
+export type Redactor = (text: string) => string;
+
+/** The password in a URI, as it stands there and as it is meant; also where its special characters are not escaped. */
+export function passwordsIn(uri: string): readonly string[] {
+  const password = /:\/\/[^:]*:(?<password>.*)@/s.exec(uri)?.groups?.["password"];
+  if (password === undefined) return [];
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    return [password];
+  }
+}
+
+/** Hides keys, master keys in a JWK, passwords in URIs and these very secrets. */
+export function redactor(secrets: readonly string[]): Redactor {
+  const known = secrets
+    .map((secret) => secret.trim())
+    .filter((secret) => secret.length >= SHORTEST_SECRET && !OPEN_URI.test(secret))
+    .toSorted((one, other) => other.length - one.length);
+  return (text) =>
+    PATTERNS.reduce(
+      (shown, [pattern, replacement]) => shown.replace(pattern, replacement),
+      known.reduce((shown, secret) => shown.replaceAll(secret, "***"), withoutKeys(text)),
+    );
+}

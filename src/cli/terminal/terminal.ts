@@ -1,0 +1,209 @@
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import type { ErrorCode } from "../../core/model/errors.ts";
+import { raceSignal } from "../../core/async/single-flight.ts";
+import { logLines } from "../../core/model/log-event.ts";
+import type { LogEvent } from "../../core/model/log-event.ts";
+import { printable, printableJson } from "../../core/text/printable.ts";
+import { codeOf } from "../../files/read-regular-file.ts";
+import type { Output } from "./fd-output.ts";
+import { plain } from "./paint.ts";
+import type { Paint } from "./paint.ts";
+import type { Redactor } from "./redactor.ts";
+import { isHangUp, waitForHangUp } from "./hang-up.ts";
+
+const LAST_WORDS_MS = 1000;
+const READER_GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET"]);
+
+export interface TerminalOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly debug: boolean;
+  /** Whether a person is there to answer a question. */
+  readonly isInteractive: boolean;
+  /** Aborted by SIGINT, SIGTERM and SIGHUP. */
+  readonly signal: AbortSignal;
+}
+
+/** An error as every document shows it. */
+export interface ErrorDocument {
+  readonly code: ErrorCode;
+  readonly exit_code: number;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+}
+
+/** Results could not be written to stdout. */
+export class OutputFailed extends KeyctlError {
+  /** The reader closed the pipe: it has what it wanted, as far as a list is concerned. */
+  readonly readerGone: boolean;
+
+  constructor(systemCode: string) {
+    super("OUTPUT_FAILED", `the output could not be written (${systemCode})`, {
+      hint: "check the disk or the program that reads the output",
+    });
+    this.readerGone = READER_GONE.has(systemCode);
+  }
+}
+
+/** The one gate of stdout and stderr: results go to the first, everything else to the second, and both through the redactor. */
+export class Terminal {
+  readonly options: TerminalOptions;
+  /** For stdout. */
+  readonly paint: Paint;
+  readonly #stderrPaint: Paint;
+  readonly #stdout: Output;
+  readonly #stderr: Output;
+  readonly #redact: Redactor;
+  #hasConcluded = false;
+  #outlivesReader = false;
+  #unread: OutputFailed | undefined;
+
+  constructor(
+    streams: Streams,
+    redact: Redactor,
+    options: TerminalOptions,
+    paints: { stdout: Paint; stderr: Paint } = { stdout: plain, stderr: plain },
+  ) {
+    this.#stdout = streams.stdout;
+    this.#stderr = streams.stderr;
+    this.#redact = redact;
+    this.options = options;
+    this.paint = paints.stdout;
+    this.#stderrPaint = paints.stderr;
+  }
+
+  /** The width of the terminal that results go to; undefined off a terminal. */
+  get columns(): number | undefined {
+    return this.#stdout.columns;
+  }
+
+  get isErrorTerminal(): boolean {
+    return this.#stderr.columns !== undefined;
+  }
+
+  /** The document that says how the run ended is on its way, and no other one may follow. */
+  get hasConcluded(): boolean {
+    return this.#hasConcluded;
+  }
+
+  /** From now on a reader that goes away ends nothing: what it does not take is dropped, and `unread` says so. */
+  outliveReader(): void {
+    this.#outlivesReader = true;
+  }
+
+  /** OUTPUT_FAILED, once something was dropped. */
+  get unread(): KeyctlError | undefined {
+    return this.#unread;
+  }
+
+  /** A result, with its line end. */
+  async result(text: string): Promise<void> {
+    await this.#deliver(this.#redact(`${text}\n`));
+  }
+
+  /** The one document of a run, which must reach somebody. */
+  async document(document: object, revealing = false): Promise<void> {
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
+    await this.conclude(document, revealing);
+  }
+
+  /** The last document of a run, which says how it ended: a signal that comes later changes nothing of it. */
+  async conclude(document: object, revealing = false): Promise<void> {
+    const text = this.textOf([document], revealing);
+    this.#hasConcluded = true;
+    await this.#deliver(`${text}\n`, true);
+  }
+
+  /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
+  async documents(documents: readonly object[], revealing = false): Promise<void> {
+    if (documents.length === 0) return;
+    const text = this.textOf(documents, revealing);
+    await (revealing ? this.reveal(text) : this.result(text));
+  }
+
+  /** JSON documents as text for a file, through the redactor unless they are `revealing`. */
+  textOf(documents: readonly object[], revealing = false): string {
+    const text = documents.map(printableJson).join("\n");
+    return revealing ? text : this.#redact(text);
+  }
+
+  /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */
+  async reveal(text: string): Promise<void> {
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
+    await this.#deliver(`${text}\n`);
+  }
+
+  log(event: LogEvent): void {
+    if (!this.options.quiet) this.#say(logLines(event).join("\n"));
+  }
+
+  note(text: string): void {
+    if (!this.options.quiet) this.#say(`note: ${printable(text)}`);
+  }
+
+  hint(text: string): void {
+    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${text}`));
+  }
+
+  /** A line under a table, for people. */
+  footer(text: string): void {
+    if (!this.options.quiet) this.#say(text);
+  }
+
+  warning(text: string): void {
+    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(text)}`);
+  }
+
+  error(error: KeyctlError): void {
+    this.#say(`${this.#stderrPaint.red("error:")} ${printable(error.message)}`);
+    if (error.hint !== null) this.hint(error.hint);
+  }
+
+  stack(thrown: unknown): void {
+    if (thrown instanceof Error && thrown.stack !== undefined) this.#say(thrown.stack);
+  }
+
+  async #deliver(text: string, isLast = false): Promise<void> {
+    const { signal } = this.options;
+    if (this.#unread !== undefined) return;
+    try {
+      const writing = this.#stdout.write(text);
+      if (!this.#stdout.isBlocked) return await writing;
+      // After a signal, what is left to say gets a moment; a reader that takes nothing does not get more.
+      await raceSignal(writing, signal.aborted || isLast ? momentAfter(signal) : signal);
+    } catch (thrown) {
+      if (isHangUp(thrown)) await waitForHangUp(signal);
+      signal.throwIfAborted();
+      if (isKeyctlError(thrown)) throw thrown;
+      const failed = new OutputFailed(codeOf(thrown) || "nobody reads it");
+      this.#lose(failed, failed.readerGone);
+    }
+  }
+
+  /** Throws it, unless the work goes on without a reader. */
+  #lose(failed: OutputFailed, hasNoReader: boolean): void {
+    if (!this.#outlivesReader || !hasNoReader) throw failed;
+    if (this.#unread === undefined) this.note("nobody reads the output any more; the work goes on");
+    this.#unread ??= failed;
+  }
+
+  /** What cannot be said cannot be helped: a closed stderr must not stop the work. */
+  #say(text: string): void {
+    this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
+  }
+}
+
+/** Aborted a moment after this signal. */
+function momentAfter(signal: AbortSignal): AbortSignal {
+  const moment = new AbortController();
+  const wait = () => setTimeout(() => moment.abort(signal.reason), LAST_WORDS_MS);
+  if (signal.aborted) wait();
+  else signal.addEventListener("abort", wait, { once: true });
+  return moment.signal;
+}
+
+export interface Streams {
+  readonly stdout: Output;
+  readonly stderr: Output;
+}

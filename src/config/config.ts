@@ -1,0 +1,156 @@
+import { join } from "node:path";
+import { configFolder, stateFolder } from "./folders.ts";
+import { managementKey, managementKeyHashes, managementKeyText } from "./management-key.ts";
+import { destinationPlace, isSameStore, storePlace } from "./store-place.ts";
+import type { StorePlace } from "./store-place.ts";
+import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
+import type { Environment } from "./variables.ts";
+import { KeyctlError } from "../core/model/errors.ts";
+import type { ManagementKey } from "../core/model/management-key.ts";
+import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
+import type { MasterKeyPlace } from "../encryption/master-keys.ts";
+import { resolvePath } from "../files/home-folder.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
+import type { EnvironmentKeyPlace } from "../sources/environment.ts";
+import type { KeyFilePlace } from "../sources/key-file.ts";
+import type { ProvisioningRules, WantedTerms } from "../core/model/provision-rules.ts";
+import { parseDuration } from "../core/text/duration.ts";
+import { SECRET_VARIABLES } from "../core/model/redact-keys.ts";
+import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provision-terms.ts";
+
+export type { Environment } from "./variables.ts";
+
+/** What flags may say over the environment. */
+export interface Overrides {
+  readonly store?: string | undefined;
+  readonly keyFile?: string | undefined;
+  /** For each user, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+  readonly autoProvision?: boolean | undefined;
+  readonly createStore?: boolean | undefined;
+}
+
+/** Everything that flags and environment say, checked once. What is secret is read when it is needed. */
+export interface Config {
+  readonly store: StorePlace;
+  /** A store that is named and missing may be made, by what makes stores. */
+  readonly createStore: boolean;
+  readonly keyFile: KeyFilePlace;
+  readonly environmentKey: () => EnvironmentKeyPlace;
+  readonly masterKeys: MasterKeyPlace;
+  readonly hasManagementKey: () => boolean;
+  /** Undefined when there is none. Throws CONFIG_INVALID for what cannot be one. */
+  readonly managementKey: () => ManagementKey | undefined;
+  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  readonly managementKeyHashes: () => ReadonlySet<string>;
+  /** The address is checked when it is used; the variables of the proxies are in the environment. */
+  readonly openRouter: { readonly url: string | undefined; readonly environment: Environment };
+  readonly autoProvision: boolean;
+  /** CI is set: nobody watches this run. */
+  readonly ci: boolean;
+  readonly provisioning: Omit<ProvisioningRules, "refusal">;
+  /** The folder in which keys wait that could not be stored. */
+  readonly spoolFolder: string;
+  readonly timeoutMs: number;
+  /** Where a key may be made. */
+  readonly makingTimeoutMs: number;
+}
+
+const MAKING_TIMEOUT_MS = 90_000;
+const DEFAULT_MAX_PER_HOUR = 60;
+
+/** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
+export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
+  return Object.freeze({
+    store: storePlace(environment, overrides.store),
+    createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
+    keyFile: keyFilePlace(environment, overrides.keyFile),
+    environmentKey: () => environmentKeyPlace(environment),
+    masterKeys: masterKeyPlace(environment),
+    hasManagementKey: () => managementKeyText(environment) !== undefined,
+    managementKey: () => managementKey(environment),
+    managementKeyHashes: () => managementKeyHashes(environment),
+    openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
+    autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
+    ci: Boolean(environment["CI"]),
+    provisioning: {
+      terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
+      maxPerHour: () => maxPerHour(environment),
+    },
+    spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
+    timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
+    makingTimeoutMs: clampTimeout(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),
+  });
+}
+
+/** The same in all but the store, which is the one that a copy goes to. Throws as `readConfig`. */
+export function readDestination(environment: Environment, source: Config, flag: string | undefined): Config {
+  const store = destinationPlace(environment, flag);
+  if (!isSameStore(source.store, store)) return Object.freeze({ ...source, store });
+  throw new KeyctlError("USAGE", `${store.from} names the store that is to be copied from`, {
+    hint: "--store <uri> names the one, and --to <uri> the other",
+  });
+}
+
+function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {
+  const named = flag ?? (environment["KEYCTL_KEY_FILE"] || undefined);
+  return { path: resolvePath(named ?? "key.txt", environment), named: named !== undefined };
+}
+
+/** Set but empty is unset. */
+function environmentKeyPlace(environment: Environment): EnvironmentKeyPlace {
+  const path = environment["OPENROUTER_API_KEY_FILE"] || undefined;
+  return {
+    text: environment["OPENROUTER_API_KEY"] || undefined,
+    path: path === undefined ? undefined : resolvePath(path, environment),
+  };
+}
+
+function masterKeyPlace(environment: Environment): MasterKeyPlace {
+  const text = notEmpty(environment, "KEYCTL_MASTER_KEYS");
+  if (text !== undefined) return { kind: "text", from: "KEYCTL_MASTER_KEYS", text };
+  const file = notEmpty(environment, "KEYCTL_MASTER_KEYS_FILE");
+  if (file !== undefined)
+    return { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: resolvePath(file, environment) };
+  const command = notEmpty(environment, "KEYCTL_MASTER_KEYS_COMMAND");
+  if (command !== undefined) {
+    return { kind: "command", from: "KEYCTL_MASTER_KEYS_COMMAND", command, environment: withoutSecrets(environment) };
+  }
+  const credentials = environment["CREDENTIALS_DIRECTORY"];
+  if (credentials !== undefined && credentials !== "") {
+    const path = join(credentials, "keyctl-master-keys");
+    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "credential", path };
+  }
+  return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
+}
+
+/** What a new key may do: a variable is read where nothing is given in its place. */
+function provisionTerms(environment: Environment, given: Partial<WantedTerms>): WantedTerms {
+  const read = <Value>(name: string, parse: (text: string) => Value | undefined, example: string) =>
+    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example) ?? null;
+  const {
+    label = null,
+    limit = read("LIMIT", parseLimit, "10, or none"),
+    limitReset = read("LIMIT_RESET", parseLimitReset, "daily, weekly or monthly"),
+    expiresInMs = read("EXPIRES_IN", parseDuration, "90d"),
+    workspace = read("WORKSPACE", parseWorkspace, "a workspace's id"),
+  } = given;
+  return { label, limit, limitReset, expiresInMs, workspace };
+}
+
+function parseCount(text: string): number | undefined {
+  return /^\d{1,6}$/.test(text) ? Number(text) : undefined;
+}
+
+function maxPerHour(environment: Environment): number {
+  return (
+    parsedVariable(environment, "KEYCTL_MAX_PROVISIONS_PER_HOUR", parseCount, "60, or 0 for no limit") ??
+    DEFAULT_MAX_PER_HOUR
+  );
+}
+
+/** KEYCTL_STORE too: a URI in it may hold a password. */
+function withoutSecrets(environment: Environment): Environment {
+  const secrets = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.has(name)));
+}

@@ -1,0 +1,277 @@
+import { Candidates } from "../resolve/source-candidates.ts";
+import { KeyctlError } from "../model/errors.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { isThere, managementKeyMissing } from "../model/management-key.ts";
+import { printable } from "../text/printable.ts";
+import { countRetained, requestRetainedDeletions } from "../protocol/retained-keys.ts";
+import {
+  changedMeanwhile,
+  confirmAll,
+  confirmDeleted,
+  deleteUpstream,
+  formerKey,
+  hashInClear,
+  revokeById,
+  stillOwed,
+  upstreamIdOf,
+} from "./revoke-key.ts";
+import type { Deleted, Revocation } from "./revoke-key.ts";
+import { removeRow } from "../protocol/write-row.ts";
+import type { PurgePreview, PurgeResult } from "../model/results.ts";
+import { withTrueGeneration, confirmGeneration, recordRevocation, revokePredecessor } from "../protocol/settle-row.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { requireOwnAccount } from "../protocol/management-access.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+
+const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
+
+export interface PurgeCompletion {
+  /** How many keys were removed at OpenRouter. */
+  readonly removed: number;
+  /** The first thing that is still owed. */
+  readonly error: KeyctlError | null;
+}
+
+export interface PurgeTask {
+  /** Only the key with this hash: CONFLICT when another one is there by now. */
+  readonly onlyHash?: string | null | undefined;
+  /**
+   * Whether the key is also removed at OpenRouter: not, if keyctl made it, or whoever made it. Then every other key that
+   * keyctl made for this user goes with it.
+   */
+  readonly revoke: "no" | "ours" | "foreign too";
+  /** Whether a sync creates a key for a user who has none. */
+  readonly autoProvision: boolean;
+  /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
+  readonly finish: (user: UserId, signal: AbortSignal) => Promise<PurgeCompletion>;
+}
+
+/** A purge whose result is final, or is so once the deletion at OpenRouter is confirmed. */
+export type Purge =
+  | { readonly status: "ended"; readonly result: PurgeResult }
+  | { readonly status: "deleted"; readonly deleted: Deleted; readonly end: (revocation: Revocation) => PurgeResult };
+
+/**
+ * Deletes by compare-and-set. The revocation is written down before: a row that is gone has no room for a note. Upstream
+ * comes last: the row never holds a dead key.
+ */
+export async function purgeKey(
+  user: UserId,
+  { onlyHash, revoke, autoProvision, finish }: PurgeTask,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Purge> {
+  const { store } = context;
+  if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
+  const outlook = await outlookOf(context, autoProvision);
+  await importSpooled(user, context, signal);
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const found = await store.find(user, signal);
+    if (found === undefined) {
+      if (revoke === "no") return ended(purgeOf(user, undefined, outlook, null));
+      const { removed, error } = await finish(user, signal);
+      const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
+      return ended({ ...purgeOf(user, undefined, outlook, revocation), revokedKeys: removed, error });
+    }
+    if (!(await confirmGeneration(found, context, signal))) continue;
+    const row = await withTrueGeneration(found, context, signal);
+    if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
+    if (row.generation === 0) await refuseForeign(row, revoke, context, signal);
+    await revokePredecessor(row, context, signal);
+    // In each round: only the removal of this row proves that no other key was replaced and retained meanwhile.
+    const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
+    if (row.generation > 0) await recordRevocation(user, row.generation, "purged", revoke !== "no", context, signal);
+    if (!(await removeRow(store, user, row, signal))) continue;
+    return revoked(row, others, revoke, outlook, context, signal);
+  }
+  throw conflictError(user);
+}
+
+/** The result of a purge whose deletion is to be confirmed. Rejects only when the caller stops waiting. */
+export async function confirmPurge(purge: Purge, signal: AbortSignal): Promise<PurgeResult> {
+  return purge.status === "ended" ? purge.result : purge.end(await confirmDeleted(purge.deleted, signal));
+}
+
+/** The results of these purges, whose deletions are confirmed together. Rejects only when the caller stops waiting. */
+export async function confirmPurges(purges: readonly Purge[], signal: AbortSignal): Promise<readonly PurgeResult[]> {
+  const deleted = purges.flatMap((purge) => (purge.status === "deleted" ? [purge.deleted] : []));
+  const revocations = deleted.length === 0 ? [] : await confirmAll(deleted, signal);
+  const fates = new Map(deleted.map((one, index) => [one, revocations[index]]));
+  return purges.map((purge) => {
+    if (purge.status === "ended") return purge.result;
+    return purge.end(fates.get(purge.deleted) ?? NOT_CONFIRMED);
+  });
+}
+
+/** As `confirmPurges`, when nobody waits for it any more. */
+export function unconfirmedPurges(purges: readonly Purge[]): readonly PurgeResult[] {
+  return purges.map((purge) => (purge.status === "ended" ? purge.result : purge.end(NOT_CONFIRMED)));
+}
+
+const NOT_CONFIRMED = {
+  status: "pending",
+  detail: "the run ended before anybody had asked whether it is gone",
+} as const;
+
+/** What a purge of this user would remove; changes nothing. */
+export async function previewPurge(
+  user: UserId,
+  { revoke, autoProvision }: Pick<PurgeTask, "revoke" | "autoProvision">,
+  context: Context,
+  signal: AbortSignal,
+): Promise<PurgePreview> {
+  const { store, journal } = context;
+  if (revoke !== "no" && context.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
+  const row = await store.find(user, signal);
+  if (row?.generation === 0 && revoke === "ours") throw foreignKey(row.userId);
+  const retained = revoke === "no" ? 0 : countRetained(await journal.entries(user, signal));
+  return { ...purgeOf(user, row, await outlookOf(context, autoProvision), null), purged: false, retained };
+}
+
+/** Where the next sync finds a key. */
+interface Outlook {
+  readonly candidates: Candidates;
+  /** It creates one where no source holds any. */
+  readonly creates: boolean;
+}
+
+async function outlookOf(
+  { sources, hasManagementKey, provisioning }: Context,
+  autoProvision: boolean,
+): Promise<Outlook> {
+  const candidates = await Candidates.readBeside(sources);
+  const isRefused = (candidates.refusal ?? provisioning.refusal) !== null;
+  return { candidates, creates: autoProvision && !isRefused && isThere(hasManagementKey) };
+}
+
+/** Without the key with this hash, which no sync takes any more. */
+function returnsFrom({ candidates, creates }: Outlook, deletedHash: string | null = null): PurgeResult["returnsFrom"] {
+  const { holders } = candidates;
+  if (holders.length === 0) return creates ? ["auto-provisioned"] : [];
+  return holders.filter(({ key }) => key.hash !== deletedHash).map(({ name }) => name);
+}
+
+async function revoked(
+  row: KeyRecord,
+  others: readonly string[],
+  revoke: PurgeTask["revoke"],
+  outlook: Outlook,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Purge> {
+  if (revoke === "no") return ended(purgeOf(row.userId, row, outlook, "kept"));
+  const deleted = await deleteUpstream(row, context, signal);
+  // A key that was saved back may be in the row and among the others.
+  const rest = await revokeAll(new Set(others.filter((id) => id !== upstreamIdOf(row))), context, signal);
+  const end = (revocation: Revocation) => resultOf(row, rest, outlook, revocation);
+  return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
+}
+
+function ended(result: PurgeResult): Purge {
+  return { status: "ended", result };
+}
+
+function resultOf(row: KeyRecord, rest: Rest, outlook: Outlook, revocation: Revocation): PurgeResult {
+  const revokedKeys = rest.done + (revocation.status === "done" ? 1 : 0);
+  const status = rest.pending === null ? revocation.status : "pending";
+  const result = {
+    ...purgeOf(row.userId, row, outlook, status),
+    revokedKeys,
+    // No sync takes a key that is to be deleted from a source.
+    returnsFrom: returnsFrom(outlook, row.generation === 0 ? null : row.keyHash),
+  };
+  if (revocation.status !== "pending") {
+    return rest.pending === null ? result : { ...result, error: earlierStillOwed(row.userId, rest.pending) };
+  }
+  if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
+  // No record of it is left: the same command would find nothing to do.
+  const hash = hashInClear(row) ?? row.keyHash ?? "not known";
+  const detail = `${revocation.detail} (its hash there is ${hash})`;
+  return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
+}
+
+/** How many of the others are gone, and what is known of the first that may not be. */
+interface Rest {
+  readonly done: number;
+  readonly pending: string | null;
+}
+
+/** One after the other. */
+async function revokeAll(ids: ReadonlySet<string>, context: Context, signal: AbortSignal): Promise<Rest> {
+  let done = 0;
+  let pending: string | null = null;
+  for (const id of ids) {
+    const revocation = await revokeById(id, context, signal);
+    if (revocation.status === "pending") pending ??= revocation.detail;
+    else done += 1;
+  }
+  return { done, pending };
+}
+
+function earlierStillOwed(user: UserId, detail: string): KeyctlError {
+  const message = `an earlier key that keyctl created for user ${printable(user)} may still work: ${detail}`;
+  return new KeyctlError("REVOKE_PENDING", message, {
+    hint: `keyctl purge ${userFlag(user)} --revoke`,
+    retryable: true,
+  });
+}
+
+/** A key that keyctl did not make goes only when that was asked for, and when no other user has it. */
+async function refuseForeign(
+  row: KeyRecord,
+  revoke: PurgeTask["revoke"],
+  { store }: Context,
+  signal: AbortSignal,
+): Promise<void> {
+  if (revoke === "no") return;
+  if (revoke === "ours") throw foreignKey(row.userId);
+  const hash = hashInClear(row) ?? row.keyHash;
+  if (hash === null) return;
+  if (await isOfAnother(row, hash, store, signal)) {
+    throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {
+      hint: `keyctl list --hash ${hash}`,
+    });
+  }
+}
+
+function foreignKey(user: UserId): KeyctlError {
+  const message = `keyctl did not make the key of user ${printable(user)}; nothing was done`;
+  return new KeyctlError("FOREIGN_KEY", message, {
+    hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter all the same`,
+  });
+}
+
+/** A row in clear has no hash beside it that an index would know: those of the others are looked at one by one. */
+async function isOfAnother(
+  row: KeyRecord,
+  hash: string,
+  store: Context["store"],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for await (const other of store.scan(() => signal, hash)) if (other.userId !== row.userId) return true;
+  for await (const other of store.scan(() => signal)) {
+    if (other.userId !== row.userId && hashInClear(other) === hash) return true;
+  }
+  return false;
+}
+
+function purgeOf(
+  userId: UserId,
+  row: KeyRecord | undefined,
+  outlook: Outlook,
+  revocation: PurgeResult["revocation"],
+): PurgeResult {
+  return {
+    userId,
+    former: row === undefined ? null : formerKey(row),
+    purged: row !== undefined,
+    revocation,
+    revokedKeys: 0,
+    returnsFrom: returnsFrom(outlook),
+    warnings: [],
+    error: null,
+  };
+}

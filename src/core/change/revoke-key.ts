@@ -1,0 +1,142 @@
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { maskOfRecord, storedValue } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { silent } from "../model/log-event.ts";
+import { openRow } from "../sealing/open-row.ts";
+import { isTimeout, deadlineIn } from "../async/deadline.ts";
+import { printable } from "../text/printable.ts";
+import { doubtsAbout } from "../protocol/confirm-deletion.ts";
+import type { Deletion } from "../protocol/confirm-deletion.ts";
+import type { FormerKey } from "../model/results.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { requireUpstreamKeys } from "../protocol/management-access.ts";
+import { disableAndDelete, removeUpstream } from "../protocol/delete-upstream.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+
+/**
+ * The law of changes, for save and purge alike: no row is changed that was not read, and what was read is compared as it
+ * is changed. A person's yes is for the key that they were shown, and for no other. What OpenRouter did not confirm is
+ * pending, never done.
+ */
+
+export type Revocation =
+  | { readonly status: "done" | "kept" | "not_ours" }
+  | { readonly status: "pending"; readonly detail: string };
+
+export const KEPT = { status: "kept" } as const;
+
+/** OpenRouter says that the key is gone, which is to be confirmed. */
+export interface Deleted {
+  readonly status: "deleted";
+  readonly deletion: Deletion;
+}
+
+/** OpenRouter's id of the key in a row; null where what is stored is no key. */
+export function upstreamIdOf(row: KeyRecord): string | null {
+  return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
+}
+
+/** Disabled, deleted and confirmed. What could not be confirmed is pending, never done. */
+export async function revokeUpstream(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Revocation> {
+  const ended = await deleteUpstream(row, context, signal);
+  if (ended.status !== "deleted") return ended;
+  return confirmDeleted(ended, signal);
+}
+
+/** As `revokeUpstream`, of a key that stands in no row: its entry at OpenRouter confirms that it is gone. */
+export async function revokeById(hash: string, context: Context, signal: AbortSignal): Promise<Revocation> {
+  try {
+    const keys = await requireUpstreamKeys(context, "no key can be removed");
+    const removal = await removeUpstream(hash, keys, deadlineIn(REVOCATION_MS, signal));
+    return removal.status === "unknown" ? pending(`OpenRouter ${removal.detail}`) : { status: "done" };
+  } catch (thrown) {
+    return pendingBecauseOf(thrown);
+  }
+}
+
+/** As `revokeUpstream`, without the confirmation. */
+export async function deleteUpstream(
+  row: KeyRecord,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Revocation | Deleted> {
+  const hash = upstreamIdOf(row);
+  if (hash === null) return pending("what is stored is no key, so that its hash is not known");
+  try {
+    const keys = await requireUpstreamKeys(context, "no key can be removed");
+    const removal = await disableAndDelete(hash, keys, deadlineIn(REVOCATION_MS, signal));
+    if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
+    const checkKey = await checkOf(row, context, signal);
+    // A key that keyctl did not make may be of another account, and this one says nothing of it.
+    const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
+    return isProven ? { status: "deleted", deletion: { hash, keys, checkKey } } : pending(NOT_IN_THIS_ACCOUNT);
+  } catch (thrown) {
+    return pendingBecauseOf(thrown);
+  }
+}
+
+function pendingBecauseOf(thrown: unknown): Revocation {
+  if (isKeyctlError(thrown)) return pending(thrown.message);
+  if (isTimeout(thrown)) return pending("the time was over");
+  throw thrown;
+}
+
+export async function confirmDeleted(deleted: Deleted, signal: AbortSignal): Promise<Revocation> {
+  const [revocation] = await confirmAll([deleted], signal);
+  return revocation ?? pending("nobody has confirmed that it is gone");
+}
+
+/** All of them together, in their order. Rejects only when the caller stops waiting. */
+export async function confirmAll(deleted: readonly Deleted[], signal: AbortSignal): Promise<readonly Revocation[]> {
+  const doubts = await doubtsAbout(
+    deleted.map(({ deletion }) => deletion),
+    deadlineIn(REVOCATION_MS, signal),
+  );
+  return doubts.map((doubt) => (doubt === null ? { status: "done" } : pending(`OpenRouter ${doubt}`)));
+}
+
+/** How the key in a row is asked whether it works; null where the master keys do not open it. */
+async function checkOf(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Deletion["checkKey"]> {
+  try {
+    const key = await openRow(row, { ...context, log: silent }, signal);
+    if (row.keyHash !== null && row.keyHash !== key.hash) return null;
+    const openRouter = await context.openRouter.open();
+    return (budget) => openRouter.checkKey(key, budget);
+  } catch (thrown) {
+    if (isKeyctlError(thrown) || isTimeout(thrown)) return null;
+    throw thrown;
+  }
+}
+
+/** The caller's own time may be longer. */
+const REVOCATION_MS = 30_000;
+const NOT_IN_THIS_ACCOUNT =
+  "it is not in the account of the management key, and without the master keys nobody can ask whether it works elsewhere";
+
+function pending(detail: string): Extract<Revocation, { status: "pending" }> {
+  return { status: "pending", detail };
+}
+
+export function hashInClear(row: KeyRecord): string | null {
+  const value = storedValue(row.keyEncrypted);
+  return value.kind === "clear" ? value.key.hash : null;
+}
+
+export function stillOwed(user: UserId, detail: string, verb: "save" | "purge", otherHint?: string): KeyctlError {
+  const what = verb === "save" ? "the key that was replaced" : "the key is out of the database but";
+  const command = verb === "save" ? `reconcile ${userFlag(user)} --fix` : `purge ${userFlag(user)} --revoke`;
+  const hint = otherHint ?? `keyctl ${command}`;
+  return new KeyctlError("REVOKE_PENDING", `${what} may still work: ${detail}`, { hint, retryable: true });
+}
+
+export function changedMeanwhile(user: UserId): KeyctlError {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} was changed meanwhile; nothing was done`, {
+    hint: `keyctl get ${userFlag(user)} --stored   shows what is there now`,
+    retryable: true,
+  });
+}
+
+export function formerKey(row: KeyRecord): FormerKey {
+  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
+}

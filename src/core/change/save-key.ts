@@ -1,0 +1,179 @@
+import type { ApiKey } from "../model/api-key.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { maskOfRecord, newRecord, withKey } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { silent } from "../model/log-event.ts";
+import { openRow } from "../sealing/open-row.ts";
+import { isTimeout } from "../async/deadline.ts";
+import { printable } from "../text/printable.ts";
+import { confirmGiven, keyIsOwed, lookUpGiven } from "../protocol/given-key.ts";
+import type { GivenKey } from "../protocol/given-key.ts";
+import { changedMeanwhile, formerKey, KEPT, revokeUpstream, stillOwed } from "./revoke-key.ts";
+import type { Revocation } from "./revoke-key.ts";
+import { insertRow, replaceRow } from "../protocol/write-row.ts";
+import type { SaveResult } from "../model/results.ts";
+import {
+  withTrueGeneration,
+  confirmGeneration,
+  markOwnSettled,
+  previousOf,
+  revokePredecessor,
+} from "../protocol/settle-row.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { requireOwnAccount } from "../protocol/management-access.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import type { Warning } from "../model/warning.ts";
+
+/** Which other key may be replaced: none, any, or the one with this hash. */
+export type Replace = "none" | "any" | { readonly keyHash: string | null };
+
+export interface SaveRequest {
+  readonly origin: string;
+  readonly replace: Replace;
+  /** Whether a replaced key that keyctl made is also removed at OpenRouter. */
+  readonly revoke: boolean;
+  /** Asked before anything is written, and when the key is there already; throws why it may not be stored. */
+  readonly approve?: () => Promise<void>;
+}
+
+/**
+ * Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. What was replaced is retired
+ * after that: a save that dies or loses leaves no revocation of a key that is still in use.
+ */
+export async function saveKey(
+  user: UserId,
+  key: ApiKey,
+  change: SaveRequest,
+  context: Context,
+  signal: AbortSignal,
+): Promise<SaveResult> {
+  const { store, sealer, clock, log } = context;
+  const { origin, replace, revoke, approve } = change;
+  if (revoke) await requireOwnAccount(context, "no key can be removed at OpenRouter", signal);
+  await importSpooled(user, context, signal);
+  const sealed = (await sealer("seal", signal)).seal(key, user);
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const found = await store.find(user, signal);
+    if (found !== undefined && !(await confirmGeneration(found, context, signal))) continue;
+    const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
+    if (row !== undefined && (await holds(row, key, context, signal))) {
+      await approve?.();
+      return savedResult(user, key, row.origin, { changed: false, previous: null });
+    }
+    if (row !== undefined) {
+      refuseUnless(replace, row);
+      await store.requireAtomicChanges(signal);
+    }
+    await approve?.();
+    const now = clock.now().toISOString();
+    const next =
+      row === undefined
+        ? newRecord(user, key, sealed, origin, now)
+        : successorOf(row, withKey(row, key, sealed, origin, now), revoke);
+    if (!(await write(next, row, key, context, signal))) continue;
+    log({ kind: "saved", origin, key });
+    if (row === undefined) return savedResult(user, key, origin, { changed: true, previous: null });
+    const revocation = await afterReplacing(row, next, revoke, context, signal);
+    const result = savedResult(user, key, origin, {
+      changed: true,
+      previous: { ...formerKey(row), revocation: revocation.status },
+    });
+    return revocation.status === "pending" ? { ...result, error: stillOwed(user, revocation.detail, "save") } : result;
+  }
+  throw conflictError(user);
+}
+
+/** Save 1 and 2. False: the race was lost. Throws CONFLICT for a key whose deletion was decided. */
+async function write(
+  next: KeyRecord,
+  row: KeyRecord | undefined,
+  key: ApiKey,
+  context: Context,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { store, journal } = context;
+  if (row !== undefined) await revokePredecessor(row, context, signal);
+  const given = refuseOwed(next, await lookUpGiven(key, journal, signal), "kept");
+  const isDone = await (row === undefined ? insertRow(store, next, signal) : replaceRow(store, next, row, signal));
+  const replaced = row === undefined ? "kept" : "lost";
+  if (isDone) refuseOwed(next, await confirmGiven([next], given, context, signal), replaced);
+  return isDone;
+}
+
+/** @param replaced what became of the key that the user had: `lost` when it was replaced before that was found out */
+function refuseOwed({ userId }: KeyRecord, given: GivenKey, replaced: "kept" | "lost"): GivenKey {
+  if (given.kind === "owed") throw keyIsOwed(userId, given.since, replaced);
+  return given;
+}
+
+/** The new row, with the note of a key that keyctl made and that is not retired yet. */
+function successorOf(row: KeyRecord, next: KeyRecord, revoke: boolean): KeyRecord {
+  return row.generation === 0 ? next : { ...next, settled: false, previous: previousOf(row, revoke, null) };
+}
+
+/** Save 3. The save itself is done: what fails from here on is finished by reconcile. */
+async function afterReplacing(
+  row: KeyRecord,
+  successor: KeyRecord,
+  revoke: boolean,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Revocation> {
+  if (row.generation === 0) return { status: revoke ? "not_ours" : "kept" };
+  try {
+    await revokePredecessor(successor, context, signal);
+    const revocation = revoke ? await revokeUpstream(row, context, signal) : KEPT;
+    if (revocation.status !== "pending") await markOwnSettled(successor, context, signal);
+    return revocation;
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
+    return revoke ? { status: "pending", detail: isKeyctlError(thrown) ? thrown.message : "the time was over" } : KEPT;
+  }
+}
+
+async function holds(row: KeyRecord, key: ApiKey, context: Context, signal: AbortSignal): Promise<boolean> {
+  if (row.keyHash !== null && row.keyHash !== key.hash) return false;
+  try {
+    return (await openRow(row, { ...context, log: silent }, signal)).equals(key);
+  } catch (thrown) {
+    // The master keys were proven before: what fails here is the row.
+    if (isKeyctlError(thrown)) return false;
+    throw thrown;
+  }
+}
+
+function refuseUnless(replace: Replace, row: KeyRecord): void {
+  if (replace === "any") return;
+  if (typeof replace === "object") {
+    if (replace.keyHash === row.keyHash) return;
+    throw changedMeanwhile(row.userId);
+  }
+  const shown = maskOfRecord(row) ?? "unreadable";
+  throw new KeyctlError(
+    "KEY_EXISTS",
+    `user ${printable(row.userId)} has another key already (${shown}, from ${printable(row.origin)})`,
+    {
+      hint: `keyctl save ${userFlag(row.userId)} --replace`,
+    },
+  );
+}
+
+function savedResult(
+  userId: UserId,
+  key: ApiKey,
+  origin: string,
+  change: Pick<SaveResult, "changed" | "previous">,
+): SaveResult {
+  const warnings: readonly Warning[] = key.hasUsualShape
+    ? []
+    : [
+        {
+          code: "KEY_SHAPE",
+          message: "the key does not look like one that OpenRouter makes (sk-or-v1- and 64 hex characters)",
+        },
+      ];
+  return { userId, key, keyHash: key.hash, origin, ...change, warnings, error: null };
+}

@@ -1,0 +1,224 @@
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { EntryKind, Journal, Recorded } from "../ports/journal.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { printable } from "../text/printable.ts";
+import type { UserId } from "../model/user-id.ts";
+
+/**
+ * The law of journal copies: entries move as they are, before any row, into a store of the same deployment. A user's
+ * come whole or not at all: where one of them differs from what is there, that user's history has split, and nothing of
+ * theirs is brought, so that nothing is mixed and nothing lost.
+ */
+
+/** What became of a user's journal; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
+export type JournalOutcome = { readonly kind: "journal"; readonly userId: UserId } & (
+  | { readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
+  | { readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError }
+);
+
+/** Users whose journals are compared at a time. */
+const IN_FLIGHT = 16;
+
+/**
+ * The order in which a user's entries are brought, which may be cut off anywhere while somebody looks at the copy: an
+ * operation without its outcome would be called stale and its key removed, and an outcome without its revocation would
+ * be revoked anew, without "keep". So what decides comes before what it decides about.
+ */
+const ORDER: readonly EntryKind[] = ["del", "rev", "out", "op"];
+
+type Deadlines = () => AbortSignal;
+
+/** One user's entries. */
+interface History {
+  readonly userId: UserId;
+  readonly entries: readonly Recorded[];
+}
+
+export class JournalCopy {
+  readonly #source: Journal;
+  readonly #destination: Journal;
+  readonly #dryRun: boolean;
+  readonly #split = new Map<UserId, KeyctlError>();
+  /** Generations that were ended in the destination alone. */
+  readonly #ended = new Map<UserId, ReadonlySet<number>>();
+
+  constructor(source: Journal, destination: Journal, dryRun: boolean) {
+    this.#source = source;
+    this.#destination = destination;
+    this.#dryRun = dryRun;
+  }
+
+  /** Throws CONFLICT before anything is written for a destination whose journal is that of another deployment. */
+  async *bring(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
+    let isJoined = false;
+    for await (const histories of batched(this.#source.scanJournal(patience))) {
+      // Only for a journal that holds something: a store that never made a key brings no id.
+      if (!isJoined) await this.#join(patience);
+      isJoined = true;
+      const signal = patience();
+      yield await all(histories.map((history) => this.#bringOne(history, signal)));
+    }
+  }
+
+  /** Looks each entry up. What came to the source meanwhile is not there, and copied the next time. */
+  async *prove(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
+    for await (const histories of batched(this.#source.scanJournal(patience))) {
+      const others = histories.filter(({ userId }) => !this.#split.has(userId));
+      const signal = patience();
+      if (others.length > 0) yield await all(others.map((history) => this.#proveOne(history, signal)));
+    }
+  }
+
+  /** Why a row may not come to a destination that has none of its user; null when it may. Known after `bring`. */
+  refusal({ userId, generation }: KeyRecord): KeyctlError | null {
+    if (this.#split.has(userId)) return leftBehind(userId);
+    return this.#ended.get(userId)?.has(generation) === true ? endedThere(userId) : null;
+  }
+
+  async #join(patience: Deadlines): Promise<void> {
+    const deployment = await this.#source.deployment(patience());
+    const isJoined = this.#dryRun
+      ? (await isEmpty(this.#destination, patience)) || (await this.#destination.deployment(patience())) === deployment
+      : await this.#destination.adoptDeployment(deployment, patience());
+    if (!isJoined) throw anotherDeployment();
+  }
+
+  async #bringOne({ userId, entries }: History, signal: AbortSignal): Promise<JournalOutcome> {
+    const there = byEntryKey(await this.#destination.entries(userId, signal));
+    const missing = entries.filter((entry) => !there.has(entryKey(entry)));
+    const differs = entries.some((entry) => !isSame(there.get(entryKey(entry)) ?? entry, entry));
+    if (differs || !(await this.#insert(missing, signal))) return this.#inConflict(userId);
+    this.#noteEnded(userId, entries, there.values());
+    return { kind: "journal", userId, outcome: missing.length > 0 ? "copied" : "kept", error: null };
+  }
+
+  /** False when somebody else has put another entry into a place meanwhile. */
+  async #insert(entries: readonly Recorded[], signal: AbortSignal): Promise<boolean> {
+    if (this.#dryRun) return true;
+    const inOrder = entries.toSorted((one, other) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
+    for (const entry of inOrder) if (!(await insertAsItIs(this.#destination, entry, signal))) return false;
+    return true;
+  }
+
+  #noteEnded(userId: UserId, entries: readonly Recorded[], there: Iterable<Recorded>): void {
+    const here = byEntryKey(entries);
+    const ended = [...there].filter((entry) => entry.kind === "rev" && !here.has(entryKey(entry)));
+    if (ended.length > 0) this.#ended.set(userId, new Set(ended.map(({ n }) => n)));
+  }
+
+  #inConflict(userId: UserId): JournalOutcome {
+    const error = splitHistory(userId);
+    this.#split.set(userId, error);
+    return { kind: "journal", userId, outcome: "conflict", error };
+  }
+
+  async #proveOne({ userId, entries }: History, signal: AbortSignal): Promise<JournalOutcome> {
+    const there = byEntryKey(await this.#destination.entries(userId, signal));
+    const isWhole = entries.every((entry) => {
+      const found = there.get(entryKey(entry));
+      return found !== undefined && isSame(found, entry);
+    });
+    if (isWhole) return { kind: "journal", userId, outcome: "verified", error: null };
+    return { kind: "journal", userId, outcome: "unverified", error: notWhole(userId) };
+  }
+}
+
+/** Sent twice, an entry is still the same: so a lost answer is settled by reading. False when another one is in its place. */
+async function insertAsItIs(journal: Journal, entry: Recorded, signal: AbortSignal): Promise<boolean> {
+  let lost: unknown;
+  try {
+    if (await journal.insertEntry(entry, signal)) return true;
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
+    lost = thrown;
+  }
+  const found = await journal.entry(entry.userId, entry.kind, entry.n, signal);
+  if (found === undefined && lost !== undefined) throw lost;
+  return found !== undefined && isSame(found, entry);
+}
+
+async function isEmpty(journal: Journal, patience: Deadlines): Promise<boolean> {
+  const entries = journal.scanJournal(patience)[Symbol.asyncIterator]();
+  const { done = false } = await entries.next();
+  await entries.return?.();
+  return done;
+}
+
+/** All of a user's entries at once: they stand beside each other in the order of the journal. */
+async function* batched(entries: AsyncIterable<Recorded>): AsyncGenerator<readonly History[]> {
+  let batch: History[] = [];
+  let current: Recorded[] = [];
+  for await (const entry of entries) {
+    const [first] = current;
+    if (first !== undefined && first.userId !== entry.userId) {
+      batch.push({ userId: first.userId, entries: current });
+      current = [];
+    }
+    current.push(entry);
+    if (batch.length < IN_FLIGHT) continue;
+    yield batch;
+    batch = [];
+  }
+  const [last] = current;
+  if (last !== undefined) yield [...batch, { userId: last.userId, entries: current }];
+}
+
+/** Nothing is under way when this ends, also where one of them fails. */
+async function all<Result>(works: readonly Promise<Result>[]): Promise<readonly Result[]> {
+  await Promise.allSettled(works);
+  return Promise.all(works);
+}
+
+function byEntryKey(entries: readonly Recorded[]): ReadonlyMap<string, Recorded> {
+  return new Map(entries.map((entry) => [entryKey(entry), entry]));
+}
+
+function entryKey({ kind, n }: Recorded): string {
+  return `${kind}:${n}`;
+}
+
+/** Whether both decide the same. When they did is not a part of it: two stores may each have helped one operation to its end. */
+function isSame(one: Recorded, other: Recorded): boolean {
+  const fields = new Map<string, unknown>(Object.entries(one));
+  const others = Object.entries(other);
+  const isEqual = ([name, value]: readonly [string, unknown]) => name === "at" || fields.get(name) === value;
+  return fields.size === others.length && others.every(isEqual);
+}
+
+function anotherDeployment(): KeyctlError {
+  return new KeyctlError(
+    "CONFLICT",
+    "the destination has made keys of its own, under another deployment id than the source; nothing was copied",
+    { hint: "copy to a store that has made no keys: what two stores did for one user cannot be joined" },
+  );
+}
+
+function splitHistory(user: UserId): KeyctlError {
+  return new KeyctlError(
+    "CONFLICT",
+    `the journal of user ${printable(user)} says something else in the destination: both stores have made keys`,
+    { hint: "both stay as they are; to use the key of the source, give it to the destination with keyctl save" },
+  );
+}
+
+function leftBehind(user: UserId): KeyctlError {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} was not copied, since its journal was not`, {
+    hint: "it stays in the source",
+  });
+}
+
+function endedThere(user: UserId): KeyctlError {
+  return new KeyctlError(
+    "CONFLICT",
+    `the key of user ${printable(user)} was purged in the destination, and is not brought back`,
+    { hint: "purge it in the source as well" },
+  );
+}
+
+function notWhole(user: UserId): KeyctlError {
+  return new KeyctlError(
+    "CONFLICT",
+    `the journal of user ${printable(user)} is not the same in the destination: it was changed meanwhile`,
+    { hint: "copy again", retryable: true },
+  );
+}

@@ -1,0 +1,54 @@
+import type { ApiKey } from "../model/api-key.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { duplicateRowsError } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { silent } from "../model/log-event.ts";
+import { printable } from "../text/printable.ts";
+import { openRow } from "../sealing/open-row.ts";
+import type { SealingSetup } from "../sealing/verify-master-keys.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+
+/** One of two stores, and what opens it. */
+export interface CopyEnd extends Context {
+  readonly lock: SealingSetup;
+}
+
+export interface Sides {
+  readonly source: CopyEnd;
+  readonly destination: CopyEnd;
+}
+
+/** Why a row of the source is not proven by what is there for its user in the destination; null when it is. */
+export async function verifyRow(
+  row: KeyRecord,
+  [found, twin]: readonly KeyRecord[],
+  { source, destination }: Sides,
+  signal: AbortSignal,
+): Promise<KeyctlError | null> {
+  if (found === undefined) return changedMeanwhile(row.userId, "is not in the destination");
+  if (twin !== undefined) return duplicateRowsError(found, twin);
+  const key = await opened(found, destination, signal);
+  if (isKeyctlError(key)) return key;
+  if (found.keyEncrypted === row.keyEncrypted) return null;
+  const original = await opened(row, source, signal);
+  const isSame = isKeyctlError(original) ? row.keyHash === key.hash : original.equals(key);
+  return isSame ? null : changedMeanwhile(row.userId, "is another one in the destination");
+}
+
+/** The key of a row, or why it cannot be read. Throws what is no row's fault. */
+async function opened(row: KeyRecord, side: CopyEnd, signal: AbortSignal): Promise<ApiKey | KeyctlError> {
+  try {
+    return await openRow(row, { ...side, log: silent }, signal);
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && thrown.code === "ROW_UNREADABLE") return thrown;
+    throw thrown;
+  }
+}
+
+function changedMeanwhile(user: UserId, how: string): KeyctlError {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} ${how}: it was changed meanwhile`, {
+    hint: "copy again",
+    retryable: true,
+  });
+}

@@ -1,0 +1,60 @@
+import type { KeyctlError } from "../../model/errors.ts";
+import type { Probe } from "../collect-facts.ts";
+import { formatNumber } from "../../text/format.ts";
+
+/** What one check says: `attention` is worth a look, `fail` is wrong. */
+export type CheckVerdict =
+  | { readonly status: "pass"; readonly message: string }
+  | { readonly status: "attention"; readonly message: string; readonly hint: string }
+  /** `cause`: the error that other commands would end with. */
+  | {
+      readonly status: "fail";
+      readonly message: string;
+      readonly hint: string | null;
+      readonly cause: KeyctlError | null;
+    };
+
+export function pass(message: string): CheckVerdict {
+  return { status: "pass", message };
+}
+
+export function attention(message: string, hint: string): CheckVerdict {
+  return { status: "attention", message, hint };
+}
+
+export function wrong(message: string, hint: string, cause: KeyctlError | null = null): CheckVerdict {
+  return { status: "fail", message, hint, cause };
+}
+
+export function failure(cause: KeyctlError): CheckVerdict {
+  return { status: "fail", message: cause.message, hint: cause.hint, cause };
+}
+
+/** What was found out, judged; that it could not be found out is a verdict too. */
+export function judged<Value>(
+  outcome: Probe<Value>,
+  judge: (value: Value) => readonly CheckVerdict[],
+): readonly CheckVerdict[] {
+  switch (outcome.status) {
+    case "known":
+      return judge(outcome.value);
+    case "failed":
+      return [failure(outcome.error)];
+    case "late":
+      return [attention("not looked at: the time was over", "keyctl doctor --timeout 2m")];
+    case "skipped":
+      return [];
+  }
+}
+
+export function keys(count: number): string {
+  return `${formatNumber(count)} ${count === 1 ? "key" : "keys"}`;
+}
+
+export function are(count: number): string {
+  return count === 1 ? "is" : "are";
+}
+
+export function octal(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}

@@ -1,0 +1,75 @@
+import type { SourceFacts } from "../collect-facts.ts";
+import { printable } from "../../text/printable.ts";
+import { shellQuote } from "../../text/shell-quote.ts";
+import { attention, octal, pass, wrong } from "./check-result.ts";
+import type { CheckVerdict } from "./check-result.ts";
+
+/** What the machine says that the store and its keys do not. */
+export interface HostFacts {
+  /** The store as people know it, and what named it. */
+  readonly storeLabel: string;
+  readonly keyFile: {
+    /** As a person would type it. */
+    readonly path: string;
+    /** Null when there is no such file. */
+    readonly mode: number | null;
+    /** Which other users may read it, if any may. */
+    readonly readableBy: "group" | "others" | null;
+    readonly isTracked: boolean;
+  };
+  /** The names of the variables that are set and that keyctl reads. */
+  readonly variables: readonly string[];
+  /** NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
+  readonly asksForNoVerification: boolean;
+  /** The `keyctl` that a shell would start, when it is not this one. */
+  readonly otherKeyctl: string | null;
+}
+
+export function keyFileVerdict({ reading, warnings }: SourceFacts, file: HostFacts["keyFile"]): CheckVerdict {
+  const { path, mode, readableBy, isTracked } = file;
+  const shown = printable(/[/\\]/.test(path) ? path : `./${path}`);
+  const isMissed = warnings.some(({ code }) => code === "KEY_FILE_MISSING");
+  const steps = [
+    ...(readableBy === null ? [] : [`chmod 600 ${shellQuote(path)}`]),
+    ...(isTracked ? [`git rm --cached ${shellQuote(path)}`] : []),
+  ];
+  const problems = [
+    ...(isMissed ? ["does not exist"] : []),
+    ...(reading.status === "malformed" ? [reading.detail] : []),
+    ...(reading.status === "unreadable" ? [`could not be read: ${reading.reason}`] : []),
+    ...(readableBy === null || mode === null ? [] : [`readable by ${readableBy} (${octal(mode)})`]),
+    ...(isTracked ? ["tracked by git"] : []),
+  ];
+  const repair = isMissed ? "check --key-file and KEYCTL_KEY_FILE" : `put one key in ${shellQuote(path)}, or remove it`;
+  if (reading.status === "management-key") {
+    return wrong([`${shown}: holds the management key`, ...problems].join(", "), repair);
+  }
+  if (problems.length > 0) return attention(`${shown}: ${problems.join(", ")}`, steps.join(" && ") || repair);
+  if (reading.status !== "found") return pass(`${shown}: none`);
+  return pass(`${shown}: one key${mode === null ? "" : ` (mode ${octal(mode)})`}`);
+}
+
+export function environmentVerdicts({ place, reading }: SourceFacts): readonly CheckVerdict[] {
+  const repair = `unset ${place}, or set it anew`;
+  if (reading.status === "management-key") return [wrong(`${place} holds the management key`, repair)];
+  return reading.status === "malformed" ? [attention(`${place} ${reading.detail}`, repair)] : [];
+}
+
+export function pathVerdict(otherKeyctl: string | null): CheckVerdict {
+  if (otherKeyctl === null) return pass("no other keyctl");
+  const isKeyutils = /^\/(usr\/)?s?bin\/keyctl$/.test(otherKeyctl);
+  const what = isKeyutils ? "the Linux keyutils tool" : "another program";
+  return attention(`${printable(otherKeyctl)} is ${what}, not this one`, "use openrouter-keyctl");
+}
+
+export function variablesVerdicts({ variables, asksForNoVerification }: HostFacts): readonly CheckVerdict[] {
+  return [
+    ...(asksForNoVerification ? [NOT_FOLLOWED] : []),
+    pass(variables.length === 0 ? "no variable of keyctl is set" : variables.join(", ")),
+  ];
+}
+
+const NOT_FOLLOWED = attention(
+  "NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same",
+  "unset NODE_TLS_REJECT_UNAUTHORIZED; NODE_EXTRA_CA_CERTS=<file> names an authority of your own",
+);

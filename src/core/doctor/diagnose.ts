@@ -1,0 +1,86 @@
+import { encryptionVerdicts } from "./checks/encryption.ts";
+import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } from "./checks/machine.ts";
+import type { HostFacts } from "./checks/machine.ts";
+import { accountVerdict, managementKeyVerdict, openRouterVerdict, spoolVerdicts } from "./checks/openrouter.ts";
+import { masterKeyVerdicts } from "./checks/master-keys.ts";
+import { integrityUnknown, integrityVerdicts, serverVerdicts, storeVerdict } from "./checks/store.ts";
+import { failure, judged } from "./checks/check-result.ts";
+import type { CheckVerdict } from "./checks/check-result.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import type { DoctorFacts } from "./collect-facts.ts";
+
+/** The law of diagnosis: facts first, then judgement. Nothing here looks at anything. */
+
+export type CheckFinding = CheckVerdict & { readonly id: CheckId };
+
+export type CheckId =
+  | "configuration"
+  | "store"
+  | "server"
+  | "encryption"
+  | "master_keys"
+  | "management_key"
+  | "openrouter"
+  | "spool"
+  | "key_file"
+  | "environment"
+  | "path";
+
+type Check = (facts: DoctorFacts, surroundings: HostFacts) => readonly CheckVerdict[];
+
+/** In the order in which they are shown. A check that has several things to say has a verdict for each. */
+const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
+  ["configuration", ({ provisioning }) => judged(provisioning, () => [])],
+  ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
+  [
+    "server",
+    ({ server, integrity = { status: "skipped" }, deep }) => [
+      ...judged(server, serverVerdicts),
+      ...(integrity.status === "late"
+        ? [integrityUnknown(deep)]
+        : judged(integrity, (value) => integrityVerdicts(value, deep))),
+    ],
+  ],
+  [
+    "encryption",
+    ({ census, count, deep }) =>
+      judged(census, (value) => encryptionVerdicts(value, count.status === "known" ? count.value : value.total, deep)),
+  ],
+  [
+    "master_keys",
+    ({ masterKeys, census }) =>
+      judged(masterKeys, (value) => masterKeyVerdicts(value, census.status === "known" ? census.value : undefined)),
+  ],
+  [
+    "management_key",
+    ({ managementKey, account, count }) =>
+      judged(managementKey, (value) => [accountVerdict(account, count) ?? managementKeyVerdict(value)]),
+  ],
+  ["openrouter", ({ openRouter }) => judged(openRouter, (value) => [openRouterVerdict(value)])],
+  ["spool", ({ spooled }) => judged(spooled, spoolVerdicts)],
+  [
+    "key_file",
+    ({ keyFile }, surroundings) => judged(keyFile, (value) => [keyFileVerdict(value, surroundings.keyFile)]),
+  ],
+  [
+    "environment",
+    ({ environment }, surroundings) => [
+      ...judged(environment, environmentVerdicts),
+      ...variablesVerdicts(surroundings),
+    ],
+  ],
+  ["path", (_, { otherKeyctl }) => [pathVerdict(otherKeyctl)]],
+];
+
+export function diagnose(facts: DoctorFacts, surroundings: HostFacts): readonly CheckFinding[] {
+  return CHECKS.flatMap(([id, check]) => check(facts, surroundings).map((verdict) => ({ id, ...verdict })));
+}
+
+/** What can be said when the configuration itself was refused. */
+export function diagnoseWithout(error: KeyctlError, surroundings: HostFacts): readonly CheckFinding[] {
+  return [
+    { id: "configuration", ...failure(error) },
+    ...variablesVerdicts(surroundings).map((verdict) => ({ id: "environment" as const, ...verdict })),
+    { id: "path", ...pathVerdict(surroundings.otherKeyctl) },
+  ];
+}

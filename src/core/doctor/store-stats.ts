@@ -1,0 +1,150 @@
+import { isKeyctlError } from "../model/errors.ts";
+import { storedValue } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { isTimeout } from "../async/deadline.ts";
+import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
+import type { UserId } from "../model/user-id.ts";
+
+/** How many there are, and the first of them. */
+export interface Sample {
+  readonly count: number;
+  readonly first: readonly UserId[];
+}
+
+/** What the rows of a store are, counted in one stream. */
+export interface StoreStats {
+  readonly total: number;
+  readonly sealed: number;
+  /** Keys in clear, those that stand beside the current one included. */
+  readonly clear: number;
+  /** Rows that hold neither a sealed value nor a key. */
+  readonly unreadable: Sample;
+  /** Users with two rows, which only other programs make. */
+  readonly twins: Sample;
+  /** Users who have a management key that is configured here. */
+  readonly withManagementKey: Sample;
+  /** Sealed rows that do not open; null when they were not tried. */
+  readonly unopened: Sample | null;
+  /** How many keys each master key seals, by its id, those beside the current one included; only with a sealer at hand. */
+  readonly kids: ReadonlyMap<string, number>;
+  /** False: the time was over before the last row. */
+  readonly isComplete: boolean;
+}
+
+/** Enough to act on; all of them would be a list of its own. */
+const FIRST = 5;
+/** Between two of these, timers and signals get their turn. */
+const ROWS_A_TURN = 500;
+
+/** What rows are looked at with. */
+export interface CensusTask {
+  readonly sealer: Sealer | undefined;
+  /** Open each row that is sealed. */
+  readonly deep: boolean;
+  /** The hashes of the keys that no user may have. */
+  readonly managementKeys: ReadonlySet<string>;
+}
+
+/** Looks at every row. What the time does not suffice for is left out, and said. */
+export async function collectStoreStats(store: KeyStore, task: CensusTask, signal: AbortSignal): Promise<StoreStats> {
+  const counter = new StatsCollector(task);
+  try {
+    for await (const row of store.scan(() => signal)) {
+      counter.add(row);
+      if (counter.total % ROWS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+    }
+  } catch (thrown) {
+    if (!signal.aborted || !isTimeout(signal.reason)) throw thrown;
+    return counter.census(false);
+  }
+  return counter.census(true);
+}
+
+class StatsCollector {
+  total = 0;
+  readonly #sealer: Sealer | undefined;
+  readonly #deep: boolean;
+  readonly #managementKeys: ReadonlySet<string>;
+  readonly #kids = new Map<string, number>();
+  readonly #unreadable = new SampledCount();
+  readonly #twins = new SampledCount();
+  readonly #unopened = new SampledCount();
+  readonly #withManagementKey = new SampledCount();
+  #sealed = 0;
+  #clear = 0;
+  #last: UserId | undefined;
+
+  constructor({ sealer, deep, managementKeys }: CensusTask) {
+    this.#sealer = sealer;
+    this.#deep = deep && sealer !== undefined;
+    this.#managementKeys = managementKeys;
+  }
+
+  /** Rows come in the order of their users. */
+  add(row: KeyRecord): void {
+    this.total += 1;
+    if (row.userId === this.#last) this.#twins.add(row.userId);
+    this.#last = row.userId;
+    const value = storedValue(row.keyEncrypted);
+    if (value.kind === "clear") this.#clear += 1;
+    if (value.kind === "unreadable") this.#unreadable.add(row.userId);
+    const hash = value.kind === "sealed" ? this.#addSealed(row) : value.kind === "clear" ? value.key.hash : null;
+    if (hash !== null && this.#managementKeys.has(hash)) this.#withManagementKey.add(row.userId);
+    if (typeof row.previous?.keyEncrypted === "string") this.#addPrevious(row.previous.keyEncrypted);
+  }
+
+  /** The key before the current one, kept until a change is final: a master key is needed for it as well. */
+  #addPrevious(value: string): void {
+    const { kind } = storedValue(value);
+    if (kind === "clear") this.#clear += 1;
+    if (kind === "sealed") this.#addKid(value);
+  }
+
+  #addKid(value: string): void {
+    const kid = this.#sealer?.kidOf(value);
+    if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
+  }
+
+  /** The hash of the key in it: what the row says, or with `deep` what it holds. */
+  #addSealed({ userId, keyEncrypted, keyHash }: KeyRecord): string | null {
+    this.#sealed += 1;
+    this.#addKid(keyEncrypted);
+    if (!this.#deep) return keyHash;
+    try {
+      return this.#sealer?.open(keyEncrypted, userId).hash ?? keyHash;
+    } catch (thrown) {
+      if (!isKeyctlError(thrown)) throw thrown;
+      this.#unopened.add(userId);
+      return keyHash;
+    }
+  }
+
+  census(isComplete: boolean): StoreStats {
+    return {
+      total: this.total,
+      sealed: this.#sealed,
+      clear: this.#clear,
+      unreadable: this.#unreadable.sample,
+      twins: this.#twins.sample,
+      withManagementKey: this.#withManagementKey.sample,
+      unopened: this.#deep ? this.#unopened.sample : null,
+      kids: this.#kids,
+      isComplete,
+    };
+  }
+}
+
+class SampledCount {
+  #count = 0;
+  readonly #first: UserId[] = [];
+
+  add(user: UserId): void {
+    this.#count += 1;
+    if (this.#first.length < FIRST) this.#first.push(user);
+  }
+
+  get sample(): Sample {
+    return { count: this.#count, first: this.#first };
+  }
+}

@@ -1,0 +1,16 @@
+import { KeyctlError } from "./errors.ts";
+/** Keys that OpenRouter is asked about at a time, at most. */
+export const MOST_AT_ONCE = 500;
+
+/** Gives the number back. Throws USAGE for what is none, or is outside of these bounds. */
+export function checkedNumber(
+  name: string,
+  value: number,
+  { from, to, whole = false }: { readonly from: number; readonly to: number; readonly whole?: boolean },
+): number {
+  const isNumber = typeof value === "number" && value >= from && value <= to;
+  if (isNumber && (!whole || Number.isInteger(value))) return value;
+  throw new KeyctlError("USAGE", `${name} is a ${whole ? "whole " : ""}number from ${from} to ${to}`, {
+    hint: `${name}: ${Math.max(from, Math.min(to, 10))}`,
+  });
+}

@@ -1,0 +1,81 @@
+import { KeyctlError } from "./errors.ts";
+import type { LimitReset } from "./key-record.ts";
+import { checkedNumber } from "./number-options.ts";
+import { printable } from "../text/printable.ts";
+import type { ProvisioningRules, WantedTerms } from "./provision-rules.ts";
+import { LONGEST_MS } from "../text/duration.ts";
+
+/** What a key may be allowed at most, in USD. */
+export const HIGHEST_LIMIT = 999_999_999.999_999;
+export const LONGEST_LABEL = 200;
+const RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
+
+/**
+ * What a new key may do: `given`, and the rest as the environment says. Throws USAGE for what is given, and CONFIG_EMPTY or
+ * CONFIG_INVALID for anything that the environment says of making keys: no operation begins and then fails for that.
+ */
+export function termsFor(rules: ProvisioningRules, given: Partial<WantedTerms> = {}): WantedTerms {
+  const checked = checkedTerms(given);
+  rules.maxPerHour();
+  return rules.terms(checked);
+}
+
+export function isLabel(text: string): boolean {
+  return text.trim() !== "" && text.length <= LONGEST_LABEL && printable(text) === text;
+}
+
+function isLimitReset(text: string): text is LimitReset {
+  return RESETS.some((reset) => reset === text);
+}
+
+/** An id as OpenRouter gives it. */
+function isWorkspace(text: string): boolean {
+  return /^[A-Za-z0-9_-]{1,128}$/.test(text);
+}
+
+/** Callers without types give anything. What is undefined is not given. */
+function checkedTerms({
+  label,
+  limit,
+  limitReset,
+  expiresInMs,
+  workspace,
+}: Partial<WantedTerms>): Partial<WantedTerms> {
+  if (limit != null) checkedNumber("limit", limit, { from: 0, to: HIGHEST_LIMIT });
+  if (expiresInMs != null) checkedNumber("expiresInMs", expiresInMs, { from: 1, to: LONGEST_MS });
+  requireText("label", label, isLabel, '"web shop"');
+  requireText("limitReset", limitReset, isLimitReset, '"daily", "weekly" or "monthly"');
+  requireText("workspace", workspace, isWorkspace, "a workspace's id");
+  return {
+    ...(label === undefined ? {} : { label }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(limitReset === undefined ? {} : { limitReset }),
+    ...(expiresInMs === undefined ? {} : { expiresInMs }),
+    ...(workspace === undefined ? {} : { workspace }),
+  };
+}
+
+function requireText(
+  name: string,
+  value: string | null | undefined,
+  isTaken: (text: string) => boolean,
+  example: string,
+): void {
+  if (value == null || (typeof value === "string" && isTaken(value))) return;
+  throw new KeyctlError("USAGE", `${name} cannot be that`, { hint: `${name}: ${example}` });
+}
+
+/** An amount in USD, or null for `none`; undefined for anything else. */
+export function parseLimit(text: string): number | null | undefined {
+  if (text === "none") return null;
+  return /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : undefined;
+}
+
+export function parseLimitReset(text: string): LimitReset | undefined {
+  return isLimitReset(text) ? text : undefined;
+}
+
+/** An id as OpenRouter gives it. */
+export function parseWorkspace(text: string): string | undefined {
+  return isWorkspace(text) ? text : undefined;
+}

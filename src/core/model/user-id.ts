@@ -1,0 +1,43 @@
+import { KeyctlError } from "./errors.ts";
+import { KEY_LIKE } from "./redact-keys.ts";
+import { printable } from "../text/printable.ts";
+import { hash } from "node:crypto";
+
+declare const brand: unique symbol;
+
+/** A user's id as it is stored: NFC text of 1 to 128 bytes; 24 hex characters are in lower case. */
+export type UserId = string & { readonly [brand]: "UserId" };
+
+const MAX_BYTES = 128;
+const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
+const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [
+  ["looks like a key, so it is neither used nor repeated", (text) => KEY_LIKE.test(text)],
+  ["is empty", (text) => text === ""],
+  ["is longer than 128 bytes", (text) => Buffer.byteLength(text) > MAX_BYTES],
+  ["is not valid Unicode", (text) => !text.isWellFormed() || text.includes("\uFFFD")],
+  ["holds a control character", (text) => /\p{Cc}/u.test(text)],
+  ["begins or ends with a blank", (text) => /^\s|\s$/.test(text)],
+];
+
+/** The one parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
+export function parseUserId(text: string): UserId {
+  const id = text.normalize("NFC");
+  const broken = RULES.find(([, isBroken]) => isBroken(id));
+  if (broken !== undefined) {
+    const shown = id === "" || KEY_LIKE.test(id) ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
+    throw new KeyctlError("BAD_USER_ID", `the user id${shown} ${broken[0]}`, {
+      hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
+    });
+  }
+  return (OBJECT_ID.test(id) ? id.toLowerCase() : id) as UserId;
+}
+
+/** The first eight code points, for log lines. */
+export function shortId(user: UserId): string {
+  return printable(Array.from(user.slice(0, 16)).slice(0, 8).join(""));
+}
+
+/** Lowercase hex SHA-256 of an id: where a user stands in the journal, and whose a key is by its name upstream. */
+export function userHash(user: UserId): string {
+  return hash("sha256", user, "hex");
+}

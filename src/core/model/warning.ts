@@ -1,0 +1,19 @@
+/** A worry about a result that is no error; `code` is for programs. */
+export interface Warning {
+  readonly code: WarningCode;
+  readonly message: string;
+}
+
+export type WarningCode =
+  | "KEY_FILE_IGNORED"
+  | "KEY_FILE_MODE"
+  | "KEY_FILE_MISSING"
+  | "ENVIRONMENT_KEY_IGNORED"
+  | "KEY_SHAPE"
+  | "SYNC_WOULD_FAIL"
+  | "FIELDS_LEFT"
+  | "KEY_SHARED"
+  | "NOT_RECORDED"
+  | "LISTING_INCOMPLETE"
+  | "ACCOUNT_UNKNOWN"
+  | "NO_LIMIT";

@@ -1,0 +1,77 @@
+import { appendEntry } from "./write-journal.ts";
+import { parseKeyName } from "../model/key-name.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { NOTHING_KNOWN, termsOf } from "../model/key-record.ts";
+import { placeSpooled } from "./store-new-key.ts";
+import { randomBytes } from "../model/random-bytes.ts";
+import type { SpooledKey } from "../ports/spool.ts";
+import { upstreamKeys } from "./management-access.ts";
+import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+
+/**
+ * Brings in what could not be stored when it was made: every command on a user does so before its own first step. The
+ * renaming of the file is the claim, and what was claimed is never inserted again. Without a management key, a key that
+ * is decided against could not be deleted: its file stays for somebody who has one.
+ */
+export async function importSpool(user: UserId, context: Context, signal: AbortSignal): Promise<void> {
+  const { spool, journal } = context;
+  const waiting = await spool.list(await journal.deployment(signal), user);
+  if (waiting.length === 0) return;
+  // Before a claim, which nothing but the import may follow: a configuration that is refused must not cost a key.
+  const keys = await upstreamKeys(context);
+  for (const key of waiting) {
+    signal.throwIfAborted();
+    await ensureOperation(key, context, signal);
+    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, context, signal);
+  }
+}
+
+/**
+ * A store that was restored from an older copy does not know the operation that made the key. It is written down before the
+ * row, or the next operation would take its number.
+ */
+async function ensureOperation(key: SpooledKey, context: Context, signal: AbortSignal): Promise<void> {
+  const { userId, n, name, label, limit, limitReset, expiresAt } = key;
+  const nonce = parseKeyName(name ?? "")?.nonce;
+  if (nonce === undefined || (await context.journal.entry(userId, "op", n, signal)) !== undefined) return;
+  const terms = { label, limit, limitReset, expiresAt, workspace: null };
+  // Nothing is bought now: the hourly cap is not concerned.
+  await appendEntry(userId, { kind: "op", n, nonce, ...terms, deliberate: true } as const, context, signal);
+}
+
+async function bringIn(
+  key: SpooledKey,
+  wasSent: boolean,
+  keys: UpstreamKeys | undefined,
+  context: Context,
+  signal: AbortSignal,
+): Promise<void> {
+  const { spool } = context;
+  const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, context, signal);
+  if (end === "decided") return spool.remove(key);
+  if (end === "undecided") return;
+  if (!wasSent && !end.away.sent) await spool.release(key);
+  throw end.away.error;
+}
+
+function rowOf(key: SpooledKey): KeyRecord {
+  const { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt } = key;
+  return {
+    ...NOTHING_KNOWN,
+    id: randomBytes(16).toString("hex"),
+    revision: 1,
+    userId,
+    keyEncrypted,
+    keyHash,
+    keyTail,
+    origin,
+    createdAt,
+    updatedAt: createdAt,
+    foreignFields: [],
+    generation: n,
+    settled: false,
+    ...termsOf(key),
+  };
+}

@@ -1,0 +1,69 @@
+import type { ManagementKey } from "../model/management-key.ts";
+import type { OpenRouterOnUse, Unknown, UpstreamKeys } from "../ports/openrouter.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
+import type { Deadline } from "../async/deadline.ts";
+import type { AccountOnUse } from "../ports/account.ts";
+
+interface Access {
+  readonly openRouter: OpenRouterOnUse;
+  readonly managementKey: () => ManagementKey | undefined;
+  readonly account: AccountOnUse;
+}
+
+/**
+ * What can be done at OpenRouter with the management key; undefined where there is none. Throws CONFIG_… errors. What
+ * is given rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT before it changes a key or believes that one is gone.
+ */
+export async function upstreamKeys({ openRouter, managementKey, account }: Access): Promise<UpstreamKeys | undefined> {
+  const key = managementKey();
+  return key === undefined ? undefined : guarded((await openRouter.open()).withManagementKey(key), account);
+}
+
+/**
+ * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING where there is no management key.
+ * @param what what cannot be done then
+ */
+export async function requireUpstreamKeys(access: Access, what: string): Promise<UpstreamKeys> {
+  const keys = await upstreamKeys(access);
+  if (keys === undefined) throw managementKeyMissing(what);
+  return keys;
+}
+
+/** As `requireUpstreamKeys`, before anything is changed: rejects also with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, and as `Account.standing` does. */
+export async function requireOwnAccount(access: Access, what: string, signal: AbortSignal): Promise<UpstreamKeys> {
+  const keys = await requireUpstreamKeys(access, what);
+  await (await access.account.open()).standing(signal);
+  return keys;
+}
+
+function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
+  const standing = async ({ signal }: Deadline) => (await account.open()).standing(signal);
+  const proven = async <Answer extends { readonly status: string }>(answer: Answer, deadline: Deadline) =>
+    answer.status === "gone" && (await standing(deadline)) === "unknown" ? UNPROVEN : answer;
+  return {
+    create: (request, budget) => keys.create(request, budget),
+    find: async (hash, budget) => proven(await keys.find(hash, budget), budget),
+    async disable(hash, budget) {
+      await standing(budget);
+      return proven(await keys.disable(hash, budget), budget);
+    },
+    async remove(hash, budget) {
+      await standing(budget);
+      return proven(await keys.remove(hash, budget), budget);
+    },
+    list: (scope, budget) => keys.list(scope, budget),
+    workspaces: (budget) => keys.workspaces(budget),
+    organization: (budget) => keys.organization(budget),
+    credits: (budget) => keys.credits(budget),
+    pause: (refusal, attempt, budget) => keys.pause(refusal, attempt, budget),
+  };
+}
+
+const UNPROVEN: Unknown = {
+  status: "unknown",
+  reason: "provider_error",
+  httpStatus: 404,
+  attempts: 1,
+  detail: "answered 404, which proves nothing: whether the management key is of this database's account is not known",
+  remedy: undefined,
+};

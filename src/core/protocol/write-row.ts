@@ -1,0 +1,121 @@
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { KeyRecord, Version } from "../model/key-record.ts";
+import { isTimeout } from "../async/deadline.ts";
+import type { KeyStore } from "../ports/stores-and-sources.ts";
+import { printable } from "../text/printable.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import type { UserId } from "../model/user-id.ts";
+
+/**
+ * The law of writes: nothing is sent twice. A write whose answer was lost is settled by reading: what is seen has
+ * happened, and what is not seen may still land, which is said and left alone.
+ */
+
+/** As `KeyStore.insert`. */
+export function insertRow(store: KeyStore, record: KeyRecord, signal: AbortSignal): Promise<boolean> {
+  return resolveLostWrite(
+    record.userId,
+    "written",
+    () => store.insert(record, signal),
+    async () => {
+      const row = await store.find(record.userId, signal);
+      return row === undefined ? "unknown" : row.id === record.id;
+    },
+  );
+}
+
+/** As `KeyStore.replace`. */
+export function replaceRow(store: KeyStore, record: KeyRecord, seen: Version, signal: AbortSignal): Promise<boolean> {
+  return resolveLostWrite(
+    record.userId,
+    "written",
+    () => store.replace(record, seen, signal),
+    async () => {
+      const row = await store.find(record.userId, signal);
+      if (row !== undefined && isStill(row, record)) return true;
+      return isStill(row, seen) ? "unknown" : false;
+    },
+  );
+}
+
+/** As `KeyStore.remove`. */
+export function removeRow(store: KeyStore, user: UserId, seen: Version, signal: AbortSignal): Promise<boolean> {
+  return resolveLostWrite(
+    user,
+    "removed",
+    () => store.remove(user, seen, signal),
+    async () => {
+      const row = await store.find(user, signal);
+      if (row?.id !== seen.id) return true;
+      return isStill(row, seen) ? "unknown" : false;
+    },
+  );
+}
+
+/** As `KeyStore.insertMany`. */
+export async function insertRows(
+  store: KeyStore,
+  records: readonly KeyRecord[],
+  signal: AbortSignal,
+): Promise<readonly boolean[]> {
+  try {
+    return await store.insertMany(records, signal);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
+    const users = records.map(({ userId }) => userId);
+    const rows = await readBackOr(undefined, () => store.findMany(users, signal));
+    const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
+    const missing = records.filter(({ userId }) => !ids.has(userId));
+    if (missing[0] !== undefined) throw outcomeUnknownError(missing[0].userId, "written", missing.length - 1);
+    return records.map(({ userId, id }) => ids.get(userId) === id);
+  }
+}
+
+type Seen = boolean | "unknown";
+
+/** What `look` sees decides where the answer is lost: whether it has happened, or cannot any more. */
+async function resolveLostWrite(
+  user: UserId,
+  what: "written" | "removed",
+  write: () => Promise<boolean>,
+  look: () => Promise<Seen>,
+): Promise<boolean> {
+  try {
+    return await write();
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
+    const seen = await readBackOr("unknown" as const, look);
+    if (seen === "unknown") throw outcomeUnknownError(user, what, 0);
+    return seen;
+  }
+}
+
+/** A database that fails once more, or for which no time is left, leaves the question open. */
+async function readBackOr<Value, Otherwise>(
+  otherwise: Otherwise,
+  look: () => Promise<Value>,
+): Promise<Value | Otherwise> {
+  try {
+    return await look();
+  } catch (thrown) {
+    if (isTimeout(thrown) || (isKeyctlError(thrown) && thrown.code === "STORE_UNAVAILABLE")) return otherwise;
+    throw thrown;
+  }
+}
+
+function isStill(row: KeyRecord | undefined, seen: Version): boolean {
+  return row?.id === seen.id && row.revision === seen.revision && row.keyEncrypted === seen.keyEncrypted;
+}
+
+function outcomeUnknownError(user: UserId, what: "written" | "removed", others: number): KeyctlError {
+  const does = what === "written" ? "may still land" : "may still go";
+  const question =
+    others === 0
+      ? `whether the key of user ${printable(user)} was ${what}; it ${does}`
+      : `whether the keys of user ${printable(user)} and ${others} more were ${what}; they ${does}`;
+  return new KeyctlError("STORE_UNAVAILABLE", `the database did not say ${question}`, {
+    hint: `keyctl get ${userFlag(user)} --stored   shows what is there`,
+    retryable: true,
+    mayHaveHappened: true,
+  });
+}

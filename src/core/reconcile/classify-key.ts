@@ -1,0 +1,98 @@
+import { FRESH_MS } from "../ports/journal.ts";
+import type { Entry, EntryOf, Recorded } from "../ports/journal.ts";
+import { parseKeyName, userPrefixOf } from "../model/key-name.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { UpstreamKey } from "../ports/openrouter.ts";
+
+/**
+ * The law of reconcile: a key is judged by records that were read after it was listed, and every one of them is written
+ * once and cannot turn back. Nothing is ever deleted because there is no record, because an operation is newer, or because
+ * a row holds something newer: only what was decided against, is owed, or was followed by a saved one.
+ */
+
+/** What the journal says of one user, each kind by its number. */
+export interface JournalState {
+  readonly op: ReadonlyMap<number, EntryOf<"op"> & { readonly at: string }>;
+  readonly out: ReadonlyMap<number, EntryOf<"out">>;
+  readonly rev: ReadonlyMap<number, EntryOf<"rev">>;
+  readonly del: ReadonlySet<number>;
+}
+
+export function foldJournal(entries: readonly Recorded[]): JournalState {
+  const of = <Kind extends Entry["kind"]>(kind: Kind) =>
+    new Map(
+      entries.flatMap((entry) => (entry.kind === kind ? [[entry.n, entry as Recorded<EntryOf<Kind>>] as const] : [])),
+    );
+  return { op: of("op"), out: of("out"), rev: of("rev"), del: new Set(of("del").keys()) };
+}
+
+export type KeyState =
+  /** In the row, or on its way there. */
+  | { readonly kind: "keep"; readonly n: number }
+  /** Replaced or purged, and to be left alone upstream. */
+  | { readonly kind: "kept"; readonly n: number }
+  /** Recorded as in use, and in nobody's row: somebody has removed that by hand. */
+  | { readonly kind: "no-row"; readonly n: number }
+  | { readonly kind: "undecided"; readonly n: number; readonly isFresh: boolean }
+  | { readonly kind: "decided-against"; readonly n: number }
+  | { readonly kind: "owed"; readonly n: number }
+  | { readonly kind: "superseded"; readonly n: number }
+  /** Its name says that it is ours, and no operation of this store made it: a store restored from a backup, perhaps. */
+  | { readonly kind: "unknown" };
+
+export function classifyKey(
+  key: UpstreamKey,
+  facts: JournalState,
+  row: KeyRecord | undefined,
+  { deployment, now }: { readonly deployment: string; readonly now: number },
+): KeyState {
+  const n = generationOf(key, facts, deployment);
+  if (n === undefined) return { kind: "unknown" };
+  const outcome = facts.out.get(n);
+  if (outcome === undefined) {
+    const began = Date.parse(facts.op.get(n)?.at ?? "");
+    return { kind: "undecided", n, isFresh: Math.abs(now - began) < FRESH_MS };
+  }
+  if (!isSavedAs(outcome, key.hash)) return { kind: "decided-against", n };
+  const retirement = facts.rev.get(n);
+  if (retirement?.revoke === true || facts.del.has(n)) return { kind: "owed", n };
+  if (retirement !== undefined) return { kind: "kept", n };
+  const isFollowed = [...facts.out].some(([later, { outcome: what }]) => later > n && what === "saved");
+  if (isFollowed) return { kind: "superseded", n };
+  const isPrevious = row !== undefined && !row.settled && row.previous?.generation === n;
+  return { kind: row?.generation === n || isPrevious ? "keep" : "no-row", n };
+}
+
+/** The generation that recorded this key, whatever its name says now; else the one that its name says, if it is ours. */
+function generationOf(key: UpstreamKey, { op, out }: JournalState, deployment: string): number | undefined {
+  for (const [n, outcome] of out) if (isSavedAs(outcome, key.hash)) return n;
+  const name = parseKeyName(key.name);
+  if (name?.deployment !== deployment) return undefined;
+  const operation = op.get(name.n);
+  const isTheirs = operation !== undefined && userPrefixOf(operationOwner(operation)) === name.userPrefix;
+  return isTheirs && operation.nonce === name.nonce ? name.n : undefined;
+}
+
+function operationOwner(operation: EntryOf<"op">): Recorded["userId"] {
+  // Facts are made of recorded entries, which say whose they are.
+  return (operation as Recorded<EntryOf<"op">>).userId;
+}
+
+function isSavedAs(outcome: EntryOf<"out">, hash: string): boolean {
+  return outcome.outcome === "saved" && (outcome.hash === hash || outcome.upstreamHash === hash);
+}
+
+/** What settling the row would add to the records: for saying what would be done. */
+export function projectSettlement(row: KeyRecord | undefined, facts: JournalState): JournalState {
+  if (row === undefined || row.settled) return facts;
+  const { generation: n, keyHash, upstreamHash, previous } = row;
+  const out = new Map(facts.out);
+  if (n > 0 && keyHash !== null && !out.has(n))
+    out.set(n, { kind: "out", n, outcome: "saved", hash: keyHash, upstreamHash });
+  const isCurrent = n === 0 || out.get(n)?.outcome === "saved";
+  if (!isCurrent || previous === null || previous.generation === 0) return { ...facts, out };
+  const p = previous.generation;
+  const rev = new Map(facts.rev);
+  if (!rev.has(p)) rev.set(p, { kind: "rev", n: p, reason: "superseded", revoke: previous.revoke });
+  return { ...facts, out, rev, del: previous.revoke ? new Set([...facts.del, p]) : facts.del };
+}

@@ -1,0 +1,100 @@
+import type { UserId } from "../model/user-id.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import type { UpstreamKey } from "../ports/openrouter.ts";
+import { parseKeyName } from "../model/key-name.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { KeyState } from "./classify-key.ts";
+import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
+
+export type FindingClass =
+  /** Ours, and decided against: it is to go. */
+  | "orphan"
+  /** A purge died before it had removed the row. */
+  | "purge_pending"
+  /** Nobody has decided about it yet, and somebody may be at it. */
+  | "undecided"
+  | "unknown_nonce"
+  | "other_deployment"
+  /** Recorded as in use, and in nobody's row. */
+  | "no_row"
+  /** In a row, and gone upstream. */
+  | "dangling_row"
+  | "disabled"
+  | "expired"
+  /** One key of two users. */
+  | "duplicate";
+
+export interface Finding {
+  readonly class: FindingClass;
+  readonly userId: UserId | null;
+  readonly keyHash: string | null;
+  readonly name: string | null;
+  readonly action: "delete" | "remove_row" | "none";
+  readonly done: boolean;
+  readonly error: KeyctlError | null;
+}
+
+/** The row may come from another machine. */
+const CLOCKS_DIFFER_MS = 60_000;
+
+/** Of a key that no user of this store claims. */
+export function unclaimed(key: UpstreamKey, deployment: string): Finding {
+  const isOurs = parseKeyName(key.name)?.deployment === deployment;
+  return reported(isOurs ? "unknown_nonce" : "other_deployment", key, null);
+}
+
+/** Of a second row with one key. */
+export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
+  return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null };
+}
+
+export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, now: number): readonly Finding[] {
+  switch (judgement.kind) {
+    case "keep":
+      return stateOf(key, user, now);
+    case "kept":
+      return [];
+    case "no-row":
+      return [reported("no_row", key, user)];
+    case "unknown":
+      return [reported("unknown_nonce", key, user)];
+    case "undecided":
+      return [judgement.isFresh ? reported("undecided", key, user) : toRemove(key, user)];
+    default:
+      return [toRemove(key, user)];
+  }
+}
+
+function stateOf(key: UpstreamKey, user: UserId, now: number): readonly Finding[] {
+  if (key.disabled) return [reported("disabled", key, user)];
+  return key.expiresAt !== null && Date.parse(key.expiresAt) <= now ? [reported("expired", key, user)] : [];
+}
+
+/** A key that was made while the list was read may be missing there. */
+export function danglingRow(
+  row: KeyRecord | undefined,
+  { byHash, at, isStable }: UpstreamSnapshot,
+): readonly Finding[] {
+  if (row === undefined || row.generation === 0 || !isStable) return [];
+  if (Date.parse(row.createdAt) > at - CLOCKS_DIFFER_MS) return [];
+  const { userId, keyHash, upstreamHash, name } = row;
+  const hash = upstreamHash ?? keyHash;
+  if (hash === null || byHash.has(hash)) return [];
+  return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null }];
+}
+
+export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
+  return { class: "purge_pending", userId, keyHash, name, action: "remove_row", done: false, error: null };
+}
+
+function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
+  return { class: "orphan", userId, keyHash: hash, name, action: "delete", done: false, error: null };
+}
+
+export function removed(key: UpstreamKey, user: UserId): Finding {
+  return { ...toRemove(key, user), done: true };
+}
+
+function reported(kind: FindingClass, { hash, name }: UpstreamKey, userId: UserId | null): Finding {
+  return { class: kind, userId, keyHash: hash, name, action: "none", done: false, error: null };
+}

@@ -1,0 +1,68 @@
+import { isKeyctlError } from "../model/errors.ts";
+import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
+import { foldJournal, projectSettlement, classifyKey } from "./classify-key.ts";
+import type { KeyState } from "./classify-key.ts";
+import { repairKey, repairRow } from "./repair.ts";
+import type { ReconcileContext } from "./repair.ts";
+import { demoteIfOverwritten } from "../protocol/settle-row.ts";
+import type { Finding } from "./finding.ts";
+import { findingOf, purgePending, danglingRow, removed } from "./finding.ts";
+import type { OwnedKeys } from "./claims.ts";
+
+export interface PlanCounts {
+  matched: number;
+  /** Replaced or purged, and left alone because somebody wanted that. */
+  kept: number;
+}
+
+export interface Plan {
+  readonly findings: readonly Finding[];
+  /** There is something to do, be it only to settle the row. */
+  readonly needsRepair: boolean;
+}
+
+/** What would be done about a user's keys; changes nothing. */
+export async function planFor(
+  { user, keys }: OwnedKeys,
+  inventory: UpstreamSnapshot,
+  workshop: ReconcileContext,
+  tally: PlanCounts,
+): Promise<Plan> {
+  const { store, journal, clock, deployment, newSignal } = workshop;
+  const found = await store.find(user, newSignal());
+  const facts = projectSettlement(found, foldJournal(await journal.entries(user, newSignal())));
+  const row = found === undefined ? undefined : demoteIfOverwritten(found, facts.out.get(found.generation));
+  const now = clock.now().getTime();
+  const isPurgePending = row !== undefined && row.generation > 0 && facts.rev.has(row.generation);
+  const standing = isPurgePending ? undefined : row;
+  const judged = keys.map((key) => ({ key, judgement: classifyKey(key, facts, standing, { deployment, now }) }));
+  for (const { judgement } of judged) count(judgement, tally);
+  const ofKeys = judged.flatMap(({ key, judgement }) => findingOf(key, user, judgement, now));
+  const findings = [...(isPurgePending ? [purgePending(row)] : []), ...ofKeys, ...danglingRow(standing, inventory)];
+  const needsRepair = row?.settled === false || findings.some(({ action }) => action !== "none");
+  return { findings, needsRepair };
+}
+
+/** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
+export async function repair({ user, keys }: OwnedKeys, workshop: ReconcileContext): Promise<readonly Finding[]> {
+  const { row, purged } = await repairRow(user, workshop);
+  const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
+  const now = workshop.clock.now().getTime();
+  for (const key of keys) {
+    try {
+      const end = await repairKey(key, user, row, workshop);
+      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
+      findings.push({ ...removed(key, user), done: false, error: thrown });
+    }
+  }
+  return findings;
+}
+
+const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
+
+function count({ kind }: KeyState, tally: PlanCounts): void {
+  if (kind === "keep") tally.matched += 1;
+  if (kind === "kept") tally.kept += 1;
+}

@@ -1,0 +1,137 @@
+import { takeInventory } from "./upstream-snapshot.ts";
+import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
+import { parseKeyName } from "../model/key-name.ts";
+import { planFor, repair } from "./plan.ts";
+import type { PlanCounts } from "./plan.ts";
+import type { ReconcileContext } from "./repair.ts";
+import { importSpool } from "../protocol/import-spool.ts";
+import { requireUpstreamKeys } from "../protocol/management-access.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { duplicate, unclaimed } from "./finding.ts";
+import type { Finding } from "./finding.ts";
+import { claims } from "./claims.ts";
+import type { OwnedKeys } from "./claims.ts";
+import type { Warning } from "../model/warning.ts";
+import { deadlineIn } from "../async/deadline.ts";
+import type { Standing } from "../ports/account.ts";
+
+const PAGE_MS = 60_000;
+
+/** OpenRouter with the management key, and this store's id. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
+export async function workshopOf(context: Context, newSignal: () => AbortSignal): Promise<ReconcileContext> {
+  const keys = await requireUpstreamKeys(context, "the list of all keys cannot be read");
+  return { ...context, keys, deployment: await context.journal.deployment(newSignal()), newSignal };
+}
+
+/** All keys upstream. Rejects with PROVIDER_UNAVAILABLE, MANAGEMENT_KEY_REFUSED. */
+export async function inventoryOf({ keys, newSignal, clock }: ReconcileContext): Promise<UpstreamSnapshot> {
+  return takeInventory(keys, () => deadlineIn(PAGE_MS, newSignal()), clock.now().getTime());
+}
+
+export interface ReconcileTask {
+  readonly only: UserId | undefined;
+  readonly fixes: boolean;
+  /** Binds the store to the account of the management key first. */
+  readonly adoptAccount: boolean;
+  readonly newSignal: () => AbortSignal;
+}
+
+/**
+ * One comparison of everything upstream with everything that is stored: upstream is listed first, then records are read.
+ * `plan` says what it found and would do; `fix` does that afterwards.
+ */
+export class Reconciliation {
+  readonly tally: PlanCounts = { matched: 0, kept: 0 };
+  readonly #workshop: ReconcileContext;
+  readonly #inventory: UpstreamSnapshot;
+  readonly #only: UserId | undefined;
+  readonly #toRepair: OwnedKeys[] = [];
+  /** False: keys came and went all the time, so that nothing is said of rows whose key was not seen. */
+  readonly isStable: boolean;
+
+  private constructor(
+    workshop: ReconcileContext,
+    inventory: UpstreamSnapshot,
+    standing: Standing,
+    only: UserId | undefined,
+  ) {
+    this.#workshop = workshop;
+    this.isStable = inventory.isStable;
+    // What may be another account's list does not say that a key is gone.
+    this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
+    this.#only = only;
+  }
+
+  /** Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
+  static async begin(
+    context: Context,
+    { only, fixes, adoptAccount, newSignal }: ReconcileTask,
+  ): Promise<Reconciliation> {
+    const workshop = await workshopOf(context, newSignal);
+    const account = await context.account.open();
+    if (adoptAccount) await account.adopt(newSignal());
+    if (fixes && context.spool.mayHoldKeys()) {
+      const spooled = await context.spool.list(workshop.deployment, only);
+      for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
+    }
+    const inventory = await inventoryOf(workshop);
+    const standing = await account.standingBy(inventory.byHash, newSignal);
+    return new Reconciliation(workshop, inventory, standing, only);
+  }
+
+  /** How many keys there are upstream. */
+  get listed(): number {
+    return this.#inventory.byHash.size;
+  }
+
+  /** How many of them this store has made, by their names. */
+  get ours(): number {
+    const { deployment } = this.#workshop;
+    return [...this.#inventory.byHash.values()].filter(({ name }) => parseKeyName(name)?.deployment === deployment)
+      .length;
+  }
+
+  /** What was not told yet. */
+  get warnings(): readonly Warning[] {
+    return this.#workshop.account.takeWarnings();
+  }
+
+  async *plan(): AsyncGenerator<Finding> {
+    const { deployment } = this.#workshop;
+    const found = await claims(this.#inventory, this.#workshop, this.#only);
+    for (const claim of found.claims) yield* this.#planFor(claim);
+    const seen = new Set(found.claims.map(({ user }) => user));
+    if (this.#only !== undefined) {
+      if (!seen.has(this.#only)) yield* this.#planFor({ user: this.#only, keys: [] });
+      return;
+    }
+    for (const key of found.unclaimed) yield unclaimed(key, deployment);
+    yield* this.#planRows(seen);
+  }
+
+  /** After `plan`. A key that cannot be removed comes with its error; what fails for all of them is thrown. */
+  async *fix(): AsyncGenerator<Finding> {
+    for (const claim of this.#toRepair) {
+      const findings = await repair(claim, this.#workshop);
+      yield* findings.filter(({ action }) => action !== "none");
+    }
+  }
+
+  async *#planFor(claim: OwnedKeys): AsyncGenerator<Finding> {
+    const { findings, needsRepair } = await planFor(claim, this.#inventory, this.#workshop, this.tally);
+    if (needsRepair) this.#toRepair.push(claim);
+    yield* findings;
+  }
+
+  /** Rows of users who have no key upstream, and keys that stand in two rows. */
+  async *#planRows(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
+    const { store, newSignal } = this.#workshop;
+    const hashes = new Set<string>();
+    for await (const row of store.scan(newSignal)) {
+      if (row.keyHash !== null && hashes.size === hashes.add(row.keyHash).size) yield duplicate(row);
+      const needsLook = !row.settled || row.generation > 0;
+      if (needsLook && !seen.has(row.userId)) yield* this.#planFor({ user: row.userId, keys: [] });
+    }
+  }
+}

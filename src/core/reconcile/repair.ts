@@ -1,0 +1,150 @@
+import { KeyctlError } from "../model/errors.ts";
+import { appendEntry } from "../protocol/write-journal.ts";
+import { foldJournal, classifyKey } from "./classify-key.ts";
+import type { KeyState } from "./classify-key.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { removeRow } from "../protocol/write-row.ts";
+import {
+  withTrueGeneration,
+  confirmGeneration,
+  markSettled,
+  revokePredecessor,
+  settledRow,
+} from "../protocol/settle-row.ts";
+import { isStored, removeUpstream } from "../protocol/delete-upstream.ts";
+import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { deadlineIn } from "../async/deadline.ts";
+
+/** What a repair works with; each step has its own time. */
+export interface ReconcileContext extends Context {
+  readonly keys: UpstreamKeys;
+  readonly deployment: string;
+  readonly newSignal: () => AbortSignal;
+}
+
+/** What became of a key: `left` is as it should be, or cannot be judged now. */
+export type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
+
+const REMOVAL_MS = 30_000;
+
+/** The row that stands after a repair, and the one that a purge had left. */
+export interface RepairedRow {
+  readonly row: KeyRecord | undefined;
+  readonly purged?: KeyRecord;
+}
+
+/** Reconcile 2: settles the row, and finishes a purge that died before it had removed it. */
+export async function repairRow(user: UserId, workshop: ReconcileContext): Promise<RepairedRow> {
+  const { store, journal, newSignal } = workshop;
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const row = await store.find(user, newSignal());
+    if (row === undefined) return { row };
+    if (!row.settled) {
+      if (!(await confirmGeneration(row, workshop, newSignal()))) continue;
+      await revokePredecessor(row, workshop, newSignal());
+      if (!(await markSettled(row, workshop, newSignal()))) continue;
+    }
+    const settled = row.settled ? await withTrueGeneration(row, workshop, newSignal()) : settledRow(row);
+    if (settled.generation === 0) return { row: settled };
+    const retirement = await journal.entry(user, "rev", settled.generation, newSignal());
+    if (retirement === undefined) return { row: settled };
+    await removeRow(store, user, settled, newSignal());
+    return { row: undefined, purged: settled };
+  }
+  throw conflictError(user);
+}
+
+/** Reconcile 3, for one listed key. A lost insert means that its records have changed: it is judged again. */
+export async function repairKey(
+  key: UpstreamKey,
+  user: UserId,
+  row: KeyRecord | undefined,
+  workshop: ReconcileContext,
+): Promise<Repair> {
+  const { journal, clock, deployment, newSignal } = workshop;
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const facts = foldJournal(await journal.entries(user, newSignal()));
+    const judgement = classifyKey(key, facts, row, { deployment, now: clock.now().getTime() });
+    const end = await ENDINGS[judgement.kind](key, user, judgement, workshop);
+    if (end !== "judge-again") return end;
+  }
+  throw conflictError(user);
+}
+
+type RepairOutcome = (
+  key: UpstreamKey,
+  user: UserId,
+  judgement: KeyState,
+  workshop: ReconcileContext,
+) => Promise<Repair | "judge-again">;
+
+const leave: RepairOutcome = async (_key, _user, judgement) => ({ status: "left", judgement });
+
+const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
+  keep: leave,
+  kept: leave,
+  "no-row": leave,
+  unknown: leave,
+  "decided-against": (key, _user, judgement, workshop) => removeUnlessHeld(key, judgement, workshop),
+  async undecided(key, user, judgement, workshop) {
+    if (judgement.kind !== "undecided" || judgement.isFresh) return { status: "left", judgement };
+    // Decided against first, removed after that.
+    const entry = { kind: "out", n: judgement.n, outcome: "abandoned" } as const;
+    const stands = await appendEntry(user, entry, workshop, workshop.newSignal());
+    return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, workshop) : "judge-again";
+  },
+  async superseded(key, user, judgement, workshop) {
+    const n = numberOf(judgement);
+    const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
+    const stands = await appendEntry(user, entry, workshop, workshop.newSignal());
+    return stands.revoke ? removeOwed(key, user, n, workshop) : "judge-again";
+  },
+  owed: (key, user, judgement, workshop) => removeOwed(key, user, numberOf(judgement), workshop),
+};
+
+/** Row first: a row that still holds the key goes before the key does. */
+async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: ReconcileContext): Promise<Repair> {
+  const { store, newSignal } = workshop;
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const found = await store.find(user, newSignal());
+    const row = found === undefined ? undefined : await withTrueGeneration(found, workshop, newSignal());
+    if (row !== undefined && holds(row, n, key)) {
+      // S2, as before every removal of a row.
+      await revokePredecessor(row, workshop, newSignal());
+      await removeRow(store, user, row, newSignal());
+      continue;
+    }
+    const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
+    // S1 decides, as for everybody who reads the row; where it is put back, it is found in the row.
+    if (mayComeBack && !(await confirmGeneration(row, workshop, newSignal()))) continue;
+    return removeNow(key, workshop);
+  }
+  throw conflictError(user);
+}
+
+function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {
+  return row.generation === n || (row.generation === 0 && row.keyHash === hash);
+}
+
+async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, workshop: ReconcileContext): Promise<Repair> {
+  const isHeld = await isStored(key.hash, workshop.store, workshop.newSignal);
+  return isHeld ? { status: "left", judgement } : removeNow(key, workshop);
+}
+
+/** Throws REVOKE_PENDING for what could not be confirmed. */
+async function removeNow({ hash }: UpstreamKey, { keys, newSignal }: ReconcileContext): Promise<Repair> {
+  const removal = await removeUpstream(hash, keys, deadlineIn(REMOVAL_MS, newSignal()));
+  if (removal.status !== "unknown") return { status: "removed" };
+  throw new KeyctlError("REVOKE_PENDING", `a key that is to go may still work: OpenRouter ${removal.detail}`, {
+    hint: "keyctl reconcile --fix   tries again",
+    retryable: true,
+  });
+}
+
+function numberOf(judgement: KeyState): number {
+  if ("n" in judgement) return judgement.n;
+  throw new Error("a key of nobody's was to be removed");
+}

@@ -1,0 +1,41 @@
+import { KeyctlError } from "../model/errors.ts";
+import { withRemedy } from "../ports/openrouter.ts";
+import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { Deadline } from "../async/deadline.ts";
+
+/** Every key that exists upstream, disabled ones too, of all workspaces. */
+export interface UpstreamSnapshot {
+  readonly byHash: ReadonlyMap<string, UpstreamKey>;
+  /** When the first pass began, in milliseconds since 1970. */
+  readonly at: number;
+  /** Two passes agreed: a key that is missing here was missing there. */
+  readonly isStable: boolean;
+}
+
+/** While keys come and go, pages shift, and a pass may miss one. */
+const MOST_PASSES = 5;
+
+/** Rejects with PROVIDER_UNAVAILABLE for a list that breaks off: half an inventory is none. */
+export async function takeInventory(keys: UpstreamKeys, budget: () => Deadline, at: number): Promise<UpstreamSnapshot> {
+  const byHash = new Map<string, UpstreamKey>();
+  let before: ReadonlySet<string> | undefined;
+  for (let pass = 0; pass < MOST_PASSES; pass += 1) {
+    const seen = new Set<string>();
+    for await (const page of keys.list({ kind: "everywhere" }, budget)) {
+      if (page.status === "unknown") {
+        const message = `the list of all keys broke off: OpenRouter ${page.detail}`;
+        const details = withRemedy(page.remedy, "try again later; nothing was changed");
+        throw new KeyctlError("PROVIDER_UNAVAILABLE", message, details);
+      }
+      for (const key of page.keys) {
+        seen.add(key.hash);
+        byHash.set(key.hash, key);
+      }
+    }
+    if (before !== undefined && before.size === seen.size && [...seen].every((hash) => before?.has(hash))) {
+      return { byHash, at, isStable: true };
+    }
+    before = seen;
+  }
+  return { byHash, at, isStable: false };
+}

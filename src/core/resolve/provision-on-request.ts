@@ -1,0 +1,56 @@
+import { KeyctlError } from "../model/errors.ts";
+import { maskOfRecord } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { Stage } from "../protocol/provisioning-flight.ts";
+import { printable } from "../text/printable.ts";
+import { termsFor } from "../model/provision-terms.ts";
+import { provision } from "../protocol/provision-key.ts";
+import type { ProvisionResult } from "../model/results.ts";
+import { confirmGeneration } from "../protocol/settle-row.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import type { WantedTerms } from "../model/provision-rules.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
+
+/**
+ * Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked.
+ * @param given what the key may do; the rest is as KEYCTL_PROVISION_… say
+ */
+export async function provisionKey(
+  user: UserId,
+  given: Partial<WantedTerms>,
+  context: Context,
+  onStage: (stage: Stage) => void,
+  signal: AbortSignal,
+): Promise<ProvisionResult> {
+  const { store, log } = context;
+  const terms = termsFor(context.provisioning, given);
+  if (!context.hasManagementKey()) throw managementKeyMissing("no key can be made");
+  await importSpooled(user, context, signal);
+  let row = await store.find(user, signal);
+  for (let tries = 1; tries <= MAX_CONFLICT_RETRIES; tries += 1) {
+    if (row !== undefined && (await confirmGeneration(row, context, signal))) throw keyExists(row);
+    const made =
+      row === undefined
+        ? await provision(user, context, { mayMake: true, isAuto: false, terms, onStage }, tries, signal)
+        : undefined;
+    if (made?.status === "made") {
+      log({ kind: "saved", origin: made.row.origin, key: made.key });
+      return { userId: user, key: made.key, row: made.row, warnings: made.warnings, error: null };
+    }
+    row = made?.status === "found" ? made.row : await store.find(user, signal);
+  }
+  throw conflictError(user);
+}
+
+export function keyExists(row: KeyRecord): KeyctlError {
+  const shown = maskOfRecord(row) ?? "unreadable";
+  return new KeyctlError(
+    "KEY_EXISTS",
+    `user ${printable(row.userId)} has a key already (${shown}, from ${printable(row.origin)})`,
+    { hint: `keyctl get ${userFlag(row.userId)}   shows it` },
+  );
+}

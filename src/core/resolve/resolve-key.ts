@@ -1,0 +1,87 @@
+import { Candidates } from "./source-candidates.ts";
+import type { Adoption, Attempt } from "./auto-provision.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { Stage } from "../protocol/provisioning-flight.ts";
+import { openForUse } from "../sealing/open-row.ts";
+import type { SyncResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import { answer } from "./sync-result.ts";
+import { isInUse, sealed } from "./sealed-record.ts";
+import { usableOf } from "./usable-candidates.ts";
+
+/** How a resolution that may end in a new key is watched. */
+export interface ResolveOptions {
+  readonly autoProvision: boolean;
+  /** A person asked for keys, so that the hourly cap does not count one that is created. */
+  readonly isDeliberate: boolean;
+  /** Told what is waited for; from the first on a key may exist: the work goes on by itself then, whoever stops waiting. */
+  readonly onStage: (stage: Stage) => void;
+}
+
+/**
+ * The law of resolution: database, then key.txt, then the environment, then a new key.
+ * A key in the database wins and nothing is synced over it. Absent is not unavailable: a database that fails,
+ * or a row that does not open, ends the search.
+ */
+export async function resolve(
+  user: UserId,
+  context: Context,
+  { autoProvision, isDeliberate, onStage }: ResolveOptions,
+  signal: AbortSignal,
+): Promise<SyncResult> {
+  const { store, log } = context;
+  const permission = autoProvision ? (context.hasManagementKey() ? "may" : "no-management-key") : "off";
+  await importSpooled(user, context, signal);
+  log({ kind: "syncing", user });
+  const attempt: Attempt = { permission, isDeliberate, onStage, tries: 0 };
+  let row = await store.find(user, signal);
+  for (let tries = 0; tries < MAX_CONFLICT_RETRIES; tries += 1) {
+    const result =
+      row === undefined ? await adopt(user, context, attempt, signal) : await fromDatabase(row, context, signal);
+    if (result !== "lost" && "error" in result) return result;
+    row = result === "lost" ? await store.find(user, signal) : result.row;
+  }
+  throw conflictError(user);
+}
+
+async function fromDatabase(row: KeyRecord, context: Context, signal: AbortSignal): Promise<SyncResult | "lost"> {
+  const { log } = context;
+  if (!(await isInUse(row, context, signal))) return "lost";
+  const key = await openForUse(row, context, signal);
+  log({ kind: "loaded", from: "database", key });
+  const candidates = await Candidates.readBeside(context.sources);
+  candidates.logTo(log, (from, other) => {
+    if (!other.equals(key)) log({ kind: "differs", from });
+  });
+  log({ kind: "using", source: "database" });
+  log({ kind: "complete" });
+  return answer(row, key, "database", candidates);
+}
+
+async function adopt(user: UserId, context: Context, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
+  const { log } = context;
+  const { candidates, given } = await usableOf(await Candidates.read(context.sources), context, signal);
+  const { winner } = candidates;
+  if (attempt.tries === 0) {
+    candidates.logTo(log, (from, key) => {
+      if (from === winner?.name) log({ kind: "loaded", from, key });
+    });
+  }
+  if (winner === undefined || given === null) {
+    const { withoutKey } = await import("./auto-provision.ts");
+    return withoutKey(user, context, candidates, attempt, signal);
+  }
+
+  const { key, name } = winner;
+  const record = sealed(user, key, name, await context.sealer("seal", signal), context.clock);
+  const { insertGiven } = await import("../protocol/given-key.ts");
+  if (!(await insertGiven(record, given, context, signal))) return "lost";
+  log({ kind: "saved", origin: name, key });
+  log({ kind: "using", source: name });
+  log({ kind: "synced" });
+  log({ kind: "complete" });
+  return answer(record, key, name, candidates);
+}

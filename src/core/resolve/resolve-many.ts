@@ -1,0 +1,142 @@
+import { Candidates } from "./source-candidates.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Context } from "../context.ts";
+import type { SyncResult } from "../model/results.ts";
+import type { Usable } from "./usable-candidates.ts";
+import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { usableOf } from "./usable-candidates.ts";
+import { syncFailed } from "../model/results.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import { sealed, isInUse } from "./sealed-record.ts";
+import { answer } from "./sync-result.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import { duplicateRowsError, storedValue } from "../model/key-record.ts";
+import { openForUse } from "../sealing/open-row.ts";
+
+/** What many users of one run are given: the sources are read once, before it. */
+export interface ResolveManyTask {
+  readonly candidates: Candidates;
+  /** False: a user without a row stays without one. */
+  readonly adopt: boolean;
+  readonly newSignal: () => AbortSignal;
+}
+
+/** As `resolve`, for many users: what is missing is inserted first, then the losers are read in one query. */
+export async function* resolveMany(
+  users: AsyncIterable<readonly UserId[]>,
+  context: Context,
+  run: ResolveManyTask,
+): AsyncGenerator<readonly SyncResult[]> {
+  for await (const batch of users) yield await resolveBatch(batch, context, run);
+}
+
+/** A user whose insert lost, and whose winner was purged before it was read, is tried again. */
+async function resolveBatch(
+  batch: readonly UserId[],
+  context: Context,
+  { candidates, adopt: mayAdopt, newSignal }: ResolveManyTask,
+): Promise<readonly SyncResult[]> {
+  const signal = newSignal();
+  const found = new Map<UserId, SyncResult>(mayAdopt ? await importedFailures(batch, context, signal) : []);
+  const missing = () => batch.filter((user) => !found.has(user));
+  let usable: Usable = { candidates, given: null };
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES && found.size < batch.length; attempt += 1) {
+    if (mayAdopt) usable = await usableOf(candidates, context, signal);
+    for (const result of await insertMissing(missing(), context, usable, signal)) found.set(...result);
+    const stored = await storedResults(missing(), context, candidates, signal);
+    for (const [user, result] of stored) if (result !== "lost") found.set(user, result);
+    if (usable.given === null && ![...stored.values()].includes("lost")) break;
+  }
+  return batch.map(
+    (user) => found.get(user) ?? syncFailed(user, usable.candidates.noKey(user), usable.candidates.warnings),
+  );
+}
+
+/** What the database alone holds for a user. */
+export async function resolveStored(user: UserId, context: Context, signal: AbortSignal): Promise<SyncResult> {
+  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+    const candidates = await Candidates.read([]);
+    const results = await storedResults([user], context, candidates, signal);
+    const result = results.get(user) ?? syncFailed(user, candidates.noKey(user));
+    if (result !== "lost") return result;
+  }
+  throw conflictError(user);
+}
+
+/** `importSpooled` for many. A file that is damaged is its user's error. */
+async function importedFailures(
+  batch: readonly UserId[],
+  context: Context,
+  signal: AbortSignal,
+): Promise<readonly (readonly [UserId, SyncResult])[]> {
+  const failures: (readonly [UserId, SyncResult])[] = [];
+  for (const user of context.spool.mayHoldKeys() ? batch : []) {
+    try {
+      await importSpooled(user, context, signal);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
+      failures.push([user, syncFailed(user, thrown)]);
+    }
+  }
+  return failures;
+}
+
+async function insertMissing(
+  batch: readonly UserId[],
+  context: Context,
+  { candidates, given }: Usable,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<UserId, SyncResult>> {
+  const { winner } = candidates;
+  if (winner === undefined || given === null || batch.length === 0) return new Map();
+  const { name, key } = winner;
+  const sealer = await context.sealer("seal", signal);
+  const records = batch.map((user) => sealed(user, key, name, sealer, context.clock));
+  const { insertGivenToMany } = await import("../protocol/given-key.ts");
+  const won = await insertGivenToMany(records, given, context, signal);
+  return new Map(
+    records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
+  );
+}
+
+async function storedResults(
+  users: readonly UserId[],
+  context: Context,
+  candidates: Candidates,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<UserId, SyncResult | "lost">> {
+  if (users.length === 0) return new Map();
+  const results = new Map<UserId, SyncResult | "lost">();
+  const seen = new Map<UserId, KeyRecord>();
+  const managementKeys = context.managementKeyHashes();
+  for (const row of await context.store.findMany(users, signal)) {
+    const twin = seen.get(row.userId);
+    seen.set(row.userId, row);
+    results.set(
+      row.userId,
+      twin === undefined
+        ? await storedResult(row, context, candidates, managementKeys, signal)
+        : syncFailed(row.userId, duplicateRowsError(twin, row)),
+    );
+  }
+  return results;
+}
+
+/** A row that does not open, or not with the master keys that are here, is its user's error; no or wrong master keys are everybody's. */
+async function storedResult(
+  row: KeyRecord,
+  context: Context,
+  candidates: Candidates,
+  managementKeys: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<SyncResult | "lost"> {
+  if (!(await isInUse(row, context, signal))) return "lost";
+  if (storedValue(row.keyEncrypted).kind === "sealed") await context.sealer("open", signal);
+  try {
+    return answer(row, await openForUse(row, context, signal, managementKeys), "database", candidates);
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return syncFailed(row.userId, thrown);
+    throw thrown;
+  }
+}

@@ -1,0 +1,17 @@
+import type { KeyRecord } from "../model/key-record.ts";
+import type { Context } from "../context.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { ApiKey } from "../model/api-key.ts";
+import type { Sealer, Clock } from "../ports/stores-and-sources.ts";
+import { newRecord } from "../model/key-record.ts";
+
+/** A settled row costs its reader one read. */
+export async function isInUse(row: KeyRecord, context: Context, signal: AbortSignal): Promise<boolean> {
+  if (row.settled || row.generation === 0) return true;
+  const { confirmGeneration } = await import("../protocol/settle-row.ts");
+  return confirmGeneration(row, context, signal);
+}
+
+export function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock: Clock): KeyRecord {
+  return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
+}

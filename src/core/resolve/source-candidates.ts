@@ -1,0 +1,164 @@
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { ApiKey } from "../model/api-key.ts";
+import type { Log, ExternalSource } from "../model/log-event.ts";
+import type { KeySource, SourceReading } from "../ports/stores-and-sources.ts";
+import { printable } from "../text/printable.ts";
+import { shellQuote, userFlag } from "../text/shell-quote.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Warning, WarningCode } from "../model/warning.ts";
+
+/** One place, and what is there. */
+export interface Candidate {
+  readonly name: ExternalSource;
+  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  readonly place: string;
+  readonly reading: SourceReading;
+  /** Why it could not be asked at all; its reading is `absent` then. */
+  readonly failure: KeyctlError | null;
+}
+
+const IGNORED: Readonly<Record<ExternalSource, WarningCode>> = {
+  "key.txt": "KEY_FILE_IGNORED",
+  environment: "ENVIRONMENT_KEY_IGNORED",
+};
+/** Completes a sentence that begins with the place. */
+export const HOLDS_OWED_KEY = "holds a key that keyctl created, and whose deletion at OpenRouter was decided";
+
+/**
+ * What the places outside the database hold, read once, in the order in which they are asked.
+ * **Invariant:** a place that is there, or that a person named, and that holds no key is passed over, but no key is made
+ * because of it: money is spent only where nothing is there.
+ */
+export class Candidates {
+  readonly all: readonly Candidate[];
+  readonly warnings: readonly Warning[];
+
+  private constructor(all: readonly Candidate[], warnings: readonly Warning[]) {
+    this.all = all;
+    this.warnings = warnings;
+  }
+
+  /** As `read`, where the answer is known already: a source that fails is passed over, with a warning. */
+  static async readBeside(sources: readonly KeySource[]): Promise<Candidates> {
+    const read = await Promise.all(sources.map(readOrPassOver));
+    return new Candidates(
+      read,
+      read.flatMap((candidate) => [...candidate.warnings, ...warningsFor(candidate)]),
+    );
+  }
+
+  /** Throws what a source throws. */
+  static async read(sources: readonly KeySource[]): Promise<Candidates> {
+    const candidates = await Candidates.readBeside(sources);
+    if (candidates.failure !== null) throw candidates.failure;
+    return candidates;
+  }
+
+  /** Of the first place that could not be asked. */
+  get failure(): KeyctlError | null {
+    return this.all.find(({ failure }) => failure !== null)?.failure ?? null;
+  }
+
+  /** The first place that holds a key. */
+  get winner(): { readonly name: ExternalSource; readonly key: ApiKey } | undefined {
+    const [first] = this.holders;
+    return first;
+  }
+
+  get holders(): readonly { readonly name: ExternalSource; readonly key: ApiKey }[] {
+    return this.all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
+  }
+
+  /** Why no key is made by itself while this is so; null where nothing is there, or a key is. */
+  get refusal(): string | null {
+    const [first] = this.#broken;
+    return first === undefined || this.winner !== undefined ? null : faultOf(first);
+  }
+
+  get #broken(): readonly Candidate[] {
+    return this.all.filter(({ reading }) => reading.status !== "absent" && reading.status !== "found");
+  }
+
+  /** That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY. */
+  noKey(user: UserId): KeyctlError {
+    const repairs = this.#broken.map(repairOf);
+    const misplaced = this.all.find(({ reading }) => reading.status === "management-key");
+    const hint =
+      repairs.length === 0
+        ? `keyctl save ${userFlag(user)}`
+        : `${repairs.join(" and ")}; keyctl provision ${userFlag(user)}   makes a key all the same`;
+    if (misplaced === undefined) return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint });
+    return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
+  }
+
+  /** As these, but keyctl is about to delete the winner's key: that place is passed over. */
+  withoutWinner(): Candidates {
+    const first = this.all.find(({ reading }) => reading.status === "found");
+    if (first?.reading.status !== "found") return this;
+    const owed: Candidate = { ...first, reading: { status: "owed", key: first.reading.key } };
+    const all = this.all.map((candidate) => (candidate === first ? owed : candidate));
+    return new Candidates(all, [...this.warnings, ...warningsFor(owed)]);
+  }
+
+  /** The places that hold another key than this one, and that key's last four characters. */
+  shadowedBy(key: ApiKey): { readonly shadowed: readonly ExternalSource[]; readonly shadowedTails: readonly string[] } {
+    const others = this.holders.filter((holder) => !holder.key.equals(key));
+    return { shadowed: others.map(({ name }) => name), shadowedTails: others.map((other) => other.key.tail) };
+  }
+
+  /**
+   * Tells about each place in turn: a key that is no key, or may not be used, a file that cannot be read, and what `found`
+   * says of a key.
+   */
+  logTo(log: Log, found: (name: ExternalSource, key: ApiKey) => void): void {
+    for (const { name, reading } of this.all) {
+      if (reading.status === "found") found(name, reading.key);
+      if (reading.status === "malformed" || reading.status === "management-key") log({ kind: "malformed", from: name });
+      if (reading.status === "unreadable") log({ kind: "unreadable", reason: reading.reason });
+    }
+  }
+}
+
+async function readOrPassOver(source: KeySource): Promise<Candidate & { readonly warnings: readonly Warning[] }> {
+  const { name, place } = source;
+  try {
+    return { name, place, failure: null, ...(await source.read()) };
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+    const warnings = [{ code: IGNORED[name], message: thrown.message }];
+    return { name, place, failure: thrown, reading: { status: "absent" }, warnings };
+  }
+}
+
+function warningsFor({ name, place, reading }: Candidate): readonly Warning[] {
+  const called = calledBy(name, place);
+  if (reading.status === "malformed") return [{ code: IGNORED[name], message: `${called} ${reading.detail}` }];
+  if (reading.status === "unreadable") {
+    return [{ code: IGNORED[name], message: `${called} could not be read: ${reading.reason}` }];
+  }
+  if (reading.status === "management-key") {
+    return [{ code: IGNORED[name], message: `${called} holds the management key, which no user may have` }];
+  }
+  if (reading.status === "owed") return [{ code: IGNORED[name], message: `${called} ${HOLDS_OWED_KEY}` }];
+  return [];
+}
+
+/** `key.txt` is called so wherever it is. */
+function calledBy(name: ExternalSource, place: string): string {
+  return name === "key.txt" ? name : place;
+}
+
+/** In a log line that other programs search for. */
+function faultOf({ name, place, reading }: Candidate): string {
+  if (reading.status === "missing") return "the file that was named in place of key.txt does not exist";
+  const called = calledBy(name, place);
+  if (reading.status === "management-key") return `${called} holds the management key`;
+  if (reading.status === "owed") return `${called} ${HOLDS_OWED_KEY}`;
+  const isThere = name === "key.txt" ? "is there" : "is set";
+  return `${called} ${isThere} and ${reading.status === "unreadable" ? "cannot be read" : "holds no valid key"}`;
+}
+
+function repairOf({ name, place, reading }: Candidate): string {
+  if (name === "environment") return `correct or unset ${place}`;
+  return `${reading.status === "missing" ? "put a key into" : "correct or remove"} ${shellQuote(place)}`;
+}

@@ -1,0 +1,101 @@
+import { KeyctlError } from "../model/errors.ts";
+import type { KeyCheckValue, Sealer } from "../ports/stores-and-sources.ts";
+import { printable } from "../text/printable.ts";
+import { verifySealer, loadVerifiedSealer } from "./verify-master-keys.ts";
+import type { SealingSetup } from "./verify-master-keys.ts";
+
+/**
+ * The law of changing master keys: one is in its set, read back from there, and named by a check of the store before the
+ * first row is sealed with it; and it is in the set until nothing is. So every row opens at every moment, whoever reads it.
+ */
+
+/** Asked for each step. */
+type Deadlines = () => AbortSignal;
+
+export interface FirstSeal {
+  readonly sealer: Sealer;
+  /** The store was sealed before, with these master keys. */
+  readonly wasSealed: boolean;
+}
+
+/** Makes the first master key where there is none, and names it in the store. Throws MASTER_KEY_WRONG for a store that others seal. */
+export async function firstSeal({ checks, masterKeys }: SealingSetup, patience: Deadlines): Promise<FirstSeal> {
+  const present = await checks.keyCheckValues(patience());
+  if (present.length > 0) return { sealer: verifySealer(await masterKeys.load(patience()), present), wasSealed: true };
+  const sealer = await masterKeys.generate(patience());
+  if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), patience())) return { sealer, wasSealed: false };
+  return { sealer: verifySealer(sealer, await checks.keyCheckValues(patience())), wasSealed: true };
+}
+
+/** The sealer to seal all rows with: of a new master key, unless that is not wanted or an earlier change is unfinished. */
+export async function changeMasterKey(lock: SealingSetup, mayAdd: boolean, patience: Deadlines): Promise<Sealer> {
+  const present = await lock.checks.keyCheckValues(patience());
+  const sealer = await loadVerifiedSealer(lock, "seal", patience());
+  const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, patience) : sealer;
+  // The check of a store's first seal may be hidden behind the next one, where its maker died before it was whole.
+  for (const check of [...present, active.newSealCheck()]) await lock.checks.addKeyCheckValue(check, patience());
+  return active;
+}
+
+/** What `changeMasterKey` would give; undefined where it would make a new master key. */
+export async function previewMasterKey(
+  lock: SealingSetup,
+  mayAdd: boolean,
+  patience: Deadlines,
+): Promise<Sealer | undefined> {
+  const present = await lock.checks.keyCheckValues(patience());
+  const sealer = await loadVerifiedSealer(lock, "open", patience());
+  return mayAdd && isFinished(sealer, present) ? undefined : sealer;
+}
+
+/** The master keys as they are by now. */
+export async function currentSealer({ checks, masterKeys }: SealingSetup, patience: Deadlines): Promise<Sealer> {
+  const present = await checks.keyCheckValues(patience());
+  return verifySealer(await masterKeys.load(patience()), present);
+}
+
+/** Master keys that the store names and that are not in the set: where every row opens with those that are, nothing uses them. */
+export async function unknownCheckIds(
+  { checks }: SealingSetup,
+  kids: readonly string[],
+  patience: Deadlines,
+): Promise<string[]> {
+  return (await checks.keyCheckValues(patience())).map(({ kid }) => kid).filter((kid) => !kids.includes(kid));
+}
+
+/** The store is sealed with none of these any more, and with the active one still: somebody may have released that. */
+export async function retireMasterKeys(
+  { checks }: SealingSetup,
+  active: Sealer,
+  kids: readonly string[],
+  patience: Deadlines,
+): Promise<void> {
+  if (kids.length > 0) await checks.addKeyCheckValue(active.newSealCheck(), patience());
+  for (const kid of kids) await checks.removeKeyCheckValue(kid, patience());
+}
+
+/** A new master key counts only when its real place gives it back, with all that was there before. */
+async function withNewKey(
+  { masterKeys }: SealingSetup,
+  before: Sealer,
+  present: readonly KeyCheckValue[],
+  patience: Deadlines,
+): Promise<Sealer> {
+  const kid = await masterKeys.addActive(patience());
+  const after = await masterKeys.load(patience());
+  const isWhole =
+    after !== undefined &&
+    [kid, ...before.kids].every((one) => after.kids.includes(one)) &&
+    present.every((check) => !before.opensSealCheck(check) || after.opensSealCheck(check));
+  if (isWhole) return after;
+  throw new KeyctlError(
+    "CONFIG_INVALID",
+    `${printable(masterKeys.place)} does not give back the master key that was added to it; no row was changed`,
+    { hint: "see who else writes there, then: keyctl rekey" },
+  );
+}
+
+/** A store is sealed with one master key, the active one, unless a rekey stopped on its way or a key was put in front by hand. */
+function isFinished({ activeKid }: Sealer, present: readonly KeyCheckValue[]): boolean {
+  return present.length === 1 && present[0]?.kid === activeKid;
+}

@@ -1,0 +1,66 @@
+import { SingleFlight } from "../async/single-flight.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import { isTimeout } from "../async/deadline.ts";
+import type { Clock, Sealer, Purpose } from "../ports/stores-and-sources.ts";
+type Ask = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
+
+/** A server that goes on sealing learns within this time that a rekey has made another master key active. */
+const SEALS_FOR_MS = 60_000;
+/** Values of a master key that is truly missing do not each ask anew. */
+const MISSING_FOR_MS = 1000;
+
+/**
+ * Asks for master keys once, also when many users need them at a time. A failure is not kept, so that a server
+ * recovers when the key is back.
+ * @param late what is waited for, where it can be named, when the time of one of them is over
+ */
+export function sealerCache(
+  ask: Ask,
+  clock: Clock,
+  late: () => KeyctlError | undefined = () => undefined,
+): (purpose: Purpose, signal: AbortSignal) => Promise<Sealer> {
+  const known = new Map<"seal" | "open", { readonly sealer: Sealer; readonly at: number }>();
+  const missing = new Map<string, number>();
+  const asking = new SingleFlight<Sealer>();
+  const inTime = async (waiting: Promise<Sealer>) => {
+    try {
+      return await waiting;
+    } catch (thrown) {
+      throw isTimeout(thrown) ? (late() ?? thrown) : thrown;
+    }
+  };
+  const askAnew = async (purpose: "seal" | "open", patience: AbortSignal) => {
+    const at = clock.now().getTime();
+    const sealer = await inTime(asking.run(purpose, (signal) => ask(purpose, signal), patience));
+    known.set(purpose, { sealer, at });
+    return sealer;
+  };
+  const toSeal = async (signal: AbortSignal) => {
+    const entry = known.get("seal");
+    const isRecent = entry !== undefined && clock.now().getTime() - entry.at < SEALS_FOR_MS;
+    return isRecent ? entry.sealer : askAnew("seal", signal);
+  };
+  const toOpen = async (signal: AbortSignal) =>
+    known.get("open")?.sealer ?? known.get("seal")?.sealer ?? askAnew("open", signal);
+
+  /** A master key is in its set before a value is sealed with it: what is fetched after the value was read holds it. */
+  const holding = async (kid: string, signal: AbortSignal) => {
+    const sealer = await toOpen(signal);
+    if (sealer.kids.includes(kid) || isMissing(kid)) return sealer;
+    const joined = await askAnew("open", signal);
+    // What was joined may have been under way before the value was read.
+    const fetched = joined.kids.includes(kid) ? joined : await askAnew("open", signal);
+    if (!fetched.kids.includes(kid)) missing.set(kid, clock.now().getTime());
+    return fetched;
+  };
+  const isMissing = (kid: string) => {
+    const now = clock.now().getTime();
+    for (const [other, at] of missing) if (now - at >= MISSING_FOR_MS) missing.delete(other);
+    return missing.has(kid);
+  };
+
+  return async (purpose, patience) => {
+    if (purpose === "seal") return toSeal(patience);
+    return purpose === "open" ? toOpen(patience) : holding(purpose.kid, patience);
+  };
+}

@@ -1,0 +1,66 @@
+import { isKeyctlError } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
+import { toKeyctlError } from "../async/deadline.ts";
+import type { KeyStore } from "../ports/stores-and-sources.ts";
+import type { Verdict } from "../model/verdict.ts";
+import type { Warning } from "../model/warning.ts";
+
+type Recording = { readonly recorded: boolean; readonly warnings: readonly Warning[] };
+
+const NOTHING: Recording = { recorded: false, warnings: [] };
+
+/**
+ * Notes definite verdicts beside the keys that they are about. That it cannot is a warning and no failure: the verdict is
+ * known all the same. A store that refuses it once is not asked again.
+ */
+export class CheckRecorder {
+  readonly #store: KeyStore;
+  readonly #newSignal: () => AbortSignal;
+  #mayWrite: Promise<KeyctlError | null> | undefined;
+  #refusal: Recording | undefined;
+
+  constructor(store: KeyStore, newSignal: () => AbortSignal) {
+    this.#store = store;
+    this.#newSignal = newSignal;
+  }
+
+  async record(row: KeyRecord, verdict: Verdict, at: Timestamp): Promise<Recording> {
+    if (verdict.status === "unknown") return NOTHING;
+    return this.write(row, { at, verdict: verdict.status, reason: verdict.reason });
+  }
+
+  async write(row: KeyRecord, check: LastCheck): Promise<Recording> {
+    this.#mayWrite ??= failureOf(() => this.#store.requireAtomicChanges(this.#newSignal()));
+    const refusal = await this.#mayWrite;
+    if (refusal !== null) this.#refusal ??= failed(refusal);
+    if (this.#refusal !== undefined) return this.#refusal;
+    let recorded = false;
+    const failure = await failureOf(async () => {
+      recorded = await this.#store.recordCheck(row, check, this.#newSignal());
+    });
+    if (failure === null) return { recorded, warnings: [] };
+    if (failure.code !== "STORE_UNAVAILABLE") this.#refusal = failed(failure);
+    return failed(failure);
+  }
+}
+
+/** Rejects only when the caller stops waiting, or for a bug. */
+async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null> {
+  try {
+    await work();
+    return null;
+  } catch (thrown) {
+    const failure = toKeyctlError(thrown);
+    if (isKeyctlError(failure) && failure.code === "INTERRUPTED") throw failure;
+    return failure;
+  }
+}
+
+export function notRecorded({ message }: KeyctlError): Warning {
+  return { code: "NOT_RECORDED", message: `the verdict was not recorded: ${message}` };
+}
+
+function failed(failure: KeyctlError): Recording {
+  return { recorded: false, warnings: [notRecorded(failure)] };
+}

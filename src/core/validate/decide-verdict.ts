@@ -1,0 +1,118 @@
+import type { ApiKey } from "../model/api-key.ts";
+import type { OpenRouter, Unknown, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import { sleep } from "../async/sleep.ts";
+import { NOT_SAID } from "../model/verdict.ts";
+import type { InvalidReason, Verdict, Witness } from "../model/verdict.ts";
+import type { Deadline } from "../async/deadline.ts";
+
+/**
+ * The law of verdicts: only OpenRouter's own answer about this very key decides. A refusal is asked for twice, and a
+ * second witness, where there is one, has the last word; what nobody could find out is unknown, and absence from a list
+ * says nothing.
+ */
+export interface VerdictSources {
+  readonly openRouter: OpenRouter;
+  /** The second witness; undefined without a management key. */
+  readonly keys: UpstreamKeys | undefined;
+  /** In milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/**
+ * Rejects with MANAGEMENT_KEY_REFUSED, CONFIG_INVALID, or the reason of the budget's signal.
+ * @param bornAt when the key was made, if keyctl made it; in milliseconds since 1970
+ */
+export async function decideVerdict(
+  key: ApiKey,
+  { openRouter, keys, now }: VerdictSources,
+  deadline: Deadline,
+  bornAt = Number.NEGATIVE_INFINITY,
+): Promise<Verdict> {
+  let first = await openRouter.checkKey(key, deadline);
+  while (first.status === "refused" && now() < bornAt + NEW_MS) {
+    if (deadline.remainingMs() <= LOOK_AGAIN_MS) return TOO_NEW;
+    await sleep(LOOK_AGAIN_MS, deadline.signal);
+    first = await openRouter.checkKey(key, deadline);
+  }
+  const check = first.status === "refused" ? await openRouter.checkKey(key, deadline) : first;
+  if (check.status === "unknown") return unknownVerdict(check);
+  if (check.status === "accepted") {
+    const { limit, limitRemaining, limitReset, expiresAt, isManagementKey } = check;
+    const terms = { limit, limitRemaining, limitReset, expiresAt };
+    return isManagementKey ? invalid("management_key", "key", terms) : valid("key", terms);
+  }
+  if (keys === undefined) return invalid("refused", "key", NOT_SAID);
+  const finding = await keys.find(key.hash, deadline);
+  if (finding.status === "unknown") return unknownVerdict(finding, OF_ONE_ENTRY);
+  if (finding.status === "gone") return invalid("deleted", "hash", NOT_SAID);
+  const verdict = verdictOfEntry(finding.key, "hash", now());
+  return verdict.status === "valid" ? CONTRADICTION : verdict;
+}
+
+/** What the entry of a key says: the first of these that applies. */
+export function verdictOfEntry(entry: UpstreamKey, witness: Witness, now: number): Verdict {
+  const { limit, limitRemaining, limitReset, expiresAt } = entry;
+  const terms = { limit, limitRemaining, limitReset, expiresAt };
+  const fate = INVALID_RULES.find(({ applies }) => applies(entry, now));
+  return fate === undefined ? valid(witness, terms) : invalid(fate.reason, witness, terms);
+}
+
+/** Without a second witness, a refusal may be the provider's mistake. */
+export function isUnconfirmed({ reason, witness }: Verdict): boolean {
+  return reason === "refused" && witness === "key";
+}
+
+const INVALID_RULES: readonly {
+  readonly reason: InvalidReason;
+  readonly applies: (entry: UpstreamKey, now: number) => boolean;
+}[] = [
+  { reason: "disabled", applies: ({ disabled }) => disabled },
+  { reason: "expired", applies: ({ expiresAt }, now) => expiresAt !== null && Date.parse(expiresAt) <= now },
+];
+
+/** A new key may be refused for some seconds before it works everywhere. */
+const NEW_MS = 30_000;
+const LOOK_AGAIN_MS = 1_000;
+
+const TOO_NEW: Verdict = {
+  status: "unknown",
+  reason: "provider_error",
+  witness: null,
+  detail: "OpenRouter does not know the key yet, which was made a moment ago",
+  isAboutProvider: false,
+  remedy: undefined,
+};
+
+const CONTRADICTION: Verdict = {
+  status: "unknown",
+  reason: "provider_error",
+  witness: null,
+  detail: "OpenRouter refused the key twice, and says that it is alive",
+  isAboutProvider: false,
+  remedy: undefined,
+};
+
+/** Answers about what this key may spend or see; the others are about OpenRouter, or about the way there. */
+const OF_ONE_KEY: ReadonlySet<number | null> = new Set([402, 403]);
+/** The same of its entry: that it is missing proves nothing while the management key may be of another account. */
+const OF_ONE_ENTRY: ReadonlySet<number | null> = new Set([...OF_ONE_KEY, 404]);
+
+function unknownVerdict({ reason, httpStatus, attempts, detail, remedy }: Unknown, ofOne = OF_ONE_KEY): Verdict {
+  const times = attempts > 1 ? ` (asked ${attempts} times)` : "";
+  return {
+    status: "unknown",
+    reason,
+    witness: null,
+    detail: `OpenRouter ${detail}${times}`,
+    isAboutProvider: !ofOne.has(httpStatus),
+    remedy,
+  };
+}
+
+function valid(witness: Witness, terms: typeof NOT_SAID): Verdict {
+  return { status: "valid", reason: null, witness, ...terms };
+}
+
+function invalid(reason: InvalidReason, witness: Witness, terms: typeof NOT_SAID): Verdict {
+  return { status: "invalid", reason, witness, ...terms };
+}

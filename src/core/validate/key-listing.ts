@@ -1,0 +1,38 @@
+import { verdictOfEntry } from "./decide-verdict.ts";
+import type { Timestamp } from "../model/key-record.ts";
+import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { Verdict } from "../model/verdict.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
+import type { Warning } from "../model/warning.ts";
+import type { Deadline } from "../async/deadline.ts";
+
+/** What the list of all keys says of them. A key that is not on it has no verdict: absence says nothing. */
+export class KeyListing {
+  readonly at: Timestamp;
+  readonly warnings: readonly Warning[];
+  readonly #verdicts: ReadonlyMap<string, Verdict>;
+
+  private constructor(verdicts: ReadonlyMap<string, Verdict>, now: number, warnings: readonly Warning[]) {
+    this.#verdicts = verdicts;
+    this.at = new Date(now).toISOString();
+    this.warnings = warnings;
+  }
+
+  /** A list that breaks off is used as far as it goes. Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED. */
+  static async read(keys: UpstreamKeys | undefined, budget: () => Deadline, now: number): Promise<KeyListing> {
+    if (keys === undefined) throw managementKeyMissing("the list of all keys cannot be read");
+    const verdicts = new Map<string, Verdict>();
+    for await (const page of keys.list({ kind: "everywhere" }, budget)) {
+      if (page.status === "unknown") {
+        const message = `the list of all keys broke off, OpenRouter ${page.detail}; keys that are not on it are asked for`;
+        return new KeyListing(verdicts, now, [{ code: "LISTING_INCOMPLETE", message }]);
+      }
+      for (const entry of page.keys) verdicts.set(entry.hash, verdictOfEntry(entry, "list", now));
+    }
+    return new KeyListing(verdicts, now, []);
+  }
+
+  verdictOf(hash: string): Verdict | undefined {
+    return this.#verdicts.get(hash);
+  }
+}

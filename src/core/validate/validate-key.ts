@@ -1,0 +1,201 @@
+import type { ApiKey } from "../model/api-key.ts";
+import { CheckRecorder, notRecorded } from "./check-recorder.ts";
+import { KeyctlError } from "../model/errors.ts";
+import { withoutKeys } from "../model/redact-keys.ts";
+import { createdAtMs, maskOfRecord } from "../model/key-record.ts";
+import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
+import { toKeyctlError, deadlineIn } from "../async/deadline.ts";
+import { printable } from "../text/printable.ts";
+import { openRow } from "../sealing/open-row.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { withRemedy } from "../ports/openrouter.ts";
+import { upstreamKeys } from "../protocol/management-access.ts";
+import type { UserId } from "../model/user-id.ts";
+import { decideVerdict } from "./decide-verdict.ts";
+import type { VerdictSources } from "./decide-verdict.ts";
+import { attentionOf, failingWarnings } from "../model/verdict.ts";
+import type { Attention, Limits, Verdict } from "../model/verdict.ts";
+import type { Context } from "../context.ts";
+import type { Warning } from "../model/warning.ts";
+
+/** What came of asking OpenRouter about one key. `error` is null only for a valid key without a pressing worry. */
+export interface Validation {
+  /** Null for a key that is nobody's here. */
+  readonly userId: string | null;
+  /** The mask. */
+  readonly key: string | null;
+  readonly keyHash: string | null;
+  /** Null when it was not asked. */
+  readonly verdict: Verdict | null;
+  /** Of a definite verdict. */
+  readonly checkedAt: Timestamp | null;
+  /** The database has this verdict. */
+  readonly recorded: boolean;
+  /** An earlier run asked. */
+  readonly resumed: boolean;
+  /** When an earlier run has found the key valid. */
+  readonly lastValidated: Timestamp | null;
+  readonly attention: readonly Attention[];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+/** How long one key may take, and who stops waiting. */
+export interface ValidateContext {
+  readonly limits: Limits;
+  readonly timeoutMs: number;
+  /** For work that comes after the time for asking may be over. */
+  readonly newSignal: () => AbortSignal;
+}
+
+/** Asks about the key that the database holds, and notes a definite verdict beside it. */
+export async function validateStored(
+  user: UserId,
+  context: Context,
+  asking: ValidateContext,
+  signal: AbortSignal,
+): Promise<Validation> {
+  const budget = deadlineIn(asking.timeoutMs, signal);
+  const row = await context.store.find(user, signal);
+  if (row === undefined) throw notStored(user);
+  const key = await openRow(row, context, signal);
+  const { verdict, at } = await ask(key, context, budget, createdAtMs(row));
+  const recorder = new CheckRecorder(context.store, asking.newSignal);
+  return validationOfRow(
+    row,
+    key,
+    { verdict, at, resumed: false, ...(await recorder.record(row, verdict, at)) },
+    asking.limits,
+  );
+}
+
+/** Asks about a key, wherever it is. */
+export async function validateKey(
+  key: ApiKey,
+  context: Context,
+  { limits, timeoutMs }: ValidateContext,
+  signal: AbortSignal,
+): Promise<Validation> {
+  const { verdict, at } = await ask(key, context, deadlineIn(timeoutMs, signal));
+  const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null };
+  return validation(facts, { verdict, at, resumed: false, recorded: false, warnings: [] }, limits);
+}
+
+/** Notes for a key that was just saved that it was valid at that time. */
+export async function recordSaved(
+  user: UserId,
+  keyHash: string,
+  at: Timestamp,
+  { store }: Context,
+  newSignal: () => AbortSignal,
+): Promise<readonly Warning[]> {
+  const check: LastCheck = { at, verdict: "valid", reason: null };
+  try {
+    const row = await store.find(user, newSignal());
+    return row?.keyHash === keyHash ? (await new CheckRecorder(store, newSignal).write(row, check)).warnings : [];
+  } catch (thrown) {
+    return [notRecorded(toKeyctlError(thrown))];
+  }
+}
+
+export async function witnesses(context: Context): Promise<VerdictSources> {
+  const { openRouter, clock } = context;
+  const keys = await upstreamKeys(context);
+  return { openRouter: await openRouter.open(), keys, now: () => clock.now().getTime() };
+}
+
+async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof deadlineIn>, born?: number) {
+  const { log, clock } = context;
+  const all = await witnesses(context);
+  log({ kind: "validating" });
+  const verdict = await decideVerdict(key, all, budget, born);
+  if (verdict.status === "valid") log({ kind: "validated" });
+  if (verdict.status === "invalid") log({ kind: "invalid" });
+  if (verdict.status === "unknown") log({ kind: "not-validated", reason: verdict.detail });
+  return { verdict, at: clock.now().toISOString() };
+}
+
+/** A verdict with what became of it. */
+export interface RecordedVerdict {
+  readonly verdict: Verdict;
+  readonly at: Timestamp;
+  readonly resumed: boolean;
+  readonly recorded: boolean;
+  readonly warnings: readonly Warning[];
+}
+
+export function validationOfRow(
+  row: KeyRecord,
+  key: ApiKey | undefined,
+  judgement: RecordedVerdict,
+  limits: Limits,
+): Validation {
+  const { userId, lastValidated } = row;
+  const shown = key?.masked ?? maskOfRecord(row);
+  return validation({ userId, key: shown, keyHash: key?.hash ?? row.keyHash, lastValidated }, judgement, limits);
+}
+
+function validation(
+  facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated">,
+  { verdict, at, resumed, recorded, warnings }: RecordedVerdict,
+  limits: Limits,
+): Validation {
+  const attention = attentionOf(verdict, limits, Date.parse(at));
+  const checkedAt = verdict.status === "unknown" ? null : at;
+  const error = errorOf(facts.userId, verdict, failingWarnings(attention, limits));
+  return { ...facts, verdict, checkedAt, recorded, resumed, attention, warnings, error };
+}
+
+export function validationFailed(userId: string | null, error: KeyctlError): Validation {
+  return {
+    userId: userId === null ? null : withoutKeys(userId),
+    key: null,
+    keyHash: null,
+    verdict: null,
+    checkedAt: null,
+    recorded: false,
+    resumed: false,
+    lastValidated: null,
+    attention: [],
+    warnings: [],
+    error,
+  };
+}
+
+export function notStored(user: UserId): KeyctlError {
+  return new KeyctlError("NO_KEY", `no key for user ${printable(user)} in the database`, {
+    hint: `keyctl sync ${userFlag(user)}   stores one, and   keyctl validate --stdin < key.txt   asks about one that is not stored`,
+  });
+}
+
+const FAULTS: Readonly<Record<string, string>> = {
+  deleted: "was deleted at OpenRouter",
+  disabled: "is disabled at OpenRouter",
+  expired: "has expired at OpenRouter",
+  management_key: "is a management key: it manages keys, and no request can be made with it",
+  refused: "is refused by OpenRouter: it was deleted or disabled, has expired or was copied wrongly",
+};
+
+const ATTENTION_TEXT: Readonly<Record<Attention, string>> = {
+  EXPIRES_SOON: "expires soon",
+  LIMIT_USED_UP: "has too little of its limit left",
+  NO_LIMIT: "has no limit",
+};
+
+function errorOf(userId: string | null, verdict: Verdict, worries: readonly Attention[]): KeyctlError | null {
+  const whose = userId === null ? "the key" : `the key of user ${printable(userId)}`;
+  const user = userId === null ? undefined : userFlag(userId);
+  if (verdict.status === "unknown") {
+    const { detail, remedy } = verdict;
+    const again = `keyctl validate ${user ?? "--stdin"} --timeout 2m${user === undefined ? " < key.txt" : ""}`;
+    return new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
+  }
+  if (verdict.status === "invalid") {
+    const replace = `keyctl save ${user ?? "--user <id>"} --replace`;
+    return new KeyctlError("KEY_INVALID", `${whose} ${FAULTS[verdict.reason] ?? FAULTS["refused"]}`, { hint: replace });
+  }
+  if (worries.length === 0) return null;
+  return new KeyctlError("ATTENTION", `${whose} ${worries.map((worry) => ATTENTION_TEXT[worry]).join(" and ")}`, {
+    hint: "raise its limit at https://openrouter.ai/settings/keys, or replace it",
+  });
+}

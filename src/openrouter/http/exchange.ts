@@ -1,0 +1,167 @@
+import type { FailureKind } from "./retry-policy.ts";
+import { REFUSALS, httpDate, retryAfterMs } from "./retry-policy.ts";
+import { errorCode, errorMessage } from "../replies.ts";
+import type { Remedy } from "../../core/model/unknown-reason.ts";
+
+/** One request, sent once. */
+export interface HttpRequest {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** After the base URL's own, with its query. */
+  readonly path: string;
+  /** What follows `Bearer`; null sends no credential. */
+  readonly token: string | null;
+  readonly body: unknown;
+  readonly maxBytes: number;
+  /** For all of it, from the name's look-up to the answer's last byte. */
+  readonly deadlineMs: number;
+  /** True: once the request is on its way, nothing but its deadline ends the waiting. */
+  readonly isCreation: boolean;
+}
+
+/** What became of it. A `problem` completes a sentence that begins with `OpenRouter`. */
+export type HttpResult =
+  | NotSent
+  /** Sent, and no whole answer came back. */
+  | { readonly status: "lost"; readonly problem: string; readonly timedOut: boolean }
+  /** Given up while it came in. */
+  | { readonly status: "unreadable"; readonly httpStatus: number; readonly problem: string }
+  | Answer;
+
+export interface NotSent {
+  readonly status: "not-sent";
+  readonly event: Extract<FailureKind, "not-connected" | "not-trusted" | "proxy-refused">;
+  readonly problem: string;
+  readonly remedy: Remedy | undefined;
+}
+
+interface Answer {
+  readonly status: "answered";
+  readonly httpStatus: number;
+  readonly contentType: string | undefined;
+  readonly retryAfter: string | undefined;
+  readonly date: string | undefined;
+  readonly text: string;
+}
+
+export interface Transport {
+  /** Rejects for a bug, and never for what the network does. A signal that is aborted ends it early, as `not-sent` or `lost`. */
+  send(sending: HttpRequest, signal: AbortSignal): Promise<HttpResult>;
+  close(): Promise<void>;
+}
+
+/** An exchange as the table of retries knows it, or a reply that is JSON. */
+export type Judged = Reply | Failure;
+
+export interface Reply {
+  readonly kind: "reply";
+  readonly httpStatus: number;
+  readonly json: unknown;
+  /** By the server's clock, in milliseconds. */
+  readonly date: number | undefined;
+}
+
+export interface Failure {
+  readonly kind: "failure";
+  readonly event: FailureKind;
+  readonly httpStatus: number | null;
+  readonly date: number | undefined;
+  readonly timedOut: boolean;
+  readonly detail: string;
+  readonly retryAfterMs: number | undefined;
+  readonly remedy: Remedy | undefined;
+  /** Its body is OpenRouter's own error with this very status: a gateway's answer is not. */
+  readonly isOwnError: boolean;
+}
+
+const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
+
+/** @param now of our clock, in milliseconds, for a server that does not say its own time */
+export function classifyResponse(exchange: HttpResult, token: string | null, now: number): Judged {
+  if (exchange.status === "not-sent") {
+    return { ...failure(exchange.event, null, exchange.problem), remedy: exchange.remedy };
+  }
+  if (exchange.status === "lost")
+    return { ...failure("answer-lost", null, exchange.problem), timedOut: exchange.timedOut };
+  if (exchange.status === "unreadable") return failure("unusable", exchange.httpStatus, exchange.problem);
+  return judgeAnswer(exchange, token, now);
+}
+
+function judgeAnswer(answer: Answer, token: string | null, now: number): Judged {
+  const { httpStatus, contentType = "" } = answer;
+  const json = JSON_TYPE.test(contentType) ? parseJson(answer.text) : NOT_JSON;
+  if (httpStatus < 200 || httpStatus >= 300) return judgeRefusal(answer, json, token, now);
+  if (!JSON_TYPE.test(contentType)) return failure("unusable", httpStatus, `answered ${httpStatus} without JSON`);
+  // A body that ends with its connection cannot say that it was cut.
+  if (json === NOT_JSON) return failure("answer-lost", httpStatus, "sent an answer that breaks off");
+  return { kind: "reply", httpStatus, json, date: httpDate(answer.date) };
+}
+
+function judgeRefusal(answer: Answer, json: unknown, token: string | null, now: number): Failure {
+  const { httpStatus } = answer;
+  const message = errorMessage(json, token);
+  const date = httpDate(answer.date);
+  const event = eventOf(httpStatus, message !== undefined);
+  const said = message === undefined || message === "" ? "" : `: ${message}`;
+  return {
+    ...failure(event, httpStatus, `answered ${httpStatus}${said}`),
+    date,
+    isOwnError: errorCode(json) === httpStatus,
+    retryAfterMs: retryAfterMs(answer.retryAfter, date ?? now),
+  };
+}
+
+function eventOf(httpStatus: number, isFromTheApi: boolean): FailureKind {
+  if (httpStatus === 429) return isFromTheApi ? "rate-limited" : "rate-limited-by-edge";
+  if (httpStatus === 408 || httpStatus >= 500) return "server-failed";
+  return isFromTheApi && REFUSALS.has(httpStatus) ? "refused" : "unusable";
+}
+
+function failure(event: FailureKind, httpStatus: number | null, detail: string): Failure {
+  return {
+    kind: "failure",
+    event,
+    httpStatus,
+    date: undefined,
+    timedOut: false,
+    detail,
+    retryAfterMs: undefined,
+    remedy: undefined,
+    isOwnError: false,
+  };
+}
+
+const NOT_JSON = Symbol("not JSON");
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return NOT_JSON;
+  }
+}
+
+/** What is read of an answer at most; its rest is never fetched. */
+export const MAX_REPLY_BYTES = 64 * 1024;
+
+/** Of a page of a list. */
+export const MAX_PAGE_BYTES = 1024 * 1024;
+
+/** How long one attempt waits for what, in milliseconds. */
+export interface Deadlines {
+  readonly connect: number;
+  readonly headers: number;
+  /** Between two parts of a body. */
+  readonly body: number;
+  /** For all of it. */
+  readonly attempt: number;
+  /** For all of a creation, and each of its parts but the connection: a key that comes late is better than one that must be looked for. */
+  readonly creation: number;
+}
+
+export const DEADLINES: Deadlines = {
+  connect: 5_000,
+  headers: 10_000,
+  body: 5_000,
+  attempt: 15_000,
+  creation: 20_000,
+};

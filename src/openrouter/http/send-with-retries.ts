@@ -1,0 +1,146 @@
+import type { Clock } from "../../core/ports/stores-and-sources.ts";
+import type { RetryPause, Unknown } from "../../core/ports/openrouter.ts";
+import { classifyResponse } from "./exchange.ts";
+import type { Failure, Judged, Reply, HttpRequest, Transport, Deadlines } from "./exchange.ts";
+import { DECISIONS, isRetry, MAX_ATTEMPTS, waitMs } from "./retry-policy.ts";
+import type { Decision, RequestKind, FailureKind } from "./retry-policy.ts";
+import { throwIfCancelled } from "../../core/async/deadline.ts";
+import type { Deadline } from "../../core/async/deadline.ts";
+import type { UnknownReason } from "../../core/model/unknown-reason.ts";
+
+/** What sends and waits; all of it is passed in. */
+export interface HttpContext {
+  readonly transport: () => Promise<Transport>;
+  readonly clock: Clock;
+  /** Rejects once the signal is aborted. */
+  readonly wait: (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  readonly onWait: (backOff: RetryPause) => void;
+  readonly onSend: () => void;
+  readonly deadlines: Deadlines;
+}
+
+export type Request = Omit<HttpRequest, "deadlineMs" | "isCreation">;
+
+/** How a request ended, with all its attempts. */
+export type RequestOutcome = (Reply | FinalFailure) & { readonly attempts: number };
+
+type FinalFailure = Failure & {
+  readonly decision: Decision;
+  /** An attempt of it may have been obeyed. */
+  readonly wantsReading: boolean;
+};
+
+const NO_TIME: RequestOutcome = {
+  kind: "failure",
+  event: "not-connected",
+  httpStatus: null,
+  date: undefined,
+  timedOut: true,
+  detail: "was not asked: no time was left",
+  retryAfterMs: undefined,
+  remedy: undefined,
+  isOwnError: false,
+  decision: "no",
+  wantsReading: false,
+  attempts: 0,
+};
+
+/**
+ * Sends a request, again where the table of retries says so, while the budget lasts. Rejects only when the caller stops
+ * waiting, with the signal's reason, and never for a creation.
+ */
+export async function sendWithRetries(
+  request: Request,
+  kind: RequestKind,
+  deadline: Deadline,
+  means: HttpContext,
+  most = MAX_ATTEMPTS,
+): Promise<RequestOutcome> {
+  const transport = await means.transport();
+  let ending = NO_TIME;
+  for (let attempt = 1; mayBegin(deadline); attempt += 1) {
+    const judged = await sendOnce(transport, request, kind, deadline, means);
+    if (judged.kind === "reply") return { ...judged, attempts: attempt };
+    const decision = DECISIONS[judged.event][kind];
+    const wantsReading = decision === "retry-then-read" || (ending.kind === "failure" && ending.wantsReading);
+    ending = { ...judged, decision, wantsReading, attempts: attempt };
+    if (!isRetry(decision) || attempt === most) break;
+    const isRateLimited = judged.event === "rate-limited" || judged.event === "rate-limited-by-edge";
+    const cause = { attempt, detail: judged.detail, isRateLimited };
+    if (!(await pause(cause, judged.retryAfterMs ?? 0, deadline, means))) break;
+  }
+  if (kind !== "creation") throwIfCancelled(deadline);
+  return ending;
+}
+
+/** Waits before the next attempt. False, at once where it is clear, when the budget does not hold the wait. */
+export async function pause(
+  { attempt, detail, isRateLimited }: Omit<RetryPause, "waitMs">,
+  floorMs: number,
+  deadline: Deadline,
+  { random, onWait, wait }: HttpContext,
+): Promise<boolean> {
+  const milliseconds = waitMs(attempt, floorMs, deadline.remainingMs(), random);
+  if (milliseconds === undefined || deadline.signal.aborted) return false;
+  onWait({ waitMs: milliseconds, attempt, detail, isRateLimited });
+  try {
+    await wait(milliseconds, deadline.signal);
+  } catch (thrown) {
+    if (!deadline.signal.aborted) throw thrown;
+  }
+  return mayBegin(deadline);
+}
+
+/** One attempt, whatever comes of it; the table of retries is not asked. */
+async function sendOnce(
+  transport: Transport,
+  request: Request,
+  kind: RequestKind,
+  deadline: Deadline,
+  { clock, deadlines, onSend }: HttpContext,
+): Promise<Judged> {
+  const isCreation = kind === "creation";
+  const deadlineMs = isCreation ? deadlines.creation : Math.min(deadlines.attempt, deadline.remainingMs());
+  onSend();
+  const exchange = await transport.send({ ...request, deadlineMs, isCreation }, deadline.signal);
+  return classifyResponse(exchange, request.token, clock.now().getTime());
+}
+
+function mayBegin(deadline: Deadline): boolean {
+  return deadline.remainingMs() > 0 && !deadline.signal.aborted;
+}
+
+const REASONS: Readonly<Record<FailureKind, UnknownReason>> = {
+  "not-connected": "unreachable",
+  "not-trusted": "unreachable",
+  "proxy-refused": "unreachable",
+  "answer-lost": "unreachable",
+  "server-failed": "provider_error",
+  "rate-limited": "rate_limited",
+  "rate-limited-by-edge": "rate_limited",
+  refused: "provider_error",
+  unusable: "provider_error",
+};
+
+/** What is told of a request that ended without an answer that decides. */
+export function unknown(ending: RequestOutcome): Unknown {
+  const { httpStatus, attempts } = ending;
+  if (ending.kind === "reply") {
+    const detail = `answered ${httpStatus} with something else than its API describes`;
+    return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: undefined };
+  }
+  const { detail, remedy } = ending;
+  return { status: "unknown", reason: reasonOf(ending), httpStatus, attempts, detail, remedy };
+}
+
+export function reasonOf({
+  timedOut,
+  event,
+}: {
+  readonly timedOut: boolean;
+  readonly event: FailureKind;
+}): UnknownReason {
+  return timedOut ? "timed_out" : REASONS[event];
+}

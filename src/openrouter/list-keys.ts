@@ -1,0 +1,99 @@
+import type { ListedPage, Scope, Unknown, UpstreamKey, WorkspacePage } from "../core/ports/openrouter.ts";
+import { answerOf } from "./http/answer.ts";
+import type { RequestOutcome } from "./http/send-with-retries.ts";
+import { listedKeys, workspaceIds } from "./replies.ts";
+import type { Deadline } from "../core/async/deadline.ts";
+import { unknown } from "./http/send-with-retries.ts";
+
+/** Reads one page with the management key. */
+export type ReadPage = (path: string, deadline: Deadline) => Promise<RequestOutcome>;
+
+/** Pages with nothing new in a row: the server does not count as we do, and would never come to an end. */
+const MAX_STALE_PAGES = 3;
+
+/**
+ * All keys of a scope, each hash once, disabled ones too. OpenRouter lists one workspace at a time and says neither how
+ * many there are nor which page is the last: a page that is empty is. Keys that are made meanwhile move others to a
+ * later page, where they are met again; those that are removed meanwhile make others be passed over.
+ */
+export async function* listing(scope: Scope, readPage: ReadPage, budget: () => Deadline): AsyncGenerator<ListedPage> {
+  const seen = new Set<string>();
+  if (scope.kind === "workspace") {
+    yield* keysOf(scope.workspace, seen, readPage, budget);
+    return;
+  }
+  const workspaces = await everyWorkspace(readPage, budget);
+  if ("status" in workspaces) {
+    yield workspaces;
+    return;
+  }
+  for (const workspace of workspaces) {
+    for await (const page of keysOf(workspace, seen, readPage, budget)) {
+      yield page;
+      if (page.status === "unknown") return;
+    }
+  }
+  // The default workspace is one of them, as far as anybody knows; where it is, this is one request.
+  yield* keysOf(null, seen, readPage, budget, true);
+}
+
+async function everyWorkspace(readPage: ReadPage, budget: () => Deadline): Promise<readonly string[] | Unknown> {
+  const all: string[] = [];
+  for await (const page of workspacePages(readPage, budget)) {
+    if (page.status === "unknown") return page;
+    all.push(...page.workspaces);
+  }
+  return all;
+}
+
+/** All workspaces, each once. A page with nothing new is the last. */
+export async function* workspacePages(readPage: ReadPage, budget: () => Deadline): AsyncGenerator<WorkspacePage> {
+  const seen = new Set<string>();
+  for (let offset = 0; ;) {
+    const ending = await readPage(`/workspaces?limit=100&offset=${offset}`, budget());
+    const ids = workspaceIds(answerOf(ending));
+    if (ids === undefined) {
+      yield unknown(ending);
+      return;
+    }
+    const fresh = ids.filter((id) => !seen.has(id) && seen.add(id));
+    if (fresh.length === 0) return;
+    yield { status: "listed", workspaces: fresh };
+    offset += ids.length;
+  }
+}
+
+async function* keysOf(
+  workspace: string | null,
+  seen: Set<string>,
+  readPage: ReadPage,
+  budget: () => Deadline,
+  stopsAtKnown = false,
+): AsyncGenerator<ListedPage> {
+  const where = workspace === null ? "" : `&workspace_id=${encodeURIComponent(workspace)}`;
+  for (let offset = 0, stale = 0; stale < MAX_STALE_PAGES;) {
+    const ending = await readPage(`/keys?include_disabled=true&offset=${offset}${where}`, budget());
+    const keys = listedKeys(answerOf(ending));
+    if (keys === undefined) {
+      yield unknown(ending);
+      return;
+    }
+    const fresh = unseen(keys, seen);
+    if (fresh.length > 0) yield { status: "listed", keys: fresh };
+    if (keys.length === 0 || (stopsAtKnown && fresh.length === 0)) return;
+    stale = fresh.length === 0 ? stale + 1 : 0;
+    offset += keys.length;
+  }
+  yield {
+    status: "unknown",
+    reason: "provider_error",
+    httpStatus: 200,
+    attempts: 1,
+    detail: "lists the same keys again and again",
+    remedy: undefined,
+  };
+}
+
+function unseen(keys: readonly UpstreamKey[], seen: Set<string>): readonly UpstreamKey[] {
+  return keys.filter(({ hash }) => !seen.has(hash) && seen.add(hash));
+}

@@ -1,0 +1,165 @@
+import { KeyctlError } from "../../core/model/errors.ts";
+import type { AccountBinding, Entry, EntryKind, EntryOf, Recorded } from "../../core/ports/journal.ts";
+import { PROVIDER } from "../../core/model/key-record.ts";
+import { printable } from "../../core/text/printable.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { amountIn, limitResetIn, textIn, timestampIn } from "./values.ts";
+import type { Fields } from "./values.ts";
+import { userHash } from "../../core/model/user-id.ts";
+
+/**
+ * The shape of a record of `api_key_journal`: its `_id`, which is one of a kind and decides who wins, and the fields of
+ * its own; times are text here. A record that cannot be understood is never taken for one that is not there.
+ */
+
+const ID = /^[0-9a-f]{64}:([^:]+):([a-z]+):(\d{8,16})$/;
+const DIGITS = 8;
+/** The character after the colon: ids that begin in one way are those from `<beginning>:` to before `<beginning>;`. */
+const AFTER_COLON = ";";
+const DEPLOYMENT = /^[0-9a-f]{16}$/;
+
+export function entryId(user: UserId, kind: EntryKind, n: number): string {
+  return `${userHash(user)}:${PROVIDER}:${kind}:${String(n).padStart(DIGITS, "0")}`;
+}
+
+/** The id of an operation's outcome. */
+export function outcomeId(operationId: string): string {
+  return operationId.replace(":op:", ":out:");
+}
+
+/** All ids of a user, or those of one kind: from the first, to before the second. */
+export function idRange(user: UserId, kind?: EntryKind): readonly [from: string, to: string] {
+  const beginning = `${userHash(user)}:${PROVIDER}${kind === undefined ? "" : `:${kind}`}`;
+  return [`${beginning}:`, `${beginning}${AFTER_COLON}`];
+}
+
+export function fieldsOfEntry(entry: Entry): Fields {
+  switch (entry.kind) {
+    case "op":
+      return {
+        nonce: entry.nonce,
+        label: entry.label,
+        limit: entry.limit,
+        limit_reset: entry.limitReset,
+        expires_at: entry.expiresAt,
+        workspace: entry.workspace,
+        // Only where it is so: an operation that says nothing counts.
+        ...(entry.deliberate ? { deliberate: true } : {}),
+      };
+    case "out":
+      return entry.outcome === "saved"
+        ? { outcome: entry.outcome, hash: entry.hash, upstream_hash: entry.upstreamHash }
+        : { outcome: entry.outcome };
+    case "rev":
+      return { reason: entry.reason, revoke: entry.revoke };
+    case "del":
+      return {};
+  }
+}
+
+/** Undefined for a record of a kind or a provider that this version does not know. Throws STORE_CORRUPT. */
+export function entryIn(id: string, userId: UserId, at: unknown, fields: Fields): Recorded | undefined {
+  const [, provider, kind, number] = ID.exec(id) ?? [];
+  if (provider !== PROVIDER || kind === undefined || !isKind(kind)) return undefined;
+  const entry = readerOf[kind](Number(number), fields);
+  const time = timestampIn(at);
+  if (entry === undefined || time === null) throw unreadableEntry(id);
+  return { ...entry, userId, at: time };
+}
+
+/** All that are understood, by number. */
+export function byNumber(entries: readonly (Recorded | undefined)[]): readonly Recorded[] {
+  return entries.flatMap((entry) => entry ?? []).toSorted((one, other) => one.n - other.n);
+}
+
+export function isOfKind<Kind extends EntryKind>(
+  entry: Recorded | undefined,
+  kind: Kind,
+): entry is Recorded<EntryOf<Kind>> {
+  return entry?.kind === kind;
+}
+
+export function savedOutcomes(
+  entries: readonly (Recorded | undefined)[],
+): readonly Recorded<Extract<EntryOf<"out">, { outcome: "saved" }>>[] {
+  return entries.filter((entry) => isOfKind(entry, "out")).filter((out) => out.outcome === "saved");
+}
+
+/** The id of a store, which it has for good. Throws STORE_CORRUPT. */
+export function deploymentIn(value: unknown): string {
+  if (typeof value === "string" && DEPLOYMENT.test(value)) return value;
+  throw new KeyctlError("STORE_CORRUPT", "the record 'deployment' of api_key_meta is missing or damaged", {
+    hint: "restore it from a backup: it stands in the name of every key that was made for this database",
+  });
+}
+
+/** The value of the record 'account' of `api_key_meta`. */
+export function accountText({ organization, workspaces }: AccountBinding): string {
+  return JSON.stringify({ organization_id: organization, workspace_ids: workspaces });
+}
+
+/** Fields that a newer version has added are ignored. Throws STORE_CORRUPT. */
+export function accountIn(value: unknown): AccountBinding {
+  const { organization_id: organization = null, workspace_ids: workspaces = [] } = fieldsIn(value);
+  if ((organization === null || isId(organization)) && Array.isArray(workspaces) && workspaces.every(isId)) {
+    if (organization !== null || workspaces.length > 0) return { organization, workspaces };
+  }
+  throw new KeyctlError("STORE_CORRUPT", "the record 'account' of api_key_meta is damaged", {
+    hint: "keyctl reconcile --adopt-account   writes it again, for the account of the management key",
+  });
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+function fieldsIn(value: unknown): Fields {
+  try {
+    const parsed: unknown = JSON.parse(String(value));
+    return typeof parsed === "object" && parsed !== null ? (parsed as Fields) : {};
+  } catch {
+    return {};
+  }
+}
+
+type Reader<Kind extends EntryKind> = (n: number, fields: Fields) => EntryOf<Kind> | undefined;
+
+const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
+  op(n, fields) {
+    const nonce = textIn(fields["nonce"]);
+    if (nonce === null) return undefined;
+    return {
+      kind: "op",
+      n,
+      nonce,
+      label: textIn(fields["label"]),
+      limit: amountIn(fields["limit"]),
+      limitReset: limitResetIn(fields["limit_reset"]),
+      expiresAt: timestampIn(fields["expires_at"]),
+      workspace: textIn(fields["workspace"]),
+      deliberate: fields["deliberate"] === true,
+    };
+  },
+  out(n, fields) {
+    const { outcome, hash } = fields;
+    if (outcome === "abandoned") return { kind: "out", n, outcome };
+    if (outcome !== "saved" || typeof hash !== "string") return undefined;
+    return { kind: "out", n, outcome, hash, upstreamHash: textIn(fields["upstream_hash"]) };
+  },
+  rev(n, { reason, revoke }) {
+    if ((reason !== "superseded" && reason !== "purged") || typeof revoke !== "boolean") return undefined;
+    return { kind: "rev", n, reason, revoke };
+  },
+  del: (n) => ({ kind: "del", n }),
+};
+
+function isKind(text: string): text is EntryKind {
+  return Object.hasOwn(readerOf, text);
+}
+
+/** STORE_CORRUPT. */
+export function unreadableEntry(id: string): KeyctlError {
+  return new KeyctlError("STORE_CORRUPT", `the record ${printable(id)} of api_key_journal cannot be read`, {
+    hint: "restore that record from a backup; keyctl writes each of them once and changes none",
+  });
+}

@@ -1,0 +1,67 @@
+import { NO_TERMS } from "../../core/model/key-record.ts";
+import type { Previous, Terms } from "../../core/model/key-record.ts";
+import { amountIn, countIn, fieldsIn, lastCheckIn, limitResetIn, textIn, timestampIn } from "./values.ts";
+import type { Fields } from "./values.ts";
+
+/** What stands in every store under these names; times are text here. */
+
+const EPOCH = new Date(0).toISOString();
+
+export function fieldsOfTerms(terms: Terms) {
+  return {
+    name: terms.name,
+    label: terms.label,
+    limit: terms.limit,
+    limit_reset: terms.limitReset,
+    expires_at: terms.expiresAt,
+    upstream_hash: terms.upstreamHash,
+  };
+}
+
+export function termsIn(fields: Fields): Terms {
+  return {
+    name: textIn(fields["name"]),
+    label: textIn(fields["label"]),
+    limit: amountIn(fields["limit"]),
+    limitReset: limitResetIn(fields["limit_reset"]),
+    expiresAt: timestampIn(fields["expires_at"]),
+    upstreamHash: textIn(fields["upstream_hash"]),
+  };
+}
+
+export function hasTerms(terms: Terms): boolean {
+  return Object.keys(NO_TERMS).some((name) => terms[name as keyof Terms] !== null);
+}
+
+export function fieldsOfPrevious(previous: Previous) {
+  return {
+    revoke: previous.revoke,
+    generation: previous.generation,
+    key_hash: previous.keyHash,
+    key_encrypted: previous.keyEncrypted,
+    key_tail: previous.keyTail,
+    source: previous.origin,
+    ...fieldsOfTerms(previous),
+    created_at: previous.createdAt,
+    last_validated: previous.lastValidated,
+    last_check: previous.lastCheck,
+  };
+}
+
+/** Null only where nothing was noted: what is missing of a note makes it no less one. */
+export function previousIn(value: unknown): Previous | null {
+  const fields = fieldsIn(value);
+  if (fields === null) return null;
+  return {
+    revoke: fields["revoke"] === true,
+    generation: countIn(fields["generation"]) ?? 0,
+    keyHash: textIn(fields["key_hash"]),
+    keyEncrypted: textIn(fields["key_encrypted"]),
+    keyTail: textIn(fields["key_tail"]),
+    origin: textIn(fields["source"]) ?? "unknown",
+    ...termsIn(fields),
+    createdAt: timestampIn(fields["created_at"]) ?? EPOCH,
+    lastValidated: timestampIn(fields["last_validated"]),
+    lastCheck: lastCheckIn(fields["last_check"]),
+  };
+}

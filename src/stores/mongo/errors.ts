@@ -1,0 +1,184 @@
+import {
+  MongoAPIError,
+  MongoBulkWriteError,
+  MongoCompatibilityError,
+  MongoError,
+  MongoErrorLabel,
+  MongoMissingDependencyError,
+  MongoNetworkError,
+  MongoNetworkTimeoutError,
+  MongoParseError,
+  MongoServerError,
+  MongoServerSelectionError,
+  MongoUnexpectedServerResponseError,
+  MongoWriteConcernError,
+} from "mongodb";
+import type { TopologyDescription } from "mongodb";
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import { codeOf } from "../../files/read-regular-file.ts";
+import {
+  BAD_URI,
+  BY_SERVER_CODE,
+  BY_SYSTEM,
+  CREDENTIALS,
+  CUT,
+  TIMED_OUT,
+  LOAD_BALANCED,
+  MISSING_PART,
+  NO_MONGODB,
+  NO_PRIMARY,
+  NO_SPACE,
+  OTHER_SET,
+  REFUSED,
+  TOO_OLD,
+  UNKNOWN,
+  UNKNOWN_HOST,
+  UNSURE_CODES,
+  unknownCode,
+} from "./error-messages.ts";
+import type { ErrorTemplate } from "./error-messages.ts";
+
+/** What is said of the store: its display name, and the variable or flag that holds its URI. */
+export interface StoreName {
+  readonly name: string;
+  readonly from: string;
+}
+
+const ATLAS = 8000;
+const DUPLICATE_KEY = 11000;
+
+export function isDuplicateKey(thrown: unknown): boolean {
+  return thrown instanceof MongoServerError && thrown.code === DUPLICATE_KEY;
+}
+
+/** What ended a bulk write before its end: the driver hides it in an error that looks like one of single documents. */
+function unwrapBulkError(thrown: unknown): unknown {
+  return thrown instanceof MongoBulkWriteError && thrown.errorResponse instanceof Error ? thrown.errorResponse : thrown;
+}
+
+/**
+ * The places of those documents of an unordered insert that lost to a row that is there; undefined when something else
+ * has failed as well, or before.
+ */
+export function duplicatesIn(thrown: unknown): ReadonlySet<number> | undefined {
+  if (!(thrown instanceof MongoBulkWriteError) || unwrapBulkError(thrown) !== thrown) return undefined;
+  if (thrown.result.getWriteConcernError() !== undefined) return undefined;
+  const errors = [thrown.writeErrors].flat();
+  if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) return undefined;
+  return new Set(errors.map(({ index }) => index));
+}
+
+/** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
+export function mongoError(thrown: unknown, store: StoreName, { isWrite }: { readonly isWrite: boolean }): unknown {
+  if (isKeyctlError(thrown)) return thrown;
+  const bug = bugIn(thrown);
+  if (bug !== undefined) return bug;
+  const cause = unwrapBulkError(thrown);
+  const sentence = sentenceOf(cause);
+  return sentence === undefined ? thrown : failure(sentence, store, isWrite && mayHaveBeenApplied(cause));
+}
+
+/** The time is over: our own error, or a bug as it is. `seen` is what the driver knew of the servers by then. */
+export function mongoLate(
+  seen: TopologyDescription | undefined,
+  store: StoreName,
+  { isWrite }: { readonly isWrite: boolean },
+): Error {
+  return bugOf(seen) ?? failure(noServer(seen), store, isWrite);
+}
+
+/** The mistake in our code or in the driver's that the driver took for a failure of the network, and wrapped or noted down. */
+function bugIn(thrown: unknown): Error | undefined {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if (isBug(error)) return error;
+    if (error instanceof MongoServerSelectionError) return bugOf(error.reason);
+  }
+  return undefined;
+}
+
+function bugOf(seen: TopologyDescription | undefined): Error | undefined {
+  return [...(seen?.servers.values() ?? [])].map(({ error }) => bugIn(error)).find((bug) => bug !== undefined);
+}
+
+/**
+ * A certificate file that cannot be read is a TypeError too, with a code that is known. A RangeError is none of these: the
+ * driver throws it for an answer that is cut off.
+ */
+function isBug(error: Error): boolean {
+  const isMistake = /^(?:TypeError|ReferenceError|SyntaxError|AssertionError)$/.test(error.name);
+  return isMistake && connectionSentence(error) === undefined;
+}
+
+function failure({ code, problem, hint, retryable }: ErrorTemplate, store: StoreName, mayHaveHappened: boolean) {
+  return new KeyctlError(code, `the database ${store.name} ${problem}`, {
+    hint: hint.replaceAll("{from}", store.from),
+    retryable: retryable === true,
+    mayHaveHappened,
+  });
+}
+
+function sentenceOf(thrown: unknown): ErrorTemplate | undefined {
+  if (thrown instanceof MongoMissingDependencyError) return MISSING_PART;
+  if (thrown instanceof MongoCompatibilityError) return /load balanc/.test(thrown.message) ? LOAD_BALANCED : TOO_OLD;
+  if (thrown instanceof MongoServerSelectionError) return noServer(thrown.reason);
+  if (thrown instanceof MongoServerError) return serverSentence(thrown);
+  if (thrown instanceof MongoNetworkTimeoutError) return TIMED_OUT;
+  if (thrown instanceof MongoNetworkError) return isSocketFile(thrown) ? REFUSED : (connectionSentence(thrown) ?? CUT);
+  if (thrown instanceof MongoParseError || thrown instanceof MongoAPIError) return BAD_URI;
+  const bySystem = connectionSentence(thrown);
+  if (bySystem !== undefined) return bySystem;
+  if (!(thrown instanceof MongoError)) return undefined;
+  return thrown instanceof MongoUnexpectedServerResponseError ? NO_MONGODB : UNKNOWN;
+}
+
+/** Atlas has one code for much; what it says is read, and not shown. */
+function serverSentence(error: MongoServerError): ErrorTemplate {
+  if (error.code === ATLAS && error.hasErrorLabel(MongoErrorLabel.HandshakeError)) return CREDENTIALS;
+  if (error.code === ATLAS && /quota/i.test(error.message)) return NO_SPACE;
+  return BY_SERVER_CODE[Number(error.code)] ?? unknownCode(error.code);
+}
+
+/** Why no server could be chosen: each of them has its own reason, and the first that says one is told. */
+function noServer(seen: TopologyDescription | undefined): ErrorTemplate {
+  if (seen === undefined) return TIMED_OUT;
+  if (!seen.compatible) return TOO_OLD;
+  const servers = [...seen.servers.values()];
+  const told = servers.map(({ error }) => sentenceOf(error)).find((sentence) => sentence !== undefined);
+  if (told !== undefined) return told;
+  if (servers.length === 0) return OTHER_SET;
+  return servers.some(({ type }) => /^RS|^PossiblePrimary/.test(type)) &&
+    servers.every(({ type }) => type !== "RSPrimary")
+    ? NO_PRIMARY
+    : TIMED_OUT;
+}
+
+/** A socket in the file system that is not there, or not for us. */
+function isSocketFile({ cause }: MongoNetworkError): boolean {
+  return /^(ENOENT|EACCES)$/.test(codeOf(cause));
+}
+
+/** By the system's code, which stands in the error or in what caused it. */
+function connectionSentence(thrown: unknown): ErrorTemplate | undefined {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    // All that a look-up of records can say.
+    if ("syscall" in error && String(error.syscall).startsWith("query")) return UNKNOWN_HOST;
+    const code = codeOf(error);
+    const known = BY_SYSTEM.find(([pattern]) => pattern.test(code));
+    if (known !== undefined) return known[1];
+  }
+  return undefined;
+}
+
+/** Whether a write that failed in this way may have been done. */
+function mayHaveBeenApplied(thrown: unknown): boolean {
+  if (thrown instanceof MongoWriteConcernError) return true;
+  if (thrown instanceof MongoBulkWriteError && thrown.result.getWriteConcernError() !== undefined) return true;
+  if (thrown instanceof MongoServerError) return UNSURE_CODES.has(Number(thrown.code));
+  return thrown instanceof MongoNetworkError && !isBeforeSending(thrown);
+}
+
+/** The driver labels what fails while it connects; a pool that was cleared gives no connection. */
+function isBeforeSending(error: MongoNetworkError): boolean {
+  const labels = [MongoErrorLabel.HandshakeError, MongoErrorLabel.SystemOverloadedError];
+  return error.name === "MongoPoolClearedError" || labels.some((label) => error.hasErrorLabel(label));
+}

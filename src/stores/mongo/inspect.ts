@@ -1,0 +1,101 @@
+import { ObjectId } from "mongodb";
+import type { Collection, Db, Document } from "mongodb";
+import { isKeyctlError } from "../../core/model/errors.ts";
+import type { KeyctlError } from "../../core/model/errors.ts";
+import type { StoreFacts, StoreProblem } from "../../core/ports/stores-and-sources.ts";
+import { printable } from "../../core/text/printable.ts";
+import { isOurs } from "./document.ts";
+import { missingIndexes } from "./schema.ts";
+
+const FORM: Document = { user_id: 1, provider: 1 };
+const BATCH = 500;
+/** Ids as text in a database of ObjectIds are the exception; more of them are not looked at. */
+const LOOKED_AT = 20_000;
+const NAMED = 5;
+
+/** What the server says of itself; nothing is asked of it that every server of the protocol does not know. */
+export async function inspectServer(database: Db, keys: Collection): Promise<Omit<StoreFacts, "refusal">> {
+  const hello = await database.command({ hello: 1 });
+  const build = await database.command({ buildInfo: 1 });
+  // They come with the first key.
+  const missing = (await keys.estimatedDocumentCount()) === 0 ? undefined : await missingIndexes(keys);
+  const twins = await usersInBothForms(keys);
+  return {
+    server: serverOf(build),
+    details: [topologyOf(hello), ...(missing?.length === 0 ? ["index present"] : [])],
+    problems: [
+      ...("ferretdbVersion" in build ? [NOT_ATOMIC] : []),
+      ...(missing !== undefined && missing.length > 0 ? [noIndex(missing)] : []),
+      ...(twins.length > 0 ? [twoForms(twins)] : []),
+    ],
+  };
+}
+
+/** Why this write is refused; null when it is not. */
+export async function probeWrite(write: () => Promise<void>): Promise<KeyctlError | null> {
+  try {
+    await write();
+    return null;
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return thrown;
+    throw thrown;
+  }
+}
+
+/** Users with a row under an ObjectId and one under the same id as text: the index and the order of a scan keep these apart. */
+async function usersInBothForms(keys: Collection): Promise<readonly string[]> {
+  const twins: string[] = [];
+  const asText = { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } };
+  let batch: string[] = [];
+  const look = async () => {
+    const ids = batch.map((text) => new ObjectId(text));
+    for await (const document of keys.find({ user_id: { $in: ids } }, { projection: FORM })) {
+      if (isOurs(document)) twins.push(String(document["user_id"]));
+    }
+    batch = [];
+  };
+  for await (const document of keys.find(asText, { projection: FORM }).limit(LOOKED_AT)) {
+    if (isOurs(document)) batch.push(String(document["user_id"]));
+    if (batch.length === BATCH) await look();
+  }
+  if (batch.length > 0) await look();
+  return twins;
+}
+
+function serverOf(build: Document): string {
+  const version = printable(String(build["version"]));
+  if ("ferretdbVersion" in build) return `FerretDB 1 (speaks as MongoDB ${version})`;
+  return "ferretdb" in build ? `FerretDB (speaks as MongoDB ${version})` : `MongoDB ${version}`;
+}
+
+function topologyOf(hello: Document): string {
+  if (hello["msg"] === "isdbgrid") return "sharded cluster";
+  return typeof hello["setName"] === "string" ? `replica set ${printable(hello["setName"])}` : "standalone";
+}
+
+const NOT_ATOMIC: StoreProblem = {
+  isFailure: false,
+  message:
+    "updates are not atomic: two changes of one row at the same time may both win, so replacing a key is refused",
+  hint: "use MongoDB or FerretDB 2; if nothing else changes keys meanwhile: KEYCTL_ALLOW_NON_ATOMIC_STORE=1",
+};
+
+function twoForms(users: readonly string[]): StoreProblem {
+  const named = users.slice(0, NAMED).join(", ");
+  const more = users.length > NAMED ? ` and ${users.length - NAMED} more` : "";
+  const have = users.length === 1 ? "1 user has" : `${users.length} users have`;
+  return {
+    isFailure: true,
+    message: `${have} two rows, one under an ObjectId and one under text: ${named}${more}`,
+    hint: "delete the ones that are not wanted with another tool; keyctl touches neither",
+  };
+}
+
+function noIndex(names: readonly string[]): StoreProblem {
+  const what = names.length === 1 ? `the index ${names[0]} is` : `the indexes ${names.join(" and ")} are`;
+  return {
+    isFailure: false,
+    message: `${what} missing: the next save makes what is missing`,
+    hint: "keyctl save --help",
+  };
+}

@@ -1,0 +1,135 @@
+import { randomBytes } from "node:crypto";
+import { MongoServerError } from "mongodb";
+import type { Collection, Document, IndexDescription } from "mongodb";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { duplicateRowsError } from "../../core/model/key-record.ts";
+import { printable } from "../../core/text/printable.ts";
+import { fromDocument, isOurs } from "./document.ts";
+import { isDuplicateKey } from "./errors.ts";
+
+type Indexes = readonly (IndexDescription & { readonly name: string })[];
+
+/** The unique one decides every race for a user; keys are in the order of their fields. */
+const KEY_INDEXES: Indexes = [
+  { name: "user_id_1_provider_1", key: { user_id: 1, provider: 1 }, unique: true },
+  { name: "key_hash_1", key: { key_hash: 1 } },
+];
+/** What decides there is `_id`. */
+export const JOURNAL_INDEXES: Indexes = [
+  { name: "hash_1", key: { hash: 1 } },
+  { name: "upstream_hash_1", key: { upstream_hash: 1 } },
+  { name: "kind_1_deliberate_1_at_1", key: { kind: 1, deliberate: 1, at: 1 } },
+];
+const NAMESPACE_NOT_FOUND = 26;
+const SCHEMA_VERSION = 1;
+
+/** What `doctor` says of the indexes: the names of those that are missing. */
+export async function missingIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<readonly string[]> {
+  const present = await indexesOf(collection);
+  return indexes.filter((wanted) => present.every((index) => !isOnSameFields(index, wanted))).map(({ name }) => name);
+}
+
+/**
+ * Makes the indexes that are missing, each alone: some servers fail at several. Throws STORE_CORRUPT for an index that
+ * contradicts ours, and for two rows of one user, by name.
+ */
+export async function ensureIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<void> {
+  const present = await indexesOf(collection);
+  for (const wanted of indexes) {
+    const same = present.find((index) => isOnSameFields(index, wanted));
+    if (same === undefined) await createIndex(collection, wanted);
+    else if ((same["unique"] === true) !== (wanted.unique === true))
+      throw conflictingIndex(collection, same, wanted.unique === true);
+  }
+}
+
+async function indexesOf(keys: Collection): Promise<readonly Document[]> {
+  try {
+    return await keys.listIndexes().toArray();
+  } catch (thrown) {
+    if (thrown instanceof MongoServerError && thrown.code === NAMESPACE_NOT_FOUND) return [];
+    throw thrown;
+  }
+}
+
+function isOnSameFields(index: Document, wanted: IndexDescription): boolean {
+  const isPlain = index["partialFilterExpression"] === undefined && index["collation"] === undefined;
+  return isPlain && JSON.stringify(index["key"]) === JSON.stringify(wanted.key);
+}
+
+async function createIndex(keys: Collection, index: IndexDescription): Promise<void> {
+  try {
+    await keys.createIndexes([index]);
+  } catch (thrown) {
+    if (index.unique !== true) throw thrown;
+    const twins = await firstTwins(keys);
+    if (twins !== undefined) throw twins;
+    throw thrown;
+  }
+}
+
+/** The first two rows of one user and provider, which a unique index cannot hold. */
+async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
+  let last: Document | undefined;
+  for await (const document of keys.find({}).sort({ user_id: 1, provider: 1 })) {
+    if (last !== undefined && isOurs(document) && isSameUser(last, document)) {
+      const { message } = duplicateRowsError(fromDocument(last), fromDocument(document));
+      return new KeyctlError("STORE_CORRUPT", message, {
+        hint: "delete the one that is not wanted with another tool; keyctl touches neither",
+      });
+    }
+    last = document;
+  }
+  return undefined;
+}
+
+/** FerretDB's index holds an ObjectId and the same id as text for one. */
+function isSameUser(one: Document, other: Document): boolean {
+  return String(one["user_id"]) === String(other["user_id"]) && one["provider"] === other["provider"];
+}
+
+function conflictingIndex({ collectionName }: Collection, index: Document, wantedUnique: boolean): KeyctlError {
+  const name = printable(String(index["name"]));
+  return new KeyctlError(
+    "STORE_CORRUPT",
+    `the collection ${collectionName} has an index ${name} on the fields of ours, but ${wantedUnique ? "not unique" : "unique"}`,
+    {
+      hint: `drop it with another tool: db.${collectionName}.dropIndex(${JSON.stringify(name)}); keyctl then makes its own`,
+    },
+  );
+}
+
+/** Says once what this database is: a random id of the deployment, and the version of the schema. */
+export async function ensureIdentity(meta: Collection<MetaDocument>): Promise<void> {
+  await insertIfAbsent(meta, { _id: "deployment", value: randomBytes(8).toString("hex") });
+  await insertIfAbsent(meta, { _id: "schema", value: String(SCHEMA_VERSION) });
+}
+
+/** A document of `api_key_meta`. */
+export interface MetaDocument {
+  readonly _id: string;
+  readonly value: string;
+  readonly kid?: string;
+}
+
+/** False when it was there already. */
+export async function insertIfAbsent(meta: Collection<MetaDocument>, document: MetaDocument): Promise<boolean> {
+  try {
+    await meta.insertOne(document);
+    return true;
+  } catch (thrown) {
+    if (isDuplicateKey(thrown)) return false;
+    throw thrown;
+  }
+}
+
+/** Throws STORE_CORRUPT for a database that a newer keyctl has made. */
+export function refuseNewer(documents: readonly MetaDocument[]): void {
+  const version = Number(documents.find(({ _id }) => _id === "schema")?.value ?? SCHEMA_VERSION);
+  if (version <= SCHEMA_VERSION) return;
+  throw new KeyctlError(
+    "STORE_CORRUPT",
+    `the database was made by a newer keyctl (schema ${version}, this one knows ${SCHEMA_VERSION})`,
+    { hint: "upgrade keyctl; nothing was written" },
+  );
+}

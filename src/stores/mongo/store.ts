@@ -1,0 +1,290 @@
+import { MongoClient, MongoError, ObjectId } from "mongodb";
+import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { raceSignal } from "../../core/async/single-flight.ts";
+import type { Journal } from "../../core/ports/journal.ts";
+import { duplicateRowsError } from "../../core/model/key-record.ts";
+import type { KeyRecord } from "../../core/model/key-record.ts";
+import { anySignal, isTimeout } from "../../core/async/deadline.ts";
+import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import {
+  changeOf,
+  checkOf,
+  fromDocument,
+  NON_CANONICAL_ID,
+  isOurs,
+  OURS,
+  unchangedFilter,
+  sameKeyFilter,
+  toDocument,
+  userForms,
+} from "./document.ts";
+import { batchesOf } from "./cursor-batches.ts";
+import { duplicatesIn, isDuplicateKey, mongoError, mongoLate } from "./errors.ts";
+import { inspectServer, probeWrite } from "./inspect.ts";
+import { mongoJournal } from "./journal.ts";
+import { lookUp } from "./resolve-host.ts";
+import { mongoIdentity } from "./identity.ts";
+import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./schema.ts";
+import type { MetaDocument } from "./schema.ts";
+import { withoutOverruled } from "./uri.ts";
+import { memoizeAsync } from "./memoize.ts";
+
+export interface MongoPlace {
+  /** With its password. */
+  readonly uri: string;
+  /** What may be shown of it. */
+  readonly name: string;
+  /** The variable or flag that holds the URI. */
+  readonly from: string;
+  /** Changes of one row are made although the server may let two of them win. */
+  readonly allowNonAtomic: boolean;
+}
+
+/** Of those options the URI says nothing. An ambiguous write is ours to settle, so the driver never sends one again. */
+function optionsFor(timeoutMs: number): MongoClientOptions {
+  const answerMs = Math.max(10_000, Math.ceil(timeoutMs / 3));
+  return {
+    appName: "keyctl",
+    retryWrites: false,
+    writeConcern: { w: "majority", journal: true },
+    readPreference: "primary",
+    readConcern: { level: "majority" },
+    serverSelectionTimeoutMS: connectingMs(timeoutMs),
+    connectTimeoutMS: connectingMs(timeoutMs),
+    socketTimeoutMS: answerMs,
+    waitQueueTimeoutMS: answerMs,
+    maxPoolSize: 16,
+    minPoolSize: 0,
+    // Else NODE_TLS_REJECT_UNAUTHORIZED in the environment switches it off.
+    rejectUnauthorized: true,
+    // Else MONGODB_LOG_* in the environment prints keys.
+    mongodbLogPath: { write() {} },
+  };
+}
+
+/** A part of the time of a call, so that it can still say why it failed. */
+function connectingMs(timeoutMs: number): number {
+  return Math.min(5_000, Math.ceil(timeoutMs / 2));
+}
+
+const PAGE = 500;
+const CLOSE_TIMEOUT_MS = 500;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const CHECK = "check:";
+/** Its insert decides who seals a new store; it carries the first check, should its maker die before that is written. */
+const FIRST_CHECK = "sealed";
+
+/**
+ * Keys in MongoDB, or in a server that speaks its protocol. It asks only for what all of them keep: a unique index decides
+ * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
+ * @param timeoutMs how long calls are given as a rule, in milliseconds
+ * @param whenMissing gives the error of a database in which there is no document of ours; without it, one may be made
+ */
+export function mongoStore(
+  place: MongoPlace,
+  timeoutMs = DEFAULT_TIMEOUT_MS,
+  whenMissing?: () => KeyctlError,
+): KeyStore & KeyCheckValues & Inspection & Journal & { readonly isNew: () => boolean } {
+  const client = newClient(place, timeoutMs);
+  const database = client.db();
+  const keys = database.collection("api_keys");
+  const meta = database.collection<MetaDocument>("api_key_meta");
+
+  const identity = mongoIdentity(database, place, whenMissing);
+  const identified = memoizeAsync(identity.look);
+  const found = memoizeAsync((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
+  const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
+    let hasBegun = false;
+    try {
+      signal.throwIfAborted();
+      await raceSignal(found(signal), signal);
+      await raceSignal(identified(signal), signal);
+      hasBegun = true;
+      return await raceSignal(work(), signal);
+    } catch (thrown) {
+      if (!signal.aborted || thrown !== signal.reason)
+        throw mongoError(thrown, place, { isWrite: isWrite && hasBegun });
+      throw isTimeout(thrown)
+        ? mongoLate(topologyOf(client)?.description, place, { isWrite: isWrite && hasBegun })
+        : thrown;
+    }
+  };
+  const reading = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, false);
+  /** Half of a call's time: in the other half it can be read whether a write has landed whose answer is lost. */
+  const writing = <Result>(work: () => Promise<Result>, signal: AbortSignal) =>
+    act(work, anySignal(signal, AbortSignal.timeout(Math.ceil(timeoutMs / 2))), true);
+  const indexed = memoizeAsync((signal) => reading(() => ensureIndexes(keys), signal));
+  const holdsOtherForms = memoizeAsync((signal) =>
+    reading(async () => (await keys.findOne(NON_CANONICAL_ID, { projection: { _id: 1 } })) !== null, signal),
+  );
+  const isAtomic = memoizeAsync((signal) =>
+    reading(async () => !("ferretdbVersion" in (await database.command({ buildInfo: 1 }))), signal),
+  );
+
+  const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> =>
+    reading(async () => {
+      const documents = await keys.find({ user_id: { $in: users.flatMap(userForms) } }).toArray();
+      return documents.filter(isOurs).map(fromDocument);
+    }, signal);
+
+  return {
+    isNew: identity.wasMissing,
+    async find(user, signal) {
+      const [row, twin] = await findMany([user], signal);
+      if (row !== undefined && twin !== undefined) throw duplicateRowsError(row, twin);
+      return row;
+    },
+    findMany,
+    async insert(record, signal) {
+      await indexed(signal);
+      return writing(async () => {
+        try {
+          await keys.insertOne(toDocument(record), { ignoreUndefined: true });
+          return true;
+        } catch (thrown) {
+          if (isDuplicateKey(thrown)) return false;
+          throw thrown;
+        }
+      }, signal);
+    },
+    async insertMany(records, signal) {
+      signal.throwIfAborted();
+      await indexed(signal);
+      const users = records.map(({ userId }) => userId);
+      const seen = (await holdsOtherForms(signal)) ? await findMany(users, signal) : [];
+      const taken = new Set(seen.map(({ userId }) => userId));
+      const missing = records.filter(({ userId }) => !taken.has(userId));
+      if (missing.length === 0) return records.map(() => false);
+      const options = { ordered: false, ignoreUndefined: true };
+      const lost = await writing(() => conflictingIndexes(keys.insertMany(missing.map(toDocument), options)), signal);
+      const won = new Set(missing.filter((_, index) => !lost.has(index)));
+      return records.map((record) => won.has(record));
+    },
+    replace: (record, seen, signal) =>
+      writing(async () => {
+        const change = await keys.updateOne(unchangedFilter(record.userId, seen), { $set: changeOf(record) });
+        return change.matchedCount === 1;
+      }, signal),
+    remove: (user, seen, signal) =>
+      writing(async () => (await keys.deleteOne(unchangedFilter(user, seen))).deletedCount === 1, signal),
+    recordCheck: (seen, check, signal) =>
+      writing(async () => {
+        const validated = check.verdict === "valid" ? { last_validated: new Date(check.at) } : {};
+        const noted = { last_check: checkOf(check), ...validated };
+        return (await keys.updateOne(sameKeyFilter(seen), { $set: noted })).matchedCount === 1;
+      }, signal),
+    async *scan(patience, keyHash) {
+      // A key in clear that another program wrote has no hash beside it, or an older one.
+      const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
+      const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
+      for await (const documents of batchesOf(cursor, reading, patience)) {
+        for (const document of documents) {
+          const row = fromDocument(document);
+          if (keyHash === undefined || row.keyHash === keyHash) yield row;
+        }
+      }
+    },
+    count: (signal) => reading(() => keys.countDocuments(OURS), signal),
+    async ping(signal) {
+      await reading(() => Promise.all([identity.read(), keys.findOne({}, { projection: { _id: 1 } })]), signal);
+    },
+    async requireAtomicChanges(signal) {
+      if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
+    },
+    async keyCheckValues(signal) {
+      const documents = await reading(() => meta.find({}).toArray(), signal);
+      refuseNewer(documents);
+      const checks = documents.filter(({ _id }) => _id.startsWith(CHECK));
+      const first = documents.filter(({ _id }) => _id === FIRST_CHECK);
+      return (checks.length > 0 ? checks : first).map(({ _id, kid, value }) => ({
+        kid: kid ?? _id.slice(CHECK.length),
+        value,
+      }));
+    },
+    insertFirstKeyCheckValue: ({ kid, value }, signal) =>
+      writing(async () => {
+        await ensureIdentity(meta);
+        if (!(await insertIfAbsent(meta, { _id: FIRST_CHECK, kid, value }))) return false;
+        await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
+        return true;
+      }, signal),
+    addKeyCheckValue: ({ kid, value }, signal) =>
+      writing(async () => {
+        await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
+      }, signal),
+    removeKeyCheckValue: (kid, signal) =>
+      writing(async () => {
+        await meta.deleteOne({ _id: { $eq: `${CHECK}${kid}` } });
+      }, signal),
+    async inspect(signal) {
+      const facts = await reading(() => inspectServer(database, keys), signal);
+      return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
+    },
+    ...mongoJournal(database, { reading, writing, identity }),
+    close: () => close(client),
+  };
+}
+
+/** Goes the whole way of a write and changes nothing. */
+async function deleteNothing(keys: Collection): Promise<void> {
+  await keys.deleteOne({ _id: { $eq: new ObjectId() } });
+}
+
+function newClient({ uri, name, from }: MongoPlace, timeoutMs: number): MongoClient {
+  try {
+    return new MongoClient(withoutOverruled(uri), optionsFor(timeoutMs));
+  } catch (thrown) {
+    if (!(thrown instanceof MongoError) && !(thrown instanceof TypeError)) throw thrown;
+    throw new KeyctlError("CONFIG_INVALID", `${from} (${name}) has an option with a value that cannot be used`, {
+      hint: "check its options: https://www.mongodb.com/docs/manual/reference/connection-string-options/",
+    });
+  }
+}
+
+interface Topology {
+  readonly description: TopologyDescription;
+  close(): void;
+}
+
+/** What the driver keeps of its servers; undefined before it has begun to connect. */
+function topologyOf(client: MongoClient): Topology | undefined {
+  // Not declared, because it may change: the version of the driver is fixed.
+  return (client as unknown as { readonly topology?: Topology }).topology;
+}
+
+/** The places of those documents that lost to a row that is there. Throws for any other failure of one of them. */
+async function conflictingIndexes(inserting: Promise<unknown>): Promise<ReadonlySet<number>> {
+  try {
+    await inserting;
+    return new Set();
+  } catch (thrown) {
+    const lost = duplicatesIn(thrown);
+    if (lost === undefined) throw thrown;
+    return lost;
+  }
+}
+
+function notAtomic({ name }: MongoPlace): KeyctlError {
+  return new KeyctlError(
+    "STORE_NOT_ATOMIC",
+    `the server of ${name} is FerretDB 1, where two changes of one row at the same time may both win`,
+    {
+      hint: "if nothing else changes keys meanwhile: KEYCTL_ALLOW_NON_ATOMIC_STORE=1; better use MongoDB or FerretDB 2",
+    },
+  );
+}
+
+/**
+ * The driver takes leave of the server and waits for its answer, which one that is gone never gives; its connections
+ * would keep the process alive.
+ */
+async function close(client: MongoClient): Promise<void> {
+  const topology = topologyOf(client);
+  await Promise.race([
+    client.close().catch(() => {}),
+    new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref()),
+  ]);
+  topology?.close();
+}

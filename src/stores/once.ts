@@ -1,8 +1,0 @@
-/** Asks once and keeps the answer; a failure is not kept. */
-export function once<Result>(ask: (signal: AbortSignal) => Promise<Result>): (signal: AbortSignal) => Promise<Result> {
-  let known: { readonly answer: Result } | undefined;
-  return async (signal) => {
-    known ??= { answer: await ask(signal) };
-    return known.answer;
-  };
-}

@@ -1,0 +1,94 @@
+import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
+import type { DatabaseSync } from "node:sqlite";
+import { isKeyctlError } from "../../core/model/errors.ts";
+import type { KeyctlError } from "../../core/model/errors.ts";
+import type { Integrity } from "../../core/ports/stores-and-sources.ts";
+import { dropInFiles } from "./database.ts";
+import { damaged, openStoreError } from "./errors.ts";
+import { whileUnlocked } from "./retry-locked.ts";
+
+/** A file of this size is checked in a tenth of a second. */
+const SMALL_BYTES = 16 * 1024 * 1024;
+const LONGEST_FINDING = 160;
+
+/** What a check has said: SQLite's sentence, or what it threw. */
+type Answer = { readonly said: string } | { readonly thrown: unknown };
+
+/**
+ * As `Inspection.checkIntegrity`. Nothing can stop SQLite's check, and while it runs no signal is heard: that of a file
+ * that is not small runs in a process of its own, which ends with the signal.
+ * @param smallBytes the size up to which it runs here
+ */
+export async function checkIntegrity(
+  database: DatabaseSync,
+  path: string,
+  deep: boolean,
+  signal: AbortSignal,
+  smallBytes = SMALL_BYTES,
+): Promise<Integrity> {
+  const check = deep ? "integrity_check" : "quick_check";
+  const sql = `PRAGMA ${check}(1)`;
+  const isSmall = statSync(path).size <= smallBytes;
+  const elsewhere = isSmall ? undefined : await askElsewhere(path, sql, signal);
+  return { check, damage: damageIn(elsewhere ?? (await askHere(database, sql, signal)), path) };
+}
+
+/** Null where there is none. Throws what is no damage. */
+function damageIn(answer: Answer, path: string): KeyctlError | null {
+  if ("thrown" in answer) {
+    const error = openStoreError(answer.thrown, path);
+    if (isKeyctlError(error) && error.code === "STORE_CORRUPT") return error;
+    throw error;
+  }
+  if (answer.said === "ok") return null;
+  // Below a headline that names the database.
+  const finding = answer.said.split("\n").find((line) => !line.startsWith("***"));
+  return damaged(path, (finding ?? answer.said).slice(0, LONGEST_FINDING));
+}
+
+async function askHere(database: DatabaseSync, sql: string, signal: AbortSignal): Promise<Answer> {
+  try {
+    const row = await whileUnlocked(() => database.prepare(sql).get(), signal);
+    return { said: String(Object.values(row ?? {})[0]) };
+  } catch (thrown) {
+    signal.throwIfAborted();
+    return { thrown };
+  }
+}
+
+/** Read-only, and it waits for locks as long as it is let. */
+const PROGRAM = `
+const [dropIns, path, sql] = process.argv.slice(1);
+const loaded = (file) => {
+  const module = { exports: {} };
+  try { process.dlopen(module, file); return module.exports; } catch { return undefined; }
+};
+const dropIn = () => JSON.parse(dropIns).map(loaded).find((sqlite) => sqlite !== undefined);
+let answer;
+try {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite") ?? dropIn();
+  const database = new DatabaseSync(path, { readOnly: true });
+  database.exec("PRAGMA busy_timeout=2147483647");
+  answer = { said: String(Object.values(database.prepare(sql).get())[0]) };
+  database.close();
+} catch (thrown) {
+  const { message, code, errcode } = thrown;
+  answer = { message, code, errcode };
+}
+process.stdout.write(JSON.stringify(answer));
+`;
+
+/** Undefined where no process can be started. */
+async function askElsewhere(path: string, sql: string, signal: AbortSignal): Promise<Answer | undefined> {
+  const words = ["--no-warnings", "--eval", PROGRAM, "--", JSON.stringify(dropInFiles()), path, sql];
+  const output = await new Promise<string>((resolve) => {
+    const options = { env: {}, signal, killSignal: "SIGKILL" } as const;
+    execFile(process.execPath, words, options, (_, stdout) => resolve(stdout));
+  });
+  signal.throwIfAborted();
+  if (output === "") return undefined;
+  const { said, message, ...codes } = JSON.parse(output) as Record<string, unknown>;
+  if (typeof said === "string") return { said };
+  return { thrown: Object.assign(new Error(String(message)), codes) };
+}

@@ -1,0 +1,61 @@
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
+import { openStoreError } from "./errors.ts";
+import type { DatabaseFile } from "./file.ts";
+import { whileUnlocked } from "./retry-locked.ts";
+
+export type Row = Readonly<Record<string, SQLOutputValue>>;
+type Values = readonly SQLInputValue[];
+
+/** The statements of a database, by their names; each is prepared when it is first used, and done once no other process holds the lock. */
+export interface SqliteStatements<Name extends string> {
+  /** Changes something in one go, a statement or a transaction, and again from its start while another process holds the lock. */
+  readonly write: <Result>(work: () => Result, signal: AbortSignal) => Promise<Result>;
+  readonly prepared: (name: Name) => StatementSync;
+  readonly one: (name: Name, values: Values, signal: AbortSignal) => Promise<Row | undefined>;
+  readonly all: (name: Name, values: Values, signal: AbortSignal) => Promise<readonly Row[]>;
+  /** Whether it has changed a row. */
+  readonly changes: (name: Name, values: Values, signal: AbortSignal) => Promise<boolean>;
+  /** On Node 20 the file stays open until the statements are collected. */
+  readonly forget: () => void;
+}
+
+export function sqliteStatements<Name extends string>(
+  database: DatabaseSync,
+  file: DatabaseFile,
+  sql: Readonly<Record<Name, string>>,
+): SqliteStatements<Name> {
+  const { path } = file;
+  const known = new Map<Name, StatementSync>();
+  const prepared = (name: Name): StatementSync => {
+    const statement = known.get(name) ?? database.prepare(sql[name]);
+    known.set(name, statement);
+    return statement;
+  };
+  const act = async <Result>(work: () => Result, signal: AbortSignal): Promise<Result> => {
+    try {
+      return await whileUnlocked(work, signal);
+    } catch (thrown) {
+      throw openStoreError(thrown, path);
+    }
+  };
+  const read = <Result>(work: () => Result, signal: AbortSignal) =>
+    act(() => {
+      file.requireSame();
+      return work();
+    }, signal);
+  const write = <Result>(work: () => Result, signal: AbortSignal) =>
+    act(() => {
+      file.beforeWrite();
+      const result = work();
+      file.afterWrite();
+      return result;
+    }, signal);
+  return {
+    write,
+    prepared,
+    one: (name, values, signal) => read(() => prepared(name).get(...values), signal),
+    all: (name, values, signal) => read(() => prepared(name).all(...values), signal),
+    changes: (name, values, signal) => write(() => prepared(name).run(...values).changes === 1, signal),
+    forget: () => known.clear(),
+  };
+}

@@ -1,0 +1,216 @@
+import type { SQLInputValue } from "node:sqlite";
+import type { Journal } from "../../core/ports/journal.ts";
+import { NO_TERMS, PROVIDER } from "../../core/model/key-record.ts";
+import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
+import type { Inspection, KeyStore, KeyCheckValue, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./columns.ts";
+import { nextAfter, textOf, textOrNullOf, textsOrNullOf } from "./columns.ts";
+import { indexMisses } from "./errors.ts";
+import type { OpenedDatabase } from "./database.ts";
+import { sqliteJournal } from "./journal.ts";
+import { inTransaction } from "./schema.ts";
+import { sqliteStatements } from "./statements.ts";
+import type { Row } from "./statements.ts";
+import { fieldsOfPrevious, previousIn } from "../format/terms.ts";
+import { lastCheckIn, limitResetIn } from "../format/values.ts";
+
+const PAGE = 100;
+/** Rows that are looked at in one go: a few milliseconds. */
+const SLICE = 5000;
+const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
+const COLUMNS =
+  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, previous';
+/** Most of the terms as one value: a column costs a reader the same when there is nothing in it. JSON would round a number. */
+const READ =
+  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash) END AS terms, "limit", previous';
+const SET =
+  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, previous = ?';
+
+const SQL = {
+  find: `SELECT ${READ} FROM api_keys WHERE user_id = ? AND provider = ?`,
+  findMany: `SELECT ${READ} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
+  remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
+  check:
+    "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
+  page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  // By the table itself, a slice at a time.
+  sliceOf: `SELECT count(*) AS rows, max(at) AS last, max(CASE WHEN user_id = ?2 AND provider = ?3 THEN at END) AS found
+    FROM (SELECT rowid AS at, user_id, provider FROM api_keys NOT INDEXED WHERE rowid > ?1 ORDER BY rowid LIMIT ${SLICE})`,
+  hidden: `SELECT 1 FROM api_keys NOT INDEXED WHERE rowid = ?1 AND user_id = ?2 AND provider = ?3
+    AND NOT EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_user WHERE user_id = ?2 AND provider = ?3)`,
+  // With the condition of a scan: without one, SQLite counts by whichever index is the smallest.
+  uncounted: `SELECT 1 WHERE (SELECT count(*) FROM api_keys NOT INDEXED WHERE provider = ?1)
+    <> (SELECT count(*) FROM api_keys INDEXED BY api_keys_user WHERE user_id > '' AND provider = ?1)`,
+  count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
+  ping: "SELECT 1 FROM api_keys LIMIT 1",
+  keyCheckValues: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
+  insertSealCheck:
+    "INSERT INTO api_key_meta (_id, value) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM api_key_meta WHERE _id GLOB 'check:*')",
+  addKeyCheckValue: "INSERT INTO api_key_meta (_id, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+  removeKeyCheckValue: "DELETE FROM api_key_meta WHERE _id = ?",
+} as const;
+
+/**
+ * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
+ * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
+ */
+export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues & Inspection & Journal {
+  const { connection: database, file } = opened;
+  const { path } = file;
+  const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
+  const journal = sqliteJournal(database, file);
+  const recordOf = (row: Row) => fromRow(row, path);
+
+  return {
+    async find(user, signal) {
+      const row = await one("find", [user, PROVIDER], signal);
+      return row === undefined ? undefined : recordOf(row);
+    },
+    async findMany(users, signal) {
+      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(recordOf);
+    },
+    async assertAbsent(user, signal) {
+      for (let after: SQLInputValue = MIN_ROWID; ;) {
+        const slice: Row | undefined = await one("sliceOf", [after, user, PROVIDER], signal);
+        const found = slice?.["found"] ?? null;
+        if (found !== null && (await one("hidden", [found, user, PROVIDER], signal)) !== undefined) {
+          throw indexMisses(path);
+        }
+        if (Number(slice?.["rows"]) < SLICE) return;
+        after = slice?.["last"] ?? null;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+    insert: (record, signal) => changes("insert", toRow(record), signal),
+    insertMany: (records, signal) =>
+      write(
+        () =>
+          inTransaction(database, () =>
+            records.map((record) => prepared("insert").run(...toRow(record)).changes === 1),
+          ),
+        signal,
+      ),
+    replace: (record, seen, signal) =>
+      changes("replace", [...contentOf(record), record.userId, PROVIDER, ...versionOf(seen)], signal),
+    remove: (user, seen, signal) => changes("remove", [user, PROVIDER, ...versionOf(seen)], signal),
+    recordCheck: ({ id, keyHash }, check, signal) =>
+      changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
+    async *scan(patience, keyHash) {
+      for (let after = ""; ;) {
+        const page =
+          keyHash === undefined
+            ? await all("page", [after, PROVIDER], patience())
+            : await all("pageOfHash", [keyHash, after, PROVIDER], patience());
+        for (const row of page) yield recordOf(row);
+        if (page.length < PAGE) break;
+        after = nextAfter(after, page, "user_id", path);
+      }
+      // Rows that the index leaves out would be left out of a copy, or of a change of the master key.
+      if (keyHash === undefined && (await one("uncounted", [PROVIDER], patience())) !== undefined)
+        throw indexMisses(path);
+    },
+    async count(signal) {
+      return Number((await one("count", [PROVIDER], signal))?.["count"]);
+    },
+    async ping(signal) {
+      await one("ping", [], signal);
+    },
+    requireAtomicChanges: async () => {},
+    async keyCheckValues(signal) {
+      return (await all("keyCheckValues", [], signal)).map((row) => toSealCheck(row, path));
+    },
+    insertFirstKeyCheckValue: ({ kid, value }, signal) => changes("insertSealCheck", [`check:${kid}`, value], signal),
+    async addKeyCheckValue({ kid, value }, signal) {
+      await changes("addKeyCheckValue", [`check:${kid}`, value], signal);
+    },
+    async removeKeyCheckValue(kid, signal) {
+      await changes("removeKeyCheckValue", [`check:${kid}`], signal);
+    },
+    async inspect(signal) {
+      const { inspectDatabase } = await import("./inspect.ts");
+      return inspectDatabase(database, path, signal);
+    },
+    async checkIntegrity(deep, signal) {
+      const { checkIntegrity } = await import("./integrity.ts");
+      return checkIntegrity(database, path, deep, signal);
+    },
+    ...journal.port,
+    async close() {
+      file.close(database);
+      forget();
+      journal.forget();
+    },
+  };
+}
+
+function toRow(record: KeyRecord): SQLInputValue[] {
+  return [record.id, record.userId, PROVIDER, ...contentOf(record)];
+}
+
+/** What a change compares, in the order of the statements. */
+function versionOf({ id, revision, keyEncrypted }: Version): SQLInputValue[] {
+  return [id, revision, keyEncrypted];
+}
+
+/** The columns that `SET` names, in its order. */
+function contentOf(record: KeyRecord): SQLInputValue[] {
+  return [
+    record.keyEncrypted,
+    record.keyHash,
+    record.keyTail,
+    record.origin,
+    record.createdAt,
+    record.updatedAt,
+    record.lastValidated,
+    record.lastCheck === null ? null : JSON.stringify(record.lastCheck),
+    record.revision,
+    record.generation,
+    record.settled ? 1 : 0,
+    record.name,
+    record.label,
+    record.limit,
+    record.limitReset,
+    record.expiresAt,
+    record.upstreamHash,
+    record.previous === null ? null : JSON.stringify(fieldsOfPrevious(record.previous)),
+  ];
+}
+
+/** Throws STORE_CORRUPT for a row that keyctl cannot have written so. */
+function fromRow(row: Row, path: string): KeyRecord {
+  return {
+    id: textOf(row, "_id", path),
+    // As it was written: it was checked then.
+    userId: textOf(row, "user_id", path) as UserId,
+    keyEncrypted: textOf(row, "key_encrypted", path),
+    keyHash: textOrNullOf(row, "key_hash", path),
+    keyTail: textOrNullOf(row, "key_tail", path),
+    origin: textOf(row, "source", path),
+    createdAt: textOf(row, "created_at", path),
+    updatedAt: textOf(row, "updated_at", path),
+    lastValidated: textOrNullOf(row, "last_validated", path),
+    lastCheck: lastCheckIn(fieldsOrNullOf(row, "last_check", path)),
+    revision: countOrNullOf(row, "revision", path),
+    generation: countOf(row, "generation", path),
+    settled: countOf(row, "settled", path) === 1,
+    foreignFields: [],
+    ...termsIn(row, path),
+    previous: previousIn(fieldsOrNullOf(row, "previous", path)),
+  };
+}
+
+function toSealCheck(row: Row, path: string): KeyCheckValue {
+  return { kid: textOf(row, "_id", path).slice("check:".length), value: textOf(row, "value", path) };
+}
+
+function termsIn(row: Row, path: string): Terms {
+  const terms = textsOrNullOf(row, "terms", path);
+  if (terms === null) return NO_TERMS;
+  const [name = null, label = null, limitReset = null, expiresAt = null, upstreamHash = null] = terms;
+  const limit = numberOrNullOf(row, "limit", path);
+  return { name, label, limit, limitReset: limitResetIn(limitReset), expiresAt, upstreamHash };
+}

@@ -1,0 +1,15 @@
+import { mongoStore } from "../../../src/stores/mongo/store.ts";
+import { journalContract } from "../../contract/journal.ts";
+import { keyStoreContract } from "../../contract/key-store.ts";
+import { describeWithMongodb, emptyDatabase } from "../../support/mongodb.ts";
+
+async function emptyPlace() {
+  const { uri, remove } = emptyDatabase();
+  const place = { uri, name: "mongodb://test/keys", from: "KEYCTL_STORE", allowNonAtomic: false };
+  return { connect: async () => mongoStore(place), remove };
+}
+
+describeWithMongodb("over MongoDB's protocol", () => {
+  keyStoreContract("the MongoDB store", emptyPlace);
+  journalContract("the MongoDB store", emptyPlace);
+});
