@@ -152,10 +152,11 @@ async function newOperation(
     generation: n,
     settled: false,
   };
-  const [placed] = await Promise.all([
-    placeKey(row, { deployment, upstreamId: upstream.hash }, keys, context),
-    account.created(upstream),
-  ]);
+  const accountBound = account.created(upstream);
+  // A bug of it is thrown where it is waited for, if the key does not go elsewhere first.
+  accountBound.catch(() => {});
+  const placed = await placeKey(row, { deployment, upstreamId: upstream.hash, accountBound }, keys, context);
+  await accountBound;
   if (placed === "lost") return isTimeout(signal.reason) ? winnerOf(user, context) : LOOK_AGAIN;
   log({ kind: "made", key });
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };

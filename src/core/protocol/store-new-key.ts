@@ -25,6 +25,8 @@ export interface Origin {
   readonly deployment: string;
   /** OpenRouter's own id of it. */
   readonly upstreamId: string;
+  /** Resolves when the store is bound to its account, as far as that can be done; does not reject. */
+  readonly accountBound: Promise<void>;
 }
 
 /** How long a store that fails is tried before the key goes elsewhere. */
@@ -43,7 +45,10 @@ export async function placeKey(
   if (seen.status === "away") return spoolNewKey(row, origin, seen.sent, keys, context);
   try {
     const end = await decide(row, seen, origin.upstreamId, keys, context);
-    return end === "left" ? "lost" : end;
+    if (end === "lost" || end === "left") return "lost";
+    await origin.accountBound;
+    await lookOnceMore(end, context);
+    return end;
   } catch (thrown) {
     if (!isUnavailable(thrown)) throw thrown;
     return spoolNewKey(row, origin, true, keys, context);
@@ -68,7 +73,9 @@ export async function placeSpooled(
   if (seen.status === "foreign" && !(await mayDelete(upstreamId, keys, context, caller))) return "undecided";
   const end = await decide(row, seen, upstreamId, keys, context, caller);
   // Its file stays until the key is gone.
-  return end === "left" ? "undecided" : "decided";
+  if (end === "left") return "undecided";
+  if (end !== "lost") await lookOnceMore(end, context, caller);
+  return "decided";
 }
 
 /**
@@ -160,8 +167,12 @@ async function decide(
     return (await deleteNewKey(upstreamId, keys, caller)) ? "lost" : "left";
   }
   await markOwnSettled(row, context, storeTime(caller));
-  await decided(own, (signal) => context.store.ping(signal), caller);
   return row;
+}
+
+/** **Order:** the last access before a key is handed out shows that its store is still there. */
+async function lookOnceMore(row: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<void> {
+  await decided(row, (signal) => store.ping(signal), caller);
 }
 
 /** In a store that was restored from an older copy, another key may have been saved under the same number: this one never can be. */
