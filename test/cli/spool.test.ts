@@ -454,3 +454,24 @@ describe("the folder of such files", () => {
     expect(await spool.list(key.deployment)).toEqual([key]);
   });
 });
+
+describe("a key that waits for another database", () => {
+  it.each([
+    ["sync --user alice --json", 1],
+    ["provision --user alice --json", 1],
+    ["sync --user alice --user bob --provision --json", 2],
+  ])("is not joined by a second one: %s", async (line, created) => {
+    const all = await stage(firstMade());
+    const { home, server, run, given } = all;
+    await spooled(all);
+    const [file = ""] = filesOf(home);
+    for (const end of ["", "-wal", "-shm", "-wal-owner"]) rmSync(`${home.database}${end}`, { force: true });
+    // The next command makes another database.
+    await given("save --user other --stdin", { input: KEY });
+    const done = await run(line);
+    const [alice] = documentsOf(done);
+    expect(alice).toMatchObject({ key: null, error: { code: "CONFLICT", message: expect.stringContaining(file) } });
+    expect([server.count("POST /keys"), filesOf(home)]).toEqual([created, [file]]);
+    expect((await run("doctor")).stdout).toContain("in another database than this one");
+  });
+});

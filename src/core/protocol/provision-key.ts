@@ -18,6 +18,7 @@ import { requireOwnAccount } from "./management-access.ts";
 import { unreferenced, removeUpstream } from "./delete-upstream.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { CreateResult, UpstreamKeys } from "../ports/openrouter.ts";
+import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import { conflictError } from "./contention.ts";
@@ -123,6 +124,7 @@ async function newOperation(
   // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
   if (making.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
+  await refuseSecondKey(user, deployment, context);
   const operation = operationOf(n, making, clock.now().getTime());
   const stands = await appendEntry(user, operation, context, signal);
   if (stands.nonce !== operation.nonce) return LOOK_AGAIN;
@@ -283,4 +285,17 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
 
 function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
+}
+
+/** A key that was paid for this user waits for a database that is away, or was replaced: a second one is not bought beside it. */
+async function refuseSecondKey(user: UserId, deployment: string, { spool }: Context): Promise<void> {
+  const path = spool.mayHoldKeys() ? await spool.elsewhere(deployment, user) : undefined;
+  if (path === undefined) return;
+  throw new KeyctlError(
+    "CONFLICT",
+    `a key that was created for user ${printable(user)} waits in ${printable(path)} for another database; no second one is created`,
+    {
+      hint: "use the database that it was created for; or move that file away, and delete its key at https://openrouter.ai/keys",
+    },
+  );
 }
