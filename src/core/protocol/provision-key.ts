@@ -289,7 +289,7 @@ function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
 
 /** A key that was paid for this user waits for a database that is away, or was replaced: a second one is not bought beside it. */
 async function refuseSecondKey(user: UserId, deployment: string, { spool }: Context): Promise<void> {
-  const path = spool.mayHoldKeys() ? await spool.elsewhere(deployment, user) : undefined;
+  const path = await spool.elsewhere(deployment, user);
   if (path === undefined) return;
   throw new KeyctlError(
     "CONFLICT",
