@@ -457,6 +457,21 @@ describe("the folder of such files", () => {
   });
 });
 
+describe("a key whose database turns out to be damaged when it is in its row", () => {
+  it("waits in a file, and is named", async () => {
+    const damage = new KeyctlError("STORE_CORRUPT", "the database is damaged");
+    const { home, run, server } = await stage(firstMade());
+    const around = withCalls((store) => ({
+      insertEntry: (entry, signal) =>
+        entry.kind === "out" ? Promise.reject(damage) : store.insertEntry(entry, signal),
+    }));
+    const done = await run("sync --user alice --json", { around });
+    expect([done.code, errorOf(done)?.code, server.count("POST /keys")]).toEqual([7, "STORE_UNAVAILABLE", 1]);
+    expect(errorOf(done)?.message).toContain("a key was made for user alice");
+    expect(filesOf(home)).toEqual([await sent(home)]);
+  });
+});
+
 describe("a key that waits for another database", () => {
   it.each([
     ["sync --user alice --json", 1],

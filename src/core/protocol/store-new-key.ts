@@ -50,7 +50,7 @@ export async function placeKey(
     await lookOnceMore(end, context);
     return end;
   } catch (thrown) {
-    if (!isUnavailable(thrown)) throw thrown;
+    if (!isUnavailable(thrown) && !isDamage(thrown)) throw thrown;
     return spoolNewKey(row, origin, true, keys, context);
   }
 }
@@ -281,6 +281,11 @@ async function decided<Value>(
     `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
     { hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`, retryable: true },
   );
+}
+
+/** It does not get better by waiting. */
+function isDamage(thrown: unknown): boolean {
+  return isKeyctlError(thrown) && thrown.code === "STORE_CORRUPT";
 }
 
 function isUnavailable(thrown: unknown): boolean {
