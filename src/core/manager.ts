@@ -352,7 +352,7 @@ export class KeyManager {
     batches: AsyncIterable<readonly UserId[]>,
     options: BulkOptions = {},
   ): AsyncGenerator<readonly SyncResult[]> {
-    const { reach = "sources", provision = false, logged = false, signal } = options;
+    const { reach = "sources", provision = false, logged = false, signal, stop } = options;
     const { syncMany } = await import("./resolve/sync-many.ts");
     yield* syncMany(batches, this.#context, {
       reach,
@@ -360,6 +360,7 @@ export class KeyManager {
       isLogged: logged,
       budget: budgetFor(options),
       newSignal: this.#stepByStep(options),
+      stop,
       resolveOne: (user, autoProvision) => this.#sync(user, { autoProvision, isDeliberate: true }, { signal }),
     });
   }
@@ -389,7 +390,7 @@ export class KeyManager {
     batches: AsyncIterable<readonly UserId[]>,
     options: ProvisionManyOptions = {},
   ): AsyncGenerator<readonly ProvisionResult[]> {
-    const { terms = {}, concurrency = CREATED_AT_ONCE, signal } = options;
+    const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop } = options;
     checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
     const { provisionMany } = await import("./resolve/provision-many.ts");
     yield* provisionMany(batches, this.#context, {
@@ -397,6 +398,7 @@ export class KeyManager {
       concurrency,
       budget: budgetFor(options),
       newSignal: this.#stepByStep(options),
+      stop,
       provisionOne: (user) => this.autoProvisionKey(user, { terms, signal }),
     });
   }

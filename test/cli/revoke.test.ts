@@ -42,7 +42,7 @@ describe("purge --revoke", () => {
       },
     ]);
     // Whose account it is was asked before anything was changed.
-    expect(order).toEqual([`rev after ${before + 1}`, `remove after ${before + 1}`]);
+    expect(order).toEqual([`rev after ${before + 1}`, `remove after ${before + 1}`, `gone after ${server.count()}`]);
     expect(changesAt(server)).toEqual({ "POST /keys": 1, ...REMOVAL });
     expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
     expect(await journalOf(home)).toEqual(["op:1", "out:1 saved", "rev:1 purged, revoke"]);

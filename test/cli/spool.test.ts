@@ -12,6 +12,7 @@ import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
+import type { Rule } from "../support/openrouter-faults.ts";
 import { deploymentOf, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
@@ -320,16 +321,26 @@ describe("a key that waits in a file", () => {
     expect(documentsOf(next)[0]).toMatchObject({ key: maskOf(MADE), error: null });
   });
 
-  it("stays in its file while the key that is decided against cannot be deleted", async () => {
-    const all = await stage(firstMade());
-    await spooled(all, { sent: true });
-    all.server.behave(always("PATCH /keys/{hash}", { status: 400 }));
-    await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
-    all.server.behave(() => "pass");
-    await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
-  });
+  it.each([
+    ["cannot be deleted", always("PATCH /keys/{hash}", { status: 400 })],
+    ["is said to be missing, and shows", always("PATCH /keys/{hash}", { status: 404 })],
+    [
+      "is said to be missing, and works",
+      ({ route }) => (route === "PATCH /keys/{hash}" || route === "GET /keys/{hash}" ? { status: 404 } : "pass"),
+    ],
+  ] satisfies readonly (readonly [string, Rule])[])(
+    "stays in its file while the key that is decided against %s",
+    async (_name, rule) => {
+      const all = await stage(firstMade());
+      await spooled(all, { sent: true });
+      all.server.behave(rule);
+      await all.run("get --user alice --timeout 3s");
+      expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+      all.server.behave(() => "pass");
+      await all.run("get --user alice");
+      expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    },
+  );
 
   it.each([
     ["that the database is bound to", "SELECT 1"],
@@ -343,6 +354,18 @@ describe("a key that waits in a file", () => {
     await all.run("get --user alice --timeout 500ms", { env });
     expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
     expect(await journalOf(all.home)).toEqual(["op:1"]);
+    await all.run("get --user alice");
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+  });
+
+  it("stays in its file when the database has moved to another account, where it is missing", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    const env = { OPENROUTER_PROVISIONING_KEY: all.server.addAccount().managementKey };
+    await all.run("reconcile --adopt-account", { env });
+    await all.run("get --user alice --timeout 500ms", { env });
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    await all.run("reconcile --adopt-account");
     await all.run("get --user alice");
     expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
   });

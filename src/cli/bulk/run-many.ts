@@ -159,6 +159,8 @@ export async function forMany<Result extends UserResult>(
     }
     for await (const results of command.many(manager, batches(), selection, timeOver)) await report(results);
     await report([]);
+    // Users of the last batch were not come to.
+    if (timeOver?.aborted === true && score.isCutShort === undefined && usersReported < selected) inTime = false;
     const isComplete = inTime && !isInputLeft && score.isCutShort !== true;
     if (!isComplete && score.countsRest === true) rest = (await countAll()) - usersReported;
     return isComplete;

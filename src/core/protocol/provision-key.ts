@@ -184,7 +184,7 @@ async function handleNoKey(
   if (creation.status === "ambiguous") {
     const isClean = await abandonOperation(user, operation, keys, context, AbortSignal.timeout(CLEAN_UP_MS));
     if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
-    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; none was kept`;
+    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; it may have kept one`;
     throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonUnmade(user, operation.n, context);

@@ -86,6 +86,23 @@ export async function recordRevocation(
   if (revoke && !stands.revoke) await appendEntry(user, { kind: "del", n }, context, signal);
 }
 
+/**
+ * That the key of a generation is proven to be deleted upstream. Best effort: without this note nothing is lost while the
+ * store stays with its account; after that the key is reported, for its absence proves nothing there.
+ */
+export async function recordGone(
+  user: KeyRecord["userId"],
+  n: number,
+  context: JournalContext,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await appendEntry(user, { kind: "gone", n }, context, signal);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
+  }
+}
+
 /** S3. Losing it is harmless. */
 export async function markSettled(row: KeyRecord, { store }: ProtocolContext, signal: AbortSignal): Promise<boolean> {
   return replaceRow(store, settledRow(row), row, signal);

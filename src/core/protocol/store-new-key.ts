@@ -8,7 +8,7 @@ import { printable } from "../text/printable.ts";
 import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { SpooledKey } from "../ports/spool.ts";
-import { removeUpstream } from "./delete-upstream.ts";
+import { deleteNewKey } from "./delete-upstream.ts";
 import type { UpstreamKeys } from "../ports/openrouter.ts";
 import type { Context } from "../context.ts";
 
@@ -70,7 +70,7 @@ export async function placeSpooled(
   const caller = timeOf(signal);
   const seen = sent ? await readBackNewRow(row, context, caller) : await insertNewRow(row, context, caller);
   if (seen.status === "away") return { away: seen };
-  if (seen.status === "foreign" && !(await mayDelete(upstreamId, keys, context, caller))) return "undecided";
+  if (seen.status === "foreign" && !(await mayDelete(row, upstreamId, keys, context, caller))) return "undecided";
   const end = await decide(row, seen, upstreamId, keys, context, caller);
   // Its file stays until the key is gone.
   if (end === "left") return "undecided";
@@ -79,10 +79,11 @@ export async function placeSpooled(
 }
 
 /**
- * Not without a management key, and not with one of another account. For a store that is bound to none yet, the account is
- * the one that has the key: that it is missing elsewhere would say that it is deleted.
+ * Not without a management key, and not with one of another account. For a store that is bound to none yet, or that was
+ * bound to this one later, the account is the one that has the key: that it is missing elsewhere would say that it is deleted.
  */
 async function mayDelete(
+  { createdAt }: KeyRecord,
   upstreamId: string,
   keys: UpstreamKeys | undefined,
   { account }: Context,
@@ -91,7 +92,9 @@ async function mayDelete(
   if (keys === undefined) return false;
   try {
     const signal = anySignal(caller, AbortSignal.timeout(REMOVAL_MS));
-    if ((await (await account.open()).standing(signal)) !== "unbound") return true;
+    const opened = await account.open();
+    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(createdAt, signal));
+    if (isOurs) return true;
     return (await keys.find(upstreamId, deadlineIn(REMOVAL_MS, signal))).status === "found";
   } catch (thrown) {
     if (isKeyctlError(thrown)) return false;
@@ -157,14 +160,14 @@ async function decide(
     const outcome = await decided(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
     if (isSavedAs(outcome, own)) return "lost";
-    return (await deleteNewKey(upstreamId, keys, caller)) ? "lost" : "left";
+    return (await deleteNewKey({ row: own, upstreamId }, keys, context, caller)) ? "lost" : "left";
   }
   const { row } = seen;
   const outcome = await decided(own, (signal) => recordSaved(row, context, signal), caller);
   if (!isSavedAs(outcome, own)) {
     // It was decided against while its row stood: the row goes first, then the key.
     await decided(own, (signal) => rollBackRow(row, context, signal), caller);
-    return (await deleteNewKey(upstreamId, keys, caller)) ? "lost" : "left";
+    return (await deleteNewKey({ row: own, upstreamId }, keys, context, caller)) ? "lost" : "left";
   }
   await markOwnSettled(row, context, storeTime(caller));
   return row;
@@ -180,34 +183,14 @@ function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
   return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
 
-/** False for what could not be removed now: the next reconcile finds it, since it is decided against. */
-async function deleteNewKey(
-  upstreamId: string,
-  keys: UpstreamKeys | undefined,
-  caller?: AbortSignal,
-): Promise<boolean> {
-  if (keys === undefined) return false;
-  try {
-    const removal = await removeUpstream(
-      upstreamId,
-      keys,
-      deadlineIn(REMOVAL_MS, caller ?? new AbortController().signal),
-    );
-    return removal.status !== "unknown";
-  } catch (thrown) {
-    if (isKeyctlError(thrown)) return false;
-    throw thrown;
-  }
-}
-
 async function spoolNewKey(
   row: KeyRecord,
   { deployment, upstreamId }: Origin,
   sent: boolean,
   keys: UpstreamKeys,
-  { spool }: Context,
+  context: Context,
 ): Promise<never> {
-  const kept = await isKept(() => spool.write({ ...spooledFrom(row), deployment, sent }));
+  const kept = await isKept(() => context.spool.write({ ...spooledFrom(row), deployment, sent }));
   if (kept) {
     throw new KeyctlError(
       "STORE_UNAVAILABLE",
@@ -216,7 +199,7 @@ async function spoolNewKey(
     );
   }
   // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
-  const isGone = !sent && (await deleteNewKey(upstreamId, keys));
+  const isGone = !sent && (await deleteNewKey({ row, upstreamId }, keys, context));
   const { userId } = row;
   const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
