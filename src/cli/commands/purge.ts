@@ -16,6 +16,7 @@ import type { Many, Shard } from "../bulk/selection.ts";
 import { ResultCounts } from "../bulk/result-counts.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
+import { earlierKeys, hadEarlierKeys, keyCount, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 
 interface PurgeFlags extends BulkFlags, DryRunFlags {
   readonly yes?: true;
@@ -87,15 +88,12 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     show: (result) => show(invocation, result),
     hasChanged: ({ purged }) => purged,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
-    cells: ({ userId, former, purged, error }) => [
-      userId,
-      former?.key ?? "-",
-      error?.message ?? (purged ? "purged" : "had no key"),
-    ],
+    cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
     score: () =>
       new ResultCounts({
-        endings: ["purged", "had_no_key"],
-        endingOf: ({ purged }) => (purged ? "purged" : "had_no_key"),
+        endings: ["purged", "had_earlier_keys", "had_no_key"],
+        endingOf: (result) => (result.purged ? "purged" : hadEarlierKeys(result) ? "had_earlier_keys" : "had_no_key"),
+        remark: ({ purged, returnsFrom }) => (purged ? remarkOnNextSync(returnsFrom) : undefined),
       }),
   };
 }
@@ -133,7 +131,9 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     document: (preview) => ({ ...documentOf(preview), dry_run: true, action: actionOf(preview) }),
     async show(preview) {
       sayWarnings(terminal, preview.warnings);
-      if (preview.error === null) await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.error !== null) return;
+      await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.former !== null) noteNextSync(terminal, preview.returnsFrom);
     },
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
     cells: (preview) => [
@@ -145,6 +145,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       new ResultCounts({
         endings: ["to_purge", "had_no_key"],
         endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
+        remark: ({ former, returnsFrom }) => (former === null ? undefined : remarkOnNextSync(returnsFrom)),
         isDryRun: true,
       }),
   };
@@ -280,10 +281,6 @@ function andUpstream(flags: PurgeFlags): string {
   return revocationOf(flags) === "no" ? "" : ", and at OpenRouter every key that keyctl created for these users";
 }
 
-function keyCount(count: number): string {
-  return count === 1 ? "1 key" : `${count} keys`;
-}
-
 function declined(): KeyctlError {
   return new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", {
     hint: "add --yes to go on without a question",
@@ -307,18 +304,7 @@ async function show(
   await terminal.result(
     `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]}${more})`,
   );
-  for (const name of returnsFrom) {
-    if (name === "auto-provisioned") {
-      terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
-      continue;
-    }
-    const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
-    terminal.note(`${place} holds a key: the next sync of this user stores that one`);
-  }
-}
-
-function earlierKeys(count: number): string {
-  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
+  noteNextSync(terminal, returnsFrom);
 }
 
 const FATES: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
