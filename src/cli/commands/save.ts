@@ -71,7 +71,7 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
     const needs = { mayCreateStore: true, create: flags.create === true, logs: "all" } as const;
     return await invocation.withManager(needs, (opened) => saveOrAsk(invocation, opened, user, key, flags));
   } catch (thrown) {
-    return { ...saveFailed(user, toKeyctlError(thrown)), verdict: null };
+    return saveFailed(user, toKeyctlError(thrown));
   }
 }
 

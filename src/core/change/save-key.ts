@@ -31,6 +31,7 @@ import type { Warning } from "../model/warning.ts";
 export type Replace = "none" | "any" | { readonly keyHash: string | null };
 
 export interface SaveRequest {
+  readonly key: ApiKey;
   readonly origin: string;
   readonly replace: Replace;
   /** Whether a replaced key that keyctl made is also removed at OpenRouter. */
@@ -45,13 +46,12 @@ export interface SaveRequest {
  */
 export async function saveKey(
   user: UserId,
-  key: ApiKey,
-  change: SaveRequest,
+  request: SaveRequest,
   context: Context,
   signal: AbortSignal,
 ): Promise<SaveResult> {
   const { store, sealer, clock, log } = context;
-  const { origin, replace, revoke, approve } = change;
+  const { key, origin, replace, revoke, approve } = request;
   if (revoke) await requireOwnAccount(context, "no key can be removed at OpenRouter", signal);
   await importSpooled(user, context, signal);
   const sealed = (await sealer("seal", signal)).seal(key, user);

@@ -18,7 +18,7 @@ import { showResult } from "../../terminal/unread.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
 import { showValidation, validationDocument } from "../../views/verdict-view.ts";
-import type { ValidateOptions } from "../../../core/manager-options.ts";
+import type { ValidateOptions } from "../../../core/validate/validate-key.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 
