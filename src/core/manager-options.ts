@@ -1,6 +1,6 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { ValidateOptions } from "./validate/validate-key.ts";
-import type { RunOptions } from "./validate/validate-many.ts";
+import type { ValidationRunOptions } from "./validate/validate-many.ts";
 import type { PurgeTask } from "./change/purge-key.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
@@ -24,7 +24,9 @@ export interface EnsureOptions extends SyncOptions {
 }
 
 export interface ValidateManyOptions
-  extends ValidateOptions, Partial<Pick<RunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
+  extends
+    ValidateOptions,
+    Partial<Pick<ValidationRunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
 
 export interface PurgeOptions extends CallOptions {
   /** Only the key with this hash: CONFLICT when another one is there by now. */

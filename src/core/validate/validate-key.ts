@@ -114,7 +114,7 @@ export async function recordSavedCheck(
   }
 }
 
-export async function witnesses(context: Context): Promise<VerdictSources> {
+export async function verdictSources(context: Context): Promise<VerdictSources> {
   const { openRouter, clock } = context;
   const keys = await upstreamKeys(context);
   return { openRouter: await openRouter.open(), keys, now: () => clock.now().getTime() };
@@ -122,9 +122,9 @@ export async function witnesses(context: Context): Promise<VerdictSources> {
 
 async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof deadlineIn>, born?: number) {
   const { log, clock } = context;
-  const all = await witnesses(context);
+  const sources = await verdictSources(context);
   log({ kind: "validating" });
-  const verdict = await decideVerdict(key, all, budget, born);
+  const verdict = await decideVerdict(key, sources, budget, born);
   if (verdict.status === "valid") log({ kind: "validated" });
   if (verdict.status === "invalid") log({ kind: "invalid" });
   if (verdict.status === "unknown") log({ kind: "not-validated", reason: verdict.detail });
