@@ -8,7 +8,7 @@ import type { Run } from "./invocation.ts";
 interface Verb {
   readonly summary: string;
   /** Loaded when the command is used: one file for each. */
-  readonly load: () => Promise<{ declare(command: Command, run: Run): void }>;
+  readonly load: () => Promise<{ configureCommand(command: Command, run: Run): void }>;
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -83,7 +83,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
-    if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
+    if (verb !== undefined) (await verb.load()).configureCommand(command, options.run(program));
     refuseOptionMistakes(words, [...program.options, ...command.options]);
   });
   try {

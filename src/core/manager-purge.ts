@@ -47,13 +47,13 @@ export class PurgeBatch {
 
   /** What a purge with `revoke` of a user without a row still owes. */
   async #finish(user: UserId, signal: AbortSignal): Promise<PurgeCompletion> {
-    const { inventoryOf, workshopOf } = await import("./reconcile/reconciliation.ts");
+    const { upstreamSnapshot, reconcileContext } = await import("./reconcile/reconciliation.ts");
     const { finishPurges } = await import("./reconcile/finish-purges.ts");
     const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
-    const context = await workshopOf(this.#context, () => signal);
+    const context = await reconcileContext(this.#context, () => signal);
     await requestRetainedDeletions(user, null, context, signal);
     // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
-    this.#snapshot ??= inventoryOf({
+    this.#snapshot ??= upstreamSnapshot({
       ...context,
       newSignal: () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs),
     }).catch((thrown) => {

@@ -46,7 +46,7 @@ export class ResolvingCalls {
       return this.#provisioning.run(
         user,
         "make",
-        (onStage, signal) => provisionKey(user, terms, this.#context, onStage, signal),
+        (onStage, signal) => provisionKey(user, { given: terms, onStage }, this.#context, signal),
         waiting,
       );
     });

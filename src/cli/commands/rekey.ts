@@ -23,7 +23,7 @@ interface RekeyFlags {
 /** Rows that are named on a screen. */
 const NAMED = 10;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   command
     .option("--init", "make the first master key of a database; changes no row")
     .option("--keep-key", "make no new master key, seal with the active one")

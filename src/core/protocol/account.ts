@@ -1,9 +1,9 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { SingleFlight } from "../async/single-flight.ts";
-import type { AccountBinding, Journal } from "../ports/journal.ts";
-import type { ManagementKey } from "../model/management-key.ts";
+import type { AccountBinding } from "../ports/journal.ts";
+import type { Context } from "../context.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
-import type { OpenRouterOnUse, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import { lookAtAccount } from "./account-sight.ts";
 import type { Sight } from "./account-sight.ts";
 import type { Warning } from "../model/warning.ts";
@@ -14,13 +14,6 @@ import type { Account, Standing } from "../ports/account.ts";
  * key is known to be of the account that the store is bound to. Where that cannot be found out, work goes on with a
  * warning, and an absent key is unknown, never deleted.
  */
-
-export interface AccountContext {
-  readonly journal: Journal;
-  readonly openRouter: OpenRouterOnUse;
-  /** Undefined when there is none. Throws CONFIG_… errors. */
-  readonly managementKey: () => ManagementKey | undefined;
-}
 
 const OURS: Sight = { status: "ours", unboundKey: null };
 /** For all questions of one look, in milliseconds. */
@@ -35,7 +28,7 @@ const MAX_HASHES = 500;
 
 /** One look a process. */
 export class StoreAccount implements Account {
-  readonly #context: AccountContext;
+  readonly #context: Pick<Context, "journal" | "openRouter" | "managementKey">;
   readonly #warn: (warning: Warning) => void;
   readonly #looks = new SingleFlight<Sight>();
   readonly #now: () => number;
@@ -43,7 +36,11 @@ export class StoreAccount implements Account {
   #hasWarned = false;
 
   /** @param now milliseconds of a clock that nobody sets, whatever its zero */
-  constructor(context: AccountContext, warn: (warning: Warning) => void, now = () => performance.now()) {
+  constructor(
+    context: Pick<Context, "journal" | "openRouter" | "managementKey">,
+    warn: (warning: Warning) => void,
+    now = () => performance.now(),
+  ) {
     this.#context = context;
     this.#warn = warn;
     this.#now = now;

@@ -9,11 +9,11 @@ import { repair } from "./plan.ts";
 export async function finishPurges(
   user: UserId,
   inventory: UpstreamSnapshot,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
 ): Promise<{ readonly removed: number; readonly error: KeyctlError | null }> {
-  const { claims: claimed } = await claims(inventory, workshop, user);
+  const { claims: claimed } = await claims(inventory, context, user);
   const claim = claimed[0] ?? { user, keys: [] };
-  const findings = await repair(claim, workshop);
+  const findings = await repair(claim, context);
   return {
     removed: findings.filter(({ action, done }) => action === "delete" && done).length,
     error: findings.find(({ error }) => error !== null)?.error ?? null,

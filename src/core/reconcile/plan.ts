@@ -25,10 +25,10 @@ export interface Plan {
 export async function planFor(
   { user, keys }: OwnedKeys,
   inventory: UpstreamSnapshot,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
   tally: PlanCounts,
 ): Promise<Plan> {
-  const { store, journal, clock, deployment, newSignal } = workshop;
+  const { store, journal, clock, deployment, newSignal } = context;
   const found = await store.find(user, newSignal());
   const facts = projectSettlement(found, foldJournal(await journal.entries(user, newSignal())));
   const row = found === undefined ? undefined : demoteIfOverwritten(found, facts.out.get(found.generation));
@@ -44,13 +44,13 @@ export async function planFor(
 }
 
 /** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
-export async function repair({ user, keys }: OwnedKeys, workshop: ReconcileContext): Promise<readonly Finding[]> {
-  const { row, purged } = await repairRow(user, workshop);
+export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
+  const { row, purged } = await repairRow(user, context);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
-  const now = workshop.clock.now().getTime();
+  const now = context.clock.now().getTime();
   for (const key of keys) {
     try {
-      const end = await repairKey(key, user, row, workshop);
+      const end = await repairKey(key, user, row, context);
       findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;

@@ -2,7 +2,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import type { PurgePreview } from "../../../core/model/results.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { shellQuote, userFlag } from "../../../core/text/shell-quote.ts";
-import { countOf } from "../../bulk/selection.ts";
+import { countSelected } from "../../bulk/selection.ts";
 import type { Many, Shard } from "../../bulk/selection.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { revocationWanted } from "./purge-flags.ts";
@@ -81,8 +81,8 @@ async function confirmAll(
       },
     );
   }
-  const given = flags.confirm ?? (await askForCount(await countOf(manager, shard, signal)));
-  const count = await countOf(manager, shard, signal);
+  const given = flags.confirm ?? (await askForCount(await countSelected(manager, shard, signal)));
+  const count = await countSelected(manager, shard, signal);
   if (given === count) return count;
   throw new KeyctlError("COUNT_CHANGED", `${keyCount(count)} would be deleted, not ${given}; nothing was changed`, {
     hint: "keyctl list --count",

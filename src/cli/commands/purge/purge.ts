@@ -20,7 +20,7 @@ import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts"
 /** No row has it. */
 const NO_KEYS_HASH = "none";
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addBulkOptions(addSelection(command)))
     .option("-y, --yes", "do not ask")
     .option("--revoke", "also delete the key at OpenRouter, if keyctl made it")

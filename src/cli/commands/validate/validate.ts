@@ -37,7 +37,7 @@ interface ValidateFlags extends BulkFlags {
 const CONCURRENCY = 20;
 const DAY_MS = 86_400_000;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
     .option("--stdin", "the key on standard input; no database is used")
     .option("--warn-within <duration>", "exit 10 for a key that ends within this time", flagDuration("--warn-within"))
