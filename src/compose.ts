@@ -85,13 +85,14 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
   const clock = { now: () => new Date() };
   const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
-  const { store, masterKeys, sources, openRouter, spool } = around({
+  const ports = around({
     store: opened?.store ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
     sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
   });
+  const { store, masterKeys, sources, openRouter, spool } = ports;
   // A machine that comes and goes must not seal a shared store with a key that goes with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
   const provisioning = {
@@ -126,25 +127,27 @@ export async function compose(config: Config, listener: Listener, options: Compo
     detaches: options.detaches ?? false,
     onOvertime: listener.onOvertime,
   });
-  const subject: DoctorContext = {
-    store,
-    masterKeys,
-    mayGenerate: lock.mayGenerate,
-    masterKeyPlace: async () =>
-      (await import("./encryption/master-key-facts.ts")).describeMasterKeys(config.masterKeys),
-    sources,
-    openRouter,
-    managementKey: config.managementKey,
-    managementKeyHashes: config.managementKeyHashes,
-    autoProvision: config.autoProvision,
-    provisioning,
-    spool,
-  };
   return {
     manager,
     storeExists: opened !== undefined,
-    subject,
+    subject: doctorContext(config, ports, { mayGenerate: lock.mayGenerate, provisioning }),
     leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
+  };
+}
+
+/** What doctor looks at, behind the manager. */
+function doctorContext(
+  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision }: Config,
+  ports: Ports,
+  rules: Pick<DoctorContext, "mayGenerate" | "provisioning">,
+): DoctorContext {
+  return {
+    ...ports,
+    ...rules,
+    masterKeyPlace: async () => (await import("./encryption/master-key-facts.ts")).describeMasterKeys(sources),
+    managementKey,
+    managementKeyHashes,
+    autoProvision,
   };
 }
 

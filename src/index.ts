@@ -23,7 +23,8 @@ export type { LogEvent } from "./core/model/log-event.ts";
 export type { ProvisionResult } from "./core/model/results.ts";
 export type { Reconciliation } from "./core/reconcile/reconciliation.ts";
 export type { ValidationRun } from "./core/validate/validate-many.ts";
-export type { Validation } from "./core/validate/validate-key.ts";
+export type { ValidateOptions, Validation } from "./core/validate/validate-key.ts";
+export type { SaveOptions } from "./core/change/save-with-check.ts";
 export type { Attention, Verdict } from "./core/model/verdict.ts";
 export type {
   EnsureResult,
@@ -135,10 +136,8 @@ export type {
   ProvisionOptions,
   PurgeOptions,
   ReconcileOptions,
-  SaveOptions,
   SyncOptions,
   ValidateManyOptions,
-  ValidateOptions,
 } from "./core/manager-options.ts";
 export type { Finding, FindingClass } from "./core/reconcile/finding.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";

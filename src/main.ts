@@ -10,6 +10,7 @@ import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
 import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
 import type { Destination, GlobalOptions, Invocation, SessionOptions, Session, Run } from "./cli/invocation.ts";
+import { logFor, masterKeyNotices, pauseNotes } from "./cli/terminal/session-notes.ts";
 import { OutputFailed, Terminal } from "./cli/terminal/terminal.ts";
 import { thisProcess } from "./cli/terminal/process-host.ts";
 import type { ProcessHost } from "./cli/terminal/process-host.ts";
@@ -17,9 +18,6 @@ import type { ComposeOptions } from "./compose.ts";
 import type { Config } from "./config/config.ts";
 import { isKeyctlError, KeyctlError } from "./core/model/errors.ts";
 import { raceSignal } from "./core/async/single-flight.ts";
-import { silent } from "./core/model/log-event.ts";
-import type { Log, LogEvent } from "./core/model/log-event.ts";
-import type { RetryPause } from "./core/ports/openrouter.ts";
 import { DEFAULT_TIMEOUT_MS, anySignal, deadlineSignal } from "./core/async/deadline.ts";
 import { shellQuote } from "./core/text/shell-quote.ts";
 import { SECRET_VARIABLES } from "./core/model/redact-keys.ts";
@@ -188,27 +186,10 @@ class CliRun {
     const { manager, ...composed } = await compose(
       config,
       {
-        log: logFor(needs.logs, terminal),
+        log: logFor(terminal, needs.logs),
         onPause: pauseNotes(terminal),
         onOvertime: overtimeNotes(terminal),
-        notices: {
-          generated: (path) =>
-            terminal.note(
-              `made the first master key: ${path}; back it up, without it the keys in the database are lost`,
-            ),
-          added: (path) => {
-            terminal.note(
-              `put a new master key in front of those in ${path}; back that file up again, older keys included`,
-            );
-            if (config.store.kind === "mongodb")
-              terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
-          },
-          readableByOthers(path, mode) {
-            if (needs.withoutNotices === true) return;
-            const octal = mode.toString(8).padStart(4, "0");
-            terminal.warning(`${path} can be read by other users of this machine (mode ${octal}); chmod 600 it`);
-          },
-        },
+        notices: masterKeyNotices(terminal, config.store.kind, needs),
       },
       {
         mayCreateStore: needs.mayCreateStore,
@@ -264,35 +245,4 @@ class CliRun {
     const secrets = SECRET_VARIABLES.map((name) => environment[name] ?? "");
     return redactor([...secrets, ...[...secrets, environment["KEYCTL_STORE"] ?? ""].flatMap(passwordsIn)]);
   }
-}
-
-/** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */
-const CHANGES: readonly LogEvent["kind"][] = [
-  "malformed",
-  "unreadable",
-  "saved",
-  "not-saving",
-  "validating",
-  "validated",
-  "invalid",
-  "not-validated",
-];
-
-/** Many keys that wait together are told of once. */
-const NOTE_INTERVAL_MS = 5_000;
-
-function pauseNotes(terminal: Terminal): (pause: RetryPause) => void {
-  let quietUntil = 0;
-  return ({ detail, waitMs }) => {
-    if (Date.now() < quietUntil) return;
-    quietUntil = Date.now() + NOTE_INTERVAL_MS;
-    terminal.note(`OpenRouter ${detail}; asking again in ${(waitMs / 1000).toFixed(1)}s`);
-  };
-}
-
-function logFor(logs: SessionOptions["logs"], terminal: Terminal): Log {
-  if (logs === "none") return silent;
-  return (event) => {
-    if (logs === "all" || CHANGES.includes(event.kind)) terminal.log(event);
-  };
 }

@@ -8,7 +8,7 @@ import type { Run } from "./invocation.ts";
 interface Verb {
   readonly summary: string;
   /** Loaded when the command is used: one file for each. */
-  readonly load: () => Promise<{ declare(command: Command, run: Run): void }>;
+  readonly load: () => Promise<{ configureCommand(command: Command, run: Run): void }>;
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -17,7 +17,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   provision: { summary: "make a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
-  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge.ts") },
+  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
   explain: {
     summary: "show where a user's key comes from, and why",
@@ -83,7 +83,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
-    if (verb !== undefined) (await verb.load()).declare(command, options.run(program));
+    if (verb !== undefined) (await verb.load()).configureCommand(command, options.run(program));
     refuseOptionMistakes(words, [...program.options, ...command.options]);
   });
   try {

@@ -28,4 +28,6 @@ export interface Context {
   /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly provisioning: ProvisioningRules;
+  /** How long each call may take that says nothing else, in milliseconds. */
+  readonly timeoutMs: number;
 }

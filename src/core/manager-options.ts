@@ -1,9 +1,7 @@
 import type { CallOptions } from "./async/deadline.ts";
-import type { Replace } from "./change/save-key.ts";
-import type { Limits } from "./model/verdict.ts";
-import type { RunOptions } from "./validate/validate-many.ts";
+import type { ValidateOptions } from "./validate/validate-key.ts";
+import type { ValidationRunOptions } from "./validate/validate-many.ts";
 import type { PurgeTask } from "./change/purge-key.ts";
-import type { UpstreamSnapshot } from "./reconcile/upstream-snapshot.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
@@ -25,22 +23,10 @@ export interface EnsureOptions extends SyncOptions {
   readonly validate?: boolean | undefined;
 }
 
-export interface SaveOptions extends CallOptions {
-  /** How the key came here, kept in the row. Default `manual`. */
-  readonly source?: string | undefined;
-  /** Which other key may be replaced: none, any, or the one with this hash. */
-  readonly replace?: Replace | undefined;
-  /** Ask OpenRouter first, and store only what is valid. Default false. */
-  readonly validate?: boolean | undefined;
-  /** Also remove the replaced key at OpenRouter, if keyctl made it. Default false. */
-  readonly revoke?: boolean | undefined;
-}
-
-/** What is a worry about a key that works; without them, only a key's own end or limit is none. */
-export interface ValidateOptions extends CallOptions, Limits {}
-
 export interface ValidateManyOptions
-  extends ValidateOptions, Partial<Pick<RunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
+  extends
+    ValidateOptions,
+    Partial<Pick<ValidationRunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
 
 export interface PurgeOptions extends CallOptions {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
@@ -52,10 +38,8 @@ export interface PurgeOptions extends CallOptions {
   readonly revoke?: PurgeTask["revoke"] | undefined;
 }
 
-/** All purges of a run read the list of all keys once. */
-export interface PurgeBatch {
-  inventory?: Promise<UpstreamSnapshot>;
-}
+/** Of many users, or of what would be purged. */
+export type PurgeManyOptions = Omit<PurgeOptions, "onlyHash">;
 
 export interface BulkOptions extends CallOptions {
   /** Whether a key is created for each user who has none; the hourly cap does not count these. Default false. */
@@ -69,6 +53,8 @@ export interface BulkOptions extends CallOptions {
   /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
   readonly reach?: "stored" | "known" | "sources" | undefined;
 }
+
+export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach"> & CallOptions;
 
 export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys" | "stop"> {
   /** How many keys are created at the same time. Default 8. */
@@ -91,12 +77,11 @@ export interface CopyOptions extends CallOptions {
   readonly dryRun?: boolean | undefined;
 }
 
-export interface ManagerContext extends Omit<Context, "account"> {
+/** What a manager works with. */
+export interface ManagerContext extends Context {
   readonly lock: SealingSetup;
   readonly autoProvision: boolean;
-  /** For each user, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Where a key may be made. */
+  /** Where a key may be made, in place of `timeoutMs`. */
   readonly makingTimeoutMs: number;
   /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
   readonly detaches: boolean;

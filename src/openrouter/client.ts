@@ -8,14 +8,14 @@ import type { BaseUrl } from "./http/base-url.ts";
 import type { Transport, Deadlines } from "./http/exchange.ts";
 import { acceptedKey } from "./replies.ts";
 import { proxyFor } from "./http/proxy.ts";
-import type { Environment } from "./http/proxy.ts";
-import { upstreamKeys } from "./upstream-keys.ts";
+import type { ProxyEnvironment } from "./http/proxy.ts";
+import { managementApi } from "./upstream-keys.ts";
 import { DEADLINES, MAX_REPLY_BYTES } from "./http/exchange.ts";
 
 export interface OpenRouterOptions {
   readonly baseUrl: BaseUrl;
   /** For the variables of the proxies. */
-  readonly environment: Environment;
+  readonly environment: ProxyEnvironment;
   readonly clock: Clock;
   readonly onWait: (pause: RetryPause) => void;
   /** Called for each request. */
@@ -43,10 +43,10 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     opened ??= import("./http/transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, proxy, deadlines));
     return opened;
   };
-  const means: HttpContext = { transport, clock, wait, random, onWait, onSend, deadlines };
+  const context: HttpContext = { transport, clock, wait, random, onWait, onSend, deadlines };
   return {
     async checkKey(key, budget): Promise<KeyCheck> {
-      const ending = await sendWithRetries(keyInfo(key.reveal()), "read", budget, means);
+      const ending = await sendWithRetries(keyInfo(key.reveal()), budget, context);
       if (ending.kind === "failure" && isOfKey(ending)) return { status: "refused", detail: ending.detail };
       return acceptedKey(answerOf(ending)) ?? unknown(ending);
     },
@@ -54,14 +54,14 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
       // The client that is loaded first is no part of the way.
       await transport();
       const began = performance.now();
-      const ending = await sendWithRetries(keyInfo(null), "read", budget, means, 1);
+      const ending = await sendWithRetries(keyInfo(null), budget, context, 1);
       const elapsedMs = performance.now() - began;
       // Without a key it is refused: as good an answer as any.
       if (ending.kind === "failure" && ending.event !== "refused") return unknown(ending);
       const serverTime = ending.date === undefined ? undefined : new Date(ending.date);
       return { status: "reached", elapsedMs, serverTime };
     },
-    withManagementKey: (managementKey) => upstreamKeys(managementKey, means),
+    withManagementKey: (managementKey) => managementApi(managementKey, context),
     async close() {
       await opened?.then(
         (open) => open.close(),
@@ -72,7 +72,7 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
 }
 
 function keyInfo(token: string | null): Request {
-  return { method: "GET", path: "/key", token, body: undefined, maxBytes: MAX_REPLY_BYTES };
+  return { kind: "read", method: "GET", path: "/key", token, body: undefined, maxBytes: MAX_REPLY_BYTES };
 }
 
 /** What is answered when no key arrives: a proxy has taken the header away, which says nothing of the key. */

@@ -8,6 +8,12 @@ import { unknown } from "./http/send-with-retries.ts";
 /** Reads one page with the management key. */
 export type ReadPage = (path: string, deadline: Deadline) => Promise<RequestOutcome>;
 
+interface Pages {
+  readonly readPage: ReadPage;
+  /** Of each page. */
+  readonly budget: () => Deadline;
+}
+
 /** Pages with nothing new in a row: the server does not count as we do, and would never come to an end. */
 const MAX_STALE_PAGES = 3;
 
@@ -17,9 +23,10 @@ const MAX_STALE_PAGES = 3;
  * later page, where they are met again; those that are removed meanwhile make others be passed over.
  */
 export async function* listing(scope: Scope, readPage: ReadPage, budget: () => Deadline): AsyncGenerator<ListedPage> {
+  const pages = { readPage, budget };
   const seen = new Set<string>();
   if (scope.kind === "workspace") {
-    yield* keysOf(scope.workspace, seen, readPage, budget);
+    yield* keysIn(scope.workspace, seen, pages);
     return;
   }
   const workspaces = await everyWorkspace(readPage, budget);
@@ -28,13 +35,13 @@ export async function* listing(scope: Scope, readPage: ReadPage, budget: () => D
     return;
   }
   for (const workspace of workspaces) {
-    for await (const page of keysOf(workspace, seen, readPage, budget)) {
+    for await (const page of keysIn(workspace, seen, pages)) {
       yield page;
       if (page.status === "unknown") return;
     }
   }
   // The default workspace is one of them, as far as anybody knows; where it is, this is one request.
-  yield* keysOf(null, seen, readPage, budget, true);
+  yield* keysIn(null, seen, pages, true);
 }
 
 async function everyWorkspace(readPage: ReadPage, budget: () => Deadline): Promise<readonly string[] | Unknown> {
@@ -63,11 +70,10 @@ export async function* workspacePages(readPage: ReadPage, budget: () => Deadline
   }
 }
 
-async function* keysOf(
+async function* keysIn(
   workspace: string | null,
   seen: Set<string>,
-  readPage: ReadPage,
-  budget: () => Deadline,
+  { readPage, budget }: Pages,
   stopsAtKnown = false,
 ): AsyncGenerator<ListedPage> {
   const where = workspace === null ? "" : `&workspace_id=${encodeURIComponent(workspace)}`;

@@ -11,7 +11,7 @@ import type {
   UpstreamKeys,
 } from "../core/ports/openrouter.ts";
 import { answerOf } from "./http/answer.ts";
-import { sendWithRetries, pause, reasonOf, unknown } from "./http/send-with-retries.ts";
+import { sendWithRetries, pause, unknownReasonOf, unknown } from "./http/send-with-retries.ts";
 import type { RequestOutcome, HttpContext } from "./http/send-with-retries.ts";
 import { listing, workspacePages } from "./list-keys.ts";
 import { createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
@@ -20,15 +20,16 @@ import type { Deadline } from "../core/async/deadline.ts";
 import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./http/exchange.ts";
 
 /** The management API, with this key. */
-export function upstreamKeys(managementKey: ManagementKey, means: HttpContext): UpstreamKeys {
+export function managementApi(managementKey: ManagementKey, context: HttpContext): UpstreamKeys {
   const token = managementKey.reveal();
   const get = (path: string, deadline: Deadline, maxBytes = MAX_REPLY_BYTES) =>
-    sendWithRetries({ method: "GET", path, token, body: undefined, maxBytes }, "read", deadline, means);
+    sendWithRetries({ kind: "read", method: "GET", path, token, body: undefined, maxBytes }, deadline, context);
   const find = async (hash: string, deadline: Deadline) => finding(hash, orRefused(await get(pathOf(hash), deadline)));
 
   async function make(change: Change, hash: string, deadline: Deadline): Promise<DeleteResult> {
-    const request = { method: change.method, path: pathOf(hash), token, body: change.body, maxBytes: MAX_REPLY_BYTES };
-    const ending = orRefused(await sendWithRetries(request, "change", deadline, means));
+    const { method, body } = change;
+    const request = { kind: "change", method, path: pathOf(hash), token, body, maxBytes: MAX_REPLY_BYTES } as const;
+    const ending = orRefused(await sendWithRetries(request, deadline, context));
     if (change.isDone(answerOf(ending))) return { status: "done" };
     if (isMissing(ending)) return { status: "gone" };
     const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, deadline) : undefined;
@@ -40,13 +41,14 @@ export function upstreamKeys(managementKey: ManagementKey, means: HttpContext): 
     find,
     async create(wanted, budget) {
       const request = {
+        kind: "creation",
         method: "POST",
         path: "/keys",
         token,
         body: bodyOf(wanted),
         maxBytes: MAX_REPLY_BYTES,
       } as const;
-      return creation(await sendWithRetries(request, "creation", budget, means), wanted);
+      return creation(await sendWithRetries(request, budget, context), wanted);
     },
     disable: (hash, budget) => make(DISABLE, hash, budget),
     remove: (hash, budget) => make(REMOVE, hash, budget),
@@ -70,7 +72,7 @@ export function upstreamKeys(managementKey: ManagementKey, means: HttpContext): 
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
-      const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, means);
+      const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, context);
       throwIfCancelled(budget);
       return goesOn;
     },
@@ -124,7 +126,7 @@ function creation(ending: RequestOutcome, wanted: KeyRequest): CreateResult {
   if (decision === "ambiguous") return { status: "ambiguous", detail };
   if (decision === "anew") return { status: "rate-limited", retryAfterMs: ending.retryAfterMs ?? 0, detail };
   if (decision === "refused" && httpStatus !== null) return { status: "refused", httpStatus, detail };
-  return { status: "never-sent", reason: reasonOf(ending), detail, remedy };
+  return { status: "never-sent", reason: unknownReasonOf(ending), detail, remedy };
 }
 
 function finding(hash: string, ending: RequestOutcome): FindResult {

@@ -131,13 +131,12 @@ describe("a broken source", () => {
     await note(home, "alice", operation(1));
     const isMade = async () => {
       await sleep(400);
-      const row = newRecord(
-        parseUserId("alice"),
-        ApiKey.parse(OTHER) as ApiKey,
-        OTHER,
-        "manual",
-        new Date().toISOString(),
-      );
+      const row = newRecord(parseUserId("alice"), {
+        key: ApiKey.parse(OTHER) as ApiKey,
+        sealed: OTHER,
+        origin: "manual",
+        now: new Date().toISOString(),
+      });
       await withStore(home, (store, signal) => store.insert(row, signal));
     };
     const [done] = await Promise.all([run(SYNC), isMade()]);

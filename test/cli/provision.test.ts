@@ -455,7 +455,12 @@ describe("somebody else's operation", () => {
     await new Promise((resolve) => setTimeout(resolve, 400));
     await withStore(home, async (store, signal) => {
       const key = ApiKey.parse(KEY) as ApiKey;
-      const row = newRecord(parseUserId("alice"), key, key.reveal(), "auto-provisioned", new Date().toISOString());
+      const row = newRecord(parseUserId("alice"), {
+        key,
+        sealed: key.reveal(),
+        origin: "auto-provisioned",
+        now: new Date().toISOString(),
+      });
       await store.insert({ ...row, generation: 1, settled: false }, signal);
     });
     const done = await waiting;

@@ -698,7 +698,7 @@ function newKey(): ApiKey {
 
 /** A fresh row. What is sealed in it is the sealer's business: a store keeps it as it is. */
 function record(user: UserId, key = newKey()): KeyRecord {
-  return newRecord(user, key, `eyJ0eXAi.${key.hash}...`, "manual", NOW);
+  return newRecord(user, { key, sealed: `eyJ0eXAi.${key.hash}...`, origin: "manual", now: NOW });
 }
 
 /** A fresh row for each user; with one key each, or all with this one. */
@@ -708,7 +708,7 @@ function rowsFor(users: readonly UserId[], key?: ApiKey): readonly KeyRecord[] {
 
 function rekeyed(row: KeyRecord): KeyRecord {
   const key = newKey();
-  return withKey(row, key, `eyJ0eXAi.${key.hash}...`, "key.txt", NOW);
+  return withKey(row, { key, sealed: `eyJ0eXAi.${key.hash}...`, origin: "key.txt", now: NOW });
 }
 
 function numbered(prefix: string, count: number): readonly UserId[] {

@@ -26,7 +26,7 @@ const KEY = keyEnding("b465");
 const OTHER = keyEnding("91aa");
 
 const record = (user: UserId, key: ApiKey, origin = "manual"): KeyRecord =>
-  newRecord(user, key, sealer.seal(key, user), origin, EARLIER);
+  newRecord(user, { key, sealed: sealer.seal(key, user), origin, now: EARLIER });
 const cleared = (user: UserId, key: ApiKey): KeyRecord => ({
   ...record(user, key),
   keyEncrypted: key.reveal(),

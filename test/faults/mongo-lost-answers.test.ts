@@ -177,5 +177,5 @@ function onKeys(uri: string): Home {
 function rowOf(user: string) {
   const key = ApiKey.parse(KEY);
   if (key === undefined) throw new Error("this is not a key");
-  return newRecord(parseUserId(user), key, "sealed", "manual", new Date().toISOString());
+  return newRecord(parseUserId(user), { key, sealed: "sealed", origin: "manual", now: new Date().toISOString() });
 }

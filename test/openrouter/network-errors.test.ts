@@ -80,8 +80,8 @@ async function expectBug(baseUrl: BaseUrl, proxy: Parameters<typeof undiciTransp
     deadlines: DEADLINES,
   };
   const token = proxy === undefined ? "a\nb" : null;
-  const request = { method: "GET", path: "/key", token, body: undefined, maxBytes: 1000 } as const;
-  const asked = sendWithRetries(request, "read", deadlineIn(10_000, new AbortController().signal), means);
+  const request = { kind: "read", method: "GET", path: "/key", token, body: undefined, maxBytes: 1000 } as const;
+  const asked = sendWithRetries(request, deadlineIn(10_000, new AbortController().signal), means);
   await expect(asked).rejects.toMatchObject({ name: "InvalidArgumentError", code: "UND_ERR_INVALID_ARG" });
   expect(waits).toEqual([]);
 }

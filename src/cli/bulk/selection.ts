@@ -107,7 +107,11 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
 }
 
 /** How many keys the database holds for this part of its users. */
-export async function countOf(manager: KeyManager, shard: Shard | undefined, signal: AbortSignal): Promise<number> {
+export async function countSelected(
+  manager: KeyManager,
+  shard: Shard | undefined,
+  signal: AbortSignal,
+): Promise<number> {
   if (shard === undefined) return manager.count({ signal });
   let count = 0;
   for await (const { userId } of manager.rows({ signal })) if (isInShard(userId, shard)) count += 1;

@@ -25,7 +25,7 @@ interface GetFlags extends BulkFlags, CreateFlags {
   readonly validate?: true;
 }
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addCreateOption(addBulkOptions(addSelection(command)))
     .option("--stored", "read the database only; nothing is saved")
     .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")

@@ -27,7 +27,7 @@ const TOPICS: Readonly<Record<string, Topic>> = {
     ].join("\n\n"),
 };
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   command.argument("[topic]", ["a command", ...Object.keys(TOPICS)].join(", "));
   command.action((topic: string) => run((invocation) => help(invocation, topic))({}));
 }

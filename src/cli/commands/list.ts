@@ -32,7 +32,7 @@ const COLUMNS = [
 ];
 const SIGNS = { valid: "✓", invalid: "✗" } as const;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   command
     .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
     .option("--verdict <verdict>", `only keys whose last check said so (${VERDICTS.join(", ")})`, parseVerdict)

@@ -38,7 +38,7 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
   readonly workspace?: string;
 }
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
     .option("--label <text>", "what you call the key; kept in the database only", label)
     .option("--limit <usd|none>", "what it may spend, in USD", (text) => checked(parseLimit(text), "--limit", "10"))

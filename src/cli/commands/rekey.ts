@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
 import { printable } from "../../core/text/printable.ts";
-import type { RekeyProgress, RekeyTask, RowFailure } from "../../core/sealing/reseal-rows.ts";
+import type { RekeyProgress, RekeyTask } from "../../core/sealing/reseal-rows.ts";
+import type { RowFailure } from "../../core/sealing/row-inspector.ts";
 import { flagDuration, formatSpan } from "../duration.ts";
 import { formatNumber } from "../../core/text/format.ts";
 import { startProgress } from "../bulk/progress.ts";
@@ -22,7 +23,7 @@ interface RekeyFlags {
 /** Rows that are named on a screen. */
 const NAMED = 10;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   command
     .option("--init", "make the first master key of a database; changes no row")
     .option("--keep-key", "make no new master key, seal with the active one")

@@ -12,7 +12,7 @@ import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { keyText, MAX_KEY_BYTES } from "./key-input.ts";
 import { errorDocument } from "../invocation.ts";
-import type { Invocation, Session, Run } from "../invocation.ts";
+import type { Invocation, Run } from "../invocation.ts";
 import { addUserOption, oneUser } from "../bulk/selection.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { showResult } from "../terminal/unread.ts";
@@ -29,7 +29,7 @@ interface SaveFlags extends CreateFlags {
 
 type Saved = Awaited<ReturnType<KeyManager["save"]>>;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addCreateOption(addUserOption(command, "whose key"))
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
@@ -69,18 +69,16 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
     parseUserId(user);
     const key = await readKey(invocation, user, flags);
     const needs = { mayCreateStore: true, create: flags.create === true, logs: "all" } as const;
-    return await invocation.withManager(needs, (opened) => saveOrAsk(invocation, opened, user, key, flags));
+    return await invocation.withManager(needs, ({ manager }) => saveOrAsk(invocation, manager, { user, key, flags }));
   } catch (thrown) {
-    return { ...saveFailed(user, toKeyctlError(thrown)), verdict: null };
+    return saveFailed(user, toKeyctlError(thrown));
   }
 }
 
 async function saveOrAsk(
   invocation: Invocation,
-  { manager }: Session,
-  user: string,
-  key: string,
-  flags: SaveFlags,
+  manager: KeyManager,
+  { user, key, flags }: { readonly user: string; readonly key: string; readonly flags: SaveFlags },
 ): Promise<Saved> {
   const { signal, terminal } = invocation;
   const options = { signal, source: flags.source, validate: flags.validate, revoke: flags.revoke };

@@ -24,7 +24,7 @@ interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFl
   readonly provision?: boolean;
 }
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
     .option("--provision", "many users: create a key for each who has none")
     .option("--no-provision", "do not create a key for a user who has none")

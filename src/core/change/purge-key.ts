@@ -84,9 +84,10 @@ export async function purgeKey(
     await revokePredecessor(row, context, signal);
     // In each round: only the removal of this row proves that no other key was replaced and retained meanwhile.
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
-    if (row.generation > 0) await recordRevocation(user, row.generation, "purged", revoke !== "no", context, signal);
+    const revocation = { reason: "purged", revoke: revoke !== "no" } as const;
+    if (row.generation > 0) await recordRevocation(row, revocation, context, signal);
     if (!(await removeRow(store, user, row, signal))) continue;
-    return revoked(row, others, revoke, outlook, context, signal);
+    return revoked(row, { others, revoke, outlook }, context, signal);
   }
   throw conflictError(user);
 }
@@ -157,9 +158,11 @@ function returnsFrom({ candidates, creates }: Outlook, deletedHash: string | nul
 
 async function revoked(
   row: KeyRecord,
-  others: readonly RetainedKey[],
-  revoke: PurgeTask["revoke"],
-  outlook: Outlook,
+  {
+    others,
+    revoke,
+    outlook,
+  }: Pick<PurgeTask, "revoke"> & { readonly others: readonly RetainedKey[]; readonly outlook: Outlook },
   context: Context,
   signal: AbortSignal,
 ): Promise<Purge> {

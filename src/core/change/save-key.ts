@@ -31,6 +31,7 @@ import type { Warning } from "../model/warning.ts";
 export type Replace = "none" | "any" | { readonly keyHash: string | null };
 
 export interface SaveRequest {
+  readonly key: ApiKey;
   readonly origin: string;
   readonly replace: Replace;
   /** Whether a replaced key that keyctl made is also removed at OpenRouter. */
@@ -45,13 +46,12 @@ export interface SaveRequest {
  */
 export async function saveKey(
   user: UserId,
-  key: ApiKey,
-  change: SaveRequest,
+  request: SaveRequest,
   context: Context,
   signal: AbortSignal,
 ): Promise<SaveResult> {
   const { store, sealer, clock, log } = context;
-  const { origin, replace, revoke, approve } = change;
+  const { key, origin, replace, revoke, approve } = request;
   if (revoke) await requireOwnAccount(context, "no key can be removed at OpenRouter", signal);
   await importSpooled(user, context, signal);
   const sealed = (await sealer("seal", signal)).seal(key, user);
@@ -71,12 +71,12 @@ export async function saveKey(
     const now = clock.now().toISOString();
     const next =
       row === undefined
-        ? newRecord(user, key, sealed, origin, now)
-        : successorOf(row, withKey(row, key, sealed, origin, now), revoke);
-    if (!(await write(next, row, key, context, signal))) continue;
+        ? newRecord(user, { key, sealed, origin, now })
+        : successorOf(row, withKey(row, { key, sealed, origin, now }), revoke);
+    if (!(await write({ key, row, next }, context, signal))) continue;
     log({ kind: "saved", origin, key });
     if (row === undefined) return savedResult(user, key, origin, { changed: true, previous: null });
-    const revocation = await afterReplacing(row, next, revoke, context, signal);
+    const revocation = await afterReplacing({ row, next }, revoke, context, signal);
     const result = savedResult(user, key, origin, {
       changed: true,
       previous: { ...formerKey(row), revocation: revocation.status },
@@ -86,11 +86,18 @@ export async function saveKey(
   throw conflictError(user);
 }
 
-/** Save 1 and 2. False: the race was lost. Throws CONFLICT for a key whose deletion was decided. */
+/** A row and what takes its place; `row` is undefined where there is none. */
+interface Replacement<Row> {
+  readonly row: Row;
+  readonly next: KeyRecord;
+}
+
+/**
+ * REVOKE PREDECESSOR of the row that is replaced, then STORE ROW. False: the race was lost. Throws CONFLICT for a key whose
+ * deletion was decided.
+ */
 async function write(
-  next: KeyRecord,
-  row: KeyRecord | undefined,
-  key: ApiKey,
+  { key, row, next }: Replacement<KeyRecord | undefined> & Pick<SaveRequest, "key">,
   context: Context,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -114,19 +121,18 @@ function successorOf(row: KeyRecord, next: KeyRecord, revoke: boolean): KeyRecor
   return row.generation === 0 ? next : { ...next, settled: false, previous: previousOf(row, revoke, null) };
 }
 
-/** Save 3. The save itself is done: what fails from here on is finished by reconcile. */
+/** REVOKE PREDECESSOR, DELETE UPSTREAM, SETTLE. The save itself is done: reconcile finishes what fails from here on. */
 async function afterReplacing(
-  row: KeyRecord,
-  successor: KeyRecord,
+  { row, next }: Replacement<KeyRecord>,
   revoke: boolean,
   context: Context,
   signal: AbortSignal,
 ): Promise<Revocation> {
   if (row.generation === 0) return { status: revoke ? "not_ours" : "kept" };
   try {
-    await revokePredecessor(successor, context, signal);
+    await revokePredecessor(next, context, signal);
     const revocation = revoke ? await revokeUpstream(row, context, signal) : KEPT;
-    if (revocation.status !== "pending") await markOwnSettled(successor, context, signal);
+    if (revocation.status !== "pending") await markOwnSettled(next, context, signal);
     return revocation;
   } catch (thrown) {
     if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;

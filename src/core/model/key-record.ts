@@ -132,24 +132,33 @@ export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlErro
   });
 }
 
+/** A key that is to be stored. */
+export interface KeyToStore {
+  readonly key: ApiKey;
+  /** What is stored of it. */
+  readonly sealed: string;
+  readonly origin: string;
+  readonly now: Timestamp;
+}
+
 /** A fresh row for a key that keyctl did not make: settled, generation 0, never checked. */
-export function newRecord(userId: UserId, key: ApiKey, sealed: string, origin: string, now: Timestamp): KeyRecord {
+export function newRecord(userId: UserId, given: KeyToStore): KeyRecord {
   return {
     id: randomBytes(16).toString("hex"),
     revision: 1,
     userId,
-    ...keyFields(key, sealed, origin, now),
-    createdAt: now,
+    ...keyFields(given),
+    createdAt: given.now,
     foreignFields: [],
   };
 }
 
 /** The row with another key in it: everything that belonged to the old key goes with it. */
-export function withKey(row: KeyRecord, key: ApiKey, sealed: string, origin: string, now: Timestamp): KeyRecord {
+export function withKey(row: KeyRecord, given: KeyToStore): KeyRecord {
   return {
     ...row,
-    ...keyFields(key, sealed, origin, now),
-    createdAt: now,
+    ...keyFields(given),
+    createdAt: given.now,
     revision: (row.revision ?? 0) + 1,
   };
 }
@@ -178,7 +187,7 @@ export const NOTHING_KNOWN = {
   ...NO_TERMS,
 } as const;
 
-function keyFields(key: ApiKey, sealed: string, origin: string, now: Timestamp) {
+function keyFields({ key, sealed, origin, now }: KeyToStore) {
   return {
     keyEncrypted: sealed,
     keyHash: key.hash,

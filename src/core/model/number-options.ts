@@ -1,6 +1,10 @@
+import { LONGEST_MS } from "../text/duration.ts";
 import { KeyctlError } from "./errors.ts";
+
 /** Keys that OpenRouter is asked about at a time, at most. */
 export const MOST_AT_ONCE = 500;
+/** Bounds of a duration, in milliseconds. */
+export const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
 
 /** Gives the number back. Throws USAGE for what is none, or is outside of these bounds. */
 export function checkedNumber(

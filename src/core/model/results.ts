@@ -3,10 +3,14 @@ import type { KeyctlError } from "./errors.ts";
 import { withoutKeys } from "./redact-keys.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import type { ExternalSource, Source } from "./log-event.ts";
+import type { Verdict } from "./verdict.ts";
 import type { Warning } from "./warning.ts";
 
 /** What became of a user's key: where `error` is null there is a key. */
 export type SyncResult = SyncedKey | SyncFailure;
+
+/** Results of many users, as they come. */
+export type ResultBatches<Result> = AsyncGenerator<readonly Result[]>;
 
 export interface SyncedKey {
   readonly userId: string;
@@ -70,6 +74,9 @@ export interface SaveResult {
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
+
+/** `verdict` is null where OpenRouter was not asked. */
+export type CheckedSaveResult = SaveResult & { readonly verdict: Verdict | null };
 
 /** A key that was made because somebody asked for it. `row` and `key` are null exactly when `error` is not. */
 export interface ProvisionResult {
@@ -160,8 +167,8 @@ export function explainFailed(userId: string, error: KeyctlError): Explanation {
   return { userId: withoutKeys(userId), winner: null, steps: [], stored: null, sync, warnings: [], error };
 }
 
-export function saveFailed(userId: string, error: KeyctlError): SaveResult {
-  return { ...nothing, userId: withoutKeys(userId), changed: false, previous: null, error };
+export function saveFailed(userId: string, error: KeyctlError, verdict: Verdict | null = null): CheckedSaveResult {
+  return { ...nothing, userId: withoutKeys(userId), changed: false, previous: null, error, verdict };
 }
 
 export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {

@@ -8,6 +8,9 @@ declare const brand: unique symbol;
 /** A user's id as it is stored: NFC text of 1 to 128 bytes; 24 hex characters are in lower case. */
 export type UserId = string & { readonly [brand]: "UserId" };
 
+/** Many users, as they come: from a file, or from the database. */
+export type UserBatches = AsyncIterable<readonly UserId[]>;
+
 const MAX_BYTES = 128;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [

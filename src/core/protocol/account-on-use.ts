@@ -1,8 +1,10 @@
 import type { Account, AccountOnUse } from "../ports/account.ts";
-import type { AccountContext } from "./account.ts";
+import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
-export function accountOnUse(context: AccountContext): AccountOnUse {
+export function accountOnUse(
+  context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">,
+): AccountOnUse {
   const warnings: Warning[] = [];
   let opened: Promise<Account> | undefined;
   const open = async () => {

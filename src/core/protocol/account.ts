@@ -1,14 +1,13 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { SingleFlight } from "../async/single-flight.ts";
-import type { AccountBinding, Journal } from "../ports/journal.ts";
-import type { ManagementKey } from "../model/management-key.ts";
+import type { AccountBinding } from "../ports/journal.ts";
+import type { Context } from "../context.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
-import type { OpenRouterOnUse, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import { lookAtAccount, provenBy } from "./account-sight.ts";
 import type { Sight } from "./account-sight.ts";
 import type { Warning } from "../model/warning.ts";
 import type { Account, Standing } from "../ports/account.ts";
-import type { Clock } from "../ports/stores-and-sources.ts";
 import type { Timestamp } from "../model/key-record.ts";
 
 /**
@@ -16,14 +15,6 @@ import type { Timestamp } from "../model/key-record.ts";
  * key is known to be of the account that the store is bound to. Where that cannot be found out, work goes on with a
  * warning, and an absent key is unknown, never deleted. So is a key that is older than the store's binding to this account.
  */
-
-export interface AccountContext {
-  readonly journal: Journal;
-  readonly openRouter: OpenRouterOnUse;
-  readonly clock: Clock;
-  /** Undefined when there is none. Throws CONFIG_… errors. */
-  readonly managementKey: () => ManagementKey | undefined;
-}
 
 const OURS: Sight = { status: "ours", unboundKey: null };
 /** For all questions of one look, in milliseconds. */
@@ -38,7 +29,7 @@ const MAX_HASHES = 500;
 
 /** One look a process. */
 export class StoreAccount implements Account {
-  readonly #context: AccountContext;
+  readonly #context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">;
   readonly #warn: (warning: Warning) => void;
   readonly #looks = new SingleFlight<Sight>();
   readonly #now: () => number;
@@ -46,7 +37,11 @@ export class StoreAccount implements Account {
   #hasWarned = false;
 
   /** @param now milliseconds of a clock that nobody sets, whatever its zero */
-  constructor(context: AccountContext, warn: (warning: Warning) => void, now = () => performance.now()) {
+  constructor(
+    context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">,
+    warn: (warning: Warning) => void,
+    now = () => performance.now(),
+  ) {
     this.#context = context;
     this.#warn = warn;
     this.#now = now;

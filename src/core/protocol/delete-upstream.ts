@@ -43,6 +43,15 @@ export async function removeUpstream(
   };
 }
 
+/** A key that was created and stands nowhere for certain. */
+export interface UnstoredKey {
+  readonly row: KeyRecord;
+  /** OpenRouter's own id of it. */
+  readonly upstreamId: string;
+  /** Undefined without a management key: nothing can be deleted then. */
+  readonly keys: UpstreamKeys | undefined;
+}
+
 const NEW_KEY_MS = 20_000;
 
 /**
@@ -51,8 +60,7 @@ const NEW_KEY_MS = 20_000;
  * @param caller when nobody waits for it any more
  */
 export async function deleteNewKey(
-  { row, upstreamId }: { readonly row: KeyRecord; readonly upstreamId: string },
-  keys: UpstreamKeys | undefined,
+  { row, upstreamId, keys }: UnstoredKey,
   context: Pick<Context, "sealer" | "openRouter">,
   caller: AbortSignal = new AbortController().signal,
 ): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import { printable } from "../text/printable.ts";
 import { insertRow, insertRows, removeRow } from "./write-row.ts";
 import { revokePredecessor } from "./settle-row.ts";
-import type { ProtocolContext } from "./settle-row.ts";
+import type { Context } from "../context.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
@@ -41,7 +41,7 @@ async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signa
 export async function insertGiven(
   row: KeyRecord,
   given: GivenKey,
-  context: ProtocolContext,
+  context: Pick<Context, "store" | "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!(await insertRow(context.store, row, signal))) return false;
@@ -52,7 +52,7 @@ export async function insertGiven(
 export async function insertGivenToMany(
   rows: readonly KeyRecord[],
   given: GivenKey,
-  context: ProtocolContext,
+  context: Pick<Context, "store" | "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<readonly boolean[]> {
   const won = await insertRows(context.store, rows, signal);
@@ -68,7 +68,7 @@ export async function insertGivenToMany(
 export async function confirmGiven(
   rows: readonly KeyRecord[],
   before: GivenKey,
-  context: ProtocolContext,
+  context: Pick<Context, "store" | "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<GivenKey> {
   if (before.kind !== "ours") return before;

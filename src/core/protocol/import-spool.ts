@@ -24,7 +24,7 @@ export async function importSpool(user: UserId, context: Context, signal: AbortS
   for (const key of waiting) {
     signal.throwIfAborted();
     await ensureOperation(key, context, signal);
-    if (key.sent || (await spool.claim(key))) await bringIn({ ...key, sent: true }, key.sent, keys, context, signal);
+    if (key.sent || (await spool.claim(key))) await bringIn(key, keys, context, signal);
   }
 }
 
@@ -41,19 +41,21 @@ async function ensureOperation(key: SpooledKey, context: Context, signal: AbortS
   await appendEntry(userId, { kind: "op", n, nonce, ...terms, deliberate: true } as const, context, signal);
 }
 
+/** Of a key that is claimed. */
 async function bringIn(
   key: SpooledKey,
-  wasSent: boolean,
   keys: UpstreamKeys | undefined,
   context: Context,
   signal: AbortSignal,
 ): Promise<void> {
   const { spool } = context;
-  const end = await placeSpooled(rowOf(key), wasSent, key.upstreamHash ?? key.keyHash, keys, context, signal);
-  if (end === "decided") return spool.remove(key);
+  const claimed = { ...key, sent: true };
+  const upstreamId = key.upstreamHash ?? key.keyHash;
+  const end = await placeSpooled({ row: rowOf(key), upstreamId, keys, sent: key.sent }, context, signal);
+  if (end === "decided") return spool.remove(claimed);
   if (end === "undecided") return;
-  if (!wasSent && !end.away.sent) await spool.release(key);
-  throw end.away.error;
+  if (!key.sent && !end.unavailable.sent) await spool.release(claimed);
+  throw end.unavailable.error;
 }
 
 function rowOf(key: SpooledKey): KeyRecord {

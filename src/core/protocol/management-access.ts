@@ -1,20 +1,20 @@
-import type { ManagementKey } from "../model/management-key.ts";
-import type { OpenRouterOnUse, Unknown, UpstreamKeys } from "../ports/openrouter.ts";
+import type { Context } from "../context.ts";
+import type { Unknown, UpstreamKeys } from "../ports/openrouter.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import type { Deadline } from "../async/deadline.ts";
 import type { AccountOnUse } from "../ports/account.ts";
 
-interface Access {
-  readonly openRouter: OpenRouterOnUse;
-  readonly managementKey: () => ManagementKey | undefined;
-  readonly account: AccountOnUse;
-}
+type ManagementAccess = Pick<Context, "openRouter" | "managementKey" | "account">;
 
 /**
  * What can be done at OpenRouter with the management key; undefined where there is none. Throws CONFIG_… errors. What
  * is given rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT before it changes a key or believes that one is gone.
  */
-export async function upstreamKeys({ openRouter, managementKey, account }: Access): Promise<UpstreamKeys | undefined> {
+export async function upstreamKeys({
+  openRouter,
+  managementKey,
+  account,
+}: ManagementAccess): Promise<UpstreamKeys | undefined> {
   const key = managementKey();
   return key === undefined ? undefined : guarded((await openRouter.open()).withManagementKey(key), account);
 }
@@ -23,14 +23,18 @@ export async function upstreamKeys({ openRouter, managementKey, account }: Acces
  * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING where there is no management key.
  * @param what what cannot be done then
  */
-export async function requireUpstreamKeys(access: Access, what: string): Promise<UpstreamKeys> {
+export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<UpstreamKeys> {
   const keys = await upstreamKeys(access);
   if (keys === undefined) throw managementKeyMissing(what);
   return keys;
 }
 
 /** As `requireUpstreamKeys`, before anything is changed: rejects also with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, and as `Account.standing` does. */
-export async function requireOwnAccount(access: Access, what: string, signal: AbortSignal): Promise<UpstreamKeys> {
+export async function requireOwnAccount(
+  access: ManagementAccess,
+  what: string,
+  signal: AbortSignal,
+): Promise<UpstreamKeys> {
   const keys = await requireUpstreamKeys(access, what);
   await (await access.account.open()).standing(signal);
   return keys;

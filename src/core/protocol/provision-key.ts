@@ -1,5 +1,5 @@
 import type { ApiKey } from "../model/api-key.ts";
-import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import { FRESH_MS } from "../ports/journal.ts";
 import type { Operation, Recorded } from "../ports/journal.ts";
@@ -11,11 +11,13 @@ import { managementKeyRefused } from "../model/management-key.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
 import { placeKey } from "./store-new-key.ts";
+import type { NewKey } from "./store-new-key.ts";
+import type { Sealer } from "../ports/stores-and-sources.ts";
 import { hasRoomUnderCap, waitForRoom } from "./hourly-cap.ts";
 import { randomBytes } from "../model/random-bytes.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "./management-access.ts";
-import { unreferenced, removeUpstream } from "./delete-upstream.ts";
+import { abandonOperation, abandonOperationWithoutKey, CLEAN_UP_MS } from "./abandon-operation.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { CreateResult, UpstreamKeys } from "../ports/openrouter.ts";
 import { printable } from "../text/printable.ts";
@@ -32,6 +34,8 @@ export interface CreationTask {
   /** False: a person asked for this key, so that the hourly cap neither holds it up nor counts it. */
   readonly isAuto: boolean;
   readonly terms: WantedTerms;
+  /** How many operations this call has begun, with this one. */
+  readonly tries: number;
   /** Told what is waited for; from the first on a key may exist, and may not be given up. */
   readonly onStage: (stage: Stage) => void;
 }
@@ -52,42 +56,44 @@ export type Provision =
 const ATTEMPTS_END_MS = 30_000;
 const LOOK_AGAIN = { status: "look-again" } as const;
 const NONE = { status: "none" } as const;
+/** One call for a key: whose, how, and until when. */
+interface Call {
+  readonly user: UserId;
+  readonly task: CreationTask;
+  readonly context: Context;
+  readonly signal: AbortSignal;
+}
+
 const NO_KEY_CAN_BE_MADE = "no key can be made";
 const POLL = { firstMs: 250, mostMs: 2_000 } as const;
-/** To look for a key that may exist, and to remove it, when the caller has no patience left. */
-const CLEAN_UP_MS = 20_000;
 
 /**
- * Sync 2 to 8, for a user without a row. `tries` counts the operations of this call, from 1. Throws PROVISION_CAP where the
- * hourly cap is used up, and where it may be, when the time is over.
+ * RECORD OPERATION to RECORD OUTCOME, for a user without a row. Throws PROVISION_CAP where the hourly cap is used up, and
+ * where it may be, when the time is over.
  */
 export async function provision(
   user: UserId,
+  task: CreationTask,
   context: Context,
-  making: CreationTask,
-  tries: number,
   signal: AbortSignal,
 ): Promise<Provision> {
+  const call = { user, task, context, signal };
   for (;;) {
-    const last = await settleLastOperation(user, context, making, signal);
+    const last = await settleLastOperation(call);
     if ("status" in last) return last;
     const row = await context.store.find(user, signal);
     if (row !== undefined) return { status: "found", row };
-    if (!making.mayMake) return NONE;
+    if (!task.mayMake) return NONE;
     await context.store.assertAbsent?.(user, signal);
-    const made = await newOperation(user, last.n + 1, context, making, tries, signal);
+    const made = await newOperation(last.n + 1, call);
     if (made !== "crowded") return made;
     await waitForRoom(context.provisioning.maxPerHour(), signal);
   }
 }
 
 /** The user's last operation, once it has an outcome (0: there was none), or what came instead. */
-async function settleLastOperation(
-  user: UserId,
-  context: Context,
-  making: CreationTask,
-  signal: AbortSignal,
-): Promise<{ readonly n: number } | Provision> {
+async function settleLastOperation(call: Call): Promise<{ readonly n: number } | Provision> {
+  const { user, task, context, signal } = call;
   const { store, journal, clock } = context;
   const operation = await journal.lastOperation(user, signal);
   if (operation === undefined) return { n: 0 };
@@ -99,68 +105,75 @@ async function settleLastOperation(
     const row = await store.find(user, signal);
     if (row !== undefined) return { status: "found", row };
   }
-  if (!making.mayMake) return NONE;
+  if (!task.mayMake) return NONE;
   const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_MADE, signal);
-  await abandonOperation(user, operation, keys, context, signal);
+  await abandonOperation(user, operation, { ...context, keys }, signal);
   if (signal.aborted && isTimeout(signal.reason)) {
     throw unavailable("the time was over before OpenRouter had said what became of an earlier attempt");
   }
   return LOOK_AGAIN;
 }
 
-/** Sync 4 and 5. */
-async function newOperation(
-  user: UserId,
-  n: number,
-  context: Context,
-  making: CreationTask,
-  tries: number,
-  signal: AbortSignal,
-): Promise<Provision | "crowded"> {
+/** RECORD OPERATION and CREATE KEY. */
+async function newOperation(n: number, call: Call): Promise<Provision | "crowded"> {
+  const { user, task, context, signal } = call;
   const { journal, clock, log } = context;
   const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_MADE, signal);
   // Whoever cannot seal makes no key.
   const sealer = await context.sealer("seal", signal);
   // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
-  if (making.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
+  if (task.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
   await refuseSecondKey(user, deployment, context);
-  const operation = operationOf(n, making, clock.now().getTime());
-  const stands = await appendEntry(user, operation, context, signal);
-  if (stands.nonce !== operation.nonce) return LOOK_AGAIN;
-  if (making.isAuto && !(await keepUnderCap(user, stands, context, signal))) return "crowded";
+  const operation = operationOf(n, task, clock.now().getTime());
+  const recorded = await appendEntry(user, operation, context, signal);
+  if (recorded.nonce !== operation.nonce) return LOOK_AGAIN;
+  if (task.isAuto && !(await keepUnderCap(recorded, call))) return "crowded";
   log({ kind: "making", user });
-  making.onStage("answer");
+  task.onStage("answer");
   const name = keyNameOf(deployment, user, operation);
   const account = await context.account.open();
   const creation = await keys.create({ ...operation, name }, deadlineIn(ATTEMPTS_END_MS, signal));
   if (creation.status !== "created") {
-    if (creation.status === "ambiguous") making.onStage("search");
-    return handleNoKey(user, operation, creation, keys, context, tries, signal);
+    if (creation.status === "ambiguous") task.onStage("search");
+    return handleNoKey(operation, creation, keys, call);
   }
+  const accountBound = account.created(creation.upstream);
+  // A bug of it is thrown where it is waited for, if the key does not go elsewhere first.
+  accountBound.catch(() => {});
+  return storeCreated({ creation, operation, sealer, keys, deployment, accountBound }, call);
+}
 
-  making.onStage("storage");
+/** What was created, and what it takes to store it or to delete it again. */
+interface Created extends Pick<NewKey, "deployment" | "accountBound"> {
+  readonly creation: Extract<CreateResult, { status: "created" }>;
+  readonly operation: Operation;
+  readonly sealer: Sealer;
+  readonly keys: UpstreamKeys;
+}
+
+/** STORE ROW and RECORD OUTCOME. */
+async function storeCreated(created: Created, { user, task, context, signal }: Call): Promise<Provision> {
+  const { creation, operation, sealer, keys, deployment, accountBound } = created;
   const { key, upstream } = creation;
-  const { label, limit, limitReset, expiresAt } = operation;
-  const upstreamHash = upstream.hash === key.hash ? null : upstream.hash;
+  task.onStage("storage");
+  const { n, label, limit, limitReset, expiresAt } = operation;
+  const sealed = sealer.seal(key, user);
   const row = {
-    ...newRecord(user, key, sealer.seal(key, user), "auto-provisioned", clock.now().toISOString()),
+    ...newRecord(user, { key, sealed, origin: "auto-provisioned", now: context.clock.now().toISOString() }),
     name: upstream.name,
     label,
     limit,
     limitReset,
     expiresAt,
-    upstreamHash,
+    upstreamHash: upstream.hash === key.hash ? null : upstream.hash,
     generation: n,
     settled: false,
   };
-  const accountBound = account.created(upstream);
-  // A bug of it is thrown where it is waited for, if the key does not go elsewhere first.
-  accountBound.catch(() => {});
-  const placed = await placeKey(row, { deployment, upstreamId: upstream.hash, accountBound }, keys, context);
+  const placed = await placeKey({ row, upstreamId: upstream.hash, keys, deployment, accountBound }, context);
   await accountBound;
   if (placed === "lost") return isTimeout(signal.reason) ? winnerOf(user, context) : LOOK_AGAIN;
-  log({ kind: "made", key });
+  context.log({ kind: "made", key });
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };
 }
 
@@ -171,27 +184,25 @@ async function winnerOf(user: UserId, { store }: Context): Promise<Provision> {
   return { status: "found", row };
 }
 
-/** Sync 5, without a key. */
+/** CREATE KEY, without a key. */
 async function handleNoKey(
-  user: UserId,
   operation: Operation,
   creation: Exclude<CreateResult, { status: "created" }>,
   keys: UpstreamKeys,
-  context: Context,
-  tries: number,
-  signal: AbortSignal,
+  { user, task, context, signal }: Call,
 ): Promise<Provision> {
   if (creation.status === "ambiguous") {
-    const isClean = await abandonOperation(user, operation, keys, context, AbortSignal.timeout(CLEAN_UP_MS));
+    const time = AbortSignal.timeout(CLEAN_UP_MS);
+    const isClean = await abandonOperation(user, operation, { ...context, keys }, time);
     if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
     const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; it may have kept one`;
     throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
-  await abandonUnmade(user, operation.n, context);
+  await abandonOperationWithoutKey(user, operation.n, context);
   // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
   if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
-  if (creation.status === "rate-limited" && tries < MOST_OPERATIONS) {
-    if (await keys.pause(creation, tries, deadlineIn(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
+  if (creation.status === "rate-limited" && task.tries < MAX_OPERATIONS) {
+    if (await keys.pause(creation, task.tries, deadlineIn(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
   }
   if (creation.status === "refused" && (creation.httpStatus === 401 || creation.httpStatus === 403)) {
     throw managementKeyRefused(creation.detail);
@@ -202,47 +213,8 @@ async function handleNoKey(
 }
 
 const RUN_AGAIN = "run the same command again";
-/** Nothing was created, so there is nothing to look for. */
-async function abandonUnmade(user: UserId, n: number, context: Context): Promise<void> {
-  await appendEntry(user, { kind: "out", n, outcome: "abandoned" }, context, AbortSignal.timeout(CLEAN_UP_MS));
-}
-
 /** Of one call: OpenRouter has asked us to slow down. */
-const MOST_OPERATIONS = 4;
-
-/**
- * Decides against an operation that may have made a key, then looks for what it made and removes that. False where
- * something may be left, which the next reconcile finds.
- */
-async function abandonOperation(
-  user: UserId,
-  operation: Operation,
-  keys: UpstreamKeys,
-  context: Context,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { n, workspace } = operation;
-  const outcome = await appendEntry(user, { kind: "out", n, outcome: "abandoned" }, context, signal);
-  if (outcome.outcome === "saved") return true;
-  const name = keyNameOf(await context.journal.deployment(signal), user, operation);
-  const budget = () => deadlineIn(CLEAN_UP_MS, signal);
-  const matches: string[] = [];
-  let isClean = true;
-  try {
-    for await (const page of keys.list({ kind: "workspace", workspace }, budget)) {
-      if (page.status === "unknown") isClean = false;
-      else matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
-    }
-    for (const hash of await unreferenced(matches, context, () => signal)) {
-      const removal = await removeUpstream(hash, keys, budget());
-      if (removal.status === "unknown") isClean = false;
-    }
-    return isClean;
-  } catch (thrown) {
-    if (isKeyctlError(thrown) && thrown.code === "MANAGEMENT_KEY_REFUSED") return false;
-    throw thrown;
-  }
-}
+const MAX_OPERATIONS = 4;
 
 function operationOf(n: number, { terms, isAuto }: CreationTask, now: number): Operation {
   const { label, limit, limitReset, expiresInMs, workspace } = terms;
@@ -258,19 +230,14 @@ export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warn
   return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
 }
 
-/** Sync 4a, once the operation is recorded. One that finds no room, or cannot find out, is abandoned: false, or throws. */
-async function keepUnderCap(
-  user: UserId,
-  { n, at }: Recorded<Operation>,
-  context: Context,
-  signal: AbortSignal,
-): Promise<boolean> {
+/** The hourly cap, once the operation is recorded. One that finds no room, or cannot find out, is abandoned: false, or throws. */
+async function keepUnderCap({ n, at }: Recorded<Operation>, { user, context, signal }: Call): Promise<boolean> {
   let hasRoom = false;
   try {
     hasRoom = await hasRoomUnderCap(context, at, 1, signal);
     return hasRoom;
   } finally {
-    if (!hasRoom) await abandonUnmade(user, n, context);
+    if (!hasRoom) await abandonOperationWithoutKey(user, n, context);
   }
 }
 

@@ -1,5 +1,5 @@
 import { appendEntry } from "./write-journal.ts";
-import type { JournalContext } from "./write-journal.ts";
+import type { Context } from "../context.ts";
 import type { Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
@@ -34,7 +34,7 @@ export interface RetainedKey {
 export async function requestRetainedDeletions(
   user: UserId,
   current: number | null,
-  context: JournalContext,
+  context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<readonly RetainedKey[]> {
   const entries = await context.journal.entries(user, signal);

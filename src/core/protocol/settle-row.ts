@@ -1,10 +1,9 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
-import type { JournalContext } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
 import type { KeyRecord, Previous } from "../model/key-record.ts";
-import type { KeyStore } from "../ports/stores-and-sources.ts";
+import type { Context } from "../context.ts";
 import { printable } from "../text/printable.ts";
 import { removeRow, replaceRow } from "./write-row.ts";
 
@@ -13,14 +12,11 @@ import { removeRow, replaceRow } from "./write-row.ts";
  * saved; until then what it replaced is. S1 before S2: a predecessor is revoked only when its successor can no longer be
  * undone. S2 before any write over the row, or removal of it: else the note of the predecessor is lost.
  */
-export interface ProtocolContext extends JournalContext {
-  readonly store: KeyStore;
-}
 
 /** S1. False: this generation was decided against and is out of the row; read it again. */
 export async function confirmGeneration(
   row: KeyRecord,
-  context: ProtocolContext,
+  context: Pick<Context, "store" | "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (row.generation === 0 || row.settled) return true;
@@ -37,7 +33,7 @@ export async function confirmGeneration(
  */
 export async function withTrueGeneration(
   row: KeyRecord,
-  { journal }: JournalContext,
+  { journal }: Pick<Context, "journal">,
   signal: AbortSignal,
 ): Promise<KeyRecord> {
   if (row.generation === 0 || !row.settled) return row;
@@ -53,7 +49,7 @@ export function demoteIfOverwritten(row: KeyRecord, outcome: EntryOf<"out"> | un
 /** Only whoever has seen generation n in the row may say so. Gives what stands there then. */
 export function recordSaved(
   { userId, generation: n, keyHash, upstreamHash }: KeyRecord,
-  context: JournalContext,
+  context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<EntryOf<"out">> {
   if (keyHash === null) throw corrupt(`the row of user ${printable(userId)} has no hash`);
@@ -61,29 +57,36 @@ export function recordSaved(
 }
 
 /** The row as it was before a generation that was decided against took its place. A lost race is somebody else's doing. */
-export async function rollBackRow(row: KeyRecord, { store }: ProtocolContext, signal: AbortSignal): Promise<void> {
+export async function rollBackRow(
+  row: KeyRecord,
+  { store }: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<void> {
   const { previous } = row;
   if (previous === null) await removeRow(store, row.userId, row, signal);
   else await replaceRow(store, previousRow(row, previous), row, signal);
 }
 
 /** S2: what the row replaced is retired, and its removal owed where that was asked for. */
-export async function revokePredecessor({ userId, previous }: KeyRecord, context: JournalContext, signal: AbortSignal) {
+export async function revokePredecessor(
+  { userId, previous }: KeyRecord,
+  context: Pick<Context, "journal" | "clock">,
+  signal: AbortSignal,
+) {
   if (previous === null || previous.generation === 0) return;
-  await recordRevocation(userId, previous.generation, "superseded", previous.revoke, context, signal);
+  const { generation, revoke } = previous;
+  await recordRevocation({ userId, generation }, { reason: "superseded", revoke }, context, signal);
 }
 
 /** `rev:n`, and `del:n` where a revocation stands that keeps the key, and it is to go after all. */
 export async function recordRevocation(
-  user: KeyRecord["userId"],
-  n: number,
-  reason: "superseded" | "purged",
-  revoke: boolean,
-  context: JournalContext,
+  { userId, generation: n }: Pick<KeyRecord, "userId" | "generation">,
+  { reason, revoke }: Pick<EntryOf<"rev">, "reason" | "revoke">,
+  context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<void> {
-  const stands = await appendEntry(user, { kind: "rev", n, reason, revoke }, context, signal);
-  if (revoke && !stands.revoke) await appendEntry(user, { kind: "del", n }, context, signal);
+  const recorded = await appendEntry(userId, { kind: "rev", n, reason, revoke }, context, signal);
+  if (revoke && !recorded.revoke) await appendEntry(userId, { kind: "del", n }, context, signal);
 }
 
 /**
@@ -93,7 +96,7 @@ export async function recordRevocation(
 export async function recordGone(
   user: KeyRecord["userId"],
   n: number,
-  context: JournalContext,
+  context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<void> {
   try {
@@ -104,12 +107,20 @@ export async function recordGone(
 }
 
 /** S3. Losing it is harmless. */
-export async function markSettled(row: KeyRecord, { store }: ProtocolContext, signal: AbortSignal): Promise<boolean> {
+export async function markSettled(
+  row: KeyRecord,
+  { store }: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<boolean> {
   return replaceRow(store, settledRow(row), row, signal);
 }
 
 /** S3 of a row's owner, who has nothing to lose by a store that fails now. */
-export async function markOwnSettled(row: KeyRecord, { store }: ProtocolContext, signal: AbortSignal): Promise<void> {
+export async function markOwnSettled(
+  row: KeyRecord,
+  { store }: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     await store.replace(settledRow(row), row, signal);
   } catch (thrown) {

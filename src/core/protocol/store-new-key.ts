@@ -9,7 +9,7 @@ import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { UnstoredKey } from "./delete-upstream.ts";
 import type { Context } from "../context.ts";
 
 /**
@@ -20,13 +20,15 @@ import type { Context } from "../context.ts";
  * deleted without a decision.
  */
 
-/** What a key is besides its row. */
-export interface Origin {
+export interface NewKey extends UnstoredKey {
   readonly deployment: string;
-  /** OpenRouter's own id of it. */
-  readonly upstreamId: string;
   /** Resolves when the store is bound to its account, as far as that can be done; does not reject. */
   readonly accountBound: Promise<void>;
+}
+
+export interface KeyFromSpool extends UnstoredKey {
+  /** Its insert may have reached the store. */
+  readonly sent: boolean;
 }
 
 /** How long a store that fails is tried before the key goes elsewhere. */
@@ -34,47 +36,41 @@ const STORE_MS = 10_000;
 const PAUSE_MS = 100;
 const REMOVAL_MS = 20_000;
 
-/** Sync 6 to 8, for a key that was just made. Gives the settled row, or `lost` when it is decided against and removed. */
-export async function placeKey(
-  row: KeyRecord,
-  origin: Origin,
-  keys: UpstreamKeys,
-  context: Context,
-): Promise<KeyRecord | "lost"> {
-  const seen = await insertNewRow(row, context);
-  if (seen.status === "away") return spoolNewKey(row, origin, seen.sent, keys, context);
+/** STORE ROW and RECORD OUTCOME. Gives the settled row, or `lost` when the key is decided against and removed. */
+export async function placeKey(created: NewKey, context: Context): Promise<KeyRecord | "lost"> {
+  const seen = await insertNewRow(created.row, context);
+  if (seen.status === "unavailable") return spoolNewKey(created, seen.sent, context);
   try {
-    const end = await decide(row, seen, origin.upstreamId, keys, context);
-    if (end === "lost" || end === "left") return "lost";
-    await origin.accountBound;
-    await lookOnceMore(end, context);
+    const end = await decide(created, seen, context);
+    if (end === "lost" || end === "not-deleted") return "lost";
+    await created.accountBound;
+    await confirmStoreIsThere(end, context);
     return end;
   } catch (thrown) {
     if (!isUnavailable(thrown) && !isDamage(thrown)) throw thrown;
-    return spoolNewKey(row, origin, true, keys, context);
+    return spoolNewKey(created, true, context);
   }
 }
 
 /**
  * As `placeKey`, for a key from the spool, until the caller's time is over; a signal does not cut it, since a write in
- * flight would then be taken for one that was not sent. `away`: the store is, and whether the insert may have reached it.
+ * flight would then be taken for one that was not sent. `unavailable`: the store is, and whether the insert may have
+ * reached it.
  */
 export async function placeSpooled(
-  row: KeyRecord,
-  sent: boolean,
-  upstreamId: string,
-  keys: UpstreamKeys | undefined,
+  spooled: KeyFromSpool,
   context: Context,
   signal: AbortSignal,
-): Promise<"decided" | "undecided" | { readonly away: Away }> {
+): Promise<"decided" | "undecided" | { readonly unavailable: Unavailable }> {
   const caller = timeOf(signal);
+  const { row, sent } = spooled;
   const seen = sent ? await readBackNewRow(row, context, caller) : await insertNewRow(row, context, caller);
-  if (seen.status === "away") return { away: seen };
-  if (seen.status === "foreign" && !(await mayDelete(row, upstreamId, keys, context, caller))) return "undecided";
-  const end = await decide(row, seen, upstreamId, keys, context, caller);
+  if (seen.status === "unavailable") return { unavailable: seen };
+  if (seen.status === "other" && !(await mayDelete(spooled, context, caller))) return "undecided";
+  const end = await decide(spooled, seen, context, caller);
   // Its file stays until the key is gone.
-  if (end === "left") return "undecided";
-  if (end !== "lost") await lookOnceMore(end, context, caller);
+  if (end === "not-deleted") return "undecided";
+  if (end !== "lost") await confirmStoreIsThere(end, context, caller);
   return "decided";
 }
 
@@ -83,17 +79,15 @@ export async function placeSpooled(
  * bound to this one later, the account is the one that has the key: that it is missing elsewhere would say that it is deleted.
  */
 async function mayDelete(
-  { createdAt }: KeyRecord,
-  upstreamId: string,
-  keys: UpstreamKeys | undefined,
-  { account }: Context,
+  { row, upstreamId, keys }: UnstoredKey,
+  { account }: Pick<Context, "account">,
   caller: AbortSignal,
 ): Promise<boolean> {
   if (keys === undefined) return false;
   try {
     const signal = anySignal(caller, AbortSignal.timeout(REMOVAL_MS));
     const opened = await account.open();
-    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(createdAt, signal));
+    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(row.createdAt, signal));
     if (isOurs) return true;
     return (await keys.find(upstreamId, deadlineIn(REMOVAL_MS, signal))).status === "found";
   } catch (thrown) {
@@ -103,19 +97,19 @@ async function mayDelete(
 }
 
 type Seen =
-  | { readonly status: "mine"; readonly row: KeyRecord }
+  | { readonly status: "ours"; readonly row: KeyRecord }
   /** There is another row, or none: this one is not, and will not be sent. */
-  | { readonly status: "foreign" }
-  | Away;
+  | { readonly status: "other" }
+  | Unavailable;
 
-interface Away {
-  readonly status: "away";
+interface Unavailable {
+  readonly status: "unavailable";
   /** The insert may have reached the store. */
   readonly sent: boolean;
   readonly error: unknown;
 }
 
-/** Sync 6: this persists the secret. */
+/** STORE ROW: from here on the secret is durable. */
 async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSignal): Promise<Seen> {
   const inserted = await retryWhileUnavailable(async (signal) => {
     try {
@@ -128,54 +122,53 @@ async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSign
   // A bug may have come after the sending.
   if ("error" in inserted)
     return {
-      status: "away",
+      status: "unavailable",
       sent: !isKeyctlError(inserted.error) && !isTimeout(inserted.error),
       error: inserted.error,
     };
-  return inserted.value === "done" ? { status: "mine", row } : readBackNewRow(row, context, caller);
+  return inserted.value === "done" ? { status: "ours", row } : readBackNewRow(row, context, caller);
 }
 
-/** There is a row, or nobody said: is it mine? */
+/** There is a row, or nobody said: is it ours? */
 async function readBackNewRow(own: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<Seen> {
   const read = await retryWhileUnavailable((signal) => store.find(own.userId, signal), caller);
-  if ("error" in read) return { status: "away", sent: true, error: read.error };
+  if ("error" in read) return { status: "unavailable", sent: true, error: read.error };
   const { value: row } = read;
-  const isMine = row?.generation === own.generation && row.keyHash === own.keyHash;
-  return isMine ? { status: "mine", row } : { status: "foreign" };
+  const isOurs = row?.generation === own.generation && row.keyHash === own.keyHash;
+  return isOurs ? { status: "ours", row } : { status: "other" };
 }
 
-/** Sync 7 and 8. `left`: it is decided against, and may still work. */
+/** RECORD OUTCOME and SETTLE. `not-deleted`: the key is decided against, and may still work. */
 async function decide(
-  own: KeyRecord,
-  seen: Exclude<Seen, { status: "away" }>,
-  upstreamId: string,
-  keys: UpstreamKeys | undefined,
+  created: UnstoredKey,
+  seen: Exclude<Seen, Unavailable>,
   context: Context,
   caller?: AbortSignal,
-): Promise<KeyRecord | "lost" | "left"> {
+): Promise<KeyRecord | "lost" | "not-deleted"> {
+  const { row: own } = created;
   const { userId, generation: n } = own;
-  if (seen.status === "foreign") {
+  if (seen.status === "other") {
     // Decided against before it is deleted: nobody who saw its row can save it any more.
     const abandoned = { kind: "out", n, outcome: "abandoned" } as const;
-    const outcome = await decided(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
+    const outcome = await untilAvailable(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
     if (isSavedAs(outcome, own)) return "lost";
-    return (await deleteNewKey({ row: own, upstreamId }, keys, context, caller)) ? "lost" : "left";
+    return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   const { row } = seen;
-  const outcome = await decided(own, (signal) => recordSaved(row, context, signal), caller);
+  const outcome = await untilAvailable(own, (signal) => recordSaved(row, context, signal), caller);
   if (!isSavedAs(outcome, own)) {
     // It was decided against while its row stood: the row goes first, then the key.
-    await decided(own, (signal) => rollBackRow(row, context, signal), caller);
-    return (await deleteNewKey({ row: own, upstreamId }, keys, context, caller)) ? "lost" : "left";
+    await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
+    return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   await markOwnSettled(row, context, storeTime(caller));
   return row;
 }
 
 /** **Order:** the last access before a key is handed out shows that its store is still there. */
-async function lookOnceMore(row: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<void> {
-  await decided(row, (signal) => store.ping(signal), caller);
+async function confirmStoreIsThere(row: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<void> {
+  await untilAvailable(row, (signal) => store.ping(signal), caller);
 }
 
 /** In a store that was restored from an older copy, another key may have been saved under the same number: this one never can be. */
@@ -183,24 +176,19 @@ function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
   return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
 
-async function spoolNewKey(
-  row: KeyRecord,
-  { deployment, upstreamId }: Origin,
-  sent: boolean,
-  keys: UpstreamKeys,
-  context: Context,
-): Promise<never> {
+async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Promise<never> {
+  const { row, deployment } = created;
+  const { userId } = row;
   const kept = await isKept(() => context.spool.write({ ...spooledFrom(row), deployment, sent }));
   if (kept) {
     throw new KeyctlError(
       "STORE_UNAVAILABLE",
-      `a key was made for user ${printable(row.userId)} and the database does not take it; it is safe, sealed in a file on this machine`,
-      { hint: `keyctl sync ${userFlag(row.userId)}   stores it when the database is back`, retryable: true },
+      `a key was made for user ${printable(userId)} and the database does not take it; it is safe, sealed in a file on this machine`,
+      { hint: `keyctl sync ${userFlag(userId)}   stores it when the database is back`, retryable: true },
     );
   }
   // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
-  const isGone = !sent && (await deleteNewKey({ row, upstreamId }, keys, context));
-  const { userId } = row;
+  const isGone = !sent && (await deleteNewKey(created, context));
   const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
@@ -227,7 +215,7 @@ async function isKept(write: () => Promise<void>): Promise<boolean> {
 
 type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
 
-/** The error when the store was away all the time, or says that it will not get better. */
+/** The error of a store that was unavailable all the time, or says that it will not get better. */
 async function retryWhileUnavailable<Value>(
   work: (signal: AbortSignal) => Promise<Value>,
   caller: AbortSignal | undefined,
@@ -251,7 +239,7 @@ function storeTime(caller: AbortSignal | undefined): AbortSignal {
 }
 
 /** The row may stand already: whoever comes next decides what this could not. */
-async function decided<Value>(
+async function untilAvailable<Value>(
   own: KeyRecord,
   work: (signal: AbortSignal) => Promise<Value>,
   caller: AbortSignal | undefined,

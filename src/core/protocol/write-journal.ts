@@ -1,13 +1,8 @@
 import { isKeyctlError } from "../model/errors.ts";
 import type { Entry, EntryOf, Journal, Recorded } from "../ports/journal.ts";
-import type { Clock } from "../ports/stores-and-sources.ts";
+import type { Context } from "../context.ts";
 import type { UserId } from "../model/user-id.ts";
 import { MAX_CONFLICT_RETRIES, conflictError } from "./contention.ts";
-
-export interface JournalContext {
-  readonly journal: Journal;
-  readonly clock: Clock;
-}
 
 /**
  * Inserts an entry and gives what stands there: its own or, when the insert was lost, the winner's, which is to be
@@ -17,7 +12,7 @@ export interface JournalContext {
 export async function appendEntry<Of extends Entry>(
   user: UserId,
   entry: Of,
-  { journal, clock }: JournalContext,
+  { journal, clock }: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<Recorded<EntryOf<Of["kind"]>>> {
   const recorded = { ...entry, userId: user, at: clock.now().toISOString() };

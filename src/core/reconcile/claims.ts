@@ -29,7 +29,7 @@ export async function claims(
     else keys.push(key);
   };
   const candidates =
-    only === undefined ? inventory.byHash : await keysOf(only, inventory, journal, deployment, newSignal());
+    only === undefined ? inventory.byHash : await keysOf(only, inventory, { journal, deployment }, newSignal());
   const unrecorded = new Map(candidates);
   const hashes = [...candidates.keys()];
   for (let start = 0; start < hashes.length; start += CHUNK) {
@@ -71,8 +71,7 @@ export async function claims(
 async function keysOf(
   user: UserId,
   { byHash }: UpstreamSnapshot,
-  journal: ReconcileContext["journal"],
-  deployment: string,
+  { journal, deployment }: Pick<ReconcileContext, "journal" | "deployment">,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, UpstreamKey>> {
   const { out } = foldJournal(await journal.entries(user, signal));

@@ -14,15 +14,15 @@ import { repair } from "./plan.ts";
 export async function finishPurges(
   user: UserId,
   inventory: UpstreamSnapshot,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
 ): Promise<{ readonly removed: number; readonly error: KeyctlError | null }> {
-  const { claims: claimed } = await claims(inventory, workshop, user);
+  const { claims: claimed } = await claims(inventory, context, user);
   const claim = claimed[0] ?? { user, keys: [] };
-  const findings = await repair(claim, workshop);
+  const findings = await repair(claim, context);
   const failed = findings.find(({ error }) => error !== null)?.error ?? null;
   return {
     removed: findings.filter(({ action, done }) => action === "delete" && done).length,
-    error: failed ?? undecided(user, findings) ?? (await olderOwed(user, inventory, workshop)),
+    error: failed ?? undecided(user, findings) ?? (await olderOwed(user, inventory, context)),
   };
 }
 
@@ -40,11 +40,11 @@ function undecided(user: UserId, findings: readonly Finding[]): KeyctlError | nu
 async function olderOwed(
   user: UserId,
   { byHash }: UpstreamSnapshot,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
 ): Promise<KeyctlError | null> {
-  if (workshop.adoptedAt === null) return null;
-  const facts = foldJournal(await workshop.journal.entries(user, workshop.newSignal()));
+  if (context.adoptedAt === null) return null;
+  const facts = foldJournal(await context.journal.entries(user, context.newSignal()));
   const isListed = (hash: string) => byHash.has(hash);
-  const first = olderKeys(facts, undefined, { ...workshop, isListed }).find(({ isOwed }) => isOwed);
+  const first = olderKeys(facts, undefined, { ...context, isListed }).find(({ isOwed }) => isOwed);
   return first === undefined ? null : olderStillOwed(user, first);
 }

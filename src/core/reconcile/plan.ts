@@ -26,10 +26,10 @@ export interface Plan {
 export async function planFor(
   { user, keys }: OwnedKeys,
   inventory: UpstreamSnapshot,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
   tally: PlanCounts,
 ): Promise<Plan> {
-  const { store, journal, clock, deployment, newSignal } = workshop;
+  const { store, journal, clock, deployment, newSignal } = context;
   const found = await store.find(user, newSignal());
   const facts = projectSettlement(found, foldJournal(await journal.entries(user, newSignal())));
   const row = found === undefined ? undefined : demoteIfOverwritten(found, facts.out.get(found.generation));
@@ -40,7 +40,7 @@ export async function planFor(
   for (const { judgement } of judged) count(judgement, tally);
   const ofKeys = judged.flatMap(({ key, judgement }) => findingOf(key, user, judgement, now));
   const isListed = (hash: string) => inventory.byHash.has(hash);
-  const older = inventory.isStable ? olderKeys(facts, standing, { ...workshop, isListed }) : [];
+  const older = inventory.isStable ? olderKeys(facts, standing, { ...context, isListed }) : [];
   const isOlder = older.some(({ hash }) => hash === (standing?.upstreamHash ?? standing?.keyHash));
   const findings = [
     ...(isPurgePending ? [purgePending(row)] : []),
@@ -53,13 +53,13 @@ export async function planFor(
 }
 
 /** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
-export async function repair({ user, keys }: OwnedKeys, workshop: ReconcileContext): Promise<readonly Finding[]> {
-  const { row, purged } = await repairRow(user, workshop);
+export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
+  const { row, purged } = await repairRow(user, context);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
-  const now = workshop.clock.now().getTime();
+  const now = context.clock.now().getTime();
   for (const key of keys) {
     try {
-      const end = await repairKey(key, user, row, workshop);
+      const end = await repairKey(key, user, row, context);
       findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;

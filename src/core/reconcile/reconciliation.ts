@@ -21,14 +21,14 @@ const PAGE_MS = 60_000;
 const NO_LIST = "the list of all keys cannot be read";
 
 /** OpenRouter with the management key, and this store's id. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
-export async function workshopOf(context: Context, newSignal: () => AbortSignal): Promise<ReconcileContext> {
+export async function reconcileContext(context: Context, newSignal: () => AbortSignal): Promise<ReconcileContext> {
   const keys = await requireUpstreamKeys(context, NO_LIST);
   const deployment = await context.journal.deployment(newSignal());
   return { ...context, keys, deployment, adoptedAt: await adoptionOf(context, newSignal()), newSignal };
 }
 
 /** All keys upstream. Rejects with PROVIDER_UNAVAILABLE, MANAGEMENT_KEY_REFUSED. */
-export async function inventoryOf({ keys, newSignal, clock }: ReconcileContext): Promise<UpstreamSnapshot> {
+export async function upstreamSnapshot({ keys, newSignal, clock }: ReconcileContext): Promise<UpstreamSnapshot> {
   return takeInventory(keys, () => deadlineIn(PAGE_MS, newSignal()), clock.now().getTime());
 }
 
@@ -46,7 +46,7 @@ export interface ReconcileTask {
  */
 export class Reconciliation {
   readonly tally: PlanCounts = { matched: 0, kept: 0 };
-  readonly #workshop: ReconcileContext;
+  readonly #context: ReconcileContext;
   readonly #inventory: UpstreamSnapshot;
   readonly #only: UserId | undefined;
   /** Of keys that wait in files, and that `fix` would bring in first. */
@@ -56,12 +56,12 @@ export class Reconciliation {
   readonly isStable: boolean;
 
   private constructor(
-    workshop: ReconcileContext,
+    context: ReconcileContext,
     inventory: UpstreamSnapshot,
     standing: Standing,
     { only, waiting }: { readonly only: UserId | undefined; readonly waiting: ReadonlySet<string> },
   ) {
-    this.#workshop = workshop;
+    this.#context = context;
     this.isStable = inventory.isStable;
     // What may be another account's list does not say that a key is gone.
     this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
@@ -78,15 +78,15 @@ export class Reconciliation {
     await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
-    const workshop = await workshopOf(context, newSignal);
-    const spooled = context.spool.mayHoldKeys() ? await context.spool.list(workshop.deployment, only) : [];
+    const own = await reconcileContext(context, newSignal);
+    const spooled = context.spool.mayHoldKeys() ? await context.spool.list(own.deployment, only) : [];
     if (fixes) {
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
     }
     const waiting = new Set(fixes ? [] : spooled.map(({ keyHash, upstreamHash }) => upstreamHash ?? keyHash));
-    const inventory = await inventoryOf(workshop);
+    const inventory = await upstreamSnapshot(own);
     const standing = await account.standingBy(inventory.byHash, newSignal);
-    return new Reconciliation(workshop, inventory, standing, { only, waiting });
+    return new Reconciliation(own, inventory, standing, { only, waiting });
   }
 
   /** How many keys there are upstream. */
@@ -96,19 +96,19 @@ export class Reconciliation {
 
   /** How many of them this store has made, by their names. */
   get ours(): number {
-    const { deployment } = this.#workshop;
+    const { deployment } = this.#context;
     return [...this.#inventory.byHash.values()].filter(({ name }) => parseKeyName(name)?.deployment === deployment)
       .length;
   }
 
   /** What was not told yet. */
   get warnings(): readonly Warning[] {
-    return this.#workshop.account.takeWarnings();
+    return this.#context.account.takeWarnings();
   }
 
   async *plan(): AsyncGenerator<Finding> {
-    const { deployment } = this.#workshop;
-    const found = await claims(this.#inventory, this.#workshop, this.#only);
+    const { deployment } = this.#context;
+    const found = await claims(this.#inventory, this.#context, this.#only);
     for (const claim of found.claims) yield* this.#planFor(claim);
     const seen = new Set(found.claims.map(({ user }) => user));
     if (this.#only !== undefined) {
@@ -123,20 +123,20 @@ export class Reconciliation {
   /** After `plan`. A key that cannot be removed comes with its error; what fails for all of them is thrown. */
   async *fix(): AsyncGenerator<Finding> {
     for (const claim of this.#toRepair) {
-      const findings = await repair(claim, this.#workshop);
+      const findings = await repair(claim, this.#context);
       yield* findings.filter(({ action }) => action !== "none");
     }
   }
 
   async *#planFor(claim: OwnedKeys): AsyncGenerator<Finding> {
-    const { findings, needsRepair } = await planFor(claim, this.#inventory, this.#workshop, this.tally);
+    const { findings, needsRepair } = await planFor(claim, this.#inventory, this.#context, this.tally);
     if (needsRepair) this.#toRepair.push(claim);
     yield* findings.map((finding) => (this.#waiting.has(finding.keyHash ?? "") ? undecided(finding) : finding));
   }
 
   /** Rows of users who have no key upstream, and keys that stand in two rows. */
   async *#planRows(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
-    const { store, newSignal } = this.#workshop;
+    const { store, newSignal } = this.#context;
     const hashes = new Set<string>();
     for await (const row of store.scan(newSignal)) {
       if (row.keyHash !== null && hashes.size === hashes.add(row.keyHash).size) yield duplicate(row);
@@ -147,7 +147,7 @@ export class Reconciliation {
 
   /** Users who have no key upstream, and one of the account before that may be left there. */
   async *#planOlder(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
-    const { store, journal, adoptedAt, newSignal } = this.#workshop;
+    const { store, journal, adoptedAt, newSignal } = this.#context;
     if (adoptedAt === null) return;
     const looked = new Set(seen);
     for await (const { kind, userId } of journal.scanJournal(newSignal)) {

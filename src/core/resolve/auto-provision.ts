@@ -28,9 +28,8 @@ export interface Attempt {
 /** There is no key anywhere: one is made, or somebody else's is waited for. */
 export async function withoutKey(
   user: UserId,
+  { candidates, attempt }: { readonly candidates: Candidates; readonly attempt: Attempt },
   context: Context,
-  candidates: Candidates,
-  attempt: Attempt,
   signal: AbortSignal,
 ): Promise<Adoption> {
   const { log, provisioning } = context;
@@ -43,7 +42,7 @@ export async function withoutKey(
   }
   const terms = wantedTerms(context, permission);
   const refusal = permission === "may" ? (candidates.refusal ?? provisioning.refusal) : null;
-  const made = await provisioned(user, context, { ...attempt, terms }, refusal === null, signal);
+  const made = await provisioned(user, { ...attempt, terms, isRefused: refusal !== null }, context, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };
   if (made.status === "made") return provisionedResult(made, candidates, log);
@@ -68,14 +67,18 @@ function wantedTerms({ provisioning, log }: Context, permission: Attempt["permis
 
 async function provisioned(
   user: UserId,
+  {
+    permission,
+    isRefused,
+    isDeliberate,
+    ...task
+  }: Attempt & { readonly terms: WantedTerms; readonly isRefused: boolean },
   context: Context,
-  { permission, isDeliberate, onStage, tries, terms }: Attempt & { readonly terms: WantedTerms },
-  mayMake: boolean,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const making = { mayMake: mayMake && permission === "may", isAuto: !isDeliberate, terms, onStage };
+  const mayMake = permission === "may" && !isRefused;
   try {
-    return await provision(user, context, making, tries, signal);
+    return await provision(user, { ...task, mayMake, isAuto: !isDeliberate }, context, signal);
   } catch (thrown) {
     if (permission === "may" && isKeyctlError(thrown))
       context.log({ kind: "provision-failed", reason: thrown.message });

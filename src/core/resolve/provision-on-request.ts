@@ -21,9 +21,8 @@ import { managementKeyMissing } from "../model/management-key.ts";
  */
 export async function provisionKey(
   user: UserId,
-  given: Partial<WantedTerms>,
+  { given, onStage }: { readonly given: Partial<WantedTerms>; readonly onStage: (stage: Stage) => void },
   context: Context,
-  onStage: (stage: Stage) => void,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {
   const { store, log } = context;
@@ -35,7 +34,7 @@ export async function provisionKey(
     if (row !== undefined && (await confirmGeneration(row, context, signal))) throw keyExists(row);
     const made =
       row === undefined
-        ? await provision(user, context, { mayMake: true, isAuto: false, terms, onStage }, tries, signal)
+        ? await provision(user, { mayMake: true, isAuto: false, terms, tries, onStage }, context, signal)
         : undefined;
     if (made?.status === "made") {
       log({ kind: "saved", origin: made.row.origin, key: made.key });

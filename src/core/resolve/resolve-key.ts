@@ -72,11 +72,11 @@ async function adopt(user: UserId, context: Context, attempt: Attempt, signal: A
   }
   if (winner === undefined || given === null) {
     const { withoutKey } = await import("./auto-provision.ts");
-    return withoutKey(user, context, candidates, attempt, signal);
+    return withoutKey(user, { candidates, attempt }, context, signal);
   }
 
   const { key, name } = winner;
-  const record = sealed(user, key, name, await context.sealer("seal", signal), context.clock);
+  const record = sealed(user, winner, await context.sealer("seal", signal), context.clock);
   const { insertGiven } = await import("../protocol/given-key.ts");
   if (!(await insertGiven(record, given, context, signal))) return "lost";
   log({ kind: "saved", origin: name, key });

@@ -92,7 +92,7 @@ async function insertMissing(
   if (winner === undefined || given === null || batch.length === 0) return new Map();
   const { name, key } = winner;
   const sealer = await context.sealer("seal", signal);
-  const records = batch.map((user) => sealed(user, key, name, sealer, context.clock));
+  const records = batch.map((user) => sealed(user, winner, sealer, context.clock));
   const { insertGivenToMany } = await import("../protocol/given-key.ts");
   const won = await insertGivenToMany(records, given, context, signal);
   return new Map(
@@ -116,7 +116,7 @@ async function storedResults(
     results.set(
       row.userId,
       twin === undefined
-        ? await storedResult(row, context, candidates, managementKeys, signal)
+        ? await storedResult(row, { candidates, managementKeys }, context, signal)
         : syncFailed(row.userId, duplicateRowsError(twin, row)),
     );
   }
@@ -126,9 +126,8 @@ async function storedResults(
 /** A row that does not open, or not with the master keys that are here, is its user's error; no or wrong master keys are everybody's. */
 async function storedResult(
   row: KeyRecord,
+  { candidates, managementKeys }: { readonly candidates: Candidates; readonly managementKeys: ReadonlySet<string> },
   context: Context,
-  candidates: Candidates,
-  managementKeys: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<SyncResult | "lost"> {
   if (!(await isInUse(row, context, signal))) return "lost";

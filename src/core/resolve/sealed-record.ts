@@ -12,6 +12,12 @@ export async function isInUse(row: KeyRecord, context: Context, signal: AbortSig
   return confirmGeneration(row, context, signal);
 }
 
-export function sealed(user: UserId, key: ApiKey, origin: string, sealer: Sealer, clock: Clock): KeyRecord {
-  return newRecord(user, key, sealer.seal(key, user), origin, clock.now().toISOString());
+/** @param given a key, and the name of the source that holds it */
+export function sealed(
+  user: UserId,
+  { key, name: origin }: { readonly key: ApiKey; readonly name: string },
+  sealer: Sealer,
+  clock: Clock,
+): KeyRecord {
+  return newRecord(user, { key, sealed: sealer.seal(key, user), origin, now: clock.now().toISOString() });
 }

@@ -4,7 +4,11 @@ import { KeyctlError } from "../model/errors.ts";
 import { withoutKeys } from "../model/redact-keys.ts";
 import { createdAtMs, maskOfRecord } from "../model/key-record.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
-import { toKeyctlError, deadlineIn } from "../async/deadline.ts";
+import { deadlineIn, deadlineSignal, toKeyctlError } from "../async/deadline.ts";
+import type { CallOptions } from "../async/deadline.ts";
+import { checkedNumber, UP_TO_LONGEST } from "../model/number-options.ts";
+import type { KeyStore } from "../ports/stores-and-sources.ts";
+import { HIGHEST_LIMIT } from "../model/provision-terms.ts";
 import { printable } from "../text/printable.ts";
 import { openRow } from "../sealing/open-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -40,12 +44,26 @@ export interface Validation {
   readonly error: KeyctlError | null;
 }
 
+/** What is a worry about a key that works; without them, only a key's own end or limit is none. */
+export interface ValidateOptions extends CallOptions, Limits {}
+
 /** How long one key may take, and who stops waiting. */
 export interface ValidateContext {
   readonly limits: Limits;
   readonly timeoutMs: number;
   /** For work that comes after the time for asking may be over. */
   readonly newSignal: () => AbortSignal;
+}
+
+/** Throws USAGE for a number that an option cannot be. */
+export function validateContext(
+  { timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions,
+  { timeoutMs: defaultMs }: Pick<Context, "timeoutMs">,
+): ValidateContext {
+  if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
+  if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
+  const newSignal = () => deadlineSignal({ timeoutMs, signal }, defaultMs);
+  return { limits: { warnWithinMs, minRemaining }, timeoutMs: timeoutMs ?? defaultMs, newSignal };
 }
 
 /** Asks about the key that the database holds, and notes a definite verdict beside it. */
@@ -82,23 +100,21 @@ export async function validateKey(
 }
 
 /** Notes for a key that was just saved that it was valid at that time. */
-export async function recordSaved(
-  user: UserId,
-  keyHash: string,
-  at: Timestamp,
-  { store }: Context,
+export async function recordSavedCheck(
+  { userId, keyHash, at }: { readonly userId: UserId; readonly keyHash: string; readonly at: Timestamp },
+  store: KeyStore,
   newSignal: () => AbortSignal,
 ): Promise<readonly Warning[]> {
   const check: LastCheck = { at, verdict: "valid", reason: null };
   try {
-    const row = await store.find(user, newSignal());
+    const row = await store.find(userId, newSignal());
     return row?.keyHash === keyHash ? (await new CheckRecorder(store, newSignal).write(row, check)).warnings : [];
   } catch (thrown) {
     return [notRecorded(toKeyctlError(thrown))];
   }
 }
 
-export async function witnesses(context: Context): Promise<VerdictSources> {
+export async function verdictSources(context: Context): Promise<VerdictSources> {
   const { openRouter, clock } = context;
   const keys = await upstreamKeys(context);
   return { openRouter: await openRouter.open(), keys, now: () => clock.now().getTime() };
@@ -106,9 +122,9 @@ export async function witnesses(context: Context): Promise<VerdictSources> {
 
 async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof deadlineIn>, born?: number) {
   const { log, clock } = context;
-  const all = await witnesses(context);
+  const sources = await verdictSources(context);
   log({ kind: "validating" });
-  const verdict = await decideVerdict(key, all, budget, born);
+  const verdict = await decideVerdict(key, sources, budget, born);
   if (verdict.status === "valid") log({ kind: "validated" });
   if (verdict.status === "invalid") log({ kind: "invalid" });
   if (verdict.status === "unknown") log({ kind: "not-validated", reason: verdict.detail });

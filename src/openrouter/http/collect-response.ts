@@ -1,6 +1,12 @@
 import type { Dispatcher } from "undici";
 import type { HttpResult, NotSent } from "./exchange.ts";
-import { certificateRemedy, codeOf, isCertificateError, isNetworkError, isTimeoutError } from "./network-errors.ts";
+import {
+  certificateRemedy,
+  networkErrorCode,
+  isCertificateError,
+  isNetworkError,
+  isTimeoutError,
+} from "./network-errors.ts";
 import { ProxyFailure } from "./proxy-hop.ts";
 import type { Proxy } from "./proxy.ts";
 
@@ -113,7 +119,7 @@ function tooBig(maxBytes: number): string {
 function whyNotSent(error: Error, proxy: Proxy | undefined): NotSent {
   if (error instanceof ProxyFailure) return error.exchange;
   if (isTimeoutError(error)) return notSent(`${unreached(proxy)} in time`);
-  const code = codeOf(error);
+  const code = networkErrorCode(error);
   if (!isCertificateError(error)) return notSent(`${unreached(proxy)} (${code})`);
   const remedy = { hint: certificateRemedy(code), isRequired: true };
   const problem = `has a certificate that cannot be trusted (${code})`;

@@ -12,7 +12,7 @@ const OTHERS =
   /^(?:E(?!RR_)[A-Z0-9_]+|ERR_(?:SSL|OSSL|SOCKET)_\w+|ERR_TLS_HANDSHAKE_TIMEOUT|ERR_STREAM_(?:DESTROYED|PREMATURE_CLOSE|WRITE_AFTER_END)|UND_ERR_(?:SOCKET|INFO|ABORTED|DESTROYED|CLOSED|HEADERS_OVERFLOW|RES_CONTENT_LENGTH_MISMATCH|RES_EXCEEDED_MAX_SIZE))$/;
 
 export function isNetworkError(error: Error): boolean {
-  return isCertificateError(error) || isTimeoutError(error) || isNoHttp(error) || OTHERS.test(codeOf(error));
+  return isCertificateError(error) || isTimeoutError(error) || isNoHttp(error) || OTHERS.test(networkErrorCode(error));
 }
 
 /** What came in is no HTTP; undici has a code for hardly any of these. */
@@ -22,15 +22,15 @@ export function isNoHttp(error: Error): boolean {
 
 /** The other side's certificate is not to be trusted. */
 export function isCertificateError(error: Error): boolean {
-  return CERTIFICATE.test(codeOf(error));
+  return CERTIFICATE.test(networkErrorCode(error));
 }
 
 export function isTimeoutError(error: Error): boolean {
-  return TIMED_OUT.test(codeOf(error));
+  return TIMED_OUT.test(networkErrorCode(error));
 }
 
 /** Of an error only its code may be shown: its message may hold what was sent. Empty when there is none. */
-export function codeOf(error: Error): string {
+export function networkErrorCode(error: Error): string {
   const code = "code" in error ? error.code : undefined;
   return typeof code === "string" && /^[A-Z0-9_]{1,60}$/.test(code) ? code : "";
 }

@@ -4,7 +4,7 @@ import type { Connections } from "./connections.ts";
 import type { NotSent } from "./exchange.ts";
 import {
   certificateRemedy,
-  codeOf,
+  networkErrorCode,
   isCertificateError,
   isNetworkError,
   isNoHttp,
@@ -78,7 +78,7 @@ const FAILURES: readonly (readonly [code: RegExp, problem: string, hint: Hint, i
 function brokenHop(error: Error, proxy: Proxy): NotSent {
   if (isTimeoutError(error)) return notSent("does not answer", IS_IT_RUNNING, false, proxy);
   if (isNoHttp(error)) return notSent("does not answer as a proxy does", IS_IT_A_PROXY, true, proxy);
-  const code = codeOf(error);
+  const code = networkErrorCode(error);
   if (isCertificateError(error)) {
     const problem = `has a certificate that cannot be trusted (${code})`;
     return { ...notSent(problem, () => certificateRemedy(code), true, proxy), event: "not-trusted" };

@@ -2,7 +2,7 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import type { BaseUrl } from "./base-url.ts";
 import { isExempt } from "./no-proxy.ts";
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type ProxyEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** The proxy between this machine and OpenRouter. */
 export interface Proxy {
@@ -28,7 +28,7 @@ const SOCKS = /^socks(?:4a?|5h?)?:\/\//i;
  * The proxy that the environment names for this server; undefined for none, for this very machine, and where NO_PROXY
  * exempts the server. Throws CONFIG_INVALID for one that cannot be used, and repeats nothing of its value.
  */
-export function proxyFor({ origin, isLoopback }: BaseUrl, environment: Environment): Proxy | undefined {
+export function proxyFor({ origin, isLoopback }: BaseUrl, environment: ProxyEnvironment): Proxy | undefined {
   const from = VARIABLES.find((name) => valueOf(environment, name) !== "");
   if (isLoopback || from === undefined) return undefined;
   const { hostname, port } = new URL(origin);
@@ -38,7 +38,7 @@ export function proxyFor({ origin, isLoopback }: BaseUrl, environment: Environme
 }
 
 /** Set but empty is unset. */
-function valueOf(environment: Environment, name: string): string {
+function valueOf(environment: ProxyEnvironment, name: string): string {
   return environment[name]?.trim() ?? "";
 }
 

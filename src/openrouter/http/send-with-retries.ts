@@ -21,7 +21,9 @@ export interface HttpContext {
   readonly deadlines: Deadlines;
 }
 
-export type Request = Omit<HttpRequest, "deadlineMs" | "isCreation">;
+export interface Request extends Omit<HttpRequest, "deadlineMs" | "isCreation"> {
+  readonly kind: RequestKind;
+}
 
 /** How a request ended, with all its attempts. */
 export type RequestOutcome = (Reply | FinalFailure) & { readonly attempts: number };
@@ -53,25 +55,24 @@ const NO_TIME: RequestOutcome = {
  */
 export async function sendWithRetries(
   request: Request,
-  kind: RequestKind,
   deadline: Deadline,
-  means: HttpContext,
-  most = MAX_ATTEMPTS,
+  context: HttpContext,
+  maxAttempts = MAX_ATTEMPTS,
 ): Promise<RequestOutcome> {
-  const transport = await means.transport();
+  const transport = await context.transport();
   let ending = NO_TIME;
   for (let attempt = 1; mayBegin(deadline); attempt += 1) {
-    const judged = await sendOnce(transport, request, kind, deadline, means);
+    const judged = await sendOnce(request, transport, deadline, context);
     if (judged.kind === "reply") return { ...judged, attempts: attempt };
-    const decision = DECISIONS[judged.event][kind];
+    const decision = DECISIONS[judged.event][request.kind];
     const wantsReading = decision === "retry-then-read" || (ending.kind === "failure" && ending.wantsReading);
     ending = { ...judged, decision, wantsReading, attempts: attempt };
-    if (!isRetry(decision) || attempt === most) break;
+    if (!isRetry(decision) || attempt === maxAttempts) break;
     const isRateLimited = judged.event === "rate-limited" || judged.event === "rate-limited-by-edge";
     const cause = { attempt, detail: judged.detail, isRateLimited };
-    if (!(await pause(cause, judged.retryAfterMs ?? 0, deadline, means))) break;
+    if (!(await pause(cause, judged.retryAfterMs ?? 0, deadline, context))) break;
   }
-  if (kind !== "creation") throwIfCancelled(deadline);
+  if (request.kind !== "creation") throwIfCancelled(deadline);
   return ending;
 }
 
@@ -95,9 +96,8 @@ export async function pause(
 
 /** One attempt, whatever comes of it; the table of retries is not asked. */
 async function sendOnce(
+  { kind, ...request }: Request,
   transport: Transport,
-  request: Request,
-  kind: RequestKind,
   deadline: Deadline,
   { clock, deadlines, onSend }: HttpContext,
 ): Promise<Judged> {
@@ -132,10 +132,10 @@ export function unknown(ending: RequestOutcome): Unknown {
     return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: undefined };
   }
   const { detail, remedy } = ending;
-  return { status: "unknown", reason: reasonOf(ending), httpStatus, attempts, detail, remedy };
+  return { status: "unknown", reason: unknownReasonOf(ending), httpStatus, attempts, detail, remedy };
 }
 
-export function reasonOf({
+export function unknownReasonOf({
   timedOut,
   event,
 }: {

@@ -17,9 +17,10 @@ export function undiciTransport(baseUrl: BaseUrl, proxy: Proxy | undefined, dead
   // and a creation that is lost so is a key that must be looked for.
   const creating = dispatcherThrough(proxy, open, deadlines, { pipelining: 0 });
   return {
-    send: (sending, signal) => {
-      const dispatcher = sending.isCreation ? creating : usual;
-      return exchange(dispatcher, optionsOf(sending, baseUrl, deadlines), sending, proxy, signal);
+    send: (request, signal) => {
+      const dispatcher = request.isCreation ? creating : usual;
+      const options = optionsOf(request, baseUrl, deadlines);
+      return exchange({ dispatcher, options, proxy }, request, signal);
     },
     close: async () => {
       await Promise.all([usual.destroy(), creating.destroy()]);
@@ -69,12 +70,17 @@ function optionsOf(
   };
 }
 
+/** How a request goes to the server. */
+interface Way {
+  readonly dispatcher: Dispatcher;
+  readonly options: Dispatcher.DispatchOptions;
+  readonly proxy: Proxy | undefined;
+}
+
 /** Settled once, by whatever comes first: the answer, a failure, the deadline, or the caller. Rejects for a bug. */
 function exchange(
-  dispatcher: Dispatcher,
-  options: Dispatcher.DispatchOptions,
+  { dispatcher, options, proxy }: Way,
   { maxBytes, deadlineMs, isCreation }: HttpRequest,
-  proxy: Proxy | undefined,
   signal: AbortSignal,
 ): Promise<HttpResult> {
   return new Promise((resolve, reject) => {

@@ -39,7 +39,7 @@ import {
 import type { ErrorTemplate } from "./error-messages.ts";
 
 /** What is said of the store: its display name, and the variable or flag that holds its URI. */
-export interface StoreName {
+export interface NamedStore {
   readonly name: string;
   readonly from: string;
 }
@@ -69,7 +69,7 @@ export function duplicatesIn(thrown: unknown): ReadonlySet<number> | undefined {
 }
 
 /** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
-export function mongoError(thrown: unknown, store: StoreName, { isWrite }: { readonly isWrite: boolean }): unknown {
+export function mongoError(thrown: unknown, store: NamedStore, { isWrite }: { readonly isWrite: boolean }): unknown {
   if (isKeyctlError(thrown)) return thrown;
   const bug = bugIn(thrown);
   if (bug !== undefined) return bug;
@@ -81,7 +81,7 @@ export function mongoError(thrown: unknown, store: StoreName, { isWrite }: { rea
 /** The time is over: our own error, or a bug as it is. `seen` is what the driver knew of the servers by then. */
 export function mongoLate(
   seen: TopologyDescription | undefined,
-  store: StoreName,
+  store: NamedStore,
   { isWrite }: { readonly isWrite: boolean },
 ): Error {
   return bugOf(seen) ?? failure(noServer(seen), store, isWrite);
@@ -109,7 +109,7 @@ function isBug(error: Error): boolean {
   return isMistake && connectionSentence(error) === undefined;
 }
 
-function failure({ code, problem, hint, retryable }: ErrorTemplate, store: StoreName, mayHaveHappened: boolean) {
+function failure({ code, problem, hint, retryable }: ErrorTemplate, store: NamedStore, mayHaveHappened: boolean) {
   return new KeyctlError(code, `the database ${store.name} ${problem}`, {
     hint: hint.replaceAll("{from}", store.from),
     retryable: retryable === true,

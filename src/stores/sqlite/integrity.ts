@@ -21,8 +21,7 @@ type Answer = { readonly said: string } | { readonly thrown: unknown };
  * @param smallBytes the size up to which it runs here
  */
 export async function checkIntegrity(
-  database: DatabaseSync,
-  path: string,
+  { database, path }: { readonly database: DatabaseSync; readonly path: string },
   deep: boolean,
   signal: AbortSignal,
   smallBytes = SMALL_BYTES,

@@ -136,7 +136,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     },
     async checkIntegrity(deep, signal) {
       const { checkIntegrity } = await import("./integrity.ts");
-      return checkIntegrity(database, path, deep, signal);
+      return checkIntegrity({ database, path }, deep, signal);
     },
     ...journal.port,
     async close() {

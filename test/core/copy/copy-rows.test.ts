@@ -33,7 +33,7 @@ function keyEnding(tail: string): ApiKey {
 
 function record(user: string, key = KEY, seals: Sealer = sealer): KeyRecord {
   const id = parseUserId(user);
-  return newRecord(id, key, seals.seal(key, id), "manual", NOW);
+  return newRecord(id, { key, sealed: seals.seal(key, id), origin: "manual", now: NOW });
 }
 
 const cleared = (user: string, key = KEY): KeyRecord => ({ ...record(user, key), keyEncrypted: key.reveal() });

@@ -32,7 +32,10 @@ const PREVIOUS: Previous = {
 
 function row(name: string, change: Partial<KeyRecord> = {}, by = sealer): KeyRecord {
   const user = parseUserId(name);
-  return { ...newRecord(user, KEY, by.seal(KEY, user), "manual", "2026-11-11T00:00:00.000Z"), ...change };
+  return {
+    ...newRecord(user, { key: KEY, sealed: by.seal(KEY, user), origin: "manual", now: "2026-11-11T00:00:00.000Z" }),
+    ...change,
+  };
 }
 
 /** Gives these rows, two of a user as well. */

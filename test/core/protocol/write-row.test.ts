@@ -18,8 +18,8 @@ const refused = new KeyctlError("STORE_UNAVAILABLE", "the connection was refused
 const alice = rowOf("alice", "one");
 const anothers = rowOf("alice", "two");
 const bob = rowOf("bob", "three");
-const changed = withKey(alice, keyOf(), "four", "manual", NOW);
-const changedByAnother = withKey(alice, keyOf(), "five", "manual", NOW);
+const changed = withKey(alice, { key: keyOf(), sealed: "four", origin: "manual", now: NOW });
+const changedByAnother = withKey(alice, { key: keyOf(), sealed: "five", origin: "manual", now: NOW });
 
 type Write = (store: KeyStore) => Promise<unknown>;
 const insert: Write = (store) => insertRow(store, alice, signal);
@@ -119,7 +119,7 @@ function losing(failure: KeyctlError, rows: readonly KeyRecord[]) {
 }
 
 function rowOf(user: string, sealed: string): KeyRecord {
-  return newRecord(parseUserId(user), keyOf(), sealed, "manual", NOW);
+  return newRecord(parseUserId(user), { key: keyOf(), sealed, origin: "manual", now: NOW });
 }
 
 function keyOf(): ApiKey {

@@ -51,7 +51,12 @@ function facts(...entries: readonly Noted[]) {
 }
 
 function row(n: number, change: Partial<KeyRecord> = {}): KeyRecord {
-  const made = newRecord(alice, keyOf(n), "sealed", "auto-provisioned", new Date(NOW).toISOString());
+  const made = newRecord(alice, {
+    key: keyOf(n),
+    sealed: "sealed",
+    origin: "auto-provisioned",
+    now: new Date(NOW).toISOString(),
+  });
   return { ...made, generation: n, ...change };
 }
 

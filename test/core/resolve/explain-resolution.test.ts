@@ -27,7 +27,12 @@ const MANAGEMENT_KEY = key("3a3a");
 const OWED = key("0dd0");
 
 const error = (code: ErrorCode) => new KeyctlError(code, `this is ${code}`);
-const record: KeyRecord = newRecord(alice, KEY, sealer.seal(KEY, alice), "manual", "2026-11-11T02:14:07.113Z");
+const record: KeyRecord = newRecord(alice, {
+  key: KEY,
+  sealed: sealer.seal(KEY, alice),
+  origin: "manual",
+  now: "2026-11-11T02:14:07.113Z",
+});
 const row = (change: Partial<KeyRecord> = {}) => memoryStore({ ...record, ...change });
 const failing = (code: ErrorCode): MemoryStore => ({ ...memoryStore(), find: async () => Promise.reject(error(code)) });
 

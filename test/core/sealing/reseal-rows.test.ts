@@ -47,7 +47,7 @@ function rowOf(number: number, form: Form): KeyRecord {
     nonsense: () => "what is this?",
     "missing master key": () => sealedBy(FOREIGN),
   }[form]();
-  const row = newRecord(user, key, value, "manual", EARLIER);
+  const row = newRecord(user, { key, sealed: value, origin: "manual", now: EARLIER });
   return form === "clear" ? { ...row, keyHash: null, keyTail: null, revision: null } : row;
 }
 
@@ -398,7 +398,10 @@ describe("rekey while others work", () => {
       const key = keyOf(1000 + replaced);
       replaced += 1;
       if (row !== undefined)
-        world.store.rows.set(user, withKey(row, key, createSealer(OLD).seal(key, user), "manual", NOW));
+        world.store.rows.set(
+          user,
+          withKey(row, { key, sealed: createSealer(OLD).seal(key, user), origin: "manual", now: NOW }),
+        );
     });
     const result = await process.rekey();
     expect(result.removableKids).toEqual([OLD.kid]);

@@ -33,7 +33,7 @@ const OPERATION: Recorded<Operation> = {
 };
 
 const MADE: KeyRecord = {
-  ...newRecord(ALICE, keyOf(KEY), "eyJ0eXAi.sealed...", "auto-provisioned", NOW),
+  ...newRecord(ALICE, { key: keyOf(KEY), sealed: "eyJ0eXAi.sealed...", origin: "auto-provisioned", now: NOW }),
   generation: 2,
   settled: false,
   name: "keyctl/9f2c0a7d41b6e853/2bd806c97f0e/2-77d0c1b2a3948576",
@@ -118,7 +118,10 @@ describeWithMongodb("a record of the journal", () => {
 
   it("is inserted into a collection that has its indexes, which nothing else makes", async () => {
     const { store, journal, db } = storeOfTest();
-    await store.insert(newRecord(ALICE, keyOf(KEY), "eyJ0eXAi.sealed...", "manual", NOW), patient);
+    await store.insert(
+      newRecord(ALICE, { key: keyOf(KEY), sealed: "eyJ0eXAi.sealed...", origin: "manual", now: NOW }),
+      patient,
+    );
     expect(await store.entries(ALICE, patient)).toEqual([]);
     expect((await db.listCollections().toArray()).map(({ name }) => name)).toEqual(["api_keys"]);
     await store.insertEntry(OPERATION, patient);
@@ -237,7 +240,10 @@ describeWithMongodb("a document of a key that was made", () => {
 
   it("has fields of its own that one of another key does not", async () => {
     const { store, keys } = storeOfTest();
-    await store.insert(newRecord(ALICE, keyOf(KEY), "eyJ0eXAi.sealed...", "manual", NOW), patient);
+    await store.insert(
+      newRecord(ALICE, { key: keyOf(KEY), sealed: "eyJ0eXAi.sealed...", origin: "manual", now: NOW }),
+      patient,
+    );
     const document = await keys.findOne({});
     expect(Object.keys(document ?? {})).not.toContain("limit");
     expect(document?.["previous"]).toBeNull();

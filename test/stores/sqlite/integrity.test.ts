@@ -37,7 +37,7 @@ function alterRow({ database }: Home): void {
 async function check(home: Home, deep: boolean, smallBytes: number, signal = patient()) {
   const database = await openFile(home.database);
   try {
-    return await checkIntegrity(database, home.database, deep, signal, smallBytes);
+    return await checkIntegrity({ database, path: home.database }, deep, signal, smallBytes);
   } finally {
     database.close();
   }
@@ -70,7 +70,7 @@ describe.each(PLACES)("a check of the file %s", (_, smallBytes) => {
     const database = await openFile(home.database);
     onTestFinished(() => database.close());
     writeFileSync(home.database, bytes.fill(0, at - (at % 4096), at - (at % 4096) + 4096));
-    const { damage } = await checkIntegrity(database, home.database, false, patient(), smallBytes);
+    const { damage } = await checkIntegrity({ database, path: home.database }, false, patient(), smallBytes);
     expect(damage).toMatchObject({ code: "STORE_CORRUPT" });
   });
 });
@@ -84,7 +84,7 @@ describe("a check of a large file", () => {
     // What waits for a lock does not end by itself either.
     other.exec("BEGIN EXCLUSIVE");
     const over = AbortSignal.timeout(700);
-    await expect(checkIntegrity(database, home.database, true, over, ELSEWHERE)).rejects.toMatchObject({
+    await expect(checkIntegrity({ database, path: home.database }, true, over, ELSEWHERE)).rejects.toMatchObject({
       name: "TimeoutError",
     });
     other.exec("COMMIT");

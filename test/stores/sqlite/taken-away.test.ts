@@ -23,7 +23,12 @@ const USERS = "SELECT user_id FROM api_keys ORDER BY user_id";
 function rowFor(user: string) {
   const key = ApiKey.parse(KEY);
   if (key === undefined) throw new Error("this is not a key");
-  return newRecord(parseUserId(user), key, "eyJ.sealed...", "manual", "2026-11-22T00:00:00.000Z");
+  return newRecord(parseUserId(user), {
+    key,
+    sealed: "eyJ.sealed...",
+    origin: "manual",
+    now: "2026-11-22T00:00:00.000Z",
+  });
 }
 
 /** Another database of keyctl's, with one user. */

@@ -3,7 +3,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import type { KeyManager } from "../../../core/manager.ts";
 import { toKeyctlError, clampTimeout } from "../../../core/async/deadline.ts";
 import { printable } from "../../../core/text/printable.ts";
-import { report, sayFailures } from "./report.ts";
+import { reportCopy, sayFailures } from "./report.ts";
 import type { CopyRun } from "./report.ts";
 import { CopyTally } from "./counts.ts";
 import { addCreateOption } from "../create-option.ts";
@@ -22,7 +22,7 @@ interface CopyFlags extends CreateFlags {
   readonly stopAfter?: number;
 }
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addCreateOption(command)
     .option("--to <uri>", "where to copy: mongodb://<host>/<database> or sqlite:<path>")
     .option("--dry-run", "say what would be copied, and write nothing")
@@ -67,7 +67,7 @@ async function copyAndReport(
 ): Promise<KeyctlError | null> {
   const failure = await attempt(invocation, flags, run);
   const error = failure ?? run.tally.error(run.complete);
-  await report(invocation, run, Date.now() - started, failure, error);
+  await reportCopy(invocation, run, Date.now() - started, { failure, error });
   return error;
 }
 

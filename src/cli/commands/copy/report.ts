@@ -58,13 +58,15 @@ function subjectOf(failed: CopyOutcome): object {
   return { user_id: row.userId, key: maskOfRecord(row), key_hash: row.keyHash, outcome };
 }
 
-/** The summary, as JSON or for people. */
-export async function report(
+/**
+ * The summary, as JSON or for people.
+ * @param ends `failure` is what ended the run early, and `error` what the command ends with
+ */
+export async function reportCopy(
   invocation: Invocation,
   run: CopyRun,
   elapsed: number,
-  failure: KeyctlError | null,
-  error: KeyctlError | null,
+  { failure, error }: { readonly failure: KeyctlError | null; readonly error: KeyctlError | null },
 ): Promise<void> {
   if (invocation.terminal.options.json) await document(invocation, run, elapsed, error);
   else await show(invocation, run, elapsed, failure);

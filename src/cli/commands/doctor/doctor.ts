@@ -18,7 +18,7 @@ interface DoctorFlags {
 /** For letting go of a server that does not answer; of a short time, half. */
 const CLOSE_TIMEOUT_MS = 700;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   command
     .option("--deep", "open every row, and name those that do not open")
     .addHelpText(

@@ -10,7 +10,7 @@ import type { Invocation, KeyPlaces, Session, Run } from "../../invocation.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
 import { showResult } from "../../terminal/unread.ts";
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "whose key")
     .addHelpText(
       "after",

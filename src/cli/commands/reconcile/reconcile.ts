@@ -27,7 +27,7 @@ const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   duplicate: "one key of two users",
 };
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "only this user")
     .option("--fix", "do what is to be done; without it nothing is changed")
     .option("--confirm <count>", "with --fix: the number of keys that are to be removed", parseCount)

@@ -12,7 +12,7 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { endOfRun } from "../../terminal/unread.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 
-export interface ReconcileTask {
+export interface ReconcileRequest {
   readonly fixes: boolean;
   /** How many keys a person has agreed to. */
   readonly confirm: number | undefined;
@@ -30,7 +30,7 @@ const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undeci
 export class ReconcileReport {
   readonly #invocation: Invocation;
   readonly #opened: Session;
-  readonly #task: ReconcileTask;
+  readonly #task: ReconcileRequest;
   readonly #table: TablePrinter;
   readonly #began = performance.now();
   /** What is to be done, to be shown before a question. */
@@ -42,7 +42,7 @@ export class ReconcileReport {
   #noted = 0;
   #failed: KeyctlError | null = null;
 
-  constructor(invocation: Invocation, opened: Session, task: ReconcileTask) {
+  constructor(invocation: Invocation, opened: Session, task: ReconcileRequest) {
     this.#invocation = invocation;
     this.#opened = opened;
     this.#task = task;

@@ -18,7 +18,7 @@ import { showResult } from "../../terminal/unread.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
 import { showValidation, validationDocument } from "../../views/verdict-view.ts";
-import type { ValidateOptions } from "../../../core/manager-options.ts";
+import type { ValidateOptions } from "../../../core/validate/validate-key.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 
@@ -37,7 +37,7 @@ interface ValidateFlags extends BulkFlags {
 const CONCURRENCY = 20;
 const DAY_MS = 86_400_000;
 
-export function declare(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
     .option("--stdin", "the key on standard input; no database is used")
     .option("--warn-within <duration>", "exit 10 for a key that ends within this time", flagDuration("--warn-within"))

@@ -1,0 +1,107 @@
+import { printable } from "../../../core/text/printable.ts";
+import type { PurgePreview, PurgeResult } from "../../../core/model/results.ts";
+import type { Terminal } from "../../terminal/terminal.ts";
+import { sayWarnings } from "../../views/key-view.ts";
+import { revocationWanted } from "./purge-flags.ts";
+import type { PurgeFlags } from "./purge-flags.ts";
+
+export function purgeDocument(result: PurgeResult): object {
+  const { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings } = result;
+  return {
+    user_id: userId,
+    key: former?.key ?? null,
+    key_hash: former?.keyHash ?? null,
+    origin: former?.origin ?? null,
+    purged,
+    revocation,
+    revoked_keys: revokedKeys,
+    returns_from: returnsFrom,
+    warnings,
+  };
+}
+
+export function actionOf({ former, retained, error }: PurgePreview): "purge" | "none" {
+  return error === null && (former !== null || retained > 0) ? "purge" : "none";
+}
+
+/** Completes `purge would …`. */
+export function forecastOf(preview: PurgePreview, flags: PurgeFlags): string {
+  const { former, retained } = preview;
+  if (actionOf(preview) === "none") return "find no key";
+  const kept =
+    retained === 0 ? "" : `${keyCount(retained)} of this user that ${retained === 1 ? "is" : "are"} kept there`;
+  if (former === null) return `delete at OpenRouter ${kept}`;
+  const upstream = kept === "" ? " and at OpenRouter" : ` and at OpenRouter, with ${kept}`;
+  return `delete ${former.key ?? "an unreadable key"} here${revocationWanted(flags) === "no" ? "" : upstream}`;
+}
+
+export async function showPurge(
+  terminal: Terminal,
+  { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings, error }: PurgeResult,
+): Promise<void> {
+  sayWarnings(terminal, warnings);
+  if (error !== null && !purged) return;
+  if (!purged) {
+    const earlier =
+      revocation === "done"
+        ? `; ${keyCount(revokedKeys)} of this user ${revokedKeys === 1 ? "was" : "were"} deleted at OpenRouter`
+        : "";
+    return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+  }
+  const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
+  await terminal.result(
+    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${REVOCATION_TEXT[revocation ?? "kept"]}${more})`,
+  );
+  noteNextSync(terminal, returnsFrom);
+}
+
+/** Whether keys were deleted at OpenRouter for a user who had none in the database. */
+export function hadEarlierKeys({ purged, revocation }: PurgeResult): boolean {
+  return !purged && revocation === "done";
+}
+
+/** One user's result in the table of a bulk run. */
+export function outcomeOf(result: PurgeResult): string {
+  const { purged, revocation, revokedKeys, error } = result;
+  if (error !== null) return error.message;
+  if (hadEarlierKeys(result)) return `${earlierKeys(revokedKeys)} deleted at OpenRouter`;
+  if (!purged) return "had no key";
+  return revocation === "done" && revokedKeys > 1 ? `purged, with ${earlierKeys(revokedKeys - 1)}` : "purged";
+}
+
+export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["returnsFrom"]): void {
+  for (const name of returnsFrom) {
+    if (name === "auto-provisioned") {
+      terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
+      continue;
+    }
+    terminal.note(`${placeOf(name)} holds a key: the next sync of this user stores that one`);
+  }
+}
+
+/** The same of many users, in one sentence. */
+export function remarkOnNextSync(returnsFrom: PurgeResult["returnsFrom"]): string | undefined {
+  const [first] = returnsFrom;
+  if (first === undefined) return undefined;
+  if (first === "auto-provisioned") return "the next sync of any one of them creates a new, paid key";
+  return `the next sync stores the key that ${placeOf(first)} holds`;
+}
+
+function placeOf(name: string): string {
+  return name === "environment" ? "OPENROUTER_API_KEY" : name;
+}
+
+function earlierKeys(count: number): string {
+  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
+}
+
+const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
+  done: "and deleted at OpenRouter",
+  pending: "not confirmed at OpenRouter",
+  kept: "it goes on working at OpenRouter",
+  not_ours: "it goes on working at OpenRouter",
+};
+
+export function keyCount(count: number): string {
+  return count === 1 ? "1 key" : `${count} keys`;
+}

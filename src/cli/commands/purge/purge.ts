@@ -1,0 +1,160 @@
+import type { Command } from "commander";
+import { RUN_FATAL_CODES, KeyctlError } from "../../../core/model/errors.ts";
+import { purgeFailed, purgePreviewFailed } from "../../../core/model/results.ts";
+import type { PurgePreview, PurgeResult } from "../../../core/model/results.ts";
+import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
+import { oneByOne } from "../../bulk/one-by-one.ts";
+import { addDryRunOption } from "../../bulk/dry-run.ts";
+import { forUsers } from "../../bulk/user-command-runner.ts";
+import { sayWarnings } from "../../views/key-view.ts";
+import type { Invocation, Run } from "../../invocation.ts";
+import { addSelection } from "../../bulk/selection.ts";
+import { ResultCounts } from "../../bulk/result-counts.ts";
+import { addBulkOptions } from "../../bulk/user-command.ts";
+import type { UserCommand } from "../../bulk/user-command.ts";
+import { confirmMany, confirmOne, confirmRetained } from "./confirmation.ts";
+import { revocationWanted } from "./purge-flags.ts";
+import type { PurgeFlags } from "./purge-flags.ts";
+import {
+  actionOf,
+  forecastOf,
+  hadEarlierKeys,
+  noteNextSync,
+  outcomeOf,
+  purgeDocument,
+  remarkOnNextSync,
+  showPurge,
+} from "./purge-view.ts";
+
+/** No row has it. */
+const NO_KEYS_HASH = "none";
+
+export function configureCommand(command: Command, run: Run): void {
+  addDryRunOption(addBulkOptions(addSelection(command)))
+    .option("-y, --yes", "do not ask")
+    .option("--revoke", "also delete the key at OpenRouter, if keyctl made it")
+    .option("--revoke-foreign", "also delete it at OpenRouter, whoever made it")
+    .option("--confirm <count>", "with --all: the number of keys that are to be deleted", parseCount)
+    .addHelpText(
+      "after",
+      `
+Deletes from the database. Without --revoke, the key itself goes on working at
+OpenRouter. With it, every key that keyctl created for the user is deleted
+there, those included that were replaced or purged before and kept.
+
+Examples:
+  keyctl purge --user alice
+  keyctl purge --user alice --revoke --dry-run
+  keyctl purge --user alice --revoke --yes --json
+  keyctl purge --all --store sqlite:keys.db --confirm 4`,
+    )
+    .action(run((invocation, flags: PurgeFlags) => purge(invocation, flags)));
+}
+
+async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlError | null> {
+  if (flags.confirm !== undefined && flags.all !== true) {
+    throw new KeyctlError("USAGE", "--confirm goes with --all", {
+      hint: "--yes   answers the question for named users",
+    });
+  }
+  if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
+  return forUsers(invocation, flags, purgeCommand(invocation, flags));
+}
+
+function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
+  const { signal } = invocation;
+  let limit = 0;
+  const options = { signal, revoke: revocationWanted(flags) };
+  return {
+    name: "purge",
+    needs: { mayCreateStore: false, logs: "all" },
+    async confirm(opened, selection) {
+      limit = await confirmMany(invocation, flags, opened, selection);
+    },
+    async one(manager, user) {
+      const preview = await manager.previewPurge(user, options);
+      if (preview.error !== null) return preview;
+      // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
+      // said it to a key that came in as well; everybody else was asked about none.
+      if (preview.former === null) {
+        if (preview.retained > 0) await confirmRetained(invocation, flags, preview);
+        return manager.purge(user, { ...options, onlyHash: flags.yes === true ? undefined : NO_KEYS_HASH });
+      }
+      await confirmOne(invocation, flags, preview);
+      return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
+    },
+    many: (manager, batches, _selection, stop) => manager.purgeMany(oneByOne(upTo(limit, batches), stop), options),
+    failed: purgeFailed,
+    document: purgeDocument,
+    show: (result) => showPurge(invocation.terminal, result),
+    hasChanged: ({ purged }) => purged,
+    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
+    cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
+    score: () =>
+      new ResultCounts({
+        endings: ["purged", "had_earlier_keys", "had_no_key"],
+        endingOf: (result) => (result.purged ? "purged" : hadEarlierKeys(result) ? "had_earlier_keys" : "had_no_key"),
+        remark: ({ purged, returnsFrom }) => (purged ? remarkOnNextSync(returnsFrom) : undefined),
+      }),
+  };
+}
+
+function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): UserCommand<PurgePreview> {
+  const options = { signal, revoke: revocationWanted(flags) };
+  return {
+    name: "purge",
+    needs: { mayCreateStore: false, logs: "none" },
+    onlyReads: true,
+    one: (manager, user) => manager.previewPurge(user, options),
+    async *many(manager, batches, _selection, stop) {
+      for await (const [user] of oneByOne(batches, stop)) {
+        const preview = await manager.previewPurge(user, options);
+        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
+        yield [preview];
+      }
+    },
+    failed: purgePreviewFailed,
+    document: (preview) => ({ ...purgeDocument(preview), dry_run: true, action: actionOf(preview) }),
+    async show(preview) {
+      sayWarnings(terminal, preview.warnings);
+      if (preview.error !== null) return;
+      await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.former !== null) noteNextSync(terminal, preview.returnsFrom);
+    },
+    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
+    cells: (preview) => [
+      preview.userId,
+      preview.former?.key ?? "-",
+      preview.error?.message ?? forecastOf(preview, flags),
+    ],
+    score: () =>
+      new ResultCounts({
+        endings: ["to_purge", "had_no_key"],
+        endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
+        isDryRun: true,
+        remark: ({ former, returnsFrom }) => (former === null ? undefined : remarkOnNextSync(returnsFrom)),
+      }),
+  };
+}
+
+/** Not one key more than was confirmed, whatever was saved meanwhile. */
+async function* upTo(limit: number, batches: UserBatches): AsyncGenerator<readonly UserId[]> {
+  let left = limit;
+  for await (const batch of batches) {
+    yield batch.slice(0, left);
+    left -= batch.length;
+    if (left >= 0) continue;
+    throw new KeyctlError(
+      "COUNT_CHANGED",
+      `keys were saved meanwhile; no more than the confirmed ${limit} were deleted`,
+      {
+        hint: "keyctl list --count",
+      },
+    );
+  }
+}
+
+function parseCount(text: string): number {
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new KeyctlError("USAGE", "--confirm takes the number of keys", { hint: "keyctl list --count" });
+}

@@ -1,0 +1,59 @@
+import { silent } from "../../core/model/log-event.ts";
+import type { Log, LogEvent } from "../../core/model/log-event.ts";
+import type { RetryPause } from "../../core/ports/openrouter.ts";
+import type { SessionOptions } from "../invocation.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */
+const CHANGES: readonly LogEvent["kind"][] = [
+  "malformed",
+  "unreadable",
+  "saved",
+  "not-saving",
+  "validating",
+  "validated",
+  "invalid",
+  "not-validated",
+];
+
+/** Many keys that wait together are told of once. */
+const NOTE_INTERVAL_MS = 5_000;
+
+/** Told before each wait for OpenRouter. */
+export function pauseNotes(terminal: Terminal): (pause: RetryPause) => void {
+  let quietUntil = 0;
+  return ({ detail, waitMs }) => {
+    if (Date.now() < quietUntil) return;
+    quietUntil = Date.now() + NOTE_INTERVAL_MS;
+    terminal.note(`OpenRouter ${detail}; asking again in ${(waitMs / 1000).toFixed(1)}s`);
+  };
+}
+
+export function logFor(terminal: Terminal, logs: SessionOptions["logs"]): Log {
+  if (logs === "none") return silent;
+  return (event) => {
+    if (logs === "all" || CHANGES.includes(event.kind)) terminal.log(event);
+  };
+}
+
+/** What is said of the files that hold master keys. */
+export function masterKeyNotices(
+  terminal: Terminal,
+  storeKind: "sqlite" | "mongodb",
+  { withoutNotices }: Pick<SessionOptions, "withoutNotices">,
+) {
+  return {
+    generated: (path: string) =>
+      terminal.note(`made the first master key: ${path}; back it up, without it the keys in the database are lost`),
+    added: (path: string) => {
+      terminal.note(`put a new master key in front of those in ${path}; back that file up again, older keys included`);
+      if (storeKind === "mongodb")
+        terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
+    },
+    readableByOthers(path: string, mode: number) {
+      if (withoutNotices === true) return;
+      const octal = mode.toString(8).padStart(4, "0");
+      terminal.warning(`${path} can be read by other users of this machine (mode ${octal}); chmod 600 it`);
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import { toKeyctlError } from "../async/deadline.ts";
+import type { CallOptions } from "../async/deadline.ts";
+import type { Context } from "../context.ts";
+import type { ApiKey } from "../model/api-key.ts";
+import { KeyctlError } from "../model/errors.ts";
+import { isManagementKey } from "../model/management-key.ts";
+import { parsedKey } from "../model/parse-key.ts";
+import { saveFailed } from "../model/results.ts";
+import type { CheckedSaveResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Verdict } from "../model/verdict.ts";
+import type { Warning } from "../model/warning.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import type { Validation } from "../validate/validate-key.ts";
+import { saveKey } from "./save-key.ts";
+import type { Replace } from "./save-key.ts";
+
+export interface SaveOptions extends CallOptions {
+  /** How the key came here, kept in the row. Default `manual`. */
+  readonly source?: string | undefined;
+  /** Which other key may be replaced: none, any, or the one with this hash. */
+  readonly replace?: Replace | undefined;
+  /** Ask OpenRouter first, and store only what is valid. Default false. */
+  readonly validate?: boolean | undefined;
+  /** Also remove the replaced key at OpenRouter, if keyctl made it. Default false. */
+  readonly revoke?: boolean | undefined;
+}
+
+const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
+
+/**
+ * Saves a key and, with `validate`, asks OpenRouter about it before anything is written; the verdict is then noted beside
+ * the key. Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY, USAGE, and what `saveKey` throws.
+ */
+export async function saveWithCheck(
+  user: UserId,
+  { key, ...options }: SaveOptions & { readonly key: string | ApiKey },
+  context: Context,
+  signal: AbortSignal,
+): Promise<CheckedSaveResult> {
+  const { source = "manual", replace = "none", validate = false, revoke = false } = options;
+  const parsed = keyToSave(key, user, context);
+  if (!ORIGIN.test(source)) {
+    throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
+      hint: "--source manual",
+    });
+  }
+  const request = { key: parsed, origin: source, replace, revoke };
+  if (!validate) return { ...(await saveKey(user, request, context, signal)), verdict: null };
+  const check = new SaveCheck(parsed, options, context);
+  try {
+    const saved = await saveKey(user, { ...request, approve: () => check.approve() }, context, signal);
+    const more = saved.error === null ? await check.record(user) : [];
+    return { ...saved, warnings: [...saved.warnings, ...more], verdict: check.verdict };
+  } catch (thrown) {
+    return saveFailed(user, toKeyctlError(thrown, signal), check.verdict);
+  }
+}
+
+/** OpenRouter's word on a key that is to be saved: asked for once, however many races the save loses. */
+class SaveCheck {
+  readonly #key: ApiKey;
+  readonly #options: CallOptions;
+  readonly #context: Context;
+  #found: Validation | undefined;
+
+  constructor(key: ApiKey, options: CallOptions, context: Context) {
+    this.#key = key;
+    this.#options = options;
+    this.#context = context;
+  }
+
+  get verdict(): Verdict | null {
+    return this.#found?.verdict ?? null;
+  }
+
+  /** Throws why the key may not be stored. */
+  async approve(): Promise<void> {
+    if (this.#found === undefined) {
+      const { validateContext, validateKey } = await import("../validate/validate-key.ts");
+      const asking = validateContext(this.#options, this.#context);
+      this.#found = await validateKey(this.#key, this.#context, asking, asking.newSignal());
+    }
+    if (this.#found.error !== null) throw this.#found.error;
+  }
+
+  /** Notes the verdict beside the key that was saved because of it. */
+  async record(user: UserId): Promise<readonly Warning[]> {
+    const at = this.#found?.checkedAt ?? null;
+    if (at === null) return [];
+    const { recordSavedCheck, validateContext } = await import("../validate/validate-key.ts");
+    const { newSignal } = validateContext(this.#options, this.#context);
+    return recordSavedCheck({ userId: user, keyHash: this.#key.hash, at }, this.#context.store, newSignal);
+  }
+}
+
+/** Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY. */
+function keyToSave(key: string | ApiKey, user: UserId, { managementKeyHashes, log }: Context): ApiKey {
+  try {
+    if (!isManagementKey(key, managementKeyHashes())) return parsedKey(key);
+    throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
+      hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to make one`,
+    });
+  } catch (thrown) {
+    log({ kind: "not-saving" });
+    throw thrown;
+  }
+}

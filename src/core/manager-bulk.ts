@@ -1,0 +1,146 @@
+import { toKeyctlError } from "./async/deadline.ts";
+import type { CopyOutcome } from "./copy/copy-rows.ts";
+import type {
+  BulkOptions,
+  CopyOptions,
+  ManagerContext,
+  PreviewSyncOptions,
+  ProvisionManyOptions,
+  ProvisionOptions,
+  ReconcileOptions,
+  RekeyOptions,
+  ValidateManyOptions,
+} from "./manager-options.ts";
+import type { ResolvingCalls } from "./manager-resolve.ts";
+import { managementKeyMissing } from "./model/management-key.ts";
+import { checkedNumber, MOST_AT_ONCE, UP_TO_LONGEST } from "./model/number-options.ts";
+import type { ProvisionResult, ResultBatches, SyncResult } from "./model/results.ts";
+import { parseUserId } from "./model/user-id.ts";
+import type { UserBatches } from "./model/user-id.ts";
+import type { OpenWork } from "./open-work.ts";
+import type { Reconciliation } from "./reconcile/reconciliation.ts";
+import { KeyBudget } from "./resolve/key-budget.ts";
+import type { ProvisionPreview } from "./resolve/provision-many.ts";
+import type { SyncPreview } from "./resolve/sync-many.ts";
+import type { RekeyProgress } from "./sealing/reseal-rows.ts";
+import type { ValidationRun } from "./validate/validate-many.ts";
+
+const CREATED_AT_ONCE = 8;
+const VALIDATED_AT_ONCE = 20;
+
+/**
+ * The runs over many users, behind the manager's methods of the same names. The time-out is each step's: of a batch, a
+ * page or a user. Results are given as they come, and what fails for all users is thrown.
+ */
+export class BulkRuns {
+  readonly #context: ManagerContext;
+  readonly #work: OpenWork;
+  readonly #resolving: ResolvingCalls;
+
+  constructor(context: ManagerContext, work: OpenWork, resolving: ResolvingCalls) {
+    this.#context = context;
+    this.#work = work;
+    this.#resolving = resolving;
+  }
+
+  async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
+    const { reach = "sources", provision = false, logged = false, signal, stop } = options;
+    const { syncMany } = await import("./resolve/sync-many.ts");
+    yield* syncMany(batches, this.#context, {
+      reach,
+      provision,
+      isLogged: logged,
+      budget: budgetFor(options),
+      newSignal: this.#work.newSignal(options),
+      stop,
+      resolveOne: (user, autoProvision) =>
+        this.#resolving.sync(user, { autoProvision, isDeliberate: true }, { signal }),
+    });
+  }
+
+  async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
+    const { reach = "sources", provision = false } = options;
+    const { previewSyncMany } = await import("./resolve/sync-many.ts");
+    const newSignal = this.#work.newSignal(options);
+    yield* previewSyncMany(batches, this.#context, { reach, provision, newSignal });
+  }
+
+  async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
+    const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop } = options;
+    checkConcurrency(concurrency);
+    const { provisionMany } = await import("./resolve/provision-many.ts");
+    yield* provisionMany(batches, this.#context, {
+      terms,
+      concurrency,
+      budget: budgetFor(options),
+      newSignal: this.#work.newSignal(options),
+      stop,
+      provisionOne: (user) => this.#resolving.provision(user, { terms, signal }),
+    });
+  }
+
+  async *previewProvisionMany(
+    batches: UserBatches,
+    { terms = {}, ...options }: ProvisionOptions,
+  ): ResultBatches<ProvisionPreview> {
+    const { previewProvisionMany } = await import("./resolve/provision-many.ts");
+    const newSignal = this.#work.newSignal(options);
+    yield* previewProvisionMany(batches, this.#context, { terms, newSignal });
+  }
+
+  /** Rejects with MANAGEMENT_KEY_MISSING for a listing, and with USAGE for a number that an option cannot be. */
+  async validateMany(options: ValidateManyOptions): Promise<ValidationRun> {
+    const { ValidationRun: Run } = await import("./validate/validate-many.ts");
+    const { validateContext } = await import("./validate/validate-key.ts");
+    const { concurrency = VALIDATED_AT_ONCE, fromListing = false, notValidatedSinceMs, stop } = options;
+    checkConcurrency(concurrency);
+    if (notValidatedSinceMs !== undefined) checkedNumber("notValidatedSinceMs", notValidatedSinceMs, UP_TO_LONGEST);
+    if (fromListing && this.#context.managementKey() === undefined) {
+      throw managementKeyMissing("the list of all keys cannot be read");
+    }
+    const asking = validateContext(options, this.#context);
+    const signal = options.signal ?? new AbortController().signal;
+    return new Run(this.#context, { ...asking, concurrency, fromListing, notValidatedSinceMs, signal, stop });
+  }
+
+  /**
+   * Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, PROVIDER_UNAVAILABLE.
+   */
+  async reconcile({
+    userId,
+    fixes = false,
+    adoptAccount = false,
+    ...options
+  }: ReconcileOptions): Promise<Reconciliation> {
+    const only = userId === undefined ? undefined : parseUserId(userId);
+    const { Reconciliation: Run } = await import("./reconcile/reconciliation.ts");
+    try {
+      const newSignal = this.#work.newSignal(options);
+      return await Run.begin(this.#context, { only, fixes, adoptAccount, newSignal });
+    } catch (thrown) {
+      throw toKeyctlError(thrown, options.signal);
+    }
+  }
+
+  /** Each progress says how far it has come; a signal stops it, and the next call goes on. */
+  async *rekey({ kind = "new-key", dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
+    const { rekey } = await import("./sealing/reseal-rows.ts");
+    yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, dryRun });
+  }
+
+  /** Throws CONFLICT for a destination that has made keys of its own; the next call goes on where this one ended. */
+  async *copyTo(destination: ManagerContext, { dryRun = false, ...options }: CopyOptions): ResultBatches<CopyOutcome> {
+    const { copyRows } = await import("./copy/copy-rows.ts");
+    yield* copyRows(this.#context, destination, { dryRun, newSignal: this.#work.newSignal(options) });
+  }
+}
+
+/** Throws USAGE. */
+function budgetFor({ maxKeys }: Pick<BulkOptions, "maxKeys">): KeyBudget {
+  if (maxKeys === undefined) return new KeyBudget(Number.POSITIVE_INFINITY);
+  return new KeyBudget(checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }));
+}
+
+function checkConcurrency(concurrency: number): void {
+  checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+}

@@ -1,0 +1,65 @@
+import { confirmPurge, confirmPurges, purgeKey } from "./change/purge-key.ts";
+import type { Purge, PurgeCompletion } from "./change/purge-key.ts";
+import { purgeMany } from "./change/purge-many.ts";
+import { deadlineSignal, toKeyctlError } from "./async/deadline.ts";
+import type { ManagerContext, PurgeOptions } from "./manager-options.ts";
+import { purgeFailed } from "./model/results.ts";
+import type { PurgeResult, ResultBatches } from "./model/results.ts";
+import type { UserBatches, UserId } from "./model/user-id.ts";
+import type { OpenWork } from "./open-work.ts";
+import type { UpstreamSnapshot } from "./reconcile/upstream-snapshot.ts";
+
+/** The purges of one call, with what reconcile does for users without a row. All of them read the list of all keys once. */
+export class PurgeBatch {
+  readonly #context: ManagerContext;
+  readonly #options: PurgeOptions;
+  #snapshot: Promise<UpstreamSnapshot> | undefined;
+
+  constructor(context: ManagerContext, options: PurgeOptions) {
+    this.#context = context;
+    this.#options = options;
+  }
+
+  async purgeOne(user: UserId, signal: AbortSignal): Promise<PurgeResult> {
+    return confirmPurge(await this.#purge(user, signal), signal);
+  }
+
+  async *purgeAll(batches: UserBatches, work: OpenWork): ResultBatches<PurgeResult> {
+    const purged = purgeMany(batches, {
+      purge: async (user) => {
+        try {
+          return await work.track(this.#options, (signal) => this.#purge(user, signal));
+        } catch (thrown) {
+          return { status: "ended", result: purgeFailed(user, toKeyctlError(thrown)) };
+        }
+      },
+      confirm: (purges) => work.track(this.#options, (signal) => confirmPurges(purges, signal)),
+    });
+    for await (const results of purged) yield results.map((result) => work.withWarnings(result));
+  }
+
+  #purge(user: UserId, signal: AbortSignal): Promise<Purge> {
+    const { onlyHash, revoke = "no" } = this.#options;
+    const { autoProvision } = this.#context;
+    const finish = (absent: UserId, waiting: AbortSignal) => this.#finish(absent, waiting);
+    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#context, signal);
+  }
+
+  /** What a purge with `revoke` of a user without a row still owes. */
+  async #finish(user: UserId, signal: AbortSignal): Promise<PurgeCompletion> {
+    const { upstreamSnapshot, reconcileContext } = await import("./reconcile/reconciliation.ts");
+    const { finishPurges } = await import("./reconcile/finish-purges.ts");
+    const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
+    const context = await reconcileContext(this.#context, () => signal);
+    await requestRetainedDeletions(user, null, context, signal);
+    // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
+    this.#snapshot ??= upstreamSnapshot({
+      ...context,
+      newSignal: () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs),
+    }).catch((thrown) => {
+      this.#snapshot = undefined;
+      throw thrown;
+    });
+    return finishPurges(user, await this.#snapshot, context);
+  }
+}

@@ -1,0 +1,55 @@
+import { deadlineIn } from "../async/deadline.ts";
+import type { Context } from "../context.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import { keyNameOf } from "../model/key-name.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Operation } from "../ports/journal.ts";
+import type { UpstreamKeys } from "../ports/openrouter.ts";
+import { removeUpstream, unreferenced } from "./delete-upstream.ts";
+import { appendEntry } from "./write-journal.ts";
+
+/** To look for a key that may exist, and to remove it, when the caller's time is over. */
+export const CLEAN_UP_MS = 20_000;
+
+/** Nothing was created, so there is nothing to look for. */
+export async function abandonOperationWithoutKey(
+  user: UserId,
+  n: number,
+  context: Pick<Context, "journal" | "clock">,
+): Promise<void> {
+  await appendEntry(user, { kind: "out", n, outcome: "abandoned" }, context, AbortSignal.timeout(CLEAN_UP_MS));
+}
+
+/**
+ * Decides against an operation that may have created a key, then looks for what it created and removes that. False where
+ * something may be left, which the next reconcile finds.
+ */
+export async function abandonOperation(
+  user: UserId,
+  operation: Operation,
+  context: Pick<Context, "store" | "journal" | "clock"> & { readonly keys: UpstreamKeys },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { keys, journal } = context;
+  const { n, workspace } = operation;
+  const outcome = await appendEntry(user, { kind: "out", n, outcome: "abandoned" }, context, signal);
+  if (outcome.outcome === "saved") return true;
+  const name = keyNameOf(await journal.deployment(signal), user, operation);
+  const budget = () => deadlineIn(CLEAN_UP_MS, signal);
+  const matches: string[] = [];
+  let isClean = true;
+  try {
+    for await (const page of keys.list({ kind: "workspace", workspace }, budget)) {
+      if (page.status === "unknown") isClean = false;
+      else matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
+    }
+    for (const hash of await unreferenced(matches, context, () => signal)) {
+      const removal = await removeUpstream(hash, keys, budget());
+      if (removal.status === "unknown") isClean = false;
+    }
+    return isClean;
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && thrown.code === "MANAGEMENT_KEY_REFUSED") return false;
+    throw thrown;
+  }
+}

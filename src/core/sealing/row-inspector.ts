@@ -1,0 +1,169 @@
+import type { ApiKey } from "../model/api-key.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { storedValue } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { Sealer } from "../ports/stores-and-sources.ts";
+import type { Context } from "../context.ts";
+import { printable } from "../text/printable.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { openRow } from "./open-row.ts";
+import { currentSealer } from "./rotate-master-key.ts";
+import type { SealingSetup } from "./verify-master-keys.ts";
+
+export interface RowFailure {
+  readonly userId: string;
+  readonly error: KeyctlError;
+}
+
+/** What one pass over all rows has seen. */
+export interface Pass {
+  done: number;
+  /** Rows that were not sealed with the active master key. */
+  stale: number;
+  inClear: number;
+  unreadable: number;
+  /** Master keys of the set that a row names, for its key or for the one before. */
+  readonly named: Set<string>;
+  /** Those of them that opened something. */
+  readonly needed: Set<string>;
+}
+
+export function newPass(): Pass {
+  return { done: 0, stale: 0, inClear: 0, unreadable: 0, named: new Set(), needed: new Set() };
+}
+
+/** A row that is to be sealed with the active master key. */
+export interface Stale {
+  readonly row: KeyRecord;
+  readonly key: ApiKey;
+  /** Of `previous`; undefined when it holds none, or does not open: then it stays as it is. */
+  readonly keyBefore: ApiKey | undefined;
+}
+
+/** What one of the values of a row holds. */
+interface Value {
+  /** Undefined when it does not open. */
+  readonly key: ApiKey | undefined;
+  readonly isActive: boolean;
+}
+
+/** Opens rows with the master keys as they are by now, and says which are to be sealed anew. Each failure is told once. */
+export class RowInspector {
+  readonly #context: Context;
+  readonly #lock: SealingSetup;
+  readonly #newSignal: () => AbortSignal;
+  readonly #reported = new Set<string>();
+  /** What was stored in rows that nobody can change, by their ids. */
+  readonly #unchangeable = new Map<string, string>();
+  #failures: RowFailure[] = [];
+  #sealer: Sealer | undefined;
+
+  /** @param sealer undefined where a dry run would make a new master key */
+  constructor(
+    context: Context & { readonly lock: SealingSetup; readonly newSignal: () => AbortSignal },
+    sealer: Sealer | undefined,
+  ) {
+    this.#context = context;
+    this.#lock = context.lock;
+    this.#newSignal = context.newSignal;
+    this.#sealer = sealer;
+  }
+
+  get sealer(): Sealer | undefined {
+    return this.#sealer;
+  }
+
+  /** The sealer as it is by now; undefined where another master key became the active one. */
+  async refreshSealer(): Promise<Sealer | undefined> {
+    const before = this.#sealer?.activeKid;
+    this.#sealer = await currentSealer(this.#lock, this.#newSignal);
+    return this.#sealer.activeKid === before ? this.#sealer : undefined;
+  }
+
+  /** What was not told yet. */
+  takeFailures(): readonly RowFailure[] {
+    return this.#failures.splice(0);
+  }
+
+  /** Another program wrote it in a form in which the store does not find it again: it is told, and stops nothing. */
+  reportUnchangeable(row: KeyRecord): void {
+    this.#unchangeable.set(row.id, row.keyEncrypted);
+    this.#report(row, notChangeable(row));
+  }
+
+  /** Undefined for a row that is as it should be, and for one that does not open. */
+  async staleIn(row: KeyRecord, pass: Pass, signal: AbortSignal): Promise<Stale | undefined> {
+    const [{ key, isActive }, before] = await this.#valuesOf(row, pass, signal);
+    if (key === undefined || (before !== undefined && before.key === undefined)) pass.unreadable += 1;
+    if (key !== undefined && holdsClear(row)) pass.inClear += 1;
+    const mustSealBefore = before?.key !== undefined && !before.isActive;
+    if (key === undefined || (isActive && !mustSealBefore)) return undefined;
+    if (this.#unchangeable.get(row.id) === row.keyEncrypted) {
+      pass.unreadable += 1;
+      return undefined;
+    }
+    pass.stale += 1;
+    return { row, key, keyBefore: before?.key };
+  }
+
+  /** Its key, and the one before it where there is one. */
+  async #valuesOf(row: KeyRecord, pass: Pass, signal: AbortSignal): Promise<readonly [Value, Value | undefined]> {
+    const before = row.previous?.keyEncrypted ?? null;
+    return [
+      await this.#inspect(row, row.keyEncrypted, pass, signal),
+      before === null ? undefined : await this.#inspect(row, before, pass, signal),
+    ];
+  }
+
+  async #inspect(row: KeyRecord, value: string, pass: Pass, signal: AbortSignal): Promise<Value> {
+    const kid = storedValue(value).kind === "sealed" ? this.#sealer?.kidOf(value) : undefined;
+    const key = await this.#open(row, value, signal);
+    if (kid === undefined) return { key, isActive: false };
+    if (key !== undefined) await this.#refreshSealerFor(kid);
+    if (this.#sealer?.kids.includes(kid) === true) pass.named.add(kid);
+    if (key !== undefined) pass.needed.add(kid);
+    return { key, isActive: kid === this.#sealer?.activeKid };
+  }
+
+  async #open(row: KeyRecord, value: string, signal: AbortSignal): Promise<ApiKey | undefined> {
+    try {
+      return await openRow({ ...row, keyEncrypted: value }, this.#context, signal);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
+      this.#report(row, value === row.keyEncrypted ? thrown : beforeUnreadable(row));
+      return undefined;
+    }
+  }
+
+  #report({ userId }: KeyRecord, error: KeyctlError): void {
+    if (!this.#reported.has(userId)) this.#failures.push({ userId, error });
+    this.#reported.add(userId);
+  }
+
+  /** Another rekey at the same time may have put a newer key in front of ours, and that is the active one then. */
+  async #refreshSealerFor(kid: string): Promise<void> {
+    if (this.#sealer?.kids.includes(kid) === false) {
+      this.#sealer = await currentSealer(this.#lock, this.#newSignal);
+    }
+  }
+}
+
+/** In clear, as from before encryption: its key, or the one before. */
+export function holdsClear({ keyEncrypted, previous }: KeyRecord): boolean {
+  return [keyEncrypted, previous?.keyEncrypted ?? ""].some((value) => storedValue(value).kind === "clear");
+}
+
+function beforeUnreadable({ userId }: KeyRecord): KeyctlError {
+  return new KeyctlError(
+    "ROW_UNREADABLE",
+    `the key that user ${printable(userId)} had before, kept until a change is final, does not open`,
+    { hint: `keyctl save ${userFlag(userId)} --replace   makes it unnecessary` },
+  );
+}
+
+function notChangeable({ id, userId }: KeyRecord): KeyctlError {
+  const whose = `the row of user ${printable(userId)} (_id ${printable(id)})`;
+  return new KeyctlError("CONFLICT", `${whose} cannot be changed: its user id is not as keyctl writes it`, {
+    hint: "correct or delete it with another tool, then: keyctl rekey --keep-key",
+  });
+}

@@ -1,0 +1,108 @@
+import type { ApiKey } from "../model/api-key.ts";
+import { deadlineIn } from "../async/deadline.ts";
+import { WorkerPool } from "../async/worker-pool.ts";
+import type { Context } from "../context.ts";
+import { decideVerdict } from "./decide-verdict.ts";
+import type { VerdictSources } from "./decide-verdict.ts";
+import type { Timestamp } from "../model/key-record.ts";
+import type { Verdict } from "../model/verdict.ts";
+import { ProviderHealth } from "./provider-health.ts";
+import { verdictSources } from "./validate-key.ts";
+
+/** Undefined when the run ended first. */
+type Answer = { readonly verdict: Verdict; readonly at: Timestamp } | undefined;
+
+export interface AskingOptions {
+  readonly concurrency: number;
+  /** How long each key may take, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Gives up what is asked. */
+  readonly signal: AbortSignal;
+  /** What OpenRouter did not say after that is no answer. */
+  readonly isOver: () => boolean;
+  /** Told of what fails for all keys. */
+  readonly onFailure: (thrown: unknown) => void;
+}
+
+const RECHECK_MS = 50;
+
+/** **Invariant:** each distinct key is asked once, however many users have it. */
+export class KeyAnswers {
+  readonly health = new ProviderHealth();
+  readonly #context: Context;
+  readonly #options: AskingOptions;
+  readonly #pool: WorkerPool;
+  readonly #answers = new Map<string, Promise<Answer>>();
+  /** Each its own signal: hundreds of listeners on one look like a leak. */
+  readonly #underWay = new Set<AbortController>();
+  #sources: Promise<VerdictSources> | undefined;
+
+  constructor(context: Context, options: AskingOptions) {
+    const { concurrency, signal } = options;
+    this.#context = context;
+    this.#options = options;
+    this.#pool = new WorkerPool(concurrency);
+    signal.addEventListener("abort", () => {
+      for (const controller of this.#underWay) controller.abort(signal.reason);
+    });
+  }
+
+  /** How many distinct keys were asked. */
+  get count(): number {
+    return this.#answers.size;
+  }
+
+  sources(): Promise<VerdictSources> {
+    return (this.#sources ??= verdictSources(this.#context));
+  }
+
+  /** Does not reject. Undefined for a key that was not asked. */
+  of(hash: string): Promise<Answer> | undefined {
+    return this.#answers.get(hash);
+  }
+
+  /** Asks about a key that was not asked. */
+  ask(key: ApiKey, createdAtMs: number | undefined): void {
+    const answer = new Promise<Answer>((resolve) => {
+      this.#pool.start(async () => {
+        try {
+          resolve(await this.#answer(key, createdAtMs));
+        } catch (thrown) {
+          this.#options.onFailure(thrown);
+          resolve(undefined);
+        }
+      });
+    });
+    this.#answers.set(key.hash, answer);
+  }
+
+  /** True when one more key may be asked now; else waits until that may have changed. A probe waits until it is alone. */
+  async isReady(): Promise<boolean> {
+    const { needsProbe, holdMs } = this.health;
+    if (needsProbe ? !this.#pool.isIdle : this.#pool.isFull) await this.#pool.waitForChange();
+    else if (holdMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(holdMs, RECHECK_MS)));
+    else return true;
+    return false;
+  }
+
+  /** Whoever waits in `isReady` looks again. */
+  wake(): void {
+    this.#pool.wake();
+  }
+
+  async #answer(key: ApiKey, createdAtMs: number | undefined): Promise<Answer> {
+    const sources = await this.sources();
+    const { signal, timeoutMs, isOver } = this.#options;
+    signal.throwIfAborted();
+    const controller = new AbortController();
+    this.#underWay.add(controller);
+    try {
+      const verdict = await decideVerdict(key, sources, deadlineIn(timeoutMs, controller.signal), createdAtMs);
+      if (verdict.status === "unknown" && isOver()) return undefined;
+      this.health.observe(verdict);
+      return { verdict, at: this.#context.clock.now().toISOString() };
+    } finally {
+      this.#underWay.delete(controller);
+    }
+  }
+}
