@@ -42,7 +42,7 @@ export async function main(host: Host = thisProcess()): Promise<number> {
 /** Less time than the system's own look-up of a host name may take. */
 const SHORT_MS = 20_000;
 /** A run that goes on for longer after a signal says why. */
-const SILENCE_MS = 1000;
+const SILENCE_MS = 250;
 const FINISHING =
   "keyctl finishes what it has begun; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
 

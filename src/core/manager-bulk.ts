@@ -44,7 +44,7 @@ export class BulkRuns {
   }
 
   async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
-    const { reach = "sources", provision = false, logged = false, signal } = options;
+    const { reach = "sources", provision = false, logged = false, signal, stop } = options;
     const { syncMany } = await import("./resolve/sync-many.ts");
     yield* syncMany(batches, this.#context, {
       reach,
@@ -52,6 +52,7 @@ export class BulkRuns {
       isLogged: logged,
       budget: budgetFor(options),
       newSignal: this.#work.newSignal(options),
+      stop,
       resolveOne: (user, autoProvision) =>
         this.#resolving.sync(user, { autoProvision, isDeliberate: true }, { signal }),
     });
@@ -65,7 +66,7 @@ export class BulkRuns {
   }
 
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
-    const { terms = {}, concurrency = CREATED_AT_ONCE, signal } = options;
+    const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop } = options;
     checkConcurrency(concurrency);
     const { provisionMany } = await import("./resolve/provision-many.ts");
     yield* provisionMany(batches, this.#context, {
@@ -73,6 +74,7 @@ export class BulkRuns {
       concurrency,
       budget: budgetFor(options),
       newSignal: this.#work.newSignal(options),
+      stop,
       provisionOne: (user) => this.#resolving.provision(user, { terms, signal }),
     });
   }

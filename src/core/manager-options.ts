@@ -48,13 +48,15 @@ export interface BulkOptions extends CallOptions {
   readonly maxKeys?: number | undefined;
   /** One user after the other, each with their log lines. Default false. */
   readonly logged?: boolean | undefined;
+  /** Begins no more keys, and ends those in flight; users that were not come to have no result. */
+  readonly stop?: AbortSignal | undefined;
   /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
   readonly reach?: "stored" | "known" | "sources" | undefined;
 }
 
 export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach"> & CallOptions;
 
-export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys"> {
+export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys" | "stop"> {
   /** How many keys are created at the same time. Default 8. */
   readonly concurrency?: number | undefined;
 }

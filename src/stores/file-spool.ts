@@ -34,7 +34,18 @@ export function fileSpool(folder: string): Spool {
         .flatMap((name) => readOne(folder, name, user) ?? [])
         .toSorted((one, other) => one.n - other.n);
     },
-    count: async () => namesHere().length,
+    async elsewhere(deployment, user) {
+      const name = namesHere().find((one) => one.includes(`-${userHash(user)}-`) && !one.startsWith(`${deployment}-`));
+      return name === undefined ? undefined : join(folder, name);
+    },
+    async counts() {
+      const counts = new Map<string, number>();
+      for (const name of namesHere()) {
+        const [deployment = ""] = name.split("-", 1);
+        counts.set(deployment, (counts.get(deployment) ?? 0) + 1);
+      }
+      return counts;
+    },
     async write(key) {
       makePrivateFolder(folder);
       const path = pathOf(folder, key, key.sent ? SENT : WAITING);

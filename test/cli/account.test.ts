@@ -29,6 +29,18 @@ async function bound(place: Place, options: StandInOptions = ORG) {
   return { ...all, place, other, stranger };
 }
 
+/** The database has moved to another account; what was given before is there no more. */
+async function moved(place: Place, ...before: readonly string[]) {
+  const all = await bound(place);
+  for (const line of before) await all.given(line, { input: KEY });
+  await all.run("reconcile --adopt-account", all.stranger);
+  return all;
+}
+
+function endOf(run: Run): readonly unknown[] {
+  return [run.code, errorOf(run)?.code];
+}
+
 /** The texts of keys that are made, one after the other. */
 function newKeys(): () => string {
   let number = 0;
@@ -255,16 +267,125 @@ function accountTests(emptyPlace: () => Place): void {
     it.each(COMPANY_AND_PERSON)("binds the database to the account of this management key: %s", async (_, options) => {
       const { server, run, place, other, stranger } = await bound(emptyPlace(), options);
       const adopted = await run("reconcile --adopt-account --json", stranger);
-      expect([adopted.code, documentsOf(adopted)]).toMatchObject([0, [{ listed: 0, matched: 0, to_fix: 0 }]]);
+      expect([adopted.code, documentsOf(adopted)]).toMatchObject([
+        10,
+        [
+          { class: "other_account", user_id: "alice", key_hash: FIRST, action: "none" },
+          { listed: 0, matched: 0, to_fix: 0, reported: 1 },
+        ],
+      ]);
       expect(await place.account()).toEqual({
         organization_id: other.organization,
         workspace_ids: [other.defaultWorkspace],
+        adopted_at: expect.any(String) as string,
       });
       expect((await run("provision --user bob", stranger)).code).toBe(0);
       // The newest key was created in the other account since then: what is left of the first one there is not.
       const ours = await run("purge --user alice --revoke --yes --json");
       expect([ours.code, documentsOf(ours)[0]]).toMatchObject([0, { revocation: "done" }]);
       expect([...server.keys.values()].map(({ workspace }) => workspace)).toEqual([other.defaultWorkspace]);
+      const after = await run("reconcile --json", stranger);
+      expect([after.code, documentsOf(after)]).toMatchObject([0, [{ matched: 1, reported: 0 }]]);
+    });
+
+    it("goes with a copy into a store that was bound to the account later or earlier", async () => {
+      const { home, run, given, place, stranger } = await bound(emptyPlace());
+      const to = `sqlite:${home.work}/copy.db`;
+      const there = { env: { ...stranger.env, KEYCTL_STORE: to } };
+      await given("save --user bob --stdin --create", { input: OTHER, env: { KEYCTL_STORE: to } });
+      await given("reconcile --adopt-account", there);
+      await run("reconcile --adopt-account", stranger);
+      await given(`copy --to ${to}`);
+      const [record] = rowsOf(`${home.work}/copy.db`, "SELECT value FROM api_key_meta WHERE _id = 'account'");
+      expect(JSON.parse(String(record?.["value"]))).toEqual(await place.account());
+      expect(documentsOf(await run("reconcile --json", there))[0]).toMatchObject({ class: "other_account" });
+    });
+
+    it("keeps the time of the first time", async () => {
+      const { run, place, stranger } = await bound(emptyPlace());
+      await run("reconcile --adopt-account", stranger);
+      const before = await place.account();
+      await run("reconcile --adopt-account", stranger);
+      expect(await place.account()).toEqual(before);
+    });
+
+    describe("leaves keys in the account before, whose absence", () => {
+      const PURGE = "purge --user alice --revoke --yes --json --timeout 5s";
+      const ELSEWHERE =
+        "answered 404, which proves nothing: the key is older than the database's binding to this account";
+
+      const REVOKE_PENDING = [10, "REVOKE_PENDING"];
+
+      it("proves nothing of a key that was replaced", async () => {
+        const { server, run, stranger } = await moved(emptyPlace(), "save --user alice --stdin --replace");
+        const purged = await run(PURGE.replace("--revoke", "--revoke-foreign"), stranger);
+        expect([...endOf(purged), server.keys.has(FIRST)]).toEqual([...REVOKE_PENDING, true]);
+        expect(errorOf(purged)?.message).toContain(ELSEWHERE);
+      });
+
+      it("proves nothing of a key that nobody can ask", async () => {
+        const { server, run, stranger } = await moved(emptyPlace());
+        const env = { ...stranger.env, KEYCTL_MASTER_KEYS: Buffer.alloc(32, 9).toString("base64url") };
+        const purged = await run(PURGE, { env });
+        expect([...endOf(purged), server.keys.has(FIRST)]).toEqual([...REVOKE_PENDING, true]);
+        expect(errorOf(purged)?.message).toContain(ELSEWHERE);
+      });
+
+      it("proves nothing once its row is gone, until the account before has deleted it", async () => {
+        const { server, run, stranger } = await moved(emptyPlace());
+        const first = await run(PURGE, stranger);
+        expect([...endOf(first), errorOf(first)?.message]).toEqual([
+          ...REVOKE_PENDING,
+          expect.stringContaining("still accepts it"),
+        ]);
+        for (let time = 0; time < 2; time += 1) {
+          const again = await run(PURGE, stranger);
+          expect([...endOf(again), documentsOf(again)[0]]).toMatchObject([...REVOKE_PENDING, { purged: false }]);
+          expect(errorOf(again)?.message).toContain(`(its hash there is ${FIRST})`);
+        }
+        for (const line of ["reconcile --json", "reconcile --user alice --fix --json"]) {
+          const reported = await run(line, stranger);
+          expect([reported.code, documentsOf(reported)[0]]).toMatchObject([10, { class: "other_account" }]);
+        }
+        expect([(await run(PURGE)).code, server.keys.size]).toEqual([0, 0]);
+        for (const line of [PURGE, "reconcile --json"]) expect((await run(line, stranger)).code).toBe(0);
+      });
+
+      it("is no matter where its deletion was proven there", async () => {
+        const before = ["save --user alice --stdin --replace --revoke", "purge --user alice --yes"];
+        const { run, stranger } = await moved(emptyPlace(), ...before);
+        for (const line of [PURGE, "reconcile --json"]) expect((await run(line, stranger)).code).toBe(0);
+      });
+
+      it("is no matter where the key itself is refused", async () => {
+        const { server, run, stranger } = await moved(emptyPlace());
+        server.removeKey(FIRST);
+        const purged = await run(PURGE, stranger);
+        expect([purged.code, documentsOf(purged)[0]]).toMatchObject([0, { revocation: "done" }]);
+        for (const line of [PURGE, "reconcile --json"]) expect((await run(line, stranger)).code).toBe(0);
+      });
+
+      it("proves nothing of what was created since then, with a key of the account before", async () => {
+        const { server, run, stranger } = await moved(emptyPlace());
+        expect((await run("provision --user bob", stranger)).code).toBe(0);
+        expect((await run("purge --user bob --yes", stranger)).code).toBe(0);
+        expect((await run("provision --user bob", stranger)).code).toBe(0);
+        const env = { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 9).toString("base64url") };
+        const purged = await run(PURGE.replace("alice", "bob"), { env });
+        expect([...endOf(purged), server.keys.size]).toEqual([...REVOKE_PENDING, 3]);
+      });
+
+      it("is no verdict", async () => {
+        const { server, run, given, stranger } = await bound(emptyPlace());
+        // One that was saved by hand is not too new to be judged.
+        await given("purge --user alice --yes");
+        await given("save --user alice --stdin", { input: keyEnding("0001") });
+        await run("reconcile --adopt-account", stranger);
+        server.behave(always(GET_KEY, { status: 401 }));
+        const validated = await run("validate --user alice --json", stranger);
+        expect([validated.code, documentsOf(validated)[0]]).toMatchObject([6, { verdict: "unknown" }]);
+        expect(errorOf(validated)?.message).toContain(ELSEWHERE);
+      });
     });
 
     it("says so, and changes nothing where it is bound to that account already", async () => {

@@ -157,6 +157,72 @@ describe("a deletion", () => {
   });
 });
 
+describe("a key that OpenRouter says it does not have", () => {
+  const missing = always("PATCH /keys/{hash}", { status: 404 });
+  const STILL = "OpenRouter says that the key was deleted, and still has it";
+
+  /** Two keys of alice are kept at OpenRouter, or one is kept and the other is in her row. */
+  async function keptOnes() {
+    const all = await stage();
+    await all.given("sync --user alice");
+    await all.given("purge --user alice --yes");
+    await all.given("sync --user alice");
+    all.server.behave(missing);
+    return all;
+  }
+
+  it("and shows, is pending to every purge and every reconcile", async () => {
+    const { server, run } = await keptOnes();
+    const purge = `${PURGE} --timeout 2s`;
+    const first = await run(purge);
+    expect([first.code, documentsOf(first)[0]]).toMatchObject([10, { purged: true, revocation: "pending" }]);
+    const again = await run(purge);
+    expect([again.code, documentsOf(again)[0]]).toMatchObject([10, { purged: false, revocation: "pending" }]);
+    expect(errorOf(again)?.message).toBe(`a key that is to go may still work: ${STILL}`);
+    const fixed = await run("reconcile --fix --json --timeout 2s");
+    expect([fixed.code, documentsOf(fixed).at(-1)]).toMatchObject([10, { to_fix: 2, fixed: 0 }]);
+    expect(server.keys.size).toBe(2);
+    server.behave(() => "pass");
+    const done = await run(PURGE);
+    expect([done.code, documentsOf(done)[0], server.keys.size]).toMatchObject([0, { revoked_keys: 2 }, 0]);
+  });
+
+  it("and shows, is pending as an earlier key that goes with the current one", async () => {
+    const { server, run } = await keptOnes();
+    const [earlier = ""] = server.keys.keys();
+    server.behave(({ route, path }) =>
+      route === "PATCH /keys/{hash}" && path.endsWith(earlier) ? { status: 404 } : "pass",
+    );
+    const pending = await run(`${PURGE} --timeout 3s`);
+    expect([pending.code, documentsOf(pending)[0]]).toMatchObject([10, { revocation: "pending", revoked_keys: 1 }]);
+    expect([...server.keys.keys()]).toEqual([earlier]);
+  });
+
+  it("and shows, is not said to be none after an answer that was lost", async () => {
+    const { server, run } = await stage();
+    server.behave(({ route }) => {
+      if (route === "POST /keys") return { status: 500, obeyed: true };
+      return route === "PATCH /keys/{hash}" ? { status: 404 } : "pass";
+    });
+    const lost = await run("sync --user alice --json --timeout 20s");
+    expect([lost.code, server.keys.size]).toEqual([6, 1]);
+    expect(errorOf(lost)).toMatchObject({
+      message:
+        "OpenRouter answered 500: Internal Server Error, and did not say whether a key was made; it may have kept one",
+      hint: "keyctl reconcile --user alice --fix   removes what may be left",
+    });
+  });
+
+  it("and is gone, is done", async () => {
+    const { server, run } = await keptOnes();
+    const [earlier = ""] = server.keys.keys();
+    server.behave(() => "pass");
+    server.removeKey(earlier);
+    const done = await run(PURGE);
+    expect([done.code, documentsOf(done)[0], server.keys.size]).toMatchObject([0, { revoked_keys: 2 }, 0]);
+  });
+});
+
 describe("deletions of many", () => {
   const USERS = ["alice", "bob", "carol", "dave", "erin", "frank"];
   const words = USERS.flatMap((user) => ["--user", user]);

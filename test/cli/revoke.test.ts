@@ -4,7 +4,17 @@ import { storedUsers, withDatabase } from "../support/database.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
-import { changesAt, everythingIn, journalOf, note, stage, withCalls, withStore } from "../support/stage.ts";
+import {
+  changesAt,
+  deploymentOf,
+  everythingIn,
+  journalOf,
+  note,
+  operation,
+  stage,
+  withCalls,
+  withStore,
+} from "../support/stage.ts";
 
 const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };
@@ -42,10 +52,34 @@ describe("purge --revoke", () => {
       },
     ]);
     // Whose account it is was asked before anything was changed.
-    expect(order).toEqual([`rev after ${before + 1}`, `remove after ${before + 1}`]);
+    expect(order).toEqual([`rev after ${before + 1}`, `remove after ${before + 1}`, `gone after ${server.count()}`]);
     expect(changesAt(server)).toEqual({ "POST /keys": 1, ...REMOVAL });
     expect([server.keys.size, await storedUsers(home)]).toEqual([0, []]);
     expect(await journalOf(home)).toEqual(["op:1", "out:1 saved", "rev:1 purged, revoke"]);
+  });
+
+  it.each([
+    [
+      "is pending while another command may be creating the key of the user",
+      30_000,
+      10,
+      "pending",
+      "REVOKE_PENDING",
+      1,
+    ],
+    ["deletes the key of a command that died while it created it", 120_000, 0, "done", undefined, 0],
+  ])("%s", async (_, ageMs, exit, revocation, error, keys) => {
+    const { home, server, run, given } = await stage();
+    await given("save --user bob --stdin", { input: KEY });
+    await note(home, "alice", operation(1), ageMs);
+    server.addKey(MADE, { name: `keyctl/${await deploymentOf(home)}/2bd806c97f0e/1-${operation(1).nonce}` });
+    const purged = await run("purge --user alice --revoke --yes --json");
+    expect([purged.code, documentsOf(purged)[0], errorOf(purged)?.code]).toMatchObject([
+      exit,
+      { purged: false, revocation },
+      error,
+    ]);
+    expect(server.keys.size).toBe(keys);
   });
 
   it("leaves the key at OpenRouter without it, and says so", async () => {

@@ -12,6 +12,7 @@ import type { Home } from "../support/home.ts";
 import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
+import type { Rule } from "../support/openrouter-faults.ts";
 import { deploymentOf, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
@@ -86,7 +87,9 @@ describe("a key that was made and could not be stored", () => {
     }
     // At once, because each tries for ten seconds.
     const ends = await Promise.all(
-      cases.map(async ({ when }, index) => stages[index]?.run("sync --user alice --json", { around: goingAway(when) })),
+      cases.map(async ({ when }, index) =>
+        stages[index]?.run("sync --user alice --json", { around: goingAway(when), besideOthers: true }),
+      ),
     );
     for (const [index, { when, keeps }] of cases.entries()) {
       const [all, end] = [stages[index], ends[index]];
@@ -318,16 +321,26 @@ describe("a key that waits in a file", () => {
     expect(documentsOf(next)[0]).toMatchObject({ key: maskOf(MADE), error: null });
   });
 
-  it("stays in its file while the key that is decided against cannot be deleted", async () => {
-    const all = await stage(firstMade());
-    await spooled(all, { sent: true });
-    all.server.behave(always("PATCH /keys/{hash}", { status: 400 }));
-    await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
-    all.server.behave(() => "pass");
-    await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
-  });
+  it.each([
+    ["cannot be deleted", always("PATCH /keys/{hash}", { status: 400 })],
+    ["is said to be missing, and shows", always("PATCH /keys/{hash}", { status: 404 })],
+    [
+      "is said to be missing, and works",
+      ({ route }) => (route === "PATCH /keys/{hash}" || route === "GET /keys/{hash}" ? { status: 404 } : "pass"),
+    ],
+  ] satisfies readonly (readonly [string, Rule])[])(
+    "stays in its file while the key that is decided against %s",
+    async (_name, rule) => {
+      const all = await stage(firstMade());
+      await spooled(all, { sent: true });
+      all.server.behave(rule);
+      await all.run("get --user alice --timeout 3s");
+      expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+      all.server.behave(() => "pass");
+      await all.run("get --user alice");
+      expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    },
+  );
 
   it.each([
     ["that the database is bound to", "SELECT 1"],
@@ -341,6 +354,18 @@ describe("a key that waits in a file", () => {
     await all.run("get --user alice --timeout 500ms", { env });
     expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
     expect(await journalOf(all.home)).toEqual(["op:1"]);
+    await all.run("get --user alice");
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+  });
+
+  it("stays in its file when the database has moved to another account, where it is missing", async () => {
+    const all = await stage(firstMade());
+    await spooled(all, { sent: true });
+    const env = { OPENROUTER_PROVISIONING_KEY: all.server.addAccount().managementKey };
+    await all.run("reconcile --adopt-account", { env });
+    await all.run("get --user alice --timeout 500ms", { env });
+    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    await all.run("reconcile --adopt-account");
     await all.run("get --user alice");
     expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
   });
@@ -452,5 +477,41 @@ describe("the folder of such files", () => {
     writeFileSync(join(folder, "readme.txt"), "not ours");
     chmodSync(join(folder, "readme.txt"), 0o000);
     expect(await spool.list(key.deployment)).toEqual([key]);
+  });
+});
+
+describe("a key whose database turns out to be damaged when it is in its row", () => {
+  it("waits in a file, and is named", async () => {
+    const damage = new KeyctlError("STORE_CORRUPT", "the database is damaged");
+    const { home, run, server } = await stage(firstMade());
+    const around = withCalls((store) => ({
+      insertEntry: (entry, signal) =>
+        entry.kind === "out" ? Promise.reject(damage) : store.insertEntry(entry, signal),
+    }));
+    const done = await run("sync --user alice --json", { around });
+    expect([done.code, errorOf(done)?.code, server.count("POST /keys")]).toEqual([7, "STORE_UNAVAILABLE", 1]);
+    expect(errorOf(done)?.message).toContain("a key was made for user alice");
+    expect(filesOf(home)).toEqual([await sent(home)]);
+  });
+});
+
+describe("a key that waits for another database", () => {
+  it.each([
+    ["sync --user alice --json", 1],
+    ["provision --user alice --json", 1],
+    ["sync --user alice --user bob --provision --json", 2],
+  ])("is not joined by a second one: %s", async (line, created) => {
+    const all = await stage(firstMade());
+    const { home, server, run, given } = all;
+    await spooled(all);
+    const [file = ""] = filesOf(home);
+    for (const end of ["", "-wal", "-shm", "-wal-owner"]) rmSync(`${home.database}${end}`, { force: true });
+    // The next command makes another database.
+    await given("save --user other --stdin", { input: KEY });
+    const done = await run(line);
+    const [alice] = documentsOf(done);
+    expect(alice).toMatchObject({ key: null, error: { code: "CONFLICT", message: expect.stringContaining(file) } });
+    expect([server.count("POST /keys"), filesOf(home)]).toEqual([created, [file]]);
+    expect((await run("doctor")).stdout).toContain("in another database than this one");
   });
 });

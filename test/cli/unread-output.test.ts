@@ -108,6 +108,25 @@ describe("a reader that goes away from a run that changes something", () => {
     expect(await storedUsers(home)).toEqual([]);
   });
 
+  it.each(["purge --users-file users.txt --yes", "provision --users-file users.txt --max-keys 30 --json"])(
+    "is a disk that is full as well: %s",
+    async (line) => {
+      const { home, server, run } = await stage();
+      const ids = users(30);
+      writeFileSync(join(home.work, "users.txt"), ids.join("\n"));
+      if (line.startsWith("purge")) await run("sync --users-file users.txt --quiet", { env: withKey });
+      const full = () => {
+        throw Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" });
+      };
+      const done = await run(line, { onStdout: full });
+      expect(done.code).toBe(1);
+      expect(done.stderr).toMatch(/^note: the output could not be written \(ENOSPC\); the work goes on$/m);
+      expect(done.stderr).toMatch(/\(ENOSPC\); the work was finished: 30 users in \d+s: 30 (purged|made)$/m);
+      const left = line.startsWith("purge") ? [] : ids.toSorted();
+      expect([await storedUsers(home), server.keys.size]).toEqual([left, left.length]);
+    },
+  );
+
   it("does not end a sync of many, whose summary alone is missed", async () => {
     const home = emptyHome();
     writeFileSync(join(home.work, "users.txt"), users(3).join("\n"));

@@ -83,8 +83,8 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
     });
 
     describe("account", () => {
-      const personal: AccountBinding = { organization: null, workspaces: ["w-1", "w-2"] };
-      const company: AccountBinding = { organization: "org_1", workspaces: [] };
+      const personal: AccountBinding = { organization: null, workspaces: ["w-1", "w-2"], adoptedAt: null };
+      const company: AccountBinding = { organization: "org_1", workspaces: [], adoptedAt: NOW };
 
       it("is none, until the first of two processes binds the store to one", async () => {
         expect(await journal.account(patient)).toBeUndefined();
@@ -308,8 +308,8 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         deployment: (to) => to.deployment(gone),
         adoptDeployment: (to) => to.adoptDeployment("0123456789abcdef", gone),
         account: (to) => to.account(gone),
-        bindAccount: (to) => to.bindAccount({ organization: "org_1", workspaces: [] }, gone),
-        rebindAccount: (to) => to.rebindAccount({ organization: "org_1", workspaces: [] }, gone),
+        bindAccount: (to) => to.bindAccount({ organization: "org_1", workspaces: [], adoptedAt: null }, gone),
+        rebindAccount: (to) => to.rebindAccount({ organization: "org_1", workspaces: [], adoptedAt: null }, gone),
         insertEntry: (to) => to.insertEntry(op(BOB, 1), gone),
         entry: (to) => to.entry(ALICE, "op", 1, gone),
         lastOperation: (to) => to.lastOperation(ALICE, gone),

@@ -2,21 +2,17 @@ import { describe, expect, it } from "vitest";
 import { emptyHome } from "../support/home.ts";
 import type { Home } from "../support/home.ts";
 import { documentsOf } from "../support/in-process.ts";
-import { runProgram } from "../support/installed-library.ts";
 import { madeKeys } from "../support/made-keys.ts";
 import { homeOn } from "../support/mongo-run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
 import { on } from "../support/openrouter-faults.ts";
 import { standIn } from "../support/openrouter.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
 import { refusalsOf } from "../support/recorded-runs.ts";
 import { recordingProgram } from "../support/recording-process.ts";
 
 const PROCESSES = 13;
 const CAP = 3;
 const ROUNDS = [1, 2, 3, 4, 5];
-const CALLS = 200;
-const CAP_OF_CALLS = 60;
 
 /** Processes that all begin at once, each for a user of its own; of some a person asks. */
 async function crowd(home: Home, spoilt: number) {
@@ -65,29 +61,6 @@ function crowds(emptyPlace: () => Home): void {
 
 describe("the hourly cap in the embedded store", () => {
   crowds(emptyHome);
-
-  it(`holds for ${CALLS} calls of one program`, async () => {
-    const home = emptyHome();
-    const openRouter = await standIn();
-    const run = await runProgram(
-      home,
-      "program.mjs",
-      `import { KeyManager } from "keyctl";
-       const keys = await KeyManager.open();
-       const users = Array.from({ length: ${CALLS} }, (_, index) => "user-" + index);
-       const results = await Promise.all(users.map((user) => keys.syncAndGetKey(user)));
-       console.log(JSON.stringify(results.map(({ error }) => error?.code ?? null)));
-       await keys.close();`,
-      { ...environmentFor(openRouter), KEYCTL_MAX_PROVISIONS_PER_HOUR: String(CAP_OF_CALLS) },
-    );
-    expect(run).toMatchObject({ code: 0, stderr: "" });
-    const codes = JSON.parse(run.stdout) as readonly (string | null)[];
-    expect([madeKeys(openRouter).length, codes.filter((code) => code === null).length]).toEqual([
-      CAP_OF_CALLS,
-      CAP_OF_CALLS,
-    ]);
-    expect(new Set(codes)).toEqual(new Set([null, "PROVISION_CAP"]));
-  });
 });
 
 describeWithMongodb("the hourly cap over MongoDB's protocol", () => {

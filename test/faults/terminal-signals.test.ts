@@ -176,7 +176,7 @@ function problemsOf(end: End, way: Way, isImpatient: boolean, figures: Figures):
   const isLate = code !== null && code !== way.code && (said === undefined ? LATE.includes(code) : code === said);
   if (isEarly) figures.early += 1;
   if (isLate) figures.late += 1;
-  const isRight = isEarly || isLate || code === way.code || (isImpatient && signal === "SIGTERM");
+  const isRight = isEarly || isLate || code === way.code || (isImpatient && (signal === "SIGTERM" || code === 143));
   return [
     ...(isRight ? [] : [`ended with ${code ?? signal}`]),
     ...(said === undefined || code === null || said === code ? [] : [`ended with ${code}, and said ${said}`]),

@@ -43,6 +43,17 @@ describe("a hidden prompt", () => {
     expect((await inProcess(home, ["list"])).stderr).toContain("there is no store yet");
   });
 
+  it("hears of a signal soon, however much is pasted into it", async () => {
+    const tool = terminalSession(emptyHome(), SAVE);
+    await tool.shows(SECRET);
+    for (let pasted = 0; pasted < 28; pasted += 1) tool.type("x".repeat(1000));
+    await sleep(100);
+    const began = performance.now();
+    await tool.send("SIGTERM");
+    expect(await tool.ended).toMatchObject({ code: 143, echoes: true });
+    expect(performance.now() - began).toBeLessThan(10_000);
+  });
+
   it.each(["SIGINT", "SIGTERM"] as const)("leaves a terminal that echoes when %s comes twice", async (signal) => {
     const tool = terminalSession(emptyHome(), SAVE);
     await tool.shows(SECRET);

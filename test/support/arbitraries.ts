@@ -117,5 +117,5 @@ export const entries: fc.Arbitrary<Omit<Recorded, "userId"> & Entry> = fc.oneof(
     reason: fc.constantFrom("superseded" as const, "purged" as const),
     revoke: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant("del" as const), n, at: time }),
+  fc.record({ kind: fc.constantFrom("del" as const, "gone" as const), n, at: time }),
 );

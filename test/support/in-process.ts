@@ -7,6 +7,8 @@ import { BIN, logOf } from "./keyctl.ts";
 import type { Run } from "./keyctl.ts";
 
 const HERE = process.cwd();
+/** The home that a run is in. */
+let entered: string | undefined;
 
 export interface InProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -14,6 +16,8 @@ export interface InProcessOptions {
   readonly input?: string | Uint8Array | AsyncIterable<Uint8Array>;
   /** The width of the terminal that stdout and stderr are; pipes by default. Nobody is there to answer a question. */
   readonly columns?: number;
+  /** May run while others do: in the working directory of the tests, and not in that of its home. */
+  readonly besideOthers?: true;
   /** Sees each piece of stdout as it is written, and may refuse it by throwing. */
   readonly onStdout?: (text: string) => void | Promise<void>;
   readonly around?: Host["around"];
@@ -24,7 +28,14 @@ export async function inProcess(home: Home, args: readonly string[], options: In
   const { columns, onStdout, around } = options;
   let stdout = "";
   let stderr = "";
-  process.chdir(home.work);
+  const isAlone = options.besideOthers !== true;
+  if (isAlone && entered !== undefined) {
+    throw new Error(`a run in ${entered} is under way in this process, whose working directory it has set`);
+  }
+  if (isAlone) {
+    entered = home.work;
+    process.chdir(home.work);
+  }
   try {
     const code = await main({
       argv: args,
@@ -62,8 +73,11 @@ export async function inProcess(home: Home, args: readonly string[], options: In
     });
     return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };
   } finally {
-    // The home goes with the test, and no program can be started in a folder that is gone.
-    process.chdir(HERE);
+    if (isAlone) {
+      entered = undefined;
+      // The home goes with the test, and no program can be started in a folder that is gone.
+      process.chdir(HERE);
+    }
   }
 }
 

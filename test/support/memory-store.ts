@@ -110,7 +110,8 @@ export const noOpenRouter: Pick<
   spool: {
     mayHoldKeys: () => false,
     list: async () => [],
-    count: async () => 0,
+    elsewhere: async () => undefined,
+    counts: async () => new Map(),
     write: refuse,
     claim: refuse,
     release: refuse,

@@ -101,8 +101,9 @@ const WORDS: Readonly<Record<string, Word>> = {
     (_patience: unknown, hash?: string) => (hash === undefined ? undefined : { access: "row.scan", user: null, hash }),
     (rows: readonly KeyRecord[]) => rows.map(({ userId }) => userId),
   ),
+  // That a key is proven gone is a note, which no step of the protocol reads.
   "store.insertEntry": word(
-    (entry: RecordedEntry) => insertOf(entry),
+    (entry: RecordedEntry) => (entry.kind === "gone" ? undefined : insertOf(entry)),
     (won: boolean) => (won ? { answer: "done" } : REFUSED),
   ),
   "store.entry": word(
@@ -202,7 +203,7 @@ function asRow(row: KeyRecord): Row {
   return { ...contentOf(row), version: versionOf(row) };
 }
 
-function insertOf(entry: RecordedEntry): RawAccess {
+function insertOf(entry: Exclude<RecordedEntry, { kind: "gone" }>): RawAccess {
   const { kind, n, userId } = entry;
   const insert = { access: `journal.insert ${kind}`, user: userId, generation: n };
   switch (entry.kind) {
@@ -227,6 +228,7 @@ function standing(entry: Entry): unknown {
     case "rev":
       return { reason: entry.reason, revoke: entry.revoke };
     case "del":
+    case "gone":
       return "stands";
   }
 }

@@ -70,10 +70,13 @@ export async function note(home: Home, user: string, entry: Entry, ageMs = 0): P
   await withStore(home, (store, signal) => store.insertEntry(recorded, signal));
 }
 
-/** A user's journal in short, such as `op:1`, `out:1 saved`, `rev:1 purged, revoke`. */
+/** What was decided about a user's keys, in short, such as `op:1`, `out:1 saved`, `rev:1 purged, revoke`. */
 export async function journalOf(home: Home, user = "alice"): Promise<readonly string[]> {
   const entries = await withStore(home, (store, signal) => store.entries(parseUserId(user), signal));
-  return entries.map(inShort).toSorted();
+  return entries
+    .filter(({ kind }) => kind !== "gone")
+    .map(inShort)
+    .toSorted();
 }
 
 function inShort(entry: Entry): string {

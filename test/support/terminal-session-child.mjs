@@ -25,10 +25,14 @@ child.on("exit", (code, signal) => {
   process.kill(process.pid, "SIGKILL");
 });
 
+/** A late Ctrl-C may end the shell before it has set its trap, so that one failure says nothing. */
 function modesOf() {
-  try {
-    return stty("-a");
-  } catch {
-    return null;
+  for (let tries = 0; tries < 3; tries += 1) {
+    try {
+      return stty("-a");
+    } catch {
+      // The terminal is gone if it fails again.
+    }
   }
+  return null;
 }

@@ -1,7 +1,6 @@
 import { statSync } from "node:fs";
 import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
-import { isKeyctlError } from "../../core/model/errors.ts";
-import type { KeyctlError } from "../../core/model/errors.ts";
+import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
 import { keptInput } from "./kept-input.ts";
@@ -96,12 +95,20 @@ export async function forMany<Result extends UserResult>(
   function failureOf(thrown: unknown): KeyctlError {
     try {
       const expected = toKeyctlError(thrown);
-      if (expected.code === "OUTPUT_FAILED") throw expected;
+      if (expected.code === "OUTPUT_FAILED") throw stoppedBy(expected);
       return expected;
     } catch (fatal) {
       lines.abandon();
       throw fatal;
     }
+  }
+
+  /** What was done before the file could not be written any more is said at least. */
+  function stoppedBy({ message, hint }: KeyctlError): KeyctlError {
+    const line = score.describe(Date.now() - started);
+    return new KeyctlError("OUTPUT_FAILED", `${message}; the work was stopped before its end: ${line}`, {
+      ...(hint === null ? {} : { hint }),
+    });
   }
 
   /** False when the time of --stop-after was over before all users were done. */
@@ -152,6 +159,8 @@ export async function forMany<Result extends UserResult>(
     }
     for await (const results of command.many(manager, batches(), selection, timeOver)) await report(results);
     await report([]);
+    // Users of the last batch were not come to.
+    if (timeOver?.aborted === true && score.isCutShort === undefined && usersReported < selected) inTime = false;
     const isComplete = inTime && !isInputLeft && score.isCutShort !== true;
     if (!isComplete && score.countsRest === true) rest = (await countAll()) - usersReported;
     return isComplete;

@@ -92,10 +92,10 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
       });
     },
     // The log lines of two users do not mix.
-    many: (manager, batches) =>
+    many: (manager, batches, _selection, stop) =>
       flags.log === true
-        ? manager.provisionMany(oneByOne(batches), { ...options, maxKeys, concurrency: 1 })
-        : manager.provisionMany(batches, { ...options, maxKeys }),
+        ? manager.provisionMany(oneByOne(batches, stop), { ...options, maxKeys, stop, concurrency: 1 })
+        : manager.provisionMany(batches, { ...options, maxKeys, stop }),
     failed: provisionFailed,
     document: ({ userId, key, row, warnings }) => ({
       user_id: userId,

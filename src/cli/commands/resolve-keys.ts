@@ -35,10 +35,10 @@ export function resolving(options: ResolveKeysOptions): ResolvingCommand {
   return {
     one: (manager, user) =>
       stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision }),
-    async *many(manager: KeyManager, batches, selection: Many) {
+    async *many(manager: KeyManager, batches, selection: Many, stop) {
       const reach = stored ? "stored" : reachOf(selection);
-      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), logged: log };
-      for await (const batch of manager.syncMany(log ? oneByOne(batches) : batches, bulk)) {
+      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), logged: log, stop };
+      for await (const batch of manager.syncMany(log ? oneByOne(batches, stop) : batches, bulk)) {
         for (const { synced, keyHash } of batch) if (synced) given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
         yield batch;
       }

@@ -22,6 +22,8 @@ interface Context {
 
 type Question<Answer> = (context: Context) => Promise<Answer>;
 
+/** The library draws the line anew for each character, which takes 1 ms each and lets no signal in; no answer is that long. */
+const MAX_TYPED_BYTES = 2048;
 const CTRL_C = 0x03;
 const CTRL_Z = 0x1a;
 const HIDE_CURSOR = "\u001B[?25l";
@@ -67,6 +69,7 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
   const ending = new AbortController();
   const over = AbortSignal.any([signal, ending.signal]);
   let isAsked = false;
+  let room = MAX_TYPED_BYTES;
   const end = async (isSignalled = false) => {
     if (isSignalled || !isTerminal(0)) await waitForHangUp(signal).catch(() => {});
     ending.abort(inputEnded());
@@ -85,7 +88,10 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
       stdin.setRawMode(true);
       // It is ignored where nobody could resume us; then there is no SIGCONT either.
       void yieldToEventLoop().then(resume);
-    } else if (isAsked) keys.write(typed);
+    } else if (isAsked && room > 0) {
+      keys.write(typed.subarray(0, room));
+      room -= typed.length;
+    }
   };
   // To set the mode of a terminal that is gone fails, also when nobody reads it any more.
   if (stdin.listenerCount("error") === 0) stdin.on("error", () => {});

@@ -87,7 +87,7 @@ export class Terminal {
     return this.#hasConcluded;
   }
 
-  /** From now on a reader that goes away ends nothing: what it does not take is dropped, and `unread` says so. */
+  /** From now on output that cannot be written ends nothing: it is dropped, and `unread` says so. */
   outliveReader(): void {
     this.#outlivesReader = true;
   }
@@ -104,7 +104,7 @@ export class Terminal {
 
   /** The one document of a run, which must reach somebody. */
   async document(document: object, revealing = false): Promise<void> {
-    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"));
     await this.conclude(document, revealing);
   }
 
@@ -130,7 +130,7 @@ export class Terminal {
 
   /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */
   async reveal(text: string): Promise<void> {
-    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"), true);
+    if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"));
     await this.#deliver(`${text}\n`);
   }
 
@@ -177,14 +177,15 @@ export class Terminal {
       signal.throwIfAborted();
       if (isKeyctlError(thrown)) throw thrown;
       const failed = new OutputFailed(codeOf(thrown) || "nobody reads it");
-      this.#lose(failed, failed.readerGone);
+      this.#lose(failed);
     }
   }
 
   /** Throws it, unless the work goes on without a reader. */
-  #lose(failed: OutputFailed, hasNoReader: boolean): void {
-    if (!this.#outlivesReader || !hasNoReader) throw failed;
-    if (this.#unread === undefined) this.note("nobody reads the output any more; the work goes on");
+  #lose(failed: OutputFailed): void {
+    if (!this.#outlivesReader) throw failed;
+    const problem = failed.readerGone ? "nobody reads the output any more" : failed.message;
+    if (this.#unread === undefined) this.note(`${problem}; the work goes on`);
     this.#unread ??= failed;
   }
 

@@ -4,6 +4,7 @@ import type { KeyRecord } from "../model/key-record.ts";
 import { isThere, managementKeyMissing } from "../model/management-key.ts";
 import { printable } from "../text/printable.ts";
 import { countRetained, requestRetainedDeletions } from "../protocol/retained-keys.ts";
+import type { RetainedKey } from "../protocol/retained-keys.ts";
 import {
   changedMeanwhile,
   confirmAll,
@@ -11,7 +12,7 @@ import {
   deleteUpstream,
   formerKey,
   hashInClear,
-  revokeById,
+  revokeRetained,
   stillOwed,
   upstreamIdOf,
 } from "./revoke-key.ts";
@@ -161,14 +162,15 @@ async function revoked(
     others,
     revoke,
     outlook,
-  }: Pick<PurgeTask, "revoke"> & { readonly others: readonly string[]; readonly outlook: Outlook },
+  }: Pick<PurgeTask, "revoke"> & { readonly others: readonly RetainedKey[]; readonly outlook: Outlook },
   context: Context,
   signal: AbortSignal,
 ): Promise<Purge> {
   if (revoke === "no") return ended(purgeOf(row.userId, row, outlook, "kept"));
   const deleted = await deleteUpstream(row, context, signal);
   // A key that was saved back may be in the row and among the others.
-  const rest = await revokeAll(new Set(others.filter((id) => id !== upstreamIdOf(row))), context, signal);
+  const besides = others.filter(({ upstreamId }) => upstreamId !== upstreamIdOf(row));
+  const rest = await revokeAll(row.userId, besides, context, signal);
   const end = (revocation: Revocation) => resultOf(row, rest, outlook, revocation);
   return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
 }
@@ -203,11 +205,16 @@ interface Rest {
 }
 
 /** One after the other. */
-async function revokeAll(ids: ReadonlySet<string>, context: Context, signal: AbortSignal): Promise<Rest> {
+async function revokeAll(
+  user: UserId,
+  retained: readonly RetainedKey[],
+  context: Context,
+  signal: AbortSignal,
+): Promise<Rest> {
   let done = 0;
   let pending: string | null = null;
-  for (const id of ids) {
-    const revocation = await revokeById(id, context, signal);
+  for (const key of retained) {
+    const revocation = await revokeRetained(user, key, context, signal);
     if (revocation.status === "pending") pending ??= revocation.detail;
     else done += 1;
   }

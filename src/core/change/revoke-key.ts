@@ -11,6 +11,8 @@ import type { FormerKey } from "../model/results.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { requireUpstreamKeys } from "../protocol/management-access.ts";
 import { disableAndDelete, removeUpstream } from "../protocol/delete-upstream.ts";
+import { recordGone } from "../protocol/settle-row.ts";
+import type { RetainedKey } from "../protocol/retained-keys.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
@@ -30,6 +32,8 @@ export const KEPT = { status: "kept" } as const;
 export interface Deleted {
   readonly status: "deleted";
   readonly deletion: Deletion;
+  /** Notes that it is. */
+  readonly confirmed: (signal: AbortSignal) => Promise<void>;
 }
 
 /** OpenRouter's id of the key in a row; null where what is stored is no key. */
@@ -45,11 +49,18 @@ export async function revokeUpstream(row: KeyRecord, context: Context, signal: A
 }
 
 /** As `revokeUpstream`, of a key that stands in no row: its entry at OpenRouter confirms that it is gone. */
-export async function revokeById(hash: string, context: Context, signal: AbortSignal): Promise<Revocation> {
+export async function revokeRetained(
+  user: UserId,
+  { n, upstreamId }: RetainedKey,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Revocation> {
   try {
     const keys = await requireUpstreamKeys(context, "no key can be removed");
-    const removal = await removeUpstream(hash, keys, deadlineIn(REVOCATION_MS, signal));
-    return removal.status === "unknown" ? pending(`OpenRouter ${removal.detail}`) : { status: "done" };
+    const removal = await removeUpstream(upstreamId, keys, deadlineIn(REVOCATION_MS, signal));
+    if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
+    await recordGone(user, n, context, signal);
+    return { status: "done" };
   } catch (thrown) {
     return pendingBecauseOf(thrown);
   }
@@ -70,7 +81,11 @@ export async function deleteUpstream(
     const checkKey = await checkOf(row, context, signal);
     // A key that keyctl did not make may be of another account, and this one says nothing of it.
     const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
-    return isProven ? { status: "deleted", deletion: { hash, keys, checkKey } } : pending(NOT_IN_THIS_ACCOUNT);
+    if (!isProven) return pending(NOT_IN_THIS_ACCOUNT);
+    const confirmed = async (within: AbortSignal) => {
+      if (row.generation > 0) await recordGone(row.userId, row.generation, context, within);
+    };
+    return { status: "deleted", deletion: { hash, isFresh: removal.status === "done", keys, checkKey }, confirmed };
   } catch (thrown) {
     return pendingBecauseOf(thrown);
   }
@@ -93,6 +108,7 @@ export async function confirmAll(deleted: readonly Deleted[], signal: AbortSigna
     deleted.map(({ deletion }) => deletion),
     deadlineIn(REVOCATION_MS, signal),
   );
+  for (const [index, { confirmed }] of deleted.entries()) if (doubts[index] === null) await confirmed(signal);
   return doubts.map((doubt) => (doubt === null ? { status: "done" } : pending(`OpenRouter ${doubt}`)));
 }
 

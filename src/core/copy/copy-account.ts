@@ -15,10 +15,17 @@ export async function refuseOtherAccount({ source, destination }: Ends, signal: 
   });
 }
 
-/** The destination is then bound to what the source is bound to; what it is bound to already stays. */
+/**
+ * The destination is then bound to what the source is bound to; what it is bound to already stays, but for the time: the
+ * keys that come were created before the later one.
+ */
 export async function copyAccount({ source, destination }: Ends, signal: AbortSignal): Promise<void> {
   const account = await source.account(signal);
-  if (account !== undefined) await destination.bindAccount(account, signal);
+  if (account === undefined || (await destination.bindAccount(account, signal))) return;
+  const stands = await destination.account(signal);
+  const { adoptedAt } = account;
+  if (stands === undefined || adoptedAt === null || adoptedAt <= (stands.adoptedAt ?? "")) return;
+  await destination.rebindAccount({ ...stands, adoptedAt }, signal);
 }
 
 /** What has nothing to compare is not refused. */

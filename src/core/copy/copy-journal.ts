@@ -24,7 +24,7 @@ const IN_FLIGHT = 16;
  * operation without its outcome would be called stale and its key removed, and an outcome without its revocation would
  * be revoked anew, without "keep". So what decides comes before what it decides about.
  */
-const ORDER: readonly EntryKind[] = ["del", "rev", "out", "op"];
+const ORDER: readonly EntryKind[] = ["gone", "del", "rev", "out", "op"];
 
 type Deadlines = () => AbortSignal;
 

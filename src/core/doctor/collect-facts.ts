@@ -41,13 +41,19 @@ export interface DoctorContext {
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
   readonly provisioning: ProvisioningRules;
-  readonly spool: Pick<Spool, "count">;
+  readonly spool: Pick<Spool, "counts">;
 }
 
 /** What OpenRouter says of the management key. */
 export type ManagementKeyFacts =
   | { readonly status: "none"; readonly isNeeded: boolean }
   | { readonly status: "asked"; readonly check: KeyCheck; readonly credits: Credits | null };
+
+/** How many keys wait on this machine for the database, and for others. */
+export interface SpoolFacts {
+  readonly own: number;
+  readonly elsewhere: number;
+}
 
 export interface ReachFacts {
   readonly reach: Reach;
@@ -100,7 +106,7 @@ export interface DoctorFacts {
   /** What the environment says of making keys; null where none are made by themselves. */
   readonly provisioning: Probe<WantedTerms | null>;
   /** How many keys wait on this machine that could not be stored. */
-  readonly spooled: Probe<number>;
+  readonly spooled: Probe<SpoolFacts>;
 }
 
 /** Each has its own time, and none of them more than there is; the command that prints master keys has 10 s itself. */
@@ -134,7 +140,7 @@ export async function collectFacts(
       within(LIMIT_MS.openRouter, (patience) => askAboutManagementKey(subject, patience)),
       within(LIMIT_MS.openRouter, (patience) => reachOpenRouter(subject, patience)),
       within(LIMIT_MS.sources, async () => (subject.autoProvision ? termsFor(subject.provisioning) : null)),
-      within(LIMIT_MS.sources, () => subject.spool.count()),
+      within(LIMIT_MS.sources, (patience) => spoolFacts(subject, patience)),
     ]);
   const { count, server, checks } = storeOutcomes;
   const masterKeys = masterKeyFacts(loaded, checks, mayGenerate);
@@ -163,6 +169,15 @@ export async function collectFacts(
     provisioning,
     spooled,
   };
+}
+
+/** Where the database does not say which one it is, its keys are counted as those of another. */
+async function spoolFacts({ spool, store }: DoctorContext, signal: AbortSignal): Promise<SpoolFacts> {
+  const counts = await spool.counts();
+  if (counts.size === 0) return { own: 0, elsewhere: 0 };
+  const deployment = await store.deployment(signal).catch(() => undefined);
+  const own = deployment === undefined ? 0 : (counts.get(deployment) ?? 0);
+  return { own, elsewhere: [...counts.values()].reduce((sum, count) => sum + count, 0) - own };
 }
 
 /** Does this within its own time, and within that of the whole. */

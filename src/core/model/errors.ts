@@ -62,6 +62,14 @@ export const RUN_FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
   "STORE_CORRUPT",
 ]);
 
+/** What fails for all when the store fails: for some of them a key may have been created before that. */
+export const STORE_FAILURES: ReadonlySet<ErrorCode> = new Set([
+  "STORE_DENIED",
+  "STORE_UNAVAILABLE",
+  "STORE_MISSING",
+  "STORE_CORRUPT",
+]);
+
 export interface ErrorDetails {
   /** Something that can be typed or done next. */
   readonly hint?: string;

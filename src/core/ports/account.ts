@@ -1,4 +1,5 @@
 import type { Warning } from "../model/warning.ts";
+import type { Timestamp } from "../model/key-record.ts";
 import type { UpstreamKey } from "./openrouter.ts";
 
 /** `ours`: an absence there counts. `unbound`: there is nothing to compare yet. `unknown`: OpenRouter did not say. */
@@ -10,6 +11,13 @@ export interface Account {
   standing(signal: AbortSignal): Promise<Standing>;
   /** As `standing`, where all keys of the account were listed: any key of this store among them is proof too. */
   standingBy(listed: ReadonlyMap<string, UpstreamKey>, newSignal: () => AbortSignal): Promise<Standing>;
+  /**
+   * Whether what began then may be of an account that the store was bound to before: that a key of it is missing in this
+   * one says nothing.
+   */
+  predates(at: Timestamp, signal: AbortSignal): Promise<boolean>;
+  /** As `predates`, for the key with this hash; false for one that no record of this store knows. */
+  mayBeElsewhere(hash: string, signal: AbortSignal): Promise<boolean>;
   /** A key was created: the first one binds the store. Rejects for a bug only: what fails is left to the next look. */
   created(key: UpstreamKey): Promise<void>;
   /** Binds the store to the account of the management key, whatever it was bound to. Rejects with PROVIDER_UNAVAILABLE where OpenRouter does not tell that account. */

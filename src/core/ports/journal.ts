@@ -64,7 +64,13 @@ interface Deletion {
   readonly n: number;
 }
 
-export type Entry = Operation | Outcome | Revocation | Deletion;
+/** Its key was deleted upstream, which was proven. Decides nothing: a key is looked for again where it is missing. */
+interface ProvenDeletion {
+  readonly kind: "gone";
+  readonly n: number;
+}
+
+export type Entry = Operation | Outcome | Revocation | Deletion | ProvenDeletion;
 export type EntryKind = Entry["kind"];
 export type EntryOf<Kind extends EntryKind> = Extract<Entry, { kind: Kind }>;
 
@@ -77,6 +83,8 @@ export interface AccountBinding {
   readonly organization: string | null;
   /** The ids of workspaces of that account, not of all. */
   readonly workspaces: readonly string[];
+  /** When the store was bound to it in place of another account; null for the account of its first key. */
+  readonly adoptedAt: Timestamp | null;
 }
 
 /**

@@ -24,8 +24,10 @@ export interface Spool {
   mayHoldKeys(): boolean;
   /** Those of one user of this deployment, by number, or ROW_UNREADABLE for a damaged one; without a user, all that can be read. */
   list(deployment: string, user?: UserId): Promise<readonly SpooledKey[]>;
-  /** How many there are, of all deployments. */
-  count(): Promise<number>;
+  /** The path of a key of this user that waits for another deployment. */
+  elsewhere(deployment: string, user: UserId): Promise<string | undefined>;
+  /** How many there are, by deployment. */
+  counts(): Promise<ReadonlyMap<string, number>>;
   /** On the disk when it resolves. */
   write(key: SpooledKey): Promise<void>;
   /** Marks it as sent before anything is sent. False: another process has claimed it. */

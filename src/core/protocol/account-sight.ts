@@ -1,6 +1,7 @@
 import { isKeyctlError } from "../model/errors.ts";
 import type { AccountBinding, Journal } from "../ports/journal.ts";
 import type { FindResult, Unknown, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { Timestamp } from "../model/key-record.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /** What the management key shows at OpenRouter, held against what the store knows of its account. */
@@ -30,16 +31,24 @@ export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, deadli
   if (compared === "same") return { status: "ours", unboundKey: null };
   const outcomes = await journal.newestOutcomes(SAMPLE_SIZE, signal);
   if (bound === undefined && outcomes.length === 0) return { status: "unbound" };
-  const shown = await oneOf(
-    outcomes.map(({ hash, upstreamHash }) => upstreamHash ?? hash),
-    keys,
-    deadline,
-  );
-  if (shown.status === "found") return { status: "ours", unboundKey: bound === undefined ? shown.key : null };
+  const times = new Map(outcomes.map(({ hash, upstreamHash, at }) => [upstreamHash ?? hash, at]));
+  const shown = await oneOf([...times.keys()], keys, deadline);
+  if (shown.status === "found") {
+    return provenBy(times.get(shown.key.hash) ?? "", bound, bound === undefined ? shown.key : null);
+  }
   if (compared === "another") return { status: "other" };
   const unanswered = compared ?? (shown.status === "unknown" ? shown : undefined);
   return unanswered === undefined ? { status: "other" } : { status: "unknown", detail: unanswered.detail };
 }
+
+/** What a key of this store that is shown proves, which was saved at this time: it may be of the account before. */
+export function provenBy(at: Timestamp, bound: AccountBinding | undefined, unboundKey: UpstreamKey | null): Sight {
+  const { adoptedAt = null } = bound ?? {};
+  if (adoptedAt === null || at > adoptedAt) return { status: "ours", unboundKey };
+  return { status: "unknown", detail: SHOWS_OLD_KEYS };
+}
+
+const SHOWS_OLD_KEYS = "shows it keys from before the database was bound to its account";
 
 async function compare(
   keys: UpstreamKeys,

@@ -4,15 +4,16 @@ import type { AccountBinding } from "../ports/journal.ts";
 import type { Context } from "../context.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
 import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
-import { lookAtAccount } from "./account-sight.ts";
+import { lookAtAccount, provenBy } from "./account-sight.ts";
 import type { Sight } from "./account-sight.ts";
 import type { Warning } from "../model/warning.ts";
 import type { Account, Standing } from "../ports/account.ts";
+import type { Timestamp } from "../model/key-record.ts";
 
 /**
  * **Invariant:** nothing is created, changed or deleted at OpenRouter, and no absence there counts, before the management
  * key is known to be of the account that the store is bound to. Where that cannot be found out, work goes on with a
- * warning, and an absent key is unknown, never deleted.
+ * warning, and an absent key is unknown, never deleted. So is a key that is older than the store's binding to this account.
  */
 
 const OURS: Sight = { status: "ours", unboundKey: null };
@@ -28,7 +29,7 @@ const MAX_HASHES = 500;
 
 /** One look a process. */
 export class StoreAccount implements Account {
-  readonly #context: Pick<Context, "journal" | "openRouter" | "managementKey">;
+  readonly #context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">;
   readonly #warn: (warning: Warning) => void;
   readonly #looks = new SingleFlight<Sight>();
   readonly #now: () => number;
@@ -37,7 +38,7 @@ export class StoreAccount implements Account {
 
   /** @param now milliseconds of a clock that nobody sets, whatever its zero */
   constructor(
-    context: Pick<Context, "journal" | "openRouter" | "managementKey">,
+    context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">,
     warn: (warning: Warning) => void,
     now = () => performance.now(),
   ) {
@@ -55,9 +56,26 @@ export class StoreAccount implements Account {
     if (sight.status === "ours" || sight.status === "unbound") return sight.status;
     const own = await this.#ownAmong(listed, newSignal);
     if (own === undefined) return this.#standingOf(sight);
-    this.#keep(OURS);
-    if ((await this.#context.journal.account(newSignal())) === undefined) await this.#bindTo(own.workspace);
-    return "ours";
+    const bound = await this.#context.journal.account(newSignal());
+    const proven = provenBy(own.at, bound, bound === undefined ? own.key : null);
+    this.#keep(proven);
+    if (bound === undefined) await this.#bindTo(own.key.workspace);
+    return this.#standingOf(proven);
+  }
+
+  async predates(at: Timestamp, signal: AbortSignal): Promise<boolean> {
+    return at <= ((await this.#context.journal.account(signal))?.adoptedAt ?? "");
+  }
+
+  async mayBeElsewhere(hash: string, signal: AbortSignal): Promise<boolean> {
+    const { journal } = this.#context;
+    if (((await journal.account(signal))?.adoptedAt ?? null) === null) return false;
+    for (const { userId, n, at } of await journal.outcomesOf([hash], signal)) {
+      // Its outcome may have been recorded long after it was created.
+      const operation = await journal.entry(userId, "op", n, signal);
+      if (await this.predates(operation?.at ?? at, signal)) return true;
+    }
+    return false;
   }
 
   async created({ workspace }: UpstreamKey): Promise<void> {
@@ -79,8 +97,23 @@ export class StoreAccount implements Account {
     }
     const binding = bindingOf(organization.status === "known" ? organization.organization : null, workspaces);
     if (binding === undefined) throw notTold(`OpenRouter ${detail}`);
-    await this.#context.journal.rebindAccount(binding, signal);
+    await this.#context.journal.rebindAccount(
+      { ...binding, adoptedAt: await this.#adoptionOf(binding, signal) },
+      signal,
+    );
     this.#keep(OURS);
+  }
+
+  /** Now, unless the store is bound to that account already; a damaged record says nothing. */
+  async #adoptionOf(binding: AccountBinding, signal: AbortSignal): Promise<Timestamp | null> {
+    const { journal, clock } = this.#context;
+    try {
+      const bound = await journal.account(signal);
+      if (bound !== undefined && isSameAccount(bound, binding)) return bound.adoptedAt;
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "STORE_CORRUPT") throw thrown;
+    }
+    return clock.now().toISOString();
   }
 
   #standingOf(sight: Sight): Standing {
@@ -132,14 +165,17 @@ export class StoreAccount implements Account {
   async #ownAmong(
     listed: ReadonlyMap<string, UpstreamKey>,
     newSignal: () => AbortSignal,
-  ): Promise<UpstreamKey | undefined> {
+  ): Promise<{ readonly key: UpstreamKey; readonly at: Timestamp } | undefined> {
     const hashes = [...listed.keys()];
+    let newest: { readonly key: UpstreamKey; readonly at: Timestamp } | undefined;
     for (let start = 0; start < hashes.length; start += MAX_HASHES) {
       const some = hashes.slice(start, start + MAX_HASHES);
-      const [outcome] = await this.#context.journal.outcomesOf(some, newSignal());
-      if (outcome !== undefined) return listed.get(outcome.upstreamHash ?? outcome.hash) ?? listed.get(outcome.hash);
+      for (const { hash, upstreamHash, at } of await this.#context.journal.outcomesOf(some, newSignal())) {
+        const key = listed.get(upstreamHash ?? hash) ?? listed.get(hash);
+        if (key !== undefined && at > (newest?.at ?? "")) newest = { key, at };
+      }
     }
-    return undefined;
+    return newest;
   }
 
   async #keys(): Promise<UpstreamKeys> {
@@ -152,7 +188,13 @@ export class StoreAccount implements Account {
 
 function bindingOf(organization: string | null, workspaces: readonly string[]): AccountBinding | undefined {
   if (organization === null && workspaces.length === 0) return undefined;
-  return { organization, workspaces: workspaces.slice(0, MAX_WORKSPACES) };
+  return { organization, workspaces: workspaces.slice(0, MAX_WORKSPACES), adoptedAt: null };
+}
+
+/** For certain: what cannot be compared is another. */
+function isSameAccount(one: AccountBinding, other: AccountBinding): boolean {
+  if (one.organization !== null && one.organization === other.organization) return true;
+  return one.workspaces.some((workspace) => other.workspaces.includes(workspace));
 }
 
 function ofAnotherAccount(): KeyctlError {

@@ -9,10 +9,12 @@ import type { Deadline } from "../async/deadline.ts";
  * it twice. That OpenRouter says "deleted" is not enough.
  */
 
-/** A key that OpenRouter says it has deleted. */
+/** A key that OpenRouter says it has deleted, or does not have. */
 export interface Deletion {
   /** OpenRouter's own id of it. */
   readonly hash: string;
+  /** It was deleted a moment ago, which may take a while to bite; a key that was missing is asked for once. */
+  readonly isFresh: boolean;
   /** With the management key that has deleted it. */
   readonly keys: Pick<UpstreamKeys, "find">;
   /** Asks with the key itself; null where its text is not at hand. */
@@ -27,8 +29,8 @@ const LONGEST_WAIT_MS = 2_000;
 const AT_ONCE = 20;
 
 /**
- * What speaks against each of these deletions; null where it is confirmed. All of them are asked together, again and again
- * within 10 s and the budget. Each doubt completes a sentence that begins with `OpenRouter`. Rejects only with the
+ * What speaks against each of these deletions; null where it is confirmed. All of them are asked together, those that were
+ * deleted a moment ago again and again within 10 s and the budget. Each doubt completes a sentence that begins with `OpenRouter`. Rejects only with the
  * reason of the budget's signal, when the caller stops waiting.
  */
 export async function doubtsAbout(
@@ -38,11 +40,13 @@ export async function doubtsAbout(
   const { signal } = deadline;
   const time = deadlineIn(Math.min(CONFIRMATION_MS, deadline.remainingMs()), signal);
   const doubts: (string | null)[] = deletions.map(() => NOT_ASKED);
-  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
+  let waitMs = FIRST_WAIT_MS;
+  for (let rounds = 0; ; rounds += 1) {
     const queue = deletions.entries();
     const work = async () => {
       for (const [index, deletion] of queue) {
-        if (doubts[index] === null || time.remainingMs() === 0 || signal.aborted) continue;
+        const isDecided = doubts[index] === null || (rounds > 0 && !deletion.isFresh);
+        if (isDecided || time.remainingMs() === 0 || signal.aborted) continue;
         // Each its own signal: Node warns of one that many listen to.
         const doubt = await doubtAbout(deletion, deadlineIn(time.remainingMs(), anySignal(signal)));
         // An answer that was given up says less than the one before it.
@@ -50,9 +54,11 @@ export async function doubtsAbout(
       }
     };
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, deletions.length) }, work));
-    if (doubts.every((doubt) => doubt === null) || time.remainingMs() <= waitMs) return doubts;
+    const isOver = deletions.every(({ isFresh }, index) => doubts[index] === null || !isFresh);
+    if (isOver || time.remainingMs() <= waitMs) return doubts;
     try {
       await sleep(waitMs, signal);
+      waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
     } catch (thrown) {
       if (isTimeout(thrown)) return doubts;
       throw thrown;

@@ -42,18 +42,32 @@ export async function requireOwnAccount(
 
 function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
   const standing = async ({ signal }: Deadline) => (await account.open()).standing(signal);
-  const proven = async <Answer extends { readonly status: string }>(answer: Answer, deadline: Deadline) =>
-    answer.status === "gone" && (await standing(deadline)) === "unknown" ? UNPROVEN : answer;
+  /** Keys that were in this account: one that is missing there now is gone. */
+  const seen = new Set<string>();
+  const proven = async <Answer extends { readonly status: string }>(
+    hash: string,
+    answer: Answer,
+    deadline: Deadline,
+  ) => {
+    if (answer.status === "done" || answer.status === "found") seen.add(hash);
+    if (answer.status !== "gone" || seen.has(hash)) return answer;
+    return (await standing(deadline)) === "unknown" ? UNPROVEN : answer;
+  };
   return {
     create: (request, budget) => keys.create(request, budget),
-    find: async (hash, budget) => proven(await keys.find(hash, budget), budget),
+    async find(hash, budget) {
+      const answer = await proven(hash, await keys.find(hash, budget), budget);
+      if (answer.status !== "gone" || seen.has(hash)) return answer;
+      return (await (await account.open()).mayBeElsewhere(hash, budget.signal)) ? ELSEWHERE : answer;
+    },
+    // What a change does not find is looked for, or asked itself, before it counts as gone.
     async disable(hash, budget) {
       await standing(budget);
-      return proven(await keys.disable(hash, budget), budget);
+      return proven(hash, await keys.disable(hash, budget), budget);
     },
     async remove(hash, budget) {
       await standing(budget);
-      return proven(await keys.remove(hash, budget), budget);
+      return proven(hash, await keys.remove(hash, budget), budget);
     },
     list: (scope, budget) => keys.list(scope, budget),
     workspaces: (budget) => keys.workspaces(budget),
@@ -63,11 +77,16 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
   };
 }
 
-const UNPROVEN: Unknown = {
-  status: "unknown",
-  reason: "provider_error",
-  httpStatus: 404,
-  attempts: 1,
-  detail: "answered 404, which proves nothing: whether the management key is of this database's account is not known",
-  remedy: undefined,
-};
+const UNPROVEN = missing("whether the management key is of this database's account is not known");
+const ELSEWHERE = missing("the key is older than the database's binding to this account, and may be in the one before");
+
+function missing(why: string): Unknown {
+  return {
+    status: "unknown",
+    reason: "provider_error",
+    httpStatus: 404,
+    attempts: 1,
+    detail: `answered 404, which proves nothing: ${why}`,
+    remedy: undefined,
+  };
+}

@@ -20,6 +20,7 @@ import { requireOwnAccount } from "./management-access.ts";
 import { abandonOperation, abandonOperationWithoutKey, CLEAN_UP_MS } from "./abandon-operation.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { CreateResult, UpstreamKeys } from "../ports/openrouter.ts";
+import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import { conflictError } from "./contention.ts";
@@ -123,6 +124,7 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
   // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
   if (task.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
+  await refuseSecondKey(user, deployment, context);
   const operation = operationOf(n, task, clock.now().getTime());
   const recorded = await appendEntry(user, operation, context, signal);
   if (recorded.nonce !== operation.nonce) return LOOK_AGAIN;
@@ -193,7 +195,7 @@ async function handleNoKey(
     const time = AbortSignal.timeout(CLEAN_UP_MS);
     const isClean = await abandonOperation(user, operation, { ...context, keys }, time);
     if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
-    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; none was kept`;
+    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; it may have kept one`;
     throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonOperationWithoutKey(user, operation.n, context);
@@ -250,4 +252,17 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
 
 function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
+}
+
+/** A key that was paid for this user waits for a database that is away, or was replaced: a second one is not bought beside it. */
+async function refuseSecondKey(user: UserId, deployment: string, { spool }: Context): Promise<void> {
+  const path = await spool.elsewhere(deployment, user);
+  if (path === undefined) return;
+  throw new KeyctlError(
+    "CONFLICT",
+    `a key that was created for user ${printable(user)} waits in ${printable(path)} for another database; no second one is created`,
+    {
+      hint: "use the database that it was created for; or move that file away, and delete its key at https://openrouter.ai/keys",
+    },
+  );
 }

@@ -19,8 +19,15 @@ export function countRetained(entries: readonly Recorded[]): number {
   return retainedGenerations(entries).filter((n) => !requested.has(n)).length;
 }
 
+/** A retained key that is to be deleted. */
+export interface RetainedKey {
+  readonly n: number;
+  /** OpenRouter's id of it. */
+  readonly upstreamId: string;
+}
+
 /**
- * Records that all retained keys of a user are to be deleted after all, and gives OpenRouter's ids of them. A purge that
+ * Records that all retained keys of a user are to be deleted after all, and gives them. A purge that
  * dies after this is finished by reconcile.
  * @param current the generation in the row, which has an order of its own; null where there is no row
  */
@@ -29,14 +36,14 @@ export async function requestRetainedDeletions(
   current: number | null,
   context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<readonly RetainedKey[]> {
   const entries = await context.journal.entries(user, signal);
   const requested = requestedDeletions(entries);
   const retained = retainedGenerations(entries).filter((n) => n !== current);
   for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
   return entries.flatMap((entry) =>
     entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n)
-      ? [entry.upstreamHash ?? entry.hash]
+      ? [{ n: entry.n, upstreamId: entry.upstreamHash ?? entry.hash }]
       : [],
   );
 }

@@ -89,6 +89,23 @@ export async function recordRevocation(
   if (revoke && !recorded.revoke) await appendEntry(userId, { kind: "del", n }, context, signal);
 }
 
+/**
+ * That the key of a generation is proven to be deleted upstream. Best effort: without this note nothing is lost while the
+ * store stays with its account; after that the key is reported, for its absence proves nothing there.
+ */
+export async function recordGone(
+  user: KeyRecord["userId"],
+  n: number,
+  context: Pick<Context, "journal" | "clock">,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await appendEntry(user, { kind: "gone", n }, context, signal);
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
+  }
+}
+
 /** S3. Losing it is harmless. */
 export async function markSettled(
   row: KeyRecord,

@@ -8,8 +8,8 @@ import { printable } from "../text/printable.ts";
 import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { SpooledKey } from "../ports/spool.ts";
-import { removeUpstream } from "./delete-upstream.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
+import { deleteNewKey } from "./delete-upstream.ts";
+import type { UnstoredKey } from "./delete-upstream.ts";
 import type { Context } from "../context.ts";
 
 /**
@@ -19,15 +19,6 @@ import type { Context } from "../context.ts";
  * in a file, and whoever brings it in reads what has become of it. Only a key whose insert was certainly never sent may be
  * deleted without a decision.
  */
-
-/** A key that was created and stands nowhere for certain. */
-interface UnstoredKey {
-  readonly row: KeyRecord;
-  /** OpenRouter's own id of it. */
-  readonly upstreamId: string;
-  /** Undefined without a management key: nothing can be deleted then. */
-  readonly keys: UpstreamKeys | undefined;
-}
 
 export interface NewKey extends UnstoredKey {
   readonly deployment: string;
@@ -56,7 +47,7 @@ export async function placeKey(created: NewKey, context: Context): Promise<KeyRe
     await confirmStoreIsThere(end, context);
     return end;
   } catch (thrown) {
-    if (!isUnavailable(thrown)) throw thrown;
+    if (!isUnavailable(thrown) && !isDamage(thrown)) throw thrown;
     return spoolNewKey(created, true, context);
   }
 }
@@ -84,18 +75,20 @@ export async function placeSpooled(
 }
 
 /**
- * Not without a management key, and not with one of another account. For a store that is bound to none yet, the account is
- * the one that has the key: that it is missing elsewhere would say that it is deleted.
+ * Not without a management key, and not with one of another account. For a store that is bound to none yet, or that was
+ * bound to this one later, the account is the one that has the key: that it is missing elsewhere would say that it is deleted.
  */
 async function mayDelete(
-  { upstreamId, keys }: UnstoredKey,
+  { row: { createdAt }, upstreamId, keys }: UnstoredKey,
   { account }: Pick<Context, "account">,
   caller: AbortSignal,
 ): Promise<boolean> {
   if (keys === undefined) return false;
   try {
     const signal = anySignal(caller, AbortSignal.timeout(REMOVAL_MS));
-    if ((await (await account.open()).standing(signal)) !== "unbound") return true;
+    const opened = await account.open();
+    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(createdAt, signal));
+    if (isOurs) return true;
     return (await keys.find(upstreamId, deadlineIn(REMOVAL_MS, signal))).status === "found";
   } catch (thrown) {
     if (isKeyctlError(thrown)) return false;
@@ -160,14 +153,14 @@ async function decide(
     const outcome = await untilAvailable(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
     // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
     if (isSavedAs(outcome, own)) return "lost";
-    return (await deleteNewKey(created, caller)) ? "lost" : "not-deleted";
+    return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   const { row } = seen;
   const outcome = await untilAvailable(own, (signal) => recordSaved(row, context, signal), caller);
   if (!isSavedAs(outcome, own)) {
     // It was decided against while its row stood: the row goes first, then the key.
     await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
-    return (await deleteNewKey(created, caller)) ? "lost" : "not-deleted";
+    return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   await markOwnSettled(row, context, storeTime(caller));
   return row;
@@ -183,23 +176,10 @@ function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
   return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
 
-/** False for what could not be removed now: the next reconcile finds it, since it is decided against. */
-async function deleteNewKey({ upstreamId, keys }: UnstoredKey, caller?: AbortSignal): Promise<boolean> {
-  if (keys === undefined) return false;
-  try {
-    const deadline = deadlineIn(REMOVAL_MS, caller ?? new AbortController().signal);
-    const removal = await removeUpstream(upstreamId, keys, deadline);
-    return removal.status !== "unknown";
-  } catch (thrown) {
-    if (isKeyctlError(thrown)) return false;
-    throw thrown;
-  }
-}
-
-async function spoolNewKey(created: NewKey, sent: boolean, { spool }: Pick<Context, "spool">): Promise<never> {
+async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Promise<never> {
   const { row, deployment } = created;
   const { userId } = row;
-  const kept = await isKept(() => spool.write({ ...spooledFrom(row), deployment, sent }));
+  const kept = await isKept(() => context.spool.write({ ...spooledFrom(row), deployment, sent }));
   if (kept) {
     throw new KeyctlError(
       "STORE_UNAVAILABLE",
@@ -208,7 +188,7 @@ async function spoolNewKey(created: NewKey, sent: boolean, { spool }: Pick<Conte
     );
   }
   // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
-  const isGone = !sent && (await deleteNewKey(created));
+  const isGone = !sent && (await deleteNewKey(created, context));
   const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
@@ -272,6 +252,11 @@ async function untilAvailable<Value>(
     `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
     { hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`, retryable: true },
   );
+}
+
+/** It does not get better by waiting. */
+function isDamage(thrown: unknown): boolean {
+  return isKeyctlError(thrown) && thrown.code === "STORE_CORRUPT";
 }
 
 function isUnavailable(thrown: unknown): boolean {

@@ -13,9 +13,11 @@ import type { UpstreamKey } from "../ports/openrouter.ts";
 /** What the journal says of one user, each kind by its number. */
 export interface JournalState {
   readonly op: ReadonlyMap<number, EntryOf<"op"> & { readonly at: string }>;
-  readonly out: ReadonlyMap<number, EntryOf<"out">>;
+  readonly out: ReadonlyMap<number, EntryOf<"out"> & { readonly at: string }>;
   readonly rev: ReadonlyMap<number, EntryOf<"rev">>;
   readonly del: ReadonlySet<number>;
+  /** Their keys are proven to be deleted upstream. */
+  readonly gone: ReadonlySet<number>;
 }
 
 export function foldJournal(entries: readonly Recorded[]): JournalState {
@@ -23,7 +25,8 @@ export function foldJournal(entries: readonly Recorded[]): JournalState {
     new Map(
       entries.flatMap((entry) => (entry.kind === kind ? [[entry.n, entry as Recorded<EntryOf<Kind>>] as const] : [])),
     );
-  return { op: of("op"), out: of("out"), rev: of("rev"), del: new Set(of("del").keys()) };
+  const [del, gone] = [new Set(of("del").keys()), new Set(of("gone").keys())];
+  return { op: of("op"), out: of("out"), rev: of("rev"), del, gone };
 }
 
 export type KeyState =
@@ -41,7 +44,7 @@ export type KeyState =
   | { readonly kind: "unknown" };
 
 export function classifyKey(
-  key: UpstreamKey,
+  key: Pick<UpstreamKey, "hash" | "name">,
   facts: JournalState,
   row: KeyRecord | undefined,
   { deployment, now }: { readonly deployment: string; readonly now: number },
@@ -64,7 +67,11 @@ export function classifyKey(
 }
 
 /** The generation that recorded this key, whatever its name says now; else the one that its name says, if it is ours. */
-function generationOf(key: UpstreamKey, { op, out }: JournalState, deployment: string): number | undefined {
+function generationOf(
+  key: Pick<UpstreamKey, "hash" | "name">,
+  { op, out }: JournalState,
+  deployment: string,
+): number | undefined {
   for (const [n, outcome] of out) if (isSavedAs(outcome, key.hash)) return n;
   const name = parseKeyName(key.name);
   if (name?.deployment !== deployment) return undefined;
@@ -85,10 +92,10 @@ function isSavedAs(outcome: EntryOf<"out">, hash: string): boolean {
 /** What settling the row would add to the records: for saying what would be done. */
 export function projectSettlement(row: KeyRecord | undefined, facts: JournalState): JournalState {
   if (row === undefined || row.settled) return facts;
-  const { generation: n, keyHash, upstreamHash, previous } = row;
+  const { generation: n, keyHash, upstreamHash, previous, createdAt: at } = row;
   const out = new Map(facts.out);
   if (n > 0 && keyHash !== null && !out.has(n))
-    out.set(n, { kind: "out", n, outcome: "saved", hash: keyHash, upstreamHash });
+    out.set(n, { kind: "out", n, outcome: "saved", hash: keyHash, upstreamHash, at });
   const isCurrent = n === 0 || out.get(n)?.outcome === "saved";
   if (!isCurrent || previous === null || previous.generation === 0) return { ...facts, out };
   const p = previous.generation;

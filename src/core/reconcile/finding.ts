@@ -19,6 +19,8 @@ export type FindingClass =
   | "no_row"
   /** In a row, and gone upstream. */
   | "dangling_row"
+  /** In a row, or to be deleted, and older than the store's binding to this account: nobody knows whether it is gone. */
+  | "other_account"
   | "disabled"
   | "expired"
   /** One key of two users. */

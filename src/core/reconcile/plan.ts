@@ -8,6 +8,7 @@ import { demoteIfOverwritten } from "../protocol/settle-row.ts";
 import type { Finding } from "./finding.ts";
 import { findingOf, purgePending, danglingRow, removed } from "./finding.ts";
 import type { OwnedKeys } from "./claims.ts";
+import { olderKeys, reportedAsOlder } from "./older-keys.ts";
 
 export interface PlanCounts {
   matched: number;
@@ -38,7 +39,15 @@ export async function planFor(
   const judged = keys.map((key) => ({ key, judgement: classifyKey(key, facts, standing, { deployment, now }) }));
   for (const { judgement } of judged) count(judgement, tally);
   const ofKeys = judged.flatMap(({ key, judgement }) => findingOf(key, user, judgement, now));
-  const findings = [...(isPurgePending ? [purgePending(row)] : []), ...ofKeys, ...danglingRow(standing, inventory)];
+  const isListed = (hash: string) => inventory.byHash.has(hash);
+  const older = inventory.isStable ? olderKeys(facts, standing, { ...context, isListed }) : [];
+  const isOlder = older.some(({ hash }) => hash === (standing?.upstreamHash ?? standing?.keyHash));
+  const findings = [
+    ...(isPurgePending ? [purgePending(row)] : []),
+    ...ofKeys,
+    ...older.map((key) => reportedAsOlder(user, key)),
+    ...(isOlder ? [] : danglingRow(standing, inventory)),
+  ];
   const needsRepair = row?.settled === false || findings.some(({ action }) => action !== "none");
   return { findings, needsRepair };
 }

@@ -15,13 +15,16 @@ import type { OwnedKeys } from "./claims.ts";
 import type { Warning } from "../model/warning.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import type { Standing } from "../ports/account.ts";
+import { adoptionOf } from "./older-keys.ts";
 
 const PAGE_MS = 60_000;
+const NO_LIST = "the list of all keys cannot be read";
 
 /** OpenRouter with the management key, and this store's id. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
 export async function reconcileContext(context: Context, newSignal: () => AbortSignal): Promise<ReconcileContext> {
-  const keys = await requireUpstreamKeys(context, "the list of all keys cannot be read");
-  return { ...context, keys, deployment: await context.journal.deployment(newSignal()), newSignal };
+  const keys = await requireUpstreamKeys(context, NO_LIST);
+  const deployment = await context.journal.deployment(newSignal());
+  return { ...context, keys, deployment, adoptedAt: await adoptionOf(context, newSignal()), newSignal };
 }
 
 /** All keys upstream. Rejects with PROVIDER_UNAVAILABLE, MANAGEMENT_KEY_REFUSED. */
@@ -68,9 +71,11 @@ export class Reconciliation {
     context: Context,
     { only, fixes, adoptAccount, newSignal }: ReconcileTask,
   ): Promise<Reconciliation> {
-    const own = await reconcileContext(context, newSignal);
+    // Without a management key, before anything else.
+    await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
+    const own = await reconcileContext(context, newSignal);
     if (fixes && context.spool.mayHoldKeys()) {
       const spooled = await context.spool.list(own.deployment, only);
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
@@ -108,6 +113,7 @@ export class Reconciliation {
     }
     for (const key of found.unclaimed) yield unclaimed(key, deployment);
     yield* this.#planRows(seen);
+    yield* this.#planOlder(seen);
   }
 
   /** After `plan`. A key that cannot be removed comes with its error; what fails for all of them is thrown. */
@@ -132,6 +138,20 @@ export class Reconciliation {
       if (row.keyHash !== null && hashes.size === hashes.add(row.keyHash).size) yield duplicate(row);
       const needsLook = !row.settled || row.generation > 0;
       if (needsLook && !seen.has(row.userId)) yield* this.#planFor({ user: row.userId, keys: [] });
+    }
+  }
+
+  /** Users who have no key upstream, and one of the account before that may be left there. */
+  async *#planOlder(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
+    const { store, journal, adoptedAt, newSignal } = this.#context;
+    if (adoptedAt === null) return;
+    const looked = new Set(seen);
+    for await (const { kind, userId } of journal.scanJournal(newSignal)) {
+      if (kind !== "out" || looked.has(userId)) continue;
+      looked.add(userId);
+      const row = await store.find(userId, newSignal());
+      // The others were planned as rows.
+      if (row === undefined || (row.settled && row.generation === 0)) yield* this.#planFor({ user: userId, keys: [] });
     }
   }
 }

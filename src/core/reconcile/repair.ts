@@ -2,12 +2,13 @@ import { KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
-import type { KeyRecord } from "../model/key-record.ts";
+import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import { removeRow } from "../protocol/write-row.ts";
 import {
   withTrueGeneration,
   confirmGeneration,
   markSettled,
+  recordGone,
   revokePredecessor,
   settledRow,
 } from "../protocol/settle-row.ts";
@@ -22,6 +23,8 @@ import { deadlineIn } from "../async/deadline.ts";
 export interface ReconcileContext extends Context {
   readonly keys: UpstreamKeys;
   readonly deployment: string;
+  /** When the store was bound to this account in place of another one; null where it never was. */
+  readonly adoptedAt: Timestamp | null;
   readonly newSignal: () => AbortSignal;
 }
 
@@ -120,7 +123,9 @@ async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: R
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
     // S1 decides, as for everybody who reads the row; where it is put back, it is found in the row.
     if (mayComeBack && !(await confirmGeneration(row, workshop, newSignal()))) continue;
-    return removeNow(key, workshop);
+    const end = await removeNow(key, workshop);
+    await recordGone(user, n, workshop, newSignal());
+    return end;
   }
   throw conflictError(user);
 }

@@ -1,4 +1,4 @@
-import { RUN_FATAL_CODES } from "../model/errors.ts";
+import { RUN_FATAL_CODES, STORE_FAILURES } from "../model/errors.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import { WorkerPool } from "../async/worker-pool.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -19,25 +19,30 @@ export interface CreateSteps<Result> {
   readonly budget: KeyBudget;
   /** How many keys are created at the same time. */
   readonly concurrency: number;
+  /** Begins no more of them, and ends those in flight: users that were not come to have no result. */
+  readonly stop: AbortSignal | undefined;
 }
 
 /**
  * Creates a key for each user of a batch whose result is not known. Results are given as they come, in the order of the
  * users. What fails for all users is thrown when the others in flight have ended; before that every key that was
- * created is given, for it is paid. A caller that stops asking starts no more of them.
+ * created is given, for it is paid, and every user for whom the store failed, since a key may wait for it. A caller that
+ * stops asking starts no more of them.
  */
 export async function* createMissing<Result extends { readonly error: KeyctlError | null }>(
   batch: readonly Member<Result>[],
-  { create, mayHaveCreated, refuse, budget, concurrency }: CreateSteps<Result>,
+  { create, mayHaveCreated, refuse, budget, concurrency, stop }: CreateSteps<Result>,
 ): AsyncGenerator<readonly Result[]> {
   const results = batch.map(({ known }) => known);
   const queue = batch.entries();
   const pool = new WorkerPool(concurrency);
-  const stop = new AbortController();
-  const createWithin = async (user: UserId): Promise<Result> => {
+  const failed = new AbortController();
+  const begins = () => !failed.signal.aborted && stop?.aborted !== true;
+  const createWithin = async (user: UserId): Promise<Result | undefined> => {
     while (!budget.take()) {
       if (!budget.mayGrow) return refuse(user, budget.usedUp());
       await pool.waitForChange();
+      if (!begins()) return undefined;
     }
     let mayBeThere = true;
     try {
@@ -51,13 +56,14 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
   const work = async () => {
     for (const [index, { userId, known }] of queue) {
       if (known !== undefined) continue;
-      if (stop.signal.aborted) return;
+      if (!begins()) return;
       try {
         const result = await createWithin(userId);
-        if (result.error !== null && RUN_FATAL_CODES.has(result.error.code)) throw result.error;
-        results[index] = result;
+        const code = result?.error?.code;
+        if (code === undefined || !RUN_FATAL_CODES.has(code) || STORE_FAILURES.has(code)) results[index] = result;
+        if (code !== undefined && RUN_FATAL_CODES.has(code)) throw result?.error;
       } catch (thrown) {
-        stop.abort(thrown);
+        failed.abort(thrown);
       }
       pool.wake();
     }
@@ -80,8 +86,8 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
     }
     const rest = results.slice(given).filter((result) => result !== undefined);
     if (rest.length > 0) yield rest;
-    stop.signal.throwIfAborted();
+    failed.signal.throwIfAborted();
   } finally {
-    stop.abort();
+    failed.abort();
   }
 }

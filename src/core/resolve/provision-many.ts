@@ -16,6 +16,8 @@ export interface ProvisionManyTask {
   /** How many keys are created at the same time. */
   readonly concurrency: number;
   readonly newSignal: () => AbortSignal;
+  /** No more keys are begun. */
+  readonly stop: AbortSignal | undefined;
   readonly provisionOne: (user: UserId) => Promise<ProvisionResult>;
 }
 
@@ -23,9 +25,10 @@ export interface ProvisionManyTask {
 export async function* provisionMany(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
-  { terms, budget, concurrency, newSignal, provisionOne }: ProvisionManyTask,
+  { terms, budget, concurrency, newSignal, stop, provisionOne }: ProvisionManyTask,
 ): AsyncGenerator<readonly ProvisionResult[]> {
   for await (const batch of batches) {
+    if (stop?.aborted === true) return;
     requireMeans(context, terms);
     const stored = await settledRows(batch, context, newSignal());
     const members = batch.map((userId) => {
@@ -38,6 +41,7 @@ export async function* provisionMany(
       refuse: provisionFailed,
       budget,
       concurrency,
+      stop,
     });
   }
 }

@@ -1,5 +1,5 @@
 import { Candidates } from "./source-candidates.ts";
-import { RUN_FATAL_CODES } from "../model/errors.ts";
+import { RUN_FATAL_CODES, STORE_FAILURES } from "../model/errors.ts";
 import type { Source } from "../model/log-event.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import { syncFailed } from "../model/results.ts";
@@ -23,6 +23,8 @@ export interface SyncManyTask {
   /** One user after the other, each with their log lines. */
   readonly isLogged: boolean;
   readonly newSignal: () => AbortSignal;
+  /** No more keys are begun, and with `isLogged` no more users. */
+  readonly stop: AbortSignal | undefined;
   /** Resolves one user, and creates a key where that is allowed. */
   readonly resolveOne: (user: UserId, autoProvision: boolean) => Promise<SyncResult>;
 }
@@ -36,7 +38,7 @@ export async function* syncMany(
   context: Context,
   task: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
-  const { reach, provision, budget, newSignal, resolveOne } = task;
+  const { reach, provision, budget, newSignal, stop, resolveOne } = task;
   if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, context, task);
   const candidates =
     reach === "sources"
@@ -60,6 +62,7 @@ export async function* syncMany(
       refuse: (user, error) => syncFailed(user, error, candidates.warnings),
       budget,
       concurrency: CREATED_AT_ONCE,
+      stop,
     });
   }
 }
@@ -68,7 +71,7 @@ export async function* syncMany(
 async function* syncOneByOne(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
-  { reach, provision, budget, newSignal, resolveOne }: SyncManyTask,
+  { reach, provision, budget, newSignal, stop, resolveOne }: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
   const one = async (user: UserId): Promise<SyncResult> => {
     const stored = reach === "known" ? await resolveStored(user, context, newSignal()) : null;
@@ -82,9 +85,16 @@ async function* syncOneByOne(
   if (provision) requireManagementKey(context);
   for await (const batch of batches) {
     for (const user of batch) {
+      if (stop?.aborted === true) return;
       const result = await one(user);
-      if (result.error !== null && RUN_FATAL_CODES.has(result.error.code)) throw result.error;
-      yield [result];
+      const code = result.error?.code;
+      if (code === undefined || !RUN_FATAL_CODES.has(code)) {
+        yield [result];
+        continue;
+      }
+      // A key that was created may wait for the store.
+      if (provision && STORE_FAILURES.has(code)) yield [result];
+      throw result.error;
     }
   }
 }

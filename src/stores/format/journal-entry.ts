@@ -53,6 +53,7 @@ export function fieldsOfEntry(entry: Entry): Fields {
     case "rev":
       return { reason: entry.reason, revoke: entry.revoke };
     case "del":
+    case "gone":
       return {};
   }
 }
@@ -94,15 +95,19 @@ export function deploymentIn(value: unknown): string {
 }
 
 /** The value of the record 'account' of `api_key_meta`. */
-export function accountText({ organization, workspaces }: AccountBinding): string {
-  return JSON.stringify({ organization_id: organization, workspace_ids: workspaces });
+export function accountText({ organization, workspaces, adoptedAt }: AccountBinding): string {
+  // A time only where there is one: the record of most stores has none.
+  const adopted = adoptedAt === null ? {} : { adopted_at: adoptedAt };
+  return JSON.stringify({ organization_id: organization, workspace_ids: workspaces, ...adopted });
 }
 
 /** Fields that a newer version has added are ignored. Throws STORE_CORRUPT. */
 export function accountIn(value: unknown): AccountBinding {
-  const { organization_id: organization = null, workspace_ids: workspaces = [] } = fieldsIn(value);
-  if ((organization === null || isId(organization)) && Array.isArray(workspaces) && workspaces.every(isId)) {
-    if (organization !== null || workspaces.length > 0) return { organization, workspaces };
+  const { organization_id: organization = null, workspace_ids: workspaces = [], adopted_at = null } = fieldsIn(value);
+  const adoptedAt = timestampIn(adopted_at);
+  const isWhole = (organization === null || isId(organization)) && (adopted_at === null) === (adoptedAt === null);
+  if (isWhole && Array.isArray(workspaces) && workspaces.every(isId)) {
+    if (organization !== null || workspaces.length > 0) return { organization, workspaces, adoptedAt };
   }
   throw new KeyctlError("STORE_CORRUPT", "the record 'account' of api_key_meta is damaged", {
     hint: "keyctl reconcile --adopt-account   writes it again, for the account of the management key",
@@ -151,6 +156,7 @@ const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
     return { kind: "rev", n, reason, revoke };
   },
   del: (n) => ({ kind: "del", n }),
+  gone: (n) => ({ kind: "gone", n }),
 };
 
 function isKind(text: string): text is EntryKind {

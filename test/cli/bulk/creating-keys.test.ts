@@ -1,10 +1,12 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { storedUsers } from "../../support/database.ts";
 import { documentsOf, errorOf } from "../../support/in-process.ts";
 import { KEY, maskOf, OTHER } from "../../support/keys.ts";
-import { changesAt, journalOf, stage } from "../../support/stage.ts";
+import { KeyctlError } from "../../../src/core/model/errors.ts";
+import { always } from "../../support/openrouter-faults.ts";
+import { changesAt, journalOf, stage, withCalls } from "../../support/stage.ts";
 
 function names(count: number, from = 0): string {
   return Array.from({ length: count }, (_, index) => `u${from + index}\n`).join("");
@@ -120,6 +122,41 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
     const done = await run(`${verb} --max-keys 2 --log ${FROM_PIPE}`, { input: names(4) });
     expect([done.code, server.keys.size, documentsOf(done).at(-1)?.["left"]]).toEqual([6, 2, 2]);
   });
+
+  it.each(["", "--log "])("begins no more after --stop-after, and tells what was done: %s", async (log) => {
+    const { home, server, run } = await stage();
+    server.behave(always("POST /keys", { delayMs: 400 }));
+    const done = await run(`${verb} --max-keys 60 --stop-after 1s ${log}${FROM_PIPE}`, { input: names(60) });
+    const lines = documentsOf(done);
+    const created = server.keys.size;
+    expect([done.code, errorOf(done)?.code]).toEqual([6, "SOME_UNKNOWN"]);
+    expect(lines.at(-1)).toMatchObject({ total: created, done: created, failed: 0, left: 0, complete: false });
+    expect(new Set(lines.slice(0, -1).map(({ user_id }) => user_id))).toEqual(new Set(await storedUsers(home)));
+    expect(created).toBeGreaterThan(0);
+    expect(created).toBeLessThan(40);
+  });
+
+  it.each([
+    ["", 8],
+    ["--log ", 1],
+  ] as const)(
+    "tells of each key that waits for a store that went away: %s",
+    { timeout: 60_000 },
+    async (log, count) => {
+      const { home, run } = await stage();
+      const around = withCalls(() => ({
+        insert: () => Promise.reject(new KeyctlError("STORE_UNAVAILABLE", "it has gone away")),
+      }));
+      const done = await run(`${verb} --max-keys 60 ${log}${FROM_PIPE}`, { input: names(20), around });
+      const lines = documentsOf(done);
+      const waiting = readdirSync(`${home.folder}/state/keyctl/spool`).length;
+      expect([done.code, errorOf(done)?.code, waiting]).toEqual([7, "STORE_UNAVAILABLE", count]);
+      expect(lines.at(-1)).toMatchObject({ total: count, failed: count, complete: false });
+      for (const { error } of lines.slice(0, -1)) {
+        expect(error).toMatchObject({ message: expect.stringContaining("it is safe, sealed in a file") as string });
+      }
+    },
+  );
 
   it("counts what comes from a pipe, 16 MiB at most", async () => {
     const { server, run } = await stage();

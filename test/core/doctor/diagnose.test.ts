@@ -72,7 +72,7 @@ const facts = (change: Partial<DoctorFacts> = {}): DoctorFacts => ({
   account: { status: "skipped" },
   openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
   provisioning: known(null),
-  spooled: known(0),
+  spooled: known({ own: 0, elsewhere: 0 }),
   ...change,
 });
 const surroundings = (change: Partial<HostFacts> = {}): HostFacts => ({
@@ -525,6 +525,11 @@ describe("OpenRouter and the management key", () => {
 
   it("names keys that wait on this machine", () => {
     expect(said("spool")).toEqual([]);
-    expect(said("spool", { spooled: known(2) })[0]).toMatch(/^attention: 2 keys could not be stored when made/);
+    expect(said("spool", { spooled: known({ own: 2, elsewhere: 0 }) })).toEqual([
+      expect.stringMatching(/^attention: 2 keys could not be stored when made/),
+    ]);
+    expect(said("spool", { spooled: known({ own: 0, elsewhere: 1 }) })).toEqual([
+      expect.stringMatching(/^attention: 1 key could not be stored when made, in another database/),
+    ]);
   });
 });

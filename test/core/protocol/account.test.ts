@@ -91,9 +91,9 @@ describe("the proof of an account", () => {
   };
   const BINDINGS: Readonly<Record<string, AccountBinding | undefined>> = {
     none: undefined,
-    organization: { organization: "org_1", workspaces: [] },
-    workspaces: { organization: null, workspaces: ["w-1"] },
-    both: { organization: "org_1", workspaces: ["w-1"] },
+    organization: { organization: "org_1", workspaces: [], adoptedAt: null },
+    workspaces: { organization: null, workspaces: ["w-1"], adoptedAt: null },
+    both: { organization: "org_1", workspaces: ["w-1"], adoptedAt: null },
   };
 
   it("is any one thing that is ours; only what is another's speaks against it, and else nobody knows", async () => {
@@ -161,6 +161,40 @@ describe("the proof of an account", () => {
   });
 });
 
+describe("a key that is shown", () => {
+  const at = saved(1).at;
+  const another = { organization: "org_2", workspaces: [], adoptedAt: at };
+
+  it.each([
+    ["proves the account where it was saved after the store was bound to it", 2, { status: "ours", unboundKey: null }],
+    [
+      "proves nothing where it is older: it may be of the account before",
+      1,
+      { status: "unknown", detail: "shows it keys from before the database was bound to its account" },
+    ],
+  ])("%s", async (_name, shown, expected) => {
+    const journal = memoryJournal(saved(1), saved(2));
+    await journal.bindAccount(another, patient);
+    const find = (hash: string): FindResult =>
+      hash === `hash-${shown}` ? { status: "found", key: entry(hash) } : GONE;
+    const keys = answering({ organization: { status: "known", organization: "org_1" }, workspaces: [], find });
+    expect(await lookAtAccount(keys, journal, budget())).toEqual(expected);
+  });
+
+  it.each([
+    [2, "ours"],
+    [1, "unknown"],
+  ] as const)("on a list of all keys as well: number %d", async (shown, expected) => {
+    const server = await standIn({ organization: "org_1" });
+    const { journal, account } = await accountAt(server);
+    for (const record of [saved(1), saved(2)]) await journal.insertEntry(record, patient);
+    await journal.bindAccount({ ...another, organization: "org_1", workspaces: ["w-9"] }, patient);
+    server.behave(({ route }) => (route === "GET /workspaces" || route === "GET /key" ? { status: 403 } : "pass"));
+    const listed = new Map([[`hash-${shown}`, entry(`hash-${shown}`)]]);
+    expect(await account.standingBy(listed, () => patient)).toBe(expected);
+  });
+});
+
 /** A store, its account, and what it asks of a real server. */
 async function accountAt(server: OpenRouterServer, managementKey = server.managementKey) {
   const journal = memoryJournal();
@@ -169,6 +203,7 @@ async function accountAt(server: OpenRouterServer, managementKey = server.manage
   let now = 0;
   const context = {
     journal,
+    clock: { now: () => new Date() },
     openRouter: { open: async () => client, sent: () => 0, onPause: () => () => {}, close: async () => {} },
     managementKey: () => ManagementKey.parse(managementKey),
   };
@@ -181,7 +216,7 @@ async function accountAt(server: OpenRouterServer, managementKey = server.manage
   return { journal, account, warnings, later, context };
 }
 
-const BOUND = { organization: "org_1", workspaces: ["w-1"] } as const;
+const BOUND = { organization: "org_1", workspaces: ["w-1"], adoptedAt: null } as const;
 
 describe("the account of a process", () => {
   it("is looked at once, however many ask at the same time and after that", async () => {
@@ -212,7 +247,7 @@ describe("the account of a process", () => {
     const server = await standIn({ organization: "org_1" });
     const { journal, account } = await accountAt(server);
     expect(await account.standing(patient)).toBe("unbound");
-    await journal.bindAccount({ organization: "org_2", workspaces: ["w-2"] }, patient);
+    await journal.bindAccount({ organization: "org_2", workspaces: ["w-2"], adoptedAt: null }, patient);
     await account.created(entry("hash-1"));
     await expect(account.standing(patient)).rejects.toMatchObject({ code: "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT" });
   });
@@ -246,7 +281,7 @@ describe("the account of a process", () => {
     later(60_000);
     expect(await account.standing(patient)).toBe("unknown");
     expect(warnings).toHaveLength(1);
-    await journal.rebindAccount({ organization: "org_2", workspaces: [] }, patient);
+    await journal.rebindAccount({ organization: "org_2", workspaces: [], adoptedAt: null }, patient);
     server.behave(() => "pass");
     later(60_000);
     expect(await account.standing(patient)).toBe("ours");
@@ -275,6 +310,10 @@ describe("the account of a process", () => {
     if (creation.status !== "created") return expect(creation.status).toBe("created");
     await journal.insertEntry({ ...saved(1), hash: creation.key.hash }, patient);
     expect(await account.standing(patient)).toBe("ours");
-    expect(await journal.account(patient)).toEqual({ organization: null, workspaces: [server.defaultWorkspace] });
+    expect(await journal.account(patient)).toEqual({
+      organization: null,
+      workspaces: [server.defaultWorkspace],
+      adoptedAt: null,
+    });
   });
 });

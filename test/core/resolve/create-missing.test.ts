@@ -12,6 +12,7 @@ const NO_KEY = new KeyctlError("NO_KEY", "no key");
 const UNAVAILABLE = new KeyctlError("PROVIDER_UNAVAILABLE", "nobody answered");
 /** What a user ends with who is resolved alone: the error code is all that these tests look at. */
 const REFUSED = new KeyctlError("PROVISION_CAP", "no more this hour");
+const AWAY = new KeyctlError("STORE_UNAVAILABLE", "it went away");
 const INTERRUPTED = new KeyctlError("INTERRUPTED", "interrupted");
 
 function batchOf(count: number): readonly SyncResult[] {
@@ -23,6 +24,7 @@ function creating(
   batch: readonly SyncResult[],
   create: (user: UserId) => Promise<SyncResult>,
   max = Number.POSITIVE_INFINITY,
+  stop?: AbortSignal,
 ) {
   return createMissing(
     batch.map((result) => ({
@@ -35,6 +37,7 @@ function creating(
       refuse: syncFailed,
       budget: new KeyBudget(max),
       concurrency: 8,
+      stop,
     },
   );
 }
@@ -86,6 +89,40 @@ describe("users without a key", () => {
     expect(given.flat()).toEqual(done.toSorted((a, b) => numberOf(a) - numberOf(b)));
     expect(asked.length).toBeLessThan(30);
   });
+
+  it("are given where the store failed, before that is thrown: a key may wait for it", async () => {
+    const { given, thrown } = await drained(
+      creating(batchOf(50), async (user) => {
+        await sleep(5);
+        return syncFailed(user, numberOf(user) >= 8 ? AWAY : REFUSED);
+      }),
+    );
+    expect(thrown).toBe(AWAY);
+    expect(given.flat()).toEqual(Array.from({ length: 16 }, (_, index) => `user-${index}`));
+  });
+
+  it.each([1, 100])(
+    "are not begun any more once it is to stop; those in flight are ended, within %d keys",
+    async (max) => {
+      const stop = new AbortController();
+      const asked: string[] = [];
+      const { given, thrown } = await drained(
+        creating(
+          batchOf(30).with(29, syncFailed("user-29", REFUSED)),
+          async (user) => {
+            asked.push(user);
+            await sleep(10);
+            stop.abort();
+            return syncFailed(user, max === 1 ? NO_KEY : REFUSED);
+          },
+          max,
+          stop.signal,
+        ),
+      );
+      expect([thrown, given.flat()]).toEqual([undefined, [...asked, "user-29"]]);
+      expect(asked).toHaveLength(Math.min(max, 8));
+    },
+  );
 
   it("throws a bug, too", async () => {
     const bug = new TypeError("no such thing");

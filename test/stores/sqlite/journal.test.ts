@@ -56,11 +56,18 @@ it("an operation that a person asked for says so", async () => {
 
 it("the account is a record of api_key_meta, which any tool can read", async () => {
   const { database, store } = await journalOfTest();
-  await store.bindAccount({ organization: "org_1", workspaces: ["w-1"] }, patient);
+  await store.bindAccount({ organization: "org_1", workspaces: ["w-1"], adoptedAt: null }, patient);
   const { value } = { ...database.prepare("SELECT value FROM api_key_meta WHERE _id = 'account'").get() };
   expect(JSON.parse(String(value))).toEqual({ organization_id: "org_1", workspace_ids: ["w-1"] });
   database.exec(`UPDATE api_key_meta SET value = '{"workspace_ids":["w-2"],"newer":1}' WHERE _id = 'account'`);
-  expect(await store.account(patient)).toEqual({ organization: null, workspaces: ["w-2"] });
+  expect(await store.account(patient)).toEqual({ organization: null, workspaces: ["w-2"], adoptedAt: null });
+  await store.rebindAccount({ organization: "org_2", workspaces: [], adoptedAt: OPERATION.at }, patient);
+  const adopted = { ...database.prepare("SELECT value FROM api_key_meta WHERE _id = 'account'").get() };
+  expect(JSON.parse(String(adopted["value"]))).toEqual({
+    organization_id: "org_2",
+    workspace_ids: [],
+    adopted_at: OPERATION.at,
+  });
 });
 
 it.each([
@@ -73,13 +80,14 @@ it.each([
   '{"organization_id":"","workspace_ids":["w-1"]}',
   '{"workspace_ids":"w-1"}',
   '{"workspace_ids":[5]}',
+  '{"workspace_ids":["w-1"],"adopted_at":"yesterday"}',
 ])("a damaged account is never taken for none, and can be written again: %s", async (value) => {
   const { database, store } = await journalOfTest();
   database.prepare("INSERT INTO api_key_meta (_id, value) VALUES ('account', ?)").run(value);
   const refusal = { code: "STORE_CORRUPT", message: "the record 'account' of api_key_meta is damaged" };
   await expect(store.account(patient)).rejects.toMatchObject(refusal);
-  await store.rebindAccount({ organization: "org_1", workspaces: [] }, patient);
-  expect(await store.account(patient)).toEqual({ organization: "org_1", workspaces: [] });
+  await store.rebindAccount({ organization: "org_1", workspaces: [], adoptedAt: null }, patient);
+  expect(await store.account(patient)).toEqual({ organization: "org_1", workspaces: [], adoptedAt: null });
 });
 
 it.each([

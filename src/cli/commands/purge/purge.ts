@@ -74,7 +74,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
-    many: (manager, batches) => manager.purgeMany(oneByOne(upTo(limit, batches)), options),
+    many: (manager, batches, _selection, stop) => manager.purgeMany(oneByOne(upTo(limit, batches), stop), options),
     failed: purgeFailed,
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),
@@ -100,8 +100,8 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     needs: { mayCreateStore: false, logs: "none" },
     onlyReads: true,
     one: (manager, user) => manager.previewPurge(user, options),
-    async *many(manager, batches) {
-      for await (const [user] of oneByOne(batches)) {
+    async *many(manager, batches, _selection, stop) {
+      for await (const [user] of oneByOne(batches, stop)) {
         const preview = await manager.previewPurge(user, options);
         if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
         yield [preview];

@@ -21,6 +21,7 @@ const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   other_deployment: "made by another store",
   no_row: "recorded as in use, and in nobody's row",
   dangling_row: "stored here, and gone at OpenRouter",
+  other_account: "of the account before; nobody knows whether it is gone",
   disabled: "stored here, and disabled at OpenRouter",
   expired: "stored here, and expired",
   duplicate: "one key of two users",

@@ -1,4 +1,4 @@
-import type { ManagementKeyFacts, Probe, ReachFacts } from "../collect-facts.ts";
+import type { ManagementKeyFacts, Probe, ReachFacts, SpoolFacts } from "../collect-facts.ts";
 import type { Sight } from "../../protocol/account-sight.ts";
 import type { Credits } from "../../ports/openrouter.ts";
 import { attention, judged, keys, pass, wrong } from "./check-result.ts";
@@ -68,7 +68,18 @@ export function openRouterVerdict({ reach, skewMs }: ReachFacts): CheckVerdict {
 }
 
 /** Nothing where there are none: most machines never see one. */
-export function spoolVerdicts(waiting: number): readonly CheckVerdict[] {
-  if (waiting === 0) return [];
-  return [attention(`${keys(waiting)} could not be stored when made`, "keyctl reconcile --fix   stores what waits")];
+export function spoolVerdicts({ own, elsewhere }: SpoolFacts): readonly CheckVerdict[] {
+  return [
+    ...(own === 0
+      ? []
+      : [attention(`${keys(own)} could not be stored when made`, "keyctl reconcile --fix   stores what waits")]),
+    ...(elsewhere === 0
+      ? []
+      : [
+          attention(
+            `${keys(elsewhere)} could not be stored when made, in another database than this one`,
+            "keyctl reconcile --fix   with --store and that database, stores what waits",
+          ),
+        ]),
+  ];
 }
