@@ -397,8 +397,33 @@ describe("purge --revoke of many", () => {
       [false, "done"],
       [true, "done"],
     ]);
+    expect(documentsOf(done).at(-1)).toMatchObject({ purged: 1, had_earlier_keys: 3, had_no_key: 0, failed: 0 });
     expect(server.keys.size).toBe(0);
     expect([ofOne > 0, listings() - ofOne]).toEqual([true, ofOne]);
+  });
+
+  it("says of each user what was deleted, and in the end where the next sync finds a key", async () => {
+    const { run, given } = await stage();
+    await given("sync --user alice");
+    await given("purge --user alice --yes");
+    for (let time = 0; time < 2; time += 1) await given("sync --user bob");
+    await given("save --user bob --stdin --replace", { input: KEY });
+    await given("purge --user bob --yes");
+    await given("sync --user bob");
+    const users = "--user alice --user bob --user carol --revoke";
+    const options = { columns: 120, env: { NO_COLOR: "1" } };
+    const preview = await run(`purge ${users} --dry-run`, options);
+    const next = "the next sync of any one of them creates a new, paid key";
+    expect(preview.stdout + preview.stderr).toMatch(
+      new RegExp(`3 users in .*: 2 to purge, 1 had no key; nothing was changed; ${next}\n`),
+    );
+    const done = await run(`purge ${users} --yes`, options);
+    expect(done.stdout).toMatch(/^alice .* 1 earlier key deleted at OpenRouter$/m);
+    expect(done.stdout).toMatch(/^bob .* purged, with 1 earlier key$/m);
+    expect(done.stdout).toMatch(/^carol .* had no key$/m);
+    expect(done.stdout + done.stderr).toMatch(
+      new RegExp(`3 users in .*: 1 purged, 1 had earlier keys, 1 had no key; ${next}\n`),
+    );
   });
 
   it("purges all that keyctl made, and says which it did not make", async () => {

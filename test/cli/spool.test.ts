@@ -13,7 +13,7 @@ import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
 import type { Rule } from "../support/openrouter-faults.ts";
-import { deploymentOf, journalOf, stage, withCalls, withStore } from "../support/stage.ts";
+import { deploymentOf, journalOf, note, operation, stage, withCalls, withStore } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
 const MADE = keyEnding("a123");
@@ -47,6 +47,12 @@ function goingAway(when: "unsent" | "lost" | "landed"): (ports: Ports) => Ports 
     },
     find: (user, signal) => (isAway ? Promise.reject(away()) : store.find(user, signal)),
   }));
+}
+
+/** Of the one key at OpenRouter, whose name says it. */
+function nonceIn({ server }: Stage): string {
+  const [key] = server.keys.values();
+  return key?.name.split("-").at(-1) ?? "";
 }
 
 function losingClaims(ports: Ports): Ports {
@@ -231,6 +237,18 @@ describe("a key that waits in a file", () => {
       expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
     },
   );
+
+  it("is not called an orphan by reconcile, which would bring it in, however old its operation is", async () => {
+    const all = await stage(firstMade());
+    await spooled(all);
+    await withDatabase(all.home, (database) => database.exec("DELETE FROM api_key_journal WHERE _id LIKE '%:op:%'"));
+    await note(all.home, "alice", operation(1, nonceIn(all)), 3_600_000);
+    const found = documentsOf(await all.run("reconcile --json"));
+    expect(found[0]).toMatchObject({ class: "undecided", action: "none", key_hash: hashOf(MADE) });
+    expect(found.at(-1)).toMatchObject({ to_fix: 0, error: null });
+    await all.given("reconcile --fix");
+    expect([await storedUsers(all.home), all.server.keys.size]).toEqual([["alice"], 1]);
+  });
 
   it("comes before key.txt, for one and for many", async () => {
     for (const args of ["sync --user alice", "sync --provision --user alice --user bob"]) {

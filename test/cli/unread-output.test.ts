@@ -28,6 +28,10 @@ function readerOf(writes: number) {
   };
 }
 
+function onFullDisk(): never {
+  throw Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" });
+}
+
 const NOTE = "note: nobody reads the output any more; the work goes on\n";
 const lost = (rest: string) =>
   new RegExp(`^error: the output could not be written \\(EPIPE\\); ${rest}\nhint: .+\n$`, "m");
@@ -115,10 +119,7 @@ describe("a reader that goes away from a run that changes something", () => {
       const ids = users(30);
       writeFileSync(join(home.work, "users.txt"), ids.join("\n"));
       if (line.startsWith("purge")) await run("sync --users-file users.txt --quiet", { env: withKey });
-      const full = () => {
-        throw Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" });
-      };
-      const done = await run(line, { onStdout: full });
+      const done = await run(line, { onStdout: onFullDisk });
       expect(done.code).toBe(1);
       expect(done.stderr).toMatch(/^note: the output could not be written \(ENOSPC\); the work goes on$/m);
       expect(done.stderr).toMatch(/\(ENOSPC\); the work was finished: 30 users in \d+s: 30 (purged|made)$/m);

@@ -13,6 +13,8 @@ export interface ResultCountsOptions<Result extends UserResult> {
   readonly countsLeft?: boolean;
   /** Nothing is changed by this run. Default false. */
   readonly isDryRun?: boolean;
+  /** What else people are to know of a result that ended well; said once for all of them, without a full stop. */
+  readonly remark?: (result: Result) => string | undefined;
   /** What else helps where users failed. */
   readonly hint?: (errorCodes: ReadonlySet<string>) => string | undefined;
 }
@@ -23,6 +25,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   readonly #endings: Map<string, number>;
   readonly #warnings = new Map<string, Warning>();
   readonly #errorCodes = new Set<string>();
+  readonly #remarks = new Set<string>();
   #failed = 0;
   #left = 0;
   #done = 0;
@@ -38,6 +41,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     for (const warning of result.warnings) this.#warnings.set(warning.code + warning.message, warning);
     if (result.error === null) {
       this.#endings.set(endingOf(result), (this.#endings.get(endingOf(result)) ?? 0) + 1);
+      const remark = this.#options.remark?.(result);
+      if (remark !== undefined) this.#remarks.add(remark);
     } else if (countsLeft && result.error.code === "PROVISION_CAP") {
       this.#left += 1;
     } else {
@@ -99,7 +104,9 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`);
     const nothing = this.#options.isDryRun === true ? "; nothing was changed" : "";
-    return `${users(this.#done)} in ${formatSpan(elapsedMs)}${parts.length === 0 ? "" : `: ${parts.join(", ")}`}${nothing}`;
+    const counted = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+    const remarks = [...this.#remarks].map((remark) => `; ${remark}`).join("");
+    return `${users(this.#done)} in ${formatSpan(elapsedMs)}${counted}${nothing}${remarks}`;
   }
 }
 

@@ -106,9 +106,8 @@ export async function forMany<Result extends UserResult>(
   /** What was done before the file could not be written any more is said at least. */
   function stoppedBy({ message, hint }: KeyctlError): KeyctlError {
     const line = score.describe(Date.now() - started);
-    return new KeyctlError("OUTPUT_FAILED", `${message}; the work was stopped before its end: ${line}`, {
-      ...(hint === null ? {} : { hint }),
-    });
+    const whole = `${message}; the work was stopped before its end: ${line}`;
+    return new KeyctlError("OUTPUT_FAILED", whole, hint === null ? {} : { hint });
   }
 
   /** False when the time of --stop-after was over before all users were done. */

@@ -85,6 +85,11 @@ export function danglingRow(
   return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null }];
 }
 
+/** Of a key that is still to be brought in. */
+export function undecided(finding: Finding): Finding {
+  return { ...finding, class: "undecided", action: "none" };
+}
+
 export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
   return { class: "purge_pending", userId, keyHash, name, action: "remove_row", done: false, error: null };
 }

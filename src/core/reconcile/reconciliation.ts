@@ -8,7 +8,7 @@ import { importSpool } from "../protocol/import-spool.ts";
 import { requireUpstreamKeys } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { duplicate, unclaimed } from "./finding.ts";
+import { duplicate, unclaimed, undecided } from "./finding.ts";
 import type { Finding } from "./finding.ts";
 import { claims } from "./claims.ts";
 import type { OwnedKeys } from "./claims.ts";
@@ -49,6 +49,8 @@ export class Reconciliation {
   readonly #context: ReconcileContext;
   readonly #inventory: UpstreamSnapshot;
   readonly #only: UserId | undefined;
+  /** Of keys that wait in files, and that `fix` would bring in first. */
+  readonly #waiting: ReadonlySet<string>;
   readonly #toRepair: OwnedKeys[] = [];
   /** False: keys came and went all the time, so that nothing is said of rows whose key was not seen. */
   readonly isStable: boolean;
@@ -57,13 +59,14 @@ export class Reconciliation {
     context: ReconcileContext,
     inventory: UpstreamSnapshot,
     standing: Standing,
-    only: UserId | undefined,
+    { only, waiting }: { readonly only: UserId | undefined; readonly waiting: ReadonlySet<string> },
   ) {
     this.#context = context;
     this.isStable = inventory.isStable;
     // What may be another account's list does not say that a key is gone.
     this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
     this.#only = only;
+    this.#waiting = waiting;
   }
 
   /** Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
@@ -76,13 +79,14 @@ export class Reconciliation {
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
     const own = await reconcileContext(context, newSignal);
-    if (fixes && context.spool.mayHoldKeys()) {
-      const spooled = await context.spool.list(own.deployment, only);
+    const spooled = context.spool.mayHoldKeys() ? await context.spool.list(own.deployment, only) : [];
+    if (fixes) {
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
     }
+    const waiting = new Set(fixes ? [] : spooled.map(({ keyHash, upstreamHash }) => upstreamHash ?? keyHash));
     const inventory = await upstreamSnapshot(own);
     const standing = await account.standingBy(inventory.byHash, newSignal);
-    return new Reconciliation(own, inventory, standing, only);
+    return new Reconciliation(own, inventory, standing, { only, waiting });
   }
 
   /** How many keys there are upstream. */
@@ -127,7 +131,7 @@ export class Reconciliation {
   async *#planFor(claim: OwnedKeys): AsyncGenerator<Finding> {
     const { findings, needsRepair } = await planFor(claim, this.#inventory, this.#context, this.tally);
     if (needsRepair) this.#toRepair.push(claim);
-    yield* findings;
+    yield* findings.map((finding) => (this.#waiting.has(finding.keyHash ?? "") ? undecided(finding) : finding));
   }
 
   /** Rows of users who have no key upstream, and keys that stand in two rows. */

@@ -254,6 +254,8 @@ describe("a purge", () => {
   ])("says where the next sync finds a key: %s with %o", async (line, env, returnsFrom, note) => {
     const { run, given } = await stage();
     await given("sync --user alice");
+    const preview = await run(`${line.replace(" --yes", "")} --dry-run`, { env });
+    expect(preview.stderr.match(/^note: .*(?:next sync).*$/m)?.[0] ?? "").toMatch(note);
     const done = await run(line, { env });
     expect(done.stderr.match(/^note: .*(?:next sync).*$/m)?.[0] ?? "").toMatch(note);
     await given("sync --user alice");

@@ -4,6 +4,7 @@ import type { Terminal } from "../../terminal/terminal.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
+import { earlierKeys, keyCount, noteNextSync } from "./purge-texts.ts";
 
 export function purgeDocument(result: PurgeResult): object {
   const { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings } = result;
@@ -52,18 +53,7 @@ export async function showPurge(
   await terminal.result(
     `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${REVOCATION_TEXT[revocation ?? "kept"]}${more})`,
   );
-  for (const name of returnsFrom) {
-    if (name === "auto-provisioned") {
-      terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
-      continue;
-    }
-    const place = name === "environment" ? "OPENROUTER_API_KEY" : name;
-    terminal.note(`${place} holds a key: the next sync of this user stores that one`);
-  }
-}
-
-function earlierKeys(count: number): string {
-  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
+  noteNextSync(terminal, returnsFrom);
 }
 
 const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
@@ -72,7 +62,3 @@ const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, s
   kept: "it goes on working at OpenRouter",
   not_ours: "it goes on working at OpenRouter",
 };
-
-export function keyCount(count: number): string {
-  return count === 1 ? "1 key" : `${count} keys`;
-}

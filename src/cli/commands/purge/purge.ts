@@ -15,6 +15,7 @@ import type { UserCommand } from "../../bulk/user-command.ts";
 import { confirmMany, confirmOne, confirmRetained } from "./confirmation.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
+import { hadEarlierKeys, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
 
 /** No row has it. */
@@ -80,15 +81,12 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     show: (result) => showPurge(invocation.terminal, result),
     hasChanged: ({ purged }) => purged,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
-    cells: ({ userId, former, purged, error }) => [
-      userId,
-      former?.key ?? "-",
-      error?.message ?? (purged ? "purged" : "had no key"),
-    ],
+    cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
     score: () =>
       new ResultCounts({
-        endings: ["purged", "had_no_key"],
-        endingOf: ({ purged }) => (purged ? "purged" : "had_no_key"),
+        endings: ["purged", "had_earlier_keys", "had_no_key"],
+        endingOf: (result) => (result.purged ? "purged" : hadEarlierKeys(result) ? "had_earlier_keys" : "had_no_key"),
+        remark: ({ purged, returnsFrom }) => (purged ? remarkOnNextSync(returnsFrom) : undefined),
       }),
   };
 }
@@ -111,7 +109,9 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     document: (preview) => ({ ...purgeDocument(preview), dry_run: true, action: actionOf(preview) }),
     async show(preview) {
       sayWarnings(terminal, preview.warnings);
-      if (preview.error === null) await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.error !== null) return;
+      await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.former !== null) noteNextSync(terminal, preview.returnsFrom);
     },
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
     cells: (preview) => [
@@ -123,6 +123,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       new ResultCounts({
         endings: ["to_purge", "had_no_key"],
         endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
+        remark: ({ former, returnsFrom }) => (former === null ? undefined : remarkOnNextSync(returnsFrom)),
         isDryRun: true,
       }),
   };
