@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
 export function accountOnUse(
-  context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">,
+  context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">,
 ): AccountOnUse {
   const warnings: Warning[] = [];
   let opened: Promise<Account> | undefined;

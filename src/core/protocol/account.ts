@@ -29,7 +29,7 @@ const MAX_HASHES = 500;
 
 /** One look a process. */
 export class StoreAccount implements Account {
-  readonly #context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">;
+  readonly #context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">;
   readonly #warn: (warning: Warning) => void;
   readonly #looks = new SingleFlight<Sight>();
   readonly #now: () => number;
@@ -38,7 +38,7 @@ export class StoreAccount implements Account {
 
   /** @param now milliseconds of a clock that nobody sets, whatever its zero */
   constructor(
-    context: Pick<Context, "journal" | "openRouter" | "managementKey" | "clock">,
+    context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">,
     warn: (warning: Warning) => void,
     now = () => performance.now(),
   ) {

@@ -43,6 +43,8 @@ export async function removeUpstream(
   };
 }
 
+const NEW_KEY_MS = 20_000;
+
 /** A key that was created and stands nowhere for certain. */
 export interface UnstoredKey {
   readonly row: KeyRecord;
@@ -51,8 +53,6 @@ export interface UnstoredKey {
   /** Undefined without a management key: nothing can be deleted then. */
   readonly keys: UpstreamKeys | undefined;
 }
-
-const NEW_KEY_MS = 20_000;
 
 /**
  * Removes a key that was created a moment ago, or waited in a file, and is decided against. False for what could not be

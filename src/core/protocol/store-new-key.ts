@@ -79,7 +79,7 @@ export async function placeSpooled(
  * bound to this one later, the account is the one that has the key: that it is missing elsewhere would say that it is deleted.
  */
 async function mayDelete(
-  { row, upstreamId, keys }: UnstoredKey,
+  { row: { createdAt }, upstreamId, keys }: UnstoredKey,
   { account }: Pick<Context, "account">,
   caller: AbortSignal,
 ): Promise<boolean> {
@@ -87,7 +87,7 @@ async function mayDelete(
   try {
     const signal = anySignal(caller, AbortSignal.timeout(REMOVAL_MS));
     const opened = await account.open();
-    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(row.createdAt, signal));
+    const isOurs = (await opened.standing(signal)) !== "unbound" && !(await opened.predates(createdAt, signal));
     if (isOurs) return true;
     return (await keys.find(upstreamId, deadlineIn(REMOVAL_MS, signal))).status === "found";
   } catch (thrown) {

@@ -7,7 +7,7 @@ import type { Many, Shard } from "../../bulk/selection.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
-import { keyCount } from "./purge-view.ts";
+import { keyCount } from "./purge-texts.ts";
 
 /** Rejects with CONFIRMATION_NEEDED, as all of these do. */
 export async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {

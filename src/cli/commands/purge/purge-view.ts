@@ -4,6 +4,7 @@ import type { Terminal } from "../../terminal/terminal.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
+import { earlierKeys, keyCount, noteNextSync } from "./purge-texts.ts";
 
 export function purgeDocument(result: PurgeResult): object {
   const { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings } = result;
@@ -55,53 +56,9 @@ export async function showPurge(
   noteNextSync(terminal, returnsFrom);
 }
 
-/** Whether keys were deleted at OpenRouter for a user who had none in the database. */
-export function hadEarlierKeys({ purged, revocation }: PurgeResult): boolean {
-  return !purged && revocation === "done";
-}
-
-/** One user's result in the table of a bulk run. */
-export function outcomeOf(result: PurgeResult): string {
-  const { purged, revocation, revokedKeys, error } = result;
-  if (error !== null) return error.message;
-  if (hadEarlierKeys(result)) return `${earlierKeys(revokedKeys)} deleted at OpenRouter`;
-  if (!purged) return "had no key";
-  return revocation === "done" && revokedKeys > 1 ? `purged, with ${earlierKeys(revokedKeys - 1)}` : "purged";
-}
-
-export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["returnsFrom"]): void {
-  for (const name of returnsFrom) {
-    if (name === "auto-provisioned") {
-      terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
-      continue;
-    }
-    terminal.note(`${placeOf(name)} holds a key: the next sync of this user stores that one`);
-  }
-}
-
-/** The same of many users, in one sentence. */
-export function remarkOnNextSync(returnsFrom: PurgeResult["returnsFrom"]): string | undefined {
-  const [first] = returnsFrom;
-  if (first === undefined) return undefined;
-  if (first === "auto-provisioned") return "the next sync of any one of them creates a new, paid key";
-  return `the next sync stores the key that ${placeOf(first)} holds`;
-}
-
-function placeOf(name: string): string {
-  return name === "environment" ? "OPENROUTER_API_KEY" : name;
-}
-
-function earlierKeys(count: number): string {
-  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
-}
-
 const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
   done: "and deleted at OpenRouter",
   pending: "not confirmed at OpenRouter",
   kept: "it goes on working at OpenRouter",
   not_ours: "it goes on working at OpenRouter",
 };
-
-export function keyCount(count: number): string {
-  return count === 1 ? "1 key" : `${count} keys`;
-}

@@ -15,16 +15,8 @@ import type { UserCommand } from "../../bulk/user-command.ts";
 import { confirmMany, confirmOne, confirmRetained } from "./confirmation.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
-import {
-  actionOf,
-  forecastOf,
-  hadEarlierKeys,
-  noteNextSync,
-  outcomeOf,
-  purgeDocument,
-  remarkOnNextSync,
-  showPurge,
-} from "./purge-view.ts";
+import { hadEarlierKeys, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
+import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
 
 /** No row has it. */
 const NO_KEYS_HASH = "none";
@@ -131,8 +123,8 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       new ResultCounts({
         endings: ["to_purge", "had_no_key"],
         endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
-        isDryRun: true,
         remark: ({ former, returnsFrom }) => (former === null ? undefined : remarkOnNextSync(returnsFrom)),
+        isDryRun: true,
       }),
   };
 }
