@@ -93,11 +93,11 @@ export async function recordRevocation(
 export async function recordGone(
   user: KeyRecord["userId"],
   n: number,
-  context: JournalContext,
+  { journal, clock }: JournalContext,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await appendEntry(user, { kind: "gone", n }, context, signal);
+    await journal.insertEntry({ kind: "gone", n, userId: user, at: clock.now().toISOString() }, signal);
   } catch (thrown) {
     if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
   }
