@@ -360,6 +360,13 @@ function accountTests(emptyPlace: () => Place): void {
         for (const line of [PURGE, "reconcile --json"]) expect((await run(line, stranger)).code).toBe(0);
       });
 
+      it("is no matter where that was proven of a retained key, though another one is purged now", async () => {
+        const before = ["purge --user alice --yes", "purge --user alice --revoke --yes", "save --user alice --stdin"];
+        const { run, stranger } = await moved(emptyPlace(), ...before);
+        const purged = await run(PURGE.replace("--revoke", "--revoke-foreign"), stranger);
+        expect([purged.code, documentsOf(purged)[0]]).toMatchObject([0, { revocation: "done", error: null }]);
+      });
+
       it("is no matter where the key itself is refused", async () => {
         const { server, run, stranger } = await moved(emptyPlace());
         server.removeKey(FIRST);

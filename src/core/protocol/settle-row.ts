@@ -100,7 +100,7 @@ export async function recordGone(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await appendEntry(user, { kind: "gone", n }, context, signal);
+    await journal.insertEntry({ kind: "gone", n, userId: user, at: clock.now().toISOString() }, signal);
   } catch (thrown) {
     if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
   }
