@@ -96,7 +96,7 @@ export async function recordRevocation(
 export async function recordGone(
   user: KeyRecord["userId"],
   n: number,
-  context: Pick<Context, "journal" | "clock">,
+  { journal, clock }: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<void> {
   try {
