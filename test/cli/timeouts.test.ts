@@ -162,7 +162,8 @@ describe("--timeout and a key that is being made", () => {
     server.behave(always("POST /keys", { delayMs: 1_000 }));
     const before = withCalls((store) => ({
       async insert(row, signal) {
-        if (isStored) await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: OTHER });
+        if (isStored)
+          await inProcess(home, ["save", "--user", "alice", "--stdin"], { input: OTHER, besideOthers: true });
         else await note(home, "alice", { kind: "out", n: 1, outcome: "abandoned" });
         return store.insert(row, signal);
       },
