@@ -317,7 +317,11 @@ function accountTests(emptyPlace: () => Place): void {
       const REVOKE_PENDING = [10, "REVOKE_PENDING"];
 
       it("proves nothing of a key that was replaced", async () => {
-        const { server, run, stranger } = await moved(emptyPlace(), "save --user alice --stdin --replace");
+        const { server, run, stranger } = await moved(
+          emptyPlace(),
+          "purge --user alice --yes",
+          "save --user alice --stdin",
+        );
         const purged = await run(PURGE.replace("--revoke", "--revoke-foreign"), stranger);
         expect([...endOf(purged), server.keys.has(FIRST)]).toEqual([...REVOKE_PENDING, true]);
         expect(errorOf(purged)?.message).toContain(ELSEWHERE);
@@ -352,9 +356,15 @@ function accountTests(emptyPlace: () => Place): void {
       });
 
       it("is no matter where its deletion was proven there", async () => {
-        const before = ["save --user alice --stdin --replace --revoke", "purge --user alice --yes"];
-        const { run, stranger } = await moved(emptyPlace(), ...before);
+        const { run, stranger } = await moved(emptyPlace(), "purge --user alice --revoke --yes");
         for (const line of [PURGE, "reconcile --json"]) expect((await run(line, stranger)).code).toBe(0);
+      });
+
+      it("is no matter where that was proven of a retained key, though another one is purged now", async () => {
+        const before = ["purge --user alice --yes", "purge --user alice --revoke --yes", "save --user alice --stdin"];
+        const { run, stranger } = await moved(emptyPlace(), ...before);
+        const purged = await run(PURGE.replace("--revoke", "--revoke-foreign"), stranger);
+        expect([purged.code, documentsOf(purged)[0]]).toMatchObject([0, { revocation: "done", error: null }]);
       });
 
       it("is no matter where the key itself is refused", async () => {

@@ -1,21 +1,18 @@
 import { statSync } from "node:fs";
-import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
-import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import { clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
+import { yieldToEventLoop } from "../../core/async/sleep.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import { inHome } from "../../files/home-folder.ts";
-import { keptInput } from "./kept-input.ts";
-import { createDocumentFile } from "./output-file.ts";
-import { startProgress } from "./progress.ts";
-import type { Progress } from "./progress.ts";
-import { errorDocument, isBrokenPipe } from "../invocation.ts";
+import { isBrokenPipe } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
+import { endOfRun } from "../terminal/unread.ts";
+import { keptInput } from "./kept-input.ts";
+import type { KeptInput } from "./kept-input.ts";
+import { outputLines } from "./output-lines.ts";
+import type { OutputLines } from "./output-lines.ts";
 import { usersOf } from "./selection.ts";
 import type { BadLine, Many } from "./selection.ts";
-import { TablePrinter } from "../terminal/table-printer.ts";
-import { endOfRun } from "../terminal/unread.ts";
-import type { Warning } from "../../core/model/warning.ts";
-import type { BulkFlags, BulkView, UserCommand, UserResult } from "./user-command.ts";
-import { yieldToEventLoop } from "../../core/async/sleep.ts";
+import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
 /** A line for each user and a summary at the end. */
 export async function forMany<Result extends UserResult>(
@@ -24,78 +21,207 @@ export async function forMany<Result extends UserResult>(
   flags: BulkFlags,
   command: UserCommand<Result>,
 ): Promise<KeyctlError | null> {
-  const started = Date.now();
-  const score = command.score();
-  let rest: number | undefined;
-  const timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter));
-  const input = keptInput(() => invocation.inputStream(timeOver));
-  let store: StoreName | null = null;
-  const lines = await linesFor(invocation, flags, command, () => store);
-  let complete = false;
-  let isInputLeft = false;
-  let failure: KeyctlError | null = null;
-  if (command.onlyReads !== true) invocation.terminal.outliveReader();
-  try {
-    complete = await invocation.withManager(
-      { ...command.needs, logs: flags.log === true ? "all" : "none" },
-      async (opened) => {
-        store = opened.store;
-        await command.confirm?.(opened, selection, () =>
-          usersOf(selection, {
-            manager: opened.manager,
-            signal: invocation.signal,
-            input: input.first,
-            onBadLine: () => {},
-            onBytes: () => {},
-          }),
-        );
-        await lines.begin();
-        return goThrough(opened);
-      },
-    );
-  } catch (thrown) {
-    if (isBrokenPipe(thrown)) {
-      lines.abandon();
-      return null;
+  const run = new BulkRun({ invocation, selection, flags, command });
+  return run.report(await run.open());
+}
+
+interface BulkTask<Result extends UserResult> {
+  readonly invocation: Invocation;
+  readonly selection: Many;
+  readonly flags: BulkFlags;
+  readonly command: UserCommand<Result>;
+}
+
+class BulkRun<Result extends UserResult> {
+  readonly #task: BulkTask<Result>;
+  readonly #started = Date.now();
+  readonly #score: BulkSummary<Result>;
+  readonly #timeOver: AbortSignal | undefined;
+  readonly #input: KeptInput;
+  readonly #isStdin: boolean;
+  readonly #badLines: BadLine[] = [];
+  #store: StoreName | null = null;
+  /** Users that the selection has given so far, and those whose result was reported. */
+  #selected = 0;
+  #reported = 0;
+  #bytesRead = 0;
+  #isInTime = true;
+  #isInputLeft = false;
+  /** Users that were not come to, where the command counts them. */
+  #rest: number | undefined;
+
+  constructor(task: BulkTask<Result>) {
+    const { invocation, selection, flags, command } = task;
+    this.#task = task;
+    this.#score = command.score();
+    this.#timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter));
+    this.#input = keptInput(() => invocation.inputStream(this.#timeOver));
+    this.#isStdin = selection.kind === "file" && selection.path === "-";
+  }
+
+  async open(): Promise<OutputLines<Result>> {
+    const { invocation, flags, command } = this.#task;
+    const lines = await outputLines(invocation, flags, command, () => this.#store);
+    if (command.onlyReads !== true) invocation.terminal.outliveReader();
+    return lines;
+  }
+
+  /** Does the work, and says what has become of it. Gives what the run ends with. */
+  async report(lines: OutputLines<Result>): Promise<KeyctlError | null> {
+    let isComplete = false;
+    let failure: KeyctlError | null = null;
+    try {
+      isComplete = await this.#work(lines);
+    } catch (thrown) {
+      if (isBrokenPipe(thrown)) {
+        lines.abandon();
+        return null;
+      }
+      failure = this.#failureOf(thrown, lines);
     }
-    failure = failureOf(thrown);
+    const { flags } = this.#task;
+    const error = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
+    try {
+      await this.#conclude(lines, { isComplete: isComplete && failure === null, hasFailed: failure !== null, error });
+    } catch (thrown) {
+      lines.abandon();
+      if (!isBrokenPipe(thrown)) throw thrown;
+      return failure;
+    }
+    // The file has all of it.
+    if (flags.output !== undefined) return error;
+    return this.#endOf(error, isComplete && failure === null);
   }
-  const error = failure ?? score.error(complete || isInputLeft, flags.allowEmpty === true);
-  const elapsed = Date.now() - started;
-  try {
-    await lines.finish(
-      {
-        type: "summary",
-        command: command.name,
-        store: (store as StoreName | null)?.name ?? null,
-        ...score.counts(rest),
-        shard: selection.shard === undefined ? null : `${selection.shard.index}/${selection.shard.count}`,
-        elapsed_ms: elapsed,
-        complete: complete && failure === null,
-        warnings: [...score.warnings, ...(command.runWarnings?.() ?? [])],
-      },
+
+  async #work(lines: OutputLines<Result>): Promise<boolean> {
+    const { invocation, selection, flags, command } = this.#task;
+    return invocation.withManager({ ...command.needs, logs: flags.log === true ? "all" : "none" }, async (session) => {
+      this.#store = session.store;
+      await command.confirm?.(session, selection, () => this.#users(session, this.#input.first, UNTOLD));
+      await lines.begin();
+      return this.#goThrough(session, lines);
+    });
+  }
+
+  #users(
+    { manager }: Session,
+    input: KeptInput["first"],
+    told: { readonly onBadLine: (line: BadLine) => void; readonly onBytes: (count: number) => void },
+  ): AsyncGenerator<readonly UserId[]> {
+    const { invocation, selection } = this.#task;
+    return usersOf(selection, { manager, signal: invocation.signal, input, ...told });
+  }
+
+  /** False when the time of --stop-after was over before all users were done. */
+  async #goThrough(session: Session, lines: OutputLines<Result>): Promise<boolean> {
+    const { invocation, selection, command } = this.#task;
+    const { manager } = session;
+    const size = selection.kind === "file" && !this.#isStdin ? sizeOf(selection.path) : undefined;
+    const total = selection.kind === "all" ? await manager.count({ signal: invocation.signal }) : undefined;
+    const users = this.#users(session, this.#input.last, {
+      onBadLine: (line) => this.#badLines.push(line),
+      onBytes: (count) => (this.#bytesRead = count),
+    });
+    const print = async (results: readonly Result[]) => {
+      await lines.print(this.#withRejected(results));
+      const done = this.#score.done;
+      lines.progress(done, total === undefined ? size && this.#bytesRead / size : done / total);
+    };
+    for await (const results of command.many(manager, this.#batches(users), selection, this.#timeOver)) {
+      await print(results);
+    }
+    await print([]);
+    const { isCutShort, countsRest } = this.#score;
+    // Users of the last batch were not come to.
+    const isStopped = this.#timeOver?.aborted === true && isCutShort === undefined;
+    if (isStopped && this.#reported < this.#selected) this.#isInTime = false;
+    const isComplete = this.#isInTime && !this.#isInputLeft && isCutShort !== true;
+    if (!isComplete && countsRest === true) this.#rest = (await this.#countAll(users, total)) - this.#reported;
+    return isComplete;
+  }
+
+  async *#batches(users: AsyncGenerator<readonly UserId[]>): AsyncGenerator<readonly UserId[]> {
+    const { terminal, signal } = this.#task.invocation;
+    try {
+      for (let next = await users.next(); next.done !== true; next = await users.next()) {
+        this.#selected += next.value.length;
+        await yieldToEventLoop();
+        signal.throwIfAborted();
+        this.#timeOver?.throwIfAborted();
+        yield next.value;
+        // Input that goes on for ever would keep alive a run that nobody listens to.
+        this.#isInputLeft = this.#isStdin && terminal.unread !== undefined;
+        if (this.#isInputLeft) return void (await users.return(undefined));
+      }
+    } catch (thrown) {
+      if (this.#timeOver?.aborted !== true || thrown !== this.#timeOver.reason) throw thrown;
+      this.#isInTime = false;
+    }
+  }
+
+  /** These results, and the lines of the selection between them that are no user ids. */
+  #withRejected(results: readonly Result[]): readonly Result[] {
+    const all = results.flatMap((result) => [...this.#rejected(this.#reported++), result]);
+    all.push(...this.#rejected(this.#reported));
+    for (const result of all) this.#score.add(result);
+    return all;
+  }
+
+  #rejected(upTo: number): readonly Result[] {
+    const later = this.#badLines.findIndex(({ usersBefore }) => usersBefore > upTo);
+    const due = this.#badLines.splice(0, later === -1 ? this.#badLines.length : later);
+    return due.map(({ text, error }) => this.#task.command.failed(text, error));
+  }
+
+  /** All users of the selection, but of what another program goes on writing only those that have come. */
+  async #countAll(users: AsyncGenerator<readonly UserId[]>, total: number | undefined): Promise<number> {
+    if (total !== undefined && this.#task.selection.shard === undefined) return Math.max(total, this.#reported);
+    if (this.#isStdin) return this.#selected;
+    let count = this.#selected;
+    for (let next = await users.next(); next.done !== true; next = await users.next()) count += next.value.length;
+    return count;
+  }
+
+  async #conclude(
+    lines: OutputLines<Result>,
+    {
+      isComplete,
+      hasFailed,
       error,
-      failure !== null && score.done === 0 ? undefined : { elapsed, line: score.describe(elapsed) },
-    );
-  } catch (thrown) {
-    lines.abandon();
-    if (!isBrokenPipe(thrown)) throw thrown;
-    return failure;
+    }: { readonly isComplete: boolean; readonly hasFailed: boolean; readonly error: KeyctlError | null },
+  ): Promise<void> {
+    const { selection, command } = this.#task;
+    const { shard } = selection;
+    const score = this.#score;
+    const elapsed = this.#elapsed;
+    const summary = {
+      type: "summary",
+      command: command.name,
+      store: this.#store?.name ?? null,
+      ...score.counts(this.#rest),
+      shard: shard === undefined ? null : `${shard.index}/${shard.count}`,
+      elapsed_ms: elapsed,
+      complete: isComplete,
+      warnings: [...score.warnings, ...(command.runWarnings?.() ?? [])],
+    };
+    const description = hasFailed && score.done === 0 ? undefined : { elapsed, line: score.describe(elapsed) };
+    await lines.finish(summary, error, description);
   }
-  // The file has all of it.
-  if (flags.output !== undefined) return error;
-  const gap = isInputLeft ? "standard input was read no further" : "the work was stopped before its end";
-  return endOfRun(invocation.terminal, error, {
-    line: score.describe(elapsed),
-    gap: complete && failure === null ? null : gap,
-    hint: "--output <file>   keeps the result of every user",
-  });
+
+  #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
+    const gap = this.#isInputLeft ? "standard input was read no further" : "the work was stopped before its end";
+    return endOfRun(this.#task.invocation.terminal, error, {
+      line: this.#score.describe(this.#elapsed),
+      gap: isComplete ? null : gap,
+      hint: "--output <file>   keeps the result of every user",
+    });
+  }
 
   /** What can still be reported in a summary. A bug cannot, nor can output that takes no more. */
-  function failureOf(thrown: unknown): KeyctlError {
+  #failureOf(thrown: unknown, lines: OutputLines<Result>): KeyctlError {
     try {
       const expected = toKeyctlError(thrown);
-      if (expected.code === "OUTPUT_FAILED") throw stoppedBy(expected);
+      if (expected.code === "OUTPUT_FAILED") throw this.#stoppedBy(expected);
       return expected;
     } catch (fatal) {
       lines.abandon();
@@ -104,151 +230,18 @@ export async function forMany<Result extends UserResult>(
   }
 
   /** What was done before the file could not be written any more is said at least. */
-  function stoppedBy({ message, hint }: KeyctlError): KeyctlError {
-    const line = score.describe(Date.now() - started);
-    const whole = `${message}; the work was stopped before its end: ${line}`;
+  #stoppedBy({ message, hint }: KeyctlError): KeyctlError {
+    const whole = `${message}; the work was stopped before its end: ${this.#score.describe(this.#elapsed)}`;
     return new KeyctlError("OUTPUT_FAILED", whole, hint === null ? {} : { hint });
   }
 
-  /** False when the time of --stop-after was over before all users were done. */
-  async function goThrough({ manager }: Session): Promise<boolean> {
-    const badLines: BadLine[] = [];
-    const isStdin = selection.kind === "file" && selection.path === "-";
-    const size = selection.kind === "file" && !isStdin ? sizeOf(selection.path) : undefined;
-    const total = selection.kind === "all" ? await manager.count({ signal: invocation.signal }) : undefined;
-    let bytesRead = 0;
-    let inTime = true;
-    const users = usersOf(selection, {
-      manager,
-      signal: invocation.signal,
-      input: input.last,
-      onBadLine: (line) => badLines.push(line),
-      onBytes: (count) => (bytesRead = count),
-    });
-    let usersReported = 0;
-    const rejected = (upTo: number) => {
-      const later = badLines.findIndex(({ usersBefore }) => usersBefore > upTo);
-      const due = badLines.splice(0, later === -1 ? badLines.length : later);
-      return due.map(({ text, error: problem }) => command.failed(text, problem));
-    };
-    const report = async (results: readonly Result[]) => {
-      const all = results.flatMap((result) => [...rejected(usersReported++), result]);
-      all.push(...rejected(usersReported));
-      for (const result of all) score.add(result);
-      await lines.print(all);
-      lines.progress(score.done, total === undefined ? size && bytesRead / size : score.done / total);
-    };
-    let selected = 0;
-    async function* batches(): AsyncGenerator<readonly UserId[]> {
-      try {
-        for (let next = await users.next(); next.done !== true; next = await users.next()) {
-          selected += next.value.length;
-          await yieldToEventLoop();
-          invocation.signal.throwIfAborted();
-          timeOver?.throwIfAborted();
-          yield next.value;
-          // Input that goes on for ever would keep alive a run that nobody listens to.
-          isInputLeft = isStdin && invocation.terminal.unread !== undefined;
-          if (isInputLeft) return void (await users.return(undefined));
-        }
-      } catch (thrown) {
-        if (timeOver?.aborted !== true || thrown !== timeOver.reason) throw thrown;
-        inTime = false;
-      }
-    }
-    for await (const results of command.many(manager, batches(), selection, timeOver)) await report(results);
-    await report([]);
-    // Users of the last batch were not come to.
-    if (timeOver?.aborted === true && score.isCutShort === undefined && usersReported < selected) inTime = false;
-    const isComplete = inTime && !isInputLeft && score.isCutShort !== true;
-    if (!isComplete && score.countsRest === true) rest = (await countAll()) - usersReported;
-    return isComplete;
-
-    /** All users of the selection, but of what another program goes on writing only those that have come. */
-    async function countAll(): Promise<number> {
-      if (total !== undefined && selection.shard === undefined) return Math.max(total, usersReported);
-      if (isStdin) return selected;
-      for (let next = await users.next(); next.done !== true; next = await users.next()) selected += next.value.length;
-      return selected;
-    }
+  get #elapsed(): number {
+    return Date.now() - this.#started;
   }
 }
 
-type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
-
-interface Description {
-  readonly elapsed: number;
-  readonly line: string;
-}
-
-interface Lines<Result> {
-  /** Shows that work is going on: after all questions, which need the terminal for themselves. */
-  begin(): Promise<void>;
-  print(results: readonly Result[]): Promise<void>;
-  progress(done: number, part: number | undefined): void;
-  /** `description` is for people: undefined when there is nothing to tell. */
-  finish(summary: Summary, error: KeyctlError | null, description: Description | undefined): Promise<void>;
-  abandon(): void;
-}
-
-/** Where the lines of a bulk run go: JSON or a table on stdout, or JSON into a file. */
-async function linesFor<Result extends UserResult>(
-  invocation: Invocation,
-  flags: BulkFlags,
-  command: UserCommand<Result>,
-  store: () => StoreName | null,
-): Promise<Lines<Result>> {
-  const { terminal, environment, receivedSignal, atEnd } = invocation;
-  const documentOf = (result: Result) => ({
-    type: "user",
-    ...command.document(result),
-    error: errorDocument(result.error, receivedSignal()),
-  });
-  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment), atEnd);
-  const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
-  const { json } = terminal.options;
-  let progress: Progress | undefined;
-  return {
-    async begin() {
-      progress = await startProgress({
-        spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
-        verb: command.name,
-        say: (line) => terminal.note(line),
-      });
-    },
-    async print(results) {
-      if (file !== undefined)
-        for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
-      else if (json) return terminal.documents(results.map(documentOf), command.reveals);
-      // Documents in a file leave the screen to people.
-      if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
-    },
-    progress: (done, part) => progress?.update(done, part),
-    async finish(summary, error, description) {
-      progress?.stop();
-      const document = { ...summary, error: errorDocument(error, receivedSignal()) };
-      if (json && file === undefined) return terminal.conclude(document);
-      file?.write(terminal.textOf([document]));
-      file?.finish();
-      try {
-        if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
-      } catch (thrown) {
-        // The file says how the run ended, and a signal changes nothing of that any more.
-        if (file === undefined || !isKeyctlError(thrown) || thrown.code !== "INTERRUPTED") throw thrown;
-      }
-      for (const { message } of summary.warnings) terminal.warning(message);
-      if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
-    },
-    abandon() {
-      progress?.stop();
-      file?.abandon();
-    },
-  };
-}
-
-function tableOf<Result>(table: TablePrinter, cells: (result: Result) => readonly string[]): BulkView<Result> {
-  return { print: (results) => table.print(results.map(cells)), finish: () => table.end() };
-}
+/** Of what is only counted. */
+const UNTOLD = { onBadLine() {}, onBytes() {} };
 
 function sizeOf(path: string): number | undefined {
   try {

@@ -16,7 +16,7 @@ export interface Account {
    * one says nothing.
    */
   predates(at: Timestamp, signal: AbortSignal): Promise<boolean>;
-  /** As `predates`, for the key with this hash; false for one that no record of this store knows. */
+  /** As `predates`, for the key with this hash; false for one that is proven gone, or that no record of this store knows. */
   mayBeElsewhere(hash: string, signal: AbortSignal): Promise<boolean>;
   /** A key was created: the first one binds the store. Rejects for a bug only: what fails is left to the next look. */
   created(key: UpstreamKey): Promise<void>;

@@ -73,7 +73,8 @@ export class StoreAccount implements Account {
     for (const { userId, n, at } of await journal.outcomesOf([hash], signal)) {
       // Its outcome may have been recorded long after it was created.
       const operation = await journal.entry(userId, "op", n, signal);
-      if (await this.predates(operation?.at ?? at, signal)) return true;
+      if (!(await this.predates(operation?.at ?? at, signal))) continue;
+      if ((await journal.entry(userId, "gone", n, signal)) === undefined) return true;
     }
     return false;
   }

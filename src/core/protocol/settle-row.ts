@@ -100,10 +100,11 @@ export async function recordRevocation(
 export async function recordGone(
   user: KeyRecord["userId"],
   n: number,
-  context: Pick<Context, "journal" | "clock">,
+  { journal, clock }: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<void> {
-  await bestEffort(() => appendEntry(user, { kind: "gone", n }, context, signal), signal);
+  const entry = { kind: "gone", n, userId: user, at: clock.now().toISOString() } as const;
+  await bestEffort(() => journal.insertEntry(entry, signal), signal);
 }
 
 /** SETTLE. False if the race was lost, which is harmless. */

@@ -31,18 +31,77 @@ export interface CreateSteps<Result> {
  */
 export async function* createMissing<Result extends { readonly error: KeyctlError | null }>(
   batch: readonly Member<Result>[],
-  { create, mayHaveCreated, refuse, budget, concurrency, stop }: CreateSteps<Result>,
+  steps: CreateSteps<Result>,
 ): AsyncGenerator<readonly Result[]> {
-  const results = batch.map(({ known }) => known);
-  const queue = batch.entries();
-  const pool = new WorkerPool(concurrency);
-  const failed = new AbortController();
-  const begins = () => !failed.signal.aborted && stop?.aborted !== true;
-  const createWithin = async (user: UserId): Promise<Result | undefined> => {
+  const run = new CreationRun(batch, steps);
+  try {
+    yield* run.results();
+  } finally {
+    run.cancel();
+  }
+}
+
+class CreationRun<Result extends { readonly error: KeyctlError | null }> {
+  readonly #steps: CreateSteps<Result>;
+  readonly #results: (Result | undefined)[];
+  readonly #queue: ArrayIterator<[number, Member<Result>]>;
+  readonly #pool: WorkerPool;
+  readonly #failed = new AbortController();
+  #given = 0;
+
+  constructor(batch: readonly Member<Result>[], steps: CreateSteps<Result>) {
+    this.#steps = steps;
+    this.#results = batch.map(({ known }) => known);
+    this.#queue = batch.entries();
+    this.#pool = new WorkerPool(steps.concurrency);
+  }
+
+  async *results(): AsyncGenerator<readonly Result[]> {
+    while (!this.#pool.isFull) this.#pool.start(() => this.#work());
+    for (;;) {
+      const next = this.#takeReady();
+      if (next.length > 0) yield next;
+      else if (this.#pool.isIdle) break;
+      else await this.#pool.waitForChange();
+    }
+    const rest = this.#results.slice(this.#given).filter((result) => result !== undefined);
+    if (rest.length > 0) yield rest;
+    this.#failed.signal.throwIfAborted();
+  }
+
+  /** Begins no more of them. */
+  cancel(): void {
+    this.#failed.abort();
+  }
+
+  get #isOver(): boolean {
+    return this.#failed.signal.aborted || this.#steps.stop?.aborted === true;
+  }
+
+  async #work(): Promise<void> {
+    for (const [index, { userId, known }] of this.#queue) {
+      if (known !== undefined) continue;
+      if (this.#isOver) return;
+      try {
+        const result = await this.#createWithinBudget(userId);
+        const code = result?.error?.code;
+        const isFatal = code !== undefined && RUN_FATAL_CODES.has(code);
+        if (!isFatal || STORE_FAILURES.has(code)) this.#results[index] = result;
+        if (isFatal) throw result?.error;
+      } catch (thrown) {
+        this.#failed.abort(thrown);
+      }
+      this.#pool.wake();
+    }
+  }
+
+  /** Undefined for a user who was not come to. */
+  async #createWithinBudget(user: UserId): Promise<Result | undefined> {
+    const { create, mayHaveCreated, refuse, budget } = this.#steps;
     while (!budget.take()) {
       if (!budget.mayGrow) return refuse(user, budget.usedUp());
-      await pool.waitForChange();
-      if (!begins()) return undefined;
+      await this.#pool.waitForChange();
+      if (this.#isOver) return undefined;
     }
     let mayBeThere = true;
     try {
@@ -52,42 +111,13 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
     } finally {
       budget.settle(mayBeThere);
     }
-  };
-  const work = async () => {
-    for (const [index, { userId, known }] of queue) {
-      if (known !== undefined) continue;
-      if (!begins()) return;
-      try {
-        const result = await createWithin(userId);
-        const code = result?.error?.code;
-        if (code === undefined || !RUN_FATAL_CODES.has(code) || STORE_FAILURES.has(code)) results[index] = result;
-        if (code !== undefined && RUN_FATAL_CODES.has(code)) throw result?.error;
-      } catch (thrown) {
-        failed.abort(thrown);
-      }
-      pool.wake();
-    }
-  };
-  while (!pool.isFull) pool.start(work);
+  }
 
-  let given = 0;
-  const ready = (): readonly Result[] => {
-    const gap = results.indexOf(undefined, given);
-    const next = results.slice(given, gap === -1 ? undefined : gap);
-    given += next.length;
+  /** The results up to the first that is still to come. */
+  #takeReady(): readonly Result[] {
+    const gap = this.#results.indexOf(undefined, this.#given);
+    const next = this.#results.slice(this.#given, gap === -1 ? undefined : gap);
+    this.#given += next.length;
     return next.filter((result) => result !== undefined);
-  };
-  try {
-    for (;;) {
-      const next = ready();
-      if (next.length > 0) yield next;
-      else if (pool.isIdle) break;
-      else await pool.waitForChange();
-    }
-    const rest = results.slice(given).filter((result) => result !== undefined);
-    if (rest.length > 0) yield rest;
-    failed.signal.throwIfAborted();
-  } finally {
-    failed.abort();
   }
 }

@@ -16,7 +16,7 @@ interface ReconcileFlags {
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   orphan: "made here and decided against, or to be revoked",
   purge_pending: "a purge that died before it had removed the row",
-  undecided: "being made at the moment, just abandoned, or waiting in a file on this machine",
+  undecided: "being made, just abandoned, or waiting in a file here",
   unknown_nonce: "named as ours, and no operation of this store made it",
   other_deployment: "made by another store",
   no_row: "recorded as in use, and in nobody's row",

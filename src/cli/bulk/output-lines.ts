@@ -1,0 +1,87 @@
+import { isKeyctlError } from "../../core/model/errors.ts";
+import type { KeyctlError } from "../../core/model/errors.ts";
+import type { Warning } from "../../core/model/warning.ts";
+import { inHome } from "../../files/home-folder.ts";
+import { errorDocument } from "../invocation.ts";
+import type { Invocation, StoreName } from "../invocation.ts";
+import { TablePrinter } from "../terminal/table-printer.ts";
+import { createDocumentFile } from "./output-file.ts";
+import { startProgress } from "./progress.ts";
+import type { Progress } from "./progress.ts";
+import type { BulkFlags, BulkView, UserCommand, UserResult } from "./user-command.ts";
+
+type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
+
+interface Description {
+  readonly elapsed: number;
+  readonly line: string;
+}
+
+export interface OutputLines<Result> {
+  /** Shows that work is going on: after all questions, which need the terminal for themselves. */
+  begin(): Promise<void>;
+  print(results: readonly Result[]): Promise<void>;
+  progress(done: number, part: number | undefined): void;
+  /** `description` is for people: undefined when there is nothing to tell. */
+  finish(summary: Summary, error: KeyctlError | null, description: Description | undefined): Promise<void>;
+  abandon(): void;
+}
+
+/** Where the lines of a bulk run go: JSON or a table on stdout, or JSON into a file. */
+export async function outputLines<Result extends UserResult>(
+  invocation: Invocation,
+  flags: BulkFlags,
+  command: UserCommand<Result>,
+  store: () => StoreName | null,
+): Promise<OutputLines<Result>> {
+  const { terminal, environment, receivedSignal, atEnd } = invocation;
+  const documentOf = (result: Result) => ({
+    type: "user",
+    ...command.document(result),
+    error: errorDocument(result.error, receivedSignal()),
+  });
+  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment), atEnd);
+  const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
+  const { json } = terminal.options;
+  let progress: Progress | undefined;
+  return {
+    async begin() {
+      progress = await startProgress({
+        spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
+        verb: command.name,
+        say: (line) => terminal.note(line),
+      });
+    },
+    async print(results) {
+      if (file !== undefined)
+        for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
+      else if (json) return terminal.documents(results.map(documentOf), command.reveals);
+      // Documents in a file leave the screen to people.
+      if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
+    },
+    progress: (done, part) => progress?.update(done, part),
+    async finish(summary, error, description) {
+      progress?.stop();
+      const document = { ...summary, error: errorDocument(error, receivedSignal()) };
+      if (json && file === undefined) return terminal.conclude(document);
+      file?.write(terminal.textOf([document]));
+      file?.finish();
+      try {
+        if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
+      } catch (thrown) {
+        // The file says how the run ended, and a signal changes nothing of that any more.
+        if (file === undefined || !isKeyctlError(thrown) || thrown.code !== "INTERRUPTED") throw thrown;
+      }
+      for (const { message } of summary.warnings) terminal.warning(message);
+      if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
+    },
+    abandon() {
+      progress?.stop();
+      file?.abandon();
+    },
+  };
+}
+
+function tableOf<Result>(table: TablePrinter, cells: (result: Result) => readonly string[]): BulkView<Result> {
+  return { print: (results) => table.print(results.map(cells)), finish: () => table.end() };
+}
