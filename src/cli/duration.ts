@@ -1,5 +1,6 @@
 import { KeyctlError } from "../core/model/errors.ts";
 import { parseDuration } from "../core/text/duration.ts";
+import { plural } from "../core/text/format.ts";
 
 /** The parser of a flag that takes a duration; gives milliseconds. Throws USAGE. */
 export function flagDuration(flag: string): (text: string) => number {
@@ -38,7 +39,7 @@ export function formatAge(milliseconds: number): string {
 /** `2 hours`; undefined for less than a second. */
 function inWords(milliseconds: number): string | undefined {
   const { amount, word } = largestUnit(milliseconds);
-  return amount > 0 ? `${amount} ${word}${amount === 1 ? "" : "s"}` : undefined;
+  return amount > 0 ? `${amount} ${plural(amount, word)}` : undefined;
 }
 
 function largestUnit(milliseconds: number): { readonly amount: number; readonly unit: string; readonly word: string } {

@@ -1,6 +1,7 @@
 import { closeSync, unlinkSync } from "node:fs";
 import { openPrivateFile } from "./private-files.ts";
 import { codeOf } from "./read-regular-file.ts";
+import { backOff } from "../core/async/sleep.ts";
 
 const PAUSE_MS = 50;
 
@@ -18,7 +19,7 @@ export async function whileLocked<Result>(
   const deadline = Date.now() + waitMs;
   while (!take(path)) {
     if (Date.now() >= deadline) return "held too long";
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * (0.5 + Math.random())));
+    await backOff(PAUSE_MS);
     signal.throwIfAborted();
   }
   try {

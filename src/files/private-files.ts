@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -12,8 +11,9 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { codeOf } from "./read-regular-file.ts";
+import { temporaryPath } from "./temporary-path.ts";
 
 /** Makes the folder and those above it that are missing; new ones are 0700, whatever the umask. */
 export function makePrivateFolder(path: string): void {
@@ -42,7 +42,7 @@ export function openPrivateFile(path: string): number {
 export function createOnce(path: string, content: string): string {
   const folder = dirname(path);
   makePrivateFolder(folder);
-  const draft = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+  const draft = temporaryPath(path);
   const file = openPrivateFile(draft);
   try {
     writeSynced(file, content);

@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { openPrivateFile, syncFolder, writeSynced } from "./private-files.ts";
+import { temporaryPath } from "./temporary-path.ts";
 
 /**
  * Gives a file that is there another content, in one step: who reads it sees the old one or the new one, and after a
@@ -11,7 +11,7 @@ import { openPrivateFile, syncFolder, writeSynced } from "./private-files.ts";
 export function replaceFile(path: string, content: string): void {
   const { mode, uid, gid } = statSync(path);
   const folder = dirname(path);
-  const draft = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+  const draft = temporaryPath(path);
   try {
     writeSynced(openPrivateFile(draft), content);
     const made = statSync(draft);

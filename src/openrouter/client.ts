@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../core/ports/stores-and-sources.ts";
 import type { KeyCheck, OpenRouter, RetryPause, Reach } from "../core/ports/openrouter.ts";
 import { answerOf } from "./http/answer.ts";
@@ -11,6 +10,7 @@ import { proxyFor } from "./http/proxy.ts";
 import type { ProxyEnvironment } from "./http/proxy.ts";
 import { managementApi } from "./upstream-keys.ts";
 import { DEADLINES, MAX_REPLY_BYTES } from "./http/exchange.ts";
+import { sleep } from "../core/async/sleep.ts";
 
 export interface OpenRouterOptions {
   readonly baseUrl: BaseUrl;
@@ -33,7 +33,7 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     clock,
     onWait,
     onSend = () => {},
-    wait = sleepUnlessAborted,
+    wait = sleep,
     random = Math.random,
     deadlines = DEADLINES,
   } = options;
@@ -81,8 +81,4 @@ const NO_KEY_ARRIVED = /: (?:Missing Authentication header|No cookie auth creden
 /** OpenRouter itself refuses this very key. */
 function isOfKey({ event, httpStatus, isOwnError, detail }: Extract<RequestOutcome, { kind: "failure" }>): boolean {
   return event === "refused" && httpStatus === 401 && isOwnError && !NO_KEY_ARRIVED.test(detail);
-}
-
-async function sleepUnlessAborted(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, { signal });
 }

@@ -4,6 +4,7 @@ import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { keyFaultOf } from "./key-fault.ts";
 import type { Warning } from "../core/model/warning.ts";
+import { octal } from "../core/text/format.ts";
 
 /** What a file that holds one key may have. */
 export const MAX_KEY_FILE_BYTES = 4 * 1024;
@@ -51,10 +52,9 @@ export function readingOfText(text: string, isManagementKey: (text: string) => b
 }
 
 function readableByOthers(mode: number): Warning {
-  const octal = mode.toString(8).padStart(4, "0");
   return {
     code: "KEY_FILE_MODE",
-    message: `key.txt can be read by other users of this machine (mode ${octal}); chmod 600 it`,
+    message: `key.txt can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`,
   };
 }
 

@@ -1,12 +1,12 @@
-import { randomBytes } from "node:crypto";
 import { readdirSync, renameSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Spool, SpooledKey } from "../core/ports/spool.ts";
 import { makePrivateFolder, openPrivateFile, syncFolder, writeSynced } from "../files/private-files.ts";
 import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
 import { userHash } from "../core/model/user-id.ts";
+import { temporaryPath } from "../files/temporary-path.ts";
 
 const WAITING = ".jwe";
 const SENT = ".sent.jwe";
@@ -49,7 +49,7 @@ export function fileSpool(folder: string): Spool {
     async write(key) {
       makePrivateFolder(folder);
       const path = pathOf(folder, key, key.sent ? SENT : WAITING);
-      const draft = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+      const draft = temporaryPath(path);
       try {
         writeSynced(openPrivateFile(draft), JSON.stringify({ ...key, sent: undefined }));
         renameSync(draft, path);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
-import { formatNumber } from "../../core/text/format.ts";
+import { counted, plural } from "../../core/text/format.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { spendingOf } from "../views/key-view.ts";
 import type { Invocation } from "../invocation.ts";
@@ -56,21 +56,21 @@ export async function permittedKeys(
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      `${keysOf(count)} would be created at OpenRouter, and nobody can be asked; nothing was changed`,
+      `${counted(count, "key")} would be created at OpenRouter, and nobody can be asked; nothing was changed`,
       { hint },
     );
   }
   const wanted = terms();
   const spending = wanted.limit === null ? "without a spending limit" : `up to ${spendingOf(wanted)}`;
   const { confirm } = await prompt();
-  if (await confirm(`This creates ${keysOf(count)} at OpenRouter, ${count === 1 ? "" : "each "}${spending}. Go on?`)) {
+  if (
+    await confirm(
+      `This creates ${counted(count, "key")} at OpenRouter, ${plural(count, "", "each ")}${spending}. Go on?`,
+    )
+  ) {
     return count;
   }
   throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to go on without a question` });
-}
-
-function keysOf(count: number): string {
-  return count === 1 ? "1 key" : `${formatNumber(count)} keys`;
 }
 
 function parseMaxKeys(text: string): number {

@@ -1,6 +1,6 @@
 import { KeyctlError } from "../../core/model/errors.ts";
 import { formatSpan } from "../duration.ts";
-import { formatNumber } from "../../core/text/format.ts";
+import { counted, formatNumber, plural } from "../../core/text/format.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import type { BulkSummary, UserResult } from "./user-command.ts";
 
@@ -74,21 +74,21 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
       const more = this.#options.hint?.(this.#errorCodes);
-      return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${users(this.#done)} failed`, {
+      return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
         hint: `each line says why${more === undefined ? "" : `; ${more}`}`,
       });
     }
     if (!complete) {
-      return new KeyctlError("SOME_UNKNOWN", `the time was over after ${users(this.#done)}`, {
+      return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(this.#done, "user")}`, {
         hint: "run it again without --stop-after, or with a longer one",
         retryable: true,
       });
     }
     if (this.#left > 0) {
-      const verb = this.#left === 1 ? "is" : "are";
+      const verb = plural(this.#left, "is", "are");
       return new KeyctlError(
         "PROVISION_CAP",
-        `${users(this.#left)} ${verb} left without a key: as many were created as this run was allowed to`,
+        `${counted(this.#left, "user")} ${verb} left without a key: as many were created as this run was allowed to`,
         { hint: `run it again with --max-keys ${this.#left}`, retryable: true },
       );
     }
@@ -104,12 +104,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`);
     const nothing = this.#options.isDryRun === true ? "; nothing was changed" : "";
-    const counted = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+    const counts = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
     const remarks = [...this.#remarks].map((remark) => `; ${remark}`).join("");
-    return `${users(this.#done)} in ${formatSpan(elapsedMs)}${counted}${nothing}${remarks}`;
+    return `${counted(this.#done, "user")} in ${formatSpan(elapsedMs)}${counts}${nothing}${remarks}`;
   }
-}
-
-function users(count: number): string {
-  return `${formatNumber(count)} ${count === 1 ? "user" : "users"}`;
 }

@@ -5,12 +5,13 @@ import type { KeyRecord } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import { flagDuration, formatSpan } from "../duration.ts";
-import { formatNumber } from "../../core/text/format.ts";
+import { counted, formatNumber } from "../../core/text/format.ts";
 import { errorDocument, isBrokenPipe } from "../invocation.ts";
 import type { Invocation, Session, Run } from "../invocation.ts";
 import { storeLabel } from "../views/store-label.ts";
 import { TablePrinter } from "../terminal/table-printer.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
+import { batched } from "../../core/async/batched.ts";
 
 interface ListFlags {
   readonly source?: string;
@@ -89,7 +90,7 @@ async function printRows(
   };
   try {
     return await withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
-      for await (const rows of batched(opened.manager.rows({ signal }, flags.hash), (row) => matches(row, flags))) {
+      for await (const rows of batched(wanted(opened.manager.rows({ signal }, flags.hash), flags), BATCH)) {
         for (const row of rows) {
           const { kind } = storedValue(row.keyEncrypted);
           totals.shown += 1;
@@ -97,6 +98,7 @@ async function printRows(
           if (kind === "unreadable") totals.unreadable += 1;
         }
         await print(rows);
+        await yieldToEventLoop();
         signal.throwIfAborted();
       }
       await table.end();
@@ -108,20 +110,8 @@ async function printRows(
   }
 }
 
-async function* batched(
-  rows: AsyncIterable<KeyRecord>,
-  wanted: (row: KeyRecord) => boolean,
-): AsyncGenerator<readonly KeyRecord[]> {
-  let batch: KeyRecord[] = [];
-  for await (const row of rows) {
-    if (!wanted(row)) continue;
-    batch.push(row);
-    if (batch.length < BATCH) continue;
-    yield batch;
-    batch = [];
-    await yieldToEventLoop();
-  }
-  yield batch;
+async function* wanted(rows: AsyncIterable<KeyRecord>, flags: ListFlags): AsyncGenerator<KeyRecord> {
+  for await (const row of rows) if (matches(row, flags)) yield row;
 }
 
 function matches({ origin, lastCheck, expiresAt }: KeyRecord, { source, verdict, expiresWithin }: ListFlags): boolean {
@@ -152,7 +142,7 @@ function sayTotals(
     terminal.hint("keyctl sync --help");
     return;
   }
-  terminal.footer(`${formatNumber(totals.shown)} ${totals.shown === 1 ? "key" : "keys"} in ${place}`);
+  terminal.footer(`${counted(totals.shown, "key")} in ${place}`);
   if (totals.clear > 0) terminal.hint(clearKeys(totals.clear));
 }
 

@@ -5,7 +5,7 @@ import { printable } from "../../core/text/printable.ts";
 import type { RekeyProgress, RekeyTask } from "../../core/sealing/reseal-rows.ts";
 import type { RowFailure } from "../../core/sealing/row-inspector.ts";
 import { flagDuration, formatSpan } from "../duration.ts";
-import { formatNumber } from "../../core/text/format.ts";
+import { counted, formatNumber } from "../../core/text/format.ts";
 import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
@@ -154,13 +154,13 @@ async function sayFailures(
 
 function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
   if (last?.complete !== true) {
-    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${keys(last?.done ?? 0)}`, {
+    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(last?.done ?? 0, "key")}`, {
       hint: "keyctl rekey   goes on",
       retryable: true,
     });
   }
   if (last.unreadable === 0) return null;
-  const message = `${formatNumber(last.unreadable)} of ${keys(last.total)} do not open and were left as they are`;
+  const message = `${formatNumber(last.unreadable)} of ${counted(last.total, "key")} do not open and were left as they are`;
   return new KeyctlError("SOME_FAILED", message, {
     hint: "keyctl save --user <id> --replace   stores that key anew, or restore the row or its master key",
   });
@@ -202,12 +202,12 @@ function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: n
     return `the database ${last.wasSealed ? "was" : "is"} sealed ${last.wasSealed ? "already " : ""}with master key ${kid}`;
   const clear = dryRun && last.inClear > 0 ? `, ${formatNumber(last.inClear)} of them stored in clear` : "";
   const anew = `${formatNumber(last.resealed)} ${dryRun ? "would be sealed" : "sealed"} anew${clear}`;
-  return `${keys(last.done)} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
+  return `${counted(last.done, "key")} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
 }
 
 function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgress): void {
   if (kind === "init" && last.inClear > 0) {
-    terminal.note(`${keys(last.inClear)} stored in clear stay so, since other programs may still read them`);
+    terminal.note(`${counted(last.inClear, "key")} stored in clear stay so, since other programs may still read them`);
     terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
   }
   for (const kid of last.removableKids)
@@ -217,8 +217,4 @@ function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgr
     "a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
       `      then what no other database and no backup uses may be taken out of ${printable(last.place)}`,
   );
-}
-
-function keys(count: number): string {
-  return `${formatNumber(count)} ${count === 1 ? "key" : "keys"}`;
 }

@@ -3,6 +3,7 @@ import { fdOutput, isTerminal } from "./fd-output.ts";
 import { processEnd } from "./process-end.ts";
 import type { ProcessEnd } from "./process-end.ts";
 import type { Streams } from "./terminal.ts";
+import { sleep, yieldToEventLoop } from "../../core/async/sleep.ts";
 
 const POLL_MS = 10;
 
@@ -53,12 +54,12 @@ async function collectGarbage(): Promise<void> {
   process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
   const collect: unknown = process.getBuiltinModule("node:vm").runInNewContext("gc");
   if (typeof collect === "function") collect();
-  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await yieldToEventLoop();
 }
 
 async function lookupsEnd(): Promise<void> {
   while (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await sleep(POLL_MS);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Log, LogEvent } from "../../core/model/log-event.ts";
 import type { RetryPause } from "../../core/ports/openrouter.ts";
 import type { SessionOptions } from "../invocation.ts";
 import type { Terminal } from "./terminal.ts";
+import { octal } from "../../core/text/format.ts";
 
 /** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */
 const CHANGES: readonly LogEvent["kind"][] = [
@@ -52,8 +53,7 @@ export function masterKeyNotices(
     },
     readableByOthers(path: string, mode: number) {
       if (withoutNotices === true) return;
-      const octal = mode.toString(8).padStart(4, "0");
-      terminal.warning(`${path} can be read by other users of this machine (mode ${octal}); chmod 600 it`);
+      terminal.warning(`${path} can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`);
     },
   };
 }

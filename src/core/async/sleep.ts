@@ -1,17 +1,22 @@
 /** Rejects with the signal's reason as soon as that is aborted. */
-export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {
       clearTimeout(timer);
-      reject(signal.reason);
+      reject(signal?.reason);
     };
     const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", stop);
       resolve();
     }, milliseconds);
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
+    else signal?.addEventListener("abort", stop, { once: true });
   });
+}
+
+/** Waits between two attempts, from half of this time to one and a half: those who wait together do not meet again. */
+export function backOff(milliseconds: number): Promise<void> {
+  return sleep(milliseconds * (0.5 + Math.random()));
 }
 
 /**

@@ -24,7 +24,7 @@ import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 
 const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
@@ -69,7 +69,7 @@ export async function purgeKey(
   if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
   const outlook = await outlookOf(context, autoProvision);
   await importSpooled(user, context, signal);
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
     if (found === undefined) {
       if (revoke === "no") return ended(purgeOf(user, undefined, outlook, null));
@@ -77,7 +77,7 @@ export async function purgeKey(
       const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
       return ended({ ...purgeOf(user, undefined, outlook, revocation), revokedKeys: removed, error });
     }
-    if (!(await confirmGeneration(found, context, signal))) continue;
+    if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const row = await withTrueGeneration(found, context, signal);
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
     if (row.generation === 0) await refuseForeign(row, revoke, context, signal);
@@ -86,10 +86,9 @@ export async function purgeKey(
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
     const revocation = { reason: "purged", revoke: revoke !== "no" } as const;
     if (row.generation > 0) await recordRevocation(row, revocation, context, signal);
-    if (!(await removeRow(store, user, row, signal))) continue;
+    if (!(await removeRow(store, user, row, signal))) return "conflict";
     return revoked(row, { others, revoke, outlook }, context, signal);
-  }
-  throw conflictError(user);
+  });
 }
 
 /** The result of a purge whose deletion is to be confirmed. Rejects only when the caller stops waiting. */

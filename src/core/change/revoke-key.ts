@@ -17,9 +17,9 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
 /**
- * The law of changes, for save and purge alike: no row is changed that was not read, and what was read is compared as it
- * is changed. A person's yes is for the key that they were shown, and for no other. What OpenRouter did not confirm is
- * pending, never done.
+ * **Invariant:** save and purge change no row that they have not read, and compare what they read as they change it. A
+ * confirmation is for the key that was shown, and for no other. A deletion that OpenRouter did not confirm is pending, never
+ * done.
  */
 
 export type Revocation =

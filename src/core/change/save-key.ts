@@ -23,7 +23,7 @@ import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 import type { Warning } from "../model/warning.ts";
 
@@ -41,8 +41,8 @@ export interface SaveRequest {
 }
 
 /**
- * Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. What was replaced is retired
- * after that: a save that dies or loses leaves no revocation of a key that is still in use.
+ * Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. **Order:** STORE ROW, then REVOKE
+ * PREDECESSOR: a save that dies or loses leaves no revocation of a key that is still in use.
  */
 export async function saveKey(
   user: UserId,
@@ -55,9 +55,9 @@ export async function saveKey(
   if (revoke) await requireOwnAccount(context, "no key can be removed at OpenRouter", signal);
   await importSpooled(user, context, signal);
   const sealed = (await sealer("seal", signal)).seal(key, user);
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
-    if (found !== undefined && !(await confirmGeneration(found, context, signal))) continue;
+    if (found !== undefined && !(await confirmGeneration(found, context, signal))) return "conflict";
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
     if (row !== undefined && (await holds(row, key, context, signal))) {
       await approve?.();
@@ -73,7 +73,7 @@ export async function saveKey(
       row === undefined
         ? newRecord(user, { key, sealed, origin, now })
         : successorOf(row, withKey(row, { key, sealed, origin, now }), revoke);
-    if (!(await write({ key, row, next }, context, signal))) continue;
+    if (!(await write({ key, row, next }, context, signal))) return "conflict";
     log({ kind: "saved", origin, key });
     if (row === undefined) return savedResult(user, key, origin, { changed: true, previous: null });
     const revocation = await afterReplacing({ row, next }, revoke, context, signal);
@@ -82,8 +82,7 @@ export async function saveKey(
       previous: { ...formerKey(row), revocation: revocation.status },
     });
     return revocation.status === "pending" ? { ...result, error: stillOwed(user, revocation.detail, "save") } : result;
-  }
-  throw conflictError(user);
+  });
 }
 
 /** A row and what takes its place; `row` is undefined where there is none. */

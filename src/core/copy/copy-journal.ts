@@ -1,13 +1,15 @@
-import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { KeyctlError } from "../model/errors.ts";
 import type { EntryKind, Journal, Recorded } from "../ports/journal.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
+import { batched } from "../async/batched.ts";
+import { settleLostAnswer } from "../protocol/lost-answer.ts";
 
 /**
- * The law of journal copies: entries move as they are, before any row, into a store of the same deployment. A user's
- * come whole or not at all: where one of them differs from what is there, that user's history has split, and nothing of
- * theirs is brought, so that nothing is mixed and nothing lost.
+ * **Order:** a user's journal is copied before any row. **Invariant:** entries move as they are, into a store of the same
+ * deployment, and a user's come all or not at all: where one of them differs from what is there, that user's history has
+ * split, and nothing of it is copied, so that nothing is mixed and nothing lost.
  */
 
 /** What became of a user's journal; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
@@ -51,19 +53,19 @@ export class JournalCopy {
   /** Throws CONFLICT before anything is written for a destination whose journal is that of another deployment. */
   async *bring(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
     let isJoined = false;
-    for await (const histories of batched(this.#source.scanJournal(patience))) {
+    for await (const batch of batched(histories(this.#source.scanJournal(patience)), IN_FLIGHT)) {
       // Only for a journal that holds something: a store that never made a key brings no id.
       if (!isJoined) await this.#join(patience);
       isJoined = true;
       const signal = patience();
-      yield await all(histories.map((history) => this.#bringOne(history, signal)));
+      yield await all(batch.map((history) => this.#bringOne(history, signal)));
     }
   }
 
   /** Looks each entry up. What came to the source meanwhile is not there, and copied the next time. */
   async *prove(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
-    for await (const histories of batched(this.#source.scanJournal(patience))) {
-      const others = histories.filter(({ userId }) => !this.#split.has(userId));
+    for await (const batch of batched(histories(this.#source.scanJournal(patience)), IN_FLIGHT)) {
+      const others = batch.filter(({ userId }) => !this.#split.has(userId));
       const signal = patience();
       if (others.length > 0) yield await all(others.map((history) => this.#proveOne(history, signal)));
     }
@@ -123,18 +125,14 @@ export class JournalCopy {
   }
 }
 
-/** Sent twice, an entry is still the same: so a lost answer is settled by reading. False when another one is in its place. */
+/** An entry that is sent twice is still the same. False where another one is in its place. */
 async function insertAsItIs(journal: Journal, entry: Recorded, signal: AbortSignal): Promise<boolean> {
-  let lost: unknown;
-  try {
-    if (await journal.insertEntry(entry, signal)) return true;
-  } catch (thrown) {
-    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
-    lost = thrown;
-  }
-  const found = await journal.entry(entry.userId, entry.kind, entry.n, signal);
-  if (found === undefined && lost !== undefined) throw lost;
-  return found !== undefined && isSame(found, entry);
+  const isThere = async (lost?: KeyctlError) => {
+    const existing = await journal.entry(entry.userId, entry.kind, entry.n, signal);
+    if (existing === undefined && lost !== undefined) throw lost;
+    return existing !== undefined && isSame(existing, entry);
+  };
+  return (await settleLostAnswer(() => journal.insertEntry(entry, signal), isThere)) || isThere();
 }
 
 async function isEmpty(journal: Journal, patience: Deadlines): Promise<boolean> {
@@ -145,22 +143,18 @@ async function isEmpty(journal: Journal, patience: Deadlines): Promise<boolean> 
 }
 
 /** All of a user's entries at once: they stand beside each other in the order of the journal. */
-async function* batched(entries: AsyncIterable<Recorded>): AsyncGenerator<readonly History[]> {
-  let batch: History[] = [];
+async function* histories(entries: AsyncIterable<Recorded>): AsyncGenerator<History> {
   let current: Recorded[] = [];
   for await (const entry of entries) {
     const [first] = current;
     if (first !== undefined && first.userId !== entry.userId) {
-      batch.push({ userId: first.userId, entries: current });
+      yield { userId: first.userId, entries: current };
       current = [];
     }
     current.push(entry);
-    if (batch.length < IN_FLIGHT) continue;
-    yield batch;
-    batch = [];
   }
   const [last] = current;
-  if (last !== undefined) yield [...batch, { userId: last.userId, entries: current }];
+  if (last !== undefined) yield { userId: last.userId, entries: current };
 }
 
 /** Nothing is under way when this ends, also where one of them fails. */

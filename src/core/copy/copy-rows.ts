@@ -11,11 +11,12 @@ import type { CopyEnd, Sides } from "./verify-row.ts";
 import { insertRows } from "../protocol/write-row.ts";
 import type { UserId } from "../model/user-id.ts";
 import { conflictError } from "../protocol/contention.ts";
+import { batched } from "../async/batched.ts";
 
 /**
- * The law of copies: a row moves as it is, and only to where its user has none; what is there stays. The journal goes
- * before the rows, since a row is what its journal says. Then the source is read once more, and everything is proven:
- * an entry is there as it was, a row is there, holds the source's key, and the master keys open it.
+ * **Invariant:** a row moves as it is, and only to where its user has none; what is there stays. **Order:** (1) the journal,
+ * since a row is what its journal says; (2) the rows; (3) the source once more, to verify everything: an entry is there as it
+ * was, a row is there and holds the source's key, and the master keys open it.
  */
 
 /** What became of a row of the source; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
@@ -56,7 +57,7 @@ export async function* copyRows(
   }
   const inConflict = new Set<string>();
   const bring = dryRun ? compare : insertMissing;
-  for await (const rows of batched(source.store.scan(newSignal))) {
+  for await (const rows of batched(source.store.scan(newSignal), BATCH)) {
     const outcomes = await bring(rows, destination.store, journal, newSignal());
     for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
     yield outcomes;
@@ -65,7 +66,7 @@ export async function* copyRows(
   // A rekey of the source may have begun meanwhile: it makes the check of a new master key before it seals a row with it.
   await bringSealChecks(source, destination, newSignal());
   yield* journal.prove(newSignal);
-  for await (const rows of batched(source.store.scan(newSignal))) {
+  for await (const rows of batched(source.store.scan(newSignal), BATCH)) {
     const others = rows.filter(({ id }) => !inConflict.has(id));
     const there = await rowsThere(others, destination.store, newSignal());
     yield await prove(others, there, { source, destination }, newSignal());
@@ -182,17 +183,6 @@ async function rowsThere(
     there.set(row.userId, [...(there.get(row.userId) ?? []), row]);
   }
   return there;
-}
-
-async function* batched(rows: AsyncIterable<KeyRecord>): AsyncGenerator<readonly KeyRecord[]> {
-  let batch: KeyRecord[] = [];
-  for await (const row of rows) {
-    batch.push(row);
-    if (batch.length < BATCH) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
 }
 
 function anotherKey(found: KeyRecord): KeyctlError {

@@ -9,7 +9,7 @@ import type { CheckVerdict } from "./checks/check-result.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { DoctorFacts } from "./collect-facts.ts";
 
-/** The law of diagnosis: facts first, then judgement. Nothing here looks at anything. */
+/** **Order:** all facts are collected first and diagnosed after that. Nothing here looks at anything. */
 
 export type CheckFinding = CheckVerdict & { readonly id: CheckId };
 

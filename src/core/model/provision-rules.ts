@@ -1,9 +1,9 @@
 import type { LimitReset } from "./key-record.ts";
 
 /**
- * The law of making keys: an operation is written down before its one POST, and decided when it is over; the next one
- * begins only then. A POST that nobody answered is decided against first and looked for after that, by its name.
- * Time only says when a stranger's operation is suspected to be dead, never whether an action is safe.
+ * **Order:** RECORD OPERATION, CREATE KEY with one POST, RECORD OUTCOME; the next operation of a user begins only then. A POST
+ * without a clear answer is abandoned first, and what it may have created is looked for by its name after that. Time only
+ * says when another command's operation is suspected to be dead, never whether an action is safe.
  */
 
 /** What a new key may do. Money is in USD. */

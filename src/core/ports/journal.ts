@@ -2,12 +2,21 @@ import type { LimitReset, Timestamp } from "../model/key-record.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * The law of the journal: records are inserted and never changed, and each id has one winner. A lost insert means:
- * read the record and obey it. Of a user's generation n there is at most one of each kind.
+ * **Invariant:** entries are inserted and never changed, and each id has one winner. Whoever loses an insert reads the entry
+ * that is recorded, which decides. Of a user's generation n there is at most one entry of each kind.
  */
 
 /** How long an operation without an outcome may be under way; longer than it takes. In milliseconds. */
-export const FRESH_MS = 60_000;
+const FRESH_MS = 60_000;
+
+/**
+ * Whether an operation that was recorded then may still be under way: nobody else decides about it yet. One from the
+ * future is of a clock that is wrong by that much.
+ * @param now in milliseconds since 1970
+ */
+export function isFresh(at: Timestamp, now: number): boolean {
+  return Math.abs(now - Date.parse(at)) < FRESH_MS;
+}
 
 /** Somebody makes key number n of a user. */
 export interface Operation {

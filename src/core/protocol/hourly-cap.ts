@@ -1,5 +1,5 @@
 import { KeyctlError } from "../model/errors.ts";
-import { FRESH_MS } from "../ports/journal.ts";
+import { isFresh } from "../ports/journal.ts";
 import type { LiveOperation } from "../ports/journal.ts";
 import type { Timestamp } from "../model/key-record.ts";
 import { isTimeout } from "../async/deadline.ts";
@@ -60,7 +60,7 @@ function capReached(cap: number): KeyctlError {
 
 /** It stays counted: what is stale and without an outcome will not get one soon. */
 function isLasting({ at, isSaved }: LiveOperation, now: number): boolean {
-  return isSaved || Math.abs(now - Date.parse(at)) >= FRESH_MS;
+  return isSaved || !isFresh(at, now);
 }
 
 function timestamp(milliseconds: number): Timestamp {

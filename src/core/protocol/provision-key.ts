@@ -1,7 +1,7 @@
 import type { ApiKey } from "../model/api-key.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
-import { FRESH_MS } from "../ports/journal.ts";
+import { isFresh } from "../ports/journal.ts";
 import type { Operation, Recorded } from "../ports/journal.ts";
 import { keyNameOf } from "../model/key-name.ts";
 import type { KeyRecord } from "../model/key-record.ts";
@@ -100,7 +100,7 @@ async function settleLastOperation(call: Call): Promise<{ readonly n: number } |
   const { n } = operation;
   for (let waitMs: number = POLL.firstMs; ; waitMs = Math.min(POLL.mostMs, waitMs * 2)) {
     if ((await journal.entry(user, "out", n, signal)) !== undefined) return { n };
-    if (Math.abs(clock.now().getTime() - Date.parse(operation.at)) >= FRESH_MS) break;
+    if (!isFresh(operation.at, clock.now().getTime())) break;
     await pauseFor(waitMs, user, signal);
     const row = await store.find(user, signal);
     if (row !== undefined) return { status: "found", row };

@@ -8,12 +8,16 @@ import { printable } from "../text/printable.ts";
 import { removeRow, replaceRow } from "./write-row.ts";
 
 /**
- * SETTLE: what everybody does with an unsettled row that they have read. A row of generation n is current once `out:n` is
- * saved; until then what it replaced is. S1 before S2: a predecessor is revoked only when its successor can no longer be
- * undone. S2 before any write over the row, or removal of it: else the note of the predecessor is lost.
+ * What every command does with an unsettled row that it has read. A row of generation n is current once `out:n` is saved;
+ * until then the row that it replaced is.
+ * **Order:** (1) RECORD OUTCOME, or roll the row back; (2) REVOKE PREDECESSOR; (3) SETTLE. A predecessor is revoked only when
+ * its successor can no longer be undone, and before any write over the row or removal of it: else the note of it is lost.
  */
 
-/** S1. False: this generation was decided against and is out of the row; read it again. */
+/**
+ * RECORD OUTCOME. Appends the `saved` outcome of the row's generation if there is none. False if the generation was
+ * abandoned: the row has then been rolled back and must be read again.
+ */
 export async function confirmGeneration(
   row: KeyRecord,
   context: Pick<Context, "store" | "journal" | "clock">,
@@ -28,8 +32,8 @@ export async function confirmGeneration(
 }
 
 /**
- * The row as what it really is: one whose key is not that of its generation was written over by a program that does not
- * count, so it is of generation 0 and its key is nobody's that keyctl made. Of an unsettled row, S1 has the last word.
+ * The row with its true generation: 0 where the key is not the one of its generation, since a program that counts no
+ * generations has written over it. Of an unsettled row, RECORD OUTCOME decides.
  */
 export async function withTrueGeneration(
   row: KeyRecord,
@@ -40,7 +44,7 @@ export async function withTrueGeneration(
   return demoteIfOverwritten(row, await journal.entry(row.userId, "out", row.generation, signal));
 }
 
-/** As `asItIs`, by the outcome of the row's generation. */
+/** As `withTrueGeneration`, by the outcome of the row's generation. */
 export function demoteIfOverwritten(row: KeyRecord, outcome: EntryOf<"out"> | undefined): KeyRecord {
   const isAnother = row.generation > 0 && outcome?.outcome === "saved" && outcome.hash !== row.keyHash;
   return isAnother ? { ...row, ...NO_TERMS, generation: 0 } : row;
@@ -67,7 +71,7 @@ export async function rollBackRow(
   else await replaceRow(store, previousRow(row, previous), row, signal);
 }
 
-/** S2: what the row replaced is retired, and its removal owed where that was asked for. */
+/** REVOKE PREDECESSOR: records that the key which the row replaced is revoked, and is to be deleted where that was asked for. */
 export async function revokePredecessor(
   { userId, previous }: KeyRecord,
   context: Pick<Context, "journal" | "clock">,
@@ -99,14 +103,11 @@ export async function recordGone(
   { journal, clock }: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
 ): Promise<void> {
-  try {
-    await journal.insertEntry({ kind: "gone", n, userId: user, at: clock.now().toISOString() }, signal);
-  } catch (thrown) {
-    if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
-  }
+  const entry = { kind: "gone", n, userId: user, at: clock.now().toISOString() } as const;
+  await bestEffort(() => journal.insertEntry(entry, signal), signal);
 }
 
-/** S3. Losing it is harmless. */
+/** SETTLE. False if the race was lost, which is harmless. */
 export async function markSettled(
   row: KeyRecord,
   { store }: Pick<Context, "store">,
@@ -115,14 +116,19 @@ export async function markSettled(
   return replaceRow(store, settledRow(row), row, signal);
 }
 
-/** S3 of a row's owner, who has nothing to lose by a store that fails now. */
+/** SETTLE by the command that wrote the row: a store that fails now costs nothing. */
 export async function markOwnSettled(
   row: KeyRecord,
   { store }: Pick<Context, "store">,
   signal: AbortSignal,
 ): Promise<void> {
+  await bestEffort(() => store.replace(settledRow(row), row, signal), signal);
+}
+
+/** Rejects only for a bug. */
+async function bestEffort(work: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
   try {
-    await store.replace(settledRow(row), row, signal);
+    await work();
   } catch (thrown) {
     if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
   }

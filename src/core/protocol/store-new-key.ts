@@ -4,6 +4,7 @@ import type { EntryOf } from "../ports/journal.ts";
 import { termsOf } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { anySignal, isTimeout, timeOf, deadlineIn } from "../async/deadline.ts";
+import { settleLostAnswer } from "./lost-answer.ts";
 import { printable } from "../text/printable.ts";
 import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -11,6 +12,7 @@ import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
 import type { UnstoredKey } from "./delete-upstream.ts";
 import type { Context } from "../context.ts";
+import { sleep } from "../async/sleep.ts";
 
 /**
  * **Order:** (1) insert the row, so that the secret is durable; (2) insert the `saved` outcome, which makes the key current;
@@ -111,14 +113,12 @@ interface Unavailable {
 
 /** STORE ROW: from here on the secret is durable. */
 async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSignal): Promise<Seen> {
-  const inserted = await retryWhileUnavailable(async (signal) => {
-    try {
-      return (await context.store.insert(row, signal)) ? "done" : "refused";
-    } catch (thrown) {
-      if (isKeyctlError(thrown) && thrown.mayHaveHappened) return "unanswered";
-      throw thrown;
-    }
-  }, caller);
+  const insert = (signal: AbortSignal) =>
+    settleLostAnswer(
+      async () => ((await context.store.insert(row, signal)) ? "inserted" : "refused"),
+      async () => "unanswered",
+    );
+  const inserted = await retryWhileUnavailable(insert, caller);
   // A bug may have come after the sending.
   if ("error" in inserted)
     return {
@@ -126,7 +126,7 @@ async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSign
       sent: !isKeyctlError(inserted.error) && !isTimeout(inserted.error),
       error: inserted.error,
     };
-  return inserted.value === "done" ? { status: "ours", row } : readBackNewRow(row, context, caller);
+  return inserted.value === "inserted" ? { status: "ours", row } : readBackNewRow(row, context, caller);
 }
 
 /** There is a row, or nobody said: is it ours? */
@@ -227,7 +227,7 @@ async function retryWhileUnavailable<Value>(
     } catch (error) {
       // Whatever it is: a key that was just made is not lost over it.
       if (!isUnavailable(error) || caller?.aborted === true || performance.now() >= end) return { error };
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await sleep(PAUSE_MS);
     }
   }
 }

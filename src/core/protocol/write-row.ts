@@ -2,13 +2,14 @@ import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
+import { settleLostAnswer } from "./lost-answer.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * The law of writes: nothing is sent twice. A write whose answer was lost is settled by reading: what is seen has
- * happened, and what is not seen may still land, which is said and left alone.
+ * **Invariant:** no write of a row is sent twice. One whose answer was lost is settled by reading: what is seen has happened,
+ * and what is not seen may still land, which is reported and left alone.
  */
 
 /** As `KeyStore.insert`. */
@@ -53,50 +54,47 @@ export function removeRow(store: KeyStore, user: UserId, seen: Version, signal: 
 }
 
 /** As `KeyStore.insertMany`. */
-export async function insertRows(
+export function insertRows(
   store: KeyStore,
   records: readonly KeyRecord[],
   signal: AbortSignal,
 ): Promise<readonly boolean[]> {
-  try {
-    return await store.insertMany(records, signal);
-  } catch (thrown) {
-    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
-    const users = records.map(({ userId }) => userId);
-    const rows = await readBackOr(undefined, () => store.findMany(users, signal));
-    const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
-    const missing = records.filter(({ userId }) => !ids.has(userId));
-    if (missing[0] !== undefined) throw outcomeUnknownError(missing[0].userId, "written", missing.length - 1);
-    return records.map(({ userId, id }) => ids.get(userId) === id);
-  }
+  return settleLostAnswer(
+    () => store.insertMany(records, signal),
+    async () => {
+      const users = records.map(({ userId }) => userId);
+      const rows = await readBackOr(undefined, () => store.findMany(users, signal));
+      const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
+      const missing = records.filter(({ userId }) => !ids.has(userId));
+      if (missing[0] !== undefined) throw outcomeUnknownError(missing[0].userId, "written", missing.length - 1);
+      return records.map(({ userId, id }) => ids.get(userId) === id);
+    },
+  );
 }
 
 type Seen = boolean | "unknown";
 
-/** What `look` sees decides where the answer is lost: whether it has happened, or cannot any more. */
-async function resolveLostWrite(
+/** @param readBack whether the write has happened; `unknown` where it may still */
+function resolveLostWrite(
   user: UserId,
   what: "written" | "removed",
   write: () => Promise<boolean>,
-  look: () => Promise<Seen>,
+  readBack: () => Promise<Seen>,
 ): Promise<boolean> {
-  try {
-    return await write();
-  } catch (thrown) {
-    if (!isKeyctlError(thrown) || !thrown.mayHaveHappened) throw thrown;
-    const seen = await readBackOr("unknown" as const, look);
+  return settleLostAnswer(write, async () => {
+    const seen = await readBackOr("unknown" as const, readBack);
     if (seen === "unknown") throw outcomeUnknownError(user, what, 0);
     return seen;
-  }
+  });
 }
 
 /** A database that fails once more, or for which no time is left, leaves the question open. */
 async function readBackOr<Value, Otherwise>(
   otherwise: Otherwise,
-  look: () => Promise<Value>,
+  readBack: () => Promise<Value>,
 ): Promise<Value | Otherwise> {
   try {
-    return await look();
+    return await readBack();
   } catch (thrown) {
     if (isTimeout(thrown) || (isKeyctlError(thrown) && thrown.code === "STORE_UNAVAILABLE")) return otherwise;
     throw thrown;

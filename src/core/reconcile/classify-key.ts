@@ -1,13 +1,13 @@
-import { FRESH_MS } from "../ports/journal.ts";
+import { isFresh } from "../ports/journal.ts";
 import type { Entry, EntryOf, Recorded } from "../ports/journal.ts";
 import { parseKeyName, userPrefixOf } from "../model/key-name.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
 
 /**
- * The law of reconcile: a key is judged by records that were read after it was listed, and every one of them is written
- * once and cannot turn back. Nothing is ever deleted because there is no record, because an operation is newer, or because
- * a row holds something newer: only what was decided against, is owed, or was followed by a saved one.
+ * **Invariant:** a key is classified by records that were read after it was listed, each of which is written once and cannot
+ * turn back. A key is deleted only because it was decided against, is owed, or was followed by a saved one; never because
+ * there is no record, because an operation is newer, or because a row holds something newer.
  */
 
 /** What the journal says of one user, each kind by its number. */
@@ -53,8 +53,7 @@ export function classifyKey(
   if (n === undefined) return { kind: "unknown" };
   const outcome = facts.out.get(n);
   if (outcome === undefined) {
-    const began = Date.parse(facts.op.get(n)?.at ?? "");
-    return { kind: "undecided", n, isFresh: Math.abs(now - began) < FRESH_MS };
+    return { kind: "undecided", n, isFresh: isFresh(facts.op.get(n)?.at ?? "", now) };
   }
   if (!isSavedAs(outcome, key.hash)) return { kind: "decided-against", n };
   const retirement = facts.rev.get(n);

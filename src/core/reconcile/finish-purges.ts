@@ -10,7 +10,7 @@ import { foldJournal } from "./classify-key.ts";
 import { olderKeys, olderStillOwed } from "./older-keys.ts";
 import { repair } from "./plan.ts";
 
-/** Purge 1 of a user without a row, once the retained keys are owed: what died half-way is finished, and what is owed is done. */
+/** Finishes the purges of a user without a row, once the retained keys are to be deleted: what died half-way, and what is owed. */
 export async function finishPurges(
   user: UserId,
   inventory: UpstreamSnapshot,

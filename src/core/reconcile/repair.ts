@@ -16,7 +16,7 @@ import { isStored, removeUpstream } from "../protocol/delete-upstream.ts";
 import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
 import { deadlineIn } from "../async/deadline.ts";
 
 /** What a repair works with; each step has its own time. */
@@ -39,16 +39,16 @@ export interface RepairedRow {
   readonly purged?: KeyRecord;
 }
 
-/** Reconcile 2: settles the row, and finishes a purge that died before it had removed it. */
+/** SETTLE, and finishes a purge that died before it had removed it. */
 export async function repairRow(user: UserId, workshop: ReconcileContext): Promise<RepairedRow> {
   const { store, journal, newSignal } = workshop;
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const row = await store.find(user, newSignal());
     if (row === undefined) return { row };
     if (!row.settled) {
-      if (!(await confirmGeneration(row, workshop, newSignal()))) continue;
+      if (!(await confirmGeneration(row, workshop, newSignal()))) return "conflict";
       await revokePredecessor(row, workshop, newSignal());
-      if (!(await markSettled(row, workshop, newSignal()))) continue;
+      if (!(await markSettled(row, workshop, newSignal()))) return "conflict";
     }
     const settled = row.settled ? await withTrueGeneration(row, workshop, newSignal()) : settledRow(row);
     if (settled.generation === 0) return { row: settled };
@@ -56,11 +56,10 @@ export async function repairRow(user: UserId, workshop: ReconcileContext): Promi
     if (retirement === undefined) return { row: settled };
     await removeRow(store, user, settled, newSignal());
     return { row: undefined, purged: settled };
-  }
-  throw conflictError(user);
+  });
 }
 
-/** Reconcile 3, for one listed key. A lost insert means that its records have changed: it is judged again. */
+/** Repairs one listed key. A lost insert means that its records have changed: it is classified again. */
 export async function repairKey(
   key: UpstreamKey,
   user: UserId,
@@ -68,13 +67,12 @@ export async function repairKey(
   workshop: ReconcileContext,
 ): Promise<Repair> {
   const { journal, clock, deployment, newSignal } = workshop;
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const facts = foldJournal(await journal.entries(user, newSignal()));
     const judgement = classifyKey(key, facts, row, { deployment, now: clock.now().getTime() });
     const end = await ENDINGS[judgement.kind](key, user, judgement, workshop);
-    if (end !== "judge-again") return end;
-  }
-  throw conflictError(user);
+    return end === "judge-again" ? "conflict" : end;
+  });
 }
 
 type RepairOutcome = (
@@ -111,23 +109,22 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
 /** Row first: a row that still holds the key goes before the key does. */
 async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: ReconcileContext): Promise<Repair> {
   const { store, newSignal } = workshop;
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const found = await store.find(user, newSignal());
     const row = found === undefined ? undefined : await withTrueGeneration(found, workshop, newSignal());
     if (row !== undefined && holds(row, n, key)) {
-      // S2, as before every removal of a row.
+      // REVOKE PREDECESSOR, as before every removal of a row.
       await revokePredecessor(row, workshop, newSignal());
       await removeRow(store, user, row, newSignal());
-      continue;
+      return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
-    // S1 decides, as for everybody who reads the row; where it is put back, it is found in the row.
-    if (mayComeBack && !(await confirmGeneration(row, workshop, newSignal()))) continue;
+    // RECORD OUTCOME decides, as for everybody who reads the row; where it is put back, it is found in the row.
+    if (mayComeBack && !(await confirmGeneration(row, workshop, newSignal()))) return "conflict";
     const end = await removeNow(key, workshop);
     await recordGone(user, n, workshop, newSignal());
     return end;
-  }
-  throw conflictError(user);
+  });
 }
 
 function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {

@@ -17,8 +17,8 @@ import type { Warning } from "../model/warning.ts";
 import { usableOf } from "./usable-candidates.ts";
 
 /**
- * The law of explaining: it says what `resolve` would do, by the same order, and does none of it. Nothing is written;
- * no store and no master key is made. That the master keys to open a row are missing does not hide who wins.
+ * **Invariant:** explain says what `resolve` would do, in the same order, and does none of it. Nothing is written; no store
+ * and no master key is made. Missing master keys, with which a row would be opened, do not hide which source wins.
  */
 
 /** What is wrong with our own keys and configuration, and not with the row. */

@@ -10,7 +10,7 @@ import { confirmGeneration } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
@@ -30,7 +30,7 @@ export async function provisionKey(
   if (!context.hasManagementKey()) throw managementKeyMissing("no key can be made");
   await importSpooled(user, context, signal);
   let row = await store.find(user, signal);
-  for (let tries = 1; tries <= MAX_CONFLICT_RETRIES; tries += 1) {
+  return retryOnConflict(user, async (tries) => {
     if (row !== undefined && (await confirmGeneration(row, context, signal))) throw keyExists(row);
     const made =
       row === undefined
@@ -41,8 +41,8 @@ export async function provisionKey(
       return { userId: user, key: made.key, row: made.row, warnings: made.warnings, error: null };
     }
     row = made?.status === "found" ? made.row : await store.find(user, signal);
-  }
-  throw conflictError(user);
+    return "conflict";
+  });
 }
 
 export function keyExists(row: KeyRecord): KeyctlError {

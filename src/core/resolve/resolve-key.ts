@@ -6,7 +6,7 @@ import { openForUse } from "../sealing/open-row.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 import { answer } from "./sync-result.ts";
 import { isInUse, sealed } from "./sealed-record.ts";
@@ -22,7 +22,7 @@ export interface ResolveOptions {
 }
 
 /**
- * The law of resolution: database, then key.txt, then the environment, then a new key.
+ * **Order:** database, then key.txt, then the environment, then a new key.
  * A key in the database wins and nothing is synced over it. Absent is not unavailable: a database that fails,
  * or a row that does not open, ends the search.
  */
@@ -38,13 +38,13 @@ export async function resolve(
   log({ kind: "syncing", user });
   const attempt: Attempt = { permission, isDeliberate, onStage, tries: 0 };
   let row = await store.find(user, signal);
-  for (let tries = 0; tries < MAX_CONFLICT_RETRIES; tries += 1) {
+  return retryOnConflict(user, async () => {
     const result =
       row === undefined ? await adopt(user, context, attempt, signal) : await fromDatabase(row, context, signal);
     if (result !== "lost" && "error" in result) return result;
     row = result === "lost" ? await store.find(user, signal) : result.row;
-  }
-  throw conflictError(user);
+    return "conflict";
+  });
 }
 
 async function fromDatabase(row: KeyRecord, context: Context, signal: AbortSignal): Promise<SyncResult | "lost"> {

@@ -3,7 +3,7 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { Usable } from "./usable-candidates.ts";
-import { MAX_CONFLICT_RETRIES, conflictError } from "../protocol/contention.ts";
+import { attempts, retryOnConflict } from "../protocol/contention.ts";
 import { usableOf } from "./usable-candidates.ts";
 import { syncFailed } from "../model/results.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
@@ -41,7 +41,8 @@ async function resolveBatch(
   const found = new Map<UserId, SyncResult>(mayAdopt ? await importedFailures(batch, context, signal) : []);
   const missing = () => batch.filter((user) => !found.has(user));
   let usable: Usable = { candidates, given: null };
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES && found.size < batch.length; attempt += 1) {
+  for await (const _ of attempts()) {
+    if (found.size === batch.length) break;
     if (mayAdopt) usable = await usableOf(candidates, context, signal);
     for (const result of await insertMissing(missing(), context, usable, signal)) found.set(...result);
     const stored = await storedResults(missing(), context, candidates, signal);
@@ -55,13 +56,12 @@ async function resolveBatch(
 
 /** What the database alone holds for a user. */
 export async function resolveStored(user: UserId, context: Context, signal: AbortSignal): Promise<SyncResult> {
-  for (let attempt = 0; attempt < MAX_CONFLICT_RETRIES; attempt += 1) {
+  return retryOnConflict(user, async () => {
     const candidates = await Candidates.read([]);
     const results = await storedResults([user], context, candidates, signal);
     const result = results.get(user) ?? syncFailed(user, candidates.noKey(user));
-    if (result !== "lost") return result;
-  }
-  throw conflictError(user);
+    return result === "lost" ? "conflict" : result;
+  });
 }
 
 /** `importSpooled` for many. A file that is damaged is its user's error. */

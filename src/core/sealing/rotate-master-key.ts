@@ -5,8 +5,9 @@ import { verifySealer, loadVerifiedSealer } from "./verify-master-keys.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
- * The law of changing master keys: one is in its set, read back from there, and named by a check of the store before the
- * first row is sealed with it; and it is in the set until nothing is. So every row opens at every moment, whoever reads it.
+ * **Order:** (1) add a master key to its set and read it back from there; (2) name it by a check of the store; (3) seal the
+ * first row with it; (4) take it out of the set only when nothing uses it. So every row opens at every moment, for every
+ * reader.
  */
 
 /** Asked for each step. */

@@ -10,7 +10,7 @@ export interface SealingSetup {
 
 /**
  * The sealer of a store, proven against the store's check record before anything is sealed or opened with it.
- * The law: a store's first check record names its master key, and only one process can insert it.
+ * **Invariant:** a store's first check record names its master key, and only one process can insert it.
  * Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG.
  */
 export async function loadVerifiedSealer(

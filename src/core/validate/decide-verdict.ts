@@ -6,9 +6,8 @@ import type { InvalidReason, Verdict, Witness } from "../model/verdict.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * The law of verdicts: only OpenRouter's own answer about this very key decides. A refusal is asked for twice, and a
- * second witness, where there is one, has the last word; what nobody could find out is unknown, and absence from a list
- * says nothing.
+ * **Invariant:** only OpenRouter's own answer about this very key is a verdict. A refusal is asked for twice; where there is
+ * a second witness, that one decides. A question without an answer is `unknown`, and absence from a list says nothing.
  */
 export interface VerdictSources {
   readonly openRouter: OpenRouter;

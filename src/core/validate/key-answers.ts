@@ -8,6 +8,7 @@ import type { Timestamp } from "../model/key-record.ts";
 import type { Verdict } from "../model/verdict.ts";
 import { ProviderHealth } from "./provider-health.ts";
 import { verdictSources } from "./validate-key.ts";
+import { sleep } from "../async/sleep.ts";
 
 /** Undefined when the run ended first. */
 type Answer = { readonly verdict: Verdict; readonly at: Timestamp } | undefined;
@@ -80,7 +81,7 @@ export class KeyAnswers {
   async isReady(): Promise<boolean> {
     const { needsProbe, holdMs } = this.health;
     if (needsProbe ? !this.#pool.isIdle : this.#pool.isFull) await this.#pool.waitForChange();
-    else if (holdMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(holdMs, RECHECK_MS)));
+    else if (holdMs > 0) await sleep(Math.min(holdMs, RECHECK_MS));
     else return true;
     return false;
   }

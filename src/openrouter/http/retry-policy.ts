@@ -41,7 +41,7 @@ export type Decision =
   | "refused"
   | "no";
 
-/** The law of sending again. Nothing else in this folder decides it. */
+/** **Invariant:** this table alone decides whether a request is sent again. */
 export const DECISIONS = {
   "not-connected": { read: "retry", change: "retry", creation: "retry-same" },
   "not-trusted": { read: "no", change: "no", creation: "no" },

@@ -6,6 +6,7 @@ import type { StoreFacts, StoreProblem } from "../../core/ports/stores-and-sourc
 import { printable } from "../../core/text/printable.ts";
 import { isOurs } from "./document.ts";
 import { missingIndexes } from "./schema.ts";
+import { plural } from "../../core/text/format.ts";
 
 const FORM: Document = { user_id: 1, provider: 1 };
 const BATCH = 500;
@@ -83,7 +84,7 @@ const NOT_ATOMIC: StoreProblem = {
 function twoForms(users: readonly string[]): StoreProblem {
   const named = users.slice(0, NAMED).join(", ");
   const more = users.length > NAMED ? ` and ${users.length - NAMED} more` : "";
-  const have = users.length === 1 ? "1 user has" : `${users.length} users have`;
+  const have = `${users.length} ${plural(users.length, "user has", "users have")}`;
   return {
     isFailure: true,
     message: `${have} two rows, one under an ObjectId and one under text: ${named}${more}`,

@@ -1,4 +1,5 @@
 import { RESULT, resultCode } from "./result.ts";
+import { backOff } from "../../core/async/sleep.ts";
 
 const FIRST_PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 100;
@@ -16,8 +17,7 @@ export async function whileUnlocked<Result>(act: () => Result, signal: AbortSign
     } catch (thrown) {
       if (!isLocked(thrown)) throw thrown;
     }
-    const jittered = pause * (0.5 + Math.random());
-    await new Promise((resolve) => setTimeout(resolve, jittered));
+    await backOff(pause);
   }
 }
 

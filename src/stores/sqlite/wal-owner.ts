@@ -1,9 +1,9 @@
 import { chmodSync, closeSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { dirname } from "node:path";
-import { randomBytes } from "../../core/model/random-bytes.ts";
 import { openPrivateFile, syncFolder, writeSynced } from "../../files/private-files.ts";
 import { readBeginning, readRegularFile } from "../../files/read-regular-file.ts";
+import { temporaryPath } from "../../files/temporary-path.ts";
 
 /**
  * **Invariant:** a write-ahead log is replayed only into the database file that it was written for. SQLite finds the log by
@@ -136,7 +136,7 @@ function readNote(database: string): Note | undefined {
 /** @param durable a power cut must not bring the older note back, by which a checkpoint looks like a restore */
 function writeNote(database: string, note: Note, main: BigIntStats, durable: boolean): void {
   const path = noteOf(database);
-  const draft = `${path}.${randomBytes(6).toString("hex")}`;
+  const draft = temporaryPath(path);
   const file = openPrivateFile(draft);
   try {
     if (durable) writeSynced(file, textOf(note));

@@ -8,7 +8,7 @@ import { doing, ended, to, UNSURE } from "../step.ts";
 import type { Ended, Move, Place, Step } from "../step.ts";
 
 /**
- * Sync 1a and save: a key that somebody gives becomes current at once, as generation 0, and needs no operation. One that was
+ * A sync that finds a key, and save: a key that somebody gives becomes current at once, as generation 0, and needs no operation. One that was
  * made here may be about to go: a revocation that was decided must not find it in use again. What takes a key out of its row is
  * recorded before it is out, so that whoever has read the row after that sees it here.
  */
@@ -84,7 +84,7 @@ function withdrawing(row: Row): Place {
   return row.previous === null ? to(withdraw, { row }) : to(retireBeforeWithdrawal, { row });
 }
 
-/** S2, as before every removal of a row. */
+/** REVOKE PREDECESSOR, as before every removal of a row. */
 function retireBeforeWithdrawal({ row }: { readonly row: Row }): Step {
   const { generation, revoke } = row.previous ?? { generation: 0, revoke: false };
   const retirement = { reason: "superseded", revoke } as const;

@@ -7,7 +7,7 @@ import { found, startOver } from "./settle.ts";
 import { bounded, doing, ended, to, waiting } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
-/** Sync 2 to 5, which rotate shares: one operation at a time makes one generation. */
+/** RECORD OPERATION and CREATE KEY, which rotate shares: one operation at a time makes one generation. */
 interface Making {
   readonly generation: number;
   /** The row that a rotation replaces. */
@@ -18,7 +18,7 @@ interface Making {
 
 const NO_KEY = ended("NO_KEY");
 
-/** Sync 2. */
+/** What became of the user's last operation. */
 export function readLastOperation(memory: Omit<Making, "generation">, command: Command): Step {
   return doing({ access: "journal.last op" }, (generation) =>
     generation === 0 ? decided({ generation, ...memory }, command) : to(readLastOutcome, { generation, ...memory }),
@@ -55,7 +55,7 @@ function decided(memory: Making, command: Command): Move {
   return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
 
-/** Sync 3: after the journal. It saves a paid POST; safety does not need it. */
+/** The row once more, after the journal. It saves a paid POST; safety does not need it. */
 function readRowAgain(memory: Making, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row !== null) return found({ row, listed: null }, command);
@@ -86,7 +86,7 @@ function crowded({ saved }: Pick<LiveOperations, "saved">, cap: number): readonl
   return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { old: null, opens: true }))), full];
 }
 
-/** Sync 4: allowed only when the last operation has an outcome. This is a rule of safety. */
+/** RECORD OPERATION: allowed only when the last operation has an outcome. This is a rule of safety. */
 function openOperation({ generation, old }: Making, command: Command): Step {
   const next = { generation: generation + 1, old };
   const { deliberate } = command;
@@ -96,7 +96,7 @@ function openOperation({ generation, old }: Making, command: Command): Step {
   });
 }
 
-/** Sync 4a: insert, then count, mine included. Whoever is last sees all the others, so that there are never more than the cap. */
+/** The hourly cap: insert, then count, mine included. Whoever is last sees all the others, so that there are never more than the cap. */
 function countMine(memory: Omit<Making, "opens">, command: Command): Step {
   const { generation } = memory;
   const cap = capOf(command) ?? 0;
@@ -117,7 +117,7 @@ function abandonOverCap(
   );
 }
 
-/** Sync 5: once. */
+/** CREATE KEY: once. */
 function post({ generation, old }: Omit<Making, "opens">, command: Command): Step {
   const unmade = () => to(abandonUnmade, { generation });
   return doing(

@@ -6,7 +6,7 @@ import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
 
-/** Sync 6 to 8, which rotate and the import of a spooled key share: the row first, then its outcome. */
+/** STORE ROW, RECORD OUTCOME and SETTLE, which rotate and the import of a spooled key share: the row first, then its outcome. */
 export interface Placing {
   readonly generation: number;
   readonly hash: Hash;
@@ -23,7 +23,7 @@ export function place({ generation, hash }: Pick<Placing, "generation" | "hash">
   return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
 }
 
-/** Sync 6: this persists the secret. */
+/** STORE ROW: this persists the secret. */
 export function insertOwn(own: Placing, command: Command): Step {
   const row: RowContent = { generation: own.generation, hash: own.hash, settled: false, previous: null };
   return doing(
@@ -55,7 +55,7 @@ interface Placed extends Placing {
   readonly row: Row;
 }
 
-/** Sync 7: nothing is handed out before this. For a rotation it is the commit. */
+/** RECORD OUTCOME: nothing is handed out before this. For a rotation it is the commit. */
 export function saveOutcome(memory: Placed): Step {
   const { row, replaced, won, generation, hash } = memory;
   return doing(
@@ -113,7 +113,7 @@ function revoking({ row, replaced, after }: Retiring & { readonly replaced: Prev
   return removing([replaced.hash], to(settleOwn, { row, after }));
 }
 
-/** S3, by the owner. Losing it is harmless. */
+/** SETTLE, by the owner. Losing it is harmless. */
 function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
   const next = () => after;
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);

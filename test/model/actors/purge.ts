@@ -16,14 +16,14 @@ function retainedIn({ retirements }: Records): readonly number[] {
   );
 }
 
-/** Purge 1, no row: a purge without `--revoke`, or one that died, is finished by one with it. */
+/** No row: a purge without `--revoke`, or one that died, is finished by one with it. */
 export function readRecords(): Step {
   return doing({ access: "journal.records" }, (records) =>
     owing({ generations: notOwed(retainedIn(records), records), after: to(listUpstream, {}) }),
   );
 }
 
-/** Purge 1, with a row: in each round, for only the compare-and-set of 3 proves that nothing came between. */
+/** With a row: in each round, for only the compare-and-set that removes it proves that nothing came between. */
 export function withRetained(row: Row, command: Command): Move {
   return command.revoke === "no" || command.breach === "purge-forgets-retained"
     ? recordPurge({ row, retained: [] }, command)
@@ -73,7 +73,7 @@ interface Purging extends Holding {
   readonly retained: readonly Hash[];
 }
 
-/** Purge 2 stands before 3: a row that is gone has no room for a note. */
+/** The revocation is recorded before the row is removed: a row that is gone has no room for a note. */
 function recordPurge(memory: Purging, command: Command): Move {
   return memory.row.generation === 0 || command.breach === "purge-row-first"
     ? to(removeRow, memory)
@@ -92,7 +92,7 @@ function owePurged(memory: Purging): Step {
   return doing({ access: "journal.insert del", generation: memory.row.generation }, () => to(removeRow, memory));
 }
 
-/** Purge 3. */
+/** Removes the row. */
 function removeRow(memory: Purging, command: Command): Step {
   const { row } = memory;
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
@@ -102,7 +102,7 @@ function removeRow(memory: Purging, command: Command): Step {
   });
 }
 
-/** Purge 4: upstream last, so that the row never holds a dead key. */
+/** DELETE UPSTREAM: last, so that the row never holds a dead key. */
 function revoked({ row: { generation, hash }, retained }: Purging, { revoke }: Command): Move {
   const deletes = revoke === "foreign too" || (revoke === "ours" && generation > 0);
   return removing([...new Set([...(deletes ? [hash] : []), ...retained])], PURGED);

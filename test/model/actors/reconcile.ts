@@ -16,12 +16,12 @@ interface Judging {
   readonly listed: readonly Listed[];
 }
 
-/** Reconcile 1. */
+/** Lists upstream, before anything is read. */
 export function listUpstream(): Step {
   return doing({ access: "upstream.list" }, (listed) => to(readRowAfterList, { listed }));
 }
 
-/** Reconcile 2: settles the row. */
+/** SETTLE. */
 export function readRowAfterList({ listed }: Judging, command: Command): Step {
   return doing({ access: "row.find" }, (row) => (row === null ? judge(listed) : found({ row, listed }, command)));
 }
@@ -44,7 +44,7 @@ function finishPurge({ row, listed }: Found): Step {
   );
 }
 
-/** Reconcile 3: each listed key by records that are read for it. */
+/** Each listed key, by records that are read for it. */
 function judge(listed: readonly Listed[]): Move {
   return listed.length === 0 ? ended("reconciled") : to(judgeFirst, { listed });
 }
@@ -137,7 +137,7 @@ interface RevokingOne extends JudgingOne, Found {
   readonly listed: readonly Listed[];
 }
 
-/** S2 of that row, as before any removal of one: else its note of what it replaced is lost. */
+/** REVOKE PREDECESSOR of that row, as before any removal of one: else its note of what it replaced is lost. */
 function withoutNote(memory: RevokingOne, { breach }: Command): Move {
   const { previous } = memory.row;
   const isNoted = previous !== null && previous.generation > 0 && breach !== "owed-drops-note";
@@ -167,7 +167,7 @@ function removeOwed({ row, listed, generation }: RevokingOne): Step {
   );
 }
 
-/** The row may still go back to this key: S1 decides, as for everybody who reads the row. */
+/** The row may still go back to this key: RECORD OUTCOME decides, as for everybody who reads the row. */
 function readSuccessor(memory: RevokingOne): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) =>
     outcome === null ? to(helpSuccessor, memory) : successorDecided(memory, outcome),

@@ -8,7 +8,7 @@ import type { Holding, Move, Step } from "../step.ts";
 
 const SAVED = ended("saved");
 
-/** Save 2: the row says at once what it replaced, so that a save that dies leaves no key behind unrecorded. */
+/** STORE ROW: the row says at once what it replaced, so that a save that dies leaves no key behind unrecorded. */
 export function replaceWithSaved({ row: old, made }: Replacing, command: Command): Step {
   const row = savedRow(old, command);
   return doing({ access: "row.replace", row, seen: old.version }, (written) => {
@@ -36,7 +36,7 @@ function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step 
   });
 }
 
-/** Save 3: after the row, or a save that dies would leave a revocation of a key that is still in use. */
+/** REVOKE PREDECESSOR: after the row, or a save that dies would leave a revocation of a key that is still in use. */
 function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Move {
   const after = replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
   return confirming({ row, made, after }, command);

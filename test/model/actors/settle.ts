@@ -11,7 +11,7 @@ import type { Moves, Place, Step } from "../step.ts";
 
 /**
  * SETTLE: what every actor does with a row that it has read. A row of generation n is current once `out:n` is saved; until then
- * its `previous` is. S1 before S2: a predecessor is revoked only when its successor can no longer be undone.
+ * its `previous` is. RECORD OUTCOME before REVOKE PREDECESSOR: a predecessor is revoked only when its successor can no longer be undone.
  */
 export interface Found {
   readonly row: Row;
@@ -38,7 +38,7 @@ export function found(memory: Found, command: Command): Moves {
   return to(readOutcome, memory);
 }
 
-/** S1: what was decided about this generation? */
+/** RECORD OUTCOME: what was decided about this generation? */
 function readOutcome(memory: Found, command: Command): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
     if (outcome === null) return to(helpOutcome, memory);
@@ -46,7 +46,7 @@ function readOutcome(memory: Found, command: Command): Step {
   });
 }
 
-/** S1: whoever has seen generation n in the row may say that it is saved, and only they. */
+/** RECORD OUTCOME: whoever has seen generation n in the row may say that it is saved, and only they. */
 function helpOutcome(memory: Found, command: Command): Step {
   const { generation, hash } = memory.row;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
@@ -54,7 +54,7 @@ function helpOutcome(memory: Found, command: Command): Step {
   );
 }
 
-/** S1: decided against: its predecessor is put back, then everything starts over. */
+/** RECORD OUTCOME: decided against: its predecessor is put back, then everything starts over. */
 function revertRow({ row, listed }: Found, command: Command): Step {
   const again = listed === null ? startOver() : to(readRowAfterList, { listed });
   return revert(row, command, again);
@@ -82,7 +82,7 @@ function confirmed(memory: Found, command: Command): Moves {
   return retirePreviousOf(memory, command);
 }
 
-/** S2 stands before any write over the row or removal of it: else the note is lost. */
+/** REVOKE PREDECESSOR stands before any write over the row or removal of it: else the note is lost. */
 export function retirePreviousOf(memory: Found, command: Command): Moves {
   const { previous } = memory.row;
   return previous === null || previous.generation === 0 ? retired(memory, command) : to(retirePrevious, memory);
@@ -106,7 +106,7 @@ function retired(memory: Found, command: Command): Moves {
   return memory.listed !== null && !memory.row.settled ? to(settleRow, memory) : settled(memory, command);
 }
 
-/** S3, as reconcile does it. */
+/** SETTLE, as reconcile does it. */
 function settleRow({ row, listed }: Found, command: Command): Step {
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, (written) => {
     const again = to(readRowAfterList, { listed: listed ?? [] });

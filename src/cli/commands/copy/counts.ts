@@ -3,7 +3,7 @@ import { storedValue } from "../../../core/model/key-record.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { CopyOutcome, RowOutcome } from "../../../core/copy/copy-rows.ts";
 import { formatSpan } from "../../duration.ts";
-import { formatNumber } from "../../../core/text/format.ts";
+import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 
 const MOST_NAMES = 5;
@@ -86,12 +86,16 @@ export class CopyTally {
     const failedJournals = failuresIn(this.#journals);
     if (failed + failedJournals > 0) {
       const journals = failedJournals === 0 ? "" : `, and the ${journalsOf(failedJournals)}`;
-      return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} of ${rows(this.done)} failed${journals}`, {
-        hint: "each line says why",
-      });
+      return new KeyctlError(
+        "SOME_FAILED",
+        `${formatNumber(failed)} of ${counted(this.done, "row")} failed${journals}`,
+        {
+          hint: "each line says why",
+        },
+      );
     }
     if (complete) return null;
-    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${rows(this.done)}`, {
+    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(this.done, "row")}`, {
       hint: "run it again, without --stop-after or with a longer one: it goes on where it ended",
       retryable: true,
     });
@@ -100,7 +104,7 @@ export class CopyTally {
   /** `5,012 rows in 3s: 5,000 copied, 10 there already, 2 in conflict`. */
   describe(elapsedMs: number): string {
     const parts = this.#parts(this.#counts);
-    return `${rows(this.done)} in ${formatSpan(elapsedMs)}${parts === "" ? "" : `: ${parts}`}`;
+    return `${counted(this.done, "row")} in ${formatSpan(elapsedMs)}${parts === "" ? "" : `: ${parts}`}`;
   }
 
   /** `the journals of 4,000 users: 3,999 copied, 1 in conflict; 3,999 are there`; undefined where no key was ever made. */
@@ -108,8 +112,8 @@ export class CopyTally {
     const { verified, unverified } = this.#journals;
     const count = firstLooks(this.#journals);
     if (count === 0) return undefined;
-    const failed = unverified === 0 ? "" : `, ${formatNumber(unverified)} ${unverified === 1 ? "is" : "are"} not`;
-    const there = `; ${formatNumber(verified)} ${verified === 1 ? "is" : "are"} there${failed}`;
+    const failed = unverified === 0 ? "" : `, ${counted(unverified, "is", "are")} not`;
+    const there = `; ${counted(verified, "is", "are")} there${failed}`;
     return `the ${journalsOf(count)}: ${this.#parts(this.#journals)}${verified + unverified === 0 ? "" : there}`;
   }
 
@@ -127,8 +131,8 @@ export class CopyTally {
   get proof(): string | undefined {
     const { verified, unverified } = this.#counts;
     if (verified + unverified === 0) return undefined;
-    const failed = unverified === 0 ? "" : `, ${formatNumber(unverified)} ${unverified === 1 ? "is" : "are"} not`;
-    return `${rows(verified)} ${verified === 1 ? "is there and opens" : "are there and open"}${failed}`;
+    const failed = unverified === 0 ? "" : `, ${counted(unverified, "is", "are")} not`;
+    return `${counted(verified, "row")} ${plural(verified, "is there and opens", "are there and open")}${failed}`;
   }
 }
 
@@ -149,9 +153,5 @@ function failuresIn({ conflict, unverified }: Counts): number {
 }
 
 function journalsOf(count: number): string {
-  return count === 1 ? "journal of 1 user" : `journals of ${formatNumber(count)} users`;
-}
-
-function rows(count: number): string {
-  return `${formatNumber(count)} ${count === 1 ? "row" : "rows"}`;
+  return `${plural(count, "journal")} of ${counted(count, "user")}`;
 }

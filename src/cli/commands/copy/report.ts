@@ -4,7 +4,7 @@ import { printable } from "../../../core/text/printable.ts";
 import type { CopyOutcome } from "../../../core/copy/copy-rows.ts";
 import { shellQuote } from "../../../core/text/shell-quote.ts";
 import type { CopyTally } from "./counts.ts";
-import { formatNumber } from "../../../core/text/format.ts";
+import { counted, formatNumber } from "../../../core/text/format.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, StoreName } from "../../invocation.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
@@ -109,8 +109,7 @@ async function show(
   if (dryRun) terminal.note("nothing was written");
   else if (tally.proof !== undefined) await terminal.result(tally.proof);
   if (tally.journals !== undefined) await terminal.result(tally.journals);
-  if (toTotal !== null)
-    terminal.footer(`${formatNumber(toTotal)} ${toTotal === 1 ? "key" : "keys"} in the destination`);
+  if (toTotal !== null) terminal.footer(`${counted(toTotal, "key")} in the destination`);
   if (failure !== null) terminal.note("what was copied stays; run it again, and it goes on there");
   if (tally.inClear > 0) sayClear(terminal, tally.inClear, destination);
 }
@@ -120,7 +119,7 @@ function nameOf({ name, from }: StoreName): string {
 }
 
 function sayClear(terminal: Terminal, count: number, { name }: StoreName): void {
-  const which = `${formatNumber(count)} ${count === 1 ? "key is" : "keys are"} stored in clear`;
+  const which = `${counted(count, "key is", "keys are")} stored in clear`;
   // The name of a MongoDB store lacks its password and its options.
   const [when, store] = name.startsWith("sqlite:")
     ? ["", ` --store ${shellQuote(name)}`]

@@ -10,6 +10,7 @@ import type { Invocation, Run, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { inspectHost } from "./host-facts.ts";
 import { showResult } from "../../terminal/unread.ts";
+import { plural } from "../../../core/text/format.ts";
 
 interface DoctorFlags {
   readonly deep?: true;
@@ -105,11 +106,11 @@ function failureOf(findings: readonly CheckFinding[]): KeyctlError | null {
 
 /** `1 check failed, 3 need a look`. */
 function sentence(failed: number, attention: number): string {
-  const failures = `${failed} ${failed === 1 ? "check" : "checks"} failed`;
+  const failures = `${failed} ${plural(failed, "check")} failed`;
   if (attention === 0) return failures;
-  const need = attention === 1 ? "needs a look" : "need a look";
+  const need = plural(attention, "needs a look", "need a look");
   if (failed > 0) return `${failures}, ${attention} ${need}`;
-  return `${attention} ${attention === 1 ? "check" : "checks"} ${need}`;
+  return `${attention} ${plural(attention, "check")} ${need}`;
 }
 
 function countsOf(findings: readonly CheckFinding[]) {

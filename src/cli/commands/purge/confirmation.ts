@@ -8,6 +8,7 @@ import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
 import { keyCount } from "./purge-texts.ts";
+import { plural } from "../../../core/text/format.ts";
 
 /** Rejects with CONFIRMATION_NEEDED, as all of these do. */
 export async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
@@ -25,7 +26,7 @@ export async function confirmRetained(invocation: Invocation, flags: PurgeFlags,
 }
 
 function everyOtherKey({ former, retained }: PurgePreview): string {
-  const count = retained === 0 ? "" : ` (${retained} ${retained === 1 ? "is" : "are"} kept there)`;
+  const count = retained === 0 ? "" : ` (${retained} ${plural(retained, "is", "are")} kept there)`;
   return `every ${former === null ? "" : "other "}key that keyctl created for this user${count}`;
 }
 

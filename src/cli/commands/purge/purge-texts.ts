@@ -1,14 +1,15 @@
 import type { PurgeResult } from "../../../core/model/results.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
+import { plural } from "../../../core/text/format.ts";
 
 /** What people read of a purge besides its result: what went with it, and where the next sync finds a key. */
 
 export function keyCount(count: number): string {
-  return count === 1 ? "1 key" : `${count} keys`;
+  return `${count} ${plural(count, "key")}`;
 }
 
 export function earlierKeys(count: number): string {
-  return count === 1 ? "1 earlier key" : `${count} earlier keys`;
+  return `${count} ${plural(count, "earlier key")}`;
 }
 
 /** Whether keys were deleted at OpenRouter for a user who had none in the database. */

@@ -5,6 +5,7 @@ import { sayWarnings } from "../../views/key-view.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
 import { earlierKeys, keyCount, noteNextSync } from "./purge-texts.ts";
+import { plural } from "../../../core/text/format.ts";
 
 export function purgeDocument(result: PurgeResult): object {
   const { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings } = result;
@@ -30,7 +31,7 @@ export function forecastOf(preview: PurgePreview, flags: PurgeFlags): string {
   const { former, retained } = preview;
   if (actionOf(preview) === "none") return "find no key";
   const kept =
-    retained === 0 ? "" : `${keyCount(retained)} of this user that ${retained === 1 ? "is" : "are"} kept there`;
+    retained === 0 ? "" : `${keyCount(retained)} of this user that ${plural(retained, "is", "are")} kept there`;
   if (former === null) return `delete at OpenRouter ${kept}`;
   const upstream = kept === "" ? " and at OpenRouter" : ` and at OpenRouter, with ${kept}`;
   return `delete ${former.key ?? "an unreadable key"} here${revocationWanted(flags) === "no" ? "" : upstream}`;
@@ -45,7 +46,7 @@ export async function showPurge(
   if (!purged) {
     const earlier =
       revocation === "done"
-        ? `; ${keyCount(revokedKeys)} of this user ${revokedKeys === 1 ? "was" : "were"} deleted at OpenRouter`
+        ? `; ${keyCount(revokedKeys)} of this user ${plural(revokedKeys, "was", "were")} deleted at OpenRouter`
         : "";
     return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
   }

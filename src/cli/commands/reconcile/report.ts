@@ -1,10 +1,9 @@
-import { keys } from "../../../core/doctor/checks/check-result.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
 import type { Reconciliation } from "../../../core/reconcile/reconciliation.ts";
 import { userFlag } from "../../../core/text/shell-quote.ts";
 import { sayWarnings } from "../../views/key-view.ts";
-import { formatNumber } from "../../../core/text/format.ts";
+import { counted, formatNumber } from "../../../core/text/format.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Session } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
@@ -105,20 +104,28 @@ export class ReconcileReport {
     const hint = `${this.#command} --fix --confirm ${count}`;
     if (confirm !== undefined) {
       if (confirm === count) return;
-      throw new KeyctlError("COUNT_CHANGED", `${keys(count)} would be removed, not ${confirm}; nothing was changed`, {
-        hint,
-      });
+      throw new KeyctlError(
+        "COUNT_CHANGED",
+        `${counted(count, "key")} would be removed, not ${confirm}; nothing was changed`,
+        {
+          hint,
+        },
+      );
     }
     if (count <= Math.max(UNASKED.keys, ours * UNASKED.share)) return;
     const { terminal, prompt } = this.#invocation;
-    const refused = new KeyctlError("CONFIRMATION_NEEDED", `${keys(count)} would be removed; nothing was changed`, {
-      hint,
-    });
+    const refused = new KeyctlError(
+      "CONFIRMATION_NEEDED",
+      `${counted(count, "key")} would be removed; nothing was changed`,
+      {
+        hint,
+      },
+    );
     if (!terminal.options.isInteractive) throw refused;
     for (const task of this.#tasks) await this.#print(task);
     await this.#table.end();
     const ask = await prompt();
-    if (!(await ask.confirm(`Remove ${keys(count)} at OpenRouter?`))) throw refused;
+    if (!(await ask.confirm(`Remove ${counted(count, "key")} at OpenRouter?`))) throw refused;
   }
 
   async #print(finding: Finding): Promise<void> {
@@ -151,7 +158,7 @@ export class ReconcileReport {
     const elapsed = Math.round(performance.now() - this.#began);
     const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
     const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
-    const line = `${keys(listed)} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
+    const line = `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
     if (terminal.options.json) {
       await terminal.document({
         type: "summary",
@@ -193,7 +200,7 @@ export class ReconcileReport {
     if (left <= 0 && this.#reported === 0) return null;
     const hint = left > 0 ? `${this.#command} --fix` : "keyctl help reconcile";
     const parts = [
-      ...(left > 0 ? [`${keys(left)} to remove`] : []),
+      ...(left > 0 ? [`${counted(left, "key")} to remove`] : []),
       ...(this.#reported > 0 ? [`${this.#reported} to look at`] : []),
     ];
     return new KeyctlError("ATTENTION", parts.join(", "), { hint });

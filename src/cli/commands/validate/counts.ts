@@ -3,7 +3,7 @@ import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { RunFacts } from "../../../core/validate/validate-many.ts";
 import type { Attention } from "../../../core/model/verdict.ts";
 import { formatSpan } from "../../duration.ts";
-import { formatNumber } from "../../../core/text/format.ts";
+import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import type { BulkSummary } from "../../bulk/user-command.ts";
 
@@ -70,9 +70,9 @@ export class VerdictScore implements BulkSummary<Validation> {
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     const { invalid, unknown, failed } = this.statuses;
-    const of = `of ${keys(this.done)}`;
+    const of = `of ${counted(this.done, "key")}`;
     if (invalid > 0) {
-      return new KeyctlError("SOME_INVALID", `${formatNumber(invalid)} ${of} ${are(invalid)} invalid`, {
+      return new KeyctlError("SOME_INVALID", `${formatNumber(invalid)} ${of} ${plural(invalid, "is", "are")} invalid`, {
         hint: "keyctl list --verdict invalid",
       });
     }
@@ -89,7 +89,7 @@ export class VerdictScore implements BulkSummary<Validation> {
       });
     }
     if (this.#pressing > 0) {
-      const message = `${formatNumber(this.#pressing)} ${of} ${this.#pressing === 1 ? "needs" : "need"} a look`;
+      const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} a look`;
       return new KeyctlError("ATTENTION", message, { hint: "each line says why" });
     }
     if (this.done > 0 || allowEmpty) return null;
@@ -102,8 +102,8 @@ export class VerdictScore implements BulkSummary<Validation> {
     const hint = "--not-validated-since 24h   goes on where this run ended";
     const message =
       this.#facts()?.providerIsSick === true
-        ? `OpenRouter gives no answers any more; it was not asked on after ${keys(this.done)}`
-        : `the time was over after ${keys(this.done)}`;
+        ? `OpenRouter gives no answers any more; it was not asked on after ${counted(this.done, "key")}`
+        : `the time was over after ${counted(this.done, "key")}`;
     return new KeyctlError("SOME_UNKNOWN", message, { hint, retryable: true });
   }
 
@@ -111,18 +111,10 @@ export class VerdictScore implements BulkSummary<Validation> {
   describe(elapsedMs: number): string {
     const parts = Object.entries(this.statuses).filter(([, number]) => number > 0);
     const sum = parts.map(([name, number]) => `${formatNumber(number)} ${name}`).join(", ");
-    return `${keys(this.done)} checked in ${formatSpan(elapsedMs)}${sum === "" ? "" : `: ${sum}`}`;
+    return `${counted(this.done, "key")} checked in ${formatSpan(elapsedMs)}${sum === "" ? "" : `: ${sum}`}`;
   }
 }
 
 function count<Name>(counts: Map<Name, number>, name: Name): void {
   counts.set(name, (counts.get(name) ?? 0) + 1);
-}
-
-function are(number: number): string {
-  return number === 1 ? "is" : "are";
-}
-
-function keys(number: number): string {
-  return `${formatNumber(number)} ${number === 1 ? "key" : "keys"}`;
 }

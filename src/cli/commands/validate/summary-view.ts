@@ -1,7 +1,7 @@
 import { printable } from "../../../core/text/printable.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { Attention } from "../../../core/model/verdict.ts";
-import { formatNumber } from "../../../core/text/format.ts";
+import { formatNumber, plural } from "../../../core/text/format.ts";
 import type { StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
@@ -84,9 +84,9 @@ function summary(
 
 function worries(attention: ReadonlyMap<Attention, number>, warnWithin: string): string {
   const words: Readonly<Record<Attention, (count: number) => string>> = {
-    EXPIRES_SOON: (count) => `${count === 1 ? "expires" : "expire"} within ${warnWithin}`,
-    LIMIT_USED_UP: (count) => `${count === 1 ? "has" : "have"} used up ${count === 1 ? "its" : "their"} limit`,
-    NO_LIMIT: (count) => `${count === 1 ? "has" : "have"} no limit`,
+    EXPIRES_SOON: (count) => `${plural(count, "expires", "expire")} within ${warnWithin}`,
+    LIMIT_USED_UP: (count) => `${plural(count, "has", "have")} used up ${plural(count, "its", "their")} limit`,
+    NO_LIMIT: (count) => `${plural(count, "has", "have")} no limit`,
   };
   return [...attention].map(([name, count]) => `${formatNumber(count)} ${words[name](count)}`).join(", ");
 }

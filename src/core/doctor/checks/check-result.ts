@@ -1,6 +1,5 @@
 import type { KeyctlError } from "../../model/errors.ts";
 import type { Probe } from "../collect-facts.ts";
-import { formatNumber } from "../../text/format.ts";
 
 /** What one check says: `attention` is worth a look, `fail` is wrong. */
 export type CheckVerdict =
@@ -45,16 +44,4 @@ export function judged<Value>(
     case "skipped":
       return [];
   }
-}
-
-export function keys(count: number): string {
-  return `${formatNumber(count)} ${count === 1 ? "key" : "keys"}`;
-}
-
-export function are(count: number): string {
-  return count === 1 ? "is" : "are";
-}
-
-export function octal(mode: number): string {
-  return mode.toString(8).padStart(4, "0");
 }

@@ -1,14 +1,16 @@
 import type { StoreStats, Sample } from "../store-stats.ts";
-import { formatNumber } from "../../text/format.ts";
 import { printable } from "../../text/printable.ts";
 import { userFlag } from "../../text/shell-quote.ts";
-import { are, attention, keys, pass, wrong } from "./check-result.ts";
+import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
+import { counted, formatNumber, plural } from "../../text/format.ts";
 
 export function encryptionVerdicts(census: StoreStats, total: number, deep: boolean): readonly CheckVerdict[] {
   const { clear, unreadable, twins, withManagementKey, unopened, isComplete } = census;
   const problems = [
-    ...(clear > 0 ? [wrong(`${keys(clear)} ${are(clear)} stored in clear`, "keyctl rekey")] : []),
+    ...(clear > 0
+      ? [wrong(`${counted(clear, "key")} ${plural(clear, "is", "are")} stored in clear`, "keyctl rekey")]
+      : []),
     ...ofSample(
       unreadable,
       "row holds no key",
@@ -34,7 +36,7 @@ export function encryptionVerdicts(census: StoreStats, total: number, deep: bool
   if (problems.length > 0) return problems;
   if (census.total === 0) return [pass("no keys yet")];
   const [all, open] = census.total === 1 ? ["sealed", "it opens"] : ["all sealed", "all of them open"];
-  return [pass(`${keys(census.total)}, ${all}${deep ? `, and ${open}` : ""}`)];
+  return [pass(`${counted(census.total, "key")}, ${all}${deep ? `, and ${open}` : ""}`)];
 }
 
 function ofSample(
@@ -48,7 +50,7 @@ function ofSample(
   const { count } = sample;
   const named = sample.first.map(printable).join(", ");
   const more = count > sample.first.length ? ` and ${formatNumber(count - sample.first.length)} more` : "";
-  return [wrong(`${formatNumber(count)} ${count === 1 ? one : many}: ${named}${more}`, hint(first))];
+  return [wrong(`${counted(count, one, many)}: ${named}${more}`, hint(first))];
 }
 
 function cutOff({ total }: StoreStats, all: number, deep: boolean): CheckVerdict {

@@ -1,8 +1,9 @@
 import type { SourceFacts } from "../collect-facts.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote } from "../../text/shell-quote.ts";
-import { attention, octal, pass, wrong } from "./check-result.ts";
+import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
+import { octal } from "../../text/format.ts";
 
 /** What the machine says that the store and its keys do not. */
 export interface HostFacts {

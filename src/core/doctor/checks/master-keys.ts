@@ -3,8 +3,9 @@ import { KeyctlError } from "../../model/errors.ts";
 import type { MasterKeyFacts } from "../collect-facts.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote } from "../../text/shell-quote.ts";
-import { are, attention, keys, octal, pass, wrong } from "./check-result.ts";
+import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
+import { counted, octal, plural } from "../../text/format.ts";
 
 export function masterKeyVerdicts(facts: MasterKeyFacts, census: StoreStats | undefined): readonly CheckVerdict[] {
   const { place, sealer, checks } = facts;
@@ -48,7 +49,7 @@ function wrongMasterKeys(from: string): CheckVerdict {
 function strangers(census: StoreStats | undefined, kids: readonly string[], from: string): readonly CheckVerdict[] {
   const strange = [...(census?.kids ?? [])].filter(([kid]) => !kids.includes(kid));
   return strange.map(([kid, count]) => {
-    const message = `${keys(count)} ${are(count)} sealed with master key ${short(kid)}, which is not here`;
+    const message = `${counted(count, "key")} ${plural(count, "is", "are")} sealed with master key ${short(kid)}, which is not here`;
     const hint = `add that master key to ${printable(from)}, behind the first`;
     return wrong(message, hint, new KeyctlError("MASTER_KEY_MISSING", message, { hint }));
   });

@@ -1,8 +1,9 @@
 import type { ManagementKeyFacts, Probe, ReachFacts, SpoolFacts } from "../collect-facts.ts";
 import type { Sight } from "../../protocol/account-sight.ts";
 import type { Credits } from "../../ports/openrouter.ts";
-import { attention, judged, keys, pass, wrong } from "./check-result.ts";
+import { attention, judged, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
+import { counted } from "../../text/format.ts";
 
 /** Times of keys are compared with ours: an hour's cap, a stale operation, an expiry. */
 const MOST_SKEW_MS = 60_000;
@@ -37,7 +38,7 @@ export function accountVerdict(account: Probe<Sight>, count: Probe<number>): Che
   const [verdict] = judged(account, (sight) => {
     if (sight.status === "other") {
       const stored = count.status === "known" ? count.value : 0;
-      const seen = stored === 0 ? "" : `: it sees 0 of your ${keys(stored)}`;
+      const seen = stored === 0 ? "" : `: it sees 0 of your ${counted(stored, "key")}`;
       return [wrong(`it is of another account than this database${seen}`, ADOPT)];
     }
     if (sight.status !== "unknown") return [];
@@ -72,12 +73,17 @@ export function spoolVerdicts({ own, elsewhere }: SpoolFacts): readonly CheckVer
   return [
     ...(own === 0
       ? []
-      : [attention(`${keys(own)} could not be stored when made`, "keyctl reconcile --fix   stores what waits")]),
+      : [
+          attention(
+            `${counted(own, "key")} could not be stored when made`,
+            "keyctl reconcile --fix   stores what waits",
+          ),
+        ]),
     ...(elsewhere === 0
       ? []
       : [
           attention(
-            `${keys(elsewhere)} could not be stored when made, in another database than this one`,
+            `${counted(elsewhere, "key")} could not be stored when made, in another database than this one`,
             "keyctl reconcile --fix   with --store and that database, stores what waits",
           ),
         ]),

@@ -1,14 +1,15 @@
 import { KeyctlError } from "../../model/errors.ts";
 import type { Probe } from "../collect-facts.ts";
 import type { Integrity, StoreFacts } from "../../ports/stores-and-sources.ts";
-import { attention, failure, keys, pass, wrong } from "./check-result.ts";
+import { attention, failure, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
+import { counted } from "../../text/format.ts";
 
 export function storeVerdict(exists: boolean, count: Probe<number>, label: string): CheckVerdict {
   if (count.status === "failed") return failure(count.error);
   if (count.status !== "known") return failure(tooLate(label));
   if (!exists) return attention(`there is no store yet at ${label}`, "keyctl sync --user <id>   makes it");
-  return pass(`${label}, ${keys(count.value)}`);
+  return pass(`${label}, ${counted(count.value, "key")}`);
 }
 
 function tooLate(label: string): KeyctlError {
