@@ -2,6 +2,7 @@ import type { CallOptions } from "./async/deadline.ts";
 import type { Replace } from "./change/save-key.ts";
 import type { Limits } from "./model/verdict.ts";
 import type { RunOptions } from "./validate/validate-many.ts";
+import type { NextSync } from "./resolve/next-sync.ts";
 import type { PurgeTask } from "./change/purge-key.ts";
 import type { UpstreamSnapshot } from "./reconcile/upstream-snapshot.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
@@ -52,8 +53,14 @@ export interface PurgeOptions extends CallOptions {
   readonly revoke?: PurgeTask["revoke"] | undefined;
 }
 
-/** All purges of a run read the list of all keys once. */
+export interface PreviewPurgeOptions extends Pick<PurgeOptions, "revoke">, CallOptions {
+  /** Whether to find out what the next sync does; without that, `returnsFrom` is empty. Default true. */
+  readonly looksAhead?: boolean | undefined;
+}
+
+/** All purges of a run read the list of all keys once, and ask once what is in the way of the next sync. */
 export interface PurgeBatch {
+  nextSync?: NextSync;
   inventory?: Promise<UpstreamSnapshot>;
 }
 

@@ -1,6 +1,6 @@
 import { ApiKey } from "./model/api-key.ts";
 import type { PurgeCompletion, Purge } from "./change/purge-key.ts";
-import { isKeyctlError, KeyctlError } from "./model/errors.ts";
+import { isKeyctlError, KeyctlError, RUN_FATAL_CODES } from "./model/errors.ts";
 import { raceSignalWithGrace } from "./async/single-flight.ts";
 import type { KeyRecord } from "./model/key-record.ts";
 import { ProvisioningFlights } from "./protocol/provisioning-flight.ts";
@@ -10,8 +10,9 @@ import { checkedNumber, MOST_AT_ONCE } from "./model/number-options.ts";
 import { toKeyctlError, deadlineSignal } from "./async/deadline.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import { KeyBudget } from "./resolve/key-budget.ts";
-import type { ProvisionPreview } from "./resolve/provision-many.ts";
-import type { SyncPreview } from "./resolve/sync-many.ts";
+import type { ProvisionPreview } from "./resolve/preview-provision.ts";
+import type { NextSync } from "./resolve/next-sync.ts";
+import type { SyncPreview } from "./resolve/preview-sync.ts";
 import { resolve } from "./resolve/resolve-key.ts";
 import type { Reconciliation } from "./reconcile/reconciliation.ts";
 import { HIGHEST_LIMIT, termsFor } from "./model/provision-terms.ts";
@@ -54,6 +55,7 @@ import type {
   ValidateOptions,
   ValidateManyOptions,
   SaveOptions,
+  PreviewPurgeOptions,
   PurgeOptions,
   PurgeBatch,
   ReconcileOptions,
@@ -287,8 +289,8 @@ export class KeyManager {
   ): Promise<Purge> {
     const { purgeKey } = await import("./change/purge-key.ts");
     const finish = async (absent: UserId, waiting: AbortSignal) => this.#finishPurges(absent, shared, waiting, signal);
-    const { autoProvision } = this.#context;
-    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#context, patience);
+    shared.nextSync ??= await this.#nextSync();
+    return purgeKey(user, { onlyHash, revoke, nextSync: shared.nextSync, finish }, this.#context, patience);
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */
@@ -335,13 +337,40 @@ export class KeyManager {
   }
 
   /** What a purge of this user would remove with the same `revoke`; changes nothing. */
-  async previewPurge(userId: string, options: Pick<PurgeOptions, "revoke"> & CallOptions = {}): Promise<PurgePreview> {
-    const { revoke = "no" } = options;
+  async previewPurge(userId: string, options: PreviewPurgeOptions = {}): Promise<PurgePreview> {
+    return this.#previewPurge(userId, options, {});
+  }
+
+  /** As `previewPurge`, one user after the other. Throws what fails for all of them. */
+  async *previewPurgeMany(
+    batches: AsyncIterable<readonly UserId[]>,
+    options: Pick<PurgeOptions, "revoke"> & CallOptions = {},
+  ): AsyncGenerator<readonly PurgePreview[]> {
+    const shared: PurgeBatch = {};
+    for await (const batch of batches) {
+      for (const user of batch) {
+        const preview = await this.#previewPurge(user, options, shared);
+        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
+        yield [preview];
+      }
+    }
+  }
+
+  async #previewPurge(
+    userId: string,
+    { revoke = "no", looksAhead = true, ...options }: PreviewPurgeOptions,
+    shared: PurgeBatch,
+  ): Promise<PurgePreview> {
     return this.#attempt(userId, options, purgePreviewFailed, async (user, signal) => {
       const { previewPurge } = await import("./change/purge-key.ts");
-      const { autoProvision } = this.#context;
-      return previewPurge(user, { revoke, autoProvision }, this.#context, signal);
+      const nextSync = looksAhead ? (shared.nextSync ??= await this.#nextSync()) : null;
+      return previewPurge(user, { revoke, nextSync }, this.#context, signal);
     });
+  }
+
+  async #nextSync(): Promise<NextSync> {
+    const { NextSync: Next } = await import("./resolve/next-sync.ts");
+    return new Next(this.#context, this.#context.autoProvision);
   }
 
   /**
@@ -374,14 +403,24 @@ export class KeyManager {
     return isThere(this.#context.hasManagementKey);
   }
 
-  /** What `syncMany` would do for each user, and where their key is or would come from; saves and creates nothing. */
+  /** What `syncAndGetKey` would do, and where the key is or would come from; saves and creates nothing. */
+  async previewSync(userId: string, options: SyncOptions = {}): Promise<SyncPreview> {
+    const autoProvision = options.autoProvision ?? this.#context.autoProvision;
+    return this.#attempt(userId, options, syncPreviewFailed, async (user, signal) => {
+      const { previewSync } = await import("./resolve/preview-sync.ts");
+      return previewSync(user, this.#context, autoProvision, signal);
+    });
+  }
+
+  /** As `previewSync`, of `syncMany`. */
   async *previewSyncMany(
     batches: AsyncIterable<readonly UserId[]>,
-    options: Pick<BulkOptions, "provision" | "reach"> & CallOptions = {},
+    options: Pick<BulkOptions, "provision" | "reach" | "maxKeys"> & CallOptions = {},
   ): AsyncGenerator<readonly SyncPreview[]> {
     const { reach = "sources", provision = false } = options;
-    const { previewSyncMany } = await import("./resolve/sync-many.ts");
-    yield* previewSyncMany(batches, this.#context, { reach, provision, newSignal: this.#stepByStep(options) });
+    const { previewSyncMany } = await import("./resolve/preview-sync.ts");
+    const budget = budgetFor(options);
+    yield* previewSyncMany(batches, this.#context, { reach, provision, budget, newSignal: this.#stepByStep(options) });
   }
 
   /** As `autoProvisionKey`, for many users, several at a time. Throws what fails for all of them. */
@@ -404,10 +443,11 @@ export class KeyManager {
   /** What `provisionMany` would do for each user; creates nothing. */
   async *previewProvisionMany(
     batches: AsyncIterable<readonly UserId[]>,
-    { terms = {}, ...patience }: ProvisionOptions = {},
+    { terms = {}, maxKeys, ...patience }: ProvisionOptions & Pick<BulkOptions, "maxKeys"> = {},
   ): AsyncGenerator<readonly ProvisionPreview[]> {
-    const { previewProvisionMany } = await import("./resolve/provision-many.ts");
-    yield* previewProvisionMany(batches, this.#context, { terms, newSignal: this.#stepByStep(patience) });
+    const { previewProvisionMany } = await import("./resolve/preview-provision.ts");
+    const budget = budgetFor({ maxKeys });
+    yield* previewProvisionMany(batches, this.#context, { terms, budget, newSignal: this.#stepByStep(patience) });
   }
 
   /** What a new key may do: `given`, and the rest as KEYCTL_PROVISION_… say. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
@@ -582,6 +622,10 @@ export class KeyManager {
 function budgetFor({ maxKeys }: Pick<BulkOptions, "maxKeys">): KeyBudget {
   if (maxKeys === undefined) return new KeyBudget(Number.POSITIVE_INFINITY);
   return new KeyBudget(checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }));
+}
+
+function syncPreviewFailed(userId: string, error: KeyctlError): SyncPreview {
+  return { ...syncFailed(userId, error), action: "none" };
 }
 
 function endedPurge(userId: string, error: KeyctlError): Purge {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { RUN_FATAL_CODES, KeyctlError } from "../../core/model/errors.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { purgeFailed, purgePreviewFailed } from "../../core/model/results.ts";
 import type { PurgePreview, PurgeResult } from "../../core/model/results.ts";
@@ -9,6 +9,7 @@ import { oneByOne } from "../bulk/one-by-one.ts";
 import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
+import type { Terminal } from "../terminal/terminal.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import type { Invocation, Session, Run, StoreName } from "../invocation.ts";
 import { addSelection, countOf } from "../bulk/selection.ts";
@@ -70,7 +71,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       limit = await confirmMany(invocation, flags, opened, selection);
     },
     async one(manager, user) {
-      const preview = await manager.previewPurge(user, options);
+      const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
       if (preview.error !== null) return preview;
       // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
       // said it to a key that came in as well; everybody else was asked about none.
@@ -122,18 +123,14 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     needs: { mayCreateStore: false, logs: "none" },
     onlyReads: true,
     one: (manager, user) => manager.previewPurge(user, options),
-    async *many(manager, batches) {
-      for await (const [user] of oneByOne(batches)) {
-        const preview = await manager.previewPurge(user, options);
-        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
-        yield [preview];
-      }
-    },
+    many: (manager, batches) => manager.previewPurgeMany(oneByOne(batches), options),
     failed: purgePreviewFailed,
     document: (preview) => ({ ...documentOf(preview), dry_run: true, action: actionOf(preview) }),
     async show(preview) {
       sayWarnings(terminal, preview.warnings);
-      if (preview.error === null) await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      if (preview.error !== null) return;
+      await terminal.result(`purge would ${forecastOf(preview, flags)}`);
+      sayReturns(terminal, preview);
     },
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
     cells: (preview) => [
@@ -290,10 +287,8 @@ function declined(): KeyctlError {
   });
 }
 
-async function show(
-  { terminal }: Invocation,
-  { userId, former, purged, revocation, revokedKeys, returnsFrom, warnings, error }: PurgeResult,
-): Promise<void> {
+async function show({ terminal }: Invocation, result: PurgeResult): Promise<void> {
+  const { userId, former, purged, revocation, revokedKeys, warnings, error } = result;
   sayWarnings(terminal, warnings);
   if (error !== null && !purged) return;
   if (!purged) {
@@ -301,12 +296,18 @@ async function show(
       revocation === "done"
         ? `; ${keyCount(revokedKeys)} of this user ${revokedKeys === 1 ? "was" : "were"} deleted at OpenRouter`
         : "";
-    return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+    await terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+  } else {
+    const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
+    await terminal.result(
+      `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]}${more})`,
+    );
   }
-  const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
-  await terminal.result(
-    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${FATES[revocation ?? "kept"]}${more})`,
-  );
+  sayReturns(terminal, result);
+}
+
+/** What the next sync does. */
+function sayReturns(terminal: Terminal, { returnsFrom }: Pick<PurgeResult, "returnsFrom">): void {
   for (const name of returnsFrom) {
     if (name === "auto-provisioned") {
       terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");

@@ -181,9 +181,9 @@ async function handleNoKey(
 ): Promise<Provision> {
   if (creation.status === "ambiguous") {
     const isClean = await abandonOperation(user, operation, keys, context, AbortSignal.timeout(CLEAN_UP_MS));
-    if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
+    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so that no key was kept`);
     const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; none was kept`;
-    throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
+    throw unanswered(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonUnmade(user, operation.n, context);
   // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
@@ -281,6 +281,11 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
   }
 }
 
-function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
-  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
+function unavailable(message: string): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint: RUN_AGAIN, retryable: true });
+}
+
+/** Of a POST: what came of it was decided against, and may yet be there. */
+function unanswered(message: string, hint = RUN_AGAIN): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true, mayHaveHappened: true });
 }

@@ -1,6 +1,6 @@
 import { appendEntry } from "./write-journal.ts";
 import type { JournalContext } from "./write-journal.ts";
-import type { Recorded } from "../ports/journal.ts";
+import type { EntryOf, Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
@@ -19,6 +19,16 @@ export function countRetained(entries: readonly Recorded[]): number {
   return retainedGenerations(entries).filter((n) => !requested.has(n)).length;
 }
 
+/** The outcomes of all retained keys, but for that of the generation in the row, which has an order of its own. */
+export function retainedOutcomes(entries: readonly Recorded[], current: number | null = null): readonly SavedKey[] {
+  const retained = retainedGenerations(entries).filter((n) => n !== current);
+  return entries.flatMap((entry) =>
+    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n) ? [entry] : [],
+  );
+}
+
+type SavedKey = Extract<Recorded<EntryOf<"out">>, { outcome: "saved" }>;
+
 /**
  * Records that all retained keys of a user are to be deleted after all, and gives OpenRouter's ids of them. A purge that
  * dies after this is finished by reconcile.
@@ -34,11 +44,7 @@ export async function requestRetainedDeletions(
   const requested = requestedDeletions(entries);
   const retained = retainedGenerations(entries).filter((n) => n !== current);
   for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
-  return entries.flatMap((entry) =>
-    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n)
-      ? [entry.upstreamHash ?? entry.hash]
-      : [],
-  );
+  return retainedOutcomes(entries, current).map(({ hash, upstreamHash }) => upstreamHash ?? hash);
 }
 
 function requestedDeletions(entries: readonly Recorded[]): ReadonlySet<number> {

@@ -1,5 +1,5 @@
 import { RUN_FATAL_CODES } from "../model/errors.ts";
-import type { KeyctlError } from "../model/errors.ts";
+import type { ErrorCode, KeyctlError } from "../model/errors.ts";
 import { WorkerPool } from "../async/worker-pool.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyBudget } from "./key-budget.ts";
@@ -10,10 +10,25 @@ export interface Member<Result> {
   readonly known: Result | undefined;
 }
 
+/** After these, there certainly is no key that the run has created. */
+const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
+  "NO_KEY",
+  "KEY_EXISTS",
+  "PROVISION_CAP",
+  "PROVIDER_UNAVAILABLE",
+  "ROW_UNREADABLE",
+  "MANAGEMENT_KEY_AS_USER_KEY",
+]);
+
+/** Whether a creation that failed may have created a key all the same. */
+export function mayHaveCreated({ code, mayHaveHappened }: KeyctlError): boolean {
+  return mayHaveHappened || !NOTHING_CREATED.has(code);
+}
+
 export interface CreateSteps<Result> {
   readonly create: (user: UserId) => Promise<Result>;
-  /** False: no key was created for this result, for certain. */
-  readonly mayHaveCreated: (result: Result) => boolean;
+  /** Whether a result without an error is that of a key which was created. */
+  readonly isCreated: (result: Result) => boolean;
   /** The result of a user for whom the budget has no slot. */
   readonly refuse: (user: UserId, error: KeyctlError) => Result;
   readonly budget: KeyBudget;
@@ -28,7 +43,7 @@ export interface CreateSteps<Result> {
  */
 export async function* createMissing<Result extends { readonly error: KeyctlError | null }>(
   batch: readonly Member<Result>[],
-  { create, mayHaveCreated, refuse, budget, concurrency }: CreateSteps<Result>,
+  { create, isCreated, refuse, budget, concurrency }: CreateSteps<Result>,
 ): AsyncGenerator<readonly Result[]> {
   const results = batch.map(({ known }) => known);
   const queue = batch.entries();
@@ -36,13 +51,14 @@ export async function* createMissing<Result extends { readonly error: KeyctlErro
   const stop = new AbortController();
   const createWithin = async (user: UserId): Promise<Result> => {
     while (!budget.take()) {
+      stop.signal.throwIfAborted();
       if (!budget.mayGrow) return refuse(user, budget.usedUp());
       await pool.waitForChange();
     }
     let mayBeThere = true;
     try {
       const result = await create(user);
-      mayBeThere = mayHaveCreated(result);
+      mayBeThere = result.error === null ? isCreated(result) : mayHaveCreated(result.error);
       return result;
     } finally {
       budget.settle(mayBeThere);
