@@ -184,7 +184,11 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
     throw new KeyctlError(
       "STORE_UNAVAILABLE",
       `a key was made for user ${printable(userId)} and the database does not take it; it is safe, sealed in a file on this machine`,
-      { hint: `keyctl sync ${userFlag(userId)}   stores it when the database is back`, retryable: true },
+      {
+        hint: `keyctl sync ${userFlag(userId)}   stores it when the database is back`,
+        retryable: true,
+        mayHaveHappened: true,
+      },
     );
   }
   // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
@@ -193,7 +197,11 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
     `a key was made for user ${printable(userId)} and neither the database nor this machine keeps it; it ${fate}`,
-    { hint: "keyctl reconcile   finds what is left, when the database is back", retryable: true },
+    {
+      hint: "keyctl reconcile   finds what is left, when the database is back",
+      retryable: true,
+      mayHaveHappened: true,
+    },
   );
 }
 
@@ -250,7 +258,11 @@ async function untilAvailable<Value>(
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
     `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
-    { hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`, retryable: true },
+    {
+      hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`,
+      retryable: true,
+      mayHaveHappened: true,
+    },
   );
 }
 

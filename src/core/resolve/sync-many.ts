@@ -145,7 +145,7 @@ async function* syncOneByOne(
     if (code === "NO_KEY" || (code === "MANAGEMENT_KEY_AS_USER_KEY" && (await isAbsent(user)))) return noKey();
     const failure = result.error !== null && RUN_FATAL_CODES.has(result.error.code) ? result.error : null;
     // A key that was created may wait for the store.
-    if (failure !== null && !(mayCreate && STORE_FAILURES.has(failure.code))) throw failure;
+    if (failure !== null && !(failure.mayHaveHappened && STORE_FAILURES.has(failure.code))) throw failure;
     return { results: [result], missing: new Set(), candidates, failure };
   };
   const saves = decide(ABSENT, candidates, OFF).kind === "save";
