@@ -4,7 +4,11 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/faults/**", "test/shipped/**"],
-    globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts", "test/support/openrouter-setup.ts"],
+    globalSetup: [
+      "test/support/programs/build.ts",
+      "test/support/mongodb/setup.ts",
+      "test/support/openrouter/setup.ts",
+    ],
     testTimeout: 30_000,
     // Most of the time goes to servers and processes that the tests wait for.
     maxWorkers: 4,

@@ -151,7 +151,7 @@ function atLeast(value, target) {
 
 /** In a process of its own: this one waits for what it measures. */
 async function startOpenRouter(keys, latencyMs) {
-  const outfile = await bundled("openrouter-stand-in.ts");
+  const outfile = await bundled("openrouter/stand-in.ts");
   const words = [join(here, "openrouter.mjs"), pathToFileURL(outfile).href, String(keys), String(latencyMs)];
   const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(child.stdout, "data");
@@ -160,7 +160,7 @@ async function startOpenRouter(keys, latencyMs) {
 
 /** The same three over MongoDB's protocol, on the server that the tests would use: what it is counts, so compare with the bare driver only. */
 async function overMongo({ rounds, users, rows }) {
-  const { findProgram, startServer, uriOf } = await testSupport("mongodb-server.ts");
+  const { findProgram, startServer, uriOf } = await testSupport("mongodb/server.ts");
   const program = await findProgram(process.env);
   if (program === undefined) return console.log("\nMongoDB: no server is here; npm run build:ferretdb makes one");
   const server = await startServer(program);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { importsIn, sourceFiles } from "./support/source-imports.ts";
-import type { SourceFile } from "./support/source-imports.ts";
+import { importsIn, sourceFiles } from "./support/programs/source-imports.ts";
+import type { SourceFile } from "./support/programs/source-imports.ts";
 
 /**
  * Who may import whom, beside the files of their own floor's folder. Adapters are blind to each other,

@@ -3,12 +3,12 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { EXIT_CODE_MEANINGS, exitCodeOf } from "../src/cli/exit-codes.ts";
 import type { ErrorCode } from "../src/core/model/errors.ts";
-import { commandsIn, unknownWordsOf } from "./support/hints.ts";
-import { emptyHome } from "./support/home.ts";
-import { inProcess } from "./support/in-process.ts";
-import { logOf } from "./support/keyctl.ts";
-import { LINES } from "./support/log-lines.ts";
-import { VERBS } from "./support/verbs.ts";
+import { commandsIn, unknownWordsOf } from "./support/fixtures/hints.ts";
+import { emptyHome } from "./support/home/home.ts";
+import { inProcess } from "./support/programs/in-process.ts";
+import { logOf } from "./support/programs/keyctl.ts";
+import { LINES } from "./support/fixtures/log-lines.ts";
+import { VERBS } from "./support/fixtures/verbs.ts";
 
 /** The README says nothing that this version does not do: what can be compared is compared. */
 
@@ -111,7 +111,7 @@ describe("the commands of the README", () => {
 
 describe("what the README quotes", () => {
   it("is the Python script that opens a stored value", () => {
-    expect(blocksOf("python")).toEqual([textOf("test/support/open-stored-value.py")]);
+    expect(blocksOf("python")).toEqual([textOf("test/support/fixtures/open-stored-value.py")]);
   });
 
   it("are the log lines, each of them and no other", () => {

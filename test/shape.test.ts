@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { sourceFiles } from "./support/source-imports.ts";
-import { shapeOf } from "./support/source-shape.ts";
-import type { SourceShape } from "./support/source-shape.ts";
+import { sourceFiles } from "./support/programs/source-imports.ts";
+import { shapeOf } from "./support/programs/source-shape.ts";
+import type { SourceShape } from "./support/programs/source-shape.ts";
 
 interface ShapedFile extends SourceShape {
   readonly path: string;

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { change, rowsOf } from "../support/database-file.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, OTHER } from "../support/keys.ts";
-import type { Run } from "../support/keyctl.ts";
-import { describeWithMongodb } from "../support/mongodb.ts";
-import { always } from "../support/openrouter-faults.ts";
-import type { Fault, Rule } from "../support/openrouter-faults.ts";
-import type { OpenRouterServer, StandInOptions } from "../support/openrouter-server.ts";
-import type { Route } from "../support/openrouter-state.ts";
-import { mongoPlace, sqlitePlace } from "../support/places.ts";
-import type { Place } from "../support/places.ts";
-import { journalOf, note, operation, stage } from "../support/stage.ts";
+import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, OTHER } from "../support/fixtures/keys.ts";
+import type { Run } from "../support/programs/keyctl.ts";
+import { describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { always } from "../support/openrouter/faults.ts";
+import type { Fault, Rule } from "../support/openrouter/faults.ts";
+import type { OpenRouterServer, StandInOptions } from "../support/openrouter/server.ts";
+import type { Route } from "../support/openrouter/state.ts";
+import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
+import type { Place } from "../support/home/places.ts";
+import { journalOf, note, operation, stage } from "../support/home/tool-with-openrouter.ts";
 
 const GET_KEY: Route = "GET /key";
 const WORKSPACES: Route = "GET /workspaces";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/model/errors.ts";
-import { storedUsers } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { KEY, OTHER } from "../support/keys.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { KEY, OTHER } from "../support/fixtures/keys.ts";
 
 const withKey = { OPENROUTER_API_KEY: KEY };
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { unknownWordsIn } from "../support/hints.ts";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { OUTCOMES, REFUSALS } from "../support/outcomes.ts";
+import { unknownWordsIn } from "../support/fixtures/hints.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { OUTCOMES, REFUSALS } from "../support/fixtures/outcomes.ts";
 
 const FIELDS: Readonly<Record<string, string>> = {
   sync: "user_id key key_hash source origin synced shadowed warnings error",

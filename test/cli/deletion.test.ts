@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding } from "../support/keys.ts";
-import { describeWithMongodb } from "../support/mongodb.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import type { Rule } from "../support/openrouter-faults.ts";
-import type { StandInOptions } from "../support/openrouter-server.ts";
-import { mongoPlace, sqlitePlace } from "../support/places.ts";
-import type { Place } from "../support/places.ts";
-import { stage } from "../support/stage.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding } from "../support/fixtures/keys.ts";
+import { describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import type { Rule } from "../support/openrouter/faults.ts";
+import type { StandInOptions } from "../support/openrouter/server.ts";
+import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
+import type { Place } from "../support/home/places.ts";
+import { stage } from "../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const PURGE = "purge --user alice --revoke --yes --json";

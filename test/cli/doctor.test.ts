@@ -2,13 +2,13 @@ import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { change } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { BIN } from "../support/keyctl.ts";
-import { KEY, OTHER } from "../support/keys.ts";
+import { change } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { BIN } from "../support/programs/keyctl.ts";
+import { KEY, OTHER } from "../support/fixtures/keys.ts";
 
 /** No other keyctl on the PATH, and no git. */
 const ALONE = { PATH: "/none", NO_COLOR: "1", KEYCTL_AUTO_PROVISION: "0" };

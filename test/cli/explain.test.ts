@@ -1,12 +1,12 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { change } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { hashOf, KEY, maskOf, OTHER } from "../support/keys.ts";
+import { change } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { hashOf, KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 
 const DAY = 24 * 3_600_000;
 const ALICE = ["explain", "--user", "alice"];

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { errorOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { VERBS } from "../support/verbs.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { VERBS } from "../support/fixtures/verbs.ts";
 
 async function textOf(args: readonly string[], options: InProcessOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await inProcess(emptyHome(), args, options);

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { KEY, maskOf, OTHER } from "../support/keys.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 
 /** A home whose HOME is not its working folder; nothing named `~` may ever stand in that. */
 function atHome() {

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseMongoUri, withoutOverruled } from "../../src/stores/mongo/uri.ts";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { MALFORMED_URIS, MARK } from "../support/malformed-uris.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { MALFORMED_URIS, MARK } from "../support/mongodb/malformed-uris.ts";
 
 const COMMAND = ["get", "--user", "alice", "--stored", "--debug"];
 

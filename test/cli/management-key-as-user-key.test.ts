@@ -1,15 +1,15 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { KEY, maskOf, OTHER } from "../support/keys.ts";
-import { asLibrary } from "../support/library-in-process.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { stage } from "../support/stage.ts";
-import type { Stage } from "../support/stage.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { asLibrary } from "../support/programs/library-in-process.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { stage } from "../support/home/tool-with-openrouter.ts";
+import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
 const CODE = "MANAGEMENT_KEY_AS_USER_KEY";
 const SYNC = ["sync", "--user", "alice", "--json"];

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { OTHER } from "../support/keys.ts";
-import { stage } from "../support/stage.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { OTHER } from "../support/fixtures/keys.ts";
+import { stage } from "../support/home/tool-with-openrouter.ts";
 
 const ONE_DASH = "the name of an option begins with two dashes";
 

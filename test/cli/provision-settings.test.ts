@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { KeyManager } from "../../src/core/manager.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { KEY } from "../support/keys.ts";
-import { asLibrary } from "../support/library-in-process.ts";
-import { journalOf, stage } from "../support/stage.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { asLibrary } from "../support/programs/library-in-process.ts";
+import { journalOf, stage } from "../support/home/tool-with-openrouter.ts";
 import type { WantedTerms } from "../../src/core/model/provision-rules.ts";
 
 const SETTINGS = [

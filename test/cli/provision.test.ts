@@ -3,13 +3,21 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import { newRecord } from "../../src/core/model/key-record.ts";
 import { ApiKey } from "../../src/core/model/api-key.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import type { Fault } from "../support/openrouter-faults.ts";
-import { deploymentOf, journalOf, note, operation, stage, withCalls, withStore } from "../support/stage.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import type { Fault } from "../support/openrouter/faults.ts";
+import {
+  deploymentOf,
+  journalOf,
+  note,
+  operation,
+  stage,
+  withCalls,
+  withStore,
+} from "../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { previousOf } from "../../src/core/protocol/settle-row.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import type { Run } from "../support/keyctl.ts";
-import { hashOf, KEY, keyEnding, OTHER } from "../support/keys.ts";
-import { always } from "../support/openrouter-faults.ts";
-import type { OpenRouterServer } from "../support/openrouter-server.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import type { Run } from "../support/programs/keyctl.ts";
+import { hashOf, KEY, keyEnding, OTHER } from "../support/fixtures/keys.ts";
+import { always } from "../support/openrouter/faults.ts";
+import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import {
   changesAt,
   deploymentOf,
@@ -18,8 +18,8 @@ import {
   stage,
   withCalls,
   withStore,
-} from "../support/stage.ts";
-import type { Stage } from "../support/stage.ts";
+} from "../support/home/tool-with-openrouter.ts";
+import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
 const NONCE = "00112233aabbccdd";
 const LONG_AGO_MS = 61_000;

@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseMasterKeys } from "../../src/encryption/jwk-set.ts";
-import { withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import { KEY, keyEnding } from "../support/keys.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/stored-rows.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import { KEY, keyEnding } from "../support/fixtures/keys.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/fixtures/stored-rows.ts";
 
 const USERS = ["alice", "bob", "carol"];
 

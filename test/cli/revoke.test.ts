@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { parseUserId } from "../../src/core/model/user-id.ts";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
-import { always } from "../support/openrouter-faults.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { always } from "../support/openrouter/faults.ts";
 import {
   changesAt,
   deploymentOf,
@@ -14,7 +14,7 @@ import {
   stage,
   withCalls,
   withStore,
-} from "../support/stage.ts";
+} from "../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };

@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { hashOf, KEY, maskOf, OTHER } from "../support/keys.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { hashOf, KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 
 async function homeWithAlice(): Promise<Home> {
   const home = emptyHome();

@@ -1,10 +1,10 @@
 import { readFileSync, renameSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { inProcess } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/keys.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { inProcess } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/fixtures/keys.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -2,12 +2,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, asyncProperty, integer, string, uniqueArray } from "fast-check";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { KEY } from "../support/keys.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { KEY } from "../support/fixtures/keys.ts";
 
 /** Syncs with a key in the environment; gives the user ids of the lines, in order. */
 async function synced(home: Home, args: readonly string[], options: InProcessOptions = {}) {

@@ -6,16 +6,24 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import type { SpooledKey } from "../../src/core/ports/spool.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { fileSpool } from "../../src/stores/file-spool.ts";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
-import { always } from "../support/openrouter-faults.ts";
-import type { Rule } from "../support/openrouter-faults.ts";
-import { spooled, spoolFilesOf, spoolFolderOf } from "../support/spooled-key.ts";
-import { deploymentOf, journalOf, note, operation, stage, withCalls, withStore } from "../support/stage.ts";
-import type { Stage } from "../support/stage.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { always } from "../support/openrouter/faults.ts";
+import type { Rule } from "../support/openrouter/faults.ts";
+import { spooled, spoolFilesOf, spoolFolderOf } from "../support/fixtures/spooled-key.ts";
+import {
+  deploymentOf,
+  journalOf,
+  note,
+  operation,
+  stage,
+  withCalls,
+  withStore,
+} from "../support/home/tool-with-openrouter.ts";
+import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const ALICE = parseUserId("alice");

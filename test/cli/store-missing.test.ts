@@ -1,17 +1,17 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers, withDatabase } from "../support/database.ts";
-import { change, rowsOf } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { errorOf, inProcess } from "../support/in-process.ts";
-import { KEY, OTHER } from "../support/keys.ts";
-import { openManager } from "../support/manager.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import { standIn } from "../support/openrouter.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
-import { treeOf } from "../support/tree.ts";
+import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
+import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { errorOf, inProcess } from "../support/programs/in-process.ts";
+import { KEY, OTHER } from "../support/fixtures/keys.ts";
+import { openManager } from "../support/memory/manager.ts";
+import { openRouterServer } from "../support/openrouter/server.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
+import { treeOf } from "../support/home/tree.ts";
 
 const FOUND = { OPENROUTER_API_KEY: KEY };
 /** Commands that make a store when they are told to, and the words that they are given. */

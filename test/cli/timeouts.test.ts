@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../src/core/model/errors.ts";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { newJwk } from "../support/jwk.ts";
-import { KEY, maskOf, hashOf, keyEnding, OTHER } from "../support/keys.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import { journalOf, note, operation, stage, withCalls } from "../support/stage.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { newJwk } from "../support/fixtures/jwk.ts";
+import { KEY, maskOf, hashOf, keyEnding, OTHER } from "../support/fixtures/keys.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import { journalOf, note, operation, stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };

@@ -2,13 +2,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../src/core/model/errors.ts";
-import { change, rowsOf } from "../support/database-file.ts";
-import { storedUsers } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import { inProcess } from "../support/in-process.ts";
-import { KEY, OTHER } from "../support/keys.ts";
-import { stage, withCalls } from "../support/stage.ts";
-import { masterKeysInUse } from "../support/stored-rows.ts";
+import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { inProcess } from "../support/programs/in-process.ts";
+import { KEY, OTHER } from "../support/fixtures/keys.ts";
+import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
+import { masterKeysInUse } from "../support/fixtures/stored-rows.ts";
 
 const withKey = { OPENROUTER_API_KEY: KEY };
 

@@ -2,15 +2,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/model/errors.ts";
-import { withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import type { InProcessOptions } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
-import { always } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
-import type { OpenRouterServer, StandInOptions } from "../support/openrouter-server.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { always } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import type { OpenRouterServer, StandInOptions } from "../support/openrouter/server.ts";
 
 const plain = { NO_COLOR: "1" };
 const LOG = {

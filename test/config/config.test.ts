@@ -5,9 +5,9 @@ import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { readConfig, readDestination } from "../../src/config/config.ts";
 import type { Config, Environment, Overrides } from "../../src/config/config.ts";
-import { utf16leWithBom } from "../support/encodings.ts";
-import { emptyHome } from "../support/home.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
+import { utf16leWithBom } from "../support/fixtures/encodings.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
 
 const HOME = "/home/alice";
 const MANAGEMENT = "OPENROUTER_PROVISIONING_KEY";

@@ -4,7 +4,7 @@ import type { AccountBinding, Entry, Journal, Operation, Recorded } from "../../
 import type { Timestamp } from "../../src/core/model/key-record.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import type { UserId } from "../../src/core/model/user-id.ts";
-import { entries, users } from "../support/arbitraries.ts";
+import { entries, users } from "../support/fixtures/arbitraries.ts";
 
 type Connection = Journal & { close(): Promise<void> };
 

@@ -6,7 +6,7 @@ import type { KeyRecord, LastCheck, Previous } from "../../src/core/model/key-re
 import type { KeyStore, KeyCheckValues } from "../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import type { UserId } from "../../src/core/model/user-id.ts";
-import { stored } from "../support/arbitraries.ts";
+import { stored } from "../support/fixtures/arbitraries.ts";
 
 type Store = KeyStore & KeyCheckValues;
 

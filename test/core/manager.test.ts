@@ -11,9 +11,9 @@ import { parseUserId } from "../../src/core/model/user-id.ts";
 import type { UserId } from "../../src/core/model/user-id.ts";
 import { masterKey } from "../../src/encryption/jwe.ts";
 import { createSealer } from "../../src/encryption/sealer.ts";
-import { gate } from "../support/gate.ts";
-import { memoryJournal } from "../support/memory-journal.ts";
-import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory-store.ts";
+import { gate } from "../support/faults/latch.ts";
+import { memoryJournal } from "../support/memory/journal.ts";
+import { memoryStore, nobodysLock, noOpenRouter } from "../support/memory/store.ts";
 import type { ManagerContext } from "../../src/core/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";

@@ -6,13 +6,13 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { interruptEverywhere, withKeyFile, withRows } from "../support/interruptions.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { holdLock } from "../support/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { interruptEverywhere, withKeyFile, withRows } from "../support/faults/interruptions.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { holdLock } from "../support/sqlite/database-file.ts";
 
-const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
+const WATCHED = fileURLToPath(new URL("../support/faults/watched-keyctl.mjs", import.meta.url));
 const SIGNALS = [
   ["SIGINT", 130],
   ["SIGTERM", 143],

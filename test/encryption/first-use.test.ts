@@ -2,12 +2,12 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { withDatabase } from "../support/database.ts";
-import { masterKeysInUse, sealedValues } from "../support/stored-rows.ts";
-import { treeOf } from "../support/tree.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { masterKeysInUse, sealedValues } from "../support/fixtures/stored-rows.ts";
+import { treeOf } from "../support/home/tree.ts";
 
 const MADE_ITS_KEY = "note: made the first master key: ";
 

@@ -5,11 +5,11 @@ import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { newJwk } from "../support/jwk.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { masterKeysInUse } from "../support/stored-rows.ts";
-import { treeOf } from "../support/tree.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { newJwk } from "../support/fixtures/jwk.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { masterKeysInUse } from "../support/fixtures/stored-rows.ts";
+import { treeOf } from "../support/home/tree.ts";
 import { SECRET_VARIABLES } from "../../src/core/model/redact-keys.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";

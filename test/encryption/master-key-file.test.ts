@@ -14,9 +14,9 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { addMasterKey } from "../../src/encryption/master-key-file.ts";
 import { parseMasterKeys } from "../../src/encryption/jwk-set.ts";
-import { emptyHome } from "../support/home.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import { asOrdinaryUser } from "../support/ordinary-user.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import { asOrdinaryUser } from "../support/home/ordinary-user.ts";
 
 const never = new AbortController().signal;
 const NOBODY = 65534;

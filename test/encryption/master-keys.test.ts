@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, wr
 import { dirname, join } from "node:path";
 import { decodeProtectedHeader } from "jose";
 import { describe, expect, it } from "vitest";
-import { withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import type { Jwk } from "../support/jwk.ts";
-import { inProcess } from "../support/in-process.ts";
-import type { Run } from "../support/keyctl.ts";
-import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/stored-rows.ts";
-import { treeOf } from "../support/tree.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import type { Jwk } from "../support/fixtures/jwk.ts";
+import { inProcess } from "../support/programs/in-process.ts";
+import type { Run } from "../support/programs/keyctl.ts";
+import { allThatIsStored, masterKeysInUse, sealedValues, writeSealedValue } from "../support/fixtures/stored-rows.ts";
+import { treeOf } from "../support/home/tree.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";

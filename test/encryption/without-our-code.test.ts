@@ -3,11 +3,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { sealedValues } from "../support/stored-rows.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { sealedValues } from "../support/fixtures/stored-rows.ts";
 
 /** The promise of the README: who has the master keys opens what is stored with ten lines of another program. */
 
@@ -16,12 +16,12 @@ const OTHER = "sk-or-v1-11111111111111111111111111111111111111111111111111111111
 
 const NODE = {
   language: "Node",
-  file: fileURLToPath(new URL("../support/open-stored-value.mjs", import.meta.url)),
+  file: fileURLToPath(new URL("../support/fixtures/open-stored-value.mjs", import.meta.url)),
   program: process.execPath,
 };
 const PYTHON = {
   language: "Python",
-  file: fileURLToPath(new URL("../support/open-stored-value.py", import.meta.url)),
+  file: fileURLToPath(new URL("../support/fixtures/open-stored-value.py", import.meta.url)),
   program: "python3",
 };
 const hasPython = spawnSync(PYTHON.program, ["-c", "import cryptography"]).status === 0;

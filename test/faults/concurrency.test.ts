@@ -2,14 +2,14 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { openFile } from "../support/sqlite.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { openFile } from "../support/sqlite/sqlite.ts";
 
-const RACER = fileURLToPath(new URL("../support/journal-child.mjs", import.meta.url));
+const RACER = fileURLToPath(new URL("../support/sqlite/journal-child.mjs", import.meta.url));
 const PROCESSES = 20;
 const EVERYBODY = Array.from({ length: PROCESSES }, (_, index) => index);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { damagedDatabase, PART_OF_A_PAGE, WHOLE_PAGE } from "../support/damaged-database.ts";
-import type { Outcome } from "../support/damaged-database.ts";
+import { damagedDatabase, PART_OF_A_PAGE, WHOLE_PAGE } from "../support/sqlite/damaged-database.ts";
+import type { Outcome } from "../support/sqlite/damaged-database.ts";
 
 /** A row whose own bytes are damaged, or a master key's proof, is told apart from a file that is. */
 const SAID: ReadonlySet<Outcome> = new Set([

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf } from "../support/in-process.ts";
-import { madeKeys } from "../support/made-keys.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { on } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
-import { refusalsOf } from "../support/recorded-runs.ts";
-import { recordingProgram } from "../support/recording-process.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf } from "../support/programs/in-process.ts";
+import { madeKeys } from "../support/openrouter/made-keys.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { on } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { refusalsOf } from "../support/recording/runs.ts";
+import { recordingProgram } from "../support/recording/process.ts";
 
 const PROCESSES = 13;
 const CAP = 3;

@@ -3,12 +3,12 @@ import { cpSync, mkdtempSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { savingProgram } from "../support/saving-program.ts";
-import type { Change } from "../support/saving-program.ts";
-import { openFile } from "../support/sqlite.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { savingProgram } from "../support/programs/saving-program.ts";
+import type { Change } from "../support/programs/saving-program.ts";
+import { openFile } from "../support/sqlite/sqlite.ts";
 
 const KILLS = 1_000;
 const MUST_HIT = 300;

@@ -1,12 +1,17 @@
 import { execa } from "execa";
 import { expect, it } from "vitest";
-import { canariesIn, CANARIES } from "../support/canaries.ts";
-import { BIN, keyctl, onlyIn } from "../support/keyctl.ts";
-import { homeOn, withSpare } from "../support/mongo-run.ts";
-import { databaseOfTest, describeWithMongodb, describeWithOwnServer, serverOfTest } from "../support/mongodb.ts";
-import { uriOf } from "../support/mongodb-server.ts";
-import { on, tcpProxy } from "../support/tcp-proxy.ts";
-import type { Action } from "../support/tcp-proxy.ts";
+import { canariesIn, CANARIES } from "../support/fixtures/leak-canaries.ts";
+import { BIN, keyctl, onlyIn } from "../support/programs/keyctl.ts";
+import { homeOn, withSpare } from "../support/mongodb/run.ts";
+import {
+  databaseOfTest,
+  describeWithMongodb,
+  describeWithOwnServer,
+  serverOfTest,
+} from "../support/mongodb/of-test.ts";
+import { uriOf } from "../support/mongodb/server.ts";
+import { on, tcpProxy } from "../support/mongodb/tcp-proxy.ts";
+import type { Action } from "../support/mongodb/tcp-proxy.ts";
 
 const LIBRARY = new URL("../../dist/library/index.js", import.meta.url).href;
 /** `--timeout 2s`, the start of a Node, and a machine that is busy. */

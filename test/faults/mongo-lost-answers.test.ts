@@ -4,14 +4,14 @@ import { newRecord } from "../../src/core/model/key-record.ts";
 import { ApiKey } from "../../src/core/model/api-key.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { mongoStore } from "../../src/stores/mongo/store.ts";
-import { errorOf, inProcess } from "../support/in-process.ts";
-import type { Home } from "../support/home.ts";
-import { KEY, OTHER } from "../support/keys.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { concernFailure, firstBatch, mongodbStub } from "../support/mongodb-stub.ts";
-import { tcpProxy } from "../support/tcp-proxy.ts";
-import type { Action } from "../support/tcp-proxy.ts";
+import { errorOf, inProcess } from "../support/programs/in-process.ts";
+import type { Home } from "../support/home/home.ts";
+import { KEY, OTHER } from "../support/fixtures/keys.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { concernFailure, firstBatch, mongodbStub } from "../support/mongodb/stub.ts";
+import { tcpProxy } from "../support/mongodb/tcp-proxy.ts";
+import type { Action } from "../support/mongodb/tcp-proxy.ts";
 
 /** The change reaches the server and its answer never comes back, or it never reaches the server. */
 const LANDED: readonly Action[] = ["cut-answer", "half-close", "lose-answer"];

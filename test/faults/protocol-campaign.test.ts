@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
-import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/campaign.ts";
-import type { CampaignFigures } from "../support/campaign.ts";
-import { emptyHome } from "../support/home.ts";
-import { mongoStage, sqliteStage } from "../support/made-keys.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { standIn } from "../support/openrouter.ts";
-import { recordingProgram } from "../support/recording-process.ts";
+import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
+import type { CampaignFigures } from "../support/faults/campaign.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { recordingProgram } from "../support/recording/process.ts";
 
 const PROCESSES = 600;
 const ON_MONGODB = 150;

@@ -1,17 +1,17 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { inTurn, leftovers, reconcileUntilQuiet } from "../support/aftermath.ts";
-import { emptyHome } from "../support/home.ts";
-import { documentsOf, inProcess } from "../support/in-process.ts";
-import { madeKeys, sqliteStage, stored } from "../support/made-keys.ts";
-import { always } from "../support/openrouter-faults.ts";
-import type { Rule } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
-import { refusalsOf } from "../support/recorded-runs.ts";
-import { recordingProgram } from "../support/recording-process.ts";
-import type { RecordingProcess } from "../support/recording-process.ts";
+import { inTurn, leftovers, reconcileUntilQuiet } from "../support/faults/recovery-checks.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { documentsOf, inProcess } from "../support/programs/in-process.ts";
+import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
+import { always } from "../support/openrouter/faults.ts";
+import type { Rule } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
+import { refusalsOf } from "../support/recording/runs.ts";
+import { recordingProgram } from "../support/recording/process.ts";
+import type { RecordingProcess } from "../support/recording/process.ts";
 
 const CROWD = 100;
 const AT_ONCE = 20;

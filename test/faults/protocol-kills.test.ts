@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { KILL_SCENES, killEverywhere } from "../support/kills.ts";
+import { KILL_SCENES, killEverywhere } from "../support/faults/kills.ts";
 
 /** Each moment before and after each call of a port, by `kill -9` of the real process. */
 it.each(Object.entries(KILL_SCENES))(

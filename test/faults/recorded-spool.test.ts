@@ -1,14 +1,14 @@
 import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/model/errors.ts";
-import { leftovers, reconcileUntilQuiet } from "../support/aftermath.ts";
-import { emptyHome } from "../support/home.ts";
-import { madeKeys, sqliteStage, stored } from "../support/made-keys.ts";
-import { standIn } from "../support/openrouter.ts";
-import { witnessed } from "../support/port-calls.ts";
-import { recordedInProcess } from "../support/recorded-keyctl.ts";
-import type { Given } from "../support/recorded-keyctl.ts";
-import { refusalsOf } from "../support/recorded-runs.ts";
+import { leftovers, reconcileUntilQuiet } from "../support/faults/recovery-checks.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { witnessed } from "../support/recording/port-calls.ts";
+import { recordedInProcess } from "../support/recording/keyctl.ts";
+import type { Given } from "../support/recording/keyctl.ts";
+import { refusalsOf } from "../support/recording/runs.ts";
 
 const SYNC: Given = { args: ["sync", "--user", "alice"] };
 const GET: Given = { args: ["get", "--user", "alice"] };

@@ -7,16 +7,16 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { openJwe } from "../../src/encryption/jwe.ts";
 import { parseMasterKeys } from "../../src/encryption/jwk-set.ts";
-import { withDatabase } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf } from "../support/in-process.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { keyEnding } from "../support/keys.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import { readersOf } from "../support/readers.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf } from "../support/programs/in-process.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { keyEnding } from "../support/fixtures/keys.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import { readersOf } from "../support/programs/readers.ts";
 
-const WATCHED = fileURLToPath(new URL("../support/watched-keyctl.mjs", import.meta.url));
+const WATCHED = fileURLToPath(new URL("../support/faults/watched-keyctl.mjs", import.meta.url));
 const KILLS = 50;
 
 function keysOf(users: number): ReadonlyMap<string, string> {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { interruptEverywhere, REPLACEMENT, withKeyFile, withRows, withUsers } from "../support/interruptions.ts";
-import type { Scene } from "../support/interruptions.ts";
+import { interruptEverywhere, REPLACEMENT, withKeyFile, withRows, withUsers } from "../support/faults/interruptions.ts";
+import type { Scene } from "../support/faults/interruptions.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const MASTER_KEY = "Vx3kQ9_tLw7Zp0RmYcE2uHn-8sJfBd5aGi1oXvT4yKM";

@@ -2,21 +2,21 @@ import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, renameSync
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { inTurn, leftovers, reconcileUntilQuiet } from "../support/aftermath.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { inProcess } from "../support/in-process.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
-import { madeKeys, sqliteStage, stored } from "../support/made-keys.ts";
-import type { Stage } from "../support/made-keys.ts";
-import { openManager } from "../support/manager.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { describeWithMongodb, emptyDatabase } from "../support/mongodb.ts";
-import type { Database } from "../support/mongodb.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import { witnessed } from "../support/port-calls.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
+import { inTurn, leftovers, reconcileUntilQuiet } from "../support/faults/recovery-checks.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { inProcess } from "../support/programs/in-process.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
+import type { Stage } from "../support/openrouter/made-keys.ts";
+import { openManager } from "../support/memory/manager.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { describeWithMongodb, emptyDatabase } from "../support/mongodb/of-test.ts";
+import type { Database } from "../support/mongodb/of-test.ts";
+import { openRouterServer } from "../support/openrouter/server.ts";
+import { witnessed } from "../support/recording/port-calls.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
 
 /** Most of the time goes to waiting for a store that does not come back. */
 const AT_ONCE = 40;

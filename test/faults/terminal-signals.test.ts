@@ -3,15 +3,15 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { leftovers, reconcileUntilQuiet } from "../support/aftermath.ts";
-import { emptyHome } from "../support/home.ts";
-import { KEY } from "../support/keys.ts";
-import { madeKeys, sqliteStage, stored } from "../support/made-keys.ts";
-import type { Stage } from "../support/made-keys.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
-import { CTRL_C, ENTER, terminalSession } from "../support/terminal-session.ts";
-import type { Ending, TerminalSession } from "../support/terminal-session.ts";
+import { leftovers, reconcileUntilQuiet } from "../support/faults/recovery-checks.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
+import type { Stage } from "../support/openrouter/made-keys.ts";
+import { openRouterServer } from "../support/openrouter/server.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
+import { CTRL_C, ENTER, terminalSession } from "../support/programs/terminal-session.ts";
+import type { Ending, TerminalSession } from "../support/programs/terminal-session.ts";
 
 const SIGNALS = 1_000;
 /** Runs at a time, each in a home of its own. */

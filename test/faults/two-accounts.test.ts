@@ -1,16 +1,16 @@
 import { expect, it } from "vitest";
-import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/campaign.ts";
-import type { Verb } from "../support/campaign.ts";
-import { emptyHome } from "../support/home.ts";
-import { keyEnding } from "../support/keys.ts";
-import { mongoStage, sqliteStage } from "../support/made-keys.ts";
-import type { Stage } from "../support/made-keys.ts";
-import { homeOn } from "../support/mongo-run.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
-import type { OpenRouterServer } from "../support/openrouter-server.ts";
-import type { Route } from "../support/openrouter-state.ts";
-import { standIn } from "../support/openrouter.ts";
-import { recordingProgram } from "../support/recording-process.ts";
+import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
+import type { Verb } from "../support/faults/campaign.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { keyEnding } from "../support/fixtures/keys.ts";
+import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";
+import type { Stage } from "../support/openrouter/made-keys.ts";
+import { homeOn } from "../support/mongodb/run.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
+import type { OpenRouterServer } from "../support/openrouter/server.ts";
+import type { Route } from "../support/openrouter/state.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { recordingProgram } from "../support/recording/process.ts";
 
 const USERS = ["alice", "bob", "carol"];
 

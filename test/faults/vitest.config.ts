@@ -4,7 +4,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/faults/**/*.test.ts"],
-    globalSetup: ["test/support/build.ts", "test/support/mongodb-setup.ts", "test/support/openrouter-setup.ts"],
+    globalSetup: [
+      "test/support/programs/build.ts",
+      "test/support/mongodb/setup.ts",
+      "test/support/openrouter/setup.ts",
+    ],
     testTimeout: 600_000,
     fileParallelism: false,
   },

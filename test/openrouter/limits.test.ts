@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { keyEnding, hashOf } from "../support/keys.ts";
-import { apiKey, clientOf, IMPATIENT, keyRequest, pagesOf } from "../support/openrouter-client.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
+import { keyEnding, hashOf } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, IMPATIENT, keyRequest, pagesOf } from "../support/openrouter/client.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 

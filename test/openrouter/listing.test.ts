@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Scope } from "../../src/core/ports/openrouter.ts";
-import { keyEnding } from "../support/keys.ts";
-import { clientOf, pagesOf } from "../support/openrouter-client.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import type { OpenRouterServer } from "../support/openrouter-server.ts";
-import { standIn } from "../support/openrouter.ts";
+import { keyEnding } from "../support/fixtures/keys.ts";
+import { clientOf, pagesOf } from "../support/openrouter/client.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import type { OpenRouterServer } from "../support/openrouter/server.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const EVERYWHERE: Scope = { kind: "everywhere" };
 

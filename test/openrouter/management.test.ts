@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { hashOf, keyEnding } from "../support/keys.ts";
-import { apiKey, clientOf, keyRequest, NOW, pagesOf } from "../support/openrouter-client.ts";
-import { always } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
+import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, keyRequest, NOW, pagesOf } from "../support/openrouter/client.ts";
+import { always } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 const HASH = hashOf(KEY);

@@ -7,9 +7,9 @@ import { parseBaseUrl } from "../../src/openrouter/http/base-url.ts";
 import type { BaseUrl } from "../../src/openrouter/http/base-url.ts";
 import { isNetworkError } from "../../src/openrouter/http/network-errors.ts";
 import { undiciTransport } from "../../src/openrouter/http/transport.ts";
-import { connectProxy } from "../support/connect-proxy.ts";
-import { clientOf, keyRequest } from "../support/openrouter-client.ts";
-import { standIn } from "../support/openrouter.ts";
+import { connectProxy } from "../support/fixtures/connect-proxy.ts";
+import { clientOf, keyRequest } from "../support/openrouter/client.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 import { deadlineIn } from "../../src/core/async/deadline.ts";
 import { DEADLINES } from "../../src/openrouter/http/exchange.ts";
 

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { hasOpenssl, selfSigned } from "../support/certificate.ts";
-import { CANARIES, canariesIn } from "../support/canaries.ts";
-import { connectProxy } from "../support/connect-proxy.ts";
-import { keyEnding } from "../support/keys.ts";
-import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter-client.ts";
-import { askEverything } from "../support/openrouter-process.ts";
-import { standIn } from "../support/openrouter.ts";
+import { hasOpenssl, selfSigned } from "../support/fixtures/certificate.ts";
+import { CANARIES, canariesIn } from "../support/fixtures/leak-canaries.ts";
+import { connectProxy } from "../support/fixtures/connect-proxy.ts";
+import { keyEnding } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter/client.ts";
+import { askEverything } from "../support/openrouter/process.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 const ELSEWHERE = { url: "https://openrouter.invalid/api/v1", managementKey: CANARIES["management key"] };

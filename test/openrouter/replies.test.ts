@@ -2,9 +2,9 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as replies from "../../src/openrouter/replies.ts";
 import { classifyResponse } from "../../src/openrouter/http/exchange.ts";
-import { canariesIn, CANARIES } from "../support/canaries.ts";
-import { hashOf, keyEnding } from "../support/keys.ts";
-import { keyRequest } from "../support/openrouter-client.ts";
+import { canariesIn, CANARIES } from "../support/fixtures/leak-canaries.ts";
+import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
+import { keyRequest } from "../support/openrouter/client.ts";
 import { serverMessage } from "../../src/openrouter/replies.ts";
 
 const KEY = keyEnding("0001");

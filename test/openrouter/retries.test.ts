@@ -4,12 +4,12 @@ import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import type { CreateResult, DeleteResult } from "../../src/core/ports/openrouter.ts";
 import { DECISIONS, MAX_ATTEMPTS } from "../../src/openrouter/http/retry-policy.ts";
-import { keyEnding, hashOf } from "../support/keys.ts";
-import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter-client.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import type { Fault } from "../support/openrouter-faults.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import { standIn } from "../support/openrouter.ts";
+import { keyEnding, hashOf } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter/client.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import type { Fault } from "../support/openrouter/faults.ts";
+import { openRouterServer } from "../support/openrouter/server.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 import type { UnknownReason } from "../../src/core/model/unknown-reason.ts";
 
 const KEY = keyEnding("0001");

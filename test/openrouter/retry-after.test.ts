@@ -1,10 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { waitMs, httpDate, retryAfterMs } from "../../src/openrouter/http/retry-policy.ts";
-import { keyEnding } from "../support/keys.ts";
-import { apiKey, clientOf, NOW } from "../support/openrouter-client.ts";
-import { on } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
+import { keyEnding } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, NOW } from "../support/openrouter/client.ts";
+import { on } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const AT = Date.parse(NOW);
 /** The last moment that a year of four digits has, in milliseconds. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { CANARIES, canariesIn } from "../support/canaries.ts";
-import type { Fault } from "../support/openrouter-faults.ts";
-import { askEverything } from "../support/openrouter-process.ts";
-import { standIn } from "../support/openrouter.ts";
+import { CANARIES, canariesIn } from "../support/fixtures/leak-canaries.ts";
+import type { Fault } from "../support/openrouter/faults.ts";
+import { askEverything } from "../support/openrouter/process.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const managementKey = CANARIES["management key"];
 

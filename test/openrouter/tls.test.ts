@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { hasOpenssl, selfSigned } from "../support/certificate.ts";
-import { hashOf, keyEnding } from "../support/keys.ts";
-import { apiKey, clientOf, keyRequest } from "../support/openrouter-client.ts";
-import { standIn } from "../support/openrouter.ts";
+import { hasOpenssl, selfSigned } from "../support/fixtures/certificate.ts";
+import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
+import { apiKey, clientOf, keyRequest } from "../support/openrouter/client.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { standIn } from "../support/openrouter.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
 
 it("the tool creates and revokes keys in the account of its database, and in no other", async () => {
   const home = emptyHome();

@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { filesBelow } from "../support/canaries.ts";
-import { emptyHome } from "../support/home.ts";
+import { filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { emptyHome } from "../support/home/home.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const MAIN = `export const main = async (): Promise<object> => import("./cli/a-b.ts");\n`;

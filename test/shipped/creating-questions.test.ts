@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { ENTER, onTerminal } from "../support/pseudo-terminal.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
-import { stage } from "../support/stage.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { ENTER, onTerminal } from "../support/programs/pseudo-terminal.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
+import { stage } from "../support/home/tool-with-openrouter.ts";
 
 const LIMIT = { KEYCTL_PROVISION_LIMIT: "5", KEYCTL_PROVISION_LIMIT_RESET: "monthly" };
 

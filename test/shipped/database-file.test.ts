@@ -1,9 +1,9 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
 
 it("is whole by itself when the run is over: a backup of the one file has every key", async () => {
   const home = emptyHome();

@@ -3,13 +3,13 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { CANARIES, canariesIn, filesBelow } from "../support/canaries.ts";
-import { holdLock } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf } from "../support/in-process.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
+import { CANARIES, canariesIn, filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { holdLock } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf } from "../support/programs/in-process.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
 
 const ALONE = { PATH: "/none", KEYCTL_AUTO_PROVISION: "0" };
 

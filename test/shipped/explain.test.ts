@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { filesBelow } from "../support/canaries.ts";
-import { holdLock } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf } from "../support/in-process.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { hashOf, KEY, maskOf, OTHER } from "../support/keys.ts";
+import { filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { holdLock } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf } from "../support/programs/in-process.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { hashOf, KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 
 const ALICE = ["explain", "--user", "alice"];
 

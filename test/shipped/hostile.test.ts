@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { storedUsers } from "../support/database.ts";
-import { change } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { errorOf, inProcess } from "../support/in-process.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { change } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { errorOf, inProcess } from "../support/programs/in-process.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const OTHER = `sk-or-v1-${"9f8e7d6c".repeat(7)}9f8e91aa`;

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { runProgram } from "../support/installed-library.ts";
-import { madeKeys } from "../support/made-keys.ts";
-import { standIn } from "../support/openrouter.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { runProgram } from "../support/programs/installed-library.ts";
+import { madeKeys } from "../support/openrouter/made-keys.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
 
 const CALLS = 200;
 const CAP = 60;

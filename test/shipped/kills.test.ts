@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { KILL_SCENES, killEverywhere } from "../support/kills.ts";
+import { KILL_SCENES, killEverywhere } from "../support/faults/kills.ts";
 
 /** The rest of these kills is a campaign: `npm run test:faults`. */
 const CHANGES = /store\.insert|store\.replace|store\.insertEntry|withManagementKey\.create/;

@@ -13,12 +13,12 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { change, rowsOf } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
-import { savingProgram } from "../support/saving-program.ts";
+import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { savingProgram } from "../support/programs/saving-program.ts";
 
 const WAL = rowsOf(":memory:", "SELECT sqlite_version() AS version")
   .map(({ version }) => String(version).localeCompare("3.51.3", "en", { numeric: true }) >= 0)

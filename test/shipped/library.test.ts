@@ -1,13 +1,13 @@
 import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { compile, runProgram } from "../support/installed-library.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { always, on } from "../support/openrouter-faults.ts";
-import { standIn } from "../support/openrouter.ts";
-import { journalOf } from "../support/stage.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { compile, runProgram } from "../support/programs/installed-library.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { always, on } from "../support/openrouter/faults.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { journalOf } from "../support/home/tool-with-openrouter.ts";
 
 const KEY = `sk-or-v1-${"0".repeat(60)}b465`;
 const MASK = "***************b465";

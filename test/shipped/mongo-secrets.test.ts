@@ -2,13 +2,13 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { canariesIn, CANARIES, filesBelow } from "../support/canaries.ts";
-import { keyctl, onlyIn } from "../support/keyctl.ts";
-import { MALFORMED_URIS, MARK } from "../support/malformed-uris.ts";
-import { homeOn, withPassword, withSpare } from "../support/mongo-run.ts";
-import { FAILURES } from "../support/mongodb-failures.ts";
-import { mongodbStub } from "../support/mongodb-stub.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
+import { canariesIn, CANARIES, filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { keyctl, onlyIn } from "../support/programs/keyctl.ts";
+import { MALFORMED_URIS, MARK } from "../support/mongodb/malformed-uris.ts";
+import { homeOn, withPassword, withSpare } from "../support/mongodb/run.ts";
+import { FAILURES } from "../support/mongodb/failures.ts";
+import { mongodbStub } from "../support/mongodb/stub.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 
 const LIBRARY = new URL("../../dist/library/index.js", import.meta.url).href;
 /** What makes Node and the driver talkative. */

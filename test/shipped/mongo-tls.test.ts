@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
-import { CANARIES, canariesIn } from "../support/canaries.ts";
-import { hasOpenssl, selfSigned } from "../support/certificate.ts";
-import { emptyHome } from "../support/home.ts";
-import { errorOf } from "../support/in-process.ts";
-import { runProgram } from "../support/installed-library.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { uriOf } from "../support/mongodb-server.ts";
-import { describeWithOwnServer, serverOfTest } from "../support/mongodb.ts";
+import { CANARIES, canariesIn } from "../support/fixtures/leak-canaries.ts";
+import { hasOpenssl, selfSigned } from "../support/fixtures/certificate.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { errorOf } from "../support/programs/in-process.ts";
+import { runProgram } from "../support/programs/installed-library.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { uriOf } from "../support/mongodb/server.ts";
+import { describeWithOwnServer, serverOfTest } from "../support/mongodb/of-test.ts";
 
 describeWithOwnServer("a MongoDB server with a certificate", () => {
   it.skipIf(!hasOpenssl)("is not used by anybody who does not trust it, whatever the environment says", async () => {

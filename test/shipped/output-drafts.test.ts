@@ -4,10 +4,10 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
 
 const WITH_KEY = { OPENROUTER_API_KEY: KEY };
 

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { filesBelow } from "../support/canaries.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { compile, shipped } from "../support/installed-library.ts";
-import { BIN, keyctl, onlyIn } from "../support/keyctl.ts";
+import { filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { compile, shipped } from "../support/programs/installed-library.ts";
+import { BIN, keyctl, onlyIn } from "../support/programs/keyctl.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const KEY = `sk-or-v1-${"0".repeat(60)}b465`;

@@ -5,11 +5,11 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { filesBelow } from "../support/canaries.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { change } from "../support/database-file.ts";
+import { filesBelow } from "../support/fixtures/leak-canaries.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { change } from "../support/sqlite/database-file.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const ESCAPE = "\u001B[";

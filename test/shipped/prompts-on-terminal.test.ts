@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { inProcess } from "../support/in-process.ts";
-import { KEY } from "../support/keys.ts";
-import { CTRL_C, CTRL_D, CTRL_Z, ENTER, terminalSession } from "../support/terminal-session.ts";
-import type { TerminalSession } from "../support/terminal-session.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { inProcess } from "../support/programs/in-process.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { CTRL_C, CTRL_D, CTRL_Z, ENTER, terminalSession } from "../support/programs/terminal-session.ts";
+import type { TerminalSession } from "../support/programs/terminal-session.ts";
 
 const WAYS = [
   ["Ctrl-C", 130, (tool: TerminalSession) => tool.type(CTRL_C)],

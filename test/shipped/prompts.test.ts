@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, inProcess } from "../support/in-process.ts";
-import { hashOf, KEY, OTHER } from "../support/keys.ts";
-import { CTRL_C, CTRL_T, ENTER, onTerminal } from "../support/pseudo-terminal.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, inProcess } from "../support/programs/in-process.ts";
+import { hashOf, KEY, OTHER } from "../support/fixtures/keys.ts";
+import { CTRL_C, CTRL_T, ENTER, onTerminal } from "../support/programs/pseudo-terminal.ts";
 
 async function homeOf(...users: readonly string[]): Promise<Home> {
   const home = emptyHome();

@@ -1,10 +1,10 @@
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import { BIN, keyctl, onlyIn } from "../support/keyctl.ts";
-import { always } from "../support/openrouter-faults.ts";
-import { openRouterServer } from "../support/openrouter-server.ts";
-import { journalOf } from "../support/stage.ts";
+import { emptyHome } from "../support/home/home.ts";
+import { BIN, keyctl, onlyIn } from "../support/programs/keyctl.ts";
+import { always } from "../support/openrouter/faults.ts";
+import { openRouterServer } from "../support/openrouter/server.ts";
+import { journalOf } from "../support/home/tool-with-openrouter.ts";
 
 function nothing(): void {}
 

@@ -3,19 +3,19 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { CANARIES, canariesIn } from "../support/canaries.ts";
-import { hasOpenssl, selfSigned } from "../support/certificate.ts";
-import { connectProxy, hasIpv6 } from "../support/connect-proxy.ts";
-import type { ConnectProxy } from "../support/connect-proxy.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { errorOf } from "../support/in-process.ts";
-import { runProgram } from "../support/installed-library.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
-import type { OpenRouterServer } from "../support/openrouter-server.ts";
-import { standIn } from "../support/openrouter.ts";
-import { journalOf } from "../support/stage.ts";
+import { CANARIES, canariesIn } from "../support/fixtures/leak-canaries.ts";
+import { hasOpenssl, selfSigned } from "../support/fixtures/certificate.ts";
+import { connectProxy, hasIpv6 } from "../support/fixtures/connect-proxy.ts";
+import type { ConnectProxy } from "../support/fixtures/connect-proxy.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { errorOf } from "../support/programs/in-process.ts";
+import { runProgram } from "../support/programs/installed-library.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import type { OpenRouterServer } from "../support/openrouter/server.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { journalOf } from "../support/home/tool-with-openrouter.ts";
 
 /** The tool and the library as they are built, with everything between them and OpenRouter that a company has. */
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../support/database.ts";
-import { KEY } from "../support/keys.ts";
-import { ENTER, onTerminal } from "../support/pseudo-terminal.ts";
-import { environmentFor } from "../support/recorded-keyctl.ts";
-import { stage } from "../support/stage.ts";
+import { storedUsers } from "../support/sqlite/database.ts";
+import { KEY } from "../support/fixtures/keys.ts";
+import { ENTER, onTerminal } from "../support/programs/pseudo-terminal.ts";
+import { environmentFor } from "../support/recording/keyctl.ts";
+import { stage } from "../support/home/tool-with-openrouter.ts";
 
 /** Alice's first key was replaced and kept at OpenRouter; with `key`, a second one is in the database. */
 async function replaced(key: boolean) {

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { jwkSet, newJwk } from "../support/jwk.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { standIn } from "../support/openrouter.ts";
-import { databaseOfTest, describeWithMongodb } from "../support/mongodb.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { standIn } from "../support/openrouter/of-test.ts";
+import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 
 const USER = "68e228e87f803a11a4e23045";
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";

@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { BIN, keyctl } from "../support/keyctl.ts";
-import { KEY } from "../support/keys.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
+import { KEY } from "../support/fixtures/keys.ts";
 
 /** Far less than what is waited for, and enough for a machine that is busy. */
 const IN_TIME_MS = 15_000;

@@ -4,7 +4,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/shipped/**/*.test.ts"],
-    globalSetup: ["test/support/shipped-setup.ts", "test/support/mongodb-setup.ts", "test/support/openrouter-setup.ts"],
+    globalSetup: [
+      "test/support/programs/shipped-setup.ts",
+      "test/support/mongodb/setup.ts",
+      "test/support/openrouter/setup.ts",
+    ],
     testTimeout: 60_000,
     maxWorkers: 2,
   },

@@ -14,11 +14,11 @@ import {
   utf32leWithBom,
   utf8,
   utf8WithBom,
-} from "../support/encodings.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { keyctl } from "../support/keyctl.ts";
-import { asOrdinaryUser } from "../support/ordinary-user.ts";
+} from "../support/fixtures/encodings.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { keyctl } from "../support/programs/keyctl.ts";
+import { asOrdinaryUser } from "../support/home/ordinary-user.ts";
 
 const USER = "68e228e87f803a11a4e23045";
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";

@@ -5,15 +5,20 @@ import { expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
 import type { Recorded } from "../../src/core/ports/journal.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
-import { change, rowsOf } from "../support/database-file.ts";
-import { emptyHome } from "../support/home.ts";
-import type { Home } from "../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../support/in-process.ts";
-import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/keys.ts";
-import { databaseOfTest, describeWithMongodb, describeWithOwnServer, serverOfTest } from "../support/mongodb.ts";
-import { uriOf } from "../support/mongodb-server.ts";
-import { withStore } from "../support/stage.ts";
-import { on, tcpProxy } from "../support/tcp-proxy.ts";
+import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { emptyHome } from "../support/home/home.ts";
+import type { Home } from "../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
+import { hashOf, KEY, keyEnding, OTHER, USER } from "../support/fixtures/keys.ts";
+import {
+  databaseOfTest,
+  describeWithMongodb,
+  describeWithOwnServer,
+  serverOfTest,
+} from "../support/mongodb/of-test.ts";
+import { uriOf } from "../support/mongodb/server.ts";
+import { withStore } from "../support/home/tool-with-openrouter.ts";
+import { on, tcpProxy } from "../support/mongodb/tcp-proxy.ts";
 
 const ODD_USERS = [USER, "alice", "68e228e87f803a11a4e2304", "zoë", "$where", "😀", "10", "9"];
 const ROWS = "SELECT * FROM api_keys ORDER BY user_id";

@@ -1,12 +1,12 @@
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../../support/database.ts";
-import { documentsOf, errorOf } from "../../support/in-process.ts";
-import { KEY, maskOf, OTHER } from "../../support/keys.ts";
+import { storedUsers } from "../../support/sqlite/database.ts";
+import { documentsOf, errorOf } from "../../support/programs/in-process.ts";
+import { KEY, maskOf, OTHER } from "../../support/fixtures/keys.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
-import { always } from "../../support/openrouter-faults.ts";
-import { changesAt, journalOf, stage, withCalls } from "../../support/stage.ts";
+import { always } from "../../support/openrouter/faults.ts";
+import { changesAt, journalOf, stage, withCalls } from "../../support/home/tool-with-openrouter.ts";
 
 function names(count: number, from = 0): string {
   return Array.from({ length: count }, (_, index) => `u${from + index}\n`).join("");

@@ -1,13 +1,13 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { InProcessOptions } from "../../support/in-process.ts";
-import { documentsOf, errorOf } from "../../support/in-process.ts";
-import { KEY, keyEnding, maskOf, OTHER } from "../../support/keys.ts";
-import { always } from "../../support/openrouter-faults.ts";
-import { spooled, spoolFilesOf } from "../../support/spooled-key.ts";
-import { everythingIn, operation, note, stage } from "../../support/stage.ts";
-import type { Stage } from "../../support/stage.ts";
+import type { InProcessOptions } from "../../support/programs/in-process.ts";
+import { documentsOf, errorOf } from "../../support/programs/in-process.ts";
+import { KEY, keyEnding, maskOf, OTHER } from "../../support/fixtures/keys.ts";
+import { always } from "../../support/openrouter/faults.ts";
+import { spooled, spoolFilesOf } from "../../support/fixtures/spooled-key.ts";
+import { everythingIn, operation, note, stage } from "../../support/home/tool-with-openrouter.ts";
+import type { Stage } from "../../support/home/tool-with-openrouter.ts";
 
 const MADE = keyEnding("a123");
 const madeFirst = () => {
@@ -160,7 +160,7 @@ const made = ({ given }: Stage) => given("sync --user alice");
 
 /** alice's row stands, and her operation was given up before it was decided. */
 async function unsettle({ home }: Stage): Promise<void> {
-  const { withDatabase } = await import("../../support/database.ts");
+  const { withDatabase } = await import("../../support/sqlite/database.ts");
   await withDatabase(home, (database) =>
     database.exec("UPDATE api_keys SET settled = 0; DELETE FROM api_key_journal WHERE _id LIKE '%:out:%'"),
   );

@@ -6,7 +6,7 @@ import { JournalCopy } from "../../../src/core/copy/copy-journal.ts";
 import type { JournalOutcome } from "../../../src/core/copy/copy-journal.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import type { UserId } from "../../../src/core/model/user-id.ts";
-import { memoryJournal } from "../../support/memory-journal.ts";
+import { memoryJournal } from "../../support/memory/journal.ts";
 
 const NOW = "2026-11-22T00:00:00.000Z";
 const LATER = "2026-11-22T00:00:05.000Z";

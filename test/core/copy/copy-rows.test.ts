@@ -13,8 +13,8 @@ import type { SealingSetup } from "../../../src/core/sealing/verify-master-keys.
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
-import { memoryStore, noOpenRouter } from "../../support/memory-store.ts";
-import type { MemoryStore } from "../../support/memory-store.ts";
+import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
+import type { MemoryStore } from "../../support/memory/store.ts";
 import type { CopyOptions } from "../../../src/core/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";

@@ -12,7 +12,7 @@ import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { NOT_SAID } from "../../../src/core/model/verdict.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
-import { KEY } from "../../support/keys.ts";
+import { KEY } from "../../support/fixtures/keys.ts";
 
 const active = masterKey(Buffer.alloc(32, 1));
 const old = masterKey(Buffer.alloc(32, 2));

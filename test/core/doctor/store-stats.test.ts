@@ -7,8 +7,8 @@ import type { KeyStore } from "../../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
-import { keyEnding } from "../../support/keys.ts";
-import { memoryStore } from "../../support/memory-store.ts";
+import { keyEnding } from "../../support/fixtures/keys.ts";
+import { memoryStore } from "../../support/memory/store.ts";
 
 const first = masterKey(Buffer.alloc(32, 1));
 const second = masterKey(Buffer.alloc(32, 2));

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { logLines } from "../../../src/core/model/log-event.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { LINES } from "../../support/log-lines.ts";
+import { LINES } from "../../support/fixtures/log-lines.ts";
 
 const MASK = "***************b465";
 const key = ApiKey.parse(`sk-or-v1-${"0".repeat(60)}b465`) as ApiKey;

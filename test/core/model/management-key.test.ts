@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ManagementKey } from "../../../src/core/model/management-key.ts";
-import { canariesIn, CANARIES } from "../../support/canaries.ts";
+import { canariesIn, CANARIES } from "../../support/fixtures/leak-canaries.ts";
 
 const TEXT = CANARIES["management key"];
 

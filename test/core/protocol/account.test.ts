@@ -12,11 +12,11 @@ import type {
   WorkspacePage,
 } from "../../../src/core/ports/openrouter.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { memoryJournal } from "../../support/memory-journal.ts";
-import { clientOf, keyRequest } from "../../support/openrouter-client.ts";
-import { always } from "../../support/openrouter-faults.ts";
-import type { OpenRouterServer } from "../../support/openrouter-server.ts";
-import { standIn } from "../../support/openrouter.ts";
+import { memoryJournal } from "../../support/memory/journal.ts";
+import { clientOf, keyRequest } from "../../support/openrouter/client.ts";
+import { always } from "../../support/openrouter/faults.ts";
+import type { OpenRouterServer } from "../../support/openrouter/server.ts";
+import { standIn } from "../../support/openrouter/of-test.ts";
 import type { Warning } from "../../../src/core/model/warning.ts";
 import { deadlineIn } from "../../../src/core/async/deadline.ts";
 

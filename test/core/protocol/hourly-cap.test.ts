@@ -3,9 +3,9 @@ import { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { Operation, Recorded } from "../../../src/core/ports/journal.ts";
 import { hasRoomUnderCap, waitForRoom } from "../../../src/core/protocol/hourly-cap.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { memoryJournal } from "../../support/memory-journal.ts";
-import { noOpenRouter } from "../../support/memory-store.ts";
-import { operation } from "../../support/stage.ts";
+import { memoryJournal } from "../../support/memory/journal.ts";
+import { noOpenRouter } from "../../support/memory/store.ts";
+import { operation } from "../../support/home/tool-with-openrouter.ts";
 
 const NOW = Date.parse("2026-11-22T10:00:00.000Z");
 const HOUR_MS = 3_600_000;

@@ -6,9 +6,9 @@ import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import type { KeyStore } from "../../../src/core/ports/stores-and-sources.ts";
 import { insertRow, insertRows, removeRow, replaceRow } from "../../../src/core/protocol/write-row.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { KEY } from "../../support/keys.ts";
-import { memoryStore } from "../../support/memory-store.ts";
-import type { MemoryStore } from "../../support/memory-store.ts";
+import { KEY } from "../../support/fixtures/keys.ts";
+import { memoryStore } from "../../support/memory/store.ts";
+import type { MemoryStore } from "../../support/memory/store.ts";
 
 const NOW = "2026-11-24T00:00:00.000Z";
 const { signal } = new AbortController();

@@ -9,7 +9,7 @@ import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { previousOf } from "../../../src/core/protocol/settle-row.ts";
 import type { UpstreamKey } from "../../../src/core/ports/openrouter.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { keyEnding } from "../../support/keys.ts";
+import { keyEnding } from "../../support/fixtures/keys.ts";
 
 const NOW = Date.parse("2026-11-22T02:14:07.113Z");
 const alice = parseUserId("alice");

@@ -13,9 +13,9 @@ import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 import { entryId } from "../../../src/stores/format/journal-entry.ts";
-import { keyEnding } from "../../support/keys.ts";
-import { makingKeys, memoryStore, nobodysLock, noOpenRouter } from "../../support/memory-store.ts";
-import type { MemoryStore } from "../../support/memory-store.ts";
+import { keyEnding } from "../../support/fixtures/keys.ts";
+import { makingKeys, memoryStore, nobodysLock, noOpenRouter } from "../../support/memory/store.ts";
+import type { MemoryStore } from "../../support/memory/store.ts";
 import type { ManagerContext } from "../../../src/core/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";

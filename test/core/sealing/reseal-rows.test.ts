@@ -20,7 +20,7 @@ import type { UserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import type { MasterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
-import { memoryStore, noOpenRouter } from "../../support/memory-store.ts";
+import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
 import type { RekeyOptions } from "../../../src/core/manager-options.ts";
 
 const EARLIER = "2025-10-05T09:00:00.000Z";

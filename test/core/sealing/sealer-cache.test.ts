@@ -4,7 +4,7 @@ import type { Sealer } from "../../../src/core/ports/stores-and-sources.ts";
 import { sealerCache } from "../../../src/core/sealing/sealer-cache.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
-import { gate } from "../../support/gate.ts";
+import { gate } from "../../support/faults/latch.ts";
 
 const never = new AbortController().signal;
 const [oldKey, newKey] = [1, 2].map((byte) => masterKey(Buffer.alloc(32, byte))) as [

@@ -12,7 +12,7 @@ import type {
 } from "../../../src/core/ports/openrouter.ts";
 import { attentionOf, NOT_SAID } from "../../../src/core/model/verdict.ts";
 import type { Verdict } from "../../../src/core/model/verdict.ts";
-import { KEY } from "../../support/keys.ts";
+import { KEY } from "../../support/fixtures/keys.ts";
 import { deadlineIn } from "../../../src/core/async/deadline.ts";
 
 const NOW = Date.parse("2026-11-24T12:00:00.000Z");

@@ -2,14 +2,19 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { canariesIn, CANARIES } from "../../support/canaries.ts";
-import { hasOpenssl, selfSigned } from "../../support/certificate.ts";
-import { errorOf, inProcess } from "../../support/in-process.ts";
-import { homeOn, withPassword, withSpare } from "../../support/mongo-run.ts";
-import { FAILURES } from "../../support/mongodb-failures.ts";
-import { firstBatch, mongodbStub, SERVER_TEXT } from "../../support/mongodb-stub.ts";
-import { uriOf } from "../../support/mongodb-server.ts";
-import { databaseOfTest, describeWithMongodb, describeWithOwnServer, serverOfTest } from "../../support/mongodb.ts";
+import { canariesIn, CANARIES } from "../../support/fixtures/leak-canaries.ts";
+import { hasOpenssl, selfSigned } from "../../support/fixtures/certificate.ts";
+import { errorOf, inProcess } from "../../support/programs/in-process.ts";
+import { homeOn, withPassword, withSpare } from "../../support/mongodb/run.ts";
+import { FAILURES } from "../../support/mongodb/failures.ts";
+import { firstBatch, mongodbStub, SERVER_TEXT } from "../../support/mongodb/stub.ts";
+import { uriOf } from "../../support/mongodb/server.ts";
+import {
+  databaseOfTest,
+  describeWithMongodb,
+  describeWithOwnServer,
+  serverOfTest,
+} from "../../support/mongodb/of-test.ts";
 
 const GET = "get -u alice --stored";
 const READS = [GET, "list", "list --count"];

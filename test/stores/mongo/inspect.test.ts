@@ -1,11 +1,11 @@
 import { ObjectId } from "mongodb";
 import { expect, it, onTestFinished } from "vitest";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
-import { emptyHome } from "../../support/home.ts";
-import { documentsOf, inProcess } from "../../support/in-process.ts";
-import { newJwk } from "../../support/jwk.ts";
-import { KEY, OTHER, USER } from "../../support/keys.ts";
-import { databaseOfTest, describeWithMongodb } from "../../support/mongodb.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { documentsOf, inProcess } from "../../support/programs/in-process.ts";
+import { newJwk } from "../../support/fixtures/jwk.ts";
+import { KEY, OTHER, USER } from "../../support/fixtures/keys.ts";
+import { databaseOfTest, describeWithMongodb } from "../../support/mongodb/of-test.ts";
 
 const patient = new AbortController().signal;
 

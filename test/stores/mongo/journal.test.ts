@@ -8,9 +8,9 @@ import { newRecord, NO_TERMS } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
-import { KEY, USER } from "../../support/keys.ts";
-import { databaseOfTest, describeWithMongodb } from "../../support/mongodb.ts";
-import { on, tcpProxy } from "../../support/tcp-proxy.ts";
+import { KEY, USER } from "../../support/fixtures/keys.ts";
+import { databaseOfTest, describeWithMongodb } from "../../support/mongodb/of-test.ts";
+import { on, tcpProxy } from "../../support/mongodb/tcp-proxy.ts";
 
 const patient = new AbortController().signal;
 const ALICE = parseUserId("alice");

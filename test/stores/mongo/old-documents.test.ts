@@ -4,11 +4,11 @@ import { expect, it } from "vitest";
 import { PROVIDER } from "../../../src/core/model/key-record.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
-import { emptyHome } from "../../support/home.ts";
-import { documentsOf, errorOf, inProcess } from "../../support/in-process.ts";
-import { hashOf, KEY, maskOf, OTHER, USER } from "../../support/keys.ts";
-import { jwkSet, newJwk } from "../../support/jwk.ts";
-import { databaseOfTest, describeWithMongodb } from "../../support/mongodb.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { documentsOf, errorOf, inProcess } from "../../support/programs/in-process.ts";
+import { hashOf, KEY, maskOf, OTHER, USER } from "../../support/fixtures/keys.ts";
+import { jwkSet, newJwk } from "../../support/fixtures/jwk.ts";
+import { databaseOfTest, describeWithMongodb } from "../../support/mongodb/of-test.ts";
 
 /** As the Python program writes it: the key in clear, and a field of its own. */
 const OLD = {

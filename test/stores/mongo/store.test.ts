@@ -1,7 +1,7 @@
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
 import { journalContract } from "../../contract/journal.ts";
 import { keyStoreContract } from "../../contract/key-store.ts";
-import { describeWithMongodb, emptyDatabase } from "../../support/mongodb.ts";
+import { describeWithMongodb, emptyDatabase } from "../../support/mongodb/of-test.ts";
 
 async function emptyPlace() {
   const { uri, remove } = emptyDatabase();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { damagedDatabase, PART_OF_A_PAGE, WHOLE_PAGE } from "../../support/damaged-database.ts";
-import type { Outcome } from "../../support/damaged-database.ts";
+import { damagedDatabase, PART_OF_A_PAGE, WHOLE_PAGE } from "../../support/sqlite/damaged-database.ts";
+import type { Outcome } from "../../support/sqlite/damaged-database.ts";
 
 describe("a database of which one page is lost", () => {
   // test/faults/damaged-file.test.ts has the other kinds.

@@ -3,9 +3,9 @@ import { isKeyctlError } from "../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { openStoreError, storeError } from "../../../src/stores/sqlite/errors.ts";
 import { sqliteStore } from "../../../src/stores/sqlite/store.ts";
-import { change, holdLock } from "../../support/database-file.ts";
-import { emptyHome } from "../../support/home.ts";
-import { opened } from "../../support/sqlite.ts";
+import { change, holdLock } from "../../support/sqlite/database-file.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { opened } from "../../support/sqlite/sqlite.ts";
 
 const PATH = "/srv/my keys.db";
 const ALICE = parseUserId("alice");

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { DatabaseSync } from "node:sqlite";
 import { inspectDatabase } from "../../../src/stores/sqlite/inspect.ts";
-import { rowsOf } from "../../support/database-file.ts";
-import { emptyHome } from "../../support/home.ts";
-import { asOrdinaryUser } from "../../support/ordinary-user.ts";
-import { openFile } from "../../support/sqlite.ts";
+import { rowsOf } from "../../support/sqlite/database-file.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { asOrdinaryUser } from "../../support/home/ordinary-user.ts";
+import { openFile } from "../../support/sqlite/sqlite.ts";
 
 const never = new AbortController().signal;
 

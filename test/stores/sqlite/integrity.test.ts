@@ -1,11 +1,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { checkIntegrity } from "../../../src/stores/sqlite/integrity.ts";
-import { emptyHome } from "../../support/home.ts";
-import type { Home } from "../../support/home.ts";
-import { documentsOf, inProcess } from "../../support/in-process.ts";
-import { KEY } from "../../support/keys.ts";
-import { openFile } from "../../support/sqlite.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import type { Home } from "../../support/home/home.ts";
+import { documentsOf, inProcess } from "../../support/programs/in-process.ts";
+import { KEY } from "../../support/fixtures/keys.ts";
+import { openFile } from "../../support/sqlite/sqlite.ts";
 
 const patient = () => AbortSignal.timeout(20_000);
 const HERE = Number.POSITIVE_INFINITY;

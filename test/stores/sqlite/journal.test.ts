@@ -4,8 +4,8 @@ import type { Operation, Recorded } from "../../../src/core/ports/journal.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { sqliteJournal } from "../../../src/stores/sqlite/journal.ts";
 import { sqliteStore } from "../../../src/stores/sqlite/store.ts";
-import { emptyHome } from "../../support/home.ts";
-import { opened } from "../../support/sqlite.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { opened } from "../../support/sqlite/sqlite.ts";
 
 const patient = new AbortController().signal;
 const ALICE = parseUserId("alice");

@@ -2,12 +2,12 @@ import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { whileUnlocked } from "../../../src/stores/sqlite/retry-locked.ts";
-import { emptyHome } from "../../support/home.ts";
-import type { Home } from "../../support/home.ts";
-import { keyctl } from "../../support/keyctl.ts";
-import { savingProgram } from "../../support/saving-program.ts";
-import { openFile } from "../../support/sqlite.ts";
-import { waitingProgram } from "../../support/waiting-program.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import type { Home } from "../../support/home/home.ts";
+import { keyctl } from "../../support/programs/keyctl.ts";
+import { savingProgram } from "../../support/programs/saving-program.ts";
+import { openFile } from "../../support/sqlite/sqlite.ts";
+import { waitingProgram } from "../../support/programs/waiting-program.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const TIME_OVER = `error: the time was over before the database had answered

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { journalContract } from "../../contract/journal.ts";
 import { keyStoreContract } from "../../contract/key-store.ts";
-import { openStore } from "../../support/sqlite.ts";
+import { openStore } from "../../support/sqlite/sqlite.ts";
 
 const emptyPlace = async () => {
   const folder = await mkdtemp(join(tmpdir(), "keyctl-store-"));

@@ -1,0 +1,176 @@
+import { randomInt } from "node:crypto";
+import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
+import { keyEnding } from "../fixtures/keys.ts";
+import type { Stage } from "../openrouter/made-keys.ts";
+import type { Fault, Rule } from "../openrouter/faults.ts";
+import type { Route, StandInAccount } from "../openrouter/state.ts";
+import type { Given } from "../recording/keyctl.ts";
+import { refusalsOf } from "../recording/runs.ts";
+import type { RecordedProcess, StartRecording } from "../recording/process.ts";
+
+/** What is to happen, and how often. */
+export interface Campaign {
+  readonly processes: number;
+  readonly verbs: readonly Verb[];
+  readonly users: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Another account at OpenRouter, whose management key some of the processes have. */
+  readonly stranger?: Pick<StandInAccount, "managementKey">;
+  /** Routes where nothing goes wrong. */
+  readonly faultless?: readonly Route[];
+}
+
+export interface CampaignFigures {
+  readonly processes: number;
+  readonly kills: number;
+  /** Processes that were told that their management key is of another account. */
+  readonly strangers: number;
+  readonly requests: number;
+  readonly faults: number;
+  /** Of a user each: one process may be about several. */
+  readonly traces: number;
+  readonly accesses: number;
+  readonly succeeded: number;
+  readonly problems: readonly string[];
+}
+
+const VERBS = {
+  sync: (user) => ({ args: ["sync", "--user", user] }),
+  get: (user) => ({ args: ["get", "--user", user] }),
+  provision: (user) => ({ args: ["provision", "--user", user] }),
+  save: (user) => ({ args: ["save", "--user", user, "--stdin", "--replace"], input: savedKey() }),
+  "save --revoke": (user) => ({
+    args: ["save", "--user", user, "--stdin", "--replace", "--revoke"],
+    input: savedKey(),
+  }),
+  purge: (user) => ({ args: ["purge", "--user", user, "--yes"] }),
+  "purge --revoke": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke"] }),
+  "reconcile of one": (user) => ({ args: ["reconcile", "--fix", "--user", user] }),
+  reconcile: () => ({ args: ["reconcile", "--fix"] }),
+} as const satisfies Readonly<Record<string, (user: string) => Given>>;
+
+export type Verb = keyof typeof VERBS;
+
+/** Those that hold on a store whose changes of one row are not atomic; most make a key, or make room for one. */
+export const PLAIN_VERBS: readonly Verb[] = [
+  ...(["sync", "sync", "sync", "sync", "sync", "get", "provision", "provision"] as const),
+  ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
+  ...(["reconcile of one", "reconcile"] as const),
+];
+export const ALL_VERBS: readonly Verb[] = [...PLAIN_VERBS, "save", "save --revoke"];
+
+const AT_ONCE = 4;
+/** Shares, in percent. */
+const KILLED = 50;
+const SPOILED = 20;
+const STRANGE = 50;
+/** Most commands have fewer moments: then the kill comes too late. */
+const MOST_MOMENTS = 40;
+/** Somebody's operation is not waited for longer than this; and it is not fresh for longer. */
+const TIMEOUT = ["--timeout", "6s"] as const;
+const AGEING_MS = 500;
+
+const FAULTS: Readonly<Partial<Record<Route, readonly Fault[]>>> = {
+  "POST /keys": [
+    "reset-before",
+    "reset-after",
+    "late-apply",
+    "twice",
+    "html",
+    { status: 503 },
+    { status: 503, obeyed: true },
+    { status: 429, headers: { "retry-after": "0" } },
+    { status: 402 },
+    { delayMs: 200 },
+  ],
+  "GET /workspaces": [{ status: 503 }, { status: 403 }, "reset-before"],
+  "GET /keys": ["reset-before", { status: 503 }, { status: 403 }, { delayMs: 200 }],
+  "PATCH /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
+  "DELETE /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
+};
+
+/** Many processes at once, most of which go wrong; then everything comes to rest and is looked at. */
+export async function campaign(stage: Stage, start: StartRecording, plan: Campaign): Promise<CampaignFigures> {
+  const runs: RecordedProcess[] = [];
+  let faults = 0;
+  const { openRouter } = stage;
+  openRouter.behave(spoiling(plan.faultless ?? [], () => (faults += 1)));
+  const stopAgeing = ageingAgainAndAgain(stage);
+  const queue = Array.from({ length: plan.processes }).keys();
+  const work = async () => {
+    for (const _ of queue) runs.push(await oneProcess(stage, start, plan));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await stopAgeing();
+  const requests = openRouter.count();
+  openRouter.behave(() => "pass");
+  const traces = runs.flatMap((run) => run.traces);
+  return {
+    processes: runs.length,
+    kills: runs.filter(({ signal }) => signal === "SIGKILL").length,
+    strangers: runs.filter(({ code, stderr }) => code === 4 && stderr.includes("of another OpenRouter account")).length,
+    requests,
+    faults,
+    traces: traces.length,
+    accesses: traces.reduce((sum, { trace }) => sum + trace.length, 0),
+    succeeded: runs.filter(({ code }) => code === 0).length,
+    problems: [
+      ...runs.filter(({ code }) => code === 1).map(({ stderr }) => `a bug: ${stderr}`),
+      ...refusalsOf(traces),
+      ...(await problemsAtRest(stage, plan)),
+    ],
+  };
+}
+
+async function oneProcess({ home, openRouter }: Stage, start: StartRecording, plan: Campaign) {
+  const { verbs, users, env = {}, stranger } = plan;
+  const isStrange = stranger !== undefined && randomInt(100) < STRANGE;
+  const { managementKey } = isStrange ? stranger : openRouter;
+  const given: Given = VERBS[oneOf(verbs)](oneOf(users));
+  const args = [...given.args, ...TIMEOUT];
+  const isKilled = randomInt(100) < KILLED;
+  const signalled = { at: 1 + randomInt(MOST_MOMENTS), signal: "SIGKILL" } as const;
+  const options = { env: { ...env, KEYCTL_MAX_PROVISIONS_PER_HOUR: "0" }, ...(isKilled ? { signalled } : {}) };
+  return start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
+}
+
+async function problemsAtRest(stage: Stage, { users }: Campaign): Promise<readonly string[]> {
+  await reconcileUntilQuiet(stage);
+  const problems = [...(await leftovers(stage))];
+  for (const user of users) problems.push(...(await syncProblems(stage, user)));
+  return problems;
+}
+
+function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
+  return ({ route }) => {
+    if (randomInt(100) >= SPOILED) return "pass";
+    const faults = FAULTS[route];
+    if (faults === undefined || faultless.includes(route)) return "pass";
+    onFault();
+    return oneOf(faults);
+  };
+}
+
+/** Operations of the living too are taken for stale: time must never decide whether something is safe. */
+function ageingAgainAndAgain({ age }: Stage): () => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => {
+    last = last.then(age).catch(() => {
+      // There is no store yet, or it is busy.
+    });
+  }, AGEING_MS);
+  return async () => {
+    clearInterval(timer);
+    await last;
+  };
+}
+
+function savedKey(): string {
+  return keyEnding(oneOf(["91aa", "47c0"]));
+}
+
+function oneOf<One>(many: readonly One[]): One {
+  const one = many[randomInt(many.length)];
+  if (one === undefined) throw new Error("there is nothing to choose from");
+  return one;
+}

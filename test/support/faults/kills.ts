@@ -1,0 +1,147 @@
+import type { Ports } from "../../../src/compose.ts";
+import { inTurn, leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
+import { emptyHome } from "../home/home.ts";
+import { keyEnding } from "../fixtures/keys.ts";
+import { madeKeys, sqliteStage, stored } from "../openrouter/made-keys.ts";
+import type { Stage } from "../openrouter/made-keys.ts";
+import { openRouterServer } from "../openrouter/server.ts";
+import type { Rule } from "../openrouter/faults.ts";
+import { witnessed } from "../recording/port-calls.ts";
+import { recordedInProcess } from "../recording/keyctl.ts";
+import type { Given } from "../recording/keyctl.ts";
+import { refusalsOf } from "../recording/runs.ts";
+import { recordingProgram } from "../recording/process.ts";
+import type { RecordedProcess, StartRecording } from "../recording/process.ts";
+
+/** A command that is killed, and what happened before. */
+export interface KillScene {
+  readonly given: Given;
+  readonly before?: (stage: Stage) => Promise<void>;
+  /** What must hold beside the rest when everything is at rest again. */
+  readonly problems?: (stage: Stage) => Promise<readonly string[]>;
+}
+
+const AT_ONCE = 2;
+const USER = "alice";
+const REPLACEMENT = keyEnding("91aa");
+
+export const KILL_SCENES = {
+  sync: { given: { args: ["sync", "--user", USER] } },
+  save: {
+    given: { args: ["save", "--user", USER, "--stdin", "--replace", "--revoke"], input: REPLACEMENT },
+    before: (stage) => happened(stage, ["sync", "--user", USER]),
+  },
+  purge: {
+    given: { args: ["purge", "--user", USER, "--yes", "--revoke"] },
+    before: (stage) => happened(stage, ["sync", "--user", USER]),
+    problems: purgeProblems,
+  },
+  reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
+} as const satisfies Readonly<Record<string, KillScene>>;
+
+/** Runs the command once to learn its moments, then once for each of them, where it is killed. */
+export async function killEverywhere(
+  scene: KillScene,
+  isChosen: (moment: string) => boolean = () => true,
+): Promise<{ readonly moments: readonly string[]; readonly kills: number; readonly problems: readonly string[] }> {
+  const start = await recordingProgram();
+  const whole = await runOf(scene, start, undefined, async ({ run }) => run);
+  const points = whole.moments.flatMap((moment, index) => (isChosen(moment) ? [{ moment, at: index + 1 }] : []));
+  const problems: string[] = whole.code === 0 ? refusalsOf(whole.traces).slice() : [`it fails: ${whole.stderr}`];
+  const queue = points.values();
+  const work = async () => {
+    for (const { moment, at } of queue) {
+      const found = await runOf(scene, start, at, (left) => problemsAfter(left, scene, moment));
+      problems.push(...found.map((problem) => `killed ${moment} (${at}): ${problem}`));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return { moments: whole.moments, kills: points.length, problems };
+}
+
+interface Left {
+  readonly run: RecordedProcess;
+  readonly stage: Stage;
+}
+
+async function runOf<Result>(
+  { given, before }: KillScene,
+  start: StartRecording,
+  at: number | undefined,
+  look: (left: Left) => Promise<Result>,
+): Promise<Result> {
+  const home = emptyHome();
+  const openRouter = await openRouterServer();
+  try {
+    const stage = sqliteStage(home, openRouter);
+    await before?.(stage);
+    const signalled = at === undefined ? {} : { signalled: { at, signal: "SIGKILL" } as const };
+    return await look({ run: await start(home, openRouter, given, signalled).ended, stage });
+  } finally {
+    await openRouter.close();
+  }
+}
+
+async function problemsAfter({ run, stage }: Left, scene: KillScene, moment: string) {
+  if (run.signal !== "SIGKILL" || run.moments.at(-1) !== moment) return ["this moment was not reached"];
+  const refusals = refusalsOf(run.traces);
+  await reconcileUntilQuiet(stage);
+  const atRest = [...(await leftovers(stage)), ...((await scene.problems?.(stage)) ?? [])];
+  return [...refusals, ...atRest, ...(await syncProblems(stage, USER))];
+}
+
+/** Once its revocation was written down, the key does not come back, and is not alive. */
+async function purgeProblems(stage: Stage): Promise<readonly string[]> {
+  const { rows, retired } = await stored(stage);
+  if (retired.size > 0) return madeKeys(stage.openRouter).length > 0 ? ["the purged key is alive"] : [];
+  return rows.length !== 1 ? ["a purge that did not begin has removed the row"] : [];
+}
+
+async function happened(
+  { home, openRouter }: Stage,
+  args: readonly string[],
+  { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},
+): Promise<void> {
+  openRouter.behave(rule);
+  const given = input === undefined ? { args } : { args, input };
+  await inTurn(() => recordedInProcess(home, openRouter, given, ports));
+  openRouter.behave(() => "pass");
+}
+
+const disobeyed: Rule = ({ route }) => (route === "PATCH /keys/{hash}" ? { status: 403 } : "pass");
+const lost: Rule = ({ route }) =>
+  route === "POST /keys" ? "reset-after" : route === "GET /keys" ? { status: 403 } : "pass";
+
+/** One user for each kind of thing that reconcile finishes. */
+async function leaveMuchToDo(stage: Stage): Promise<void> {
+  const sync = (user: string, more?: Parameters<typeof happened>[2]) => happened(stage, ["sync", "--user", user], more);
+  await sync(USER);
+  await happened(stage, ["save", "--user", USER, "--stdin", "--replace", "--revoke"], {
+    input: REPLACEMENT,
+    rule: disobeyed,
+  });
+  await sync("bob");
+  await happened(stage, ["purge", "--user", "bob", "--yes", "--revoke"], { rule: disobeyed });
+  await sync("carol", { rule: lost });
+  await sync("dave");
+  await happened(stage, ["purge", "--user", "dave", "--yes", "--revoke"], {
+    ports: dyingAt("store.remove"),
+  });
+  await sync("erin", { ports: dyingAt("store.insert") });
+  await sync("frank", { ports: dyingAt("store.insertEntry", 2) });
+  await stage.age();
+}
+
+/** The command comes no further than this call. */
+function dyingAt(name: string, nth = 1): (ports: Ports) => Ports {
+  let calls = 0;
+  return (ports) =>
+    witnessed(ports, {
+      begins(call) {
+        if (call.name !== name) return;
+        calls += 1;
+        if (calls >= nth) throw new Error("it dies");
+      },
+      ends: () => {},
+    });
+}

@@ -1,0 +1,62 @@
+import { documentsOf, errorOf, inProcess } from "../programs/in-process.ts";
+import { madeKeys, stored } from "../openrouter/made-keys.ts";
+import type { Stage } from "../openrouter/made-keys.ts";
+import { environmentFor } from "../recording/keyctl.ts";
+
+const MOST_ROUNDS = 5;
+
+let last: Promise<unknown> = Promise.resolve();
+
+/** Tools in this process share its working directory: one after the other. */
+export function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+  const result = last.then(work);
+  last = result.catch(() => {});
+  return result;
+}
+
+/** `reconcile --fix` of everything, again and again until there is nothing to do, long after whatever happened. */
+export async function reconcileUntilQuiet(stage: Stage): Promise<void> {
+  await stage.age();
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    const count = await tasksOf(stage, []);
+    await tasksOf(stage, ["--fix", "--confirm", String(count)]);
+    if (count === 0) return;
+  }
+  throw new Error(`reconcile finds something to do after ${MOST_ROUNDS} rounds`);
+}
+
+async function tasksOf({ home, openRouter }: Stage, more: readonly string[]): Promise<number> {
+  const run = await inTurn(() =>
+    inProcess(home, ["reconcile", "--json", ...more], { env: environmentFor(openRouter) }),
+  );
+  const summary = documentsOf(run).at(-1);
+  // What the killed one had sent may be obeyed between two looks.
+  if (errorOf(run)?.code === "COUNT_CHANGED") return Number(summary?.["to_fix"]);
+  if (summary?.["complete"] !== true) throw new Error(`reconcile did not come to its end: ${run.stdout}${run.stderr}`);
+  return Number(summary["to_fix"]);
+}
+
+/** What must not be left when everything is at rest: keys that nobody has, rows without their key, two keys of one user. */
+export async function leftovers(stage: Stage): Promise<readonly string[]> {
+  const { rows, kept } = await stored(stage);
+  const made = new Set(madeKeys(stage.openRouter));
+  const known = new Set([...kept, ...rows.map(({ hash }) => hash)]);
+  return [
+    ...[...made].filter((hash) => !known.has(hash)).map((hash) => `an unrecorded key is alive: ${hash}`),
+    ...rows
+      .filter(({ generation, hash }) => generation > 0 && !made.has(hash))
+      .map(({ user, hash }) => `${user} has a key that is gone: ${hash}`),
+    ...rows.filter(({ settled }) => !settled).map(({ user }) => `the row of ${user} is not settled`),
+  ];
+}
+
+/** A fresh sync of the user: what goes wrong, or that its key is not alive. */
+export async function syncProblems(stage: Stage, user: string): Promise<readonly string[]> {
+  const { home, openRouter } = stage;
+  const run = await inTurn(() => inProcess(home, ["sync", "--user", user], { env: environmentFor(openRouter) }));
+  if (run.code !== 0) return [`a fresh sync of ${user} ends with ${run.code}: ${run.stderr}`];
+  const row = (await stored(stage)).rows.find((one) => one.user === user);
+  if (row === undefined) return [`a fresh sync of ${user} leaves no row`];
+  const isAlive = row.generation === 0 || madeKeys(openRouter).includes(row.hash);
+  return [...(isAlive ? [] : [`${user} has a dead key`]), ...(await leftovers(stage))];
+}

@@ -1,0 +1,52 @@
+import type { Document } from "mongodb";
+import { concernFailure, failure, firstBatch, hello, toHello, writeFailure } from "./stub.ts";
+import type { Answers } from "./stub.ts";
+
+const CHANGES = ["insert", "update", "delete", "findAndModify"];
+const READS = ["find", "aggregate", "count", "listIndexes", "listCollections"];
+const ALL = [...READS, ...CHANGES, "createIndexes"];
+
+/** What real servers answer in trouble that a real server in a test cannot be brought into. */
+export const FAILURES = {
+  /** MongoDB 4.2: the driver takes 4.4 and newer. */
+  tooOld: toHello(hello({ maxWireVersion: 8 })),
+
+  wrongPassword: to(["saslStart"], failure(18, "AuthenticationFailed")),
+  wrongPasswordOnAtlas: to(["saslStart"], failure(8000, "AtlasError")),
+  noLogin: to(ALL, failure(13, "Unauthorized")),
+  readOnlyRole: to([...CHANGES, "createIndexes"], failure(13, "Unauthorized")),
+  readOnlyRoleOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "AtlasError")),
+  mayNotIndex: to(["createIndexes"], failure(13, "Unauthorized")),
+
+  notPrimary: to(ALL, failure(10107, "NotWritablePrimary")),
+  /** An election goes on: the only member that is seen is a secondary. */
+  noPrimary: toHello(hello({ isWritablePrimary: false, ismaster: false, secondary: true, setName: "rs0" })),
+  shuttingDown: to(ALL, failure(91, "ShutdownInProgress")),
+  interruptedAtShutdown: to(ALL, failure(11600, "InterruptedAtShutdown")),
+  steppingDown: to(ALL, failure(11602, "InterruptedDueToReplStateChange")),
+
+  /** The insert is there; nobody knows whether it stays. */
+  noMajority: to(CHANGES, concernFailure(64, "WriteConcernFailed")),
+  shuttingDownAfterTheWrite: to(CHANGES, concernFailure(91, "ShutdownInProgress")),
+  tooSlow: to(ALL, failure(50, "MaxTimeMSExpired")),
+  cursorLost: { ...to(READS, firstBatch([], 77)), getMore: failure(43, "CursorNotFound") },
+
+  /** A sharded cluster's router, and what only it says. */
+  router: toHello(hello({ msg: "isdbgrid" })),
+  shardWithoutPrimary: { ...isdbgrid(), ...to(ALL, failure(133, "FailedToSatisfyReadPreference")) },
+  shardUnreachable: { ...isdbgrid(), ...to(ALL, failure(6, "HostUnreachable")) },
+  shardKeyMissing: { ...isdbgrid(), ...to(CHANGES, writeFailure(61)), findAndModify: failure(61, "ShardKeyNotFound") },
+
+  diskFull: { ...to(CHANGES, writeFailure(14031)), createIndexes: failure(14031, "OutOfDiskSpace") },
+  quotaUsedUpOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "you are over your space quota")),
+  /** The collection has a schema of its own. */
+  refusedByItsSchema: to(["insert", "update"], writeFailure(121)),
+} as const satisfies Readonly<Record<string, Answers>>;
+
+function to(commands: readonly string[], answer: Document): Answers {
+  return Object.fromEntries(commands.map((name) => [name, answer]));
+}
+
+function isdbgrid(): Answers {
+  return toHello(hello({ msg: "isdbgrid" }));
+}

@@ -1,0 +1,20 @@
+import { CANARIES } from "../fixtures/leak-canaries.ts";
+import { emptyHome } from "../home/home.ts";
+import type { Home } from "../home/home.ts";
+
+/** What a run on a database of a test's own needs, which the first one makes. */
+export function homeOn(uri: string): Home {
+  const home = emptyHome();
+  const masterKeys = { KEYCTL_MASTER_KEYS: CANARIES["master key"] };
+  return { ...home, environment: { ...home.environment, ...masterKeys, KEYCTL_STORE: uri, KEYCTL_CREATE_STORE: "1" } };
+}
+
+/** This URI with a user and the canary password. */
+export function withPassword(uri: string): string {
+  return uri.replace("//", `//admin:${encodeURIComponent(CANARIES.password)}@`);
+}
+
+/** This URI with the canary password where nobody asks for it. */
+export function withSpare(uri: string): string {
+  return `${uri}${uri.includes("?") ? "&" : "?"}tlsCertificateKeyFilePassword=${encodeURIComponent(CANARIES.password)}`;
+}

@@ -1,0 +1,49 @@
+import { inspect } from "node:util";
+import { ApiKey } from "../../../src/core/model/api-key.ts";
+import { ManagementKey } from "../../../src/core/model/management-key.ts";
+import { parseBaseUrl } from "../../../src/openrouter/http/base-url.ts";
+import { openRouter } from "../../../src/openrouter/client.ts";
+import { deadlineIn } from "../../../src/core/async/deadline.ts";
+
+// A process that asks OpenRouter everything, with what its environment says, and prints all that it learns in every
+// way in which a person might.
+const environment = process.env;
+const baseUrl = parseBaseUrl(environment["TEST_URL"] ?? "");
+const key = ApiKey.parse(environment["TEST_KEY"] ?? "");
+const managementKey = ManagementKey.parse(environment["TEST_MANAGEMENT_KEY"] ?? "");
+if ("problem" in baseUrl || key === undefined || managementKey === undefined) throw new Error("something is not set");
+
+const client = openRouter({
+  baseUrl,
+  environment,
+  clock: { now: () => new Date() },
+  wait: async () => undefined,
+  onWait: (pause) => console.error(pause),
+});
+const upstream = client.withManagementKey(managementKey);
+const budget = () => deadlineIn(10_000, new AbortController().signal);
+const request = { name: "keyctl/test", limit: 1, limitReset: null, expiresAt: null, workspace: null };
+const calls = {
+  checkKey: () => client.checkKey(key, budget()),
+  checkManagementKey: () => client.checkKey(managementKey, budget()),
+  reach: () => client.reach(budget()),
+  create: () => upstream.create(request, budget()),
+  find: () => upstream.find(key.hash, budget()),
+  disable: () => upstream.disable(key.hash, budget()),
+  list: () => upstream.list({ kind: "everywhere" }, budget)[Symbol.asyncIterator]().next(),
+  remove: () => upstream.remove(key.hash, budget()),
+  credits: () => upstream.credits(budget()),
+};
+for (const [name, call] of Object.entries(calls)) {
+  try {
+    const result = await call();
+    const status = "status" in result ? result.status : "iterated";
+    console.log(JSON.stringify({ name, status }));
+    console.error(name, inspect(result, { depth: null, showHidden: true }), JSON.stringify(result));
+  } catch (thrown) {
+    console.log(JSON.stringify({ name, status: "rejected" }));
+    console.error(name, inspect(thrown, { depth: null, showHidden: true }), String(thrown));
+  }
+}
+console.error(inspect(client, { depth: null, showHidden: true }), inspect(upstream, { depth: null, showHidden: true }));
+await client.close();

@@ -1,0 +1,101 @@
+import { compose, readConfig } from "../../../src/compose.ts";
+import type { Ports } from "../../../src/compose.ts";
+import { silent } from "../../../src/core/model/log-event.ts";
+import { change } from "../sqlite/database-file.ts";
+import type { Home } from "../home/home.ts";
+import type { Database } from "../mongodb/of-test.ts";
+import type { OpenRouterServer } from "./server.ts";
+
+/** Where commands have run: their home, the upstream that they knew, and how time passes in their store. */
+export interface Stage {
+  readonly home: Home;
+  readonly openRouter: OpenRouterServer;
+  /** As if every operation had begun two minutes earlier: none is fresh any more. */
+  readonly age: () => Promise<void> | void;
+}
+
+export function sqliteStage(home: Home, openRouter: OpenRouterServer): Stage {
+  return { home, openRouter, age: () => ageOperations(home) };
+}
+
+export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pick<Database, "db">): Stage {
+  const journal = db.collection("api_key_journal");
+  const age = async () => {
+    for (const { _id, at } of await journal.find({ kind: "op" }).toArray()) {
+      await journal.updateOne({ _id }, { $set: { at: new Date(Number(at) - 120_000) } });
+    }
+  };
+  return { home, openRouter, age };
+}
+
+export function ageOperations({ database }: Pick<Home, "database">): void {
+  change(
+    database,
+    "PRAGMA busy_timeout = 5000; UPDATE api_key_journal SET at = strftime('%Y-%m-%dT%H:%M:%fZ', at, '-120 seconds') WHERE _id GLOB '*:op:*'",
+  );
+}
+
+/** The live keys upstream that bear the name of some keyctl. */
+export function madeKeys({ keys }: Pick<OpenRouterServer, "keys">): readonly string[] {
+  return [...keys.values()].flatMap(({ hash, name, disabled }) =>
+    name.startsWith("keyctl/") && !disabled ? [hash] : [],
+  );
+}
+
+interface StoredKey {
+  readonly user: string;
+  readonly hash: string;
+  readonly generation: number;
+  readonly settled: boolean;
+}
+
+interface Stored {
+  readonly rows: readonly StoredKey[];
+  /** The keys that were replaced or purged, and are to live on. */
+  readonly kept: ReadonlySet<string>;
+  /** `alice 1`: what was retired. */
+  readonly retired: ReadonlySet<string>;
+}
+
+export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
+  return withStore(home, async ({ store }) => {
+    const rows: StoredKey[] = [];
+    for await (const { userId: user, keyHash, generation, settled } of store.scan(patience)) {
+      rows.push({ user, hash: keyHash ?? "", generation, settled });
+    }
+    const hashes = new Map<string, string>();
+    const kept = new Set<string>();
+    const retired = new Set<string>();
+    const owed = new Set<string>();
+    for await (const entry of store.scanJournal(patience)) {
+      const name = `${entry.userId} ${entry.n}`;
+      if (entry.kind === "out" && entry.outcome === "saved") hashes.set(name, entry.hash);
+      if (entry.kind === "rev") retired.add(name);
+      if (entry.kind === "del" || (entry.kind === "rev" && entry.revoke)) owed.add(name);
+    }
+    for (const [name, hash] of hashes) if (retired.has(name) && !owed.has(name)) kept.add(hash);
+    return { rows, kept, retired };
+  });
+}
+
+const patience = () => AbortSignal.timeout(20_000);
+
+/** The store of this home, as every command opens it. */
+async function withStore<Result>(home: Home, work: (ports: Ports) => Promise<Result>): Promise<Result> {
+  const config = readConfig(home.environment, {});
+  const seen: Ports[] = [];
+  const around = (ports: Ports) => {
+    seen.push(ports);
+    return ports;
+  };
+  const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
+  const options = { mayCreateStore: false, creates: true, creation: "", signal: patience(), around };
+  const { manager } = await compose(config, { log: silent, notices }, options);
+  try {
+    const [ports] = seen;
+    if (ports === undefined) throw new Error("nothing was composed");
+    return await work(ports);
+  } finally {
+    await manager.close();
+  }
+}

@@ -1,0 +1,191 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { send, spoiled } from "./faults.ts";
+import type { Rule } from "./faults.ts";
+import { error } from "./shapes.ts";
+import { openRouterState, randomKey, ROUTES, sha256 } from "./state.ts";
+import type { Call, Reply, Route, Seed, StandInAccount, StandInKey, StateOptions } from "./state.ts";
+
+export interface StandInOptions extends Partial<StateOptions> {
+  /** Default: one that is free. */
+  readonly port?: number;
+  /** In PEM; then it speaks https. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Called when a request has been decided on. */
+  readonly onRequest?: (request: RecordedRequest) => void;
+  /** Each answer comes so many milliseconds late. */
+  readonly latencyMs?: number;
+}
+
+/** What is remembered of a request: no key, and of a body nothing. */
+interface RecordedRequest {
+  readonly route: Route | undefined;
+  readonly method: string;
+  /** With its query, after the base URL's own. */
+  readonly path: string;
+  /** Of the right answer, 0 when the request was not obeyed; a fault may have sent another, or none. */
+  readonly status: number;
+  /** Who asked: `management`, `management of another account`, `none`, or the SHA-256 of the key. */
+  readonly credential: string;
+}
+
+/** A stand-in for OpenRouter on loopback: a real HTTP server with its state, and with faults by script. */
+export interface OpenRouterServer {
+  /** The base URL. */
+  readonly url: string;
+  readonly managementKey: string;
+  readonly defaultWorkspace: string;
+  /** All requests, in the order in which they came. */
+  readonly requests: readonly RecordedRequest[];
+  /** How many requests came, of this route or of all. */
+  readonly count: (route?: Route) => number;
+  /** By their hashes; they may be changed. */
+  readonly keys: ReadonlyMap<string, StandInKey>;
+  /** A key that is there already. */
+  readonly addKey: (text: string, seed?: Seed) => StandInKey;
+  readonly removeKey: (hash: string) => boolean;
+  /** A workspace's id; by default of the first account. */
+  readonly addWorkspace: (name: string, owner?: StandInAccount) => string;
+  /** Somebody else, with a management key and a default workspace of their own. */
+  readonly addAccount: (organization?: string | null) => StandInAccount;
+  /** One more management key of the first account. */
+  readonly addManagementKey: () => string;
+  /** From now on. */
+  readonly behave: (rule: Rule) => void;
+  /** Ends it, and every connection. */
+  readonly close: () => Promise<void>;
+}
+
+const STAND_IN_MANAGEMENT_KEY = "sk-or-v1-stand-in-management-key";
+
+const PREFIX = "/api/v1";
+const MAX_BODY_BYTES = 64 * 1024;
+
+export async function openRouterServer(options: StandInOptions = {}): Promise<OpenRouterServer> {
+  const managementKey = options.managementKey ?? STAND_IN_MANAGEMENT_KEY;
+  const state = openRouterState({
+    managementKey,
+    organization: options.organization ?? null,
+    now: options.now ?? Date.now,
+    pageSize: options.pageSize ?? 100,
+    ignoresOffset: options.ignoresOffset ?? false,
+    newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
+    goneKeysAcceptedMs: options.goneKeysAcceptedMs ?? 0,
+    newKey: options.newKey ?? randomKey,
+    hashOf: options.hashOf ?? sha256,
+  });
+  const requests: RecordedRequest[] = [];
+  let rule = WELL;
+  let others = 0;
+  let numbers = new Map<Route, number>();
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = "", url = "" } = request;
+    const path = url.startsWith(`${PREFIX}/`) ? url.slice(PREFIX.length) : url;
+    const call = { ...callOf(method, path), token: tokenOf(request), body: await bodyOf(request) };
+    if (options.latencyMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.latencyMs));
+    const { route } = call;
+    if (route === undefined) {
+      record({ route, method, path, status: 404, credential: credentialOf(call.token) });
+      return send(response, error(404, "Not Found"));
+    }
+    const number = (numbers.get(route) ?? 0) + 1;
+    numbers.set(route, number);
+    const fault = rule({ route, path, number });
+    const { obedience, lateMs, spoil } = fault === "pass" ? PASS : spoiled(fault);
+    const reply = obeyed(obedience, { ...call, route }, lateMs);
+    record({ route, method, path, status: reply.status, credential: credentialOf(call.token) });
+    spoil(response, reply);
+  }
+
+  /** What it would answer; a request that is not obeyed leaves no trace. */
+  function obeyed(obedience: ReturnType<typeof spoiled>["obedience"], call: Call, lateMs: number): Reply {
+    if (obedience === "never") return { status: 0, json: null };
+    if (obedience === "late") {
+      setTimeout(() => state.answer(call), lateMs);
+      return { status: 0, json: null };
+    }
+    if (obedience === "twice") state.answer(call);
+    return state.answer(call);
+  }
+
+  function record(request: RecordedRequest): void {
+    requests.push(request);
+    options.onRequest?.(request);
+  }
+
+  function credentialOf(token: string | undefined): string {
+    if (token === undefined) return "none";
+    const account = state.accountOf(token);
+    if (account === undefined) return sha256(token);
+    return account === state.account ? "management" : "management of another account";
+  }
+
+  const listener: RequestListener = (request, response) => {
+    response.on("error", () => undefined);
+    serve(request, response).catch(() => response.destroy());
+  };
+  const server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
+  server.listen(options.port ?? 0, "127.0.0.1");
+  await once(server, "listening");
+  // An address with a port, because it listens on TCP.
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}${PREFIX}`,
+    managementKey,
+    defaultWorkspace: state.defaultWorkspace,
+    requests,
+    count: (route) => requests.filter((request) => route === undefined || request.route === route).length,
+    keys: state.keys,
+    addKey: state.addKey,
+    removeKey: state.removeKey,
+    addWorkspace: state.addWorkspace,
+    addAccount: (organization = null) =>
+      state.addAccount({ organization, managementKey: `sk-or-v1-management-key-of-another-${++others}` }),
+    addManagementKey() {
+      const another = `sk-or-v1-another-management-key-${++others}`;
+      state.addManagementKey(another);
+      return another;
+    },
+    behave(next) {
+      rule = next;
+      numbers = new Map();
+    },
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+const WELL: Rule = () => "pass";
+const PASS = { obedience: "first", lateMs: 0, spoil: send } as const;
+
+function callOf(method: string, path: string) {
+  const { pathname, searchParams: query } = new URL(path, "http://stand-in.invalid");
+  const hash = /^\/keys\/([^/]+)$/.exec(pathname)?.[1];
+  const name = `${method} ${hash === undefined ? pathname : "/keys/{hash}"}`;
+  return { route: ROUTES.find((route) => route === name), hash: decodeURIComponent(hash ?? ""), query };
+}
+
+function tokenOf({ headers }: IncomingMessage): string | undefined {
+  return /^Bearer (\S+)$/.exec(headers.authorization ?? "")?.[1];
+}
+
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) throw new Error("the request is too big");
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}

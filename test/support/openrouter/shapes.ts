@@ -1,0 +1,76 @@
+import { randomUUID } from "node:crypto";
+import type { Reply } from "./state.ts";
+
+const RESETS: ReadonlySet<unknown> = new Set(["daily", "weekly", "monthly", null, undefined]);
+const UTC_WITH_SECONDS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
+
+export function error(status: number, message: string): Reply {
+  return { status, json: { error: { code: status, message } } };
+}
+
+/** As routes answer whose own code never saw the request. */
+export function zodError(issues: readonly Issue[]): Reply {
+  const message = JSON.stringify(
+    issues.map(({ path, problem }) => ({ code: "custom", path: [path], message: problem })),
+  );
+  return { status: 400, json: { success: false, error: { name: "ZodError", message } } };
+}
+
+export interface Issue {
+  readonly path: string;
+  readonly problem: string;
+}
+
+export const CREATOR = "user_2standinStandInStandInStand";
+
+export function creationIssues(wanted: Fields, workspaces: ReadonlySet<string>): readonly Issue[] {
+  const { name, limit, limit_reset, expires_at, workspace_id } = wanted;
+  const rules: readonly (readonly [path: string, holds: boolean, problem: string])[] = [
+    ["name", typeof name === "string" && name !== "", "Invalid input: expected string"],
+    ["limit", limit === undefined || limit === null || (typeof limit === "number" && limit >= 0), "Invalid number"],
+    ["limit_reset", RESETS.has(limit_reset), "Invalid option"],
+    ["expires_at", isMoment(expires_at), "Invalid ISO datetime"],
+    ["workspace_id", workspace_id === undefined || workspaces.has(textOrNull(workspace_id) ?? ""), "Invalid workspace"],
+  ];
+  return rules.filter(([, holds]) => !holds).map(([path, , problem]) => ({ path, problem }));
+}
+
+function isMoment(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === "string" && UTC_WITH_SECONDS.test(value));
+}
+
+export function workspaceOf(id: string, name: string) {
+  return {
+    id,
+    name,
+    slug: name.toLowerCase().replaceAll(" ", "-"),
+    description: null,
+    created_at: "2025-08-24T10:30:00Z",
+    updated_at: null,
+    created_by: CREATOR,
+    default_guardrail_id: randomUUID(),
+    default_image_model: null,
+    default_provider_sort: null,
+    default_text_model: null,
+    include_byok_in_budgets: false,
+    io_logging_api_key_ids: null,
+    io_logging_sampling_rate: 1,
+    is_data_discount_logging_enabled: true,
+    is_observability_broadcast_enabled: false,
+    is_observability_io_logging_enabled: false,
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export function fieldsOf(value: unknown): Fields {
+  return typeof value === "object" && value !== null ? (value as Fields) : {};
+}
+
+export function numberOrNull(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+export function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}

@@ -1,0 +1,3 @@
+// What openrouter-stand-in.mjs needs, as one file.
+export { openRouterServer } from "./server.ts";
+export { FAULT_NAMES, isFault } from "./faults.ts";

@@ -1,0 +1,346 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { creationIssues, CREATOR, error, fieldsOf, numberOrNull, textOrNull, workspaceOf, zodError } from "./shapes.ts";
+
+/** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
+export interface StandInKey {
+  readonly hash: string;
+  readonly label: string;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+  readonly workspace: string;
+  name: string;
+  disabled: boolean;
+  limit: number | null;
+  limitReset: string | null;
+  usage: number;
+  /** In milliseconds since 1970: until then a new key is refused, as somewhere it is not known yet. */
+  acceptedFrom: number;
+}
+
+export interface Seed {
+  readonly name?: string;
+  readonly disabled?: boolean;
+  readonly limit?: number | null;
+  readonly limitReset?: string | null;
+  readonly usage?: number;
+  readonly expiresAt?: string | null;
+  readonly createdAt?: string;
+  readonly workspace?: string;
+}
+
+/** Who owns workspaces and the keys in them, and sees nobody else's. */
+export interface StandInAccount {
+  readonly id: string;
+  readonly managementKey: string;
+  /** Null for a personal account. */
+  readonly organization: string | null;
+  readonly defaultWorkspace: string;
+}
+
+export interface StateOptions {
+  readonly managementKey: string;
+  /** Of the account that is there from the beginning. */
+  readonly organization: string | null;
+  readonly now: () => number;
+  readonly pageSize: number;
+  /** Every page of keys is the first. */
+  readonly ignoresOffset: boolean;
+  /** For how long a key that was just made is refused, in milliseconds. */
+  readonly newKeysRefusedMs: number;
+  /** For how long a key that was disabled or deleted is accepted all the same, in milliseconds. */
+  readonly goneKeysAcceptedMs: number;
+  /** The text of each key that is made. */
+  readonly newKey: () => string;
+  /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
+  readonly hashOf: (key: string) => string;
+}
+
+/** A request as the state sees it. */
+export interface Call {
+  readonly route: Route;
+  /** Of `/keys/{hash}`. */
+  readonly hash: string;
+  readonly query: URLSearchParams;
+  readonly token: string | undefined;
+  /** Parsed; undefined for none, and for what is no JSON. */
+  readonly body: unknown;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly json: unknown;
+}
+
+export const ROUTES = [
+  "GET /key",
+  "GET /keys",
+  "POST /keys",
+  "GET /keys/{hash}",
+  "PATCH /keys/{hash}",
+  "DELETE /keys/{hash}",
+  "GET /workspaces",
+  "GET /credits",
+] as const;
+export type Route = (typeof ROUTES)[number];
+
+export function randomKey(): string {
+  return `sk-or-v1-${randomBytes(32).toString("hex")}`;
+}
+
+export function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
+export function openRouterState(options: StateOptions) {
+  const { now, pageSize, newKeysRefusedMs, goneKeysAcceptedMs, newKey, hashOf } = options;
+  const keys = new Map<string, StandInKey>();
+  const workspaces = new Map<string, Workspace>();
+  /** By the hashes of their management keys. */
+  const accounts = new Map<string, StandInAccount>();
+  /** Until when a key that is gone is accepted, in milliseconds since 1970. */
+  const lingering = new Map<string, { readonly key: StandInKey; readonly until: number }>();
+  const account = addAccount(options);
+  const { defaultWorkspace } = account;
+
+  function addAccount({
+    managementKey,
+    organization,
+  }: Pick<StandInAccount, "managementKey" | "organization">): StandInAccount {
+    const id = randomUUID();
+    const added = { id, managementKey, organization, defaultWorkspace: addWorkspace("Default Workspace", id) };
+    addManagementKey(managementKey, added);
+    return added;
+  }
+
+  function addManagementKey(managementKey: string, owner: StandInAccount): void {
+    accounts.set(sha256(managementKey), owner);
+  }
+
+  function addWorkspace(name: string, owner: string): string {
+    const id = randomUUID();
+    workspaces.set(id, { name, owner });
+    return id;
+  }
+
+  const accountOf = (token: string | undefined) => accounts.get(sha256(token ?? ""));
+  const isOwn = ({ workspace }: Pick<StandInKey, "workspace">, token: string | undefined) =>
+    workspaces.get(workspace)?.owner === accountOf(token)?.id;
+  /** A key of another account is as one that is not there. */
+  const ownKeyOf = ({ hash, token }: Call) => {
+    const key = keys.get(hash);
+    return key !== undefined && isOwn(key, token) ? key : undefined;
+  };
+  const linger = (key: StandInKey) => {
+    if (goneKeysAcceptedMs > 0) lingering.set(key.hash, { key, until: now() + goneKeysAcceptedMs });
+  };
+
+  function addKey(text: string, seed: Seed = {}): StandInKey {
+    const key: StandInKey = {
+      hash: hashOf(text),
+      label: `${text.slice(0, 12)}...${text.slice(-3)}`,
+      name: seed.name ?? "made by hand",
+      disabled: seed.disabled ?? false,
+      limit: seed.limit ?? null,
+      limitReset: seed.limitReset ?? null,
+      usage: seed.usage ?? 0,
+      createdAt: seed.createdAt ?? new Date(now()).toISOString(),
+      expiresAt: seed.expiresAt ?? null,
+      workspace: seed.workspace ?? defaultWorkspace,
+      acceptedFrom: 0,
+    };
+    keys.set(key.hash, key);
+    return key;
+  }
+
+  const isExpired = ({ expiresAt }: StandInKey) => expiresAt !== null && Date.parse(expiresAt) <= now();
+  const isAccepted = (key: StandInKey) => !key.disabled && !isExpired(key) && key.acceptedFrom <= now();
+
+  function describe(key: StandInKey) {
+    const { usage } = key;
+    const usages = { usage, usage_daily: usage, usage_weekly: usage, usage_monthly: usage };
+    return {
+      hash: key.hash,
+      name: key.name,
+      label: key.label,
+      disabled: key.disabled,
+      limit: key.limit,
+      limit_remaining: key.limit === null ? null : key.limit - usage,
+      limit_reset: key.limitReset,
+      include_byok_in_limit: false,
+      ...usages,
+      ...BYOK_USAGES,
+      created_at: key.createdAt,
+      updated_at: null,
+      expires_at: key.expiresAt,
+      creator_user_id: CREATOR,
+      workspace_id: key.workspace,
+      external_user: null,
+    };
+  }
+
+  /** GET /key: of the key that asks. */
+  function ownKey(call: Call): Reply {
+    if (call.token === undefined) return error(401, "Missing Authentication header");
+    const manager = accountOf(call.token);
+    if (manager !== undefined) return { status: 200, json: { data: currentKey(asManagementKey(manager), true) } };
+    const late = lingering.get(hashOf(call.token));
+    if (late !== undefined && now() < late.until) return { status: 200, json: { data: currentKey(late.key) } };
+    const key = keys.get(hashOf(call.token));
+    if (key === undefined || !isAccepted(key)) return error(401, "User not found.");
+    return { status: 200, json: { data: currentKey(key) } };
+  }
+
+  function currentKey(key: StandInKey, isManagementKey = false) {
+    const owner = [...accounts.values()].find(({ id }) => id === workspaces.get(key.workspace)?.owner);
+    const { label, limit, limit_remaining, limit_reset, usage, usage_daily, usage_weekly, usage_monthly, expires_at } =
+      describe(key);
+    return {
+      label,
+      limit,
+      limit_remaining,
+      limit_reset,
+      usage,
+      usage_daily,
+      usage_weekly,
+      usage_monthly,
+      expires_at,
+      ...BYOK_USAGES,
+      include_byok_in_limit: false,
+      is_free_tier: false,
+      is_management_key: isManagementKey,
+      is_provisioning_key: isManagementKey,
+      creator_user_id: CREATOR,
+      organization_id: owner?.organization ?? null,
+      workspace_id: isManagementKey ? null : key.workspace,
+      allowed_data_regions: ["global"],
+      free_model_daily_requests: { limit: 50, remaining: 50, used: 0 },
+      rate_limit: { interval: "10s", note: "This field is deprecated and safe to ignore.", requests: -1 },
+    };
+  }
+  const asManagementKey = (manager: StandInAccount): StandInKey => ({
+    hash: sha256(manager.managementKey),
+    label: "sk-or-mgmt...",
+    name: "management",
+    disabled: false,
+    limit: null,
+    limitReset: null,
+    usage: 0,
+    createdAt: new Date(0).toISOString(),
+    expiresAt: null,
+    workspace: manager.defaultWorkspace,
+    acceptedFrom: 0,
+  });
+
+  /** Undefined for one that may manage keys. */
+  function refusal(token: string | undefined): Reply | undefined {
+    if (token === undefined) return error(401, "Missing Authentication header");
+    if (accountOf(token) !== undefined) return undefined;
+    return keys.has(hashOf(token)) ? error(403, ONLY_MANAGEMENT) : error(401, "User not found.");
+  }
+
+  function create({ body, token }: Call): Reply {
+    const wanted = fieldsOf(body);
+    const manager = accountOf(token) ?? account;
+    const own = [...workspaces].flatMap(([id, { owner }]) => (owner === manager.id ? [id] : []));
+    const issues = creationIssues(wanted, new Set(own));
+    if (issues.length > 0) return zodError(issues);
+    const text = newKey();
+    const key = addKey(text, {
+      name: String(wanted["name"]),
+      limit: numberOrNull(wanted["limit"]),
+      limitReset: textOrNull(wanted["limit_reset"]),
+      expiresAt: textOrNull(wanted["expires_at"]),
+      workspace: textOrNull(wanted["workspace_id"]) ?? manager.defaultWorkspace,
+    });
+    key.acceptedFrom = now() + newKeysRefusedMs;
+    return { status: 201, json: { data: describe(key), key: text } };
+  }
+
+  function list({ query, token }: Call): Reply {
+    const workspace = query.get("workspace_id") ?? accountOf(token)?.defaultWorkspace;
+    const offset = options.ignoresOffset ? 0 : Number(query.get("offset") ?? 0);
+    const withDisabled = query.get("include_disabled") === "true";
+    const all = [...keys.values()].filter(
+      (key) => key.workspace === workspace && isOwn(key, token) && (withDisabled || !key.disabled),
+    );
+    // New ones first: by their time, and of one moment the last that came.
+    const sorted = all.toReversed().toSorted((one, other) => other.createdAt.localeCompare(one.createdAt));
+    return { status: 200, json: { data: sorted.slice(offset, offset + pageSize).map(describe) } };
+  }
+
+  function change(call: Call): Reply {
+    const key = ownKeyOf(call);
+    if (key === undefined) return error(404, "Resource not found");
+    const { name, disabled, limit, limit_reset } = fieldsOf(call.body);
+    if (typeof name === "string") key.name = name;
+    if (disabled === true && isAccepted(key)) linger(key);
+    if (typeof disabled === "boolean") key.disabled = disabled;
+    if (limit !== undefined) key.limit = numberOrNull(limit);
+    if (limit_reset !== undefined) key.limitReset = textOrNull(limit_reset);
+    return { status: 200, json: { data: describe(key) } };
+  }
+
+  function find(call: Call): Reply {
+    const key = ownKeyOf(call);
+    return key === undefined ? error(404, "Resource not found") : { status: 200, json: { data: describe(key) } };
+  }
+
+  function remove(call: Call): Reply {
+    const key = ownKeyOf(call);
+    if (key === undefined) return error(404, "Resource not found");
+    removeKey(key.hash);
+    return { status: 200, json: { deleted: true } };
+  }
+
+  function removeKey(hash: string): boolean {
+    const key = keys.get(hash);
+    if (key !== undefined && isAccepted(key)) linger(key);
+    return keys.delete(hash);
+  }
+
+  function listWorkspaces({ query, token }: Call): Reply {
+    const offset = Number(query.get("offset") ?? 0);
+    const limit = Math.min(100, Number(query.get("limit") ?? 50));
+    const own = [...workspaces].filter(([, { owner }]) => owner === accountOf(token)?.id);
+    const all = own.map(([id, { name }]) => workspaceOf(id, name));
+    return { status: 200, json: { data: all.slice(offset, offset + limit), total_count: all.length } };
+  }
+
+  const answers: Readonly<Record<Route, (call: Call) => Reply>> = {
+    "GET /key": ownKey,
+    "GET /keys": list,
+    "POST /keys": create,
+    "GET /keys/{hash}": find,
+    "PATCH /keys/{hash}": change,
+    "DELETE /keys/{hash}": remove,
+    "GET /workspaces": listWorkspaces,
+    "GET /credits": () => ({ status: 200, json: { data: { total_credits: 100, total_usage: 12.5 } } }),
+  };
+
+  return {
+    keys,
+    defaultWorkspace,
+    addKey,
+    removeKey,
+    addAccount,
+    addManagementKey: (managementKey: string) => addManagementKey(managementKey, account),
+    addWorkspace: (name: string, owner = account) => addWorkspace(name, owner.id),
+    /** The account that this is a management key of. */
+    accountOf,
+    account,
+    answer(call: Call): Reply {
+      const refused = call.route === "GET /key" ? undefined : refusal(call.token);
+      return refused ?? answers[call.route](call);
+    },
+  };
+}
+
+interface Workspace {
+  readonly name: string;
+  /** The id of its account. */
+  readonly owner: string;
+}
+
+const ONLY_MANAGEMENT = "Only management keys can perform this operation";
+const BYOK_USAGES = { byok_usage: 0, byok_usage_daily: 0, byok_usage_weekly: 0, byok_usage_monthly: 0 };

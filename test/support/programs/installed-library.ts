@@ -1,0 +1,65 @@
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { inject } from "vitest";
+import type { Home } from "../home/home.ts";
+import type { Shipped } from "./shipped-setup.ts";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+export interface ProgramRun {
+  readonly code: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A project that has the package installed: what `import "keyctl"` finds is the tarball's. */
+function installLibrary({ work }: Home): void {
+  if (existsSync(join(work, "node_modules"))) return;
+  mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
+  symlinkSync(join(shipped().project, "node_modules", "keyctl"), join(work, "node_modules", "keyctl"));
+  symlinkSync(join(ROOT, "node_modules", "@types", "node"), join(work, "node_modules", "@types", "node"));
+}
+
+/** What the run tests. Throws in a run that tests the checkout. */
+export function shipped(): Shipped {
+  const there = inject("shipped");
+  if (there === undefined) throw new Error("what is shipped is tested by `npm run test:shipped`");
+  return there;
+}
+
+/** Runs a user's program (`.mjs` or `.cjs`) that has the library installed; it must end by itself. */
+export async function runProgram(
+  home: Home,
+  name: "program.mjs" | "program.cjs",
+  source: string,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<ProgramRun> {
+  installLibrary(home);
+  writeFileSync(join(home.work, name), source);
+  // Node 22 calls its own SQLite experimental; the library leaves that to who uses it.
+  const result = await execa(process.execPath, ["--disable-warning=ExperimentalWarning", name], {
+    cwd: home.work,
+    extendEnv: false,
+    env: { ...home.environment, ...environment },
+    reject: false,
+    timeout: 20_000,
+  });
+  return { code: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** What the compiler says of these programs of a user, by their names; empty when it has nothing to say. */
+export async function compile(home: Home, programs: Readonly<Record<string, string>>): Promise<string> {
+  installLibrary(home);
+  for (const [name, source] of Object.entries(programs)) writeFileSync(join(home.work, name), source);
+  const compiler = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+  const options = "--noEmit --strict --target es2022 --module nodenext --moduleResolution nodenext --types node".split(
+    " ",
+  );
+  const { stdout } = await execa(process.execPath, [compiler, ...options, ...Object.keys(programs)], {
+    cwd: home.work,
+    reject: false,
+  });
+  return stdout;
+}

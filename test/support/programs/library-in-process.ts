@@ -1,0 +1,29 @@
+import { compose, readConfig } from "../../../src/compose.ts";
+import { silent } from "../../../src/core/model/log-event.ts";
+import type { KeyManager } from "../../../src/core/manager.ts";
+import type { Home } from "../home/home.ts";
+
+const HERE = process.cwd();
+
+/** What a server does with the library, from the sources, with this home's environment. One at a time: it sets the working directory. */
+export async function asLibrary<Result>(
+  home: Home,
+  environment: Readonly<Record<string, string>>,
+  work: (manager: KeyManager) => Promise<Result>,
+): Promise<Result> {
+  process.chdir(home.work);
+  try {
+    const config = readConfig({ ...home.environment, ...environment });
+    const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
+    const store = { mayCreateStore: true, creates: config.createStore, creation: "" };
+    const options = { ...store, detaches: true, signal: AbortSignal.timeout(20_000) };
+    const { manager } = await compose(config, { log: silent, notices }, options);
+    try {
+      return await work(manager);
+    } finally {
+      await manager.close();
+    }
+  } finally {
+    process.chdir(HERE);
+  }
+}

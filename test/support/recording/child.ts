@@ -1,0 +1,39 @@
+import { appendFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Host, thisProcess } from "../../../src/main.ts";
+import { witnessed } from "./port-calls.ts";
+import type { Witness } from "./port-calls.ts";
+import { recorder } from "./recorder.ts";
+
+// The built tool, which records what it does to its ports in RECORD_ACCESSES and each moment of a port call in
+// RECORD_MOMENTS. At the moment number SIGNAL_AT it sends itself SIGNAL.
+interface Tool {
+  readonly main: (host: Host) => Promise<number>;
+  readonly thisProcess: typeof thisProcess;
+}
+
+const { RECORD_TOOL = "", RECORD_ACCESSES = "", RECORD_MOMENTS = "", SIGNAL_AT, SIGNAL } = process.env;
+// What is built of the file that these types are from.
+const { main, thisProcess: ofThisProcess } = createRequire(RECORD_TOOL)(RECORD_TOOL) as Tool;
+const accesses = recorder(RECORD_ACCESSES);
+let moments = 0;
+
+function passes(name: string, moment: "before" | "after"): void {
+  moments += 1;
+  appendFileSync(RECORD_MOMENTS, `${moment} ${name}\n`);
+  if (SIGNAL_AT === String(moments)) process.kill(process.pid, SIGNAL);
+}
+
+const watching: Witness = {
+  begins(call) {
+    const token = accesses.begins(call);
+    passes(call.name, "before");
+    return token;
+  },
+  ends(call, answer, token) {
+    accesses.ends(call, answer, token);
+    passes(call.name, "after");
+  },
+};
+
+process.exitCode = await main({ ...ofThisProcess(), around: (ports) => witnessed(ports, watching) });

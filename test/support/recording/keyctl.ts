@@ -1,0 +1,58 @@
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import type { Ports } from "../../../src/compose.ts";
+import type { Home } from "../home/home.ts";
+import { inProcess } from "../programs/in-process.ts";
+import type { Run } from "../programs/keyctl.ts";
+import type { OpenRouterServer } from "../openrouter/server.ts";
+import { witnessed } from "./port-calls.ts";
+import { capIn, tracesOf } from "./runs.ts";
+import type { UserTrace } from "./runs.ts";
+import { recorder } from "./recorder.ts";
+
+/** What a command is given: a key on standard input or in the environment. */
+export interface Given {
+  readonly args: readonly string[];
+  readonly input?: string;
+  readonly environmentKey?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface RecordedRun {
+  readonly run: Run;
+  readonly traces: readonly UserTrace[];
+}
+
+/** The variables with which a command finds this stand-in. */
+export function environmentFor({ url, managementKey }: Pick<OpenRouterServer, "url" | "managementKey">) {
+  return { KEYCTL_OPENROUTER_URL: url, OPENROUTER_PROVISIONING_KEY: managementKey };
+}
+
+export function environmentOf({ environmentKey }: Given): Readonly<Record<string, string>> {
+  return environmentKey === undefined ? {} : { OPENROUTER_API_KEY: environmentKey };
+}
+
+export function givenKey({ input, environmentKey }: Given): string | undefined {
+  return input ?? environmentKey;
+}
+
+type Around = (ports: Ports) => Ports;
+const asTheyAre: Around = (ports) => ports;
+
+/** Runs a command in this process and records what it does to its ports. Below and above the recorder others may stand. */
+export async function recordedInProcess(
+  home: Home,
+  openRouter: OpenRouterServer,
+  given: Given,
+  below: Around = asTheyAre,
+  above: Around = asTheyAre,
+): Promise<RecordedRun> {
+  const path = join(mkdtempSync(join(home.folder, "recorded-")), "accesses");
+  const run = await inProcess(home, given.args, {
+    env: { ...environmentFor(openRouter), ...environmentOf(given), ...given.env },
+    input: given.input ?? "",
+    around: (ports) => above(witnessed(below(ports), recorder(path))),
+  });
+  const succeeded = run.code === 0;
+  return { run, traces: tracesOf(path, { args: given.args, key: givenKey(given), cap: capIn(given.env), succeeded }) };
+}

@@ -1,0 +1,268 @@
+import { appendFileSync } from "node:fs";
+import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../../src/core/ports/journal.ts";
+import type { KeyRecord, Version } from "../../../src/core/model/key-record.ts";
+import type { SpooledKey } from "../../../src/core/ports/spool.ts";
+import type { KeyRequest, ListedPage, Scope } from "../../../src/core/ports/openrouter.ts";
+import type { Outcome, Records, Row, RowContent } from "../../model/accesses.ts";
+import type { PortAnswer, Witness } from "./port-calls.ts";
+
+/**
+ * What a real process does to the store, the journal, OpenRouter and the spool folder, as it does it. `user` is null where
+ * an access is not about one; a line without a `result` by its `id` is what the process died at.
+ */
+export interface RawAccess {
+  readonly access: string;
+  readonly user: string | null;
+  readonly result?: unknown;
+  readonly [operand: string]: unknown;
+}
+
+/**
+ * Appends each access to the file before it is made, and its answer when that is there. Facts that never change
+ * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses. Nor is what
+ * tells whose account the management key is of and whether a deletion has bitten: it changes nothing that the model has, and
+ * can only stop a command, which the model lets die anywhere.
+ */
+export function recorder(path: string): Witness {
+  let last = 0;
+  const write = (line: object) => appendFileSync(path, `${JSON.stringify(line)}\n`);
+  return {
+    begins(call) {
+      const access = WORDS[call.name]?.asked(call.words);
+      if (access === undefined) return undefined;
+      last += 1;
+      write({ id: last, ...access });
+      return last;
+    },
+    ends({ name, words }, answer, id) {
+      if (id !== undefined) write({ id, result: resultOf(name, words, answer) });
+    },
+  };
+}
+
+function resultOf(name: string, words: readonly unknown[], answer: PortAnswer): unknown {
+  const meaning = WORDS[name];
+  if ("value" in answer) return meaning?.answered(answer.value, words);
+  if (meaning?.failed !== undefined) return meaning.failed;
+  // As KeyctlError has it, of whichever bundle.
+  return (answer.error as { mayHaveHappened?: boolean }).mayHaveHappened === true
+    ? { answer: "unanswered" }
+    : "unavailable";
+}
+
+interface Word {
+  /** Undefined: this call is no access. */
+  readonly asked: (words: readonly unknown[]) => RawAccess | undefined;
+  readonly answered: (value: unknown, words: readonly unknown[]) => unknown;
+  /** What a rejection means, where it is not the store's. */
+  readonly failed?: unknown;
+}
+
+/** The ports promise what their words and answers are; each is named with its types once, here. */
+function word<Words extends readonly unknown[]>(
+  asked: (...words: Words) => RawAccess | undefined,
+  answered: (value: never, ...words: Words) => unknown,
+  failed?: unknown,
+): Word {
+  return {
+    asked: (words) => asked(...(words as Words)),
+    answered: (value, words) => answered(value as never, ...(words as Words)),
+    failed,
+  };
+}
+
+const same = (value: unknown) => value;
+const UNCONFIRMED = "unavailable";
+const KEYS = "openRouter.open.withManagementKey";
+
+const WORDS: Readonly<Record<string, Word>> = {
+  "store.find": word(
+    (user: string) => ({ access: "row.find", user }),
+    (row: KeyRecord | undefined) => (row === undefined ? null : asRow(row)),
+  ),
+  "store.insert": word(
+    (row: KeyRecord) => ({ access: "row.insert", user: row.userId, row: contentOf(row) }),
+    (won: boolean, row) => (won ? { answer: "done", version: versionOf(row) } : REFUSED),
+  ),
+  "store.replace": word(
+    (row: KeyRecord, seen: Version) => ({
+      access: "row.replace",
+      user: row.userId,
+      row: contentOf(row),
+      seen: versionOf(seen),
+    }),
+    (won: boolean, row) => (won ? { answer: "done", version: versionOf(row) } : REFUSED),
+  ),
+  "store.remove": word(
+    (user: string, seen: Version) => ({ access: "row.remove", user, seen: versionOf(seen) }),
+    (won: boolean) => (won ? { answer: "done" } : REFUSED),
+  ),
+  "store.scan": word(
+    (_patience: unknown, hash?: string) => (hash === undefined ? undefined : { access: "row.scan", user: null, hash }),
+    (rows: readonly KeyRecord[]) => rows.map(({ userId }) => userId),
+  ),
+  // That a key is proven gone is a note, which no step of the protocol reads.
+  "store.insertEntry": word(
+    (entry: RecordedEntry) => (entry.kind === "gone" ? undefined : insertOf(entry)),
+    (won: boolean) => (won ? { answer: "done" } : REFUSED),
+  ),
+  "store.entry": word(
+    (user: string, kind: EntryKind, n: number) => ({ access: `journal.read ${kind}`, user, generation: n }),
+    (entry: RecordedEntry | undefined) => (entry === undefined ? null : standing(entry)),
+  ),
+  // Said once of a process; it tells which keys upstream are this store's.
+  "store.deployment": word(() => ({ access: "deployment", user: null }), same),
+  "store.lastOperation": word(
+    (user: string) => ({ access: "journal.last op", user }),
+    (operation: RecordedEntry | undefined) =>
+      operation?.kind === "op" ? { n: operation.n, nonce: operation.nonce } : { n: 0 },
+  ),
+  "store.entries": word(
+    (user: string) => ({ access: "journal.records", user }),
+    (entries: readonly RecordedEntry[]) => recordsOf(entries),
+  ),
+  "store.outcomesOf": word(
+    (hashes: readonly string[]) => ({ access: "journal.holding", user: null, hashes }),
+    (outcomes: readonly RecordedEntry[]) =>
+      outcomes.flatMap(({ userId, ...out }) =>
+        "hash" in out ? [{ user: userId, hash: out.hash, generation: out.n }] : [],
+      ),
+  ),
+  "store.liveOperations": word(
+    (_between: readonly string[], atMost: number) => ({ access: "journal.live operations", user: null, atMost }),
+    (live: readonly LiveOperation[]) => {
+      const saved = live.filter(({ isSaved }) => isSaved).length;
+      return { saved, open: live.length - saved };
+    },
+  ),
+  [`${KEYS}.create`]: word(
+    ({ name }: KeyRequest) => ({ access: "upstream.post", user: null, name }),
+    (creation: { status: string; key?: { hash: string } }) => {
+      if (creation.key !== undefined) return { created: creation.key.hash };
+      return creation.status === "ambiguous" ? "ambiguous" : "refused";
+    },
+  ),
+  [`${KEYS}.list`]: word(
+    ({ kind }: Scope) => ({ access: kind === "everywhere" ? "upstream.list" : "upstream.list named", user: null }),
+    (pages: readonly ListedPage[]) => listing(pages),
+    { keys: [], complete: false },
+  ),
+  [`${KEYS}.disable`]: word(
+    (hash: string) => ({ access: "upstream.disable", user: null, hash }),
+    ({ status }: { status: string }) => (status === "unknown" ? UNCONFIRMED : status),
+    UNCONFIRMED,
+  ),
+  [`${KEYS}.remove`]: word(
+    (hash: string) => ({ access: "upstream.delete", user: null, hash }),
+    ({ status }: { status: string }) => (status === "unknown" ? UNCONFIRMED : "done"),
+    UNCONFIRMED,
+  ),
+  "spool.mayHoldKeys": word(() => ({ access: "spool.may hold keys", user: null }), same),
+  "spool.list": word(
+    (_deployment: string, user?: string) => ({ access: "spool.list", user: user ?? null }),
+    (keys: readonly SpooledKey[]) => keys.map((key) => ({ ...spooled(key), user: key.userId })),
+  ),
+  "spool.claim": word(
+    ({ userId, n }: SpooledKey) => ({ access: "spool.claim", user: userId, generation: n }),
+    (won: boolean) => (won ? "won" : "lost"),
+  ),
+  "spool.release": word(
+    ({ userId, n }: SpooledKey) => ({ access: "spool.release", user: userId, generation: n }),
+    () => "done",
+  ),
+  "spool.write": word(
+    (key: SpooledKey) => ({ access: "spool.write", user: key.userId, spooled: spooled(key) }),
+    () => "done",
+    "failed",
+  ),
+  "spool.remove": word(
+    ({ userId, n }: SpooledKey) => ({ access: "spool.remove", user: userId, generation: n }),
+    () => "done",
+  ),
+};
+
+const REFUSED = { answer: "refused" } as const;
+
+function versionOf({ id, revision }: Version): string {
+  return `${id}/${revision}`;
+}
+
+function contentOf({ generation, keyHash, settled, previous }: KeyRecord): RowContent {
+  return {
+    generation,
+    hash: keyHash ?? "",
+    settled,
+    previous:
+      previous === null
+        ? null
+        : { generation: previous.generation, hash: previous.keyHash ?? "", revoke: previous.revoke },
+  };
+}
+
+function asRow(row: KeyRecord): Row {
+  return { ...contentOf(row), version: versionOf(row) };
+}
+
+function insertOf(entry: Exclude<RecordedEntry, { kind: "gone" }>): RawAccess {
+  const { kind, n, userId } = entry;
+  const insert = { access: `journal.insert ${kind}`, user: userId, generation: n };
+  switch (entry.kind) {
+    case "op":
+      return { ...insert, nonce: entry.nonce, deliberate: entry.deliberate };
+    case "out":
+      return { ...insert, outcome: standing(entry) };
+    case "rev":
+      return { ...insert, retirement: standing(entry) };
+    case "del":
+      return insert;
+  }
+}
+
+/** What the model learns from an entry that stands. */
+function standing(entry: Entry): unknown {
+  switch (entry.kind) {
+    case "op":
+      return { nonce: entry.nonce };
+    case "out":
+      return outcomeOf(entry);
+    case "rev":
+      return { reason: entry.reason, revoke: entry.revoke };
+    case "del":
+    case "gone":
+      return "stands";
+  }
+}
+
+function outcomeOf(out: Extract<Entry, { kind: "out" }>): Outcome {
+  return out.outcome === "saved" ? { saved: out.hash } : "abandoned";
+}
+
+function recordsOf(entries: readonly Entry[]): Records {
+  const operations = Math.max(0, ...entries.map(({ n }) => n));
+  const outcomes = Array.from<Outcome | null>({ length: operations + 1 }).fill(null);
+  const retirements = Array.from<Records["retirements"][number]>({ length: operations + 1 }).fill(null);
+  for (const entry of entries) {
+    if (entry.kind === "out") outcomes[entry.n] = outcomeOf(entry);
+    if (entry.kind === "rev") retirements[entry.n] = { reason: entry.reason, revoke: entry.revoke };
+  }
+  const owedAfterAll = entries.flatMap(({ kind, n }) => (kind === "del" ? [n] : []));
+  return { operations, outcomes, retirements, owedAfterAll };
+}
+
+/** `complete`: it did not break off. */
+export interface Listing {
+  readonly keys: readonly { readonly hash: string; readonly name: string }[];
+  readonly complete: boolean;
+}
+
+function listing(pages: readonly ListedPage[]): Listing {
+  const keys = pages.flatMap((page) => (page.status === "listed" ? page.keys : []));
+  return {
+    keys: keys.map(({ hash, name }) => ({ hash, name })),
+    complete: pages.every(({ status }) => status === "listed"),
+  };
+}
+
+function spooled({ n, keyHash, sent }: SpooledKey) {
+  return { generation: n, hash: keyHash, sent };
+}

@@ -1,0 +1,301 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { parseKeyName, userPrefixOf } from "../../../src/core/model/key-name.ts";
+import type { UserId } from "../../../src/core/model/user-id.ts";
+import type { Listed } from "../../model/accesses.ts";
+import { accepts } from "../../model/trace.ts";
+import type { Acceptance, Recorded, TraceOptions } from "../../model/trace.ts";
+import type { ActorKind } from "../../model/command.ts";
+import type { Listing, RawAccess } from "./recorder.ts";
+
+/** What one command did about one user, in the words of the model. */
+export interface UserTrace {
+  readonly user: string;
+  readonly kind: ActorKind;
+  readonly options: TraceOptions;
+  readonly trace: readonly Recorded[];
+}
+
+/** The command line, and the key that it was given or found in a source. */
+export interface RecordedCommand {
+  readonly args: readonly string[];
+  readonly key?: string | undefined;
+  /** Of keys that nobody asks for; null: none. */
+  readonly cap: number | null;
+  /** It said that all went well, so that nothing may be missing. */
+  readonly succeeded: boolean;
+}
+
+export function replayed({ kind, options, trace }: UserTrace): Acceptance {
+  return accepts(kind, options, trace);
+}
+
+/** Those that the model refuses, for a person. */
+export function refusalsOf(traces: readonly UserTrace[]): readonly string[] {
+  return traces.flatMap((one) => {
+    const acceptance = replayed(one);
+    if (acceptance.ok) return [];
+    const { at, expected, got } = acceptance;
+    const before = one.trace.slice(0, at).map((access) => JSON.stringify(access));
+    return [
+      `${one.kind} ${JSON.stringify(one.options)} of ${one.user}: expected ${expected.join(" or ")}, got ${JSON.stringify(got)} after\n${before.join("\n")}`,
+    ];
+  });
+}
+
+/** The accesses of a process, in the order in which they began. */
+function rawAccessesIn(path: string): readonly RawAccess[] {
+  if (!existsSync(path)) return [];
+  const byId = new Map<number, RawAccess>();
+  // A process that is killed halves no line: each is one write.
+  for (const line of readFileSync(path, "utf8").split("\n").slice(0, -1)) {
+    const { id, ...rest } = JSON.parse(line) as RawAccess & { readonly id: number };
+    byId.set(id, { ...byId.get(id), ...rest });
+  }
+  return [...byId.values()];
+}
+
+/** Everything that was recorded, for each user that it was about. */
+export function tracesOf(path: string, command: RecordedCommand): readonly UserTrace[] {
+  const raw = attributed(rawAccessesIn(path));
+  const users = new Set(raw.flatMap(({ user }) => (user === null ? [] : [user])));
+  const kind = kindOf(command.args);
+  return [...users].map((user) => ({
+    user,
+    kind,
+    options: optionsOf(command, kind),
+    trace: new Translation(user, kind, command, raw).trace(),
+  }));
+}
+
+const KINDS: Readonly<Record<string, ActorKind>> = {
+  sync: "sync",
+  provision: "sync",
+  get: "get",
+  save: "save",
+  purge: "purge",
+  reconcile: "reconcile",
+};
+
+function kindOf([verb = ""]: readonly string[]): ActorKind {
+  const kind = KINDS[verb];
+  if (kind === undefined) throw new Error(`${verb} is no command of the model`);
+  return kind;
+}
+
+function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKind): TraceOptions {
+  const revoke = args.includes("--revoke-foreign") ? "foreign too" : args.includes("--revoke") ? "ours" : "no";
+  // What needed no repair was only looked at: reconcile ends before its actor does.
+  const ended = succeeded && kind !== "reconcile";
+  const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
+  return { key: hash, revoke, cap, deliberate: args[0] === "provision", ended };
+}
+
+const DEFAULT_CAP = 60;
+
+/** As a command reads it from its environment. */
+export function capIn(environment: Readonly<Record<string, string>> = {}): number | null {
+  const cap = Number(environment["KEYCTL_MAX_PROVISIONS_PER_HOUR"] ?? DEFAULT_CAP);
+  return cap === 0 ? null : cap;
+}
+
+/** An access that names a key and no user is about the user whom the process was at, or whose name it says. */
+function attributed(raw: readonly RawAccess[]): readonly RawAccess[] {
+  const byPrefix = new Map(raw.flatMap(({ user }) => (user === null ? [] : [[userPrefixOf(user as UserId), user]])));
+  let current: string | null = null;
+  let isListed = false;
+  return raw.map((one) => {
+    isListed ||= one.access === "upstream.list";
+    // Then it asks whose the listed keys are.
+    if (isListed && isClaim(one)) return one;
+    const named = typeof one["name"] === "string" ? byPrefix.get(parseKeyName(one["name"])?.userPrefix ?? "") : null;
+    current = one.user ?? named ?? current;
+    return ABOUT_ALL.has(one.access) ? one : { ...one, user: one.user ?? current };
+  });
+}
+
+const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold keys", "spool.list", "upstream.list"]);
+
+/**
+ * From calls to accesses of the model's actor for one user. Left out is what only plans or attributes, and decides nothing:
+ * the question whose the listed keys are (`outcomesOf` all of them, and the entries of a user that is alone asked for),
+ * reconcile's first look at a user, by which it finds out whether there is anything to repair, and the look at a row by which
+ * purge and save say what they would change; what is changed then is read again. And the outcome of a settled row, by which
+ * one is told that a program has written over which is not in the model. And by which a purge says what the next sync does.
+ * And an import's question whether the store knows
+ * the operation, which only one that was restored from an older copy does not.
+ */
+class Translation {
+  readonly #user: string;
+  readonly #kind: ActorKind;
+  readonly #command: RecordedCommand;
+  readonly #raw: readonly RawAccess[];
+  readonly #out: Recorded[] = [];
+  readonly #nonces = new Map<number, unknown>();
+  readonly #deployment: unknown;
+  #abandoned = 0;
+  /** The generation of the row that was read last, if that was settled. */
+  #settled: number | undefined;
+
+  constructor(user: string, kind: ActorKind, command: RecordedCommand, raw: readonly RawAccess[]) {
+    this.#user = user;
+    this.#kind = kind;
+    this.#command = command;
+    this.#raw = raw.filter(({ user: whose, access }) => (whose === user || whose === null) && access !== "deployment");
+    this.#deployment = raw.find(({ access }) => access === "deployment")?.result;
+  }
+
+  trace(): readonly Recorded[] {
+    const listedAt = this.#raw.findIndex(({ access }) => access === "upstream.list");
+    const before = listedAt === -1 ? this.#raw : this.#raw.slice(0, listedAt);
+    for (const one of withoutPreview(before)) this.#translate(one);
+    if (listedAt === -1) return this.#out;
+    const lists = this.#raw.filter(({ access }) => access === "upstream.list");
+    const after = this.#raw.slice(listedAt).filter(({ access }) => access !== "upstream.list");
+    this.#list(lists, after);
+    for (const one of this.#withoutPlanning(after)) this.#translate(one);
+    return this.#out;
+  }
+
+  /** The passes of one inventory are one access. */
+  #list(passes: readonly RawAccess[], after: readonly RawAccess[]): void {
+    const results = passes.flatMap(({ result }) => (result === undefined ? [] : [result as Listing]));
+    if (results.length < passes.length) return void this.#out.push({ access: "upstream.list" });
+    if (results.some(({ complete }) => !complete)) {
+      return void this.#out.push({ access: "upstream.list", result: "unavailable" });
+    }
+    const names = new Map(results.flatMap(({ keys }) => keys.map(({ hash, name }) => [hash, name])));
+    const claims = after.filter(isClaim).flatMap(({ result = [] }) => result as readonly Holder[]);
+    const claimed = claims.filter(({ user, hash }) => user === this.#user && names.has(hash)).map(({ hash }) => hash);
+    const others = new Set(claims.map(({ hash }) => hash));
+    const named = [...names].filter(([hash, name]) => !others.has(hash) && this.#isTheirs(name)).map(([hash]) => hash);
+    const result = [...claimed, ...named].map((hash) => ({
+      hash,
+      generation: parseKeyName(names.get(hash) ?? "")?.n ?? 0,
+    }));
+    this.#out.push({ access: "upstream.list", result });
+  }
+
+  #isTheirs(name: string): boolean {
+    const parsed = parseKeyName(name);
+    return parsed?.deployment === this.#deployment && parsed?.userPrefix === userPrefixOf(this.#user as UserId);
+  }
+
+  #withoutPlanning(after: readonly RawAccess[]): readonly RawAccess[] {
+    const rest = after.filter((one) => !isClaim(one) && one.user === this.#user);
+    const found = rest.findIndex(({ access }) => access === "row.find");
+    if (found === -1) return [];
+    if (this.#kind !== "reconcile") return rest.slice(found);
+    const planned = rest.findIndex(({ access }, at) => at > found && access === "journal.records");
+    return planned === -1 ? [] : rest.slice(planned + 1);
+  }
+
+  #translate({ user: _user, ...one }: RawAccess): void {
+    this.#remember(one);
+    if (one.access === "journal.read out" && one["generation"] === this.#settled) return;
+    if (one.access === "journal.read op" && this.#out.at(-1)?.access !== "journal.insert op") return;
+    if (this.#kind === "purge" && LOOKS_AHEAD.has(one.access)) return;
+    const translated = (TRANSLATIONS[one.access] ?? unchanged)(one, this);
+    if (translated === undefined) return;
+    const isRelisted = translated.access === "spool.list" && this.#out.at(-1)?.access === "spool.list";
+    if (isRelisted) this.#out.pop();
+    this.#out.push(translated);
+  }
+
+  #remember({ access, result, ...operands }: Recorded): void {
+    if (access === "row.find")
+      this.#settled = isRecord(result) && result["settled"] === true ? Number(result["generation"]) : undefined;
+    if (access === "journal.insert op") this.#nonces.set(Number(operands["generation"]), operands["nonce"]);
+    if (access === "journal.last op" && isRecord(result)) this.#nonces.set(Number(result["n"]), result["nonce"]);
+    if (access === "journal.insert out") this.#abandoned = Number(operands["generation"]);
+  }
+
+  /** Theirs, and of the operation that was decided against last. */
+  matches({ keys }: Listing): readonly string[] {
+    return keys.flatMap(({ hash, name }) => {
+      const parsed = parseKeyName(name);
+      const isIt = parsed?.n === this.#abandoned && parsed.nonce === this.#nonces.get(parsed.n);
+      return isIt && this.#isTheirs(name) ? [hash] : [];
+    });
+  }
+
+  get abandoned(): number {
+    return this.#abandoned;
+  }
+
+  get user(): string {
+    return this.#user;
+  }
+
+  get looksForOthers(): boolean {
+    return this.#kind === "purge" && this.#command.args.includes("--revoke-foreign");
+  }
+}
+
+/** A command that says first what it would change looks into the spool for that as well: it begins with its last look. */
+function withoutPreview(raw: readonly RawAccess[]): readonly RawAccess[] {
+  const acting = raw.findIndex(({ access }) => !PREVIEWS.has(access));
+  const began = raw.slice(0, acting === -1 ? raw.length : acting).findLastIndex(({ access }) => access === FIRST);
+  return began === -1 ? raw : raw.slice(began);
+}
+
+/** By which a purge says what the next sync does. */
+const LOOKS_AHEAD: ReadonlySet<string> = new Set(["journal.live operations", "journal.holding"]);
+
+const FIRST = "spool.may hold keys";
+const PREVIEWS: ReadonlySet<string> = new Set([
+  FIRST,
+  "spool.list",
+  "row.find",
+  "row.scan",
+  "journal.records",
+  "journal.read out",
+]);
+
+interface Holder {
+  readonly user: string;
+  readonly hash: string;
+}
+
+function isClaim({ access }: RawAccess): boolean {
+  return access === "journal.holding";
+}
+
+type Translate = (one: Recorded, about: Translation) => Recorded | undefined;
+
+const unchanged: Translate = (one) => one;
+
+/** The answer, unless there was none. */
+function answered({ result, ...one }: Recorded, translate: (result: never) => unknown): Recorded {
+  if (result === undefined) return one;
+  return { ...one, result: result === "unavailable" ? result : translate(result as never) };
+}
+
+const TRANSLATIONS: Readonly<Record<string, Translate>> = {
+  "spool.may hold keys": ({ result }) => (result === false ? { access: "spool.list", result: [] } : undefined),
+  "spool.list": (one, { user }) =>
+    answered(one, (files: readonly (Holder & object)[]) =>
+      files.flatMap(({ user: owner, ...file }) => (owner === user ? [file] : [])),
+    ),
+  "journal.last op": (one) => answered(one, ({ n }: { n: number }) => n),
+  "journal.holding": (one) =>
+    answered(one, (held: readonly (Holder & Listed)[]) => held.map(({ hash, generation }) => ({ hash, generation }))),
+  "row.scan": ({ hash, ...one }, { user, looksForOthers }) =>
+    looksForOthers
+      ? answered({ ...one, access: "row.others holding", hash }, (owners: readonly string[]) =>
+          owners.some((owner) => owner !== user) ? "some" : "none",
+        )
+      : answered({ ...one, access: "row.holding", hashes: [hash] }, (owners: readonly string[]) =>
+          owners.length > 0 ? [hash] : [],
+        ),
+  "upstream.post": ({ name, ...one }) => ({ ...one, generation: parseKeyName(String(name))?.n }),
+  // What came before it broke off is all that is looked at.
+  "upstream.list named": (one, about) => ({
+    ...answered(one, (listing: Listing) => about.matches(listing)),
+    generation: about.abandoned,
+  }),
+};
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}

@@ -1,0 +1,35 @@
+// The built tool, which in the place of looking for a key tries to win each of these operations of a user, once all
+// processes of the race are there, and says which it has won.
+import { readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+
+const { main, thisProcess } = createRequire(import.meta.url)("../../../dist/tool/main.cjs");
+/** Long ago: nobody waits for what comes of such operations. */
+const AT = "2026-01-01T00:00:00.000Z";
+let hasRaced = false;
+const { RACE_OPERATIONS, RACE_NONCE, RACE_GATE, RACE_PROCESSES } = process.env;
+
+process.exitCode = await main({
+  ...thisProcess(),
+  around: (ports) => ({ ...ports, store: { ...ports.store, find: (user, signal) => race(ports.store, user, signal) } }),
+});
+
+/** Whenever the tool looks for the key there is none; the first time is the race. */
+async function race(store, user, signal) {
+  if (hasRaced) return undefined;
+  hasRaced = true;
+  const won = [];
+  await store.deployment(signal);
+  writeFileSync(join(RACE_GATE, RACE_NONCE), "");
+  while (readdirSync(RACE_GATE).length < Number(RACE_PROCESSES)) await wait(2);
+  for (let n = 1; n <= Number(RACE_OPERATIONS); n += 1) {
+    const terms = { label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
+    const operation = { kind: "op", n, userId: user, at: AT, nonce: RACE_NONCE, ...terms };
+    if (await store.insertEntry(operation, signal)) won.push(n);
+  }
+  const seen = (await store.entries(user, signal)).map(({ nonce }) => nonce);
+  process.stdout.write(`${JSON.stringify({ won, seen, deployment: await store.deployment(signal) })}\n`);
+  return undefined;
+}
