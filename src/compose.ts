@@ -99,7 +99,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     ...config.provisioning,
     // Whether a database was just made may be known only when it was asked something.
     get refusal() {
-      return refusalOf(opened, config);
+      return refusalOf(opened, config, options.mayCreateStore);
     },
   };
   const manager = new KeyManager({
@@ -152,8 +152,9 @@ function doctorContext(
 }
 
 /** An empty cache of a CI machine must not buy keys. */
-function refusalOf(opened: OpenedStore | undefined, { ci }: Config): string | null {
-  return opened?.isNew() === true && ci ? "the database was just made, and CI is set: no key is bought for it" : null;
+function refusalOf(opened: OpenedStore | undefined, { ci }: Config, mayCreateStore: boolean): string | null {
+  if (!ci || opened?.isNew() === false) return null;
+  return `${mayCreateStore ? "the database was just made" : "there is no database yet"}, and CI is set: no key is bought for it`;
 }
 
 function openRouterOnUse(

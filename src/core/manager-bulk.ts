@@ -6,7 +6,7 @@ import type {
   ManagerContext,
   PreviewSyncOptions,
   ProvisionManyOptions,
-  ProvisionOptions,
+  PreviewProvisionOptions,
   ReconcileOptions,
   RekeyOptions,
   ValidateManyOptions,
@@ -20,8 +20,8 @@ import type { UserBatches } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import type { Reconciliation } from "./reconcile/reconciliation.ts";
 import { KeyBudget } from "./resolve/key-budget.ts";
-import type { ProvisionPreview } from "./resolve/provision-many.ts";
-import type { SyncPreview } from "./resolve/sync-many.ts";
+import type { ProvisionPreview } from "./resolve/preview-provision.ts";
+import type { SyncPreview } from "./resolve/preview-sync.ts";
 import type { RekeyProgress } from "./sealing/reseal-rows.ts";
 import type { ValidationRun } from "./validate/validate-many.ts";
 
@@ -60,9 +60,9 @@ export class BulkRuns {
 
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
     const { reach = "sources", provision = false } = options;
-    const { previewSyncMany } = await import("./resolve/sync-many.ts");
+    const { previewSyncMany } = await import("./resolve/preview-sync.ts");
     const newSignal = this.#work.newSignal(options);
-    yield* previewSyncMany(batches, this.#context, { reach, provision, newSignal });
+    yield* previewSyncMany(batches, this.#context, { reach, provision, budget: budgetFor(options), newSignal });
   }
 
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
@@ -81,11 +81,11 @@ export class BulkRuns {
 
   async *previewProvisionMany(
     batches: UserBatches,
-    { terms = {}, ...options }: ProvisionOptions,
+    { terms = {}, maxKeys, ...options }: PreviewProvisionOptions,
   ): ResultBatches<ProvisionPreview> {
-    const { previewProvisionMany } = await import("./resolve/provision-many.ts");
+    const { previewProvisionMany } = await import("./resolve/preview-provision.ts");
     const newSignal = this.#work.newSignal(options);
-    yield* previewProvisionMany(batches, this.#context, { terms, newSignal });
+    yield* previewProvisionMany(batches, this.#context, { terms, budget: budgetFor({ maxKeys }), newSignal });
   }
 
   /** Rejects with MANAGEMENT_KEY_MISSING for a listing, and with USAGE for a number that an option cannot be. */

@@ -41,6 +41,11 @@ export interface PurgeOptions extends CallOptions {
 /** Of many users, or of what would be purged. */
 export type PurgeManyOptions = Omit<PurgeOptions, "onlyHash">;
 
+export interface PreviewPurgeOptions extends PurgeManyOptions {
+  /** Whether to find out what the next sync does; without that, `returnsFrom` is empty. Default true. */
+  readonly looksAhead?: boolean | undefined;
+}
+
 export interface BulkOptions extends CallOptions {
   /** Whether a key is created for each user who has none; the hourly cap does not count these. Default false. */
   readonly provision?: boolean | undefined;
@@ -54,7 +59,9 @@ export interface BulkOptions extends CallOptions {
   readonly reach?: "stored" | "known" | "sources" | undefined;
 }
 
-export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach"> & CallOptions;
+export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach" | "maxKeys"> & CallOptions;
+
+export type PreviewProvisionOptions = ProvisionOptions & Pick<BulkOptions, "maxKeys">;
 
 export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys" | "stop"> {
   /** How many keys are created at the same time. Default 8. */

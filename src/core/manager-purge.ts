@@ -1,23 +1,27 @@
-import { confirmPurge, confirmPurges, purgeKey } from "./change/purge-key.ts";
+import { confirmPurge, confirmPurges, previewPurge, purgeKey } from "./change/purge-key.ts";
 import type { Purge, PurgeCompletion } from "./change/purge-key.ts";
 import { purgeMany } from "./change/purge-many.ts";
 import { deadlineSignal, toKeyctlError } from "./async/deadline.ts";
 import type { ManagerContext, PurgeOptions } from "./manager-options.ts";
-import { purgeFailed } from "./model/results.ts";
-import type { PurgeResult, ResultBatches } from "./model/results.ts";
+import { RUN_FATAL_CODES } from "./model/errors.ts";
+import { purgeFailed, purgePreviewFailed } from "./model/results.ts";
+import type { PurgePreview, PurgeResult, ResultBatches } from "./model/results.ts";
 import type { UserBatches, UserId } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import type { UpstreamSnapshot } from "./reconcile/upstream-snapshot.ts";
+import { NextSync } from "./resolve/next-sync.ts";
 
-/** The purges of one call, with what reconcile does for users without a row. All of them read the list of all keys once. */
+/** The purges of one call, with what reconcile does for users without a row. All of them read the list of all keys once, and ask once what is in the way of the next sync. */
 export class PurgeBatch {
   readonly #context: ManagerContext;
   readonly #options: PurgeOptions;
+  readonly #nextSync: NextSync;
   #snapshot: Promise<UpstreamSnapshot> | undefined;
 
   constructor(context: ManagerContext, options: PurgeOptions) {
     this.#context = context;
     this.#options = options;
+    this.#nextSync = new NextSync(context, context.autoProvision);
   }
 
   async purgeOne(user: UserId, signal: AbortSignal): Promise<PurgeResult> {
@@ -38,11 +42,28 @@ export class PurgeBatch {
     for await (const results of purged) yield results.map((result) => work.withWarnings(result));
   }
 
+  /** What a purge would remove; changes nothing. */
+  async preview(user: UserId, looksAhead: boolean, signal: AbortSignal): Promise<PurgePreview> {
+    const { revoke = "no" } = this.#options;
+    return previewPurge(user, { revoke, nextSync: looksAhead ? this.#nextSync : null }, this.#context, signal);
+  }
+
+  async *previewAll(batches: UserBatches, work: OpenWork): ResultBatches<PurgePreview> {
+    for await (const batch of batches) {
+      for (const userId of batch) {
+        const preview = await work.run(userId, this.#options, purgePreviewFailed, (user, signal) =>
+          this.preview(user, true, signal),
+        );
+        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
+        yield [preview];
+      }
+    }
+  }
+
   #purge(user: UserId, signal: AbortSignal): Promise<Purge> {
     const { onlyHash, revoke = "no" } = this.#options;
-    const { autoProvision } = this.#context;
     const finish = (absent: UserId, waiting: AbortSignal) => this.#finish(absent, waiting);
-    return purgeKey(user, { onlyHash, revoke, autoProvision, finish }, this.#context, signal);
+    return purgeKey(user, { onlyHash, revoke, nextSync: this.#nextSync, finish }, this.#context, signal);
   }
 
   /** What a purge with `revoke` of a user without a row still owes. */

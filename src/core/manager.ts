@@ -6,6 +6,8 @@ import type {
   CopyOptions,
   EnsureOptions,
   ManagerContext,
+  PreviewProvisionOptions,
+  PreviewPurgeOptions,
   PreviewSyncOptions,
   PurgeManyOptions,
   ProvisionManyOptions,
@@ -36,6 +38,7 @@ import { ResolvingCalls } from "./manager-resolve.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
 import { OpenWork } from "./open-work.ts";
 import { accountOnUse } from "./protocol/account-on-use.ts";
+import type { SyncPreview } from "./resolve/preview-sync.ts";
 import { resolveStored } from "./resolve/resolve-many.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
 
@@ -109,17 +112,12 @@ export class KeyManager {
   }
 
   /**
-   * Stores this key for the user, over the one that is there (the upsert of the Python `APIKeyManager`).
+   * Stores this key for the user, over one that is there.
    * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED, a management key
    * that is configured here MANAGEMENT_KEY_AS_USER_KEY
    * @param source how the key came here: 1 to 32 letters, digits, dots, dashes or underscores
    */
-  async saveKeyToDb(
-    userId: string,
-    key: string | ApiKey,
-    source = "manual",
-    options: CallOptions = {},
-  ): Promise<SaveResult> {
+  async saveKeyToDb(userId: string, key: string | ApiKey, source?: string, options?: CallOptions): Promise<SaveResult> {
     return this.save(userId, key, { ...options, source, replace: "any" });
   }
 
@@ -146,12 +144,17 @@ export class KeyManager {
   }
 
   /** What a purge of this user would remove with the same `revoke`; changes nothing. */
-  async previewPurge(userId: string, options: PurgeManyOptions = {}): Promise<PurgePreview> {
-    const { revoke = "no" } = options;
+  async previewPurge(userId: string, options: PreviewPurgeOptions = {}): Promise<PurgePreview> {
     return this.#work.run(userId, options, purgePreviewFailed, async (user, signal) => {
-      const { previewPurge } = await import("./change/purge-key.ts");
-      return previewPurge(user, { revoke, autoProvision: this.#context.autoProvision }, this.#context, signal);
+      const { PurgeBatch } = await import("./manager-purge.ts");
+      return new PurgeBatch(this.#context, options).preview(user, options.looksAhead ?? true, signal);
     });
+  }
+
+  /** As `previewPurge`, one user after the other. Throws what fails for all of them. */
+  async *previewPurgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
+    const { PurgeBatch } = await import("./manager-purge.ts");
+    yield* new PurgeBatch(this.#context, options).previewAll(batches, this.#work);
   }
 
   /** Compares all keys at OpenRouter with all that is stored; `plan` of what is given says what it found. */
@@ -164,7 +167,15 @@ export class KeyManager {
     yield* (await this.#bulk()).syncMany(batches, options);
   }
 
-  /** What `syncMany` would do for each user, and where their key is or would come from; saves and creates nothing. */
+  /** What `syncAndGetKey` would do, and where the key would come from; changes nothing. */
+  async previewSync(userId: string, options: SyncOptions = {}): Promise<SyncPreview> {
+    const { previewSync, syncPreviewFailed } = await import("./resolve/preview-sync.ts");
+    return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) => {
+      return previewSync(user, this.#context, options.autoProvision ?? this.#context.autoProvision, signal);
+    });
+  }
+
+  /** As `previewSync`, of `syncMany`. */
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions = {}) {
     yield* (await this.#bulk()).previewSyncMany(batches, options);
   }
@@ -175,7 +186,7 @@ export class KeyManager {
   }
 
   /** What `provisionMany` would do for each user; creates nothing. */
-  async *previewProvisionMany(batches: UserBatches, options: ProvisionOptions = {}) {
+  async *previewProvisionMany(batches: UserBatches, options: PreviewProvisionOptions = {}) {
     yield* (await this.#bulk()).previewProvisionMany(batches, options);
   }
 
@@ -187,11 +198,6 @@ export class KeyManager {
   /** Copies the journal, then every row to where its user has none, and proves each. Called again, it goes on. */
   async *copyTo(destination: KeyManager, options: CopyOptions = {}) {
     yield* (await this.#bulk()).copyTo(destination.#context, options);
-  }
-
-  /** Whether `syncAndGetKey` creates a key where nothing else is said. */
-  get provisionsByDefault(): boolean {
-    return this.#context.autoProvision;
   }
 
   /** Whether there is a management key; false where it cannot be read. */
@@ -239,8 +245,5 @@ export class KeyManager {
     });
   }
 
-  async #bulk() {
-    const { BulkRuns } = await import("./manager-bulk.ts");
-    return new BulkRuns(this.#context, this.#work, this.#resolving);
-  }
+  #bulk = async () => new (await import("./manager-bulk.ts")).BulkRuns(this.#context, this.#work, this.#resolving);
 }

@@ -21,6 +21,7 @@ export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   inspect: refuse,
   // No store has this one, so that no key upstream is its own.
   deployment: async () => "0".repeat(16),
+  existingDeployment: async () => undefined,
   adoptDeployment: refuse,
   account: async () => undefined,
   bindAccount: refuse,

@@ -31,6 +31,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues 
     removeKeyCheckValue: fail,
     inspect: fail,
     deployment: fail,
+    existingDeployment: fail,
     adoptDeployment: fail,
     account: fail,
     bindAccount: fail,

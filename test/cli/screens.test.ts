@@ -305,7 +305,8 @@ describe("sync", () => {
     home.writeKeyFile("hello");
     const run = await inProcess(home, ["sync", "--user", "bob", "-q"]);
     expect(run.stderr).toBe(
-      "warning: key.txt holds something else than one well-formed key\nerror: no key for user bob\n",
+      "warning: key.txt holds something else than one well-formed key\nerror: no key for user bob: " +
+        "key.txt is there and holds no valid key\n",
     );
   });
 

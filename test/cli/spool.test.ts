@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
@@ -13,6 +13,7 @@ import { documentsOf, errorOf } from "../support/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/keys.ts";
 import { always } from "../support/openrouter-faults.ts";
 import type { Rule } from "../support/openrouter-faults.ts";
+import { spooled, spoolFilesOf, spoolFolderOf } from "../support/spooled-key.ts";
 import { deploymentOf, journalOf, note, operation, stage, withCalls, withStore } from "../support/stage.ts";
 import type { Stage } from "../support/stage.ts";
 
@@ -20,8 +21,6 @@ const MADE = keyEnding("a123");
 const ALICE = parseUserId("alice");
 const ALICE_HASH = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90";
 
-const folderOf = (home: Home) => join(home.folder, "state", "keyctl", "spool");
-const filesOf = (home: Home) => (existsSync(folderOf(home)) ? readdirSync(folderOf(home)) : []);
 const unsent = async (home: Home) => `${await deploymentOf(home)}-${ALICE_HASH}-1.jwe`;
 const sent = async (home: Home) => (await unsent(home)).replace(".jwe", ".sent.jwe");
 
@@ -57,23 +56,6 @@ function nonceIn({ server }: Stage): string {
 
 function losingClaims(ports: Ports): Ports {
   return { ...ports, spool: { ...ports.spool, claim: async () => false } };
-}
-
-/** Alice's key, made and never stored, in a file. */
-async function spooled(all: Stage, change: Partial<SpooledKey> = {}): Promise<void> {
-  const { home, given } = all;
-  await given("sync --user alice");
-  const deployment = await deploymentOf(home);
-  const row = await withStore(home, (store, signal) => store.find(ALICE, signal));
-  if (row === undefined || row.keyHash === null || row.keyTail === null) throw new Error("there is no key");
-  await withDatabase(home, (database) =>
-    database.exec("DELETE FROM api_keys; DELETE FROM api_key_journal WHERE _id LIKE '%:out:%'"),
-  );
-  const { userId, generation: n, keyEncrypted, keyHash, keyTail, origin, createdAt } = row;
-  const { name, label, limit, limitReset, expiresAt, upstreamHash } = row;
-  const terms = { name, label, limit, limitReset, expiresAt, upstreamHash };
-  const key = { deployment, userId, n, sent: false, keyEncrypted, keyHash, keyTail, origin, createdAt, ...terms };
-  await fileSpool(folderOf(home)).write({ ...key, ...change });
 }
 
 describe("a key that was made and could not be stored", () => {
@@ -114,17 +96,17 @@ describe("a key that was made and could not be stored", () => {
       expect(errorOf(end)?.hint).toMatch(/^keyctl sync --user alice/);
       expect([label, server.keys.has(hashOf(MADE))]).toEqual([label, true]);
       const file = when === "unsent" ? await unsent(home) : await sent(home);
-      expect(filesOf(home)).toEqual([file]);
-      expect(statSync(join(folderOf(home), file)).mode & 0o777).toBe(0o600);
-      expect(statSync(folderOf(home)).mode & 0o777).toBe(0o700);
-      const text = readFileSync(join(folderOf(home), file), "utf8");
+      expect(spoolFilesOf(home)).toEqual([file]);
+      expect(statSync(join(spoolFolderOf(home), file)).mode & 0o777).toBe(0o600);
+      expect(statSync(spoolFolderOf(home)).mode & 0o777).toBe(0o700);
+      const text = readFileSync(join(spoolFolderOf(home), file), "utf8");
       expect(text).not.toContain("sk-or");
       expect(text).toContain("eyJ");
       // And when the database is back:
       const next = await run("sync --user alice --json");
       const comes = when !== "lost";
       expect([label, next.code, documentsOf(next)[0]?.["key"] === maskOf(MADE)]).toEqual([label, 0, comes]);
-      expect([label, filesOf(home), server.keys.has(hashOf(MADE))]).toEqual([label, [], comes]);
+      expect([label, spoolFilesOf(home), server.keys.has(hashOf(MADE))]).toEqual([label, [], comes]);
       expect([label, await journalOf(home)]).toEqual([
         label,
         comes ? ["op:1", "out:1 saved"] : ["op:1", "op:2", "out:1 abandoned", "out:2 saved"],
@@ -139,12 +121,12 @@ describe("--timeout", () => {
     const all = await stage(firstMade());
     const { home, server, run } = all;
     await spooled(all);
-    const waiting = filesOf(home);
+    const waiting = spoolFilesOf(home);
     const started = performance.now();
     const late = await run("sync --user alice --timeout 500ms --json", { around: goingAway("unsent") });
     expect(performance.now() - started).toBeLessThan(8_000);
     expect([late.code, errorOf(late)?.code]).toEqual([7, "STORE_UNAVAILABLE"]);
-    expect(filesOf(home)).toEqual(waiting);
+    expect(spoolFilesOf(home)).toEqual(waiting);
     expect(documentsOf(await run("sync --user alice --json"))[0]).toMatchObject({
       key_hash: hashOf(MADE),
       error: null,
@@ -161,7 +143,7 @@ describe("a database that takes a key for none of the usual reasons", () => {
     }));
     const done = await all.run("sync --user alice --json", { around });
     expect([done.code, errorOf(done)?.message]).toEqual([7, expect.stringContaining("it is safe")]);
-    expect(filesOf(all.home)).toEqual([await unsent(all.home)]);
+    expect(spoolFilesOf(all.home)).toEqual([await unsent(all.home)]);
     expect((await all.run("sync --user alice")).code).toBe(0);
   });
 });
@@ -191,7 +173,7 @@ describe("a key that waits in a file, and a database that does not know its oper
     await forget(all.home);
     await all.given("sync --user alice");
     expect(await journalOf(all.home)).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);
-    expect([all.server.keys.has(hashOf(MADE)), all.server.keys.size, filesOf(all.home)]).toEqual([false, 1, []]);
+    expect([all.server.keys.has(hashOf(MADE)), all.server.keys.size, spoolFilesOf(all.home)]).toEqual([false, 1, []]);
   });
 
   it.each([true, false])("deletes it when another key has got its number; sent: %s", async (isSent) => {
@@ -203,7 +185,7 @@ describe("a key that waits in a file, and a database that does not know its oper
     if (!isSent) await all.given("purge --user alice --yes", { env: state });
     const done = await all.given("sync --user alice --json");
     expect(documentsOf(done)[0]?.["key"]).not.toBe(maskOf(MADE));
-    expect([all.server.keys.has(hashOf(MADE)), filesOf(all.home)]).toEqual([false, []]);
+    expect([all.server.keys.has(hashOf(MADE)), spoolFilesOf(all.home)]).toEqual([false, []]);
     expect((await all.run("reconcile")).code).toBe(0);
     expect((await all.run("sync --user alice")).code).toBe(0);
   });
@@ -221,7 +203,7 @@ describe("a key that waits in a file", () => {
     const all = await stage(firstMade());
     await spooled(all);
     await all.run(args);
-    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[user], []]);
+    expect([await storedUsers(all.home), spoolFilesOf(all.home)]).toEqual([[user], []]);
     expect(await journalOf(all.home)).toEqual(["op:1", "out:1 saved"]);
     const got = await all.run("get --user alice --json");
     expect(documentsOf(got)[0]).toMatchObject({ key: maskOf(MADE), error: null });
@@ -234,7 +216,7 @@ describe("a key that waits in a file", () => {
       const all = await stage(firstMade());
       await spooled(all);
       await all.run(args);
-      expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
+      expect([await storedUsers(all.home), spoolFilesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
     },
   );
 
@@ -274,7 +256,7 @@ describe("a key that waits in a file", () => {
     await spooled(all);
     await all.given("purge --user alice --revoke --yes");
     await all.given("purge --user alice --revoke --yes");
-    expect([all.server.keys.size, filesOf(all.home), await storedUsers(all.home)]).toEqual([0, [], []]);
+    expect([all.server.keys.size, spoolFilesOf(all.home), await storedUsers(all.home)]).toEqual([0, [], []]);
   });
 
   it("gives way to a key that was saved meanwhile, and is deleted", async () => {
@@ -283,7 +265,7 @@ describe("a key that waits in a file", () => {
     await all.given("save --user alice --stdin", { input: KEY, env: { XDG_STATE_HOME: "/none" } });
     const done = await all.run("sync --user alice --json");
     expect(documentsOf(done)[0]).toMatchObject({ key: maskOf(KEY), error: null });
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([0, []]);
     expect(await journalOf(all.home)).toEqual(["op:1", "out:1 abandoned"]);
   });
 
@@ -291,9 +273,9 @@ describe("a key that waits in a file", () => {
     const all = await stage(firstMade());
     await spooled(all, { sent: true });
     await all.run("get --user alice --timeout 500ms", { env: { OPENROUTER_PROVISIONING_KEY: "" } });
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
     await all.given("sync --user alice");
-    expect([all.server.keys.has(hashOf(MADE)), filesOf(all.home)]).toEqual([false, []]);
+    expect([all.server.keys.has(hashOf(MADE)), spoolFilesOf(all.home)]).toEqual([false, []]);
   });
 
   it("does not come back when it was stored and purged meanwhile", async () => {
@@ -316,7 +298,7 @@ describe("a key that waits in a file", () => {
       },
     }));
     expect((await all.run("get --user alice", { around })).code).toBe(3);
-    expect([inserts, await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [], []]);
+    expect([inserts, await storedUsers(all.home), spoolFilesOf(all.home)]).toEqual([[], [], []]);
     // That purge had kept it.
     expect(all.server.keys.has(hash)).toBe(true);
   });
@@ -334,7 +316,7 @@ describe("a key that waits in a file", () => {
     await spooled(all);
     const done = await all.run("get --user alice --json", { env: { OPENROUTER_PROVISIONING_KEY: "not a key" } });
     expect([done.code, errorOf(done)?.code]).toEqual([4, "CONFIG_INVALID"]);
-    expect(filesOf(all.home)).toEqual([await unsent(all.home)]);
+    expect(spoolFilesOf(all.home)).toEqual([await unsent(all.home)]);
     const next = await all.run("get --user alice --json");
     expect(documentsOf(next)[0]).toMatchObject({ key: maskOf(MADE), error: null });
   });
@@ -353,10 +335,10 @@ describe("a key that waits in a file", () => {
       await spooled(all, { sent: true });
       all.server.behave(rule);
       await all.run("get --user alice --timeout 3s");
-      expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+      expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
       all.server.behave(() => "pass");
       await all.run("get --user alice");
-      expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+      expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([0, []]);
     },
   );
 
@@ -370,10 +352,10 @@ describe("a key that waits in a file", () => {
     const env = { OPENROUTER_PROVISIONING_KEY: all.server.addAccount().managementKey };
     // Its operation is fresh, so that the command waits for it.
     await all.run("get --user alice --timeout 500ms", { env });
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
     expect(await journalOf(all.home)).toEqual(["op:1"]);
     await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([0, []]);
   });
 
   it("stays in its file when the database has moved to another account, where it is missing", async () => {
@@ -382,10 +364,10 @@ describe("a key that waits in a file", () => {
     const env = { OPENROUTER_PROVISIONING_KEY: all.server.addAccount().managementKey };
     await all.run("reconcile --adopt-account", { env });
     await all.run("get --user alice --timeout 500ms", { env });
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([1, [await sent(all.home)]]);
     await all.run("reconcile --adopt-account");
     await all.run("get --user alice");
-    expect([all.server.keys.size, filesOf(all.home)]).toEqual([0, []]);
+    expect([all.server.keys.size, spoolFilesOf(all.home)]).toEqual([0, []]);
   });
 
   it("is left alone by who loses the claim", async () => {
@@ -393,7 +375,7 @@ describe("a key that waits in a file", () => {
     await spooled(all);
     const done = await all.run("get --user alice --json --timeout 500ms", { around: losingClaims });
     expect(errorOf(done)?.code).toBe("PROVISION_PENDING");
-    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
+    expect([await storedUsers(all.home), spoolFilesOf(all.home)]).toEqual([[], [await unsent(all.home)]]);
   });
 
   it("is claimed before it is inserted", async () => {
@@ -402,7 +384,7 @@ describe("a key that waits in a file", () => {
     const seen: (readonly string[])[] = [];
     const around = withCalls((store) => ({
       async insert(row, signal) {
-        seen.push(filesOf(all.home));
+        seen.push(spoolFilesOf(all.home));
         return store.insert(row, signal);
       },
     }));
@@ -414,7 +396,7 @@ describe("a key that waits in a file", () => {
     const all = await stage(firstMade());
     await spooled(all);
     const done = await all.run("sync --user alice", { around: goingAway("unsent") });
-    expect([done.code, filesOf(all.home)]).toEqual([7, [await unsent(all.home)]]);
+    expect([done.code, spoolFilesOf(all.home)]).toEqual([7, [await unsent(all.home)]]);
     await all.given("sync --user alice");
     expect(await journalOf(all.home)).toEqual(["op:1", "out:1 saved"]);
   });
@@ -422,7 +404,7 @@ describe("a key that waits in a file", () => {
   it("that is damaged stops its user alone, and says where it is", async () => {
     const all = await stage(firstMade());
     await spooled(all);
-    const path = join(folderOf(all.home), await unsent(all.home));
+    const path = join(spoolFolderOf(all.home), await unsent(all.home));
     writeFileSync(path, "{");
     const one = await all.run("sync --user alice --json");
     expect([one.code, errorOf(one)?.code]).toEqual([7, "ROW_UNREADABLE"]);
@@ -435,7 +417,10 @@ describe("a key that waits in a file", () => {
     const all = await stage(firstMade());
     await spooled(all, { deployment: "0".repeat(16) });
     await all.run("get --user alice --timeout 500ms");
-    expect([await storedUsers(all.home), filesOf(all.home)]).toEqual([[], [`${"0".repeat(16)}-${ALICE_HASH}-1.jwe`]]);
+    expect([await storedUsers(all.home), spoolFilesOf(all.home)]).toEqual([
+      [],
+      [`${"0".repeat(16)}-${ALICE_HASH}-1.jwe`],
+    ]);
   });
 });
 
@@ -509,7 +494,7 @@ describe("a key whose database turns out to be damaged when it is in its row", (
     const done = await run("sync --user alice --json", { around });
     expect([done.code, errorOf(done)?.code, server.count("POST /keys")]).toEqual([7, "STORE_UNAVAILABLE", 1]);
     expect(errorOf(done)?.message).toContain("a key was made for user alice");
-    expect(filesOf(home)).toEqual([await sent(home)]);
+    expect(spoolFilesOf(home)).toEqual([await sent(home)]);
   });
 });
 
@@ -522,14 +507,14 @@ describe("a key that waits for another database", () => {
     const all = await stage(firstMade());
     const { home, server, run, given } = all;
     await spooled(all);
-    const [file = ""] = filesOf(home);
+    const [file = ""] = spoolFilesOf(home);
     for (const end of ["", "-wal", "-shm", "-wal-owner"]) rmSync(`${home.database}${end}`, { force: true });
     // The next command makes another database.
     await given("save --user other --stdin", { input: KEY });
     const done = await run(line);
     const [alice] = documentsOf(done);
     expect(alice).toMatchObject({ key: null, error: { code: "CONFLICT", message: expect.stringContaining(file) } });
-    expect([server.count("POST /keys"), filesOf(home)]).toEqual([created, [file]]);
+    expect([server.count("POST /keys"), spoolFilesOf(home)]).toEqual([created, [file]]);
     expect((await run("doctor")).stdout).toContain("in another database than this one");
   });
 });

@@ -66,6 +66,13 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         expect(await journal.deployment(patient)).toBe(ids[0]);
       });
 
+      it("is there for one who writes nothing once somebody has asked for it", async () => {
+        const before = await journal.existingDeployment(patient);
+        const id = await other.deployment(patient);
+        expect([undefined, id]).toContain(before);
+        expect(await journal.existingDeployment(patient)).toBe(id);
+      });
+
       it("is taken over from another store while the journal is empty", async () => {
         expect(await journal.adoptDeployment("0123456789abcdef", patient)).toBe(true);
         expect(await other.deployment(patient)).toBe("0123456789abcdef");
@@ -306,6 +313,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
       const gone = AbortSignal.abort(reason);
       const calls: Readonly<Record<keyof Journal, (to: Journal) => Promise<unknown>>> = {
         deployment: (to) => to.deployment(gone),
+        existingDeployment: (to) => to.existingDeployment(gone),
         adoptDeployment: (to) => to.adoptDeployment("0123456789abcdef", gone),
         account: (to) => to.account(gone),
         bindAccount: (to) => to.bindAccount({ organization: "org_1", workspaces: [], adoptedAt: null }, gone),

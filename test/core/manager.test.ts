@@ -174,11 +174,12 @@ describe("the order of the sources", () => {
 });
 
 describe("no key anywhere", () => {
-  it.each<readonly [string, Partial<ManagerContext>, readonly string[]]>([
+  it.each<readonly [name: string, parts: Partial<ManagerContext>, attempt: readonly string[], hint: string]>([
     [
       "without a management key",
       {},
       ["🔄 Attempting auto-provision...", "⚠️ OPENROUTER_PROVISIONING_KEY not set, cannot auto-provision"],
+      "keyctl save --user alice",
     ],
     [
       "where none may be made in this run",
@@ -187,13 +188,14 @@ describe("no key anywhere", () => {
         provisioning: { ...noOpenRouter.provisioning, refusal: "the database was just made" },
       },
       ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: the database was just made"],
+      "keyctl provision --user alice   makes a key all the same",
     ],
-    ["where none may be made", { autoProvision: false, hasManagementKey: () => true }, []],
-  ])("is NO_KEY %s", async (_name, parts, attempt) => {
+    ["where none may be made", { autoProvision: false, hasManagementKey: () => true }, [], "keyctl save --user alice"],
+  ])("is NO_KEY %s", async (_name, parts, attempt, hint) => {
     const store = memoryStore();
     const { manager, said } = managerOver({ store, ...parts });
     const { key, error } = await manager.syncAndGetKey("alice");
-    expect([key, error?.code, error?.hint]).toEqual([null, "NO_KEY", "keyctl save --user alice"]);
+    expect([key, error?.code, error?.hint]).toEqual([null, "NO_KEY", hint]);
     expect(said()).toEqual([
       "===== Syncing API key for user alice =====",
       "⚠️ No API key found in database, file, or environment",

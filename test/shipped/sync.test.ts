@@ -72,7 +72,7 @@ function syncs(emptyStore: () => Home): void {
     expect(run.log).toBe(golden("sync-broken-file"));
     expect(run.stderr).toContain("warning: key.txt holds a key in quotes\n");
     expect(run.stderr).toContain(
-      `error: no key for user ${USER}\nhint: correct or remove ${join(home.work, "key.txt")}; ` +
+      `error: no key for user ${USER}: key.txt is there and holds no valid key\nhint: correct or remove ${join(home.work, "key.txt")}; ` +
         `keyctl provision --user ${USER}   makes a key all the same\n`,
     );
     expect([run.code, run.stdout, server.count()]).toEqual([3, "", 0]);

@@ -19,6 +19,10 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
       signal.throwIfAborted();
       return id;
     },
+    async existingDeployment(signal) {
+      signal.throwIfAborted();
+      return id;
+    },
     async adoptDeployment(deployment, signal) {
       signal.throwIfAborted();
       if (records.size > 0) return deployment === id;

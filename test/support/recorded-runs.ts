@@ -121,7 +121,8 @@ const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold ke
  * the question whose the listed keys are (`outcomesOf` all of them, and the entries of a user that is alone asked for),
  * reconcile's first look at a user, by which it finds out whether there is anything to repair, and the look at a row by which
  * purge and save say what they would change; what is changed then is read again. And the outcome of a settled row, by which
- * one is told that a program has written over which is not in the model. And an import's question whether the store knows
+ * one is told that a program has written over which is not in the model. And by which a purge says what the next sync does.
+ * And an import's question whether the store knows
  * the operation, which only one that was restored from an older copy does not.
  */
 class Translation {
@@ -193,6 +194,7 @@ class Translation {
     this.#remember(one);
     if (one.access === "journal.read out" && one["generation"] === this.#settled) return;
     if (one.access === "journal.read op" && this.#out.at(-1)?.access !== "journal.insert op") return;
+    if (this.#kind === "purge" && LOOKS_AHEAD.has(one.access)) return;
     const translated = (TRANSLATIONS[one.access] ?? unchanged)(one, this);
     if (translated === undefined) return;
     const isRelisted = translated.access === "spool.list" && this.#out.at(-1)?.access === "spool.list";
@@ -230,14 +232,25 @@ class Translation {
   }
 }
 
+/** A command that says first what it would change looks into the spool for that as well: it begins with its last look. */
 function withoutPreview(raw: readonly RawAccess[]): readonly RawAccess[] {
-  const began = raw.findIndex(({ access }) => access.startsWith("spool."));
-  const isPreview = raw.slice(0, began === -1 ? raw.length : began).every(({ access }) => PREVIEWS.has(access));
-  if (!isPreview) return raw;
-  return began === -1 ? [] : raw.slice(began);
+  const acting = raw.findIndex(({ access }) => !PREVIEWS.has(access));
+  const began = raw.slice(0, acting === -1 ? raw.length : acting).findLastIndex(({ access }) => access === FIRST);
+  return began === -1 ? raw : raw.slice(began);
 }
 
-const PREVIEWS: ReadonlySet<string> = new Set(["row.find", "journal.records"]);
+/** By which a purge says what the next sync does. */
+const LOOKS_AHEAD: ReadonlySet<string> = new Set(["journal.live operations", "journal.holding"]);
+
+const FIRST = "spool.may hold keys";
+const PREVIEWS: ReadonlySet<string> = new Set([
+  FIRST,
+  "spool.list",
+  "row.find",
+  "row.scan",
+  "journal.records",
+  "journal.read out",
+]);
 
 interface Holder {
   readonly user: string;

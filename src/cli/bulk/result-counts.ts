@@ -84,18 +84,25 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
         retryable: true,
       });
     }
-    if (this.#left > 0) {
-      const verb = plural(this.#left, "is", "are");
-      return new KeyctlError(
-        "PROVISION_CAP",
-        `${counted(this.#left, "user")} ${verb} left without a key: as many were created as this run was allowed to`,
-        { hint: `run it again with --max-keys ${this.#left}`, retryable: true },
-      );
-    }
+    if (this.#left > 0) return this.#leftWithoutKey();
     if (this.#done > 0 || allowEmpty) return null;
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   if that is as it should be",
     });
+  }
+
+  #leftWithoutKey(): KeyctlError {
+    const isDryRun = this.#options.isDryRun === true;
+    const verb = isDryRun ? "would be" : plural(this.#left, "is", "are");
+    const all = this.#left + (this.#endings.get("to_create") ?? 0);
+    return new KeyctlError(
+      "PROVISION_CAP",
+      `${counted(this.#left, "user")} ${verb} left without a key: this run may create no more`,
+      {
+        hint: isDryRun ? `--max-keys ${all}   creates all of them` : `run it again with --max-keys ${this.#left}`,
+        retryable: true,
+      },
+    );
   }
 
   /** `3 users in 2s: 2 synced, 1 failed`. */

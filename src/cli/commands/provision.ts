@@ -9,7 +9,7 @@ import {
   parseLimitReset,
   parseWorkspace,
 } from "../../core/model/provision-terms.ts";
-import type { ProvisionPreview } from "../../core/resolve/provision-many.ts";
+import type { ProvisionPreview } from "../../core/resolve/preview-provision.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
@@ -127,8 +127,11 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     name: "provision",
     needs: { mayCreateStore: false, create: flags.create === true, logs: "none" },
     onlyReads: true,
-    one: (manager, user) => firstOfOne(parseUserId(user), (batches) => manager.previewProvisionMany(batches, options)),
-    many: (manager, batches) => manager.previewProvisionMany(batches, options),
+    one(manager, user) {
+      refuseMaxKeys(flags);
+      return firstOfOne(parseUserId(user), (batches) => manager.previewProvisionMany(batches, options));
+    },
+    many: (manager, batches) => manager.previewProvisionMany(batches, { ...options, maxKeys: flags.maxKeys }),
     failed: (user, error) => ({ ...provisionFailed(user, error), action: "none", terms: null }),
     document: ({ userId, action, terms, warnings }) => ({
       user_id: userId,
@@ -147,7 +150,8 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
       action,
       warnings,
     }),
-    async show({ terms, error }) {
+    async show({ terms, warnings, error }) {
+      sayWarnings(terminal, warnings);
       if (error !== null || terms === null) return;
       const expiresAt = expiryOf(terms);
       const ends = expiresAt === null ? "does not expire" : `expires ${expiresAt.slice(0, 10)}`;
@@ -155,7 +159,8 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     },
     columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
     cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
-    score: () => new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", isDryRun: true }),
+    score: () =>
+      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", countsLeft: true, isDryRun: true }),
   };
 }
 

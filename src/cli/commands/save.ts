@@ -87,7 +87,7 @@ async function saveOrAsk(
   const hint = replaceCommand(user, flags);
   if (!terminal.options.isInteractive) throw new KeyctlError("KEY_EXISTS", result.error.message, { hint });
 
-  const before = await manager.previewPurge(user, { signal });
+  const before = await manager.previewPurge(user, { signal, looksAhead: false });
   const { confirm } = await invocation.prompt();
   const { key: mask, origin } = before.former ?? { key: null, origin: "" };
   if (

@@ -1,10 +1,9 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
-import type { SyncPreview } from "../../core/resolve/sync-many.ts";
+import type { SyncPreview } from "../../core/resolve/preview-sync.ts";
 import { syncFailed } from "../../core/model/results.ts";
 import type { SyncResult } from "../../core/model/results.ts";
-import { parseUserId } from "../../core/model/user-id.ts";
-import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
+import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
@@ -110,16 +109,17 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
 
 function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<SyncPreview> {
   const { signal } = invocation;
+  const provision = flags.provision === true;
   return {
     name: "sync",
     needs: { mayCreateStore: false, create: flags.create === true, logs: "none" },
     onlyReads: true,
     one(manager, user) {
-      const provision = flags.provision ?? manager.provisionsByDefault;
-      return firstOfOne(parseUserId(user), (batches) => manager.previewSyncMany(batches, { signal, provision }));
+      refuseMaxKeys(flags);
+      return manager.previewSync(user, { signal, autoProvision: flags.provision });
     },
     many: (manager, batches, selection) =>
-      manager.previewSyncMany(batches, { signal, provision: flags.provision === true, reach: reachOf(selection) }),
+      manager.previewSyncMany(batches, { signal, provision, maxKeys: flags.maxKeys, reach: reachOf(selection) }),
     failed: (user, error) => ({ ...syncFailed(user, error), action: "none" }),
     document: ({ userId, key, keyHash, source, origin, shadowed, warnings, action }) => ({
       user_id: userId,
@@ -144,6 +144,7 @@ function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<S
         endings: ["to_create", "to_save", "unchanged"],
         endingOf: ({ action, source }) =>
           action === "create" ? "to_create" : source === "database" ? "unchanged" : "to_save",
+        countsLeft: provision,
         isDryRun: true,
       }),
   };

@@ -1,9 +1,11 @@
-import { Candidates } from "../resolve/source-candidates.ts";
+import type { NextSync } from "../resolve/next-sync.ts";
+import { foreseen } from "../protocol/foreseen-store.ts";
+import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import { isThere, managementKeyMissing } from "../model/management-key.ts";
+import { managementKeyMissing } from "../model/management-key.ts";
 import { printable } from "../text/printable.ts";
-import { countRetained, requestRetainedDeletions } from "../protocol/retained-keys.ts";
+import { countRetained, requestRetainedDeletions, retainedOutcomes } from "../protocol/retained-keys.ts";
 import type { RetainedKey } from "../protocol/retained-keys.ts";
 import {
   changedMeanwhile,
@@ -44,8 +46,7 @@ export interface PurgeTask {
    * keyctl made for this user goes with it.
    */
   readonly revoke: "no" | "ours" | "foreign too";
-  /** Whether a sync creates a key for a user who has none. */
-  readonly autoProvision: boolean;
+  readonly nextSync: NextSync;
   /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<PurgeCompletion>;
 }
@@ -59,24 +60,14 @@ export type Purge =
  * Deletes by compare-and-set. The revocation is written down before: a row that is gone has no room for a note. Upstream
  * comes last: the row never holds a dead key.
  */
-export async function purgeKey(
-  user: UserId,
-  { onlyHash, revoke, autoProvision, finish }: PurgeTask,
-  context: Context,
-  signal: AbortSignal,
-): Promise<Purge> {
+export async function purgeKey(user: UserId, task: PurgeTask, context: Context, signal: AbortSignal): Promise<Purge> {
+  const { onlyHash, revoke } = task;
   const { store } = context;
   if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
-  const outlook = await outlookOf(context, autoProvision);
   await importSpooled(user, context, signal);
   return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
-    if (found === undefined) {
-      if (revoke === "no") return ended(purgeOf(user, undefined, outlook, null));
-      const { removed, error } = await finish(user, signal);
-      const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-      return ended({ ...purgeOf(user, undefined, outlook, revocation), revokedKeys: removed, error });
-    }
+    if (found === undefined) return ended(await withoutRow(user, task, signal));
     if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const row = await withTrueGeneration(found, context, signal);
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
@@ -87,8 +78,20 @@ export async function purgeKey(
     const revocation = { reason: "purged", revoke: revoke !== "no" } as const;
     if (row.generation > 0) await recordRevocation(row, revocation, context, signal);
     if (!(await removeRow(store, user, row, signal))) return "conflict";
-    return revoked(row, { others, revoke, outlook }, context, signal);
+    return revoked(row, { ...task, others }, context, signal);
   });
+}
+
+/** What earlier purges have left is finished. */
+async function withoutRow(
+  user: UserId,
+  { revoke, finish, nextSync }: PurgeTask,
+  signal: AbortSignal,
+): Promise<PurgeResult> {
+  const { removed, error } = revoke === "no" ? { removed: 0, error: null } : await finish(user, signal);
+  const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
+  const returnsFrom = await nextSync.returnsFrom(NOTHING_MORE, signal);
+  return { ...purgeOf(user, undefined, revocation), revokedKeys: removed, returnsFrom, error };
 }
 
 /** The result of a purge whose deletion is to be confirmed. Rejects only when the caller stops waiting. */
@@ -117,76 +120,67 @@ const NOT_CONFIRMED = {
   detail: "the run ended before anybody had asked whether it is gone",
 } as const;
 
-/** What a purge of this user would remove; changes nothing. */
+/** What a purge of this user would remove; changes nothing. Without `nextSync`, what the next sync does is not looked for. */
 export async function previewPurge(
   user: UserId,
-  { revoke, autoProvision }: Pick<PurgeTask, "revoke" | "autoProvision">,
+  { revoke, nextSync }: Pick<PurgeTask, "revoke"> & { readonly nextSync: NextSync | null },
   context: Context,
   signal: AbortSignal,
 ): Promise<PurgePreview> {
-  const { store, journal } = context;
   if (revoke !== "no" && context.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
-  const row = await store.find(user, signal);
-  if (row?.generation === 0 && revoke === "ours") throw foreignKey(row.userId);
-  const retained = revoke === "no" ? 0 : countRetained(await journal.entries(user, signal));
-  return { ...purgeOf(user, row, await outlookOf(context, autoProvision), null), purged: false, retained };
+  const view = foreseen(context);
+  const found = await view.store.find(user, signal);
+  const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
+  if (row?.generation === 0) await refuseForeign(row, revoke, context, signal);
+  const entries = revoke === "no" ? [] : await context.journal.entries(user, signal);
+  const returnsFrom = (await nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal)) ?? [];
+  return { ...purgeOf(user, row, null), returnsFrom, purged: false, retained: countRetained(entries) };
 }
 
-/** Where the next sync finds a key. */
-interface Outlook {
-  readonly candidates: Candidates;
-  /** It creates one where no source holds any. */
-  readonly creates: boolean;
-}
-
-async function outlookOf(
-  { sources, hasManagementKey, provisioning }: Context,
-  autoProvision: boolean,
-): Promise<Outlook> {
-  const candidates = await Candidates.readBeside(sources);
-  const isRefused = (candidates.refusal ?? provisioning.refusal) !== null;
-  return { candidates, creates: autoProvision && !isRefused && isThere(hasManagementKey) };
-}
-
-/** Without the key with this hash, which no sync takes any more. */
-function returnsFrom({ candidates, creates }: Outlook, deletedHash: string | null = null): PurgeResult["returnsFrom"] {
-  const { holders } = candidates;
-  if (holders.length === 0) return creates ? ["auto-provisioned"] : [];
-  return holders.filter(({ key }) => key.hash !== deletedHash).map(({ name }) => name);
+/** The hashes of those keys whose deletion the purge would decide. */
+function doomedBy(
+  row: KeyRecord | undefined,
+  revoke: PurgeTask["revoke"],
+  entries: readonly Recorded[],
+): ReadonlySet<string> {
+  const replaced = row?.previous?.revoke === true && row.previous.generation > 0 ? row.previous.keyHash : null;
+  const own = revoke !== "no" && row !== undefined && row.generation > 0 ? row.keyHash : null;
+  const retained = retainedOutcomes(entries).map(({ hash }) => hash);
+  return new Set([replaced, own, ...retained].filter((hash) => hash !== null));
 }
 
 async function revoked(
   row: KeyRecord,
-  {
-    others,
-    revoke,
-    outlook,
-  }: Pick<PurgeTask, "revoke"> & { readonly others: readonly RetainedKey[]; readonly outlook: Outlook },
+  { others, revoke, nextSync }: PurgeTask & { readonly others: readonly RetainedKey[] },
   context: Context,
   signal: AbortSignal,
 ): Promise<Purge> {
-  if (revoke === "no") return ended(purgeOf(row.userId, row, outlook, "kept"));
+  if (revoke === "no") {
+    return ended({
+      ...purgeOf(row.userId, row, "kept"),
+      returnsFrom: await nextSync.returnsFrom(NOTHING_MORE, signal),
+    });
+  }
   const deleted = await deleteUpstream(row, context, signal);
   // A key that was saved back may be in the row and among the others.
   const besides = others.filter(({ upstreamId }) => upstreamId !== upstreamIdOf(row));
   const rest = await revokeAll(row.userId, besides, context, signal);
-  const end = (revocation: Revocation) => resultOf(row, rest, outlook, revocation);
+  const returnsFrom = await nextSync.returnsFrom(NOTHING_MORE, signal);
+  const end = (revocation: Revocation) => ({ ...resultOf(row, rest, revocation), returnsFrom });
   return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
 }
+
+/** What this purge has decided stands in the journal. */
+const NOTHING_MORE: ReadonlySet<string> = new Set();
 
 function ended(result: PurgeResult): Purge {
   return { status: "ended", result };
 }
 
-function resultOf(row: KeyRecord, rest: Rest, outlook: Outlook, revocation: Revocation): PurgeResult {
+function resultOf(row: KeyRecord, rest: Rest, revocation: Revocation): PurgeResult {
   const revokedKeys = rest.done + (revocation.status === "done" ? 1 : 0);
   const status = rest.pending === null ? revocation.status : "pending";
-  const result = {
-    ...purgeOf(row.userId, row, outlook, status),
-    revokedKeys,
-    // No sync takes a key that is to be deleted from a source.
-    returnsFrom: returnsFrom(outlook, row.generation === 0 ? null : row.keyHash),
-  };
+  const result = { ...purgeOf(row.userId, row, status), revokedKeys };
   if (revocation.status !== "pending") {
     return rest.pending === null ? result : { ...result, error: earlierStillOwed(row.userId, rest.pending) };
   }
@@ -267,19 +261,14 @@ async function isOfAnother(
   return false;
 }
 
-function purgeOf(
-  userId: UserId,
-  row: KeyRecord | undefined,
-  outlook: Outlook,
-  revocation: PurgeResult["revocation"],
-): PurgeResult {
+function purgeOf(userId: UserId, row: KeyRecord | undefined, revocation: PurgeResult["revocation"]): PurgeResult {
   return {
     userId,
     former: row === undefined ? null : formerKey(row),
     purged: row !== undefined,
     revocation,
     revokedKeys: 0,
-    returnsFrom: returnsFrom(outlook),
+    returnsFrom: [],
     warnings: [],
     error: null,
   };

@@ -103,6 +103,8 @@ export interface AccountBinding {
 export interface Journal {
   /** The random id of this store: 16 hex characters, in the name of every key that is made for it. */
   deployment(signal: AbortSignal): Promise<string>;
+  /** As `deployment`, and writes nothing: undefined for a store that has none yet. */
+  existingDeployment(signal: AbortSignal): Promise<string | undefined>;
   /**
    * Gives a store the id of another whose journal it is to hold. False when it has one of its own and entries under it.
    * For a store that nobody else makes keys for at the moment.

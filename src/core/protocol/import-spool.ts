@@ -58,7 +58,8 @@ async function bringIn(
   throw end.unavailable.error;
 }
 
-function rowOf(key: SpooledKey): KeyRecord {
+/** The row that a spooled key is to stand in. */
+export function rowOf(key: SpooledKey): KeyRecord {
   const { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt } = key;
   return {
     ...NOTHING_KNOWN,

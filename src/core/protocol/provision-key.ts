@@ -194,9 +194,9 @@ async function handleNoKey(
   if (creation.status === "ambiguous") {
     const time = AbortSignal.timeout(CLEAN_UP_MS);
     const isClean = await abandonOperation(user, operation, { ...context, keys }, time);
-    if (isClean) throw unavailable(`OpenRouter ${creation.detail}, so that no key was kept`);
+    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so that no key was kept`);
     const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; it may have kept one`;
-    throw unavailable(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
+    throw unanswered(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonOperationWithoutKey(user, operation.n, context);
   // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
@@ -250,8 +250,13 @@ async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal)
   }
 }
 
-function unavailable(message: string, hint = RUN_AGAIN): KeyctlError {
-  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true });
+function unavailable(message: string): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint: RUN_AGAIN, retryable: true });
+}
+
+/** Of a POST: what came of it was decided against, and may yet be there. */
+function unanswered(message: string, hint = RUN_AGAIN): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true, mayHaveHappened: true });
 }
 
 /** A key that was paid for this user waits for a database that is away, or was replaced: a second one is not bought beside it. */

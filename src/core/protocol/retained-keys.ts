@@ -1,6 +1,6 @@
 import { appendEntry } from "./write-journal.ts";
 import type { Context } from "../context.ts";
-import type { Recorded } from "../ports/journal.ts";
+import type { EntryOf, Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
@@ -26,6 +26,16 @@ export interface RetainedKey {
   readonly upstreamId: string;
 }
 
+/** The outcomes of all retained keys, but for that of the generation in the row, which has an order of its own. */
+export function retainedOutcomes(entries: readonly Recorded[], current: number | null = null): readonly SavedKey[] {
+  const retained = retainedGenerations(entries).filter((n) => n !== current);
+  return entries.flatMap((entry) =>
+    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n) ? [entry] : [],
+  );
+}
+
+type SavedKey = Extract<Recorded<EntryOf<"out">>, { outcome: "saved" }>;
+
 /**
  * Records that all retained keys of a user are to be deleted after all, and gives them. A purge that
  * dies after this is finished by reconcile.
@@ -41,11 +51,10 @@ export async function requestRetainedDeletions(
   const requested = requestedDeletions(entries);
   const retained = retainedGenerations(entries).filter((n) => n !== current);
   for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
-  return entries.flatMap((entry) =>
-    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n)
-      ? [{ n: entry.n, upstreamId: entry.upstreamHash ?? entry.hash }]
-      : [],
-  );
+  return retainedOutcomes(entries, current).map(({ n, hash, upstreamHash }) => ({
+    n,
+    upstreamId: upstreamHash ?? hash,
+  }));
 }
 
 function requestedDeletions(entries: readonly Recorded[]): ReadonlySet<number> {

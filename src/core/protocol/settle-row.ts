@@ -145,7 +145,8 @@ export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string
   return { revoke, ...key, ...termsOf(row) };
 }
 
-function previousRow(row: KeyRecord, previous: Previous): KeyRecord {
+/** The row that a roll-back leaves. */
+export function previousRow(row: KeyRecord, previous: Previous): KeyRecord {
   const { revoke: _revoke, keyEncrypted, ...before } = previous;
   if (keyEncrypted === null) throw corrupt(`what user ${printable(row.userId)} had before is not in the row any more`);
   return { ...settledRow(row), ...before, keyEncrypted };

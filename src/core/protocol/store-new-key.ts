@@ -172,7 +172,7 @@ async function confirmStoreIsThere(row: KeyRecord, { store }: Context, caller?: 
 }
 
 /** In a store that was restored from an older copy, another key may have been saved under the same number: this one never can be. */
-function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
+export function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
   return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
 

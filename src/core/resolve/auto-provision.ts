@@ -1,9 +1,10 @@
+import { refusalIn } from "./decide.ts";
+import type { Decision, Wish } from "./decide.ts";
 import type { Candidates } from "./source-candidates.ts";
 import { isKeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { Log } from "../model/log-event.ts";
 import type { Stage } from "../protocol/provisioning-flight.ts";
-import { termsFor } from "../model/provision-terms.ts";
 import { provision } from "../protocol/provision-key.ts";
 import type { Provision } from "../protocol/provision-key.ts";
 import { syncFailed } from "../model/results.ts";
@@ -16,9 +17,9 @@ import type { WantedTerms } from "../model/provision-rules.ts";
 /** A row that was found meanwhile, or a result, or nothing that can be relied on: look again. */
 export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
 
-/** Whether a key may be made now, and why not; and how often it was tried. */
+/** What a resolution without a row knows: whether a key is wanted, and how often that was tried. */
 export interface Attempt {
-  readonly permission: "off" | "no-management-key" | "may";
+  readonly wish: Wish;
   /** A person asked for this key, so that the hourly cap does not count it. */
   readonly isDeliberate: boolean;
   readonly onStage: (stage: Stage) => void;
@@ -28,59 +29,49 @@ export interface Attempt {
 /** There is no key anywhere: one is made, or somebody else's is waited for. */
 export async function withoutKey(
   user: UserId,
-  { candidates, attempt }: { readonly candidates: Candidates; readonly attempt: Attempt },
+  {
+    candidates,
+    decision,
+    attempt,
+  }: { readonly candidates: Candidates; readonly decision: Decision; readonly attempt: Attempt },
   context: Context,
   signal: AbortSignal,
 ): Promise<Adoption> {
-  const { log, provisioning } = context;
-  const { permission } = attempt;
+  const { log } = context;
+  const { wish } = attempt;
   attempt.tries += 1;
   if (attempt.tries === 1) {
     log({ kind: "none-found" });
-    if (permission !== "off") log({ kind: "provisioning" });
-    if (permission === "no-management-key") log({ kind: "no-management-key" });
+    if (wish !== "off") log({ kind: "provisioning" });
+    if (wish === "no-management-key") log({ kind: "no-management-key" });
   }
-  const terms = wantedTerms(context, permission);
-  const refusal = permission === "may" ? (candidates.refusal ?? provisioning.refusal) : null;
-  const made = await provisioned(user, { ...attempt, terms, isRefused: refusal !== null }, context, signal);
+  const made = await provisioned(user, { ...attempt, decision }, context, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };
   if (made.status === "made") return provisionedResult(made, candidates, log);
+  const refusal = refusalIn(decision);
   if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
   log({ kind: "no-key" });
-  return syncFailed(user, candidates.noKey(user), candidates.warnings);
+  return syncFailed(user, candidates.noKey(user, refusal), candidates.warnings);
 }
 
 /** What a new key may do where none is made. */
 const NOTHING_WANTED: WantedTerms = { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null };
 
-/** Throws CONFIG_EMPTY or CONFIG_INVALID for what the environment says of making keys, unless none are to be made. */
-function wantedTerms({ provisioning, log }: Context, permission: Attempt["permission"]): WantedTerms {
-  if (permission === "off") return NOTHING_WANTED;
-  try {
-    return termsFor(provisioning);
-  } catch (thrown) {
-    if (isKeyctlError(thrown)) log({ kind: "provision-failed", reason: thrown.message });
-    throw thrown;
-  }
-}
-
+/** Throws what the decision fails with. */
 async function provisioned(
   user: UserId,
-  {
-    permission,
-    isRefused,
-    isDeliberate,
-    ...task
-  }: Attempt & { readonly terms: WantedTerms; readonly isRefused: boolean },
+  { wish, isDeliberate, decision, onStage, tries }: Attempt & { readonly decision: Decision },
   context: Context,
   signal: AbortSignal,
 ): Promise<Provision> {
-  const mayMake = permission === "may" && !isRefused;
+  const mayMake = decision.kind === "create";
+  const terms = mayMake ? decision.terms : NOTHING_WANTED;
   try {
-    return await provision(user, { ...task, mayMake, isAuto: !isDeliberate }, context, signal);
+    if (decision.kind === "fail") throw decision.error;
+    return await provision(user, { mayMake, isAuto: !isDeliberate, terms, onStage, tries }, context, signal);
   } catch (thrown) {
-    if (permission === "may" && isKeyctlError(thrown))
+    if ((wish === "may" || decision.kind === "fail") && isKeyctlError(thrown))
       context.log({ kind: "provision-failed", reason: thrown.message });
     throw thrown;
   }

@@ -1,5 +1,5 @@
 import { RUN_FATAL_CODES, STORE_FAILURES } from "../model/errors.ts";
-import type { KeyctlError } from "../model/errors.ts";
+import type { ErrorCode, KeyctlError } from "../model/errors.ts";
 import { WorkerPool } from "../async/worker-pool.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyBudget } from "./key-budget.ts";
@@ -10,10 +10,25 @@ export interface Member<Result> {
   readonly known: Result | undefined;
 }
 
+/** After these, there certainly is no key that the run has created. */
+const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
+  "NO_KEY",
+  "KEY_EXISTS",
+  "PROVISION_CAP",
+  "PROVIDER_UNAVAILABLE",
+  "ROW_UNREADABLE",
+  "MANAGEMENT_KEY_AS_USER_KEY",
+]);
+
+/** Whether a creation that failed may have created a key all the same. */
+export function mayHaveCreated({ code, mayHaveHappened }: KeyctlError): boolean {
+  return mayHaveHappened || !NOTHING_CREATED.has(code);
+}
+
 export interface CreateSteps<Result> {
   readonly create: (user: UserId) => Promise<Result>;
-  /** False: no key was created for this result, for certain. */
-  readonly mayHaveCreated: (result: Result) => boolean;
+  /** Whether a result without an error is that of a key which was created. */
+  readonly isCreated: (result: Result) => boolean;
   /** The result of a user for whom the budget has no slot. */
   readonly refuse: (user: UserId, error: KeyctlError) => Result;
   readonly budget: KeyBudget;
@@ -97,7 +112,7 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
 
   /** Undefined for a user who was not come to. */
   async #createWithinBudget(user: UserId): Promise<Result | undefined> {
-    const { create, mayHaveCreated, refuse, budget } = this.#steps;
+    const { create, isCreated, refuse, budget } = this.#steps;
     while (!budget.take()) {
       if (!budget.mayGrow) return refuse(user, budget.usedUp());
       await this.#pool.waitForChange();
@@ -106,7 +121,7 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
     let mayBeThere = true;
     try {
       const result = await create(user);
-      mayBeThere = mayHaveCreated(result);
+      mayBeThere = result.error === null ? isCreated(result) : mayHaveCreated(result.error);
       return result;
     } finally {
       budget.settle(mayBeThere);

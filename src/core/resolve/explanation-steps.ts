@@ -1,46 +1,31 @@
 import { HOLDS_OWED_KEY } from "./source-candidates.ts";
-import type { Candidate, Candidates } from "./source-candidates.ts";
-import type { KeyctlError } from "../model/errors.ts";
+import type { Candidate } from "./source-candidates.ts";
+import type { Foresight, StoredKey } from "./foresee.ts";
 import { maskOfRecord } from "../model/key-record.ts";
-import type { KeyRecord } from "../model/key-record.ts";
 import type { ExternalSource } from "../model/log-event.ts";
-import type { Step } from "../model/results.ts";
+import type { Explanation, Step } from "../model/results.ts";
 
-/** What the database says of a user. */
-export type Stored =
-  | { readonly kind: "absent"; readonly row: undefined }
-  | Held
-  | { readonly kind: "failed"; readonly row: KeyRecord | undefined; readonly error: KeyctlError };
-
-interface Held {
-  readonly kind: "held";
-  readonly row: KeyRecord;
-  readonly mask: string | null;
-  readonly keyHash: string | null;
-  /** What is wrong with the master keys that would open it. */
-  readonly obstacle: KeyctlError | null;
+/** Where the key would come from; null where there would be none. That sync would fail later hides nothing. */
+export function winnerOf({ decision }: Pick<Foresight, "decision">): Explanation["winner"] {
+  switch (decision.kind) {
+    case "keep":
+      return "database";
+    case "save":
+      return decision.from;
+    case "create":
+      return "auto-provisioned";
+    case "none":
+    case "fail":
+      return null;
+  }
 }
 
-/** Whether a key would be made if none were found. */
-export interface CreationOutlook {
-  readonly isAllowed: boolean;
-  readonly reason: string;
-  /** A mistake in our own configuration: it ends a sync before it begins. */
-  readonly failure: KeyctlError | null;
-  /** A mistake in what the environment says of making keys: it ends a sync that has found no key. */
-  readonly fault: KeyctlError | null;
+/** The place that ends the search before it comes to creating a key. */
+function stopOf({ decision }: Foresight): "database" | "environment" | null {
+  return decision.kind === "fail" && decision.at !== "auto-provisioned" ? decision.at : null;
 }
 
-export interface Findings {
-  readonly stored: Stored;
-  readonly candidates: Candidates;
-  readonly making: CreationOutlook;
-  readonly winner: "database" | ExternalSource | "auto-provisioned" | null;
-  /** What ends the search before it finds a key or nothing. */
-  readonly stop: { readonly at: "database" | "environment"; readonly error: KeyctlError } | null;
-}
-
-export function databaseStep(stored: Stored): Step {
+export function databaseStep(stored: StoredKey): Step {
   const source = "database";
   switch (stored.kind) {
     case "absent":
@@ -55,11 +40,11 @@ export function databaseStep(stored: Stored): Step {
   }
 }
 
-export function outsideStep(candidate: Candidate, findings: Findings): Step {
+export function outsideStep(candidate: Candidate, foresight: Foresight): Step {
   const { name, reading, failure: failed } = candidate;
   const nothing = { source: name, key: null, keyHash: null };
   if (failed !== null) {
-    return { ...nothing, state: findings.winner === null ? "unavailable" : "ignored", reason: failed.message };
+    return { ...nothing, state: winnerOf(foresight) === null ? "unavailable" : "ignored", reason: failed.message };
   }
   switch (reading.status) {
     case "absent":
@@ -82,35 +67,32 @@ export function outsideStep(candidate: Candidate, findings: Findings): Step {
       };
     case "found": {
       const { masked: key, hash: keyHash } = reading.key;
-      return { source: name, key, keyHash, ...standing(name, keyHash, findings) };
+      return { source: name, key, keyHash, ...standing(name, keyHash, foresight) };
     }
   }
 }
 
 /** What becomes of a key that a source holds. */
-function standing(
-  name: ExternalSource,
-  keyHash: string,
-  { winner, stop, stored, candidates }: Findings,
-): Pick<Step, "state" | "reason"> {
+function standing(name: ExternalSource, keyHash: string, foresight: Foresight): Pick<Step, "state" | "reason"> {
+  const { stored, candidates } = foresight;
+  const winner = winnerOf(foresight);
   if (winner === name) return { state: "used", reason: null };
-  if (winner === null) return { state: "ignored", reason: `not used: sync stops at the ${stop?.at ?? "database"}` };
+  if (winner === null)
+    return { state: "ignored", reason: `not used: sync stops at the ${stopOf(foresight) ?? "database"}` };
   const winning = stored.kind === "held" ? stored.keyHash : candidates.winner?.key.hash;
   if (winning === keyHash) return { state: "not_needed", reason: "holds the same key" };
   const isKnown = winning !== null;
   return { state: "shadowed", reason: isKnown ? null : "cannot be compared without the master keys" };
 }
 
-export function makingStep({ winner, stop, making }: Findings): Step {
+export function creationStep(foresight: Foresight): Step {
   const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
-  if (winner === "auto-provisioned") return { ...step, state: "used", reason: making.reason };
-  if (winner !== null) return { ...step, state: "not_needed", reason: null };
-  if (making.failure !== null || (making.fault !== null && stop === null)) {
-    return { ...step, state: "unavailable", reason: making.reason };
-  }
-  return {
-    ...step,
-    state: "absent",
-    reason: stop === null ? making.reason : `not tried: sync stops at the ${stop.at}`,
-  };
+  const { decision, startFailure } = foresight;
+  const stop = stopOf(foresight);
+  if (decision.kind === "create") return { ...step, state: "used", reason: "a new key would be made" };
+  if (winnerOf(foresight) !== null) return { ...step, state: "not_needed", reason: null };
+  if (startFailure !== null) return { ...step, state: "unavailable", reason: startFailure.message };
+  if (stop !== null) return { ...step, state: "absent", reason: `not tried: sync stops at the ${stop}` };
+  if (decision.kind === "fail") return { ...step, state: "unavailable", reason: decision.error.message };
+  return { ...step, state: "absent", reason: decision.kind === "none" ? decision.reason : null };
 }

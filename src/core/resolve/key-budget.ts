@@ -30,7 +30,7 @@ export class KeyBudget {
 
   /** Of a user who is left without a key. */
   usedUp(): KeyctlError {
-    return new KeyctlError("PROVISION_CAP", `no key was created: this run may create ${this.#max}, and did`, {
+    return new KeyctlError("PROVISION_CAP", `no key was created: this run may create no more than ${this.#max}`, {
       hint: "run it again for those who are left",
       retryable: true,
     });

@@ -1,14 +1,19 @@
-import type { KeyRecord } from "../model/key-record.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import { spoolFailures } from "./resolve-many.ts";
+import type { OnSpooled } from "./resolve-many.ts";
+import { isInUse } from "./sealed-record.ts";
 import { keyExists } from "./provision-on-request.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import { provisionFailed } from "../model/results.ts";
 import type { ProvisionResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
 import { createMissing } from "./create-missing.ts";
+import type { Member } from "./create-missing.ts";
 import type { KeyBudget } from "./key-budget.ts";
 import type { Context } from "../context.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
-import { managementKeyMissing } from "../model/management-key.ts";
+import { assertManagementKey } from "./creation-obstacles.ts";
+import type { KeyctlError } from "../model/errors.ts";
 
 export interface ProvisionManyTask {
   readonly terms: Partial<WantedTerms>;
@@ -30,14 +35,10 @@ export async function* provisionMany(
   for await (const batch of batches) {
     if (stop?.aborted === true) return;
     requireMeans(context, terms);
-    const stored = await settledRows(batch, context, newSignal());
-    const members = batch.map((userId) => {
-      const row = stored.get(userId);
-      return { userId, known: row === undefined ? undefined : provisionFailed(userId, keyExists(row)) };
-    });
+    const members = await membersOf(batch, { onSpooled: importSpooled, failed: provisionFailed }, context, newSignal());
     yield* createMissing(members, {
       create: provisionOne,
-      mayHaveCreated: ({ error }) => error?.code !== "KEY_EXISTS",
+      isCreated: () => true,
       refuse: provisionFailed,
       budget,
       concurrency,
@@ -46,43 +47,29 @@ export async function* provisionMany(
   }
 }
 
-/** What `provision` would do for a user, and what the new key might do. */
-export interface ProvisionPreview extends Pick<ProvisionResult, "userId" | "warnings" | "error"> {
-  readonly action: "create" | "none";
-  /** Null where nothing could be found out. */
-  readonly terms: WantedTerms | null;
-}
-
-/** As `provisionMany`; creates nothing. */
-export async function* previewProvisionMany(
-  batches: AsyncIterable<readonly UserId[]>,
+/** Known are those who have a key, and those whose file in the spool is damaged. */
+export async function membersOf<Result>(
+  batch: readonly UserId[],
+  {
+    onSpooled,
+    failed,
+  }: { readonly onSpooled: OnSpooled; readonly failed: (user: UserId, error: KeyctlError) => Result },
   context: Context,
-  { terms, newSignal }: Pick<ProvisionManyTask, "terms" | "newSignal">,
-): AsyncGenerator<readonly ProvisionPreview[]> {
-  for await (const batch of batches) {
-    const wanted = requireMeans(context, terms);
-    const stored = await settledRows(batch, context, newSignal());
-    yield batch.map((userId) => {
-      const row = stored.get(userId);
-      const error = row === undefined ? null : keyExists(row);
-      return { userId, action: row === undefined ? "create" : "none", terms: wanted, warnings: [], error };
-    });
-  }
-}
-
-/** Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID or MANAGEMENT_KEY_MISSING: what each user would fail with. */
-function requireMeans({ provisioning, hasManagementKey }: Context, terms: Partial<WantedTerms>): WantedTerms {
-  const wanted = termsFor(provisioning, terms);
-  if (!hasManagementKey()) throw managementKeyMissing("no key can be created");
-  return wanted;
-}
-
-/** The rows of those who have a key for certain; what is not settled may turn out to be none. */
-async function settledRows(
-  users: readonly UserId[],
-  { store }: Context,
   signal: AbortSignal,
-): Promise<ReadonlyMap<UserId, KeyRecord>> {
-  const rows = users.length === 0 ? [] : await store.findMany(users, signal);
-  return new Map(rows.filter(({ settled, generation }) => settled || generation === 0).map((row) => [row.userId, row]));
+): Promise<readonly Member<Result>[]> {
+  const errors = new Map(await spoolFailures(batch, context, onSpooled, signal));
+  for (const row of batch.length === 0 ? [] : await context.store.findMany(batch, signal)) {
+    if (!errors.has(row.userId) && (await isInUse(row, context, signal))) errors.set(row.userId, keyExists(row));
+  }
+  return batch.map((userId) => {
+    const error = errors.get(userId);
+    return { userId, known: error === undefined ? undefined : failed(userId, error) };
+  });
+}
+
+/** Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT or MANAGEMENT_KEY_MISSING: what each user would fail with. */
+export function requireMeans(context: Context, terms: Partial<WantedTerms>): WantedTerms {
+  const wanted = termsFor(context.provisioning, terms);
+  assertManagementKey(context);
+  return wanted;
 }

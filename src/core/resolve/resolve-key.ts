@@ -1,3 +1,4 @@
+import { ABSENT, decide, permissionOf, wishOf } from "./decide.ts";
 import { Candidates } from "./source-candidates.ts";
 import type { Adoption, Attempt } from "./auto-provision.ts";
 import type { KeyRecord } from "../model/key-record.ts";
@@ -21,11 +22,7 @@ export interface ResolveOptions {
   readonly onStage: (stage: Stage) => void;
 }
 
-/**
- * **Order:** database, then key.txt, then the environment, then a new key.
- * A key in the database wins and nothing is synced over it. Absent is not unavailable: a database that fails,
- * or a row that does not open, ends the search.
- */
+/** Performs what `decide` says. A row that does not open ends the search, as a database that fails. */
 export async function resolve(
   user: UserId,
   context: Context,
@@ -33,10 +30,10 @@ export async function resolve(
   signal: AbortSignal,
 ): Promise<SyncResult> {
   const { store, log } = context;
-  const permission = autoProvision ? (context.hasManagementKey() ? "may" : "no-management-key") : "off";
+  const wish = wishOf(context, autoProvision);
   await importSpooled(user, context, signal);
   log({ kind: "syncing", user });
-  const attempt: Attempt = { permission, isDeliberate, onStage, tries: 0 };
+  const attempt: Attempt = { wish, isDeliberate, onStage, tries: 0 };
   let row = await store.find(user, signal);
   return retryOnConflict(user, async () => {
     const result =
@@ -63,25 +60,27 @@ async function fromDatabase(row: KeyRecord, context: Context, signal: AbortSigna
 
 async function adopt(user: UserId, context: Context, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
   const { log } = context;
-  const { candidates, given } = await usableOf(await Candidates.read(context.sources), context, signal);
-  const { winner } = candidates;
+  const read = await Candidates.readBeside(context.sources);
+  const { candidates, given } = await usableOf(read, context, signal);
+  const decision = decide(ABSENT, candidates, permissionOf(context, attempt.wish));
+  if (decision.kind === "fail" && decision.at === "environment") throw decision.error;
   if (attempt.tries === 0) {
     candidates.logTo(log, (from, key) => {
-      if (from === winner?.name) log({ kind: "loaded", from, key });
+      if (decision.kind === "save" && from === decision.from) log({ kind: "loaded", from, key });
     });
   }
-  if (winner === undefined || given === null) {
+  if (decision.kind !== "save" || given === null) {
     const { withoutKey } = await import("./auto-provision.ts");
-    return withoutKey(user, { candidates, attempt }, context, signal);
+    return withoutKey(user, { candidates, decision, attempt }, context, signal);
   }
 
-  const { key, name } = winner;
-  const record = sealed(user, winner, await context.sealer("seal", signal), context.clock);
+  const { key, from } = decision;
+  const record = sealed(user, { key, name: from }, await context.sealer("seal", signal), context.clock);
   const { insertGiven } = await import("../protocol/given-key.ts");
   if (!(await insertGiven(record, given, context, signal))) return "lost";
-  log({ kind: "saved", origin: name, key });
-  log({ kind: "using", source: name });
+  log({ kind: "saved", origin: from, key });
+  log({ kind: "using", source: from });
   log({ kind: "synced" });
   log({ kind: "complete" });
-  return answer(record, key, name, candidates);
+  return answer(record, key, from, candidates);
 }

@@ -6,19 +6,23 @@ import type { Usable } from "./usable-candidates.ts";
 import { attempts, retryOnConflict } from "../protocol/contention.ts";
 import { usableOf } from "./usable-candidates.ts";
 import { syncFailed } from "../model/results.ts";
-import { importSpooled } from "../protocol/spool-gate.ts";
 import { isKeyctlError } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
 import { sealed, isInUse } from "./sealed-record.ts";
 import { answer } from "./sync-result.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { duplicateRowsError, storedValue } from "../model/key-record.ts";
 import { openForUse } from "../sealing/open-row.ts";
 
+export type OnSpooled = (user: UserId, context: Context, signal: AbortSignal) => Promise<void>;
+
 /** What many users of one run are given: the sources are read once, before it. */
 export interface ResolveManyTask {
   readonly candidates: Candidates;
   /** False: a user without a row stays without one. */
   readonly adopt: boolean;
+  /** What is done first with the keys of a user that wait in the spool. ROW_UNREADABLE is that user's error. */
+  readonly onSpooled: OnSpooled | null;
   readonly newSignal: () => AbortSignal;
 }
 
@@ -27,18 +31,33 @@ export async function* resolveMany(
   users: AsyncIterable<readonly UserId[]>,
   context: Context,
   run: ResolveManyTask,
-): AsyncGenerator<readonly SyncResult[]> {
+): AsyncGenerator<ResolvedBatch> {
   for await (const batch of users) yield await resolveBatch(batch, context, run);
+}
+
+export interface ResolvedBatch {
+  readonly results: readonly SyncResult[];
+  /** Those without a row: their result says that there is no key for them. */
+  readonly missing: ReadonlySet<string>;
+  /** As the batch has found them: without those that may not be stored, where keys are to be stored. */
+  readonly candidates: Candidates;
 }
 
 /** A user whose insert lost, and whose winner was purged before it was read, is tried again. */
 async function resolveBatch(
   batch: readonly UserId[],
   context: Context,
-  { candidates, adopt: mayAdopt, newSignal }: ResolveManyTask,
-): Promise<readonly SyncResult[]> {
+  { candidates, adopt: mayAdopt, onSpooled, newSignal }: ResolveManyTask,
+): Promise<ResolvedBatch> {
   const signal = newSignal();
-  const found = new Map<UserId, SyncResult>(mayAdopt ? await importedFailures(batch, context, signal) : []);
+  const found = new Map<UserId, SyncResult>(
+    onSpooled === null
+      ? []
+      : (await spoolFailures(batch, context, onSpooled, signal)).map(([user, error]) => [
+          user,
+          syncFailed(user, error),
+        ]),
+  );
   const missing = () => batch.filter((user) => !found.has(user));
   let usable: Usable = { candidates, given: null };
   for await (const _ of attempts()) {
@@ -49,9 +68,10 @@ async function resolveBatch(
     for (const [user, result] of stored) if (result !== "lost") found.set(user, result);
     if (usable.given === null && ![...stored.values()].includes("lost")) break;
   }
-  return batch.map(
+  const results = batch.map(
     (user) => found.get(user) ?? syncFailed(user, usable.candidates.noKey(user), usable.candidates.warnings),
   );
+  return { results, missing: new Set(missing()), candidates: usable.candidates };
 }
 
 /** What the database alone holds for a user. */
@@ -64,19 +84,20 @@ export async function resolveStored(user: UserId, context: Context, signal: Abor
   });
 }
 
-/** `importSpooled` for many. A file that is damaged is its user's error. */
-async function importedFailures(
+/** A file that is damaged is its user's error. */
+export async function spoolFailures(
   batch: readonly UserId[],
   context: Context,
+  onSpooled: OnSpooled,
   signal: AbortSignal,
-): Promise<readonly (readonly [UserId, SyncResult])[]> {
-  const failures: (readonly [UserId, SyncResult])[] = [];
+): Promise<readonly (readonly [UserId, KeyctlError])[]> {
+  const failures: (readonly [UserId, KeyctlError])[] = [];
   for (const user of context.spool.mayHoldKeys() ? batch : []) {
     try {
-      await importSpooled(user, context, signal);
+      await onSpooled(user, context, signal);
     } catch (thrown) {
       if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
-      failures.push([user, syncFailed(user, thrown)]);
+      failures.push([user, thrown]);
     }
   }
   return failures;

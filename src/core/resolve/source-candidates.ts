@@ -79,25 +79,38 @@ export class Candidates {
     return this.all.filter(({ reading }) => reading.status !== "absent" && reading.status !== "found");
   }
 
-  /** That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY. */
-  noKey(user: UserId): KeyctlError {
+  /**
+   * That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY.
+   * @param otherRefusal why none is created, where that is not because of a place
+   */
+  noKey(user: UserId, otherRefusal: string | null = null): KeyctlError {
+    const reason = this.refusal ?? otherRefusal;
     const repairs = this.#broken.map(repairOf);
     const misplaced = this.all.find(({ reading }) => reading.status === "management-key");
-    const hint =
-      repairs.length === 0
-        ? `keyctl save ${userFlag(user)}`
-        : `${repairs.join(" and ")}; keyctl provision ${userFlag(user)}   makes a key all the same`;
-    if (misplaced === undefined) return new KeyctlError("NO_KEY", `no key for user ${printable(user)}`, { hint });
-    return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
+    const steps =
+      reason === null
+        ? [`keyctl save ${userFlag(user)}`]
+        : [
+            ...(repairs.length === 0 ? [] : [repairs.join(" and ")]),
+            `keyctl provision ${userFlag(user)}   makes a key all the same`,
+          ];
+    const hint = steps.join("; ");
+    if (misplaced !== undefined) {
+      return new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", `${faultOf(misplaced)}, which no user may have`, { hint });
+    }
+    const message = `no key for user ${printable(user)}`;
+    return new KeyctlError("NO_KEY", reason === null ? message : `${message}: ${reason}`, { hint });
   }
 
-  /** As these, but keyctl is about to delete the winner's key: that place is passed over. */
-  withoutWinner(): Candidates {
-    const first = this.all.find(({ reading }) => reading.status === "found");
-    if (first?.reading.status !== "found") return this;
-    const owed: Candidate = { ...first, reading: { status: "owed", key: first.reading.key } };
-    const all = this.all.map((candidate) => (candidate === first ? owed : candidate));
-    return new Candidates(all, [...this.warnings, ...warningsFor(owed)]);
+  /** As these, but keyctl is about to delete the key in this place: it is passed over. */
+  withOwed(name: ExternalSource): Candidates {
+    const all = this.all.map((candidate): Candidate => {
+      const { reading } = candidate;
+      if (candidate.name !== name || reading.status !== "found") return candidate;
+      return { ...candidate, reading: { status: "owed", key: reading.key } };
+    });
+    const owed = all.filter((candidate, index) => candidate !== this.all[index]);
+    return new Candidates(all, [...this.warnings, ...owed.flatMap(warningsFor)]);
   }
 
   /** The places that hold another key than this one, and that key's last four characters. */

@@ -1,16 +1,22 @@
 import { Candidates } from "./source-candidates.ts";
+import { ABSENT, decide, permissionOf, refusalIn } from "./decide.ts";
+import type { Decision } from "./decide.ts";
 import { RUN_FATAL_CODES, STORE_FAILURES } from "../model/errors.ts";
-import type { Source } from "../model/log-event.ts";
-import { termsFor } from "../model/provision-terms.ts";
+import type { KeyctlError } from "../model/errors.ts";
 import { syncFailed } from "../model/results.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
-import { createMissing } from "./create-missing.ts";
+import type { WantedTerms } from "../model/provision-rules.ts";
+import type { Warning } from "../model/warning.ts";
+import { createMissing, mayHaveCreated } from "./create-missing.ts";
+import { assertManagementKey } from "./creation-obstacles.ts";
 import type { KeyBudget } from "./key-budget.ts";
 import type { Context } from "../context.ts";
 import { resolveMany, resolveStored } from "./resolve-many.ts";
-import { managementKeyMissing } from "../model/management-key.ts";
+import type { ResolvedBatch } from "./resolve-many.ts";
 import { usableOf } from "./usable-candidates.ts";
+import { isThere } from "../model/management-key.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
 
 const CREATED_AT_ONCE = 8;
 
@@ -38,108 +44,128 @@ export async function* syncMany(
   context: Context,
   task: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
-  const { reach, provision, budget, newSignal, stop, resolveOne } = task;
-  if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, context, task);
+  const { reach, newSignal } = task;
   const candidates =
     reach === "sources"
       ? await Candidates.read(context.sources)
       : await Candidates.readBeside(reach === "stored" ? [] : context.sources);
-  const creates = provision && reach === "sources" && candidates.winner === undefined && candidates.refusal === null;
-  for await (const batch of resolveMany(batches, context, { candidates, adopt: reach === "sources", newSignal })) {
-    if (!creates || !batch.some(isWithoutKey)) {
-      yield batch;
-      continue;
-    }
-    requireManagementKey(context);
-    const members = batch.map((result) => ({
-      userId: result.userId as UserId,
-      known: isWithoutKey(result) ? undefined : result,
-    }));
-    yield* createMissing(members, {
-      create: (user) => resolveOne(user, true),
-      mayHaveCreated: ({ source, error }) =>
-        error === null ? source === "auto-provisioned" : !isWithoutKey({ error }),
-      refuse: (user, error) => syncFailed(user, error, candidates.warnings),
-      budget,
+  if (task.isLogged && reach !== "stored") return yield* syncOneByOne(batches, context, candidates, task);
+  const adopt = reach === "sources";
+  const resolving = { candidates, adopt, onSpooled: adopt ? importSpooled : null, newSignal };
+  for await (const batch of resolveMany(batches, context, resolving)) {
+    yield* createForMissing(batch, context, {
+      ...task,
+      create: (user) => task.resolveOne(user, true),
+      isCreated: ({ source }) => source === "auto-provisioned",
+      failed: syncFailed,
       concurrency: CREATED_AT_ONCE,
-      stop,
     });
   }
+}
+
+/** The users of a batch, of whom those who are missing have no row. */
+export interface Batch<Result> extends Pick<ResolvedBatch, "missing" | "candidates"> {
+  readonly results: readonly Result[];
+}
+
+export interface MissingKeysTask<Result> extends Pick<SyncManyTask, "reach" | "provision" | "budget" | "stop"> {
+  readonly create: (user: UserId, terms: WantedTerms) => Promise<Result>;
+  readonly isCreated: (result: Result) => boolean;
+  readonly failed: (user: UserId, error: KeyctlError, warnings: readonly Warning[]) => Result;
+  readonly concurrency: number;
+}
+
+/** Creates a key for each user of a batch who has none, if that is decided. Throws what fails for all users. */
+export async function* createForMissing<Result extends Pick<SyncResult, "userId" | "error">>(
+  { results, missing, candidates }: Batch<Result>,
+  context: Context,
+  { create, isCreated, failed, budget, concurrency, ...task }: MissingKeysTask<Result>,
+): AsyncGenerator<readonly Result[]> {
+  // Where only the database is asked, what is wrong with a source is nobody's failure.
+  if (missing.size === 0 || task.reach !== "sources") return void (yield results);
+  const decision = decideForMany(context, candidates, task);
+  if (decision.kind === "fail") throw decision.error;
+  const members = results.map((result) => ({
+    userId: result.userId as UserId,
+    known: missing.has(result.userId) ? undefined : result,
+  }));
+  if (decision.kind !== "create") {
+    const refusal = refusalIn(decision);
+    const withReason = (user: UserId) => failed(user, candidates.noKey(user, refusal), candidates.warnings);
+    yield refusal === null ? results : members.map(({ userId, known }) => known ?? withReason(userId));
+    return;
+  }
+  yield* createMissing(members, {
+    async create(user) {
+      assertManagementKey(context);
+      return create(user, decision.terms);
+    },
+    isCreated,
+    refuse: (user, error) => failed(user, error, candidates.warnings),
+    budget,
+    concurrency,
+    stop: task.stop,
+  });
+}
+
+/** For a user without a row. A person asked for keys: that there is no management key is their mistake, and no reason. */
+function decideForMany(
+  context: Context,
+  candidates: Candidates,
+  { provision }: Pick<SyncManyTask, "provision">,
+): Decision {
+  return decide(ABSENT, candidates, permissionOf(context, provision ? "may" : "off"));
 }
 
 /** A user of `known` who was purged meanwhile does not get a key back. */
 async function* syncOneByOne(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
-  { reach, provision, budget, newSignal, stop, resolveOne }: SyncManyTask,
+  read: Candidates,
+  task: SyncManyTask,
 ): AsyncGenerator<readonly SyncResult[]> {
-  const one = async (user: UserId): Promise<SyncResult> => {
-    const stored = reach === "known" ? await resolveStored(user, context, newSignal()) : null;
-    if (stored !== null && stored.error !== null) return stored;
-    const mayCreate = provision && reach === "sources" && budget.take();
+  const { reach, budget, newSignal, resolveOne } = task;
+  const { candidates } = reach === "sources" ? await usableOf(read, context, newSignal()) : { candidates: read };
+  const isAbsent = async (user: UserId) => (await resolveStored(user, context, newSignal())).error?.code === "NO_KEY";
+  const one = async (user: UserId): Promise<Batch<SyncResult> & { readonly failure: KeyctlError | null }> => {
+    const noKey = () => ({
+      results: [syncFailed(user, candidates.noKey(user), candidates.warnings)],
+      missing: new Set([user]),
+      candidates,
+      failure: null,
+    });
+    if (reach === "known" && (await isAbsent(user))) return noKey();
+    const isDecided = reach === "sources" && decideForMany(context, candidates, task).kind === "create";
+    const mayCreate = isDecided && isThere(context.hasManagementKey) && budget.take();
     const result = await resolveOne(user, mayCreate);
-    if (mayCreate) budget.settle(result.error === null ? result.source === "auto-provisioned" : !isWithoutKey(result));
-    const isLeft = provision && reach === "sources" && !mayCreate && isWithoutKey(result);
-    return isLeft ? syncFailed(user, budget.usedUp(), result.warnings) : result;
+    if (mayCreate) {
+      budget.settle(result.error === null ? result.source === "auto-provisioned" : mayHaveCreated(result.error));
+    }
+    const code = result.error?.code;
+    if (code === "NO_KEY" || (code === "MANAGEMENT_KEY_AS_USER_KEY" && (await isAbsent(user)))) return noKey();
+    const failure = result.error !== null && RUN_FATAL_CODES.has(result.error.code) ? result.error : null;
+    // A key that was created may wait for the store.
+    if (failure !== null && !(mayCreate && STORE_FAILURES.has(failure.code))) throw failure;
+    return { results: [result], missing: new Set(), candidates, failure };
   };
-  if (provision) requireManagementKey(context);
-  for await (const batch of batches) {
-    for (const user of batch) {
-      if (stop?.aborted === true) return;
-      const result = await one(user);
-      const code = result.error?.code;
-      if (code === undefined || !RUN_FATAL_CODES.has(code)) {
-        yield [result];
-        continue;
-      }
-      // A key that was created may wait for the store.
-      if (provision && STORE_FAILURES.has(code)) yield [result];
-      throw result.error;
+  const saves = decide(ABSENT, candidates, OFF).kind === "save";
+  for await (const users of batches) {
+    // As in a run without log lines, which inserts before it looks.
+    if (saves && reach === "sources" && users.length > 0) await context.sealer("seal", newSignal());
+    for (const user of users) {
+      if (task.stop?.aborted === true) return;
+      const batch = await one(user);
+      // Whoever is left without a key is told so as in a run without log lines.
+      yield* createForMissing(batch, context, {
+        ...task,
+        create: async () => batch.results[0] ?? syncFailed(user, candidates.noKey(user)),
+        isCreated: () => true,
+        failed: syncFailed,
+        concurrency: 1,
+      });
+      if (batch.failure !== null) throw batch.failure;
     }
   }
 }
 
-/** What sync would do for a user. `source` is where the key is or would come from. */
-export interface SyncPreview extends Pick<SyncResult, "userId" | "shadowed" | "warnings"> {
-  readonly action: "create" | "none";
-  readonly key: SyncResult["key"];
-  readonly keyHash: string | null;
-  readonly source: Source | null;
-  readonly origin: string | null;
-  readonly error: SyncResult["error"];
-}
-
-/** As `syncMany` with `sources`; saves and creates nothing. */
-export async function* previewSyncMany(
-  batches: AsyncIterable<readonly UserId[]>,
-  context: Context,
-  { reach, provision, newSignal }: Pick<SyncManyTask, "reach" | "provision" | "newSignal">,
-): AsyncGenerator<readonly SyncPreview[]> {
-  const read = await Candidates.read(context.sources);
-  const { candidates } = reach === "sources" ? await usableOf(read, context, newSignal()) : { candidates: read };
-  const preview = (result: SyncResult): SyncPreview => {
-    const { winner } = candidates;
-    if (!isWithoutKey(result) || reach !== "sources") return { ...result, action: "none" };
-    if (winner !== undefined) {
-      const { name, key } = winner;
-      const { shadowed } = candidates.shadowedBy(key);
-      return { ...result, key, keyHash: key.hash, source: name, shadowed, action: "none", error: null };
-    }
-    if (!provision || (candidates.refusal ?? context.provisioning.refusal) !== null)
-      return { ...result, action: "none" };
-    requireManagementKey(context);
-    return { ...result, source: "auto-provisioned", action: "create", error: null };
-  };
-  for await (const batch of resolveMany(batches, context, { candidates, adopt: false, newSignal }))
-    yield batch.map(preview);
-}
-
-function isWithoutKey({ error }: Pick<SyncResult, "error">): boolean {
-  return error?.code === "NO_KEY";
-}
-
-/** Throws MANAGEMENT_KEY_MISSING, CONFIG_EMPTY or CONFIG_INVALID: what each user would fail with. */
-function requireManagementKey({ hasManagementKey, provisioning }: Context): void {
-  termsFor(provisioning);
-  if (!hasManagementKey()) throw managementKeyMissing("no key can be created");
-}
+const OFF = { kind: "off" } as const;

@@ -27,7 +27,7 @@ export type RequestKind =
   /** POST /keys: every one that arrives makes a key that costs money, and there is no way to name the attempt. */
   | "creation";
 
-export type Decision =
+export type RetryDecision =
   | "retry"
   /** Sent again at the end of the attempts, as a question: what is there now? */
   | "retry-then-read"
@@ -52,7 +52,7 @@ export const DECISIONS = {
   "rate-limited-by-edge": { read: "retry", change: "retry", creation: "ambiguous" },
   refused: { read: "no", change: "no", creation: "refused" },
   unusable: { read: "no", change: "no", creation: "ambiguous" },
-} as const satisfies Record<FailureKind, Record<RequestKind, Decision>>;
+} as const satisfies Record<FailureKind, Record<RequestKind, RetryDecision>>;
 
 /** Statuses with which OpenRouter says no for good. */
 export const REFUSALS: ReadonlySet<number> = new Set([400, 401, 402, 403, 404, 409, 413, 422]);
@@ -62,7 +62,7 @@ export const MAX_ATTEMPTS = 6;
 const BASE_MS = 500;
 const CAP_MS = 8_000;
 
-export function isRetry(decision: Decision): boolean {
+export function isRetry(decision: RetryDecision): boolean {
   return decision === "retry" || decision === "retry-then-read" || decision === "retry-same";
 }
 

@@ -3,7 +3,7 @@ import type { RetryPause, Unknown } from "../../core/ports/openrouter.ts";
 import { classifyResponse } from "./exchange.ts";
 import type { Failure, Judged, Reply, HttpRequest, Transport, Deadlines } from "./exchange.ts";
 import { DECISIONS, isRetry, MAX_ATTEMPTS, waitMs } from "./retry-policy.ts";
-import type { Decision, RequestKind, FailureKind } from "./retry-policy.ts";
+import type { RetryDecision, RequestKind, FailureKind } from "./retry-policy.ts";
 import { throwIfCancelled } from "../../core/async/deadline.ts";
 import type { Deadline } from "../../core/async/deadline.ts";
 import type { UnknownReason } from "../../core/model/unknown-reason.ts";
@@ -29,7 +29,7 @@ export interface Request extends Omit<HttpRequest, "deadlineMs" | "isCreation"> 
 export type RequestOutcome = (Reply | FinalFailure) & { readonly attempts: number };
 
 type FinalFailure = Failure & {
-  readonly decision: Decision;
+  readonly decision: RetryDecision;
   /** An attempt of it may have been obeyed. */
   readonly wantsReading: boolean;
 };

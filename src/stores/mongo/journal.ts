@@ -7,7 +7,7 @@ import { isDuplicateKey } from "./errors.ts";
 import type { MongoIdentity } from "./identity.ts";
 import { ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
-import { memoizeAsync } from "./memoize.ts";
+import { memoizeAsync } from "../../core/async/memoize.ts";
 import {
   accountIn,
   accountText,
@@ -49,6 +49,10 @@ export function mongoJournal(
     async deployment(signal) {
       const known = await reading(identity.read, signal);
       return deploymentIn(known ?? (await writing(identity.make, signal)));
+    },
+    async existingDeployment(signal) {
+      const known = await reading(identity.read, signal);
+      return known === undefined ? undefined : deploymentIn(known);
     },
     async adoptDeployment(value, signal) {
       if ((await reading(identity.read, signal)) === value) return true;

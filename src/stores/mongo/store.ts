@@ -29,7 +29,7 @@ import { mongoIdentity } from "./identity.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
 import { withoutOverruled } from "./uri.ts";
-import { memoizeAsync } from "./memoize.ts";
+import { memoizeAsync } from "../../core/async/memoize.ts";
 
 export interface MongoPlace {
   /** With its password. */

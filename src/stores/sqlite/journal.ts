@@ -57,11 +57,11 @@ export function sqliteJournal(
   const { one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const entryOf = (row: Row) => fromRow(row, path);
   const entryOrNone = (row: Row | undefined) => (row === undefined ? undefined : entryOf(row));
+  const deployment = async (signal: AbortSignal) => deploymentIn((await one("deployment", [], signal))?.["value"]);
   const port: Journal = {
-    async deployment(signal) {
-      return deploymentIn((await one("deployment", [], signal))?.["value"]);
-    },
-    adoptDeployment: (deployment, signal) => changes("adoptDeployment", [deployment], signal),
+    deployment,
+    existingDeployment: deployment,
+    adoptDeployment: (id, signal) => changes("adoptDeployment", [id], signal),
     async account(signal) {
       const row = await one("account", [], signal);
       return row === undefined ? undefined : accountIn(row["value"]);

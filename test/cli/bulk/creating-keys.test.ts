@@ -246,6 +246,18 @@ describe("--dry-run", () => {
 });
 
 describe("a purge", () => {
+  it("of many begins no more after --stop-after, and tells what was done", async () => {
+    const { home, server, run, given } = await stage();
+    await given(`provision --max-keys 12 ${FROM_PIPE}`, { input: names(12) });
+    server.behave(always("DELETE /keys/{hash}", { delayMs: 300 }));
+    const done = await run(`purge --revoke --yes --stop-after 1s ${FROM_PIPE}`, { input: names(12) });
+    const left = await storedUsers(home);
+    expect([done.code, errorOf(done)?.code, server.keys.size]).toEqual([6, "SOME_UNKNOWN", left.length]);
+    const purged = 12 - left.length;
+    expect(documentsOf(done).at(-1)).toMatchObject({ total: purged, purged, failed: 0, complete: false });
+    expect([purged > 0, left.length > 0]).toEqual([true, true]);
+  });
+
   it.each([
     ["purge --user alice --yes", {}, ["auto-provisioned"], /creates a new, paid key/],
     ["purge --user alice --revoke --yes", {}, ["auto-provisioned"], /creates a new, paid key/],

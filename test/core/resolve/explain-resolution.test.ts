@@ -8,6 +8,7 @@ import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 import { KeyManager } from "../../../src/core/manager.ts";
 import type { KeySource, KeyStore, SourceReading } from "../../../src/core/ports/stores-and-sources.ts";
+import type { SyncResult } from "../../../src/core/model/results.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
@@ -34,7 +35,10 @@ const record: KeyRecord = newRecord(alice, {
   now: "2026-11-11T02:14:07.113Z",
 });
 const row = (change: Partial<KeyRecord> = {}) => memoryStore({ ...record, ...change });
-const failing = (code: ErrorCode): MemoryStore => ({ ...memoryStore(), find: async () => Promise.reject(error(code)) });
+const failing = (code: ErrorCode): MemoryStore => {
+  const fail = async () => Promise.reject(error(code));
+  return { ...memoryStore(), find: fail, findMany: fail, insertMany: fail };
+};
 
 const DATABASES: Readonly<Record<string, () => MemoryStore>> = {
   "no row": () => memoryStore(),
@@ -186,13 +190,79 @@ const states = all.filter(
 
 const SYNC: Readonly<Record<string, object>> = { database: { kind: "keeps" }, "auto-provisioned": { kind: "makes" } };
 
-/** What explain says, and what sync then does. */
+/** What explain and a dry run say, and what sync then does. */
 async function both(state: State) {
   const { manager, writes } = managerIn(state);
   const explanation = await manager.explain("alice");
+  const preview = await manager.previewSync("alice");
   expect({ state, writes: writes() }).toEqual({ state, writes: 0 });
-  return { explanation, synced: await manager.syncAndGetKey("alice") };
+  return { explanation, preview, synced: await manager.syncAndGetKey("alice") };
 }
+
+const ofAlice = async function* () {
+  yield [alice];
+};
+
+/** What a run of many users ends with: the result of alice, or what fails for all. */
+async function endOfMany(
+  results: AsyncIterable<readonly Pick<SyncResult, "source" | "keyHash" | "warnings" | "error">[]>,
+) {
+  try {
+    for await (const [first] of results) {
+      if (first === undefined) continue;
+      const { source: from, keyHash, warnings, error: failure } = first;
+      // The hash of a key that is not there yet is not known.
+      return { from, hash: from === "auto-provisioned" ? null : keyHash, warnings, error: failure };
+    }
+  } catch (thrown) {
+    return { thrown };
+  }
+  throw new Error("there is no result");
+}
+
+describe("a dry run", () => {
+  it("of one user ends as the sync, in every state, and writes nothing", async () => {
+    for (const state of states) {
+      const { preview, synced } = await both(state);
+      const { source: from, shadowed, warnings, error: failure } = synced;
+      expect({ state, ...preview, key: null, keyHash: null, origin: null }).toMatchObject({
+        state,
+        source: from,
+        shadowed,
+        warnings,
+        error: failure,
+        action: from === "auto-provisioned" ? "create" : "none",
+      });
+      if (from !== "auto-provisioned") expect(preview.keyHash).toBe(synced.keyHash);
+    }
+  });
+
+  it.each([
+    { provision: true, reach: "sources" },
+    { provision: false, reach: "sources" },
+    { provision: true, reach: "known" },
+  ] as const)("of many users ends as the run, in every state, and writes nothing: %o", async (options) => {
+    // Of many users at once, two rows of one are found in another way.
+    for (const state of states.filter(({ database }) => database !== "two rows")) {
+      const { manager, writes } = managerIn(state);
+      const foretold = await endOfMany(manager.previewSyncMany(ofAlice(), options));
+      expect({ state, writes: writes() }).toEqual({ state, writes: 0 });
+      const end = await endOfMany(manager.syncMany(ofAlice(), options));
+      expect({ state, end: foretold }).toEqual({ state, end });
+      const logged = await endOfMany(managerIn(state).manager.syncMany(ofAlice(), { ...options, logged: true }));
+      expect({ state, end: logged }).toEqual({ state, end });
+    }
+  });
+});
+
+it("a run of those who have keys does not fail for a source that is ambiguous", async () => {
+  const state = { database: "no row", file: "nothing", variable: "two values" };
+  for (const logged of [false, true]) {
+    const { manager } = managerIn(state);
+    const end = await endOfMany(manager.syncMany(ofAlice(), { reach: "known", logged }));
+    expect(end).toMatchObject({ error: { code: "NO_KEY" }, warnings: [{ code: "ENVIRONMENT_KEY_IGNORED" }] });
+  }
+});
 
 describe("an explanation", () => {
   it("agrees with what sync then does, in every state, and writes nothing", async () => {

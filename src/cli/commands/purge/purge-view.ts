@@ -48,7 +48,8 @@ export async function showPurge(
       revocation === "done"
         ? `; ${keyCount(revokedKeys)} of this user ${plural(revokedKeys, "was", "were")} deleted at OpenRouter`
         : "";
-    return terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+    await terminal.result(`${printable(userId)} has no key in the database${earlier}`);
+    return noteNextSync(terminal, returnsFrom);
   }
   const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
   await terminal.result(

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { RUN_FATAL_CODES, KeyctlError } from "../../../core/model/errors.ts";
+import { KeyctlError } from "../../../core/model/errors.ts";
 import { purgeFailed, purgePreviewFailed } from "../../../core/model/results.ts";
 import type { PurgePreview, PurgeResult } from "../../../core/model/results.ts";
 import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
@@ -64,7 +64,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       limit = await confirmMany(invocation, flags, opened, selection);
     },
     async one(manager, user) {
-      const preview = await manager.previewPurge(user, options);
+      const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
       if (preview.error !== null) return preview;
       // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
       // said it to a key that came in as well; everybody else was asked about none.
@@ -98,20 +98,14 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     needs: { mayCreateStore: false, logs: "none" },
     onlyReads: true,
     one: (manager, user) => manager.previewPurge(user, options),
-    async *many(manager, batches, _selection, stop) {
-      for await (const [user] of oneByOne(batches, stop)) {
-        const preview = await manager.previewPurge(user, options);
-        if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
-        yield [preview];
-      }
-    },
+    many: (manager, batches, _selection, stop) => manager.previewPurgeMany(oneByOne(batches, stop), options),
     failed: purgePreviewFailed,
     document: (preview) => ({ ...purgeDocument(preview), dry_run: true, action: actionOf(preview) }),
     async show(preview) {
       sayWarnings(terminal, preview.warnings);
       if (preview.error !== null) return;
       await terminal.result(`purge would ${forecastOf(preview, flags)}`);
-      if (preview.former !== null) noteNextSync(terminal, preview.returnsFrom);
+      noteNextSync(terminal, preview.returnsFrom);
     },
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
     cells: (preview) => [

@@ -1,0 +1,73 @@
+import { Candidates } from "./source-candidates.ts";
+import { ABSENT, decide, permissionOf, wishOf } from "./decide.ts";
+import { assertRoomUnderCap } from "./creation-obstacles.ts";
+import { anySignal } from "../async/deadline.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import type { PurgeResult } from "../model/results.ts";
+import { lookUpGiven } from "../protocol/given-key.ts";
+import type { Context } from "../context.ts";
+
+/** Nobody waits long for what is said beside a result. */
+const LOOK_MS = 5_000;
+
+/**
+ * What the next sync does for a user without a row. Of all users of a run, what is asked of the machine is asked once.
+ */
+export class NextSync {
+  readonly #context: Context;
+  readonly #autoProvision: boolean;
+  readonly #canPerform = new Map<"save" | "create", boolean>();
+
+  constructor(context: Context, autoProvision: boolean) {
+    this.#context = context;
+    this.#autoProvision = autoProvision;
+  }
+
+  /**
+   * Where it finds a key, or that it creates one; nothing where it would fail. Rejects only for a bug.
+   * @param doomed hashes of keys whose deletion at OpenRouter is decided by then, beside those that are now
+   */
+  async returnsFrom(doomed: ReadonlySet<string>, caller: AbortSignal): Promise<PurgeResult["returnsFrom"]> {
+    const signal = anySignal(caller, AbortSignal.timeout(LOOK_MS));
+    try {
+      const wish = wishOf(this.#context, this.#autoProvision);
+      const candidates = await this.#usable(doomed, signal);
+      const { kind } = decide(ABSENT, candidates, permissionOf(this.#context, wish));
+      if (kind !== "save" && kind !== "create") return [];
+      if (!(await this.#performs(kind, signal))) return [];
+      return kind === "create" ? ["auto-provisioned"] : candidates.holders.map(({ name }) => name);
+    } catch (thrown) {
+      if (isKeyctlError(thrown) || signal.aborted) return [];
+      throw thrown;
+    }
+  }
+
+  /** Every source whose key may be stored, and not only the first. */
+  async #usable(doomed: ReadonlySet<string>, signal: AbortSignal): Promise<Candidates> {
+    const { sources, journal } = this.#context;
+    let candidates = await Candidates.readBeside(sources);
+    for (const { name, key } of candidates.holders) {
+      const isOwed = doomed.has(key.hash) || (await lookUpGiven(key, journal, signal)).kind === "owed";
+      if (isOwed) candidates = candidates.withOwed(name);
+    }
+    return candidates;
+  }
+
+  /** Where nobody said so in time, nothing is known to be in the way. */
+  async #performs(kind: "save" | "create", signal: AbortSignal): Promise<boolean> {
+    const known = this.#canPerform.get(kind);
+    if (known !== undefined) return known;
+    let can = true;
+    try {
+      if (kind === "create") this.#context.managementKey();
+      await this.#context.assertCanSeal(signal);
+      if (kind === "create") await assertRoomUnderCap(this.#context, signal);
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
+      if (signal.aborted) return true;
+      can = false;
+    }
+    this.#canPerform.set(kind, can);
+    return can;
+  }
+}

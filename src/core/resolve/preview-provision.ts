@@ -1,0 +1,64 @@
+import { memoizeAsync } from "../async/memoize.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import type { WantedTerms } from "../model/provision-rules.ts";
+import { provisionFailed } from "../model/results.ts";
+import type { ProvisionResult } from "../model/results.ts";
+import type { UserId } from "../model/user-id.ts";
+import { assertSpoolReadable, foreseen } from "../protocol/foreseen-store.ts";
+import { warningsOf } from "../protocol/provision-key.ts";
+import type { Context } from "../context.ts";
+import { createMissing } from "./create-missing.ts";
+import { assertCanCreate } from "./creation-obstacles.ts";
+import { membersOf, requireMeans } from "./provision-many.ts";
+import type { ProvisionManyTask } from "./provision-many.ts";
+
+/** What `provision` would do for a user, and what the new key might do. */
+export interface ProvisionPreview extends Pick<ProvisionResult, "userId" | "warnings" | "error"> {
+  readonly action: "create" | "none";
+  /** Null where nothing could be found out. */
+  readonly terms: WantedTerms | null;
+}
+
+/** As `provisionMany`; creates nothing. */
+export async function* previewProvisionMany(
+  batches: AsyncIterable<readonly UserId[]>,
+  context: Context,
+  { terms, budget, newSignal }: Pick<ProvisionManyTask, "terms" | "budget" | "newSignal">,
+): AsyncGenerator<readonly ProvisionPreview[]> {
+  const view = { ...foreseen(context), assertCanSeal: memoizeAsync(context.assertCanSeal) };
+  for await (const batch of batches) {
+    const wanted = requireMeans(context, terms);
+    const failed = (user: UserId, error: KeyctlError) => previewFailed(user, error, wanted);
+    const members = await membersOf(batch, { onSpooled: assertSpoolReadable, failed }, view, newSignal());
+    yield* createMissing(members, {
+      create: (user) => previewOf(user, view, wanted, newSignal()),
+      isCreated: () => true,
+      refuse: failed,
+      budget,
+      concurrency: 1,
+      stop: undefined,
+    });
+  }
+}
+
+/** Of a user without a row. */
+async function previewOf(
+  user: UserId,
+  view: Context,
+  terms: WantedTerms,
+  signal: AbortSignal,
+): Promise<ProvisionPreview> {
+  try {
+    await assertCanCreate(user, view, signal);
+    return { userId: user, action: "create", terms, warnings: warningsOf(terms), error: null };
+  } catch (thrown) {
+    if (isKeyctlError(thrown)) return previewFailed(user, thrown, terms);
+    throw thrown;
+  }
+}
+
+function previewFailed(user: UserId, error: KeyctlError, terms: WantedTerms): ProvisionPreview {
+  const { userId, warnings } = provisionFailed(user, error);
+  return { userId, action: "none", terms, warnings, error };
+}
