@@ -1,47 +1,47 @@
 interface Flight<Result> {
-  readonly landing: Promise<Result>;
+  readonly promise: Promise<Result>;
   readonly controller: AbortController;
-  passengers: number;
+  waiters: number;
 }
 
-/** One piece of work per name at a time: who asks while it runs shares it. It is given up only when nobody waits for it any more. */
+/** Single-flight by name: concurrent callers share one run, which is aborted when its last caller stops waiting. */
 export class SingleFlight<Result> {
   readonly #joinable = new Map<string, Flight<Result>>();
-  readonly #inTheAir = new Set<Promise<unknown>>();
+  readonly #pending = new Set<Promise<unknown>>();
 
-  /** Rejects with the reason of `patience` as soon as that is aborted. */
-  async run(name: string, start: (signal: AbortSignal) => Promise<Result>, patience: AbortSignal): Promise<Result> {
+  /** Rejects with the signal's reason as soon as that is aborted; the others go on waiting. */
+  async run(name: string, start: (signal: AbortSignal) => Promise<Result>, signal: AbortSignal): Promise<Result> {
     const flight = this.#joinable.get(name) ?? this.#start(name, start);
-    flight.passengers += 1;
+    flight.waiters += 1;
     try {
-      return await raceSignal(flight.landing, patience);
+      return await raceSignal(flight.promise, signal);
     } catch (thrown) {
-      if (flight.passengers > 1 || !patience.aborted || thrown !== patience.reason) throw thrown;
+      if (flight.waiters > 1 || !signal.aborted || thrown !== signal.reason) throw thrown;
       this.#close(name, flight);
-      flight.controller.abort(patience.reason);
+      flight.controller.abort(signal.reason);
       // What is given up may have more to say than that the time is over.
-      return await settleOr(thrown, flight.landing);
+      return await settleOr(thrown, flight.promise);
     } finally {
-      flight.passengers -= 1;
+      flight.waiters -= 1;
     }
   }
 
-  /** Resolves when nothing is in the air. */
+  /** Resolves when no run is under way. */
   async drain(): Promise<void> {
-    await Promise.allSettled(this.#inTheAir);
+    await Promise.allSettled(this.#pending);
   }
 
   #start(name: string, start: (signal: AbortSignal) => Promise<Result>): Flight<Result> {
     const controller = new AbortController();
-    const landing = start(controller.signal);
-    const flight = { landing, controller, passengers: 0 };
+    const promise = start(controller.signal);
+    const flight = { promise, controller, waiters: 0 };
     this.#joinable.set(name, flight);
-    this.#inTheAir.add(landing);
-    const land = () => {
+    this.#pending.add(promise);
+    const settle = () => {
       this.#close(name, flight);
-      this.#inTheAir.delete(landing);
+      this.#pending.delete(promise);
     };
-    landing.then(land, land);
+    promise.then(settle, settle);
     return flight;
   }
 
@@ -50,7 +50,7 @@ export class SingleFlight<Result> {
   }
 }
 
-/** As `orAborted`, for work that heeds the signal itself and may say more than that the time is over. */
+/** As `raceSignal`, for work that heeds the signal itself and may say more than that the time is over. */
 export async function raceSignalWithGrace<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
   try {
     return await raceSignal(work, signal);

@@ -25,7 +25,7 @@ export class WorkerPool {
     });
   }
 
-  /** Resolves at the next end of some work, or `notify`. */
+  /** Resolves at the next end of some work, or `wake`. */
   waitForChange(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

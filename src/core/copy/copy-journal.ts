@@ -28,8 +28,6 @@ const IN_FLIGHT = 16;
  */
 const ORDER: readonly EntryKind[] = ["gone", "del", "rev", "out", "op"];
 
-type Deadlines = () => AbortSignal;
-
 /** One user's entries. */
 interface History {
   readonly userId: UserId;
@@ -51,22 +49,22 @@ export class JournalCopy {
   }
 
   /** Throws CONFLICT before anything is written for a destination whose journal is that of another deployment. */
-  async *bring(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
+  async *bring(newSignal: () => AbortSignal): AsyncGenerator<readonly JournalOutcome[]> {
     let isJoined = false;
-    for await (const batch of batched(histories(this.#source.scanJournal(patience)), IN_FLIGHT)) {
+    for await (const batch of batched(histories(this.#source.scanJournal(newSignal)), IN_FLIGHT)) {
       // Only for a journal that holds something: a store that never made a key brings no id.
-      if (!isJoined) await this.#join(patience);
+      if (!isJoined) await this.#join(newSignal);
       isJoined = true;
-      const signal = patience();
+      const signal = newSignal();
       yield await all(batch.map((history) => this.#bringOne(history, signal)));
     }
   }
 
   /** Looks each entry up. What came to the source meanwhile is not there, and copied the next time. */
-  async *prove(patience: Deadlines): AsyncGenerator<readonly JournalOutcome[]> {
-    for await (const batch of batched(histories(this.#source.scanJournal(patience)), IN_FLIGHT)) {
+  async *prove(newSignal: () => AbortSignal): AsyncGenerator<readonly JournalOutcome[]> {
+    for await (const batch of batched(histories(this.#source.scanJournal(newSignal)), IN_FLIGHT)) {
       const others = batch.filter(({ userId }) => !this.#split.has(userId));
-      const signal = patience();
+      const signal = newSignal();
       if (others.length > 0) yield await all(others.map((history) => this.#proveOne(history, signal)));
     }
   }
@@ -77,11 +75,12 @@ export class JournalCopy {
     return this.#ended.get(userId)?.has(generation) === true ? endedThere(userId) : null;
   }
 
-  async #join(patience: Deadlines): Promise<void> {
-    const deployment = await this.#source.deployment(patience());
+  async #join(newSignal: () => AbortSignal): Promise<void> {
+    const deployment = await this.#source.deployment(newSignal());
     const isJoined = this.#dryRun
-      ? (await isEmpty(this.#destination, patience)) || (await this.#destination.deployment(patience())) === deployment
-      : await this.#destination.adoptDeployment(deployment, patience());
+      ? (await isEmpty(this.#destination, newSignal)) ||
+        (await this.#destination.deployment(newSignal())) === deployment
+      : await this.#destination.adoptDeployment(deployment, newSignal());
     if (!isJoined) throw anotherDeployment();
   }
 
@@ -135,8 +134,8 @@ async function insertAsItIs(journal: Journal, entry: Recorded, signal: AbortSign
   return (await settleLostAnswer(() => journal.insertEntry(entry, signal), isThere)) || isThere();
 }
 
-async function isEmpty(journal: Journal, patience: Deadlines): Promise<boolean> {
-  const entries = journal.scanJournal(patience)[Symbol.asyncIterator]();
+async function isEmpty(journal: Journal, newSignal: () => AbortSignal): Promise<boolean> {
+  const entries = journal.scanJournal(newSignal)[Symbol.asyncIterator]();
   const { done = false } = await entries.next();
   await entries.return?.();
   return done;

@@ -141,6 +141,6 @@ export interface Journal {
     atMost: number,
     signal: AbortSignal,
   ): Promise<readonly LiveOperation[]>;
-  /** The whole journal in the order of its ids, in constant memory. `patience` is asked for each page. */
+  /** The whole journal in the order of its ids, in constant memory. `newSignal` is asked for each page. */
   scanJournal(newSignal: () => AbortSignal): AsyncIterable<Recorded>;
 }

@@ -34,7 +34,7 @@ export interface KeyStore {
     check: LastCheck,
     signal: AbortSignal,
   ): Promise<boolean>;
-  /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `patience` is asked for each page. */
+  /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `newSignal` is asked for each page. */
   scan(newSignal: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
   /** Resolves when the store answers, this user may read it, and it still is the one that was opened. */

@@ -12,7 +12,7 @@ export type Stage = "answer" | "search" | "storage";
 export type OnOvertime = (user: UserId, stage: Stage) => void;
 
 interface Committed<Result> {
-  readonly landing: Promise<Result>;
+  readonly promise: Promise<Result>;
   stage: Stage;
   isOverdue: boolean;
 }
@@ -36,32 +36,32 @@ export class ProvisioningFlights<Result> {
     user: UserId,
     kind: string,
     start: (onStage: (stage: Stage) => void, signal: AbortSignal) => Promise<Result>,
-    patience: AbortSignal,
+    signal: AbortSignal,
   ): Promise<Result> {
     const name = `${kind} ${user}`;
     try {
-      return await this.#flights.run(name, (signal) => this.#start(user, name, start, signal), patience);
+      return await this.#flights.run(name, (ofRun) => this.#start(user, name, start, ofRun), signal);
     } catch (thrown) {
-      const making = this.#committed.get(name);
-      if (making === undefined || !patience.aborted || thrown !== patience.reason) throw thrown;
+      const committed = this.#committed.get(name);
+      if (committed === undefined || !signal.aborted || thrown !== signal.reason) throw thrown;
       if (this.#detaches) throw provisionPending(user);
-      if (!isTimeout(thrown)) return making.landing;
-      making.isOverdue = true;
-      this.#onOvertime(user, making.stage);
-      return this.#overdue(user, making.landing);
+      if (!isTimeout(thrown)) return committed.promise;
+      committed.isOverdue = true;
+      this.#onOvertime(user, committed.stage);
+      return this.#overdue(user, committed.promise);
     }
   }
 
   /** A race that was lost may leave no time to settle the winner's key. */
-  async #overdue(user: UserId, landing: Promise<Result>): Promise<Result> {
+  async #overdue(user: UserId, promise: Promise<Result>): Promise<Result> {
     try {
-      return await landing;
+      return await promise;
     } catch (thrown) {
       throw isTimeout(thrown) ? provisionPending(user) : thrown;
     }
   }
 
-  /** Resolves when nothing is in the air. */
+  /** Resolves when no run is under way. */
   async drain(): Promise<void> {
     await this.#flights.drain();
   }
@@ -74,16 +74,16 @@ export class ProvisioningFlights<Result> {
   ): Promise<Result> {
     const enter = (stage: Stage) => {
       const known = this.#committed.get(name);
-      if (known?.landing === landing) known.stage = stage;
-      else this.#committed.set(name, { landing, stage, isOverdue: false });
-      if (known?.landing === landing && known.isOverdue) this.#onOvertime(user, stage);
+      if (known?.promise === promise) known.stage = stage;
+      else this.#committed.set(name, { promise, stage, isOverdue: false });
+      if (known?.promise === promise && known.isOverdue) this.#onOvertime(user, stage);
     };
-    const landing = start(enter, signal);
+    const promise = start(enter, signal);
     const forget = () => {
-      if (this.#committed.get(name)?.landing === landing) this.#committed.delete(name);
+      if (this.#committed.get(name)?.promise === promise) this.#committed.delete(name);
     };
-    landing.then(forget, forget);
-    return landing;
+    promise.then(forget, forget);
+    return promise;
   }
 }
 

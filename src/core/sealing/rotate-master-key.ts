@@ -10,9 +10,6 @@ import type { SealingSetup } from "./verify-master-keys.ts";
  * reader.
  */
 
-/** Asked for each step. */
-type Deadlines = () => AbortSignal;
-
 export interface FirstSeal {
   readonly sealer: Sealer;
   /** The store was sealed before, with these master keys. */
@@ -20,21 +17,28 @@ export interface FirstSeal {
 }
 
 /** Makes the first master key where there is none, and names it in the store. Throws MASTER_KEY_WRONG for a store that others seal. */
-export async function firstSeal({ checks, masterKeys }: SealingSetup, patience: Deadlines): Promise<FirstSeal> {
-  const present = await checks.keyCheckValues(patience());
-  if (present.length > 0) return { sealer: verifySealer(await masterKeys.load(patience()), present), wasSealed: true };
-  const sealer = await masterKeys.generate(patience());
-  if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), patience())) return { sealer, wasSealed: false };
-  return { sealer: verifySealer(sealer, await checks.keyCheckValues(patience())), wasSealed: true };
+export async function firstSeal(
+  { checks, masterKeys }: SealingSetup,
+  newSignal: () => AbortSignal,
+): Promise<FirstSeal> {
+  const present = await checks.keyCheckValues(newSignal());
+  if (present.length > 0) return { sealer: verifySealer(await masterKeys.load(newSignal()), present), wasSealed: true };
+  const sealer = await masterKeys.generate(newSignal());
+  if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), newSignal())) return { sealer, wasSealed: false };
+  return { sealer: verifySealer(sealer, await checks.keyCheckValues(newSignal())), wasSealed: true };
 }
 
 /** The sealer to seal all rows with: of a new master key, unless that is not wanted or an earlier change is unfinished. */
-export async function changeMasterKey(lock: SealingSetup, mayAdd: boolean, patience: Deadlines): Promise<Sealer> {
-  const present = await lock.checks.keyCheckValues(patience());
-  const sealer = await loadVerifiedSealer(lock, "seal", patience());
-  const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, patience) : sealer;
+export async function changeMasterKey(
+  lock: SealingSetup,
+  mayAdd: boolean,
+  newSignal: () => AbortSignal,
+): Promise<Sealer> {
+  const present = await lock.checks.keyCheckValues(newSignal());
+  const sealer = await loadVerifiedSealer(lock, "seal", newSignal());
+  const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, newSignal) : sealer;
   // The check of a store's first seal may be hidden behind the next one, where its maker died before it was whole.
-  for (const check of [...present, active.newSealCheck()]) await lock.checks.addKeyCheckValue(check, patience());
+  for (const check of [...present, active.newSealCheck()]) await lock.checks.addKeyCheckValue(check, newSignal());
   return active;
 }
 
@@ -42,26 +46,29 @@ export async function changeMasterKey(lock: SealingSetup, mayAdd: boolean, patie
 export async function previewMasterKey(
   lock: SealingSetup,
   mayAdd: boolean,
-  patience: Deadlines,
+  newSignal: () => AbortSignal,
 ): Promise<Sealer | undefined> {
-  const present = await lock.checks.keyCheckValues(patience());
-  const sealer = await loadVerifiedSealer(lock, "open", patience());
+  const present = await lock.checks.keyCheckValues(newSignal());
+  const sealer = await loadVerifiedSealer(lock, "open", newSignal());
   return mayAdd && isFinished(sealer, present) ? undefined : sealer;
 }
 
 /** The master keys as they are by now. */
-export async function currentSealer({ checks, masterKeys }: SealingSetup, patience: Deadlines): Promise<Sealer> {
-  const present = await checks.keyCheckValues(patience());
-  return verifySealer(await masterKeys.load(patience()), present);
+export async function currentSealer(
+  { checks, masterKeys }: SealingSetup,
+  newSignal: () => AbortSignal,
+): Promise<Sealer> {
+  const present = await checks.keyCheckValues(newSignal());
+  return verifySealer(await masterKeys.load(newSignal()), present);
 }
 
 /** Master keys that the store names and that are not in the set: where every row opens with those that are, nothing uses them. */
 export async function unknownCheckIds(
   { checks }: SealingSetup,
   kids: readonly string[],
-  patience: Deadlines,
+  newSignal: () => AbortSignal,
 ): Promise<string[]> {
-  return (await checks.keyCheckValues(patience())).map(({ kid }) => kid).filter((kid) => !kids.includes(kid));
+  return (await checks.keyCheckValues(newSignal())).map(({ kid }) => kid).filter((kid) => !kids.includes(kid));
 }
 
 /** The store is sealed with none of these any more, and with the active one still: somebody may have released that. */
@@ -69,10 +76,10 @@ export async function retireMasterKeys(
   { checks }: SealingSetup,
   active: Sealer,
   kids: readonly string[],
-  patience: Deadlines,
+  newSignal: () => AbortSignal,
 ): Promise<void> {
-  if (kids.length > 0) await checks.addKeyCheckValue(active.newSealCheck(), patience());
-  for (const kid of kids) await checks.removeKeyCheckValue(kid, patience());
+  if (kids.length > 0) await checks.addKeyCheckValue(active.newSealCheck(), newSignal());
+  for (const kid of kids) await checks.removeKeyCheckValue(kid, newSignal());
 }
 
 /** A new master key counts only when its real place gives it back, with all that was there before. */
@@ -80,10 +87,10 @@ async function withNewKey(
   { masterKeys }: SealingSetup,
   before: Sealer,
   present: readonly KeyCheckValue[],
-  patience: Deadlines,
+  newSignal: () => AbortSignal,
 ): Promise<Sealer> {
-  const kid = await masterKeys.addActive(patience());
-  const after = await masterKeys.load(patience());
+  const kid = await masterKeys.addActive(newSignal());
+  const after = await masterKeys.load(newSignal());
   const isWhole =
     after !== undefined &&
     [kid, ...before.kids].every((one) => after.kids.includes(one)) &&

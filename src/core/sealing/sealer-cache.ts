@@ -29,9 +29,9 @@ export function sealerCache(
       throw isTimeout(thrown) ? (late() ?? thrown) : thrown;
     }
   };
-  const askAnew = async (purpose: "seal" | "open", patience: AbortSignal) => {
+  const askAnew = async (purpose: "seal" | "open", signal: AbortSignal) => {
     const at = clock.now().getTime();
-    const sealer = await inTime(asking.run(purpose, (signal) => ask(purpose, signal), patience));
+    const sealer = await inTime(asking.run(purpose, (ofRun) => ask(purpose, ofRun), signal));
     known.set(purpose, { sealer, at });
     return sealer;
   };
@@ -59,8 +59,8 @@ export function sealerCache(
     return missing.has(kid);
   };
 
-  return async (purpose, patience) => {
-    if (purpose === "seal") return toSeal(patience);
-    return purpose === "open" ? toOpen(patience) : holding(purpose.kid, patience);
+  return async (purpose, signal) => {
+    if (purpose === "seal") return toSeal(signal);
+    return purpose === "open" ? toOpen(signal) : holding(purpose.kid, signal);
   };
 }

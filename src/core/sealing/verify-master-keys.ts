@@ -29,7 +29,7 @@ export async function loadVerifiedSealer(
   return verifySealer(sealer, await checks.keyCheckValues(signal));
 }
 
-/** Rejects as `unlock` would for sealing; makes and writes nothing. */
+/** Rejects as `loadVerifiedSealer` would for sealing; makes and writes nothing. */
 export async function assertCanSeal(
   { checks, masterKeys, mayGenerate }: SealingSetup,
   signal: AbortSignal,

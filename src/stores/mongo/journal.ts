@@ -121,9 +121,9 @@ export function mongoJournal(
       }
       return live;
     },
-    async *scanJournal(patience) {
+    async *scanJournal(newSignal) {
       const cursor = records.find({}, { batchSize: PAGE }).sort({ _id: 1 });
-      for await (const documents of batchesOf(cursor, reading, patience)) {
+      for await (const documents of batchesOf(cursor, reading, newSignal)) {
         for (const document of documents) {
           const entry = fromDocument(document);
           if (entry !== undefined) yield entry;

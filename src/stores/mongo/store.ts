@@ -175,11 +175,11 @@ export function mongoStore(
         const noted = { last_check: checkOf(check), ...validated };
         return (await keys.updateOne(sameKeyFilter(seen), { $set: noted })).matchedCount === 1;
       }, signal),
-    async *scan(patience, keyHash) {
+    async *scan(newSignal, keyHash) {
       // A key in clear that another program wrote has no hash beside it, or an older one.
       const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
       const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
-      for await (const documents of batchesOf(cursor, reading, patience)) {
+      for await (const documents of batchesOf(cursor, reading, newSignal)) {
         for (const document of documents) {
           const row = fromDocument(document);
           if (keyHash === undefined || row.keyHash === keyHash) yield row;

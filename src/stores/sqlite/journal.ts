@@ -96,10 +96,10 @@ export function sqliteJournal(
       const rows = await all("live", [...between, atMost], signal);
       return rows.map((row) => ({ at: String(row["at"]), isSaved: row["is_saved"] === 1 }));
     },
-    async *scanJournal(patience) {
+    async *scanJournal(newSignal) {
       let after = "";
       for (;;) {
-        const page = await all("page", [after], patience());
+        const page = await all("page", [after], newSignal());
         for (const row of page) {
           const entry = entryOf(row);
           if (entry !== undefined) yield entry;

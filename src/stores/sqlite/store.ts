@@ -99,18 +99,18 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     remove: (user, seen, signal) => changes("remove", [user, PROVIDER, ...versionOf(seen)], signal),
     recordCheck: ({ id, keyHash }, check, signal) =>
       changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
-    async *scan(patience, keyHash) {
+    async *scan(newSignal, keyHash) {
       for (let after = ""; ;) {
         const page =
           keyHash === undefined
-            ? await all("page", [after, PROVIDER], patience())
-            : await all("pageOfHash", [keyHash, after, PROVIDER], patience());
+            ? await all("page", [after, PROVIDER], newSignal())
+            : await all("pageOfHash", [keyHash, after, PROVIDER], newSignal());
         for (const row of page) yield recordOf(row);
         if (page.length < PAGE) break;
         after = nextAfter(after, page, "user_id", path);
       }
       // Rows that the index leaves out would be left out of a copy, or of a change of the master key.
-      if (keyHash === undefined && (await one("uncounted", [PROVIDER], patience())) !== undefined)
+      if (keyHash === undefined && (await one("uncounted", [PROVIDER], newSignal())) !== undefined)
         throw indexMisses(path);
     },
     async count(signal) {
