@@ -5,7 +5,7 @@ import type { Journal } from "./core/ports/journal.ts";
 import type { Log } from "./core/model/log-event.ts";
 import type { DoctorContext } from "./core/doctor/collect-facts.ts";
 import { isManagementKey } from "./core/model/management-key.ts";
-import type { OnOvertime } from "./core/protocol/provisioning-flight.ts";
+import type { OnOvertime } from "./core/protocol/shared-user-runs.ts";
 import { KeyManager } from "./core/manager.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
 import { printable } from "./core/text/printable.ts";

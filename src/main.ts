@@ -4,7 +4,7 @@ import { refuseSecrets } from "./cli/argv-secrets.ts";
 import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/terminal/stdin.ts";
 import { keyPlaces } from "./cli/views/key-places.ts";
-import { overtimeNotes } from "./cli/terminal/overtime.ts";
+import { overtimeNotes } from "./cli/terminal/overtime-notes.ts";
 import { coloured, plain } from "./cli/terminal/paint.ts";
 import { runProgram } from "./cli/program.ts";
 import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
@@ -17,11 +17,11 @@ import type { ProcessHost } from "./cli/terminal/process-host.ts";
 import type { ComposeOptions } from "./compose.ts";
 import type { Config } from "./config/config.ts";
 import { isKeyctlError, KeyctlError } from "./core/model/errors.ts";
-import { raceSignal } from "./core/async/single-flight.ts";
 import { DEFAULT_TIMEOUT_MS, anySignal, deadlineSignal } from "./core/async/deadline.ts";
 import { shellQuote } from "./core/text/shell-quote.ts";
 import { SECRET_VARIABLES } from "./core/model/redact-keys.ts";
 import { yieldToEventLoop } from "./core/async/sleep.ts";
+import { raceSignal } from "./core/async/race-signal.ts";
 
 /** What a run works with: the process, and what a test puts between the core and its ports. */
 export interface Host extends ProcessHost {

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
 import { printable } from "../core/text/printable.ts";
-import { flagDuration } from "./duration.ts";
+import { flagDuration } from "./format-duration.ts";
 import { refuseOptionMistakes } from "./option-mistakes.ts";
 import type { Run } from "./invocation.ts";
 

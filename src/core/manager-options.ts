@@ -5,7 +5,7 @@ import type { PurgeTask } from "./change/purge-key.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
-import type { OnOvertime } from "./protocol/provisioning-flight.ts";
+import type { OnOvertime } from "./protocol/shared-user-runs.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 
 export interface SyncOptions extends CallOptions {

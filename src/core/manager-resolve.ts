@@ -4,7 +4,7 @@ import { isThere } from "./model/management-key.ts";
 import { provisionFailed, syncFailed } from "./model/results.ts";
 import type { ProvisionResult, SyncResult } from "./model/results.ts";
 import type { OpenWork } from "./open-work.ts";
-import { ProvisioningFlights } from "./protocol/provisioning-flight.ts";
+import { SharedUserRuns } from "./protocol/shared-user-runs.ts";
 import { resolve } from "./resolve/resolve-key.ts";
 import type { ResolveOptions } from "./resolve/resolve-key.ts";
 
@@ -12,15 +12,15 @@ import type { ResolveOptions } from "./resolve/resolve-key.ts";
 export class ResolvingCalls {
   readonly #context: ManagerContext;
   readonly #work: OpenWork;
-  readonly #resolving: ProvisioningFlights<SyncResult>;
-  readonly #provisioning: ProvisioningFlights<ProvisionResult>;
+  readonly #resolving: SharedUserRuns<SyncResult>;
+  readonly #provisioning: SharedUserRuns<ProvisionResult>;
 
   constructor(context: ManagerContext, work: OpenWork) {
     this.#context = context;
     this.#work = work;
     const { detaches, onOvertime = () => {} } = context;
-    this.#resolving = new ProvisioningFlights(detaches, onOvertime);
-    this.#provisioning = new ProvisioningFlights(detaches, onOvertime);
+    this.#resolving = new SharedUserRuns(detaches, onOvertime);
+    this.#provisioning = new SharedUserRuns(detaches, onOvertime);
   }
 
   /** Creating a key takes longer than finding one: where it may be, the time-out is another by default. */

@@ -1,4 +1,3 @@
-import { raceSignalWithGrace } from "./async/single-flight.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
 import type {
@@ -37,10 +36,11 @@ import type { UserBatches } from "./model/user-id.ts";
 import { ResolvingCalls } from "./manager-resolve.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
 import { OpenWork } from "./open-work.ts";
-import { accountOnUse } from "./protocol/account-on-use.ts";
+import { accountOnUse } from "./protocol/lazy-account.ts";
 import type { SyncPreview } from "./resolve/preview-sync.ts";
 import { resolveStored } from "./resolve/resolve-many.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
+import { raceSignalWithGrace } from "./async/race-signal.ts";
 
 /** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
 export class KeyManager {

@@ -5,10 +5,11 @@ import { isTimeout } from "../core/async/deadline.ts";
 import { shellQuote } from "../core/text/shell-quote.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { whileLocked } from "../files/lock-file.ts";
-import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import { masterKey } from "./jwe.ts";
 import { BadMasterKeys, withActiveKey } from "./jwk-set.ts";
+import { codeOf } from "../files/system-error.ts";
 
 const MAX_BYTES = 64 * 1024;
 /** Longer than any honest writer needs. */

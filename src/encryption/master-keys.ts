@@ -3,11 +3,12 @@ import { KeyctlError } from "../core/model/errors.ts";
 import type { MasterKeys, Sealer } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
-import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
 import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
 import { masterKey } from "./jwe.ts";
 import { createSealer } from "./sealer.ts";
 import { tooSlow } from "./slow-command.ts";
+import { codeOf } from "../files/system-error.ts";
 
 const MAX_BYTES = 64 * 1024;
 

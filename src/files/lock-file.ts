@@ -1,7 +1,7 @@
 import { closeSync, unlinkSync } from "node:fs";
 import { openPrivateFile } from "./private-files.ts";
-import { codeOf } from "./read-regular-file.ts";
 import { backOff } from "../core/async/sleep.ts";
+import { codeOf } from "./system-error.ts";
 
 const PAUSE_MS = 50;
 

@@ -12,8 +12,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { codeOf } from "./read-regular-file.ts";
 import { temporaryPath } from "./temporary-path.ts";
+import { codeOf } from "./system-error.ts";
 
 /** Makes the folder and those above it that are missing; new ones are 0700, whatever the umask. */
 export function makePrivateFolder(path: string): void {

@@ -1,22 +1,10 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import { reasonOf, codeOf } from "./system-error.ts";
 
 export type FileReading =
   | { readonly status: "absent" }
   | { readonly status: "unreadable"; readonly reason: string }
   | { readonly status: "read"; readonly bytes: Buffer; readonly mode: number; readonly readableByOthers: boolean };
-
-const REASONS: Readonly<Record<string, string>> = {
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EISDIR: "it is a directory",
-  ELOOP: "it is a loop of symbolic links",
-  ENOTDIR: "a part of its path is not a directory",
-  ENAMETOOLONG: "its name is too long",
-  ENXIO: "it is not a regular file",
-  EMFILE: "too many files are open",
-  ENFILE: "too many files are open",
-};
-
 // O_NONBLOCK, so that a FIFO without a writer cannot hold us up; Windows has neither flag.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
@@ -68,14 +56,4 @@ function notOpened(path: string, thrown: unknown): FileReading {
   if (codeOf(thrown) !== "ENOENT") return { status: "unreadable", reason: reasonOf(thrown) };
   const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
   return isLink ? { status: "unreadable", reason: "it is a symbolic link to nothing" } : { status: "absent" };
-}
-
-/** Why a file operation failed, in our words. */
-export function reasonOf(thrown: unknown): string {
-  const code = codeOf(thrown);
-  return REASONS[code] ?? (code === "" ? "it cannot be read" : `it cannot be read (${code})`);
-}
-
-export function codeOf(thrown: unknown): string {
-  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : "";
 }

@@ -4,9 +4,10 @@ import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Spool, SpooledKey } from "../core/ports/spool.ts";
 import { makePrivateFolder, openPrivateFile, syncFolder, writeSynced } from "../files/private-files.ts";
-import { codeOf, readRegularFile } from "../files/read-regular-file.ts";
+import { readRegularFile } from "../files/read-regular-file.ts";
 import { userHash } from "../core/model/user-id.ts";
 import { temporaryPath } from "../files/temporary-path.ts";
+import { codeOf } from "../files/system-error.ts";
 
 const WAITING = ".jwe";
 const SENT = ".sent.jwe";

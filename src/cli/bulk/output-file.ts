@@ -3,9 +3,10 @@ import { dirname, join } from "node:path";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { openPrivateFile } from "../../files/private-files.ts";
-import { codeOf, readBeginning } from "../../files/read-regular-file.ts";
-import { draftName, sweepDrafts } from "./drafts.ts";
+import { readBeginning } from "../../files/read-regular-file.ts";
+import { draftName, sweepDrafts } from "./output-drafts.ts";
 import type { AtEnd } from "../terminal/process-end.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /** How every line of a bulk run begins. */
 const JSONL_PREFIX = '{"type":';

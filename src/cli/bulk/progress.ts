@@ -1,4 +1,4 @@
-import { formatSpan } from "../duration.ts";
+import { formatSpan } from "../format-duration.ts";
 import { formatNumber } from "../../core/text/format.ts";
 
 const PLAIN_INTERVAL_MS = 30_000;

@@ -1,5 +1,5 @@
 import { KeyctlError } from "../../core/model/errors.ts";
-import { formatSpan } from "../duration.ts";
+import { formatSpan } from "../format-duration.ts";
 import { counted, formatNumber, plural } from "../../core/text/format.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import type { BulkSummary, UserResult } from "./user-command.ts";

@@ -5,7 +5,7 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { isBrokenPipe } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
-import { endOfRun } from "../terminal/unread.ts";
+import { endOfRun } from "../terminal/end-of-run.ts";
 import { keptInput } from "./kept-input.ts";
 import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";

@@ -4,7 +4,7 @@ import { inHome } from "../../files/home-folder.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation } from "../invocation.ts";
 import { selectionOf } from "./selection.ts";
-import { showResult } from "../terminal/unread.ts";
+import { showResult } from "../terminal/end-of-run.ts";
 import type { UserResult, BulkFlags, UserCommand } from "./user-command.ts";
 
 /** The one way in which commands go through users: one result, or a line for each and a summary. */

@@ -2,7 +2,7 @@ import { createReadStream, statSync } from "node:fs";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { encodingOf } from "../../files/decode-text.ts";
-import { codeOf, reasonOf } from "../../files/read-regular-file.ts";
+import { codeOf, reasonOf } from "../../files/system-error.ts";
 
 const LONGEST_LINE = 4096;
 const LONGEST_MARK = 3;

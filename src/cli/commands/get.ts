@@ -7,7 +7,7 @@ import type { Validation } from "../../core/validate/validate-key.ts";
 import { storedVerdict } from "../../core/model/verdict.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
-import { formatAgo } from "../duration.ts";
+import { formatAgo } from "../format-duration.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { resolving } from "./resolve-keys.ts";

@@ -3,9 +3,9 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../invocation.ts";
-import { VARIABLES } from "../variables.ts";
+import { VARIABLES } from "../variable-meanings.ts";
 import { wrapped } from "../terminal/word-wrap.ts";
-import { unlessReaderGone } from "../terminal/unread.ts";
+import { unlessReaderGone } from "../terminal/end-of-run.ts";
 
 type Topic = (width: number) => string;
 

@@ -4,7 +4,7 @@ import { maskOfRecord, storedValue } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
-import { flagDuration, formatSpan } from "../duration.ts";
+import { flagDuration, formatSpan } from "../format-duration.ts";
 import { counted, formatNumber } from "../../core/text/format.ts";
 import { errorDocument, isBrokenPipe } from "../invocation.ts";
 import type { Invocation, Session, Run } from "../invocation.ts";

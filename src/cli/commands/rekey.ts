@@ -4,13 +4,13 @@ import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
 import { printable } from "../../core/text/printable.ts";
 import type { RekeyProgress, RekeyTask } from "../../core/sealing/reseal-rows.ts";
 import type { RowFailure } from "../../core/sealing/row-inspector.ts";
-import { flagDuration, formatSpan } from "../duration.ts";
+import { flagDuration, formatSpan } from "../format-duration.ts";
 import { counted, formatNumber } from "../../core/text/format.ts";
 import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { endOfRun, unlessReaderGone } from "../terminal/unread.ts";
+import { endOfRun, unlessReaderGone } from "../terminal/end-of-run.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface RekeyFlags {

@@ -15,7 +15,7 @@ import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addUserOption, oneUser } from "../bulk/selection.ts";
 import { sayWarnings } from "../views/key-view.ts";
-import { showResult } from "../terminal/unread.ts";
+import { showResult } from "../terminal/end-of-run.ts";
 
 interface SaveFlags extends CreateFlags {
   readonly user?: readonly string[];

@@ -1,6 +1,6 @@
 import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import type { Stats } from "node:fs";
-import { codeOf } from "../../files/read-regular-file.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
 export interface Output {

@@ -1,5 +1,5 @@
 import { sleep } from "../../core/async/sleep.ts";
-import { codeOf } from "../../files/read-regular-file.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 const SIGNAL_COMES_MS = 2000;
 

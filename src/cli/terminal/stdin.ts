@@ -1,6 +1,6 @@
 import { KeyctlError } from "../../core/model/errors.ts";
 import { anySignal, clampTimeout } from "../../core/async/deadline.ts";
-import { formatSpan } from "../duration.ts";
+import { formatSpan } from "../format-duration.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
 
 /** Standard input: bytes as they come, until somebody lets go of it. */

@@ -1,15 +1,15 @@
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { ErrorCode } from "../../core/model/errors.ts";
-import { raceSignal } from "../../core/async/single-flight.ts";
 import { logLines } from "../../core/model/log-event.ts";
 import type { LogEvent } from "../../core/model/log-event.ts";
 import { printable, printableJson } from "../../core/text/printable.ts";
-import { codeOf } from "../../files/read-regular-file.ts";
 import type { Output } from "./fd-output.ts";
 import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
 import type { Redactor } from "./redactor.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
+import { raceSignal } from "../../core/async/race-signal.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 const LAST_WORDS_MS = 1000;
 const READER_GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET"]);

@@ -1,7 +1,7 @@
 import { printable } from "../../core/text/printable.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
 import type { KeyTerms, Verdict } from "../../core/model/verdict.ts";
-import { formatAgo } from "../duration.ts";
+import { formatAgo } from "../format-duration.ts";
 import { sayWarnings } from "./key-view.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 

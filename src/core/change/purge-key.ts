@@ -1,5 +1,5 @@
 import type { NextSync } from "../resolve/next-sync.ts";
-import { foreseen } from "../protocol/foreseen-store.ts";
+import { foreseen } from "../protocol/preview-store.ts";
 import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../model/key-record.ts";
 import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
 import { batched } from "../async/batched.ts";
-import { settleLostAnswer } from "../protocol/lost-answer.ts";
+import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
 
 /**
  * **Order:** a user's journal is copied before any row. **Invariant:** entries move as they are, into a store of the same

@@ -1,7 +1,6 @@
 import { collectStoreStats } from "./store-stats.ts";
 import type { StoreStats } from "./store-stats.ts";
 import type { KeyctlError } from "../model/errors.ts";
-import { raceSignalWithGrace } from "../async/single-flight.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { ManagementKey } from "../model/management-key.ts";
 import { toKeyctlError, anySignal, isTimeout, clampTimeout, deadlineIn } from "../async/deadline.ts";
@@ -19,12 +18,13 @@ import type {
   StoreFacts,
 } from "../ports/stores-and-sources.ts";
 import { termsFor } from "../model/provision-terms.ts";
-import { lookAtAccount } from "../protocol/account-sight.ts";
-import type { Sight } from "../protocol/account-sight.ts";
+import { lookAtAccount } from "../protocol/compare-account.ts";
+import type { Sight } from "../protocol/compare-account.ts";
 import type { Spool } from "../ports/spool.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "../ports/openrouter.ts";
 import type { ProvisioningRules, WantedTerms } from "../model/provision-rules.ts";
 import type { Warning } from "../model/warning.ts";
+import { raceSignalWithGrace } from "../async/race-signal.ts";
 
 /** What doctor looks at. */
 export interface DoctorContext {

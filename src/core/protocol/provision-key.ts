@@ -6,7 +6,7 @@ import type { Operation, Recorded } from "../ports/journal.ts";
 import { keyNameOf } from "../model/key-name.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { newRecord } from "../model/key-record.ts";
-import type { Stage } from "./provisioning-flight.ts";
+import type { Stage } from "./shared-user-runs.ts";
 import { managementKeyRefused } from "../model/management-key.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
@@ -26,7 +26,7 @@ import type { Context } from "../context.ts";
 import { conflictError } from "./contention.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
 import type { Warning } from "../model/warning.ts";
-import { provisionPending } from "./provisioning-flight.ts";
+import { provisionPending } from "./shared-user-runs.ts";
 
 export interface CreationTask {
   /** False: wait for somebody's fresh operation, but begin none and decide about none. */

@@ -4,6 +4,6 @@ import type { Context } from "../context.ts";
 /** Keys that were made here and could not be stored come first. */
 export async function importSpooled(user: UserId, context: Context, signal: AbortSignal): Promise<void> {
   if (!context.spool.mayHoldKeys()) return;
-  const { importSpool } = await import("../protocol/import-spool.ts");
+  const { importSpool } = await import("./import-spool.ts");
   await importSpool(user, context, signal);
 }

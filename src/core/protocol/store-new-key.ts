@@ -4,7 +4,7 @@ import type { EntryOf } from "../ports/journal.ts";
 import { termsOf } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { anySignal, isTimeout, timeOf, deadlineIn } from "../async/deadline.ts";
-import { settleLostAnswer } from "./lost-answer.ts";
+import { settleLostAnswer } from "./settle-lost-answer.ts";
 import { printable } from "../text/printable.ts";
 import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";

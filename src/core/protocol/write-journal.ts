@@ -2,7 +2,7 @@ import type { Entry, EntryOf, Recorded } from "../ports/journal.ts";
 import type { Context } from "../context.ts";
 import type { UserId } from "../model/user-id.ts";
 import { retryOnConflict } from "./contention.ts";
-import { settleLostAnswer } from "./lost-answer.ts";
+import { settleLostAnswer } from "./settle-lost-answer.ts";
 
 /**
  * Inserts an entry and gives the one that is recorded: its own or, where another one was first, that one, which decides.

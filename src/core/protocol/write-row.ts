@@ -2,7 +2,7 @@ import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
-import { settleLostAnswer } from "./lost-answer.ts";
+import { settleLostAnswer } from "./settle-lost-answer.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";

@@ -1,9 +1,9 @@
 import type { UserId } from "../model/user-id.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
-import type { ReconcileContext } from "./repair.ts";
 import { parseKeyName, userPrefixOf } from "../model/key-name.ts";
 import { foldJournal } from "./classify-key.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** A key that this store made, or may have made, and the user that it was made for. */
 export interface OwnedKeys {

@@ -1,6 +1,5 @@
 import type { UserId } from "../model/user-id.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
-import type { ReconcileContext } from "./repair.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -8,7 +7,8 @@ import type { Finding } from "./finding.ts";
 import { claims } from "./claims.ts";
 import { foldJournal } from "./classify-key.ts";
 import { olderKeys, olderStillOwed } from "./older-keys.ts";
-import { repair } from "./plan.ts";
+import { repair } from "./repair.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** Finishes the purges of a user without a row, once the retained keys are to be deleted: what died half-way, and what is owed. */
 export async function finishPurges(

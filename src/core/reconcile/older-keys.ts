@@ -5,7 +5,7 @@ import { printable } from "../text/printable.ts";
 import { classifyKey } from "./classify-key.ts";
 import type { JournalState } from "./classify-key.ts";
 import type { Finding } from "./finding.ts";
-import type { ReconcileContext } from "./repair.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 /**
  * Older keys: those of an account that the store was bound to before. That one of them is not in the list of this account

@@ -1,14 +1,12 @@
-import { isKeyctlError } from "../model/errors.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 import { foldJournal, projectSettlement, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
-import { repairKey, repairRow } from "./repair.ts";
-import type { ReconcileContext } from "./repair.ts";
 import { demoteIfOverwritten } from "../protocol/settle-row.ts";
 import type { Finding } from "./finding.ts";
-import { findingOf, purgePending, danglingRow, removed } from "./finding.ts";
+import { findingOf, purgePending, danglingRow } from "./finding.ts";
 import type { OwnedKeys } from "./claims.ts";
 import { olderKeys, reportedAsOlder } from "./older-keys.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 export interface PlanCounts {
   matched: number;
@@ -51,25 +49,6 @@ export async function planFor(
   const needsRepair = row?.settled === false || findings.some(({ action }) => action !== "none");
   return { findings, needsRepair };
 }
-
-/** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
-export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
-  const { row, purged } = await repairRow(user, context);
-  const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
-  const now = context.clock.now().getTime();
-  for (const key of keys) {
-    try {
-      const end = await repairKey(key, user, row, context);
-      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
-    } catch (thrown) {
-      if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
-      findings.push({ ...removed(key, user), done: false, error: thrown });
-    }
-  }
-  return findings;
-}
-
-const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
 
 function count({ kind }: KeyState, tally: PlanCounts): void {
   if (kind === "keep") tally.matched += 1;

@@ -1,9 +1,8 @@
 import { takeInventory } from "./upstream-snapshot.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 import { parseKeyName } from "../model/key-name.ts";
-import { planFor, repair } from "./plan.ts";
+import { planFor } from "./plan.ts";
 import type { PlanCounts } from "./plan.ts";
-import type { ReconcileContext } from "./repair.ts";
 import { importSpool } from "../protocol/import-spool.ts";
 import { requireUpstreamKeys } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -16,6 +15,8 @@ import type { Warning } from "../model/warning.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import type { Standing } from "../ports/account.ts";
 import { adoptionOf } from "./older-keys.ts";
+import { repair } from "./repair.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 const PAGE_MS = 60_000;
 const NO_LIST = "the list of all keys cannot be read";

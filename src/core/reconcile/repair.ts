@@ -1,8 +1,8 @@
-import { KeyctlError } from "../model/errors.ts";
+import { KeyctlError, isKeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
-import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
 import { removeRow } from "../protocol/write-row.ts";
 import {
   withTrueGeneration,
@@ -13,44 +13,38 @@ import {
   settledRow,
 } from "../protocol/settle-row.ts";
 import { isStored, removeUpstream } from "../protocol/delete-upstream.ts";
-import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import type { UpstreamKey } from "../ports/openrouter.ts";
 import type { UserId } from "../model/user-id.ts";
-import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { deadlineIn } from "../async/deadline.ts";
-
-/** What a repair works with; each step has its own time. */
-export interface ReconcileContext extends Context {
-  readonly keys: UpstreamKeys;
-  readonly deployment: string;
-  /** When the store was bound to this account in place of another one; null where it never was. */
-  readonly adoptedAt: Timestamp | null;
-  readonly newSignal: () => AbortSignal;
-}
+import type { OwnedKeys } from "./claims.ts";
+import type { Finding } from "./finding.ts";
+import { purgePending, removed, findingOf } from "./finding.ts";
+import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** What became of a key: `left` is as it should be, or cannot be judged now. */
-export type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
+type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
 
 const REMOVAL_MS = 30_000;
 
 /** The row that stands after a repair, and the one that a purge had left. */
-export interface RepairedRow {
+interface RepairedRow {
   readonly row: KeyRecord | undefined;
   readonly purged?: KeyRecord;
 }
 
 /** SETTLE, and finishes a purge that died before it had removed it. */
-export async function repairRow(user: UserId, workshop: ReconcileContext): Promise<RepairedRow> {
-  const { store, journal, newSignal } = workshop;
+async function repairRow(user: UserId, context: ReconcileContext): Promise<RepairedRow> {
+  const { store, journal, newSignal } = context;
   return retryOnConflict(user, async () => {
     const row = await store.find(user, newSignal());
     if (row === undefined) return { row };
     if (!row.settled) {
-      if (!(await confirmGeneration(row, workshop, newSignal()))) return "conflict";
-      await revokePredecessor(row, workshop, newSignal());
-      if (!(await markSettled(row, workshop, newSignal()))) return "conflict";
+      if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
+      await revokePredecessor(row, context, newSignal());
+      if (!(await markSettled(row, context, newSignal()))) return "conflict";
     }
-    const settled = row.settled ? await withTrueGeneration(row, workshop, newSignal()) : settledRow(row);
+    const settled = row.settled ? await withTrueGeneration(row, context, newSignal()) : settledRow(row);
     if (settled.generation === 0) return { row: settled };
     const retirement = await journal.entry(user, "rev", settled.generation, newSignal());
     if (retirement === undefined) return { row: settled };
@@ -60,17 +54,17 @@ export async function repairRow(user: UserId, workshop: ReconcileContext): Promi
 }
 
 /** Repairs one listed key. A lost insert means that its records have changed: it is classified again. */
-export async function repairKey(
+async function repairKey(
   key: UpstreamKey,
   user: UserId,
   row: KeyRecord | undefined,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
 ): Promise<Repair> {
-  const { journal, clock, deployment, newSignal } = workshop;
+  const { journal, clock, deployment, newSignal } = context;
   return retryOnConflict(user, async () => {
     const facts = foldJournal(await journal.entries(user, newSignal()));
     const judgement = classifyKey(key, facts, row, { deployment, now: clock.now().getTime() });
-    const end = await ENDINGS[judgement.kind](key, user, judgement, workshop);
+    const end = await ENDINGS[judgement.kind](key, user, judgement, context);
     return end === "judge-again" ? "conflict" : end;
   });
 }
@@ -79,7 +73,7 @@ type RepairOutcome = (
   key: UpstreamKey,
   user: UserId,
   judgement: KeyState,
-  workshop: ReconcileContext,
+  context: ReconcileContext,
 ) => Promise<Repair | "judge-again">;
 
 const leave: RepairOutcome = async (_key, _user, judgement) => ({ status: "left", judgement });
@@ -89,40 +83,40 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   kept: leave,
   "no-row": leave,
   unknown: leave,
-  "decided-against": (key, _user, judgement, workshop) => removeUnlessHeld(key, judgement, workshop),
-  async undecided(key, user, judgement, workshop) {
+  "decided-against": (key, _user, judgement, context) => removeUnlessHeld(key, judgement, context),
+  async undecided(key, user, judgement, context) {
     if (judgement.kind !== "undecided" || judgement.isFresh) return { status: "left", judgement };
     // Decided against first, removed after that.
     const entry = { kind: "out", n: judgement.n, outcome: "abandoned" } as const;
-    const stands = await appendEntry(user, entry, workshop, workshop.newSignal());
-    return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, workshop) : "judge-again";
+    const stands = await appendEntry(user, entry, context, context.newSignal());
+    return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, context) : "judge-again";
   },
-  async superseded(key, user, judgement, workshop) {
+  async superseded(key, user, judgement, context) {
     const n = numberOf(judgement);
     const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
-    const stands = await appendEntry(user, entry, workshop, workshop.newSignal());
-    return stands.revoke ? removeOwed(key, user, n, workshop) : "judge-again";
+    const stands = await appendEntry(user, entry, context, context.newSignal());
+    return stands.revoke ? removeOwed(key, user, n, context) : "judge-again";
   },
-  owed: (key, user, judgement, workshop) => removeOwed(key, user, numberOf(judgement), workshop),
+  owed: (key, user, judgement, context) => removeOwed(key, user, numberOf(judgement), context),
 };
 
 /** Row first: a row that still holds the key goes before the key does. */
-async function removeOwed(key: UpstreamKey, user: UserId, n: number, workshop: ReconcileContext): Promise<Repair> {
-  const { store, newSignal } = workshop;
+async function removeOwed(key: UpstreamKey, user: UserId, n: number, context: ReconcileContext): Promise<Repair> {
+  const { store, newSignal } = context;
   return retryOnConflict(user, async () => {
     const found = await store.find(user, newSignal());
-    const row = found === undefined ? undefined : await withTrueGeneration(found, workshop, newSignal());
+    const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
     if (row !== undefined && holds(row, n, key)) {
       // REVOKE PREDECESSOR, as before every removal of a row.
-      await revokePredecessor(row, workshop, newSignal());
+      await revokePredecessor(row, context, newSignal());
       await removeRow(store, user, row, newSignal());
       return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
     // RECORD OUTCOME decides, as for everybody who reads the row; where it is put back, it is found in the row.
-    if (mayComeBack && !(await confirmGeneration(row, workshop, newSignal()))) return "conflict";
-    const end = await removeNow(key, workshop);
-    await recordGone(user, n, workshop, newSignal());
+    if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
+    const end = await removeNow(key, context);
+    await recordGone(user, n, context, newSignal());
     return end;
   });
 }
@@ -131,9 +125,9 @@ function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {
   return row.generation === n || (row.generation === 0 && row.keyHash === hash);
 }
 
-async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, workshop: ReconcileContext): Promise<Repair> {
-  const isHeld = await isStored(key.hash, workshop.store, workshop.newSignal);
-  return isHeld ? { status: "left", judgement } : removeNow(key, workshop);
+async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: ReconcileContext): Promise<Repair> {
+  const isHeld = await isStored(key.hash, context.store, context.newSignal);
+  return isHeld ? { status: "left", judgement } : removeNow(key, context);
 }
 
 /** Throws REVOKE_PENDING for what could not be confirmed. */
@@ -150,3 +144,22 @@ function numberOf(judgement: KeyState): number {
   if ("n" in judgement) return judgement.n;
   throw new Error("a key of nobody's was to be removed");
 }
+
+/** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
+export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
+  const { row, purged } = await repairRow(user, context);
+  const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
+  const now = context.clock.now().getTime();
+  for (const key of keys) {
+    try {
+      const end = await repairKey(key, user, row, context);
+      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
+      findings.push({ ...removed(key, user), done: false, error: thrown });
+    }
+  }
+  return findings;
+}
+
+const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);

@@ -4,7 +4,7 @@ import type { Candidates } from "./source-candidates.ts";
 import { isKeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { Log } from "../model/log-event.ts";
-import type { Stage } from "../protocol/provisioning-flight.ts";
+import type { Stage } from "../protocol/shared-user-runs.ts";
 import { provision } from "../protocol/provision-key.ts";
 import type { Provision } from "../protocol/provision-key.ts";
 import { syncFailed } from "../model/results.ts";

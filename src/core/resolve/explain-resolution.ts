@@ -1,6 +1,6 @@
 import { databaseStep, creationStep, outsideStep, winnerOf } from "./explanation-steps.ts";
-import { foresee } from "./foresee.ts";
-import type { Foresight, Outcome } from "./foresee.ts";
+import { foresee } from "./preview-decision.ts";
+import type { Foresight, Outcome } from "./preview-decision.ts";
 import { warningsOf } from "../protocol/provision-key.ts";
 import type { Explanation, Forecast } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";

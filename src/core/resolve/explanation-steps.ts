@@ -1,6 +1,6 @@
 import { HOLDS_OWED_KEY } from "./source-candidates.ts";
 import type { Candidate } from "./source-candidates.ts";
-import type { Foresight, StoredKey } from "./foresee.ts";
+import type { Foresight, StoredKey } from "./preview-decision.ts";
 import { maskOfRecord } from "../model/key-record.ts";
 import type { ExternalSource } from "../model/log-event.ts";
 import type { Explanation, Step } from "../model/results.ts";

@@ -5,7 +5,7 @@ import type { WantedTerms } from "../model/provision-rules.ts";
 import { provisionFailed } from "../model/results.ts";
 import type { ProvisionResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
-import { assertSpoolReadable, foreseen } from "../protocol/foreseen-store.ts";
+import { assertSpoolReadable, foreseen } from "../protocol/preview-store.ts";
 import { warningsOf } from "../protocol/provision-key.ts";
 import type { Context } from "../context.ts";
 import { createMissing } from "./create-missing.ts";

@@ -1,10 +1,10 @@
 import { Candidates } from "./source-candidates.ts";
 import { ABSENT, decide } from "./decide.ts";
 import { assertCanCreate } from "./creation-obstacles.ts";
-import { foresee } from "./foresee.ts";
-import type { Performable } from "./foresee.ts";
+import { foresee } from "./preview-decision.ts";
+import type { Performable } from "./preview-decision.ts";
 import { memoizeAsync } from "../async/memoize.ts";
-import { assertSpoolReadable, foreseen } from "../protocol/foreseen-store.ts";
+import { assertSpoolReadable, foreseen } from "../protocol/preview-store.ts";
 import { warningsOf } from "../protocol/provision-key.ts";
 import type { Source } from "../model/log-event.ts";
 import type { KeyctlError } from "../model/errors.ts";

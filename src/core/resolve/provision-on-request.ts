@@ -1,7 +1,7 @@
 import { KeyctlError } from "../model/errors.ts";
 import { maskOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import type { Stage } from "../protocol/provisioning-flight.ts";
+import type { Stage } from "../protocol/shared-user-runs.ts";
 import { printable } from "../text/printable.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import { provision } from "../protocol/provision-key.ts";

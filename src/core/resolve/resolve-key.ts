@@ -2,7 +2,7 @@ import { ABSENT, decide, permissionOf, wishOf } from "./decide.ts";
 import { Candidates } from "./source-candidates.ts";
 import type { Adoption, Attempt } from "./auto-provision.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import type { Stage } from "../protocol/provisioning-flight.ts";
+import type { Stage } from "../protocol/shared-user-runs.ts";
 import { openForUse } from "../sealing/open-row.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";

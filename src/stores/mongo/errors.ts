@@ -15,7 +15,6 @@ import {
 } from "mongodb";
 import type { TopologyDescription } from "mongodb";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
-import { codeOf } from "../../files/read-regular-file.ts";
 import {
   BAD_URI,
   BY_SERVER_CODE,
@@ -37,6 +36,7 @@ import {
   unknownCode,
 } from "./error-messages.ts";
 import type { ErrorTemplate } from "./error-messages.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /** What is said of the store: its display name, and the variable or flag that holds its URI. */
 export interface NamedStore {

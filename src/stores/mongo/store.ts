@@ -1,7 +1,6 @@
 import { MongoClient, MongoError, ObjectId } from "mongodb";
 import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
-import { raceSignal } from "../../core/async/single-flight.ts";
 import type { Journal } from "../../core/ports/journal.ts";
 import { duplicateRowsError } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
@@ -30,6 +29,7 @@ import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./sc
 import type { MetaDocument } from "./schema.ts";
 import { withoutOverruled } from "./uri.ts";
 import { memoizeAsync } from "../../core/async/memoize.ts";
+import { raceSignal } from "../../core/async/race-signal.ts";
 
 export interface MongoPlace {
   /** With its password. */

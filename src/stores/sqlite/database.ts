@@ -4,7 +4,6 @@ import type { BigIntStats } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { makePrivateFolder, openPrivateFile } from "../../files/private-files.ts";
-import { codeOf } from "../../files/read-regular-file.ts";
 import { migrate, schemaVersion } from "./schema.ts";
 import { storeError } from "./errors.ts";
 import { databaseFile, isSame, refuseForeignLogs } from "./file.ts";
@@ -13,6 +12,7 @@ import { whileUnlocked } from "./retry-locked.ts";
 import { statsOf } from "./wal-owner.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /** The first SQLite whose WAL cannot lose a reset: https://sqlite.org/wal.html#walresetbug */
 const SAFE_WAL = [3, 51, 3];

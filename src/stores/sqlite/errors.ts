@@ -2,8 +2,8 @@ import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { ErrorCode } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { shellQuote } from "../../core/text/shell-quote.ts";
-import { codeOf } from "../../files/read-regular-file.ts";
 import { extendedResultCode, isSqliteError, RESULT } from "./result.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /** Without a hint of its own: the way out of damage, which depends on whether anything was written. */
 type ErrorTemplate = readonly [code: ErrorCode, problem: string, hint?: string];

@@ -2,8 +2,8 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { AccountBinding } from "../../../src/core/ports/journal.ts";
 import { ManagementKey } from "../../../src/core/model/management-key.ts";
-import { StoreAccount } from "../../../src/core/protocol/account.ts";
-import { lookAtAccount } from "../../../src/core/protocol/account-sight.ts";
+import { StoreAccount } from "../../../src/core/protocol/store-account.ts";
+import { lookAtAccount } from "../../../src/core/protocol/compare-account.ts";
 import type {
   FindResult,
   Organization,

@@ -31,7 +31,7 @@ function bundled(sourceFile: string): Promise<string> {
 
 async function bundle(sourceFile: string): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../../src/${sourceFile}`, import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(`../../../src/${sourceFile}`, import.meta.url))],
     bundle: true,
     write: false,
     platform: "node",

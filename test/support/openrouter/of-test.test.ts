@@ -9,9 +9,9 @@ import type { OpenRouterServer } from "./server.ts";
 import { standIn } from "./of-test.ts";
 
 // From OpenRouter's own SDK and, for workspaces, its OpenAPI document.
-const SCHEMAS = JSON.parse(
-  readFileSync(new URL("support/openrouter/response-schemas.json", import.meta.url), "utf8"),
-) as Readonly<Record<string, Schema>>;
+const SCHEMAS = JSON.parse(readFileSync(new URL("response-schemas.json", import.meta.url), "utf8")) as Readonly<
+  Record<string, Schema>
+>;
 
 async function ask(server: OpenRouterServer, method: string, path: string, token: string | null, body?: unknown) {
   const response = await fetch(server.url + path, {

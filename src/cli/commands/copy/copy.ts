@@ -8,11 +8,11 @@ import type { CopyRun } from "./report.ts";
 import { CopyTally } from "./counts.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
-import { flagDuration } from "../../duration.ts";
+import { flagDuration } from "../../format-duration.ts";
 import { startProgress } from "../../bulk/progress.ts";
 import type { Progress } from "../../bulk/progress.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
-import { endOfRun, unlessReaderGone } from "../../terminal/unread.ts";
+import { endOfRun, unlessReaderGone } from "../../terminal/end-of-run.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 
 interface CopyFlags extends CreateFlags {

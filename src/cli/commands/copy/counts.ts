@@ -2,7 +2,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { storedValue } from "../../../core/model/key-record.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { CopyOutcome, RowOutcome } from "../../../core/copy/copy-rows.ts";
-import { formatSpan } from "../../duration.ts";
+import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 

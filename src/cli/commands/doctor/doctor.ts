@@ -9,7 +9,7 @@ import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { inspectHost } from "./host-facts.ts";
-import { showResult } from "../../terminal/unread.ts";
+import { showResult } from "../../terminal/end-of-run.ts";
 import { plural } from "../../../core/text/format.ts";
 
 interface DoctorFlags {

@@ -3,7 +3,7 @@ import { delimiter, join, resolve } from "node:path";
 import type { HostFacts } from "../../../core/doctor/checks/machine.ts";
 import { isTrackedByGit } from "./git.ts";
 import type { Invocation } from "../../invocation.ts";
-import { variablesSet } from "../../variables.ts";
+import { variablesSet } from "../../variable-meanings.ts";
 
 /** What this machine says to doctor. */
 export async function inspectHost(

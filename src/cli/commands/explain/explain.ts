@@ -3,12 +3,12 @@ import type { KeyctlError } from "../../../core/model/errors.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { explainFailed } from "../../../core/model/results.ts";
 import type { Explanation, Step } from "../../../core/model/results.ts";
-import { formatAge } from "../../duration.ts";
+import { formatAge } from "../../format-duration.ts";
 import { showExplanation } from "./view.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, KeyPlaces, Session, Run } from "../../invocation.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
-import { showResult } from "../../terminal/unread.ts";
+import { showResult } from "../../terminal/end-of-run.ts";
 
 export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "whose key")

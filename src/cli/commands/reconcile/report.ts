@@ -8,7 +8,7 @@ import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Session } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
-import { endOfRun } from "../../terminal/unread.ts";
+import { endOfRun } from "../../terminal/end-of-run.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 
 export interface ReconcileRequest {

@@ -2,7 +2,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { RunFacts } from "../../../core/validate/validate-many.ts";
 import type { Attention } from "../../../core/model/verdict.ts";
-import { formatSpan } from "../../duration.ts";
+import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import type { BulkSummary } from "../../bulk/user-command.ts";

@@ -21,7 +21,7 @@ interface Committed<Result> {
  * Flights in which a key may be made. From its one POST on such a flight is not given up, whoever stops waiting: a
  * server's caller is told that it is pending, and the tool waits for its end, which the protocol's own limits bring.
  */
-export class ProvisioningFlights<Result> {
+export class SharedUserRuns<Result> {
   readonly #flights = new SingleFlight<Result>();
   readonly #committed = new Map<string, Committed<Result>>();
   readonly #detaches: boolean;

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { draftName, sweepDrafts } from "../../../src/cli/bulk/drafts.ts";
+import { draftName, sweepDrafts } from "../../../src/cli/bulk/output-drafts.ts";
 
 function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "keyctl-drafts-"));

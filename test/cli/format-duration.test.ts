@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAgo, formatSpan } from "../../src/cli/duration.ts";
+import { formatAgo, formatSpan } from "../../src/cli/format-duration.ts";
 import { parseDuration } from "../../src/core/text/duration.ts";
 
 describe("a duration", () => {

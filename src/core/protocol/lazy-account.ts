@@ -8,7 +8,7 @@ export function accountOnUse(
   const warnings: Warning[] = [];
   let opened: Promise<Account> | undefined;
   const open = async () => {
-    const { StoreAccount } = await import("./account.ts");
+    const { StoreAccount } = await import("./store-account.ts");
     return new StoreAccount(context, (warning) => warnings.push(warning));
   };
   return { open: () => (opened ??= open()), takeWarnings: () => warnings.splice(0) };

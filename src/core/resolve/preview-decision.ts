@@ -10,7 +10,7 @@ import type { ApiKey } from "../model/api-key.ts";
 import { silent } from "../model/log-event.ts";
 import { toKeyctlError } from "../async/deadline.ts";
 import { openForUse } from "../sealing/open-row.ts";
-import { foreseen } from "../protocol/foreseen-store.ts";
+import { foreseen } from "../protocol/preview-store.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import { usableOf } from "./usable-candidates.ts";

@@ -1,4 +1,4 @@
-import type { OnOvertime, Stage } from "../../core/protocol/provisioning-flight.ts";
+import type { OnOvertime, Stage } from "../../core/protocol/shared-user-runs.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import type { Terminal } from "./terminal.ts";
 

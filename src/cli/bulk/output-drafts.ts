@@ -2,7 +2,7 @@ import { hash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { codeOf } from "../../files/read-regular-file.ts";
+import { codeOf } from "../../files/system-error.ts";
 
 /**
  * A draft of `--output` names the process that writes it, and where that process is to be looked for: only there does

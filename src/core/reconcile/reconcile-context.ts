@@ -1,0 +1,12 @@
+import type { Context } from "../context.ts";
+import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { Timestamp } from "../model/key-record.ts";
+
+/** What a repair works with; each step has its own time. */
+export interface ReconcileContext extends Context {
+  readonly keys: UpstreamKeys;
+  readonly deployment: string;
+  /** When the store was bound to this account in place of another one; null where it never was. */
+  readonly adoptedAt: Timestamp | null;
+  readonly newSignal: () => AbortSignal;
+}
