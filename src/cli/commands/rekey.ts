@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
-import { toKeyctlError, clampTimeout } from "../../core/async/deadline.ts";
+import { clampTimeout } from "../../core/async/deadline.ts";
 import { printable } from "../../core/text/printable.ts";
 import type { RekeyProgress, RekeyTask } from "../../core/sealing/reseal-rows.ts";
 import type { RowFailure } from "../../core/sealing/row-inspector.ts";
 import { flagDuration, formatSpan } from "../format-duration.ts";
 import { counted, formatNumber } from "../../core/text/format.ts";
+import { runWithReport } from "../bulk/bulk-report.ts";
 import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { endOfRun, unlessReaderGone } from "../terminal/end-of-run.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface RekeyFlags {
@@ -52,36 +52,19 @@ Examples:
 }
 
 async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlError | null> {
-  const { terminal } = invocation;
   const task = taskOf(flags);
-  const started = Date.now();
   const state: State = { task, store: null, last: undefined, named: 0 };
-  if (task.dryRun) return unlessReaderGone(() => rekeyAndReport(invocation, flags, state, started));
-  terminal.outliveReader();
-  const error = await rekeyAndReport(invocation, flags, state, started);
-  return endOfRun(terminal, error, {
-    line: state.last === undefined ? "no key was changed" : sentence(task, state.last, Date.now() - started),
-    gap: state.last?.complete === true ? null : "the work was stopped before its end",
-    hint: "keyctl rekey --keep-key > <file>   looks once more, and keeps the output",
+  return runWithReport(invocation.terminal, {
+    isDryRun: task.dryRun,
+    work: () => work(invocation, flags, state),
+    outcome: () => errorOf(state.last),
+    summarize: ({ error, elapsedMs }) => report(invocation, state, error, elapsedMs),
+    done: ({ elapsedMs }) => ({
+      line: state.last === undefined ? "no key was changed" : sentence(task, state.last, elapsedMs),
+      gap: state.last?.complete === true ? null : "the work was stopped before its end",
+      hint: "keyctl rekey --keep-key > <file>   looks once more, and keeps the output",
+    }),
   });
-}
-
-async function rekeyAndReport(
-  invocation: Invocation,
-  flags: RekeyFlags,
-  state: State,
-  started: number,
-): Promise<KeyctlError | null> {
-  let failure: KeyctlError | null = null;
-  try {
-    await work(invocation, flags, state);
-  } catch (thrown) {
-    failure = toKeyctlError(thrown);
-    if (failure.code === "OUTPUT_FAILED") throw failure;
-  }
-  const error = failure ?? errorOf(state.last);
-  await report(invocation, state, error, Date.now() - started);
-  return error;
 }
 
 interface State {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { KeyManager } from "../../../core/manager.ts";
-import { toKeyctlError, clampTimeout } from "../../../core/async/deadline.ts";
+import { clampTimeout } from "../../../core/async/deadline.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { reportCopy, sayFailures } from "./report.ts";
 import type { CopyRun } from "./report.ts";
@@ -12,7 +12,7 @@ import { flagDuration } from "../../format-duration.ts";
 import { startProgress } from "../../bulk/progress.ts";
 import type { Progress } from "../../bulk/progress.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
-import { endOfRun, unlessReaderGone } from "../../terminal/end-of-run.ts";
+import { runWithReport } from "../../bulk/bulk-report.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 
 interface CopyFlags extends CreateFlags {
@@ -46,29 +46,18 @@ Examples:
 }
 
 async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlError | null> {
-  const started = Date.now();
-  const { terminal } = invocation;
   const run = newRun(flags);
-  if (run.dryRun) return unlessReaderGone(() => copyAndReport(invocation, flags, run, started));
-  terminal.outliveReader();
-  const error = await copyAndReport(invocation, flags, run, started);
-  return endOfRun(terminal, error, {
-    line: run.tally.describe(Date.now() - started),
-    gap: run.complete ? null : "what was copied stays",
-    hint: "keyctl copy > <file>   keeps the output; what is there already is not copied again",
+  return runWithReport(invocation.terminal, {
+    isDryRun: run.dryRun,
+    work: () => work(invocation, flags, run),
+    outcome: () => run.tally.error(run.complete),
+    summarize: (end) => reportCopy(invocation, run, end),
+    done: ({ elapsedMs }) => ({
+      line: run.tally.describe(elapsedMs),
+      gap: run.complete ? null : "what was copied stays",
+      hint: "keyctl copy > <file>   keeps the output; what is there already is not copied again",
+    }),
   });
-}
-
-async function copyAndReport(
-  invocation: Invocation,
-  flags: CopyFlags,
-  run: CopyRun,
-  started: number,
-): Promise<KeyctlError | null> {
-  const failure = await attempt(invocation, flags, run);
-  const error = failure ?? run.tally.error(run.complete);
-  await reportCopy(invocation, run, Date.now() - started, { failure, error });
-  return error;
 }
 
 function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
@@ -84,28 +73,19 @@ function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
   };
 }
 
-/** What stopped the run; null when it ended by itself. */
-async function attempt(invocation: Invocation, { to, create }: CopyFlags, run: CopyRun): Promise<KeyctlError | null> {
+async function work(invocation: Invocation, { to, create }: CopyFlags, run: CopyRun): Promise<void> {
   const { signal } = invocation;
-  try {
-    await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
-      run.stores = { source: source.store, destination: destination.store };
-      run.total = await countSource(source, signal);
-      const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
-      // Before there is a destination: one that cannot be filled is not made.
-      await source.manager.requireMasterKeys({ signal });
-      await destination.withManager(needs, async ({ manager }) => {
-        await goThrough(invocation, source.manager, manager, run);
-        run.toTotal = await manager.count({ signal });
-      });
+  await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
+    run.stores = { source: source.store, destination: destination.store };
+    run.total = await countSource(source, signal);
+    const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
+    // Before there is a destination: one that cannot be filled is not made.
+    await source.manager.requireMasterKeys({ signal });
+    await destination.withManager(needs, async ({ manager }) => {
+      await goThrough(invocation, source.manager, manager, run);
+      run.toTotal = await manager.count({ signal });
     });
-    return null;
-  } catch (thrown) {
-    const error = toKeyctlError(thrown);
-    // Nothing more can be said on an output that takes no more.
-    if (error.code === "OUTPUT_FAILED") throw error;
-    return error;
-  }
+  });
 }
 
 async function countSource({ manager, store, storeExists }: Session, signal: AbortSignal): Promise<number> {

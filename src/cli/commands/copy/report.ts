@@ -5,6 +5,7 @@ import type { CopyOutcome } from "../../../core/copy/copy-rows.ts";
 import { shellQuote } from "../../../core/text/shell-quote.ts";
 import type { CopyTally } from "./counts.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
+import type { RunEnd } from "../../bulk/bulk-report.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, StoreName } from "../../invocation.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
@@ -58,18 +59,14 @@ function subjectOf(failed: CopyOutcome): object {
   return { user_id: row.userId, key: maskOfRecord(row), key_hash: row.keyHash, outcome };
 }
 
-/**
- * The summary, as JSON or for people.
- * @param ends `failure` is what ended the run early, and `error` what the command ends with
- */
+/** The summary, as JSON or for people. */
 export async function reportCopy(
   invocation: Invocation,
   run: CopyRun,
-  elapsed: number,
-  { failure, error }: { readonly failure: KeyctlError | null; readonly error: KeyctlError | null },
+  { failure, error, elapsedMs }: RunEnd,
 ): Promise<void> {
-  if (invocation.terminal.options.json) await document(invocation, run, elapsed, error);
-  else await show(invocation, run, elapsed, failure);
+  if (invocation.terminal.options.json) await document(invocation, run, elapsedMs, error);
+  else await show(invocation, run, elapsedMs, failure);
 }
 
 async function document(

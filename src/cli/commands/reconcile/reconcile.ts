@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { printable } from "../../../core/text/printable.ts";
+import { runWithReport } from "../../bulk/bulk-report.ts";
 import { ReconcileReport } from "./report.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
@@ -67,19 +68,18 @@ async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise
     adoptAccount: flags.adoptAccount === true,
     userId,
   };
-  let report: ReconcileReport | undefined;
-  let stopped: unknown;
-  try {
-    await invocation.withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
-      if (!opened.storeExists) throw noStore(opened);
-      report = new ReconcileReport(invocation, opened, task);
-      await report.run();
-    });
-  } catch (thrown) {
-    stopped = thrown;
-    if (report === undefined) throw thrown;
-  }
-  return report?.finish(stopped) ?? null;
+  const report = new ReconcileReport(invocation, task);
+  return runWithReport(invocation.terminal, {
+    isDryRun: false,
+    work: () =>
+      invocation.withManager({ mayCreateStore: false, logs: "none" }, async (session) => {
+        if (!session.storeExists) throw noStore(session);
+        await report.work(session);
+      }),
+    outcome: () => report.outcome(),
+    summarize: (end) => report.summarize(end),
+    done: (end) => report.done(end),
+  });
 }
 
 function parseCount(text: string): number {

@@ -1,14 +1,14 @@
 import { KeyctlError } from "../../../core/model/errors.ts";
-import { toKeyctlError } from "../../../core/async/deadline.ts";
 import type { Reconciliation } from "../../../core/reconcile/reconciliation.ts";
 import { userFlag } from "../../../core/text/shell-quote.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
 import { errorDocument } from "../../invocation.ts";
-import type { Invocation, Session } from "../../invocation.ts";
+import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
-import { endOfRun } from "../../terminal/end-of-run.ts";
+import type { RunEnd } from "../../bulk/bulk-report.ts";
+import type { Done } from "../../terminal/end-of-run.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 
 export interface ReconcileRequest {
@@ -28,12 +28,11 @@ const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undeci
 /** Plans, asks where it must, fixes, and tells all of it. */
 export class ReconcileReport {
   readonly #invocation: Invocation;
-  readonly #opened: Session;
   readonly #task: ReconcileRequest;
   readonly #table: TablePrinter;
-  readonly #began = performance.now();
   /** What is to be done, to be shown before a question. */
   readonly #tasks: Finding[] = [];
+  #store: StoreName | undefined;
   #reconciliation: Reconciliation | undefined;
   #toFix = 0;
   #fixed = 0;
@@ -41,9 +40,8 @@ export class ReconcileReport {
   #noted = 0;
   #failed: KeyctlError | null = null;
 
-  constructor(invocation: Invocation, opened: Session, task: ReconcileRequest) {
+  constructor(invocation: Invocation, task: ReconcileRequest) {
     this.#invocation = invocation;
-    this.#opened = opened;
     this.#task = task;
     this.#table = new TablePrinter(invocation.terminal, [
       { title: "FINDING" },
@@ -53,28 +51,15 @@ export class ReconcileReport {
     ]);
   }
 
-  /** Finds and fixes. What stops it is thrown, and `finish` then says so. */
-  async run(): Promise<void> {
+  /** Finds and fixes. */
+  async work({ manager, store }: Session): Promise<void> {
+    this.#store = store;
     const { signal, terminal } = this.#invocation;
-    terminal.outliveReader();
     const { fixes, userId, adoptAccount } = this.#task;
-    this.#reconciliation = await this.#opened.manager.reconcile({ userId, fixes, adoptAccount, signal });
+    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, signal });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
-  }
-
-  /** The end of the report, once the store is closed: a signal may stop a run until then. */
-  async finish(thrown: unknown): Promise<KeyctlError | null> {
-    const reconciliation = this.#reconciliation;
-    if (reconciliation === undefined) throw thrown;
-    const stopped = thrown === undefined ? null : toKeyctlError(thrown);
-    if (!reconciliation.isStable) {
-      this.#invocation.terminal.warning(
-        "keys came and went while they were listed: rows whose key was not seen are not reported",
-      );
-    }
-    return this.#finish(reconciliation, stopped);
   }
 
   /** With --fix, what is to be done is told when it is done. */
@@ -150,20 +135,22 @@ export class ReconcileReport {
     await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, end]]);
   }
 
-  async #finish(reconciliation: Reconciliation, stopped: KeyctlError | null): Promise<KeyctlError | null> {
+  /** The end of the report, once the store is closed: a signal may stop a run until then. */
+  async summarize({ failure, error, elapsedMs }: RunEnd): Promise<void> {
     const { terminal, receivedSignal } = this.#invocation;
-    const { listed, tally, warnings } = reconciliation;
+    const [reconciliation, store] = [this.#reconciliation, this.#store];
+    // Nothing was compared yet.
+    if (reconciliation === undefined || store === undefined) throw failure;
+    const { listed, tally, warnings, isStable } = reconciliation;
+    if (!isStable) {
+      terminal.warning("keys came and went while they were listed: rows whose key was not seen are not reported");
+    }
     await this.#table.end();
-    const error = stopped ?? this.#outcome();
-    const elapsed = Math.round(performance.now() - this.#began);
-    const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
-    const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
-    const line = `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
     if (terminal.options.json) {
-      await terminal.document({
+      return terminal.document({
         type: "summary",
         command: "reconcile",
-        store: this.#opened.store.name,
+        store: store.name,
         dry_run: !this.#task.fixes,
         listed,
         matched: tally.matched,
@@ -172,21 +159,30 @@ export class ReconcileReport {
         fixed: this.#fixed,
         reported: this.#reported,
         noted: this.#noted,
-        elapsed_ms: elapsed,
-        complete: stopped === null,
+        elapsed_ms: elapsedMs,
+        complete: failure === null,
         warnings,
         error: errorDocument(error, receivedSignal()),
       });
-    } else {
-      terminal.footer(line);
-      terminal.footer(`store: ${storeLabel(this.#opened.store)}`);
-      sayWarnings(terminal, warnings);
     }
-    return endOfRun(terminal, error, {
-      line,
-      gap: stopped === null ? null : "the work was stopped before its end",
+    terminal.footer(this.#line);
+    terminal.footer(`store: ${storeLabel(store)}`);
+    sayWarnings(terminal, warnings);
+  }
+
+  done({ failure }: RunEnd): Done {
+    return {
+      line: this.#line,
+      gap: failure === null ? null : "the work was stopped before its end",
       hint: `${this.#command} > <file>   says what is left`,
-    });
+    };
+  }
+
+  get #line(): string {
+    const { listed = 0, tally = { matched: 0, kept: 0 } } = this.#reconciliation ?? {};
+    const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
+    const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
+    return `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
   }
 
   get #command(): string {
@@ -194,7 +190,7 @@ export class ReconcileReport {
     return userId === undefined ? "keyctl reconcile" : `keyctl reconcile ${userFlag(userId)}`;
   }
 
-  #outcome(): KeyctlError | null {
+  outcome(): KeyctlError | null {
     const left = this.#toFix - this.#fixed;
     if (this.#failed !== null) return this.#failed;
     if (left <= 0 && this.#reported === 0) return null;
