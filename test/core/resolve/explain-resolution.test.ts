@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
@@ -190,8 +191,16 @@ const states = all.filter(
 
 const SYNC: Readonly<Record<string, object>> = { database: { kind: "keeps" }, "auto-provisioned": { kind: "makes" } };
 
-/** What explain and a dry run say, and what sync then does. */
-async function both(state: State) {
+const compared = new Map<State, ReturnType<typeof compare>>();
+
+/** What explain and a dry run say, and what sync then does: found out once for each state. */
+function both(state: State): ReturnType<typeof compare> {
+  const comparison = compared.get(state) ?? compare(state);
+  compared.set(state, comparison);
+  return comparison;
+}
+
+async function compare(state: State) {
   const { manager, writes } = managerIn(state);
   const explanation = await manager.explain("alice");
   const preview = await manager.previewSync("alice");
@@ -238,21 +247,27 @@ describe("a dry run", () => {
   });
 
   it.each([
-    { provision: true, reach: "sources" },
-    { provision: false, reach: "sources" },
-    { provision: true, reach: "known" },
-  ] as const)("of many users ends as the run, in every state, and writes nothing: %o", async (options) => {
-    // Of many users at once, two rows of one are found in another way.
-    for (const state of states.filter(({ database }) => database !== "two rows")) {
-      const { manager, writes } = managerIn(state);
-      const foretold = await endOfMany(manager.previewSyncMany(ofAlice(), options));
-      expect({ state, writes: writes() }).toEqual({ state, writes: 0 });
-      const end = await endOfMany(manager.syncMany(ofAlice(), options));
-      expect({ state, end: foretold }).toEqual({ state, end });
-      const logged = await endOfMany(managerIn(state).manager.syncMany(ofAlice(), { ...options, logged: true }));
-      expect({ state, end: logged }).toEqual({ state, end });
-    }
-  });
+    [0, { provision: true, reach: "sources" }],
+    [1, { provision: false, reach: "sources" }],
+    [2, { provision: true, reach: "known" }],
+  ] as const)(
+    "of many users ends as the run, and writes nothing, third %i of the states: %o",
+    async (third, options) => {
+      // Of many users at once, two rows of one are found in another way.
+      const differing: object[] = [];
+      for (const [index, state] of states.entries()) {
+        if (state.database === "two rows" || index % 3 !== third) continue;
+        const { manager, writes } = managerIn(state);
+        const foretold = await endOfMany(manager.previewSyncMany(ofAlice(), options));
+        const written = writes();
+        const end = await endOfMany(manager.syncMany(ofAlice(), options));
+        const logged = await endOfMany(managerIn(state).manager.syncMany(ofAlice(), { ...options, logged: true }));
+        const isSame = isDeepStrictEqual(foretold, end) && isDeepStrictEqual(logged, end) && written === 0;
+        if (!isSame) differing.push({ state, foretold, written, end, logged });
+      }
+      expect(differing).toEqual([]);
+    },
+  );
 });
 
 it("a run of those who have keys does not fail for a source that is ambiguous", async () => {
