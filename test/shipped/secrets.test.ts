@@ -212,7 +212,7 @@ const CASES: readonly Case[] = [
   ["sync -u carol --json", { upstream: always("POST /keys", { status: 401 }) }, 4],
   ["sync -u carol --debug", { upstream: always("POST /keys", { status: 403 }) }, 4],
   ["sync -u carol --debug --timeout 1s", unreachable, 6],
-  ["sync -u carol -u dave --json --debug", none, 0],
+  ["sync -u carol -u dave --provision --json --debug", none, 0],
   ["sync -u carol --debug", { at: "store.insert before" }, 130],
   ["sync -u carol --debug", { at: "store.insert after" }, 130],
   ["sync -u carol --debug", { at: "store.insertEntry#1 after" }, 130],
