@@ -221,7 +221,8 @@ class BulkRun<Result extends UserResult> {
   #failureOf(thrown: unknown, lines: OutputLines<Result>): KeyctlError {
     try {
       const expected = toKeyctlError(thrown);
-      if (expected.code === "OUTPUT_FAILED") throw this.#stoppedBy(expected);
+      const hasWorked = this.#task.command.onlyReads !== true;
+      if (expected.code === "OUTPUT_FAILED") throw hasWorked ? this.#stoppedBy(expected) : expected;
       return expected;
     } catch (fatal) {
       lines.abandon();
