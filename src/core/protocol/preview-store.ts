@@ -85,6 +85,8 @@ class ForeseenRows {
   /** A row that was decided against is rolled back. */
   async #settled(row: KeyRecord, signal: AbortSignal): Promise<KeyRecord | undefined> {
     if (row.settled) return row;
+    // A key that somebody gave is in use as soon as it is stored.
+    if (row.generation === 0) return { ...row, settled: true };
     const outcome = await this.#outcome(row, signal);
     if (outcome?.outcome !== "abandoned") return { ...row, settled: true };
     return row.previous === null ? undefined : previousRow(row, row.previous);
