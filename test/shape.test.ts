@@ -22,6 +22,7 @@ const METHOD_TABLES: readonly string[] = [
   "src/stores/sqlite/journal.ts sqliteJournal",
   "src/stores/sqlite/store.ts sqliteStore",
 ];
+
 /** `configureCommand` is what every command's file exports; the library's `KeyManager` opens the core's. */
 const SHARED_NAMES: readonly string[] = ["KeyManager", "configureCommand"];
 

@@ -131,30 +131,26 @@ export class KeyManager {
 
   /** Deletes the user's key from the database. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
-    return this.#work.run(userId, options, purgeFailed, async (user, signal) => {
-      const { PurgeBatch } = await import("./manager-purge.ts");
-      return new PurgeBatch(this.#context, options).purgeOne(user, signal);
-    });
+    return this.#work.run(userId, options, purgeFailed, async (user, signal) =>
+      (await this.#purges(options)).purgeOne(user, signal),
+    );
   }
 
   /** As `purge`, one user after the other; with `revoke`, it is asked for all of them together whether their keys are gone. */
   async *purgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    const { PurgeBatch } = await import("./manager-purge.ts");
-    yield* new PurgeBatch(this.#context, options).purgeAll(batches, this.#work);
+    yield* (await this.#purges(options)).purgeAll(batches, this.#work);
   }
 
   /** What a purge of this user would remove with the same `revoke`; changes nothing. */
   async previewPurge(userId: string, options: PreviewPurgeOptions = {}): Promise<PurgePreview> {
-    return this.#work.run(userId, options, purgePreviewFailed, async (user, signal) => {
-      const { PurgeBatch } = await import("./manager-purge.ts");
-      return new PurgeBatch(this.#context, options).preview(user, options.looksAhead ?? true, signal);
-    });
+    return this.#work.run(userId, options, purgePreviewFailed, async (user, signal) =>
+      (await this.#purges(options)).preview(user, options.looksAhead ?? true, signal),
+    );
   }
 
   /** As `previewPurge`, one user after the other. Throws what fails for all of them. */
   async *previewPurgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    const { PurgeBatch } = await import("./manager-purge.ts");
-    yield* new PurgeBatch(this.#context, options).previewAll(batches, this.#work);
+    yield* (await this.#purges(options)).previewAll(batches, this.#work);
   }
 
   /** Compares all keys at OpenRouter with all that is stored; `plan` of what is given says what it found. */
@@ -170,9 +166,9 @@ export class KeyManager {
   /** What `syncAndGetKey` would do, and where the key would come from; changes nothing. */
   async previewSync(userId: string, options: SyncOptions = {}): Promise<SyncPreview> {
     const { previewSync, syncPreviewFailed } = await import("./resolve/preview-sync.ts");
-    return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) => {
-      return previewSync(user, this.#context, options.autoProvision ?? this.#context.autoProvision, signal);
-    });
+    return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) =>
+      previewSync(user, this.#context, options.autoProvision ?? this.#context.autoProvision, signal),
+    );
   }
 
   /** As `previewSync`, of `syncMany`. */
@@ -246,4 +242,7 @@ export class KeyManager {
   }
 
   #bulk = async () => new (await import("./manager-bulk.ts")).BulkRuns(this.#context, this.#work, this.#resolving);
+
+  #purges = async (options: PurgeOptions) =>
+    new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
 }
