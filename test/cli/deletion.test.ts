@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { storedUsers } from "../support/sqlite/database.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
-import { hashOf, KEY, keyEnding } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, MADE } from "../support/fixtures/keys.ts";
 import { describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
@@ -10,7 +10,6 @@ import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
 import type { Place } from "../support/home/places.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const PURGE = "purge --user alice --revoke --yes --json";
 const WITHOUT_MASTER_KEYS = { env: { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 9).toString("base64url") } };
 const FOR_EVER = { goneKeysAcceptedMs: 60_000 };

@@ -3,14 +3,13 @@ import { parseUserId } from "../../src/core/model/user-id.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, keyEnding, MADE, maskOf } from "../support/fixtures/keys.ts";
 import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { always } from "../support/openrouter/faults.ts";
 import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const WARNING = "key.txt holds a key that keyctl created, and whose deletion at OpenRouter was decided";
 
 /** The key that keyctl made for alice is out of her row, and OpenRouter does not delete it yet. */

@@ -6,7 +6,7 @@ import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
 import type { InProcessOptions } from "../support/programs/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, MADE, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Fault } from "../support/openrouter/faults.ts";
 import {
@@ -19,7 +19,6 @@ import {
   withStore,
 } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };
 const DAY_MS = 86_400_000;
 

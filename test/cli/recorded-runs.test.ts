@@ -4,7 +4,7 @@ import type { Ports } from "../../src/compose.ts";
 import { KeyctlError } from "../../src/core/model/errors.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
-import { KEY, keyEnding, OTHER } from "../support/fixtures/keys.ts";
+import { KEY, keyEnding, MADE, OTHER } from "../support/fixtures/keys.ts";
 import { ageOperations } from "../support/openrouter/made-keys.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
@@ -71,7 +71,6 @@ const EXISTS = 8;
 const AWAY = 7;
 const NOTHING = 3;
 /** The first key that OpenRouter makes. */
-const MADE = keyEnding("a123");
 const SAVE_BACK: Given = { ...SAVE, input: MADE };
 const SYNC_BACK: Given = { ...SYNC, environmentKey: MADE };
 const ONE_AN_HOUR = { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" } };

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, keyEnding, MADE, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { always } from "../support/openrouter/faults.ts";
 import {
   changesAt,
@@ -16,7 +16,6 @@ import {
   withStore,
 } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };
 const REMOVAL = { "PATCH /keys/{hash}": 1, "DELETE /keys/{hash}": 1 };
 

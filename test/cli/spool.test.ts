@@ -10,7 +10,7 @@ import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
-import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { firstMade, hashOf, KEY, MADE, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { always } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
 import { spooled, spoolFilesOf, spoolFolderOf } from "../support/fixtures/spooled-key.ts";
@@ -25,18 +25,11 @@ import {
 } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const ALICE = parseUserId("alice");
 const ALICE_HASH = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90";
 
 const unsent = async (home: Home) => `${await deploymentOf(home)}-${ALICE_HASH}-1.jwe`;
 const sent = async (home: Home) => (await unsent(home)).replace(".jwe", ".sent.jwe");
-
-/** The first key that is made ends in a123, the others anyhow. */
-function firstMade(): { readonly newKey: () => string } {
-  let count = 0;
-  return { newKey: () => (count++ === 0 ? MADE : keyEnding(`ff${count}`)) };
-}
 
 function away(): KeyctlError {
   return new KeyctlError("STORE_UNAVAILABLE", "the database is away", { retryable: true });

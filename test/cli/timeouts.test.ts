@@ -5,11 +5,10 @@ import { emptyHome } from "../support/home/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
 import type { InProcessOptions } from "../support/programs/in-process.ts";
 import { newJwk } from "../support/fixtures/jwk.ts";
-import { KEY, maskOf, hashOf, keyEnding, OTHER } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, MADE, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import { journalOf, note, operation, stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
 const made = { newKey: () => MADE };
 /** Far less than what is waited for, and enough for a machine that is busy. */
 const IN_TIME_MS = 8_000;

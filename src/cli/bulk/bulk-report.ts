@@ -1,4 +1,4 @@
-import { toKeyctlError } from "../../core/async/deadline.ts";
+import { failureOf } from "../../core/async/deadline.ts";
 import type { KeyctlError } from "../../core/model/errors.ts";
 import { endOfRun, unlessReaderGone } from "../terminal/end-of-run.ts";
 import type { Done } from "../terminal/end-of-run.ts";
@@ -30,7 +30,8 @@ export interface BulkReport {
 export async function runWithReport(terminal: Terminal, report: BulkReport): Promise<KeyctlError | null> {
   const started = performance.now();
   const run = async (): Promise<RunEnd> => {
-    const failure = await failureOf(report.work);
+    // After OUTPUT_FAILED, nothing more can be said.
+    const failure = await failureOf(report.work, "OUTPUT_FAILED");
     const error = failure ?? report.outcome();
     const end = { failure, error, elapsedMs: Math.round(performance.now() - started) };
     await report.summarize(end);
@@ -40,16 +41,4 @@ export async function runWithReport(terminal: Terminal, report: BulkReport): Pro
   terminal.outliveReader();
   const end = await run();
   return endOfRun(terminal, end.error, report.done(end));
-}
-
-/** What stopped the work. Throws OUTPUT_FAILED: nothing more can be said. */
-async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null> {
-  try {
-    await work();
-    return null;
-  } catch (thrown) {
-    const failure = toKeyctlError(thrown);
-    if (failure.code === "OUTPUT_FAILED") throw failure;
-    return failure;
-  }
 }

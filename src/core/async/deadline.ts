@@ -1,4 +1,5 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { ErrorCode } from "../model/errors.ts";
 
 export interface CallOptions {
   /** How long to wait at most, in milliseconds. */
@@ -67,6 +68,18 @@ export function toKeyctlError(thrown: unknown, signal?: AbortSignal): KeyctlErro
     return new KeyctlError("INTERRUPTED", "the caller stopped waiting", { retryable: true });
   }
   throw thrown;
+}
+
+/** What stopped this work, or null; a failure with the code `passed` is thrown, and so is a bug. */
+export async function failureOf(work: () => Promise<void>, passed: ErrorCode): Promise<KeyctlError | null> {
+  try {
+    await work();
+    return null;
+  } catch (thrown) {
+    const failure = toKeyctlError(thrown);
+    if (failure.code === passed) throw failure;
+    return failure;
+  }
 }
 
 /** The time that a piece of work may take, with all its attempts and waits. */

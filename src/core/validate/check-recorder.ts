@@ -1,7 +1,6 @@
-import { isKeyctlError } from "../model/errors.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
-import { toKeyctlError } from "../async/deadline.ts";
+import { failureOf } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Warning } from "../model/warning.ts";
@@ -31,29 +30,17 @@ export class CheckRecorder {
   }
 
   async write(row: KeyRecord, check: LastCheck): Promise<Recording> {
-    this.#mayWrite ??= failureOf(() => this.#store.requireAtomicChanges(this.#newSignal()));
+    this.#mayWrite ??= failureOf(() => this.#store.requireAtomicChanges(this.#newSignal()), "INTERRUPTED");
     const refusal = await this.#mayWrite;
     if (refusal !== null) this.#refusal ??= failed(refusal);
     if (this.#refusal !== undefined) return this.#refusal;
     let recorded = false;
     const failure = await failureOf(async () => {
       recorded = await this.#store.recordCheck(row, check, this.#newSignal());
-    });
+    }, "INTERRUPTED");
     if (failure === null) return { recorded, warnings: [] };
     if (failure.code !== "STORE_UNAVAILABLE") this.#refusal = failed(failure);
     return failed(failure);
-  }
-}
-
-/** Rejects only when the caller stops waiting, or for a bug. */
-async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null> {
-  try {
-    await work();
-    return null;
-  } catch (thrown) {
-    const failure = toKeyctlError(thrown);
-    if (isKeyctlError(failure) && failure.code === "INTERRUPTED") throw failure;
-    return failure;
   }
 }
 

@@ -3,17 +3,13 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { InProcessOptions } from "../../support/programs/in-process.ts";
 import { documentsOf, errorOf } from "../../support/programs/in-process.ts";
-import { KEY, keyEnding, maskOf, OTHER } from "../../support/fixtures/keys.ts";
+import { firstMade, KEY, MADE, maskOf, OTHER } from "../../support/fixtures/keys.ts";
 import { always } from "../../support/openrouter/faults.ts";
 import { spooled, spoolFilesOf } from "../../support/fixtures/spooled-key.ts";
 import { everythingIn, operation, note, stage } from "../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../support/home/tool-with-openrouter.ts";
 
-const MADE = keyEnding("a123");
-const madeFirst = () => {
-  let count = 0;
-  return stage({ newKey: () => (count++ === 0 ? MADE : keyEnding(`ff${count}`)) });
-};
+const madeFirst = () => stage(firstMade());
 const names = (count: number) => Array.from({ length: count }, (_, index) => `u${index}\n`).join("");
 
 const NO_MANAGEMENT_KEY = { OPENROUTER_PROVISIONING_KEY: "" };
