@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -127,6 +128,22 @@ describe.runIf(WAL)("a log that a killed program has left", () => {
     const [, way = ""] = /^hint: stop what uses the database, then: (.+)$/m.exec(stderr) ?? [];
     execFileSync("sh", ["-c", way]);
     expect(await usersIn(home)).toEqual(["before"]);
+  });
+
+  // File times are as coarse as the kernel's clock tick, several milliseconds on some machines.
+  it("does not undo a restore in the same tick of the clock as its last write", async () => {
+    const home = await killedAfter((of) => copyFileSync(of.database, backupOf(of)));
+    copyFileSync(backupOf(home), home.database);
+    const { ctimeNs } = statSync(home.database, { bigint: true });
+    execFileSync("touch", [
+      "-d",
+      `@${ctimeNs / 1_000_000_000n}.${String(ctimeNs % 1_000_000_000n).padStart(9, "0")}`,
+      walOf(home),
+    ]);
+    expect(statSync(walOf(home), { bigint: true }).mtimeNs).toBe(ctimeNs);
+    const run = await keyctl(home, ["list"]);
+    expect([run.code, run.stdout]).toEqual([7, ""]);
+    expect(run.stderr).toContain(`error: ${walOf(home)} belongs to another database`);
   });
 
   it("is used all the same once a person has said that nothing was restored", async () => {

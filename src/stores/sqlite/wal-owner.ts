@@ -48,8 +48,9 @@ export function hasForeignWal(database: string): boolean {
   // The log was copied to here, perhaps with its database, or another program has written it.
   if (main === undefined || note?.wal !== nameOf(wal)) return false;
   if (note.main !== nameOf(main)) return true;
-  // Restoring a file together with its old times (cp -p) still changes its ctime.
-  if (main.mtimeNs === note.mainChangedNs || main.ctimeNs <= wal.mtimeNs) return false;
+  // Restoring a file together with its old times (cp -p) still changes its ctime. It may do so in the same tick of the
+  // kernel's clock, several milliseconds long, as the last write to the log.
+  if (main.mtimeNs === note.mainChangedNs || main.ctimeNs < wal.mtimeNs) return false;
   return !mayBeCheckpoint(database);
 }
 
