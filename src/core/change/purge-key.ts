@@ -32,33 +32,33 @@ import { importSpooled } from "../protocol/spool-gate.ts";
 const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
 
 export interface PurgeCompletion {
-  /** How many keys were removed at OpenRouter. */
+  /** How many keys were deleted at OpenRouter. */
   readonly removed: number;
-  /** The first thing that is still owed. */
+  /** The first deletion that is still pending. */
   readonly error: KeyctlError | null;
 }
 
 export interface PurgeTask {
-  /** Only the key with this hash: CONFLICT when another one is there by now. */
+  /** Only the key with this hash: CONFLICT if the user has another key now. */
   readonly onlyHash?: string | null | undefined;
   /**
-   * Whether the key is also removed at OpenRouter: not, if keyctl made it, or whoever made it. Then every other key that
-   * keyctl made for this user goes with it.
+   * Whether the key is also deleted at OpenRouter: no, if keyctl created it, or in any case. Every other key that keyctl
+   * created for this user is deleted with it.
    */
   readonly revoke: "no" | "ours" | "foreign too";
   readonly nextSync: NextSync;
-  /** Finishes what earlier purges of a user without a row have left. Asked only with `revoke`. */
+  /** Finishes earlier purges of a user without a row. Called only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<PurgeCompletion>;
 }
 
-/** A purge whose result is final, or is so once the deletion at OpenRouter is confirmed. */
+/** A purge whose result is final, or becomes final once the deletion at OpenRouter is confirmed. */
 export type Purge =
   | { readonly status: "ended"; readonly result: PurgeResult }
   | { readonly status: "deleted"; readonly deleted: Deleted; readonly end: (revocation: Revocation) => PurgeResult };
 
 /**
- * Deletes by compare-and-set. The revocation is written down before: a row that is gone has no room for a note. Upstream
- * comes last: the row never holds a dead key.
+ * Deletes by compare-and-set. **Order:** record the revocation, remove the row, delete upstream. A removed row has no room
+ * for a note, and the row never holds a dead key.
  */
 export async function purgeKey(user: UserId, task: PurgeTask, context: Context, signal: AbortSignal): Promise<Purge> {
   const { onlyHash, revoke } = task;
@@ -73,7 +73,7 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
     if (row.generation === 0) await refuseForeign(row, revoke, context, signal);
     await revokePredecessor(row, context, signal);
-    // In each round: only the removal of this row proves that no other key was replaced and retained meanwhile.
+    // In each round: only the removal of this row proves that no other key was replaced and retained in the meantime.
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
     const revocation = { reason: "purged", revoke: revoke !== "no" } as const;
     if (row.generation > 0) await recordRevocation(row, revocation, context, signal);
@@ -82,7 +82,7 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
   });
 }
 
-/** What earlier purges have left is finished. */
+/** Finishes earlier purges. */
 async function withoutRow(
   user: UserId,
   { revoke, finish, nextSync }: PurgeTask,
@@ -110,7 +110,7 @@ export async function confirmPurges(purges: readonly Purge[], signal: AbortSigna
   });
 }
 
-/** As `confirmPurges`, when nobody waits for it any more. */
+/** As `confirmPurges`, after the caller has stopped waiting. */
 export function unconfirmedPurges(purges: readonly Purge[]): readonly PurgeResult[] {
   return purges.map((purge) => (purge.status === "ended" ? purge.result : purge.end(NOT_CONFIRMED)));
 }
@@ -120,7 +120,7 @@ const NOT_CONFIRMED = {
   detail: "the run ended before anybody had asked whether it is gone",
 } as const;
 
-/** What a purge of this user would remove; changes nothing. Without `nextSync`, what the next sync does is not looked for. */
+/** What a purge of this user would remove; changes nothing. Without `nextSync`, the next sync is not predicted. */
 export async function previewPurge(
   user: UserId,
   { revoke, nextSync }: Pick<PurgeTask, "revoke"> & { readonly nextSync: NextSync | null },
@@ -137,7 +137,7 @@ export async function previewPurge(
   return { ...purgeOf(user, row, null), returnsFrom, purged: false, retained: countRetained(entries) };
 }
 
-/** The hashes of those keys whose deletion the purge would decide. */
+/** The hashes of the keys that the purge would mark for deletion. */
 function doomedBy(
   row: KeyRecord | undefined,
   revoke: PurgeTask["revoke"],
@@ -162,7 +162,7 @@ async function revoked(
     });
   }
   const deleted = await deleteUpstream(row, context, signal);
-  // A key that was saved back may be in the row and among the others.
+  // A key that was saved again may be both in the row and among the retained keys.
   const besides = others.filter(({ upstreamId }) => upstreamId !== upstreamIdOf(row));
   const rest = await revokeAll(row.userId, besides, context, signal);
   const returnsFrom = await nextSync.returnsFrom(NOTHING_MORE, signal);
@@ -170,7 +170,7 @@ async function revoked(
   return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
 }
 
-/** What this purge has decided stands in the journal. */
+/** The decisions of this purge are in the journal. */
 const NOTHING_MORE: ReadonlySet<string> = new Set();
 
 function ended(result: PurgeResult): Purge {
@@ -185,13 +185,13 @@ function resultOf(row: KeyRecord, rest: Rest, revocation: Revocation): PurgeResu
     return rest.pending === null ? result : { ...result, error: earlierStillOwed(row.userId, rest.pending) };
   }
   if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
-  // No record of it is left: the same command would find nothing to do.
+  // No record of it remains: the same command would find nothing to do.
   const hash = hashInClear(row) ?? row.keyHash ?? "not known";
   const detail = `${revocation.detail} (its hash there is ${hash})`;
   return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
 }
 
-/** How many of the others are gone, and what is known of the first that may not be. */
+/** How many of the retained keys are deleted, and what is known of the first one that may not be. */
 interface Rest {
   readonly done: number;
   readonly pending: string | null;
@@ -222,7 +222,7 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
   });
 }
 
-/** A key that keyctl did not make goes only when that was asked for, and when no other user has it. */
+/** A key that keyctl did not create is deleted only on request, and only if no other user has it. */
 async function refuseForeign(
   row: KeyRecord,
   revoke: PurgeTask["revoke"],
@@ -247,7 +247,7 @@ function foreignKey(user: UserId): KeyctlError {
   });
 }
 
-/** A row in clear has no hash beside it that an index would know: those of the others are looked at one by one. */
+/** A row in plain text may have no indexed hash: the rows of all other users are compared one by one. */
 async function isOfAnother(
   row: KeyRecord,
   hash: string,

@@ -4,7 +4,7 @@ import type { Purge } from "./purge-key.ts";
 import type { PurgeResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
 
-/** Purges that wait for the confirmation of their deletions: a key that still works costs a run 10 s for all of them. */
+/** Purges whose deletions are confirmed together: one key that still works costs the run 10 s for all of them. */
 const MAX_HELD = 100;
 
 export interface PurgeSteps {
@@ -13,8 +13,8 @@ export interface PurgeSteps {
 }
 
 /**
- * One user after the other, in their order; deletions at OpenRouter are confirmed together. Throws a failure that is not
- * one user's alone, after the results of what was purged before it.
+ * Purges one user after the other, in order; deletions at OpenRouter are confirmed together. Throws a failure that
+ * concerns more than one user, after the results of earlier purges.
  */
 export async function* purgeMany(
   batches: AsyncIterable<readonly UserId[]>,

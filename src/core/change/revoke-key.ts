@@ -17,9 +17,9 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
 /**
- * **Invariant:** save and purge change no row that they have not read, and compare what they read as they change it. A
- * confirmation is for the key that was shown, and for no other. A deletion that OpenRouter did not confirm is pending, never
- * done.
+ * **Invariant:** save and purge change no row that they have not read, and compare it with what they read as they change it.
+ * A person's confirmation applies to the key that was shown and to no other. A deletion that OpenRouter did not confirm is
+ * pending, never done.
  */
 
 export type Revocation =
@@ -28,20 +28,20 @@ export type Revocation =
 
 export const KEPT = { status: "kept" } as const;
 
-/** OpenRouter says that the key is gone, which is to be confirmed. */
+/** OpenRouter reports the key as deleted, which is still to be confirmed. */
 export interface Deleted {
   readonly status: "deleted";
   readonly deletion: Deletion;
-  /** Notes that it is. */
+  /** Records that the key is deleted. */
   readonly confirmed: (signal: AbortSignal) => Promise<void>;
 }
 
-/** OpenRouter's id of the key in a row; null where what is stored is no key. */
+/** OpenRouter's id of the key in a row; null if the stored value is not a key. */
 export function upstreamIdOf(row: KeyRecord): string | null {
   return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
 }
 
-/** Disabled, deleted and confirmed. What could not be confirmed is pending, never done. */
+/** Disables, deletes and confirms. A deletion that could not be confirmed is pending, never done. */
 export async function revokeUpstream(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Revocation> {
   const ended = await deleteUpstream(row, context, signal);
   if (ended.status !== "deleted") return ended;
@@ -79,7 +79,7 @@ export async function deleteUpstream(
     const removal = await disableAndDelete(hash, keys, deadlineIn(REVOCATION_MS, signal));
     if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
     const checkKey = await checkOf(row, context, signal);
-    // A key that keyctl did not make may be of another account, and this one says nothing of it.
+    // A key that keyctl did not create may belong to another account, about which this one says nothing.
     const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
     if (!isProven) return pending(NOT_IN_THIS_ACCOUNT);
     const confirmed = async (within: AbortSignal) => {
@@ -102,7 +102,7 @@ export async function confirmDeleted(deleted: Deleted, signal: AbortSignal): Pro
   return revocation ?? pending("nobody has confirmed that it is gone");
 }
 
-/** All of them together, in their order. Rejects only when the caller stops waiting. */
+/** Confirms all of them together, in order. Rejects only when the caller stops waiting. */
 export async function confirmAll(deleted: readonly Deleted[], signal: AbortSignal): Promise<readonly Revocation[]> {
   const doubts = await doubtsAbout(
     deleted.map(({ deletion }) => deletion),
@@ -112,7 +112,7 @@ export async function confirmAll(deleted: readonly Deleted[], signal: AbortSigna
   return doubts.map((doubt) => (doubt === null ? { status: "done" } : pending(`OpenRouter ${doubt}`)));
 }
 
-/** How the key in a row is asked whether it works; null where the master keys do not open it. */
+/** How the key in a row is asked whether it works; null if the master keys cannot decrypt it. */
 async function checkOf(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Deletion["checkKey"]> {
   try {
     const key = await openRow(row, { ...context, log: silent }, signal);

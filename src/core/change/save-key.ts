@@ -34,14 +34,14 @@ export interface SaveRequest {
   readonly key: ApiKey;
   readonly origin: string;
   readonly replace: Replace;
-  /** Whether a replaced key that keyctl made is also removed at OpenRouter. */
+  /** Whether a replaced key that keyctl created is also deleted at OpenRouter. */
   readonly revoke: boolean;
-  /** Asked before anything is written, and when the key is there already; throws why it may not be stored. */
+  /** Called before any write, and also if the key is already stored; throws why the key may not be stored. */
   readonly approve?: () => Promise<void>;
 }
 
 /**
- * Inserts, or replaces by compare-and-set what `replace` allows; a lost race begins anew. **Order:** STORE ROW, then REVOKE
+ * Inserts, or replaces by compare-and-set what `replace` allows; a lost race starts over. **Order:** STORE ROW, then REVOKE
  * PREDECESSOR: a save that dies or loses leaves no revocation of a key that is still in use.
  */
 export async function saveKey(
@@ -85,15 +85,15 @@ export async function saveKey(
   });
 }
 
-/** A row and what takes its place; `row` is undefined where there is none. */
+/** A row and its replacement; `row` is undefined if there is none. */
 interface Replacement<Row> {
   readonly row: Row;
   readonly next: KeyRecord;
 }
 
 /**
- * REVOKE PREDECESSOR of the row that is replaced, then STORE ROW. False: the race was lost. Throws CONFLICT for a key whose
- * deletion was decided.
+ * REVOKE PREDECESSOR of the replaced row, then STORE ROW. False: the race was lost. Throws CONFLICT for a key that is
+ * marked for deletion.
  */
 async function write(
   { key, row, next }: Replacement<KeyRecord | undefined> & Pick<SaveRequest, "key">,
@@ -109,13 +109,13 @@ async function write(
   return isDone;
 }
 
-/** @param replaced what became of the key that the user had: `lost` when it was replaced before that was found out */
+/** @param replaced what became of the user's previous key: `lost` if it was replaced before that was known */
 function refuseOwed({ userId }: KeyRecord, given: GivenKey, replaced: "kept" | "lost"): GivenKey {
   if (given.kind === "owed") throw keyIsOwed(userId, given.since, replaced);
   return given;
 }
 
-/** The new row, with the note of a key that keyctl made and that is not retired yet. */
+/** The new row, with the note of a key that keyctl created and that is not retired yet. */
 function successorOf(row: KeyRecord, next: KeyRecord, revoke: boolean): KeyRecord {
   return row.generation === 0 ? next : { ...next, settled: false, previous: previousOf(row, revoke, null) };
 }
@@ -144,7 +144,7 @@ async function holds(row: KeyRecord, key: ApiKey, context: Context, signal: Abor
   try {
     return (await openRow(row, { ...context, log: silent }, signal)).equals(key);
   } catch (thrown) {
-    // The master keys were proven before: what fails here is the row.
+    // The master keys were verified before: a failure here is the row's.
     if (isKeyctlError(thrown)) return false;
     throw thrown;
   }

@@ -16,21 +16,21 @@ import { saveKey } from "./save-key.ts";
 import type { Replace } from "./save-key.ts";
 
 export interface SaveOptions extends CallOptions {
-  /** How the key came here, kept in the row. Default `manual`. */
+  /** The origin of the key, stored in the row. Default `manual`. */
   readonly source?: string | undefined;
   /** Which other key may be replaced: none, any, or the one with this hash. */
   readonly replace?: Replace | undefined;
-  /** Ask OpenRouter first, and store only what is valid. Default false. */
+  /** Ask OpenRouter first, and store only a valid key. Default false. */
   readonly validate?: boolean | undefined;
-  /** Also remove the replaced key at OpenRouter, if keyctl made it. Default false. */
+  /** Also delete the replaced key at OpenRouter, if keyctl created it. Default false. */
   readonly revoke?: boolean | undefined;
 }
 
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /**
- * Saves a key and, with `validate`, asks OpenRouter about it before anything is written; the verdict is then noted beside
- * the key. Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY, USAGE, and what `saveKey` throws.
+ * Saves a key and, with `validate`, asks OpenRouter about it before any write; the verdict is then recorded with the key.
+ * Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY, USAGE, and what `saveKey` throws.
  */
 export async function saveWithCheck(
   user: UserId,
@@ -57,7 +57,7 @@ export async function saveWithCheck(
   }
 }
 
-/** OpenRouter's word on a key that is to be saved: asked for once, however many races the save loses. */
+/** OpenRouter's verdict on the key to be saved: asked for once, however many races the save loses. */
 class SaveCheck {
   readonly #key: ApiKey;
   readonly #options: CallOptions;
@@ -74,7 +74,7 @@ class SaveCheck {
     return this.#found?.verdict ?? null;
   }
 
-  /** Throws why the key may not be stored. */
+  /** Throws the reason if the key may not be stored. */
   async approve(): Promise<void> {
     if (this.#found === undefined) {
       const { validateContext, validateKey } = await import("../validate/validate-key.ts");
@@ -84,7 +84,7 @@ class SaveCheck {
     if (this.#found.error !== null) throw this.#found.error;
   }
 
-  /** Notes the verdict beside the key that was saved because of it. */
+  /** Records the verdict with the key that was saved because of it. */
   async record(user: UserId): Promise<readonly Warning[]> {
     const at = this.#found?.checkedAt ?? null;
     if (at === null) return [];

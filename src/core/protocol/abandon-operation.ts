@@ -8,7 +8,7 @@ import type { UpstreamKeys } from "../ports/openrouter.ts";
 import { removeUpstream, unreferenced } from "./delete-upstream.ts";
 import { appendEntry } from "./write-journal.ts";
 
-/** To look for a key that may exist, and to remove it, when the caller's time is over. */
+/** Time to look for a key that may exist and to remove it, once the caller's time is over. */
 export const CLEAN_UP_MS = 20_000;
 
 /** Nothing was created, so there is nothing to look for. */
@@ -21,8 +21,8 @@ export async function abandonOperationWithoutKey(
 }
 
 /**
- * Decides against an operation that may have created a key, then looks for what it created and removes that. False where
- * something may be left, which the next reconcile finds.
+ * Abandons an operation that may have created a key, then finds that key at OpenRouter and removes it. False if a key may
+ * be left; the next reconcile finds it.
  */
 export async function abandonOperation(
   user: UserId,

@@ -4,9 +4,9 @@ import type { FindResult, Unknown, UpstreamKey, UpstreamKeys } from "../ports/op
 import type { Timestamp } from "../model/key-record.ts";
 import type { Deadline } from "../async/deadline.ts";
 
-/** What the management key shows at OpenRouter, held against what the store knows of its account. */
+/** What the management key shows at OpenRouter, compared with what the store knows of its account. */
 export type Sight =
-  /** `unboundKey`: the key that proves it, where the store is bound to no account yet. */
+  /** `unboundKey`: the key that proves it, if the store is not yet bound to an account. */
   | { readonly status: "ours"; readonly unboundKey: UpstreamKey | null }
   /** The store is bound to no account and has created no key: there is nothing to compare. */
   | { readonly status: "unbound" }
@@ -14,14 +14,14 @@ export type Sight =
   /** `detail` completes a sentence that begins with `OpenRouter`. */
   | { readonly status: "unknown"; readonly detail: string };
 
-/** How many keys of the store are looked for, the newest: all of them may be a million, and older ones may be gone. */
+/** How many of the store's newest keys are looked for: a store may have a million, and old ones may be deleted. */
 const SAMPLE_SIZE = 20;
-/** Keys that are looked for at a time, after the newest one alone, which is mostly found. */
+/** Keys that are looked for at once, after the newest one alone, which is usually found. */
 const AT_ONCE = 5;
 
 /**
- * Any one proof is enough: the same organisation, a workspace that the store is bound to, or one of the newest keys that
- * it has created. Only an answer that shows another account speaks against it; where nobody answers, it is unknown.
+ * One proof is enough: the same organisation, a workspace that the store is bound to, or one of the newest keys that the
+ * store created. Only an answer that shows another account is proof against it; without an answer, the account is unknown.
  * Changes nothing. Rejects with MANAGEMENT_KEY_REFUSED, with what the store rejects with, or with the signal's reason.
  */
 export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, deadline: Deadline): Promise<Sight> {
@@ -41,7 +41,7 @@ export async function lookAtAccount(keys: UpstreamKeys, journal: Journal, deadli
   return unanswered === undefined ? { status: "other" } : { status: "unknown", detail: unanswered.detail };
 }
 
-/** What a key of this store that is shown proves, which was saved at this time: it may be of the account before. */
+/** What the listing of a key that this store saved at that time proves: the key may belong to the previous account. */
 export function provenBy(at: Timestamp, bound: AccountBinding | undefined, unboundKey: UpstreamKey | null): Sight {
   const { adoptedAt = null } = bound ?? {};
   if (adoptedAt === null || at > adoptedAt) return { status: "ours", unboundKey };
@@ -75,7 +75,7 @@ async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, dea
 
 const UNSAID = { detail: "does not say which account the management key is of" } as const;
 
-/** The first of these keys that is found, or an answer that was none, or that all of them are gone. */
+/** The first of these keys that is found, the first failed answer, or the fact that all of them are missing. */
 async function oneOf(hashes: readonly string[], keys: UpstreamKeys, deadline: Deadline): Promise<FindResult> {
   let end: FindResult = { status: "gone" };
   for (let start = 0; start < hashes.length; start += start === 0 ? 1 : AT_ONCE) {
@@ -88,7 +88,7 @@ async function oneOf(hashes: readonly string[], keys: UpstreamKeys, deadline: De
   return end;
 }
 
-/** A management key that may not ask for keys (403) shows none. */
+/** A management key that is not allowed to list keys (403) shows none. */
 async function find(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<FindResult> {
   try {
     return await keys.find(hash, deadline);

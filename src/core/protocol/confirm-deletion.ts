@@ -5,33 +5,33 @@ import type { FindResult, KeyCheck, UpstreamKeys } from "../ports/openrouter.ts"
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * **Invariant:** a key counts as deleted when OpenRouter no longer has its entry and, where its text is at hand, refuses
- * it twice. That OpenRouter says "deleted" is not enough.
+ * **Invariant:** a key counts as deleted when OpenRouter no longer has its entry and, if its text is at hand, refuses it
+ * twice. The answer "deleted" alone is not enough.
  */
 
-/** A key that OpenRouter says it has deleted, or does not have. */
+/** A key that OpenRouter reports as deleted or missing. */
 export interface Deletion {
-  /** OpenRouter's own id of it. */
+  /** OpenRouter's id of the key. */
   readonly hash: string;
-  /** It was deleted a moment ago, which may take a while to bite; a key that was missing is asked for once. */
+  /** The key was deleted a moment ago, which may take seconds to take effect. A key that was missing is asked for once. */
   readonly isFresh: boolean;
-  /** With the management key that has deleted it. */
+  /** Asks with the management key that deleted the key. */
   readonly keys: Pick<UpstreamKeys, "find">;
-  /** Asks with the key itself; null where its text is not at hand. */
+  /** Asks with the key itself; null if its text is not at hand. */
   readonly checkKey: ((deadline: Deadline) => Promise<KeyCheck>) | null;
 }
 
-/** How long a deletion may take to bite, in milliseconds. */
+/** How long a deletion may take to take effect, in milliseconds. */
 const CONFIRMATION_MS = 10_000;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 2_000;
-/** Keys that are asked at a time. */
+/** Keys that are asked at once. */
 const AT_ONCE = 20;
 
 /**
- * What speaks against each of these deletions; null where it is confirmed. All of them are asked together, those that were
- * deleted a moment ago again and again within 10 s and the budget. Each doubt completes a sentence that begins with `OpenRouter`. Rejects only with the
- * reason of the budget's signal, when the caller stops waiting.
+ * The doubt about each of these deletions; null if the deletion is confirmed. All keys are asked together. Keys that were
+ * deleted a moment ago are asked repeatedly within 10 s and the budget. Each doubt completes a sentence that begins with
+ * `OpenRouter`. Rejects only with the reason of the budget's signal, when the caller stops waiting.
  */
 export async function doubtsAbout(
   deletions: readonly Deletion[],
@@ -47,9 +47,9 @@ export async function doubtsAbout(
       for (const [index, deletion] of queue) {
         const isDecided = doubts[index] === null || (rounds > 0 && !deletion.isFresh);
         if (isDecided || time.remainingMs() === 0 || signal.aborted) continue;
-        // Each its own signal: Node warns of one that many listen to.
+        // One signal per key: Node warns about a signal with many listeners.
         const doubt = await doubtAbout(deletion, deadlineIn(time.remainingMs(), anySignal(signal)));
-        // An answer that was given up says less than the one before it.
+        // A request that was cancelled says less than the answer before it.
         if (doubt === null || !signal.aborted) doubts[index] = doubt;
       }
     };
@@ -73,7 +73,7 @@ async function doubtAbout(deletion: Deletion, deadline: Deadline): Promise<strin
   const entry = await entryOf(deletion, deadline);
   if (entry.status === "found") return "says that the key was deleted, and still has it";
   if (checkKey === null) return entry.status === "gone" ? null : entry.detail;
-  // A false refusal of a key that works is known to happen: once is not enough.
+  // OpenRouter is known to refuse a working key now and then: one refusal is not enough.
   for (let refusals = 0; refusals < 2; refusals += 1) {
     const check = await checkKey(deadline);
     if (check.status === "accepted") return "says that the key was deleted, and still accepts it";
@@ -82,7 +82,7 @@ async function doubtAbout(deletion: Deletion, deadline: Deadline): Promise<strin
   return null;
 }
 
-/** Who may not ask for keys, or not any more, has the key itself to ask. */
+/** A management key that is not (or no longer) allowed to ask for keys leaves the key itself to ask. */
 async function entryOf(
   { hash, keys }: Deletion,
   deadline: Deadline,

@@ -10,8 +10,8 @@ import { deadlineIn, isTimeout } from "../async/deadline.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * Touching upstream is the last thing that is done about a key: it is disabled first, which can be undone, then deleted.
- * That it was deleted, or is not there, is OpenRouter's word, and still to be confirmed.
+ * **Order:** changes upstream come last. The key is disabled first, which can be undone, then deleted. The result is what
+ * OpenRouter reports (deleted or missing) and is still to be confirmed.
  */
 export async function disableAndDelete(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<DeleteResult> {
   const disabled = await keys.disable(hash, deadline);
@@ -19,8 +19,8 @@ export async function disableAndDelete(hash: string, keys: UpstreamKeys, deadlin
 }
 
 /**
- * As `disableAndDelete`, and confirmed: what is not confirmed is `unknown`.
- * @param checkKey asks with the key itself; null where its text is not at hand
+ * As `disableAndDelete`, with a confirmation: a deletion that is not confirmed is `unknown`.
+ * @param checkKey asks with the key itself; null if its text is not at hand
  */
 export async function removeUpstream(
   hash: string,
@@ -45,19 +45,19 @@ export async function removeUpstream(
 
 const NEW_KEY_MS = 20_000;
 
-/** A key that was created and stands nowhere for certain. */
+/** A key that was created and that may be stored nowhere. */
 export interface UnstoredKey {
   readonly row: KeyRecord;
   /** OpenRouter's own id of it. */
   readonly upstreamId: string;
-  /** Undefined without a management key: nothing can be deleted then. */
+  /** Undefined without a management key, when nothing can be deleted. */
   readonly keys: UpstreamKeys | undefined;
 }
 
 /**
- * Removes a key that was created a moment ago, or waited in a file, and is decided against. False for what could not be
- * removed now: the next reconcile finds it.
- * @param caller when nobody waits for it any more
+ * Removes an abandoned key that was created a moment ago or waited in a file. False if it could not be removed now: the
+ * next reconcile finds it.
+ * @param caller aborts when the caller stops waiting
  */
 export async function deleteNewKey(
   { row, upstreamId, keys }: UnstoredKey,
@@ -75,7 +75,7 @@ export async function deleteNewKey(
   }
 }
 
-/** Null where the master key that sealed it is not at hand. */
+/** Null if the master key that encrypted it is not at hand. */
 async function checkOfNew(
   { keyEncrypted, userId }: KeyRecord,
   { sealer, openRouter }: Pick<Context, "sealer" | "openRouter">,
@@ -92,8 +92,8 @@ async function checkOfNew(
 }
 
 /**
- * Those of these keys that nobody's records or row hold. A key that was matched by its name is spared when any of them
- * does: it then belongs to somebody, whatever its name says.
+ * The keys among these that no record and no row holds. A key that was matched by its name is kept if any record or row
+ * holds it, whatever its name says.
  */
 export async function unreferenced(
   hashes: readonly string[],

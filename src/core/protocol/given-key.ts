@@ -9,19 +9,19 @@ import type { Context } from "../context.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * **Invariant:** no key whose deletion at OpenRouter was decided comes back into a row. A key that somebody gives (a
- * person, key.txt, the environment) is in use as soon as it is stored. **Order:** read the row, look up the key, store it,
- * and look up once more a key that keyctl created: another command may have decided to delete it meanwhile, and may have read
- * the row before the key was there.
+ * **Invariant:** a key that is marked for deletion at OpenRouter never returns to a row. A given key (from a person, key.txt
+ * or the environment) is in use as soon as it is stored. **Order:** read the row, look up the key, store it and, for a key
+ * that keyctl created, look it up once more: another command may have marked it for deletion in the meantime, and may have
+ * read the row before the key was there.
  */
 
-/** What the journal says of a key: made elsewhere, created by keyctl, or created by keyctl and to be deleted since a time. */
+/** The journal's entry of a key: created elsewhere, created by keyctl, or created by keyctl and marked for deletion at a time. */
 export type GivenKey =
   | { readonly kind: "foreign" }
   | { readonly kind: "ours"; readonly outcomes: readonly Recorded[] }
   | { readonly kind: "owed"; readonly since: Timestamp };
 
-/** One query for a key that keyctl did not create. What takes a key out of its row is recorded before it is out. */
+/** One query for a key that keyctl did not create. The removal of a key from its row is recorded before it happens. */
 export async function lookUpGiven(key: ApiKey, journal: Journal, signal: AbortSignal): Promise<GivenKey> {
   const outcomes = await journal.outcomesOf([key.hash], signal);
   return outcomes.length === 0 ? { kind: "foreign" } : oursOrOwed(outcomes, journal, signal);
@@ -37,7 +37,7 @@ async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signa
   return { kind: "ours", outcomes };
 }
 
-/** As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key owed. */
+/** As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key marked for deletion. */
 export async function insertGiven(
   row: KeyRecord,
   given: GivenKey,
@@ -48,7 +48,7 @@ export async function insertGiven(
   return (await confirmGiven([row], given, context, signal)).kind !== "owed";
 }
 
-/** As `insertGiven`, for many users who are given one key. */
+/** As `insertGiven`, for many users with one key. */
 export async function insertGivenToMany(
   rows: readonly KeyRecord[],
   given: GivenKey,
@@ -62,8 +62,8 @@ export async function insertGivenToMany(
 }
 
 /**
- * What the journal says of a key once it stands in these rows. They are withdrawn when it is owed.
- * @param before what it said before they were written
+ * The journal's entry of a key after it was written to these rows. The rows are withdrawn if the key is marked for deletion.
+ * @param before the entry before the rows were written
  */
 export async function confirmGiven(
   rows: readonly KeyRecord[],

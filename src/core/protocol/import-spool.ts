@@ -11,15 +11,15 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
 /**
- * Brings in what could not be stored when it was made: every command on a user does so before its own first step. The
- * renaming of the file is the claim, and what was claimed is never inserted again. Without a management key, a key that
- * is decided against could not be deleted: its file stays for somebody who has one.
+ * Imports keys that could not be stored when they were created. Every command on a user does so before its own first step.
+ * Renaming the file is the claim, and a claimed key is never inserted again. Without a management key, an abandoned key
+ * cannot be deleted: its file stays for a command that has one.
  */
 export async function importSpool(user: UserId, context: Context, signal: AbortSignal): Promise<void> {
   const { spool, journal } = context;
   const waiting = await spool.list(await journal.deployment(signal), user);
   if (waiting.length === 0) return;
-  // Before a claim, which nothing but the import may follow: a configuration that is refused must not cost a key.
+  // Before the claim, which only the import may follow: a bad configuration must not cost a key.
   const keys = await upstreamKeys(context);
   for (const key of waiting) {
     signal.throwIfAborted();
@@ -29,19 +29,19 @@ export async function importSpool(user: UserId, context: Context, signal: AbortS
 }
 
 /**
- * A store that was restored from an older copy does not know the operation that made the key. It is written down before the
- * row, or the next operation would take its number.
+ * A store that was restored from an older copy does not know the operation that created the key. The operation is recorded
+ * before the row, or the next operation would take its number.
  */
 async function ensureOperation(key: SpooledKey, context: Context, signal: AbortSignal): Promise<void> {
   const { userId, n, name, label, limit, limitReset, expiresAt } = key;
   const nonce = parseKeyName(name ?? "")?.nonce;
   if (nonce === undefined || (await context.journal.entry(userId, "op", n, signal)) !== undefined) return;
   const terms = { label, limit, limitReset, expiresAt, workspace: null };
-  // Nothing is bought now: the hourly cap is not concerned.
+  // Nothing is created now, so the hourly cap does not apply.
   await appendEntry(userId, { kind: "op", n, nonce, ...terms, deliberate: true } as const, context, signal);
 }
 
-/** Of a key that is claimed. */
+/** For a claimed key. */
 async function bringIn(
   key: SpooledKey,
   keys: UpstreamKeys | undefined,
@@ -58,7 +58,7 @@ async function bringIn(
   throw end.unavailable.error;
 }
 
-/** The row that a spooled key is to stand in. */
+/** The row for a spooled key. */
 export function rowOf(key: SpooledKey): KeyRecord {
   const { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt } = key;
   return {

@@ -7,8 +7,8 @@ import type { AccountOnUse } from "../ports/account.ts";
 type ManagementAccess = Pick<Context, "openRouter" | "managementKey" | "account">;
 
 /**
- * What can be done at OpenRouter with the management key; undefined where there is none. Throws CONFIG_… errors. What
- * is given rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT before it changes a key or believes that one is gone.
+ * Access to OpenRouter with the management key; undefined without one. Throws CONFIG_… errors. The access rejects with
+ * MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT before it changes a key or reports that a key is missing.
  */
 export async function upstreamKeys({
   openRouter,
@@ -20,8 +20,8 @@ export async function upstreamKeys({
 }
 
 /**
- * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING where there is no management key.
- * @param what what cannot be done then
+ * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING without a management key.
+ * @param what what cannot be done without it
  */
 export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<UpstreamKeys> {
   const keys = await upstreamKeys(access);
@@ -29,7 +29,7 @@ export async function requireUpstreamKeys(access: ManagementAccess, what: string
   return keys;
 }
 
-/** As `requireUpstreamKeys`, before anything is changed: rejects also with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, and as `Account.standing` does. */
+/** As `requireUpstreamKeys`, before any change. Rejects also with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, and as `Account.standing` does. */
 export async function requireOwnAccount(
   access: ManagementAccess,
   what: string,
@@ -42,7 +42,7 @@ export async function requireOwnAccount(
 
 function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
   const standing = async ({ signal }: Deadline) => (await account.open()).standing(signal);
-  /** Keys that were in this account: one that is missing there now is gone. */
+  /** Keys that were in this account: a key that is missing there now was deleted. */
   const seen = new Set<string>();
   const proven = async <Answer extends { readonly status: string }>(
     hash: string,
@@ -60,7 +60,7 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
       if (answer.status !== "gone" || seen.has(hash)) return answer;
       return (await (await account.open()).mayBeElsewhere(hash, budget.signal)) ? ELSEWHERE : answer;
     },
-    // What a change does not find is looked for, or asked itself, before it counts as gone.
+    // A key that a change does not find is looked up, or asked itself, before it counts as deleted.
     async disable(hash, budget) {
       await standing(budget);
       return proven(hash, await keys.disable(hash, budget), budget);

@@ -9,8 +9,8 @@ import { previousRow } from "./settle-row.ts";
 import { isSavedAs } from "./store-new-key.ts";
 
 /**
- * **Invariant:** nothing is written. A dry run and an explanation find in this store what the command itself finds once it
- * has imported the spool and settled the row: every row is as it would stand then, and says that it is settled.
+ * **Invariant:** nothing is written. A dry run and an explanation read from this store what the command itself reads after it
+ * has imported the spool and settled the row: every row is as it would be then, and is settled.
  */
 export function foreseen(context: Context): Context {
   const rows = new ForeseenRows(context);
@@ -46,14 +46,14 @@ class ForeseenRows {
     this.#context = context;
   }
 
-  /** **Order:** the spool, then the store: a key that another process brings in between is found. */
+  /** **Order:** the spool, then the store: a key that another process imports in between is found. */
   async find(user: UserId, signal: AbortSignal): Promise<KeyRecord | undefined> {
     const waiting = await waitingKeys(user, this.#context, signal);
     const row = await this.#context.store.find(user, signal);
     return row === undefined ? this.#imported(waiting, signal) : this.#settled(row, signal);
   }
 
-  /** A damaged file is passed over: it is its user's failure, and not that of all. */
+  /** A damaged file is skipped: it concerns one user, not all. */
   async findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> {
     const waiting = new Map<UserId, readonly SpooledKey[]>();
     if (this.#context.spool.mayHoldKeys()) {
@@ -82,17 +82,17 @@ class ForeseenRows {
     }
   }
 
-  /** A row that was decided against is rolled back. */
+  /** A row of an abandoned generation is rolled back. */
   async #settled(row: KeyRecord, signal: AbortSignal): Promise<KeyRecord | undefined> {
     if (row.settled) return row;
-    // A key that somebody gave is in use as soon as it is stored.
+    // A given key is in use as soon as it is stored.
     if (row.generation === 0) return { ...row, settled: true };
     const outcome = await this.#outcome(row, signal);
     if (outcome?.outcome !== "abandoned") return { ...row, settled: true };
     return row.previous === null ? undefined : previousRow(row, row.previous);
   }
 
-  /** Into no row, the first key that was never sent and is not decided against is inserted. */
+  /** Without a row, the first spooled key that was never sent and is not abandoned is inserted. */
   async #imported(waiting: readonly SpooledKey[], signal: AbortSignal): Promise<KeyRecord | undefined> {
     for (const key of waiting) {
       if (key.sent) continue;

@@ -4,29 +4,29 @@ import type { EntryOf, Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * Retained keys: keyctl created them, they were replaced or purged, and nobody has asked to delete them at OpenRouter.
- * `purge --revoke` takes them with the current key.
+ * Retained keys: keyctl created them, they were replaced or purged, and their deletion at OpenRouter was not requested.
+ * `purge --revoke` deletes them with the current key.
  */
 
-/** The generations that are retained, in order; with those whose deletion was requested later. */
+/** The retained generations in order, including those whose deletion was requested later. */
 function retainedGenerations(entries: readonly Recorded[]): readonly number[] {
   return entries.flatMap((entry) => (entry.kind === "rev" && !entry.revoke ? [entry.n] : []));
 }
 
-/** How many keys are retained, and not yet to be deleted. */
+/** How many keys are retained and not marked for deletion. */
 export function countRetained(entries: readonly Recorded[]): number {
   const requested = requestedDeletions(entries);
   return retainedGenerations(entries).filter((n) => !requested.has(n)).length;
 }
 
-/** A retained key that is to be deleted. */
+/** A retained key that is marked for deletion. */
 export interface RetainedKey {
   readonly n: number;
-  /** OpenRouter's id of it. */
+  /** OpenRouter's id of the key. */
   readonly upstreamId: string;
 }
 
-/** The outcomes of all retained keys, but for that of the generation in the row, which has an order of its own. */
+/** The outcomes of all retained keys except that of the generation in the row, which follows an order of its own. */
 export function retainedOutcomes(entries: readonly Recorded[], current: number | null = null): readonly SavedKey[] {
   const retained = retainedGenerations(entries).filter((n) => n !== current);
   return entries.flatMap((entry) =>
@@ -37,9 +37,8 @@ export function retainedOutcomes(entries: readonly Recorded[], current: number |
 type SavedKey = Extract<Recorded<EntryOf<"out">>, { outcome: "saved" }>;
 
 /**
- * Records that all retained keys of a user are to be deleted after all, and gives them. A purge that
- * dies after this is finished by reconcile.
- * @param current the generation in the row, which has an order of its own; null where there is no row
+ * Marks all retained keys of a user for deletion, and returns them. Reconcile finishes a purge that dies after this.
+ * @param current the generation in the row, which follows an order of its own; null without a row
  */
 export async function requestRetainedDeletions(
   user: UserId,

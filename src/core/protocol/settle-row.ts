@@ -9,9 +9,9 @@ import { removeRow, replaceRow } from "./write-row.ts";
 
 /**
  * What every command does with an unsettled row that it has read. A row of generation n is current once `out:n` is saved;
- * until then the row that it replaced is.
+ * until then, the row that it replaced is current.
  * **Order:** (1) RECORD OUTCOME, or roll the row back; (2) REVOKE PREDECESSOR; (3) SETTLE. A predecessor is revoked only when
- * its successor can no longer be undone, and before any write over the row or removal of it: else the note of it is lost.
+ * its successor can no longer be undone, and before the row is overwritten or removed, which loses the note of it.
  */
 
 /**
@@ -32,8 +32,8 @@ export async function confirmGeneration(
 }
 
 /**
- * The row with its true generation: 0 where the key is not the one of its generation, since a program that counts no
- * generations has written over it. Of an unsettled row, RECORD OUTCOME decides.
+ * The row with its true generation: 0 if the key is not the one of its generation, because a program that counts no
+ * generations has overwritten it. For an unsettled row, RECORD OUTCOME decides.
  */
 export async function withTrueGeneration(
   row: KeyRecord,
@@ -50,7 +50,7 @@ export function demoteIfOverwritten(row: KeyRecord, outcome: EntryOf<"out"> | un
   return isAnother ? { ...row, ...NO_TERMS, generation: 0 } : row;
 }
 
-/** Only whoever has seen generation n in the row may say so. Gives what stands there then. */
+/** Only a command that has seen generation n in the row may append its outcome. Returns the recorded outcome. */
 export function recordSaved(
   { userId, generation: n, keyHash, upstreamHash }: KeyRecord,
   context: Pick<Context, "journal" | "clock">,
@@ -60,7 +60,7 @@ export function recordSaved(
   return appendEntry(userId, { kind: "out", n, outcome: "saved", hash: keyHash, upstreamHash }, context, signal);
 }
 
-/** The row as it was before a generation that was decided against took its place. A lost race is somebody else's doing. */
+/** Restores the row that an abandoned generation replaced. A lost race means that another command has done so. */
 export async function rollBackRow(
   row: KeyRecord,
   { store }: Pick<Context, "store">,
@@ -71,7 +71,7 @@ export async function rollBackRow(
   else await replaceRow(store, previousRow(row, previous), row, signal);
 }
 
-/** REVOKE PREDECESSOR: records that the key which the row replaced is revoked, and is to be deleted where that was asked for. */
+/** REVOKE PREDECESSOR: records that the replaced key is revoked, and marks it for deletion if that was requested. */
 export async function revokePredecessor(
   { userId, previous }: KeyRecord,
   context: Pick<Context, "journal" | "clock">,
@@ -82,7 +82,7 @@ export async function revokePredecessor(
   await recordRevocation({ userId, generation }, { reason: "superseded", revoke }, context, signal);
 }
 
-/** `rev:n`, and `del:n` where a revocation stands that keeps the key, and it is to go after all. */
+/** Appends `rev:n`, and `del:n` if an earlier revocation keeps the key and its deletion is requested now. */
 export async function recordRevocation(
   { userId, generation: n }: Pick<KeyRecord, "userId" | "generation">,
   { reason, revoke }: Pick<EntryOf<"rev">, "reason" | "revoke">,
@@ -94,8 +94,8 @@ export async function recordRevocation(
 }
 
 /**
- * That the key of a generation is proven to be deleted upstream. Best effort: without this note nothing is lost while the
- * store stays with its account; after that the key is reported, for its absence proves nothing there.
+ * Records that the key of a generation is proven to be deleted upstream. Best effort: without this note nothing is lost
+ * while the store stays with its account. In another account the key is reported, because its absence proves nothing there.
  */
 export async function recordGone(
   user: KeyRecord["userId"],
@@ -107,7 +107,7 @@ export async function recordGone(
   await bestEffort(() => journal.insertEntry(entry, signal), signal);
 }
 
-/** SETTLE. False if the race was lost, which is harmless. */
+/** SETTLE. False if another write came first, which is harmless. */
 export async function markSettled(
   row: KeyRecord,
   { store }: Pick<Context, "store">,
@@ -138,14 +138,14 @@ export function settledRow(row: KeyRecord): KeyRecord {
   return { ...row, settled: true, previous: null, revision: (row.revision ?? 0) + 1 };
 }
 
-/** What it takes to find, and where possible to put back, the key that a row holds now. */
+/** What is needed to find, and if possible to restore, the key that a row holds now. */
 export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string | null): Previous {
   const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
   const key = { generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck };
   return { revoke, ...key, ...termsOf(row) };
 }
 
-/** The row that a roll-back leaves. */
+/** The row after a roll-back. */
 export function previousRow(row: KeyRecord, previous: Previous): KeyRecord {
   const { revoke: _revoke, keyEncrypted, ...before } = previous;
   if (keyEncrypted === null) throw corrupt(`what user ${printable(row.userId)} had before is not in the row any more`);

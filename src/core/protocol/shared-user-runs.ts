@@ -5,10 +5,10 @@ import { KeyctlError } from "../model/errors.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 
-/** What is waited for once a key may exist: the answer to its POST, a look for a key that it may have made, the store. */
+/** What a run waits for once a key may exist: the answer to its POST, the search for a key that the POST may have created, the store. */
 export type Stage = "answer" | "search" | "storage";
 
-/** Told of the stage that is waited for when a caller's time is over, and of each that follows. */
+/** Receives the stage that a run waits for when a caller's time is over, and each later one. */
 export type OnOvertime = (user: UserId, stage: Stage) => void;
 
 interface Committed<Result> {
@@ -18,8 +18,8 @@ interface Committed<Result> {
 }
 
 /**
- * Flights in which a key may be made. From its one POST on such a flight is not given up, whoever stops waiting: a
- * server's caller is told that it is pending, and the tool waits for its end, which the protocol's own limits bring.
+ * Runs that may create a key. From its one POST on, a run is not cancelled when its callers stop waiting: a server's caller
+ * is told that the key is pending, and the tool waits for the end of the run, which the protocol's own limits ensure.
  */
 export class SharedUserRuns<Result> {
   readonly #flights = new SingleFlight<Result>();
@@ -52,7 +52,7 @@ export class SharedUserRuns<Result> {
     }
   }
 
-  /** A race that was lost may leave no time to settle the winner's key. */
+  /** A lost race may leave no time to settle the winner's key. */
   async #overdue(user: UserId, promise: Promise<Result>): Promise<Result> {
     try {
       return await promise;
@@ -87,7 +87,7 @@ export class SharedUserRuns<Result> {
   }
 }
 
-/** Somebody makes a key, and the caller has stopped waiting for it. */
+/** A key is being created, and the caller has stopped waiting for it. */
 export function provisionPending(user: UserId): KeyctlError {
   return new KeyctlError("PROVISION_PENDING", `a key for user ${printable(user)} is being made`, {
     hint: `keyctl get ${userFlag(user)}   waits for it`,

@@ -11,23 +11,23 @@ import type { Account, Standing } from "../ports/account.ts";
 import type { Timestamp } from "../model/key-record.ts";
 
 /**
- * **Invariant:** nothing is created, changed or deleted at OpenRouter, and no absence there counts, before the management
- * key is known to be of the account that the store is bound to. Where that cannot be found out, work goes on with a
- * warning, and an absent key is unknown, never deleted. So is a key that is older than the store's binding to this account.
+ * **Invariant:** nothing is created, changed or deleted at OpenRouter, and no missing key counts as deleted, before the
+ * management key is known to belong to the account that the store is bound to. If that cannot be known, work continues with
+ * a warning, and a missing key is unknown, never deleted. The same holds for a key older than the store's binding.
  */
 
 const OURS: Sight = { status: "ours", unboundKey: null };
-/** For all questions of one look, in milliseconds. */
+/** For all requests of one comparison, in milliseconds. */
 const LOOK_MS = 10_000;
-/** For what is learned when the first key was created: its owner waits for it. */
+/** For the binding after the first key was created: its owner waits for it. */
 const BINDING_MS = 3_000;
 /** What was not found out, or is wrong, may be set right while a server runs; every call would ask anew. */
 const ASK_AGAIN_MS = 60_000;
-/** Of an account with more, any of these tells it apart. */
+/** For an account with more workspaces, any of these identifies it. */
 const MAX_WORKSPACES = 100;
 const MAX_HASHES = 500;
 
-/** One look a process. */
+/** One comparison per process. */
 export class StoreAccount implements Account {
   readonly #context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">;
   readonly #warn: (warning: Warning) => void;
@@ -36,7 +36,7 @@ export class StoreAccount implements Account {
   #known: { readonly sight: Sight; readonly until: number } | undefined;
   #hasWarned = false;
 
-  /** @param now milliseconds of a clock that nobody sets, whatever its zero */
+  /** @param now milliseconds of a monotonic clock */
   constructor(
     context: Pick<Context, "journal" | "openRouter" | "clock" | "managementKey">,
     warn: (warning: Warning) => void,
@@ -81,7 +81,7 @@ export class StoreAccount implements Account {
 
   async created({ workspace }: UpstreamKey): Promise<void> {
     if (this.#known !== undefined) return;
-    // At once: the next change waits for no answer of OpenRouter about an account that is not in question.
+    // At once: the next change need not ask OpenRouter about an account that is known.
     this.#keep(OURS);
     await this.#bindTo(workspace);
   }
@@ -105,7 +105,7 @@ export class StoreAccount implements Account {
     this.#keep(OURS);
   }
 
-  /** Now, unless the store is bound to that account already; a damaged record says nothing. */
+  /** Now, unless the store is already bound to that account; a damaged record does not count. */
   async #adoptionOf(binding: AccountBinding, signal: AbortSignal): Promise<Timestamp | null> {
     const { journal, clock } = this.#context;
     try {
@@ -138,7 +138,7 @@ export class StoreAccount implements Account {
 
   async #lookAndBind(signal: AbortSignal): Promise<Sight> {
     const sight = await lookAtAccount(await this.#keys(), this.#context.journal, deadlineIn(LOOK_MS, signal));
-    // What was given up says nothing to the next caller.
+    // A cancelled comparison must not be reused by the next caller.
     if (sight.status !== "unbound" && !signal.aborted) this.#keep(sight);
     if (sight.status === "ours" && sight.unboundKey !== null) await this.#bindTo(sight.unboundKey.workspace);
     return sight;
@@ -149,7 +149,7 @@ export class StoreAccount implements Account {
     this.#known = { sight, until: isFinal ? Number.POSITIVE_INFINITY : this.#now() + ASK_AGAIN_MS };
   }
 
-  /** The first of two processes wins; the account of the other is compared with it before its next change. */
+  /** The first of two processes wins; the other compares its account before its next change. */
   async #bindTo(workspace: string | null): Promise<void> {
     try {
       const signal = AbortSignal.timeout(BINDING_MS);
@@ -192,7 +192,7 @@ function bindingOf(organization: string | null, workspaces: readonly string[]): 
   return { organization, workspaces: workspaces.slice(0, MAX_WORKSPACES), adoptedAt: null };
 }
 
-/** For certain: what cannot be compared is another. */
+/** True only for certain: accounts that cannot be compared count as different. */
 function isSameAccount(one: AccountBinding, other: AccountBinding): boolean {
   if (one.organization !== null && one.organization === other.organization) return true;
   return one.workspaces.some((workspace) => other.workspaces.includes(workspace));

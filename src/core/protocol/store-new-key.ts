@@ -15,11 +15,11 @@ import type { Context } from "../context.ts";
 import { sleep } from "../async/sleep.ts";
 
 /**
- * **Order:** (1) insert the row, so that the secret is durable; (2) insert the `saved` outcome, which makes the key current;
- * (3) look whether the store is still the one that was opened; (4) hand the key out. A row whose insert was not answered is
- * looked for, and never sent again. A store that fails in between may have been taken away with the row: the key then waits
- * in a file, and whoever brings it in reads what has become of it. Only a key whose insert was certainly never sent may be
- * deleted without a decision.
+ * **Order:** (1) insert the row, so the secret is durable; (2) append the `saved` outcome, which makes the key current;
+ * (3) check that the store is still the one that was opened; (4) return the key. A row whose insert was not answered is
+ * read back and never resent. If the store fails in between, it may have been removed together with the row: the encrypted
+ * key then waits in a file, and its import reads what became of the row. Only a key whose insert was certainly never sent
+ * may be deleted without a recorded decision.
  */
 
 export interface NewKey extends UnstoredKey {
@@ -33,12 +33,12 @@ export interface KeyFromSpool extends UnstoredKey {
   readonly sent: boolean;
 }
 
-/** How long a store that fails is tried before the key goes elsewhere. */
+/** How long a failing store is tried before the key goes to the spool. */
 const STORE_MS = 10_000;
 const PAUSE_MS = 100;
 const REMOVAL_MS = 20_000;
 
-/** STORE ROW and RECORD OUTCOME. Gives the settled row, or `lost` when the key is decided against and removed. */
+/** STORE ROW and RECORD OUTCOME. Returns the settled row, or `lost` if the key was abandoned and removed. */
 export async function placeKey(created: NewKey, context: Context): Promise<KeyRecord | "lost"> {
   const seen = await insertNewRow(created.row, context);
   if (seen.status === "unavailable") return spoolNewKey(created, seen.sent, context);
@@ -55,9 +55,8 @@ export async function placeKey(created: NewKey, context: Context): Promise<KeyRe
 }
 
 /**
- * As `placeKey`, for a key from the spool, until the caller's time is over; a signal does not cut it, since a write in
- * flight would then be taken for one that was not sent. `unavailable`: the store is, and whether the insert may have
- * reached it.
+ * As `placeKey`, for a key from the spool, until the caller's time is over. A signal does not cut it, because a write in
+ * flight would then count as not sent. `unavailable`: the store is unavailable, and whether the insert may have reached it.
  */
 export async function placeSpooled(
   spooled: KeyFromSpool,
@@ -70,15 +69,15 @@ export async function placeSpooled(
   if (seen.status === "unavailable") return { unavailable: seen };
   if (seen.status === "other" && !(await mayDelete(spooled, context, caller))) return "undecided";
   const end = await decide(spooled, seen, context, caller);
-  // Its file stays until the key is gone.
+  // The file stays until the key is deleted.
   if (end === "not-deleted") return "undecided";
   if (end !== "lost") await confirmStoreIsThere(end, context, caller);
   return "decided";
 }
 
 /**
- * Not without a management key, and not with one of another account. For a store that is bound to none yet, or that was
- * bound to this one later, the account is the one that has the key: that it is missing elsewhere would say that it is deleted.
+ * Deletes nothing without a management key, or with one of another account. For a store that is not bound yet, or was bound
+ * to this account later, the account is the one that has the key: in any other, the key would wrongly count as deleted.
  */
 async function mayDelete(
   { row: { createdAt }, upstreamId, keys }: UnstoredKey,
@@ -100,7 +99,7 @@ async function mayDelete(
 
 type Seen =
   | { readonly status: "ours"; readonly row: KeyRecord }
-  /** There is another row, or none: this one is not, and will not be sent. */
+  /** Another row exists, or none: this row was not sent and will not be sent. */
   | { readonly status: "other" }
   | Unavailable;
 
@@ -119,7 +118,7 @@ async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSign
       async () => "unanswered",
     );
   const inserted = await retryWhileUnavailable(insert, caller);
-  // A bug may have come after the sending.
+  // A bug may have struck after the insert was sent.
   if ("error" in inserted)
     return {
       status: "unavailable",
@@ -129,7 +128,7 @@ async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSign
   return inserted.value === "inserted" ? { status: "ours", row } : readBackNewRow(row, context, caller);
 }
 
-/** There is a row, or nobody said: is it ours? */
+/** A row exists, or the answer was lost: is the row ours? */
 async function readBackNewRow(own: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<Seen> {
   const read = await retryWhileUnavailable((signal) => store.find(own.userId, signal), caller);
   if ("error" in read) return { status: "unavailable", sent: true, error: read.error };
@@ -138,7 +137,7 @@ async function readBackNewRow(own: KeyRecord, { store }: Context, caller?: Abort
   return isOurs ? { status: "ours", row } : { status: "other" };
 }
 
-/** RECORD OUTCOME and SETTLE. `not-deleted`: the key is decided against, and may still work. */
+/** RECORD OUTCOME and SETTLE. `not-deleted`: the key is abandoned and may still work. */
 async function decide(
   created: UnstoredKey,
   seen: Exclude<Seen, Unavailable>,
@@ -148,17 +147,17 @@ async function decide(
   const { row: own } = created;
   const { userId, generation: n } = own;
   if (seen.status === "other") {
-    // Decided against before it is deleted: nobody who saw its row can save it any more.
+    // Abandoned before it is deleted: no command that saw its row can save it any more.
     const abandoned = { kind: "out", n, outcome: "abandoned" } as const;
     const outcome = await untilAvailable(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
-    // Saved: somebody has seen it in the row and moved on, so that it is theirs now.
+    // Saved: another command has seen it in the row and continued, so the key is in use.
     if (isSavedAs(outcome, own)) return "lost";
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   const { row } = seen;
   const outcome = await untilAvailable(own, (signal) => recordSaved(row, context, signal), caller);
   if (!isSavedAs(outcome, own)) {
-    // It was decided against while its row stood: the row goes first, then the key.
+    // The key was abandoned while its row existed: the row is removed first, then the key.
     await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
@@ -171,7 +170,7 @@ async function confirmStoreIsThere(row: KeyRecord, { store }: Context, caller?: 
   await untilAvailable(row, (signal) => store.ping(signal), caller);
 }
 
-/** In a store that was restored from an older copy, another key may have been saved under the same number: this one never can be. */
+/** In a store that was restored from an older copy, another key may have been saved under the same number; this key never can be. */
 export function isSavedAs(outcome: EntryOf<"out">, { keyHash }: KeyRecord): boolean {
   return outcome.outcome === "saved" && outcome.hash === keyHash;
 }
@@ -191,7 +190,7 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
       },
     );
   }
-  // Its insert was never sent, and never will be: without a file there is nobody left who knows the key.
+  // The insert was never sent and never will be: without a file, nothing holds the key any more.
   const isGone = !sent && (await deleteNewKey(created, context));
   const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
@@ -216,14 +215,14 @@ async function isKept(write: () => Promise<void>): Promise<boolean> {
     await write();
     return true;
   } catch {
-    // Whatever the system says: no file can be relied on then.
+    // Whatever the system error is, the file cannot be relied on.
     return false;
   }
 }
 
 type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
 
-/** The error of a store that was unavailable all the time, or says that it will not get better. */
+/** The error of a store that stayed unavailable, or whose failure is permanent. */
 async function retryWhileUnavailable<Value>(
   work: (signal: AbortSignal) => Promise<Value>,
   caller: AbortSignal | undefined,
@@ -233,20 +232,20 @@ async function retryWhileUnavailable<Value>(
     try {
       return { value: await work(storeTime(caller)) };
     } catch (error) {
-      // Whatever it is: a key that was just made is not lost over it.
+      // Whatever the failure is, a new key must not be lost over it.
       if (!isUnavailable(error) || caller?.aborted === true || performance.now() >= end) return { error };
       await sleep(PAUSE_MS);
     }
   }
 }
 
-/** Without a caller: a key that was just made is not given up, whoever stops waiting. */
+/** Independent of the caller: a new key is not given up when its caller stops waiting. */
 function storeTime(caller: AbortSignal | undefined): AbortSignal {
   const time = AbortSignal.timeout(STORE_MS);
   return caller === undefined ? time : anySignal(time, caller);
 }
 
-/** The row may stand already: whoever comes next decides what this could not. */
+/** The row may already be there: the next command settles it. */
 async function untilAvailable<Value>(
   own: KeyRecord,
   work: (signal: AbortSignal) => Promise<Value>,
@@ -266,7 +265,7 @@ async function untilAvailable<Value>(
   );
 }
 
-/** It does not get better by waiting. */
+/** Waiting does not help. */
 function isDamage(thrown: unknown): boolean {
   return isKeyctlError(thrown) && thrown.code === "STORE_CORRUPT";
 }

@@ -5,9 +5,8 @@ import { retryOnConflict } from "./contention.ts";
 import { settleLostAnswer } from "./settle-lost-answer.ts";
 
 /**
- * Inserts an entry and gives the one that is recorded: its own or, where another one was first, that one, which decides.
- * An insert whose answer was lost is read back, and sent again where nothing is recorded: each id has one winner, so that
- * does no harm.
+ * Inserts an entry and returns the recorded one: its own or, if another command was first, that one, which decides. An
+ * insert whose answer was lost is read back, and resent if nothing is recorded: each id has one winner, so this is safe.
  */
 export async function appendEntry<Of extends Entry>(
   user: UserId,
@@ -21,7 +20,7 @@ export async function appendEntry<Of extends Entry>(
       () => journal.insertEntry(recorded, signal),
       async () => false,
     );
-    // What was inserted is an entry of its own kind.
+    // An id holds only entries of its own kind.
     if (isInserted) return recorded as unknown as Recorded<EntryOf<Of["kind"]>>;
     const kind: Of["kind"] = entry.kind;
     return (await journal.entry(user, kind, entry.n, signal)) ?? "conflict";
