@@ -11,7 +11,7 @@ export function encodingOf(bytes: Uint8Array): string {
   return BOMS.find(([, mark]) => mark.every((byte, index) => bytes[index] === byte))?.[0] ?? "utf-8";
 }
 
-/** The text without its byte order mark; undefined when the bytes are not valid in their encoding. */
+/** The text without its byte order mark; undefined if the bytes are not valid in their encoding. */
 export function decodeText(bytes: Uint8Array): string | undefined {
   const encoding = encodingOf(bytes);
   if (encoding === "utf-8")

@@ -3,7 +3,7 @@ import { KeyctlError } from "../core/model/errors.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Never the working folder: a HOME that is empty or relative is as good as none. Throws CONFIG_INVALID. */
+/** Never the working folder: an empty or relative HOME counts as unset. Throws CONFIG_INVALID. */
 export function homeFolder(environment: Environment): string {
   const path = absolutePath(environment["HOME"]) ?? absolutePath(homeOfThisUser());
   if (path !== undefined) return path;
@@ -13,15 +13,15 @@ export function homeFolder(environment: Environment): string {
 }
 
 /**
- * The path of a flag or a variable as a shell would give it: `~` and `~/…` are the home folder. No shell has seen what
- * stands behind a `:` or a `=`, or comes from a service's or a container's settings. Every other path is as it stands.
+ * Expands the path of a flag or a variable as a shell would: `~` and `~/…` are the home folder. A shell does not expand `~`
+ * after a `:` or a `=`, or in the settings of a service or a container. Every other path stays as it is.
  */
 export function inHome(path: string, environment: Environment): string {
   const [, below] = (process.platform === "win32" ? /^~(?:$|[/\\](.*)$)/s : /^~(?:$|\/(.*)$)/s).exec(path) ?? [];
   return below === undefined && path !== "~" ? path : join(homeFolder(environment), below ?? "");
 }
 
-/** As `inHome`, against the working folder; left as it is when that was deleted under us: nothing is found there then. */
+/** As `inHome`, resolved against the working folder. If that folder was deleted, the path stays as it is and leads nowhere. */
 export function resolvePath(path: string, environment: Environment): string {
   const expanded = inHome(path, environment);
   try {
@@ -39,6 +39,6 @@ function homeOfThisUser(): string | undefined {
   try {
     return process.getBuiltinModule("node:os").userInfo().homedir;
   } catch {
-    return undefined; // A user id without an entry in the system's list, as containers have them.
+    return undefined; // A user id without an entry in the system's user list, as in containers.
   }
 }

@@ -6,9 +6,9 @@ import { codeOf } from "./system-error.ts";
 const PAUSE_MS = 50;
 
 /**
- * Does this while no other process holds the lock file, which exists as long as somebody does: one who was killed leaves it,
- * and then only a person can say that nobody is at work. `heldTooLong` when it is still there after that many milliseconds.
- * Throws the system's error where the file cannot be made, or the signal's reason.
+ * Runs `work` while this process holds the lock file. The file exists as long as a process holds it. A killed process leaves
+ * it behind, and then only a person can tell that it is stale. Throws `heldTooLong` if the file still exists after that many
+ * milliseconds, the system's error if it cannot be created, or the signal's reason.
  */
 export async function whileLocked<Result>(
   path: string,

@@ -15,7 +15,7 @@ import { dirname } from "node:path";
 import { temporaryPath } from "./temporary-path.ts";
 import { codeOf } from "./system-error.ts";
 
-/** Makes the folder and those above it that are missing; new ones are 0700, whatever the umask. */
+/** Creates the folder and its missing parents, with mode 0700 whatever the umask. */
 export function makePrivateFolder(path: string): void {
   if (existsSync(path)) return;
   makePrivateFolder(dirname(path));
@@ -23,12 +23,12 @@ export function makePrivateFolder(path: string): void {
     mkdirSync(path, 0o700);
     chmodSync(path, 0o700);
   } catch (thrown) {
-    // Another process made it at the same time.
+    // Another process created it at the same time.
     if (codeOf(thrown) !== "EEXIST") throw thrown;
   }
 }
 
-/** Opens a file that must not exist yet, 0600 whatever the umask. Rejects with EEXIST. */
+/** Creates a file that must not exist yet, with mode 0600 whatever the umask. Throws EEXIST. */
 export function openPrivateFile(path: string): number {
   const file = openSync(path, "wx", 0o600);
   fchmodSync(file, 0o600);
@@ -36,8 +36,8 @@ export function openPrivateFile(path: string): number {
 }
 
 /**
- * Gives the file this content unless it is there already; returns what it holds then. Many processes may try at once:
- * one wins, none ever sees a part of the content, and it is on the disk before this returns.
+ * Creates the file with this content unless it exists, and returns what it holds. Of many concurrent processes one wins, and
+ * none ever sees a part of the content. The content is on the disk before this returns.
  */
 export function createOnce(path: string, content: string): string {
   const folder = dirname(path);
@@ -56,7 +56,7 @@ export function createOnce(path: string, content: string): string {
   return readFileSync(path, "utf8");
 }
 
-/** Writes and closes it; then it is on the disk. */
+/** Writes and closes the file; its content is then on the disk. */
 export function writeSynced(file: number, content: string): void {
   try {
     writeFileSync(file, content);
@@ -66,7 +66,7 @@ export function writeSynced(file: number, content: string): void {
   }
 }
 
-/** Makes a new name in a folder survive a power cut; Windows cannot open a folder and needs no such step. */
+/** Makes a new name in a folder survive a power cut. Windows cannot open a folder and does not need this step. */
 export function syncFolder(path: string): void {
   if (process.platform === "win32") return;
   const folder = openSync(path, "r");

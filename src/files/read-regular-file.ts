@@ -5,17 +5,17 @@ export type FileReading =
   | { readonly status: "absent" }
   | { readonly status: "unreadable"; readonly reason: string }
   | { readonly status: "read"; readonly bytes: Buffer; readonly mode: number; readonly readableByOthers: boolean };
-// O_NONBLOCK, so that a FIFO without a writer cannot hold us up; Windows has neither flag.
+// O_NONBLOCK, so that a FIFO without a writer cannot block; Windows has neither flag.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
-/** Reads a small regular file as a whole; anything else is `unreadable` with a reason in our words. */
+/** Reads a small regular file completely; anything else is `unreadable`, with a reason in our own words. */
 export function readRegularFile(path: string, maxBytes: number): FileReading {
   const read = readBeginning(path, maxBytes + 1);
   if (read.status !== "read" || read.bytes.length <= maxBytes) return read;
   return { status: "unreadable", reason: `it is larger than ${maxBytes / 1024} KiB` };
 }
 
-/** Reads this many bytes of a regular file, or all of a shorter one. */
+/** Reads the first bytes of a regular file, or all of a shorter one. */
 export function readBeginning(path: string, bytes: number): FileReading {
   let file: number;
   try {

@@ -4,9 +4,9 @@ import { openPrivateFile, syncFolder, writeSynced } from "./private-files.ts";
 import { temporaryPath } from "./temporary-path.ts";
 
 /**
- * Gives a file that is there another content, in one step: who reads it sees the old one or the new one, and after a
- * power cut it is one of them. Owner and mode stay, so that whoever could read it still can; a new owner would be refused.
- * Throws the system's error, and then nothing has changed.
+ * Replaces the content of an existing file in one step: a reader sees the old or the new content, and after a power cut the
+ * file holds one of them. Owner and mode stay, so everybody who could read the file still can. Throws the system's error;
+ * nothing has changed then.
  */
 export function replaceFile(path: string, content: string): void {
   const { mode, uid, gid } = statSync(path);

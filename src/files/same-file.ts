@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 
-/** Whether two paths lead to one file, by links too. False where one of them leads nowhere yet. */
+/** Whether two paths lead to the same file, links included. False if one of them does not exist yet. */
 export function isSameFile(one: string, other: string): boolean {
   if (one === other) return true;
   const [first, second] = [one, other].map(look);
@@ -11,6 +11,6 @@ function look(path: string) {
   try {
     return statSync(path, { bigint: true });
   } catch {
-    return undefined; // Opening it says why.
+    return undefined; // Opening the file reports the reason.
   }
 }

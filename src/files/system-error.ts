@@ -10,7 +10,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENFILE: "too many files are open",
 };
 
-/** Why a file operation failed, in our words. */
+/** Why a file operation failed, in our own words. */
 export function reasonOf(thrown: unknown): string {
   const code = codeOf(thrown);
   return REASONS[code] ?? (code === "" ? "it cannot be read" : `it cannot be read (${code})`);

@@ -14,7 +14,7 @@ import { sleep } from "../core/async/sleep.ts";
 
 export interface OpenRouterOptions {
   readonly baseUrl: BaseUrl;
-  /** For the variables of the proxies. */
+  /** Holds the proxy variables. */
   readonly environment: ProxyEnvironment;
   readonly clock: Clock;
   readonly onWait: (pause: RetryPause) => void;
@@ -25,7 +25,7 @@ export interface OpenRouterOptions {
   readonly deadlines?: Deadlines;
 }
 
-/** Opens nothing and loads no HTTP client until something is asked. Throws CONFIG_INVALID for a proxy that cannot be used. */
+/** Opens nothing and loads no HTTP client before the first request. Throws CONFIG_INVALID for a proxy that cannot be used. */
 export function openRouter(options: OpenRouterOptions): OpenRouter {
   const {
     baseUrl,
@@ -51,12 +51,12 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
       return acceptedKey(answerOf(ending)) ?? unknown(ending);
     },
     async reach(budget): Promise<Reach> {
-      // The client that is loaded first is no part of the way.
+      // Loading the client first keeps it out of the measured time.
       await transport();
       const began = performance.now();
       const ending = await sendWithRetries(keyInfo(null), budget, context, 1);
       const elapsedMs = performance.now() - began;
-      // Without a key it is refused: as good an answer as any.
+      // Without a key the request is refused, which is an answer too.
       if (ending.kind === "failure" && ending.event !== "refused") return unknown(ending);
       const serverTime = ending.date === undefined ? undefined : new Date(ending.date);
       return { status: "reached", elapsedMs, serverTime };
@@ -75,10 +75,10 @@ function keyInfo(token: string | null): Request {
   return { kind: "read", method: "GET", path: "/key", token, body: undefined, maxBytes: MAX_REPLY_BYTES };
 }
 
-/** What is answered when no key arrives: a proxy has taken the header away, which says nothing of the key. */
+/** The answers to a request without a key: a proxy has removed the header, which says nothing about the key. */
 const NO_KEY_ARRIVED = /: (?:Missing Authentication header|No cookie auth credentials found)/;
 
-/** OpenRouter itself refuses this very key. */
+/** OpenRouter itself refuses this key. */
 function isOfKey({ event, httpStatus, isOwnError, detail }: Extract<RequestOutcome, { kind: "failure" }>): boolean {
   return event === "refused" && httpStatus === 401 && isOwnError && !NO_KEY_ARRIVED.test(detail);
 }

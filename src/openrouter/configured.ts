@@ -6,7 +6,7 @@ import type { OpenRouterOptions } from "./client.ts";
 
 /**
  * OpenRouter at the address in KEYCTL_OPENROUTER_URL, or at its own. Throws CONFIG_INVALID.
- * @param url undefined where nobody names one
+ * @param url undefined if none is configured
  */
 export function openRouterAt(url: string | undefined, options: Omit<OpenRouterOptions, "baseUrl">): OpenRouter {
   const baseUrl = url === undefined ? OPENROUTER : parseBaseUrl(url);

@@ -10,17 +10,17 @@ export type ReadPage = (path: string, deadline: Deadline) => Promise<RequestOutc
 
 interface Pages {
   readonly readPage: ReadPage;
-  /** Of each page. */
+  /** For each page. */
   readonly budget: () => Deadline;
 }
 
-/** Pages with nothing new in a row: the server does not count as we do, and would never come to an end. */
+/** Consecutive pages without a new key: the server ignores our offset, and the list would never end. */
 const MAX_STALE_PAGES = 3;
 
 /**
- * All keys of a scope, each hash once, disabled ones too. OpenRouter lists one workspace at a time and says neither how
- * many there are nor which page is the last: a page that is empty is. Keys that are made meanwhile move others to a
- * later page, where they are met again; those that are removed meanwhile make others be passed over.
+ * All keys of a scope, each hash once, disabled keys included. OpenRouter lists one workspace at a time, without a total:
+ * the first empty page is the last. Keys that are created meanwhile move others to a later page, where they appear again;
+ * keys that are deleted meanwhile make a pass skip others.
  */
 export async function* listing(scope: Scope, readPage: ReadPage, budget: () => Deadline): AsyncGenerator<ListedPage> {
   const pages = { readPage, budget };
@@ -40,7 +40,7 @@ export async function* listing(scope: Scope, readPage: ReadPage, budget: () => D
       if (page.status === "unknown") return;
     }
   }
-  // The default workspace is one of them, as far as anybody knows; where it is, this is one request.
+  // The list of workspaces is expected to hold the default one; with that one alone, this is one request.
   yield* keysIn(null, seen, pages, true);
 }
 

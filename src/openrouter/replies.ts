@@ -5,19 +5,19 @@ import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/ports/openrou
 import { printable } from "../core/text/printable.ts";
 
 /*
- * What OpenRouter's replies must hold, and nothing more: fields that are unknown are ignored, one that is missing or of
- * another type is "not said", unless an answer is worth nothing without it. Undefined: this is not such a reply.
+ * The required content of OpenRouter's replies. Unknown fields are ignored; a field that is missing or of another type
+ * is "not said", unless the reply is useless without it. Undefined: this is not such a reply.
  */
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** It goes into paths as it is. */
+/** Used in paths unchanged. */
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORD = /^[a-z_]{1,20}$/;
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i;
 
-/** Fields of GET /key. An answer with none of them is about no key. */
+/** Fields of GET /key. An answer without any of them does not describe a key. */
 const OF_A_KEY: readonly string[] = [
   "label",
   "limit",
@@ -30,7 +30,7 @@ const OF_A_KEY: readonly string[] = [
   "is_provisioning_key",
 ];
 
-/** GET /key. A key that is said to be disabled is not accepted, whatever the status is. */
+/** GET /key. A key that the reply calls disabled is not accepted, whatever the status is. */
 export function acceptedKey(json: unknown): AcceptedKey | undefined {
   const data = askingKey(json);
   if (data === undefined || data["disabled"] === true) return undefined;
@@ -55,7 +55,7 @@ export function describedKey(json: unknown): UpstreamKey | undefined {
   return upstreamKey(dataOf(json));
 }
 
-/** GET /keys. One entry that cannot be read makes the page unreadable: what is skipped looks as if it did not exist. */
+/** GET /keys. One unreadable entry makes the page unreadable: a skipped key would look as if it did not exist. */
 export function listedKeys(json: unknown): readonly UpstreamKey[] | undefined {
   return everyOf(json, upstreamKey);
 }
@@ -69,8 +69,8 @@ export function workspaceIds(json: unknown): readonly string[] | undefined {
 }
 
 /**
- * POST /keys. The key's text is all that cannot be asked for again, so a reply that has it is a good one: what else is
- * missing there is as it was requested.
+ * POST /keys. Only the key's text cannot be asked for again, so a reply with the text is a good one. Any other missing
+ * field is as requested.
  */
 export function createdKey(json: unknown, request: KeyRequest): { key: ApiKey; upstream: UpstreamKey } | undefined {
   const text = fieldsOf(json)?.["key"];
@@ -98,7 +98,7 @@ export function creditsOf(json: unknown): { total: number; used: number } | unde
 }
 
 /**
- * What an error says, made fit to be shown; empty when it says nothing. Undefined for what is no error of the API.
+ * The message of an error, safe to show; empty without a message. Undefined for anything but an error of the API.
  * Two shapes are known: `{error: {code, message}}`, and `{success: false, error: {name: "ZodError", message: "[…]"}}`.
  */
 export function errorMessage(json: unknown, token: string | null): string | undefined {
@@ -126,7 +126,7 @@ function upstreamKey(entry: unknown): UpstreamKey | undefined {
   const fields = fieldsOf(entry);
   if (fields === undefined) return undefined;
   const { hash, name, disabled } = fields;
-  // A hash is shown and stored as what is no secret, and goes into a path.
+  // A hash is shown and stored, because it is not secret, and is used in a path.
   if (typeof hash !== "string" || !HASH.test(hash) || KEY_LIKE.test(hash)) return undefined;
   if (typeof name !== "string" || typeof disabled !== "boolean") return undefined;
   return {
@@ -179,18 +179,18 @@ function dataOf(json: unknown): Fields | undefined {
   return fieldsOf(successOf(json)?.["data"]);
 }
 
-/** What is said beside an error counts for nothing. */
+/** Data beside an error does not count. */
 function successOf(json: unknown): Fields | undefined {
   const fields = fieldsOf(json);
   return (fields?.["error"] ?? null) === null ? fields : undefined;
 }
 
 function fieldsOf(value: unknown): Fields | undefined {
-  // Any object but an array can be asked for its fields by name.
+  // Any object except an array has fields by name.
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
 }
 
-/** In USD; JSON also has numbers that no computer has. */
+/** In USD. JSON allows numbers that overflow to infinity. */
 function money(value: unknown): number | null | undefined {
   if (value === null) return null;
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
@@ -213,12 +213,12 @@ function timestamp(value: unknown): Timestamp | null {
 
 const LONGEST = 200;
 
-/** Ids of users, organisations, workspaces and keys, and tokens of any kind: no word is that long, and no id much shorter. */
+/** Ids of users, organisations, workspaces and keys, and tokens of any kind: no word is that long, and no id is much shorter. */
 const ID_LIKE = /\b(?:user|org|usr|req|gen)_[A-Za-z0-9]+|[A-Za-z0-9_~+/=-]{20,}/g;
 
 /**
- * A server's own words, fit for a terminal and a log: on one line, with nothing that moves a cursor, hides or reorders text, and
- * without keys and ids, above all the one that was sent.
+ * A server's own words, safe for a terminal and a log: on one line, without characters that move a cursor, hide or reorder
+ * text, and without keys and ids, above all the one that was sent.
  */
 export function serverMessage(text: string, token: string | null): string {
   const withoutToken = token === null ? text : text.replaceAll(token, "…");

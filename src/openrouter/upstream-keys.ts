@@ -55,7 +55,7 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
     list: (scope, budget) =>
       listing(scope, async (path, forPage) => orRefused(await get(path, forPage, MAX_PAGE_BYTES)), budget),
     workspaces: (budget) =>
-      // A management key that may not list them (403) may do everything else.
+      // A management key that may not list workspaces (403) may still do everything else.
       workspacePages(
         async (path, forPage) => orUnauthorized(await get(path, forPage, MAX_PAGE_BYTES)),
         () => budget,
@@ -82,9 +82,9 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
 interface Change {
   readonly method: "PATCH" | "DELETE";
   readonly body: unknown;
-  /** Of the reply. */
+  /** From the reply. */
   readonly isDone: (json: unknown) => boolean;
-  /** Of what is there, when a reply was lost. */
+  /** From the present state, when the reply was lost. */
   readonly isSeen: (found: Extract<FindResult, { status: "found" }>) => boolean;
 }
 
@@ -135,7 +135,7 @@ function finding(hash: string, ending: RequestOutcome): FindResult {
   return key?.hash === hash ? { status: "found", key } : unknown(ending);
 }
 
-/** OpenRouter itself says so, in its own words: a gateway's 404 is no such answer. */
+/** A 404 in OpenRouter's own error shape; a gateway's 404 does not count. */
 function isMissing(ending: RequestOutcome): boolean {
   return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404 && ending.isOwnError;
 }
@@ -151,7 +151,7 @@ function orRefused(ending: RequestOutcome): RequestOutcome {
   throw managementKeyRefused(ending.detail);
 }
 
-/** As `orRefused`, but a key that is known and may not do this is no failure. */
+/** As `orRefused`, but a known management key without the right to do this is not a failure. */
 function orUnauthorized(ending: RequestOutcome): RequestOutcome {
   return ending.httpStatus === 401 ? orRefused(ending) : ending;
 }

@@ -3,7 +3,7 @@ import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
-/** What the environment says of a user's key: undefined where it says nothing. */
+/** The environment's settings for a user's key; undefined for those that are not set. */
 export interface EnvironmentKeyPlace {
   /** The value of OPENROUTER_API_KEY. */
   readonly text: string | undefined;
@@ -14,7 +14,7 @@ export interface EnvironmentKeyPlace {
 const VARIABLE = "OPENROUTER_API_KEY";
 const FILE_VARIABLE = `${VARIABLE}_FILE`;
 
-/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT where both are set. */
+/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT if both are set. */
 export function environmentKey(
   placeNow: () => EnvironmentKeyPlace,
   isManagementKey: (text: string) => boolean,
@@ -40,7 +40,7 @@ export function environmentKey(
   };
 }
 
-/** A variable that names a file is set, so that whatever is wrong with the file is a fault of the variable's value. */
+/** The variable that names the file is set, so a fault of the file is a fault of the variable's value. */
 function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): SourceReading {
   const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
   const reading = file.status === "read" ? readingOf(file.bytes, isManagementKey) : file;

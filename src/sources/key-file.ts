@@ -6,16 +6,16 @@ import { keyFaultOf } from "./key-fault.ts";
 import type { Warning } from "../core/model/warning.ts";
 import { octal } from "../core/text/format.ts";
 
-/** What a file that holds one key may have. */
+/** The size limit of a file that holds one key. */
 export const MAX_KEY_FILE_BYTES = 4 * 1024;
 
 export interface KeyFilePlace {
   readonly path: string;
-  /** True when a person named it: that it is missing is then worth a warning, and no reason to make a key. */
+  /** True if a person named the file: a missing file is then worth a warning, and no reason to create a key. */
   readonly named: boolean;
 }
 
-/** `key.txt`: a regular file of 4 KiB at most that holds exactly one key, in UTF-8 or UTF-16. */
+/** `key.txt`: a regular file of at most 4 KiB that holds exactly one key, in UTF-8 or UTF-16. */
 export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: string) => boolean): KeySource {
   return {
     name: "key.txt",
@@ -37,14 +37,14 @@ export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: s
   };
 }
 
-/** What the bytes of a key file are. */
+/** The reading of a key file's bytes. */
 export function readingOf(bytes: Uint8Array, isManagementKey: (text: string) => boolean): SourceReading {
   const text = decodeText(bytes);
   if (text === undefined) return { status: "unreadable", reason: "it is not valid UTF-8 or UTF-16 text" };
   return readingOfText(text, isManagementKey);
 }
 
-/** What a text is that is to be one key. */
+/** The reading of a text that should be one key. */
 export function readingOfText(text: string, isManagementKey: (text: string) => boolean): SourceReading {
   if (isManagementKey(text)) return { status: "management-key" };
   const key = ApiKey.parse(text);

@@ -1,4 +1,4 @@
-/** What comes, in groups of this size; the last one may be smaller, and none is empty. */
+/** The items in groups of this size; the last group may be smaller, and no group is empty. */
 export async function* batched<Item>(items: AsyncIterable<Item>, size: number): AsyncGenerator<readonly Item[]> {
   let batch: Item[] = [];
   for await (const item of items) {

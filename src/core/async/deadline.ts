@@ -7,12 +7,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How long a call may take that says nothing else, in milliseconds. */
+/** The default time limit of a call, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 30_000;
-/** The longest that a timer waits, 24 days: one that is set for longer fires at once. */
+/** The longest time that a timer can wait, 24 days: a longer timer fires at once. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-/** A time-out that a timer keeps, in milliseconds. Throws USAGE for what is no time. */
+/** A time-out that a timer can keep, in milliseconds. Throws USAGE for a value that is not a time. */
 export function clampTimeout(milliseconds: number): number {
   if (typeof milliseconds === "number" && milliseconds >= 0) return Math.min(Math.ceil(milliseconds), LONGEST_MS);
   throw new KeyctlError("USAGE", "a time-out is a number of milliseconds that is not negative", {
@@ -20,15 +20,15 @@ export function clampTimeout(milliseconds: number): number {
   });
 }
 
-/** Aborted when the time is over, or by the caller, whichever comes first. Throws USAGE for a time-out that is no time. */
+/** Aborted when the time is over, or by the caller, whichever comes first. Throws USAGE for a time-out that is not a time. */
 export function deadlineSignal({ timeoutMs, signal }: CallOptions, defaultMs: number): AbortSignal {
   const time = AbortSignal.timeout(clampTimeout(timeoutMs ?? defaultMs));
   return signal === undefined ? time : anySignal(time, signal);
 }
 
 /**
- * `AbortSignal.any`, which holds its signals weakly: a time-out that nothing else refers to may be garbage-collected
- * and then never comes (https://github.com/nodejs/node/issues/57736). Here they live as long as what they end.
+ * As `AbortSignal.any`, but without losing a time-out: `AbortSignal.any` holds its signals weakly, so a time-out that nothing
+ * else refers to may be garbage-collected and never fire (https://github.com/nodejs/node/issues/57736).
  */
 export function anySignal(...signals: AbortSignal[]): AbortSignal {
   const first = AbortSignal.any(signals);
@@ -36,7 +36,7 @@ export function anySignal(...signals: AbortSignal[]): AbortSignal {
   return first;
 }
 
-/** Aborted when the time of that signal is over, and by nothing else. */
+/** Aborted only when the time of that signal is over. */
 export function timeOf(signal: AbortSignal): AbortSignal {
   const controller = new AbortController();
   const follow = () => {
@@ -55,7 +55,7 @@ export function isTimeout(reason: unknown): boolean {
   return reason instanceof DOMException && reason.name === "TimeoutError";
 }
 
-/** What was thrown as an expected failure; a bug is thrown again. */
+/** Returns an expected failure; throws a bug again. */
 export function toKeyctlError(thrown: unknown, signal?: AbortSignal): KeyctlError {
   if (isKeyctlError(thrown)) return thrown;
   if (isTimeout(thrown)) {
@@ -70,7 +70,7 @@ export function toKeyctlError(thrown: unknown, signal?: AbortSignal): KeyctlErro
   throw thrown;
 }
 
-/** What stopped this work, or null; a failure with the code `passed` is thrown, and so is a bug. */
+/** The failure that stopped this work, or null. A failure with the code `passed` is thrown, and so is a bug. */
 export async function failureOf(work: () => Promise<void>, passed: ErrorCode): Promise<KeyctlError | null> {
   try {
     await work();
@@ -82,17 +82,17 @@ export async function failureOf(work: () => Promise<void>, passed: ErrorCode): P
   }
 }
 
-/** The time that a piece of work may take, with all its attempts and waits. */
+/** The time that a piece of work may take, including all attempts and waits. */
 export interface Deadline {
   /** In milliseconds; never negative. */
   remainingMs(): number;
-  /** Aborted when the caller stops waiting. Of this work alone: Node warns of one that many listen to. */
+  /** Aborted when the caller stops waiting. Used by this work alone: Node warns about a signal with many listeners. */
   readonly signal: AbortSignal;
 }
 
 /**
- * A budget that runs from now on.
- * @param now milliseconds of a clock that nobody sets, whatever its zero
+ * A budget that starts now.
+ * @param now milliseconds of a monotonic clock
  */
 export function deadlineIn(
   totalMs: number,
@@ -103,7 +103,7 @@ export function deadlineIn(
   return { remainingMs: () => Math.max(0, end - now()), signal };
 }
 
-/** Throws the reason of a signal that the caller has aborted. A time-out is no such thing: it is a budget that is used up. */
+/** Throws the reason of a signal that the caller has aborted. A time-out does not count: it only uses up the budget. */
 export function throwIfCancelled({ signal }: Deadline): void {
   if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
 }

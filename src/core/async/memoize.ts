@@ -1,4 +1,4 @@
-/** Asks once and keeps the answer; a failure is not kept. */
+/** Calls once and keeps the result; a failure is not kept. */
 export function memoizeAsync<Result>(
   ask: (signal: AbortSignal) => Promise<Result>,
 ): (signal: AbortSignal) => Promise<Result> {

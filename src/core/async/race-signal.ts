@@ -1,4 +1,4 @@
-/** As `raceSignal`, for work that heeds the signal itself and may say more than that the time is over. */
+/** As `raceSignal`, for work that observes the signal itself and may report more than a time-out. */
 export async function raceSignalWithGrace<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
   try {
     return await raceSignal(work, signal);
@@ -8,7 +8,7 @@ export async function raceSignalWithGrace<Result>(work: Promise<Result>, signal:
   }
 }
 
-/** The work's own end if it ends at once; else this is thrown. */
+/** The result of the work if it ends at once; else `thrown` is thrown. */
 export function settleOr<Result>(thrown: unknown, work: Promise<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     work.then(resolve, reject);
@@ -16,7 +16,7 @@ export function settleOr<Result>(thrown: unknown, work: Promise<Result>): Promis
   });
 }
 
-/** The work's own end, or the signal's reason if that comes first. */
+/** The result of the work, or the signal's reason if that comes first. */
 export function raceSignal<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

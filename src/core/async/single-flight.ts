@@ -11,7 +11,7 @@ export class SingleFlight<Result> {
   readonly #joinable = new Map<string, Flight<Result>>();
   readonly #pending = new Set<Promise<unknown>>();
 
-  /** Rejects with the signal's reason as soon as that is aborted; the others go on waiting. */
+  /** Rejects with the signal's reason as soon as it is aborted; other callers keep waiting. */
   async run(name: string, start: (signal: AbortSignal) => Promise<Result>, signal: AbortSignal): Promise<Result> {
     const flight = this.#joinable.get(name) ?? this.#start(name, start);
     flight.waiters += 1;
@@ -21,7 +21,7 @@ export class SingleFlight<Result> {
       if (flight.waiters > 1 || !signal.aborted || thrown !== signal.reason) throw thrown;
       this.#close(name, flight);
       flight.controller.abort(signal.reason);
-      // What is given up may have more to say than that the time is over.
+      // A cancelled run may report more than a time-out.
       return await settleOr(thrown, flight.promise);
     } finally {
       flight.waiters -= 1;

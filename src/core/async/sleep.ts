@@ -1,4 +1,4 @@
-/** Rejects with the signal's reason as soon as that is aborted. */
+/** Rejects with the signal's reason as soon as it is aborted. */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {
@@ -14,14 +14,14 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
-/** Waits between two attempts, from half of this time to one and a half: those who wait together do not meet again. */
+/** Waits between two attempts, from half of this time to one and a half times: concurrent waiters spread out. */
 export function backOff(milliseconds: number): Promise<void> {
   return sleep(milliseconds * (0.5 + Math.random()));
 }
 
 /**
- * Lets a signal in: between synchronous calls to the store nothing else would. Signals are looked at with input and
- * output; after a callback of those, the first immediate still comes before the next look.
+ * Lets the process handle a signal, which synchronous calls to the store prevent. Node checks signals in its poll phase;
+ * after a poll callback, the first immediate still runs before the next check.
  */
 export async function yieldToEventLoop(): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));

@@ -1,4 +1,4 @@
-/** Work that goes on at the same time, up to a limit; and somebody who waits for what comes of it. */
+/** Concurrent work, up to a limit, with one waiter for its results. */
 export class WorkerPool {
   readonly #size: number;
   #active = 0;
@@ -25,7 +25,7 @@ export class WorkerPool {
     });
   }
 
-  /** Resolves at the next end of some work, or `wake`. */
+  /** Resolves when the next piece of work ends, or on `wake`. */
   waitForChange(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -21,7 +21,7 @@ const OURS: Sight = { status: "ours", unboundKey: null };
 const LOOK_MS = 10_000;
 /** For the binding after the first key was created: its owner waits for it. */
 const BINDING_MS = 3_000;
-/** What was not found out, or is wrong, may be set right while a server runs; every call would ask anew. */
+/** An unknown or wrong account may be corrected while a server runs: it is compared again after this time, not on every call. */
 const ASK_AGAIN_MS = 60_000;
 /** For an account with more workspaces, any of these identifies it. */
 const MAX_WORKSPACES = 100;

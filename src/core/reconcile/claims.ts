@@ -5,7 +5,7 @@ import { parseKeyName, userPrefixOf } from "../model/key-name.ts";
 import { foldJournal } from "./classify-key.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
-/** A key that this store made, or may have made, and the user that it was made for. */
+/** A key that this store created, or may have created, and its user. */
 export interface OwnedKeys {
   readonly user: UserId;
   readonly keys: readonly UpstreamKey[];
@@ -14,8 +14,8 @@ export interface OwnedKeys {
 const CHUNK = 500;
 
 /**
- * Whose the listed keys are: by the hash that was recorded first, whatever a key's name says now, then by name. The
- * rest of ours belongs to no user of this store.
+ * Assigns the listed keys to users: first by the recorded hash, whatever a key's name is now, then by name. The rest of
+ * this store's keys belongs to none of its users.
  */
 export async function claims(
   inventory: UpstreamSnapshot,
@@ -67,7 +67,7 @@ export async function claims(
   };
 }
 
-/** The keys that were recorded for a user, or have a name of theirs. */
+/** The keys that were recorded for a user, or that are named for the user. */
 async function keysOf(
   user: UserId,
   { byHash }: UpstreamSnapshot,

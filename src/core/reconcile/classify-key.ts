@@ -5,18 +5,18 @@ import type { KeyRecord } from "../model/key-record.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
 
 /**
- * **Invariant:** a key is classified by records that were read after it was listed, each of which is written once and cannot
- * turn back. A key is deleted only because it was decided against, is owed, or was followed by a saved one; never because
- * there is no record, because an operation is newer, or because a row holds something newer.
+ * **Invariant:** a key is classified by records that were read after it was listed. Each record is written once and never
+ * changes. A key is deleted only because it was abandoned, is marked for deletion, or was followed by a saved one; never
+ * because a record is missing, an operation is newer, or a row holds a newer key.
  */
 
-/** What the journal says of one user, each kind by its number. */
+/** The journal of one user: the entries of each kind by their number. */
 export interface JournalState {
   readonly op: ReadonlyMap<number, EntryOf<"op"> & { readonly at: string }>;
   readonly out: ReadonlyMap<number, EntryOf<"out"> & { readonly at: string }>;
   readonly rev: ReadonlyMap<number, EntryOf<"rev">>;
   readonly del: ReadonlySet<number>;
-  /** Their keys are proven to be deleted upstream. */
+  /** The generations whose keys are proven to be deleted upstream. */
   readonly gone: ReadonlySet<number>;
 }
 
@@ -30,17 +30,17 @@ export function foldJournal(entries: readonly Recorded[]): JournalState {
 }
 
 export type KeyState =
-  /** In the row, or on its way there. */
+  /** In the row, or about to be. */
   | { readonly kind: "keep"; readonly n: number }
-  /** Replaced or purged, and to be left alone upstream. */
+  /** Replaced or purged, and kept upstream on purpose. */
   | { readonly kind: "kept"; readonly n: number }
-  /** Recorded as in use, and in nobody's row: somebody has removed that by hand. */
+  /** Recorded as in use, but in no row: the row was removed by hand. */
   | { readonly kind: "no-row"; readonly n: number }
   | { readonly kind: "undecided"; readonly n: number; readonly isFresh: boolean }
   | { readonly kind: "decided-against"; readonly n: number }
   | { readonly kind: "owed"; readonly n: number }
   | { readonly kind: "superseded"; readonly n: number }
-  /** Its name says that it is ours, and no operation of this store made it: a store restored from a backup, perhaps. */
+  /** Named like a key of this store, but created by none of its operations. The store may have been restored from a backup. */
   | { readonly kind: "unknown" };
 
 export function classifyKey(
@@ -65,7 +65,7 @@ export function classifyKey(
   return { kind: row?.generation === n || isPrevious ? "keep" : "no-row", n };
 }
 
-/** The generation that recorded this key, whatever its name says now; else the one that its name says, if it is ours. */
+/** The generation that recorded this key, whatever its name is now; else the generation in its name, if the name is ours. */
 function generationOf(
   key: Pick<UpstreamKey, "hash" | "name">,
   { op, out }: JournalState,
@@ -80,7 +80,7 @@ function generationOf(
 }
 
 function operationOwner(operation: EntryOf<"op">): Recorded["userId"] {
-  // Facts are made of recorded entries, which say whose they are.
+  // Every recorded entry names its user.
   return (operation as Recorded<EntryOf<"op">>).userId;
 }
 
@@ -88,7 +88,7 @@ function isSavedAs(outcome: EntryOf<"out">, hash: string): boolean {
   return outcome.outcome === "saved" && (outcome.hash === hash || outcome.upstreamHash === hash);
 }
 
-/** What settling the row would add to the records: for saying what would be done. */
+/** What settling the row would add to the records, for a plan. */
 export function projectSettlement(row: KeyRecord | undefined, facts: JournalState): JournalState {
   if (row === undefined || row.settled) return facts;
   const { generation: n, keyHash, upstreamHash, previous, createdAt: at } = row;

@@ -7,23 +7,23 @@ import type { KeyState } from "./classify-key.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 
 export type FindingClass =
-  /** Ours, and decided against: it is to go. */
+  /** Ours and abandoned: to be deleted. */
   | "orphan"
-  /** A purge died before it had removed the row. */
+  /** A purge died before it removed the row. */
   | "purge_pending"
-  /** Nobody has decided about it yet, and somebody may be at it. */
+  /** Has no outcome yet; another command may be creating it. */
   | "undecided"
   | "unknown_nonce"
   | "other_deployment"
-  /** Recorded as in use, and in nobody's row. */
+  /** Recorded as in use, but in no row. */
   | "no_row"
-  /** In a row, and gone upstream. */
+  /** In a row, but missing upstream. */
   | "dangling_row"
-  /** In a row, or to be deleted, and older than the store's binding to this account: nobody knows whether it is gone. */
+  /** In a row or marked for deletion, and older than the store's binding to this account: it may still work. */
   | "other_account"
   | "disabled"
   | "expired"
-  /** One key of two users. */
+  /** One key shared by two users. */
   | "duplicate";
 
 export interface Finding {
@@ -39,13 +39,13 @@ export interface Finding {
 /** The row may come from another machine. */
 const CLOCKS_DIFFER_MS = 60_000;
 
-/** Of a key that no user of this store claims. */
+/** For a key that belongs to no user of this store. */
 export function unclaimed(key: UpstreamKey, deployment: string): Finding {
   const isOurs = parseKeyName(key.name)?.deployment === deployment;
   return reported(isOurs ? "unknown_nonce" : "other_deployment", key, null);
 }
 
-/** Of a second row with one key. */
+/** For a second row with the same key. */
 export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
   return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null };
 }
@@ -72,7 +72,7 @@ function stateOf(key: UpstreamKey, user: UserId, now: number): readonly Finding[
   return key.expiresAt !== null && Date.parse(key.expiresAt) <= now ? [reported("expired", key, user)] : [];
 }
 
-/** A key that was made while the list was read may be missing there. */
+/** A key that was created while the list was read may be missing from it. */
 export function danglingRow(
   row: KeyRecord | undefined,
   { byHash, at, isStable }: UpstreamSnapshot,
@@ -85,7 +85,7 @@ export function danglingRow(
   return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null }];
 }
 
-/** Of a key that is still to be brought in. */
+/** For a key that is still to be imported. */
 export function undecided(finding: Finding): Finding {
   return { ...finding, class: "undecided", action: "none" };
 }

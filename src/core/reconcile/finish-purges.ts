@@ -10,7 +10,7 @@ import { olderKeys, olderStillOwed } from "./older-keys.ts";
 import { repair } from "./repair.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
-/** Finishes the purges of a user without a row, once the retained keys are to be deleted: what died half-way, and what is owed. */
+/** Finishes the purges of a user without a row once the retained keys are marked for deletion: interrupted ones, and pending deletions. */
 export async function finishPurges(
   user: UserId,
   inventory: UpstreamSnapshot,
@@ -26,7 +26,7 @@ export async function finishPurges(
   };
 }
 
-/** A key that another command is creating, or was when it died a moment ago: nobody may decide about it yet. */
+/** A key that another command is creating, or was creating when it died a moment ago: it is too early to decide about it. */
 function undecided(user: UserId, findings: readonly Finding[]): KeyctlError | null {
   if (!findings.some((finding) => finding.class === "undecided")) return null;
   const message = `a key of user ${printable(user)} was created within the last minute and is in no row yet; it may still work`;
@@ -36,7 +36,7 @@ function undecided(user: UserId, findings: readonly Finding[]): KeyctlError | nu
   });
 }
 
-/** What the list of this account says nothing of. */
+/** Keys about which the list of this account proves nothing. */
 async function olderOwed(
   user: UserId,
   { byHash }: UpstreamSnapshot,

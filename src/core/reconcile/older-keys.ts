@@ -8,8 +8,8 @@ import type { Finding } from "./finding.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 /**
- * Older keys: those of an account that the store was bound to before. That one of them is not in the list of this account
- * says nothing: it may work until its deletion was proven.
+ * Older keys: keys of an account that the store was bound to before. Their absence from the list of this account proves
+ * nothing: such a key may work until its deletion is proven.
  */
 
 interface Comparison extends Pick<ReconcileContext, "adoptedAt" | "deployment"> {
@@ -17,13 +17,13 @@ interface Comparison extends Pick<ReconcileContext, "adoptedAt" | "deployment"> 
 }
 
 export interface OlderKey {
-  /** OpenRouter's own id of it. */
+  /** OpenRouter's id of the key. */
   readonly hash: string;
-  /** It is to be deleted. */
+  /** It is marked for deletion. */
   readonly isOwed: boolean;
 }
 
-/** Those of a user that are in use or to be deleted, and not listed; without those that somebody wanted to be kept. */
+/** A user's older keys that are in use or marked for deletion, and not listed; without keys that are kept on purpose. */
 export function olderKeys(
   facts: JournalState,
   row: KeyRecord | undefined,
@@ -49,7 +49,7 @@ export function olderStillOwed(user: UserId, { hash }: OlderKey): KeyctlError {
   );
 }
 
-/** When the store was bound to its account in place of another one. */
+/** When the store was bound to its account instead of another one. */
 export async function adoptionOf(
   { journal }: Pick<ReconcileContext, "journal">,
   signal: AbortSignal,

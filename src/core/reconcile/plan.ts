@@ -10,17 +10,17 @@ import type { ReconcileContext } from "./reconcile-context.ts";
 
 export interface PlanCounts {
   matched: number;
-  /** Replaced or purged, and left alone because somebody wanted that. */
+  /** Replaced or purged, and kept on purpose. */
   kept: number;
 }
 
 export interface Plan {
   readonly findings: readonly Finding[];
-  /** There is something to do, be it only to settle the row. */
+  /** Something is to be done, if only to settle the row. */
   readonly needsRepair: boolean;
 }
 
-/** What would be done about a user's keys; changes nothing. */
+/** What a repair would do about a user's keys; changes nothing. */
 export async function planFor(
   { user, keys }: OwnedKeys,
   inventory: UpstreamSnapshot,

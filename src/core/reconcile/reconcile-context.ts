@@ -2,11 +2,11 @@ import type { Context } from "../context.ts";
 import type { UpstreamKeys } from "../ports/openrouter.ts";
 import type { Timestamp } from "../model/key-record.ts";
 
-/** What a repair works with; each step has its own time. */
+/** What a repair works with; each step has its own time limit. */
 export interface ReconcileContext extends Context {
   readonly keys: UpstreamKeys;
   readonly deployment: string;
-  /** When the store was bound to this account in place of another one; null where it never was. */
+  /** When the store was bound to this account instead of another one; null if it never was. */
   readonly adoptedAt: Timestamp | null;
   readonly newSignal: () => AbortSignal;
 }

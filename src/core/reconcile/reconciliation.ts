@@ -21,7 +21,7 @@ import type { ReconcileContext } from "./reconcile-context.ts";
 const PAGE_MS = 60_000;
 const NO_LIST = "the list of all keys cannot be read";
 
-/** OpenRouter with the management key, and this store's id. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
+/** OpenRouter with the management key, and the id of this store. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
 export async function reconcileContext(context: Context, newSignal: () => AbortSignal): Promise<ReconcileContext> {
   const keys = await requireUpstreamKeys(context, NO_LIST);
   const deployment = await context.journal.deployment(newSignal());
@@ -42,18 +42,18 @@ export interface ReconcileTask {
 }
 
 /**
- * One comparison of everything upstream with everything that is stored: upstream is listed first, then records are read.
- * `plan` says what it found and would do; `fix` does that afterwards.
+ * One comparison of all keys upstream with all that is stored. **Order:** list upstream, then read the records. `plan`
+ * reports the findings and what `fix` would do; `fix` does it afterwards.
  */
 export class Reconciliation {
   readonly tally: PlanCounts = { matched: 0, kept: 0 };
   readonly #context: ReconcileContext;
   readonly #inventory: UpstreamSnapshot;
   readonly #only: UserId | undefined;
-  /** Of keys that wait in files, and that `fix` would bring in first. */
+  /** For keys that wait in files, which `fix` would import first. */
   readonly #waiting: ReadonlySet<string>;
   readonly #toRepair: OwnedKeys[] = [];
-  /** False: keys came and went all the time, so that nothing is said of rows whose key was not seen. */
+  /** False: keys kept changing during the listing, so rows whose key was not listed are not reported. */
   readonly isStable: boolean;
 
   private constructor(
@@ -64,18 +64,18 @@ export class Reconciliation {
   ) {
     this.#context = context;
     this.isStable = inventory.isStable;
-    // What may be another account's list does not say that a key is gone.
+    // The list may be another account's: it does not prove that a key is deleted.
     this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
     this.#only = only;
     this.#waiting = waiting;
   }
 
-  /** Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
+  /** Imports keys that wait in files, if changes are allowed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
   static async begin(
     context: Context,
     { only, fixes, adoptAccount, newSignal }: ReconcileTask,
   ): Promise<Reconciliation> {
-    // Without a management key, before anything else.
+    // Fails without a management key, before anything else.
     await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
@@ -90,19 +90,19 @@ export class Reconciliation {
     return new Reconciliation(own, inventory, standing, { only, waiting });
   }
 
-  /** How many keys there are upstream. */
+  /** How many keys exist upstream. */
   get listed(): number {
     return this.#inventory.byHash.size;
   }
 
-  /** How many of them this store has made, by their names. */
+  /** How many of them this store created, by their names. */
   get ours(): number {
     const { deployment } = this.#context;
     return [...this.#inventory.byHash.values()].filter(({ name }) => parseKeyName(name)?.deployment === deployment)
       .length;
   }
 
-  /** What was not told yet. */
+  /** Warnings that were not reported yet. */
   get warnings(): readonly Warning[] {
     return this.#context.account.takeWarnings();
   }
@@ -121,7 +121,7 @@ export class Reconciliation {
     yield* this.#planOlder(seen);
   }
 
-  /** After `plan`. A key that cannot be removed comes with its error; what fails for all of them is thrown. */
+  /** After `plan`. A key that cannot be removed is returned with its error; a failure that concerns all keys is thrown. */
   async *fix(): AsyncGenerator<Finding> {
     for (const claim of this.#toRepair) {
       const findings = await repair(claim, this.#context);
@@ -135,7 +135,7 @@ export class Reconciliation {
     yield* findings.map((finding) => (this.#waiting.has(finding.keyHash ?? "") ? undecided(finding) : finding));
   }
 
-  /** Rows of users who have no key upstream, and keys that stand in two rows. */
+  /** Rows of users without a key upstream, and keys that are in two rows. */
   async *#planRows(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
     const { store, newSignal } = this.#context;
     const hashes = new Set<string>();
@@ -146,7 +146,7 @@ export class Reconciliation {
     }
   }
 
-  /** Users who have no key upstream, and one of the account before that may be left there. */
+  /** Users without a key upstream who may have one left in the previous account. */
   async *#planOlder(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
     const { store, journal, adoptedAt, newSignal } = this.#context;
     if (adoptedAt === null) return;
@@ -155,7 +155,7 @@ export class Reconciliation {
       if (kind !== "out" || looked.has(userId)) continue;
       looked.add(userId);
       const row = await store.find(userId, newSignal());
-      // The others were planned as rows.
+      // The other users were planned as rows.
       if (row === undefined || (row.settled && row.generation === 0)) yield* this.#planFor({ user: userId, keys: [] });
     }
   }

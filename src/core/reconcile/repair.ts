@@ -22,18 +22,18 @@ import type { Finding } from "./finding.ts";
 import { purgePending, removed, findingOf } from "./finding.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
-/** What became of a key: `left` is as it should be, or cannot be judged now. */
+/** What became of a key: `left` is as it should be, or cannot be classified now. */
 type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
 
 const REMOVAL_MS = 30_000;
 
-/** The row that stands after a repair, and the one that a purge had left. */
+/** The row after a repair, and the row that an interrupted purge left. */
 interface RepairedRow {
   readonly row: KeyRecord | undefined;
   readonly purged?: KeyRecord;
 }
 
-/** SETTLE, and finishes a purge that died before it had removed it. */
+/** SETTLE; also finishes a purge that died before it removed the row. */
 async function repairRow(user: UserId, context: ReconcileContext): Promise<RepairedRow> {
   const { store, journal, newSignal } = context;
   return retryOnConflict(user, async () => {
@@ -53,7 +53,7 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
   });
 }
 
-/** Repairs one listed key. A lost insert means that its records have changed: it is classified again. */
+/** Repairs one listed key. After a lost insert its records have changed, and the key is classified again. */
 async function repairKey(
   key: UpstreamKey,
   user: UserId,
@@ -86,7 +86,7 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   "decided-against": (key, _user, judgement, context) => removeUnlessHeld(key, judgement, context),
   async undecided(key, user, judgement, context) {
     if (judgement.kind !== "undecided" || judgement.isFresh) return { status: "left", judgement };
-    // Decided against first, removed after that.
+    // Abandoned first, then deleted.
     const entry = { kind: "out", n: judgement.n, outcome: "abandoned" } as const;
     const stands = await appendEntry(user, entry, context, context.newSignal());
     return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, context) : "judge-again";
@@ -100,7 +100,7 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   owed: (key, user, judgement, context) => removeOwed(key, user, numberOf(judgement), context),
 };
 
-/** Row first: a row that still holds the key goes before the key does. */
+/** **Order:** the row first: a row that still holds the key is removed before the key. */
 async function removeOwed(key: UpstreamKey, user: UserId, n: number, context: ReconcileContext): Promise<Repair> {
   const { store, newSignal } = context;
   return retryOnConflict(user, async () => {
@@ -113,7 +113,7 @@ async function removeOwed(key: UpstreamKey, user: UserId, n: number, context: Re
       return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
-    // RECORD OUTCOME decides, as for everybody who reads the row; where it is put back, it is found in the row.
+    // RECORD OUTCOME decides, as for every reader of the row. If the row is rolled back, the key is found in it.
     if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
     const end = await removeNow(key, context);
     await recordGone(user, n, context, newSignal());
@@ -130,7 +130,7 @@ async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: 
   return isHeld ? { status: "left", judgement } : removeNow(key, context);
 }
 
-/** Throws REVOKE_PENDING for what could not be confirmed. */
+/** Throws REVOKE_PENDING if the deletion could not be confirmed. */
 async function removeNow({ hash }: UpstreamKey, { keys, newSignal }: ReconcileContext): Promise<Repair> {
   const removal = await removeUpstream(hash, keys, deadlineIn(REMOVAL_MS, newSignal()));
   if (removal.status !== "unknown") return { status: "removed" };
@@ -145,7 +145,7 @@ function numberOf(judgement: KeyState): number {
   throw new Error("a key of nobody's was to be removed");
 }
 
-/** Does it, judging each key anew by what stands then; a key that could not be removed does not stop the others. */
+/** Repairs each key by the records at that time; a key that could not be removed does not stop the others. */
 export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
   const { row, purged } = await repairRow(user, context);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];

@@ -3,19 +3,19 @@ import { withRemedy } from "../ports/openrouter.ts";
 import type { UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import type { Deadline } from "../async/deadline.ts";
 
-/** Every key that exists upstream, disabled ones too, of all workspaces. */
+/** Every key upstream, in all workspaces, disabled keys included. */
 export interface UpstreamSnapshot {
   readonly byHash: ReadonlyMap<string, UpstreamKey>;
   /** When the first pass began, in milliseconds since 1970. */
   readonly at: number;
-  /** Two passes agreed: a key that is missing here was missing there. */
+  /** Two passes agreed: a key that is missing here is missing upstream. */
   readonly isStable: boolean;
 }
 
-/** While keys come and go, pages shift, and a pass may miss one. */
+/** While keys are created and deleted, pages shift, and a pass may miss a key. */
 const MOST_PASSES = 5;
 
-/** Rejects with PROVIDER_UNAVAILABLE for a list that breaks off: half an inventory is none. */
+/** Rejects with PROVIDER_UNAVAILABLE for an incomplete list, which proves nothing. */
 export async function takeInventory(keys: UpstreamKeys, budget: () => Deadline, at: number): Promise<UpstreamSnapshot> {
   const byHash = new Map<string, UpstreamKey>();
   let before: ReadonlySet<string> | undefined;

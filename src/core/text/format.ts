@@ -1,9 +1,9 @@
-/** `1,234,567`; the tables of `toLocaleString` take a tenth of Node's start to load. */
+/** `1,234,567`. Loading the tables of `toLocaleString` takes a tenth of Node's start-up time. */
 export function formatNumber(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
-/** `key` or `keys`, `is` or `are`: the word that goes with this number. */
+/** `key` or `keys`, `is` or `are`: the word for this number. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return count === 1 ? one : many;
 }

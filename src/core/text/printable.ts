@@ -1,11 +1,10 @@
 /**
- * What may come from outside (user ids, names, paths, messages) is shown with every character escaped that
- * moves the cursor, colours, hides or reorders text: controls, format characters (bidi), what is drawn
- * with no width or not at all, and separators.
+ * Escapes every character of outside text (user ids, names, paths, messages) that moves the cursor, or colours, hides or
+ * reorders text: controls, format characters (bidi), characters of no width, and separators.
  */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
 
-/** Most text is plain, and this is asked a hundred times as fast as the other. */
+/** Most text is plain, and this test is a hundred times as fast as the escape. */
 const PLAIN = /^[\x20-\x7E]*$/;
 
 export function printable(text: string): string {

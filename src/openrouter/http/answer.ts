@@ -1,8 +1,8 @@
 import type { RequestOutcome } from "./send-with-retries.ts";
 
 /**
- * The JSON of OpenRouter's own 200, the one status that answers a question or confirms a change; undefined for everything
- * else. A proxy that rewrites answers says so with 203.
+ * The JSON of OpenRouter's own 200, the only status that answers a question or confirms a change; undefined for everything
+ * else. A proxy that rewrites answers marks them with 203.
  */
 export function answerOf(ending: RequestOutcome): unknown {
   return ending.kind === "reply" && ending.httpStatus === 200 ? ending.json : undefined;

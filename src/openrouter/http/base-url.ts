@@ -3,7 +3,7 @@ export interface BaseUrl {
   /** Without a slash at its end. */
   readonly href: string;
   readonly origin: string;
-  /** What comes before the path of every call; empty, or with a slash in front only. */
+  /** The prefix of every call's path; empty, or with a leading slash only. */
   readonly prefix: string;
   readonly isLoopback: boolean;
 }
@@ -19,13 +19,13 @@ export const OPENROUTER: BaseUrl = {
 };
 
 /**
- * Keys are sent there: so https, or plain http to this very machine, and nothing in the URL that could hold a secret.
- * The problem completes a sentence that begins with the variable's name, and repeats nothing of its value.
+ * Keys are sent to this address: it must be https, or plain http on this machine, and must not hold a secret. The problem
+ * completes a sentence that begins with the variable's name, and repeats nothing of its value.
  */
 export function parseBaseUrl(text: string): BaseUrl | { readonly problem: string } {
   if (/[?#]/.test(text)) return { problem: "has a query or a fragment, which the address of an API has not" };
   if (text.includes("@")) return { problem: "holds a user name or an @, which the address of an API has not" };
-  // \p{Cc} beside the pattern: a URL parser drops tabs and line ends silently.
+  // \p{Cc} is checked as well, because a URL parser silently drops tabs and line ends.
   const url = PARTS.test(text) && !/\p{Cc}/u.test(text) ? parsed(text) : undefined;
   if (url === undefined) return { problem: "is not an http or https URL" };
   const isLoopback = LOOPBACK.test(url.hostname);

@@ -13,22 +13,22 @@ import type { Proxy } from "./proxy.ts";
 export interface Receiving extends Dispatcher.DispatchHandler {
   /** Whether a byte of the request may have left. */
   isSent(): boolean;
-  /** Ends it here. `problem` as in `Exchange`. */
+  /** Ends the exchange. `problem` as in `HttpResult`. */
   giveUp(problem: string, timedOut: boolean): void;
 }
 
 const GIVEN_UP = new Error("given up");
 
-/** Where the end of an exchange is told, once. */
+/** Receives the end of an exchange, once. */
 export interface Ends {
   readonly end: (exchange: HttpResult) => void;
-  /** For an error that no network brings about. */
+  /** For an error that the network cannot cause. */
   readonly fail: (bug: Error) => void;
 }
 
 /**
- * Takes one answer in, up to `maxBytes`. undici tells it before it writes the first byte of the request, so what failed
- * before that was certainly not sent.
+ * Reads one answer, up to `maxBytes`. undici calls `onRequestStart` before it writes the first byte of the request, so a
+ * request that failed before that was certainly not sent.
  */
 export function receiving(maxBytes: number, proxy: Proxy | undefined, { end, fail }: Ends): Receiving {
   let controller: Dispatcher.DispatchController | undefined;
@@ -41,7 +41,7 @@ export function receiving(maxBytes: number, proxy: Proxy | undefined, { end, fai
     isOver = true;
     end(exchange);
   };
-  // Of an error the status says enough, also when an edge packs its page or makes it long.
+  // For an error, the status is enough, even if an edge server compresses its page or makes it long.
   const refuse = (refused: Head, problem: string) => {
     const { httpStatus } = refused;
     finish(httpStatus >= 400 ? answered(refused, "") : { status: "unreadable", httpStatus, problem });
@@ -58,7 +58,7 @@ export function receiving(maxBytes: number, proxy: Proxy | undefined, { end, fai
       controller?.abort(GIVEN_UP);
     },
     onRequestStart(started) {
-      // Given up before it was sent, or about to be sent a second time by undici itself.
+      // Cancelled before it was sent, or about to be resent by undici itself.
       if (isOver || controller !== undefined) started.abort(GIVEN_UP);
       controller ??= started;
     },

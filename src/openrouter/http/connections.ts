@@ -5,13 +5,13 @@ import { buildConnector } from "undici";
 export interface Connections {
   /** **Invariant:** certificates are verified, whatever the environment says. */
   readonly connect: buildConnector.connector;
-  /** A connection that was made in another way, for `close`. */
+  /** A connection that was opened elsewhere, for `close`. */
   readonly keep: (socket: Duplex) => void;
-  /** Ends all of them. undici would wait for those that are being made, and the process with it. */
+  /** Closes all connections. undici would wait for those being opened, and so would the process. */
   readonly close: () => void;
 }
 
-/** @param timeout for a connection to be made, TLS included, in milliseconds */
+/** @param timeout for opening a connection, TLS included, in milliseconds */
 export function connections(timeout: number): Connections {
   const connect = buildConnector({ timeout, rejectUnauthorized: true });
   const open = new Set<Duplex>();
@@ -21,7 +21,7 @@ export function connections(timeout: number): Connections {
   };
   return {
     connect(server, callback) {
-      // Its type does not say so.
+      // The type does not say that `connect` returns the socket.
       const socket: unknown = connect(server, callback);
       if (socket instanceof Duplex) keep(socket);
     },

@@ -6,24 +6,24 @@ import type { Remedy } from "../../core/model/unknown-reason.ts";
 /** One request, sent once. */
 export interface HttpRequest {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
-  /** After the base URL's own, with its query. */
+  /** Appended to the base URL's path, with its query. */
   readonly path: string;
-  /** What follows `Bearer`; null sends no credential. */
+  /** The token after `Bearer`; null sends no credential. */
   readonly token: string | null;
   readonly body: unknown;
   readonly maxBytes: number;
-  /** For all of it, from the name's look-up to the answer's last byte. */
+  /** For the whole exchange, from the DNS look-up to the last byte of the answer. */
   readonly deadlineMs: number;
-  /** True: once the request is on its way, nothing but its deadline ends the waiting. */
+  /** True: once the request is sent, only its deadline ends the wait. */
   readonly isCreation: boolean;
 }
 
-/** What became of it. A `problem` completes a sentence that begins with `OpenRouter`. */
+/** The result of an exchange. A `problem` completes a sentence that begins with `OpenRouter`. */
 export type HttpResult =
   | NotSent
-  /** Sent, and no whole answer came back. */
+  /** Sent, without a complete answer. */
   | { readonly status: "lost"; readonly problem: string; readonly timedOut: boolean }
-  /** Given up while it came in. */
+  /** Cancelled while the answer arrived. */
   | { readonly status: "unreadable"; readonly httpStatus: number; readonly problem: string }
   | Answer;
 
@@ -44,12 +44,12 @@ interface Answer {
 }
 
 export interface Transport {
-  /** Rejects for a bug, and never for what the network does. A signal that is aborted ends it early, as `not-sent` or `lost`. */
+  /** Rejects only for a bug, never for a network failure. An aborted signal ends it early, as `not-sent` or `lost`. */
   send(sending: HttpRequest, signal: AbortSignal): Promise<HttpResult>;
   close(): Promise<void>;
 }
 
-/** An exchange as the table of retries knows it, or a reply that is JSON. */
+/** The outcome of an exchange as the retry table knows it, or a JSON reply. */
 export type Judged = Reply | Failure;
 
 export interface Reply {
@@ -69,13 +69,13 @@ export interface Failure {
   readonly detail: string;
   readonly retryAfterMs: number | undefined;
   readonly remedy: Remedy | undefined;
-  /** Its body is OpenRouter's own error with this very status: a gateway's answer is not. */
+  /** The body is OpenRouter's own error with this status, unlike a gateway's answer. */
   readonly isOwnError: boolean;
 }
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
-/** @param now of our clock, in milliseconds, for a server that does not say its own time */
+/** @param now our clock, in milliseconds, for a server that sends no Date header */
 export function classifyResponse(exchange: HttpResult, token: string | null, now: number): Judged {
   if (exchange.status === "not-sent") {
     return { ...failure(exchange.event, null, exchange.problem), remedy: exchange.remedy };
@@ -91,7 +91,7 @@ function judgeAnswer(answer: Answer, token: string | null, now: number): Judged 
   const json = JSON_TYPE.test(contentType) ? parseJson(answer.text) : NOT_JSON;
   if (httpStatus < 200 || httpStatus >= 300) return judgeRefusal(answer, json, token, now);
   if (!JSON_TYPE.test(contentType)) return failure("unusable", httpStatus, `answered ${httpStatus} without JSON`);
-  // A body that ends with its connection cannot say that it was cut.
+  // A body that ends with its connection may have been cut off.
   if (json === NOT_JSON) return failure("answer-lost", httpStatus, "sent an answer that breaks off");
   return { kind: "reply", httpStatus, json, date: httpDate(answer.date) };
 }
@@ -140,21 +140,21 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** What is read of an answer at most; its rest is never fetched. */
+/** The most that is read of an answer; the rest is never fetched. */
 export const MAX_REPLY_BYTES = 64 * 1024;
 
-/** Of a page of a list. */
+/** For one page of a list. */
 export const MAX_PAGE_BYTES = 1024 * 1024;
 
-/** How long one attempt waits for what, in milliseconds. */
+/** The time limits of one attempt, in milliseconds. */
 export interface Deadlines {
   readonly connect: number;
   readonly headers: number;
-  /** Between two parts of a body. */
+  /** Between two chunks of a body. */
   readonly body: number;
-  /** For all of it. */
+  /** For the whole attempt. */
   readonly attempt: number;
-  /** For all of a creation, and each of its parts but the connection: a key that comes late is better than one that must be looked for. */
+  /** For a whole creation, and each of its parts except the connection: a late key is better than one that must be searched for. */
   readonly creation: number;
 }
 

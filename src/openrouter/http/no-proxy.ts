@@ -11,7 +11,7 @@ export interface Target {
 const SEPARATORS = /[\s,]+/;
 const BRACKETED = /^\[(?<host>[^\]]*)\](?::(?<port>\d{1,5}))?$/;
 const WITH_PORT = /^(?<host>[^:]*):(?<port>\d{1,5})$/;
-/** `domainToASCII` takes an URL's other parts off. */
+/** `domainToASCII` drops the other parts of a URL. */
 const NAME = /^(?:\*?\.)?(?<domain>[^/\\?#@:]+)$/;
 const RANGE = /^(?<address>[^/]+)\/(?<bits>\d{1,3})$/;
 

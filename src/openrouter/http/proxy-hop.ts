@@ -12,7 +12,7 @@ import {
 } from "./network-errors.ts";
 import type { Proxy } from "./proxy.ts";
 
-/** The proxy made no tunnel: what undici is told, and tells in its turn. */
+/** The proxy opened no tunnel. undici receives this error and passes it on. */
 export class ProxyFailure extends Error {
   override readonly name = "ProxyFailure";
   readonly exchange: NotSent;
@@ -23,16 +23,16 @@ export class ProxyFailure extends Error {
   }
 }
 
-/** The connections to the proxy, as undici's `ProxyAgent` uses them. What fails on them is a failure of this hop, and of no other. */
+/** The connections to the proxy, as undici's `ProxyAgent` uses them. A failure on them is a failure of this hop only. */
 export class ProxyHop extends Pool {
   readonly #proxy: Proxy;
   readonly #connections: Connections;
 
-  /** @param answerMs how long a proxy that takes the connection may say nothing */
+  /** @param answerMs how long a proxy may stay silent after it has accepted the connection */
   constructor(proxy: Proxy, connections: Connections, answerMs: number) {
     super(proxy.origin, {
       headersTimeout: answerMs,
-      // As its own host says: `ProxyAgent` names it in TLS even where that is an address, which TLS does not allow.
+      // Named by its own host: `ProxyAgent` sends the server name in TLS even for an IP address, which TLS does not allow.
       connect: (server, callback) => connections.connect({ ...server, servername: "" }, callback),
     });
     this.#proxy = proxy;
@@ -67,7 +67,7 @@ const CREDENTIALS: Hint = ({ from, name, authorization }) =>
 const PERMISSION: Hint = () => "ask who runs the proxy for a way to OpenRouter; NO_PROXY names hosts that need none";
 const PATIENCE: Hint = () => "run the command again; if it stays so, ask who runs the proxy";
 
-/** By the code of the connection. Where a repetition cannot help, `isFinal`. */
+/** By the code of the connection. `isFinal` if a retry cannot help. */
 const FAILURES: readonly (readonly [code: RegExp, problem: string, hint: Hint, isFinal: boolean])[] = [
   [/^ECONNREFUSED$/, "refused the connection", IS_IT_RUNNING, false],
   [/^(?:ENOTFOUND|EAI_\w+)$/, "is on a host that cannot be found", IS_IT_RUNNING, false],
@@ -88,7 +88,7 @@ function brokenHop(error: Error, proxy: Proxy): NotSent {
   return notSent(`${problem} (${code})`, hint, isFinal, proxy);
 }
 
-/** A proxy that is busy, or does not reach the server just now, may do better soon; every other answer stays the same. */
+/** A proxy that is busy or cannot reach the server right now may recover soon; every other answer is final. */
 function refusedTunnel(status: number, proxy: Proxy): NotSent {
   const isTransient = status >= 500 || status === 408 || status === 429;
   const hint = isTransient

@@ -6,21 +6,21 @@ export type ProxyEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** The proxy between this machine and OpenRouter. */
 export interface Proxy {
-  /** Without the user name and the password. */
+  /** Without user name and password. */
   readonly origin: string;
-  /** The value of `Proxy-Authorization`; undefined where the variable holds no credentials. */
+  /** The value of `Proxy-Authorization`; undefined if the variable holds no credentials. */
   readonly authorization: string | undefined;
-  /** `<host>:<port>`, fit to be shown. */
+  /** `<host>:<port>`, safe to show. */
   readonly name: string;
   /** The variable that names it. */
   readonly from: string;
 }
 
-/** The first that holds something counts: undici lets HTTP_PROXY stand in for HTTPS_PROXY, curl ALL_PROXY. */
+/** The first variable with a value counts. undici falls back from HTTPS_PROXY to HTTP_PROXY, curl to ALL_PROXY. */
 const VARIABLES = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 const EXEMPTIONS = ["no_proxy", "NO_PROXY"];
 const SCHEME = /^[a-z][a-z\d+.-]*:\/\//i;
-/** A URL parser drops or encodes white space and control characters silently. */
+/** A URL parser silently drops or encodes white space and control characters. */
 const URL_OF_A_PROXY = /^https?:\/\/[^/?#\\\s\p{Cc}]+\/?$/iu;
 const SOCKS = /^socks(?:4a?|5h?)?:\/\//i;
 
@@ -37,12 +37,12 @@ export function proxyFor({ origin, isLoopback }: BaseUrl, environment: ProxyEnvi
   return parsed(valueOf(environment, from), from, hostname);
 }
 
-/** Set but empty is unset. */
+/** Set but empty counts as unset. */
 function valueOf(environment: ProxyEnvironment, name: string): string {
   return environment[name]?.trim() ?? "";
 }
 
-/** Strict: behind a character of a password that was not escaped, a part of it would pass as a host, and be shown. */
+/** Strict: after an unescaped character of a password, the rest of it would pass as a host and be shown. */
 function parsed(value: string, from: string, server: string): Proxy {
   if (SOCKS.test(value)) throw unusable(`${from} names a SOCKS proxy; keyctl uses http and https proxies only`);
   const text = SCHEME.test(value) ? value : `http://${value}`;
@@ -65,7 +65,7 @@ function parsed(value: string, from: string, server: string): Proxy {
   }
 }
 
-/** Undefined when they are not percent-encoded as they must be. */
+/** Undefined if they are not percent-encoded correctly. */
 function credentialsOf({ username, password }: URL): string | undefined {
   try {
     return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;

@@ -1,10 +1,10 @@
-/** What can become of one attempt. */
+/** How one attempt can fail. */
 export type FailureKind =
-  /** No name, no connection, no TLS: not a byte of the request was sent. */
+  /** No DNS, no connection or no TLS: no byte of the request was sent. */
   | "not-connected"
-  /** The certificate of the server or of the proxy is not to be trusted; not a byte of the request was sent. */
+  /** The certificate of the server or of the proxy is not trusted; no byte of the request was sent. */
   | "not-trusted"
-  /** The proxy makes no tunnel, and will not before somebody changes something; not a byte of the request was sent. */
+  /** The proxy opens no tunnel, and a retry cannot help; no byte of the request was sent. */
   | "proxy-refused"
   /** The connection broke, the answer was late, or its body was cut. */
   | "answer-lost"
@@ -12,36 +12,36 @@ export type FailureKind =
   | "server-failed"
   /** 429 with an error of the API in it. */
   | "rate-limited"
-  /** 429 from somebody before the API. */
+  /** 429 from a server in front of the API. */
   | "rate-limited-by-edge"
   /** One of `REFUSALS`, with an error of the API in it. */
   | "refused"
-  /** A redirect, another content type, an encoded or too big body, another status: not an answer of this API. */
+  /** A redirect, another content type, an encoded or oversize body, another status: not an answer of this API. */
   | "unusable";
 
-/** What is asked for. */
+/** The kind of a request. */
 export type RequestKind =
   | "read"
-  /** PATCH and DELETE: they name the state that is wanted. */
+  /** PATCH and DELETE: they name the target state. */
   | "change"
-  /** POST /keys: every one that arrives makes a key that costs money, and there is no way to name the attempt. */
+  /** POST /keys: each one that arrives creates a key that costs money, and an attempt cannot be identified. */
   | "creation";
 
 export type RetryDecision =
   | "retry"
-  /** Sent again at the end of the attempts, as a question: what is there now? */
+  /** Resent; after the last attempt the present state is read. */
   | "retry-then-read"
   /** The same operation again: nothing can exist. */
   | "retry-same"
-  /** Never again, as this operation; after a wait, as another. */
+  /** Never resent as this operation; after a wait, a new operation may follow. */
   | "anew"
-  /** Never again: a key may exist. */
+  /** Never resent: a key may exist. */
   | "ambiguous"
-  /** Never again: nothing exists. */
+  /** Never resent: nothing exists. */
   | "refused"
   | "no";
 
-/** **Invariant:** this table alone decides whether a request is sent again. */
+/** **Invariant:** this table alone decides whether a request is resent. */
 export const DECISIONS = {
   "not-connected": { read: "retry", change: "retry", creation: "retry-same" },
   "not-trusted": { read: "no", change: "no", creation: "no" },
@@ -54,10 +54,10 @@ export const DECISIONS = {
   unusable: { read: "no", change: "no", creation: "ambiguous" },
 } as const satisfies Record<FailureKind, Record<RequestKind, RetryDecision>>;
 
-/** Statuses with which OpenRouter says no for good. */
+/** The statuses of a definite refusal. */
 export const REFUSALS: ReadonlySet<number> = new Set([400, 401, 402, 403, 404, 409, 413, 422]);
 
-/** How often one thing is asked at most, however long the budget is. */
+/** The most attempts of one request, however long the budget is. */
 export const MAX_ATTEMPTS = 6;
 const BASE_MS = 500;
 const CAP_MS = 8_000;
@@ -68,8 +68,8 @@ export function isRetry(decision: RetryDecision): boolean {
 
 /**
  * How long to wait after attempt number `attempt` (from 1), in milliseconds: full jitter
- * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), on top of what the server asked for, so
- * that those who were turned away together do not come back together. Undefined when the budget does not hold it.
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), on top of what the server asked for, so that
+ * clients that were refused together do not return together. Undefined if the wait exceeds the budget.
  * @param random a number from 0 to 1
  */
 export function waitMs(
@@ -85,12 +85,12 @@ export function waitMs(
 
 const SECONDS = /^\d+(?:\.\d+)?$/;
 
-/** The three forms of https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7, as far as they need to be told from garbage. */
+/** The three forms of https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7, strict enough to tell them from garbage. */
 const DATE = /^[A-Z][a-z]{2,8},? [\w -]+ \d{2}:\d{2}:\d{2} (?:GMT|\d{4})$/;
 
 /**
- * How long the server wants us to wait, in milliseconds: Retry-After as seconds or as an HTTP date. Undefined for none,
- * and for what is neither; 0 for a date that is past; a huge number is what it is, and no budget holds it.
+ * How long the server asks to wait, in milliseconds: Retry-After as seconds or as an HTTP date. Undefined without one, and
+ * for any other value; 0 for a past date. A huge number is returned as it is and exceeds every budget.
  * @param now the server's time of the answer, as its Date header says, in milliseconds; else ours
  */
 export function retryAfterMs(header: string | undefined, now: number): number | undefined {
@@ -100,10 +100,10 @@ export function retryAfterMs(header: string | undefined, now: number): number | 
   return date === undefined ? undefined : Math.max(0, date - now);
 }
 
-/** Milliseconds since 1970; undefined for what is no HTTP date. */
+/** Milliseconds since 1970; undefined for any other text. */
 export function httpDate(header: string | undefined): number | undefined {
   if (header === undefined || !DATE.test(header)) return undefined;
-  // All three forms are in UTC; only two of them say so.
+  // All three forms are in UTC, but only two of them say so.
   const milliseconds = Date.parse(header.endsWith(" GMT") ? header : `${header} GMT`);
   return Number.isNaN(milliseconds) ? undefined : milliseconds;
 }

@@ -8,7 +8,7 @@ import { throwIfCancelled } from "../../core/async/deadline.ts";
 import type { Deadline } from "../../core/async/deadline.ts";
 import type { UnknownReason } from "../../core/model/unknown-reason.ts";
 
-/** What sends and waits; all of it is passed in. */
+/** The functions that send and wait, passed in by the caller. */
 export interface HttpContext {
   readonly transport: () => Promise<Transport>;
   readonly clock: Clock;
@@ -25,12 +25,12 @@ export interface Request extends Omit<HttpRequest, "deadlineMs" | "isCreation"> 
   readonly kind: RequestKind;
 }
 
-/** How a request ended, with all its attempts. */
+/** How a request ended after all its attempts. */
 export type RequestOutcome = (Reply | FinalFailure) & { readonly attempts: number };
 
 type FinalFailure = Failure & {
   readonly decision: RetryDecision;
-  /** An attempt of it may have been obeyed. */
+  /** An attempt may have taken effect. */
   readonly wantsReading: boolean;
 };
 
@@ -50,8 +50,8 @@ const NO_TIME: RequestOutcome = {
 };
 
 /**
- * Sends a request, again where the table of retries says so, while the budget lasts. Rejects only when the caller stops
- * waiting, with the signal's reason, and never for a creation.
+ * Sends a request, and resends it as the retry table allows, within the budget. Rejects only with the signal's reason, when
+ * the caller stops waiting, and never for a creation.
  */
 export async function sendWithRetries(
   request: Request,
@@ -76,7 +76,7 @@ export async function sendWithRetries(
   return ending;
 }
 
-/** Waits before the next attempt. False, at once where it is clear, when the budget does not hold the wait. */
+/** Waits before the next attempt. Returns false, at once if that is clear, when the wait exceeds the budget. */
 export async function pause(
   { attempt, detail, isRateLimited }: Omit<RetryPause, "waitMs">,
   floorMs: number,
@@ -94,7 +94,7 @@ export async function pause(
   return mayBegin(deadline);
 }
 
-/** One attempt, whatever comes of it; the table of retries is not asked. */
+/** One attempt, without retries. */
 async function sendOnce(
   { kind, ...request }: Request,
   transport: Transport,
@@ -124,7 +124,7 @@ const REASONS: Readonly<Record<FailureKind, UnknownReason>> = {
   unusable: "provider_error",
 };
 
-/** What is told of a request that ended without an answer that decides. */
+/** The report on a request without a decisive answer. */
 export function unknown(ending: RequestOutcome): Unknown {
   const { httpStatus, attempts } = ending;
   if (ending.kind === "reply") {

@@ -13,8 +13,8 @@ import { receiving } from "./collect-response.ts";
 export function undiciTransport(baseUrl: BaseUrl, proxy: Proxy | undefined, deadlines: Deadlines): Transport {
   const open = connections(deadlines.connect);
   const usual = dispatcherThrough(proxy, open, deadlines, {});
-  // A connection of its own for each: one that was kept may be closed by the other side in the moment that it is used,
-  // and a creation that is lost so is a key that must be looked for.
+  // Each creation gets a new connection: the other side may close a kept one at the moment it is used, and the key of a
+  // creation that is lost in this way must be searched for.
   const creating = dispatcherThrough(proxy, open, deadlines, { pipelining: 0 });
   return {
     send: (request, signal) => {
@@ -41,7 +41,7 @@ function dispatcherThrough(
     ...options,
     uri,
     ...(token === undefined ? {} : { token }),
-    // Over the tunnel; whatever the environment says.
+    // For the tunnel, whatever the environment says.
     requestTls: { timeout: deadlines.connect, rejectUnauthorized: true },
     clientFactory: () => new ProxyHop(proxy, open, deadlines.headers),
   });
@@ -58,7 +58,7 @@ function optionsOf(
     method,
     headers: {
       accept: "application/json",
-      // What is not packed cannot unpack to gigabytes.
+      // A body that is not compressed cannot expand to gigabytes.
       "accept-encoding": "identity",
       "user-agent": "keyctl",
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
@@ -77,7 +77,7 @@ interface Way {
   readonly proxy: Proxy | undefined;
 }
 
-/** Settled once, by whatever comes first: the answer, a failure, the deadline, or the caller. Rejects for a bug. */
+/** Settles once, by the first of: the answer, a failure, the deadline, the caller. Rejects only for a bug. */
 function exchange(
   { dispatcher, options, proxy }: Way,
   { maxBytes, deadlineMs, isCreation }: HttpRequest,
