@@ -46,40 +46,40 @@ export interface Ports {
 export interface Listener {
   readonly log: Log;
   readonly notices: MasterKeyNotices;
-  /** Told before each wait for OpenRouter. */
+  /** Called before each wait for OpenRouter. */
   readonly onPause?: (pause: RetryPause) => void;
-  /** Told what is waited for when the time is over, and a key that may exist is not given up. */
+  /** Called with what a run waits for when its time is over and a key that may exist is not given up. */
   readonly onOvertime?: OnOvertime;
 }
 
 export interface Composed {
   readonly manager: KeyManager;
-  /** False: there is no store yet, and it was not to be made. */
+  /** False: no store exists yet, and none may be created. */
   readonly storeExists: boolean;
   readonly subject: DoctorContext;
-  /** A database goes on holding its file after it was closed, until what is left of it is collected. */
+  /** A closed database keeps its file open until its objects are garbage-collected. */
   readonly leavesFileOpen: boolean;
 }
 
 export interface ComposeOptions {
-  /** A store that is not there yet may be made: the default one, and with `creates` one that is named. */
+  /** A missing store may be created: the default one, and with `creates` a named one. */
   readonly mayCreateStore: boolean;
   /** A store that is named may be missing. */
   readonly creates: boolean;
-  /** What to type, or to write, so that a missing store is made. */
+  /** What to type so that a missing store is created. */
   readonly creation: string;
-  /** The command needs none, and none is opened. */
+  /** The command needs no store, and none is opened. */
   readonly withoutStore?: boolean | undefined;
-  /** A store that cannot be opened is one whose every call fails, for commands that have more to say. */
+  /** A store that cannot be opened becomes one whose every call fails, for commands that have more to report. */
   readonly storeMayFail?: boolean | undefined;
   readonly signal: AbortSignal;
-  /** A key that is being made when its caller stops waiting is made without them; else it is waited for. */
+  /** A key whose caller stops waiting during its creation is finished in the background; otherwise the caller waits. */
   readonly detaches?: boolean | undefined;
-  /** Stands between the core and its ports: what a test records or interrupts there is what really happens. */
+  /** A wrapper between the core and its ports, through which a test records and interrupts the real calls. */
   readonly around?: ((ports: Ports) => Ports) | undefined;
 }
 
-/** The one place that wires adapters to the core. The manager's `close` lets go of everything. */
+/** The only place that wires adapters to the core. The manager's `close` releases everything. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { around = (ports) => ports } = options;
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
@@ -93,11 +93,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     spool: fileSpool(config.spoolFolder),
   });
   const { store, masterKeys, sources, openRouter, spool } = ports;
-  // A machine that comes and goes must not seal a shared store with a key that goes with it.
+  // A short-lived machine must not encrypt a shared store with a key that disappears with it.
   const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
   const provisioning = {
     ...config.provisioning,
-    // Whether a database was just made may be known only when it was asked something.
+    // A database may learn only from its first call whether it was just created.
     get refusal() {
       return refusalOf(opened, config, options.mayCreateStore);
     },
@@ -135,7 +135,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   };
 }
 
-/** What doctor looks at, behind the manager. */
+/** What doctor inspects besides the manager. */
 function doctorContext(
   { masterKeys: sources, managementKey, managementKeyHashes, autoProvision }: Config,
   ports: Ports,
@@ -151,7 +151,7 @@ function doctorContext(
   };
 }
 
-/** An empty cache of a CI machine must not buy keys. */
+/** An empty cache on a CI machine must not lead to new, paid keys. */
 function refusalOf(opened: OpenedStore | undefined, { ci }: Config, mayCreateStore: boolean): string | null {
   if (!ci || opened?.isNew() === false) return null;
   return `${mayCreateStore ? "the database was just made" : "there is no database yet"}, and CI is set: no key is bought for it`;
@@ -183,11 +183,11 @@ function openRouterOnUse(
 
 interface OpenedStore {
   readonly store: Ports["store"];
-  /** This run has made it, or is about to. */
+  /** This run has created the store, or is about to. */
   readonly isNew: () => boolean;
 }
 
-/** Undefined when there is none yet, and it is not to be made. Throws STORE_MISSING for one that is named. */
+/** Undefined if no store exists and none may be created. Throws STORE_MISSING for a named one. */
 async function openStore(
   { store: place, timeoutMs }: Config,
   { mayCreateStore, creates, creation, storeMayFail = false, signal }: ComposeOptions,

@@ -23,14 +23,14 @@ import { SECRET_VARIABLES } from "./core/model/redact-keys.ts";
 import { yieldToEventLoop } from "./core/async/sleep.ts";
 import { raceSignal } from "./core/async/race-signal.ts";
 
-/** What a run works with: the process, and what a test puts between the core and its ports. */
+/** What a run works with: the process, and a test's wrapper between the core and its ports. */
 export interface Host extends ProcessHost {
   readonly around?: ComposeOptions["around"];
 }
 
 export { thisProcess } from "./cli/terminal/process-host.ts";
 
-/** Runs one command line. Never rejects: the exit code says how it went, and the process is to end with it at once. */
+/** Runs one command line. Never rejects: the exit code reports the result, and the process must end with it at once. */
 export async function main(host: Host = thisProcess()): Promise<number> {
   const tool = new CliRun(host);
   host.onSignal((signal) => tool.interrupt(signal));
@@ -39,9 +39,9 @@ export async function main(host: Host = thisProcess()): Promise<number> {
   return code;
 }
 
-/** Less time than the system's own look-up of a host name may take. */
+/** Less time than the system's DNS look-up may take. */
 const SHORT_MS = 20_000;
-/** A run that goes on for longer after a signal says why. */
+/** A run that continues for longer than this after a signal reports why. */
 const SILENCE_MS = 250;
 const FINISHING =
   "keyctl finishes what it has begun; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
@@ -52,12 +52,12 @@ class CliRun {
   #signal: NodeJS.Signals | undefined;
   #terminal: Terminal;
   #outcome: KeyctlError | null = null;
-  /** A log would stay beside the database. */
+  /** Otherwise a log would stay next to the database. */
   #leavesFileOpen = false;
 
   constructor(host: Host) {
     this.#host = host;
-    // Until the options are parsed: what a usage error must know already.
+    // Before the options are parsed: what a usage error must already know.
     const words = host.argv.slice(0, host.argv.includes("--") ? host.argv.indexOf("--") : undefined);
     const quiet = words.includes("--quiet") || words.includes("-q");
     this.#terminal = new Terminal(host, this.#redact(), {
@@ -75,12 +75,12 @@ class CliRun {
     if (this.#terminal.isErrorTerminal) setTimeout(() => this.#terminal.note(FINISHING), SILENCE_MS).unref();
   }
 
-  /** Ends what is left of the process beside its exit code. */
+  /** Ends what remains of the process besides its exit code. */
   async leave(code: number): Promise<void> {
     const { stdout, stderr, killSelf, lookupsEnd, collectGarbage, leave } = this.#host;
-    // A slow reader gets all of it, but none outlasts a signal.
+    // A slow reader gets all output, but does not delay a signal.
     await raceSignal(Promise.all([stdout.drained(), stderr.drained()]), this.#stop.signal).catch(() => {});
-    // What is written to a terminal that is gone fails by now, and holds nobody up.
+    // Writes to a closed terminal have failed by now and block nothing.
     await yieldToEventLoop();
     const signal = signalOf(code);
     if (signal !== undefined && (stdout.isBlocked || stderr.isBlocked)) killSelf(signal);
@@ -102,7 +102,7 @@ class CliRun {
     return exitCodeOf(this.#outcome, this.#signal);
   }
 
-  /** A pager that was closed early has shown enough. */
+  /** A pager that was closed early ends the run quietly. */
   async #printHelp(text: string): Promise<void> {
     try {
       await this.#terminal.result(text);
@@ -111,7 +111,7 @@ class CliRun {
     }
   }
 
-  /** The one place where an error becomes an exit code. */
+  /** The only place where an error becomes an exit code. */
   async fail(thrown: unknown): Promise<number> {
     const terminal = this.#terminal;
     const error = isKeyctlError(thrown)
@@ -197,7 +197,7 @@ class CliRun {
         creation: this.#creationHint(config, needs),
         withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
-        // What else such a command has to say needs time as well.
+        // The rest of such a command's report needs time as well.
         signal: deadlineSignal({ signal }, needs.storeMayFail === true ? config.timeoutMs / 2 : config.timeoutMs),
         around,
       },
@@ -214,7 +214,7 @@ class CliRun {
     }
   }
 
-  /** The same command with --create, or one that makes a store and nothing else. */
+  /** The same command with --create, or a command that only creates a store. */
   #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
     const words = this.#host.argv.map(shellQuote).join(" ");
     if (create !== undefined) return `keyctl ${words} --create   makes it; or check ${from}`;

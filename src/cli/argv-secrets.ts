@@ -3,17 +3,17 @@ import { KEY_LIKE } from "../core/model/redact-keys.ts";
 
 const URI_HINT =
   "put the URI into KEYCTL_STORE (where to copy to: KEYCTL_COPY_TO), or into a file that KEYCTL_STORE_FILE names";
-/** Sought in lower case, which costs less than a pattern that ignores case. */
+/** Searched in lower case, which costs less than a pattern that ignores case. */
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
   [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
   [/:\/\/[^\s/@:]*:[^\s]+@/, "a URI with a password", URI_HINT],
-  // Also with a slash too few, or a password with spaces.
+  // Also with a missing slash, or a password with spaces.
   [/mongodb[a-z+]*(?::\/\/|:\/(?!\/)|:(?!\/)|\/\/)[^/:@]*:.*@/s, "a URI with a password", URI_HINT],
   [/[?&](?:\w*password|authmechanismproperties)=[^&]/, "a URI with a password", URI_HINT],
 ];
 
-/** Other users of the machine can read a command line. Throws SECRET_IN_ARGV, without repeating what was there. */
+/** Other users of the machine can read a command line. Throws SECRET_IN_ARGV without repeating the secret. */
 export function refuseSecrets(argv: readonly string[]): void {
   const words = argv.map((word) => word.toLowerCase());
   for (const [pattern, what, hint] of SECRETS) {

@@ -46,14 +46,14 @@ const EXIT_CODES = {
 
 const SIGTERM_EXIT_CODE = 143;
 
-/** The exit code of a run that ended with this error, or well; an interruption's depends on the signal. */
+/** The exit code of a run that ended with this error, or without one; that of an interruption depends on the signal. */
 export function exitCodeOf(error: { readonly code: ErrorCode } | null, signal?: NodeJS.Signals): number {
   if (error === null) return 0;
   const terminated = signal === "SIGTERM" || signal === "SIGHUP";
   return error.code === "INTERRUPTED" && terminated ? SIGTERM_EXIT_CODE : EXIT_CODES[error.code];
 }
 
-/** The signal that a shell would tell of by this exit code. */
+/** The signal that a shell reports with this exit code. */
 export function signalOf(exitCode: number): "SIGINT" | "SIGTERM" | undefined {
   if (exitCode === SIGTERM_EXIT_CODE) return "SIGTERM";
   return exitCode === EXIT_CODES.INTERRUPTED ? "SIGINT" : undefined;

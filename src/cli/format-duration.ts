@@ -2,7 +2,7 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { parseDuration } from "../core/text/duration.ts";
 import { plural } from "../core/text/format.ts";
 
-/** The parser of a flag that takes a duration; gives milliseconds. Throws USAGE. */
+/** The parser of a flag with a duration; returns milliseconds. Throws USAGE. */
 export function flagDuration(flag: string): (text: string) => number {
   return (text) => {
     const milliseconds = parseDuration(text);

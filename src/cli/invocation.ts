@@ -20,7 +20,7 @@ export interface GlobalOptions {
 }
 
 export interface StoreName {
-  /** What may be shown of its URI. */
+  /** The part of its URI that may be shown. */
   readonly name: string;
   /** The flag or variable that named it, or `default`. */
   readonly from: string;
@@ -29,11 +29,11 @@ export interface StoreName {
 export interface Session {
   readonly manager: KeyManager;
   readonly store: StoreName;
-  /** False: there is no store yet, and the command does not make one. */
+  /** False: no store exists yet, and the command does not create one. */
   readonly storeExists: boolean;
   /** The absolute path of key.txt. */
   readonly keyFile: string;
-  /** For doctor, which looks behind the manager. */
+  /** For doctor, which inspects more than the manager. */
   readonly subject: DoctorContext;
   readonly timeoutMs: number;
 }
@@ -44,10 +44,10 @@ export interface Destination {
   readonly withManager: WithManager;
 }
 
-/** Opens late, closes always. What is returned is safe to report: no signal came before it. */
+/** Opens late and always closes. The returned result is safe to report: no signal arrived before it. */
 type WithManager = <Result>(needs: SessionOptions, work: (opened: Session) => Promise<Result>) => Promise<Result>;
 
-/** Where key.txt and OPENROUTER_API_KEY really are in this run, for hints. */
+/** The actual places of key.txt and OPENROUTER_API_KEY in this run, for hints. */
 export type KeyPlaces = Readonly<Record<ExternalSource, KeyPlace>> & { readonly "key.txt": FilePlace };
 type FilePlace = { readonly kind: "file"; readonly path: string };
 type KeyPlace = FilePlace | { readonly kind: "variable"; readonly name: string };
@@ -57,22 +57,22 @@ export interface Invocation {
   readonly terminal: Terminal;
   readonly version: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The path that this program was started by. */
+  /** The path with which this program was started. */
   readonly program: string;
   readonly keyPlaces: KeyPlaces;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
   readonly prompt: () => Promise<Prompt>;
-  /** Keeps what must not outlive the process; the result takes it back. */
+  /** Registers the undoing of something that must not outlive the process; the result unregisters it. */
   readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
-  /** Standard input as it comes; when `until` is aborted first, it rejects with that signal's reason. */
+  /** Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason. */
   readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
-  /** Which one it was. */
+  /** The signal that arrived. */
   readonly receivedSignal: () => NodeJS.Signals | undefined;
   readonly withManager: WithManager;
-  /** The same beside another store, which `to` or KEYCTL_COPY_TO names, and which `work` opens. */
+  /** The same with a second store, which `to` or KEYCTL_COPY_TO names and which `work` opens. */
   readonly withDestination: <Result>(
     to: string | undefined,
     needs: SessionOptions,
@@ -81,24 +81,24 @@ export interface Invocation {
 }
 
 export interface SessionOptions {
-  /** A store that is not there yet may be made: the default one, and with `create` one that is named. */
+  /** A missing store may be created: the default one, and with `create` a named one. */
   readonly mayCreateStore: boolean;
-  /** What --create says; undefined for a command that has no such flag, for which a store that is named must exist. */
+  /** The value of --create; undefined for a command without this flag, for which a named store must exist. */
   readonly create?: boolean | undefined;
   /** The command uses no store. */
   readonly withoutStore?: true;
-  /** The command has more to say than that the store cannot be opened: calls to the store fail in its place. */
+  /** The command has more to report than a store that cannot be opened: calls to the store fail instead of the opening. */
   readonly storeMayFail?: true;
-  /** The command says itself what would be noted of master keys. */
+  /** The command itself reports what would be noted about master keys. */
   readonly withoutNotices?: true;
-  /** Which events become log lines: `changes` are saves and what went wrong. */
+  /** Which events become log lines: `changes` are saves and failures. */
   readonly logs: "all" | "changes" | "none";
 }
 
-/** A command's work: it writes its results and returns the error that the run ends with, or null. */
+/** A command's work: it writes its results and returns the final error of the run, or null. */
 type CommandHandler<Options> = (invocation: Invocation, options: Options) => Promise<KeyctlError | null>;
 
-/** Makes an action of a handler. */
+/** Turns a handler into an action. */
 export type Run = <Options>(handler: CommandHandler<Options>) => (options: Options) => Promise<void>;
 
 export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals | undefined): ErrorDocument | null {
@@ -107,7 +107,7 @@ export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals 
   return { code, exit_code: exitCodeOf(error, signal), message, hint, retryable };
 }
 
-/** The program that reads our output has closed the pipe: it has all that it wanted. */
+/** The reader of our output has closed the pipe: it needs no more. */
 export function isBrokenPipe(thrown: unknown): boolean {
   return thrown instanceof Error && "readerGone" in thrown && thrown.readerGone === true;
 }

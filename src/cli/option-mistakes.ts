@@ -2,24 +2,24 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { printable } from "../core/text/printable.ts";
 import { shellQuote } from "../core/text/shell-quote.ts";
 
-/** What a command line may hold, as commander knows it. */
+/** An option as commander knows it. */
 interface KnownOption {
   /** `-u` */
   readonly short?: string | undefined;
   /** `--user` */
   readonly long?: string | undefined;
-  /** It is followed by its value. */
+  /** A value follows the option. */
   readonly required: boolean;
 }
 
 const HELP: KnownOption = { short: "-h", long: "--help", required: false };
-/** A shorter beginning of a long option may well be a short one with its value. */
+/** A shorter prefix of a long option may be a short option with its value. */
 const SHORTEST_BEGINNING = 3;
 
 /**
- * **Invariant:** no slip of the keyboard becomes a user id, for which a key may be made. `-user=alice` is `-u` with the value
+ * **Invariant:** no typing mistake becomes a user id, for which a key may be created. `-user=alice` is `-u` with the value
  * `ser=alice`, `-u=alice` is `-u` with `=alice`, `-quiet` is `-q -u iet`, and an empty `$ID` in `--user $ID --all` makes
- * `--all` the user. Throws USAGE for each of them, and says what may have been meant.
+ * `--all` the user. Throws USAGE for each of these, with a suggestion.
  * @param options those of the program and of the command
  */
 export function refuseOptionMistakes(words: readonly string[], options: readonly KnownOption[]): void {
@@ -36,7 +36,7 @@ export function refuseOptionMistakes(words: readonly string[], options: readonly
   }
 }
 
-/** One dash has one letter behind it, or several switches, or `-u` and its value. */
+/** A single dash is followed by one letter, several switches, or `-u` and its value. */
 function refuseOneDash(word: string, next: string | undefined, known: readonly KnownOption[]): void {
   const [name, value] = split(word.slice(1));
   const long = name.length === 1 ? undefined : known.find((option) => isBeginning(name, option));
@@ -48,7 +48,7 @@ function refuseOneDash(word: string, next: string | undefined, known: readonly K
   throw unknown(word, `-${switches} ${meant(option, attached)}`);
 }
 
-/** A value that is an option itself was forgotten, and one that begins with `=` was meant without it. */
+/** A value that looks like an option is a missing value; a value that begins with `=` was meant without it. */
 function refuseValue(
   { long = "" }: KnownOption,
   value: string,
@@ -73,7 +73,7 @@ function optionBefore(word: string, known: readonly KnownOption[]): KnownOption 
   return /^-./.test(word) && attached === "" ? option : undefined;
 }
 
-/** `qualice` as commander takes it: switches, then an option with its value. */
+/** `qualice` as commander reads it: switches, then an option with its value. */
 function cluster(letters: string, known: readonly KnownOption[]) {
   for (let index = 0; index < letters.length; index += 1) {
     const option = known.find(({ short }) => short === `-${letters.charAt(index)}`);
@@ -104,7 +104,7 @@ function withEquals(word: string, meaning: string): KeyctlError {
   return new KeyctlError("USAGE", `${word} takes no = before its value; did you mean ${meaning}?`, { hint: meaning });
 }
 
-/** What stands behind the = of an option that nobody knows may be a secret: it is not repeated. */
+/** The text after the = of an unknown option may be a secret and is not repeated. */
 function unknown(word: string, meaning: string | undefined): KeyctlError {
   const guess = meaning === undefined ? "" : `; did you mean ${meaning}?`;
   return new KeyctlError("USAGE", `unknown option '${printable(word)}'${guess}`, {

@@ -7,7 +7,7 @@ import type { Run } from "./invocation.ts";
 
 interface Verb {
   readonly summary: string;
-  /** Loaded when the command is used: one file for each. */
+  /** Loaded when the command is used: one file per command. */
   readonly load: () => Promise<{ configureCommand(command: Command, run: Run): void }>;
 }
 
@@ -48,8 +48,8 @@ export interface ProgramOptions {
 }
 
 /**
- * Parses and acts. The text of --help and --version is returned, not printed; everything else is the actions' own work.
- * Throws USAGE.
+ * Parses the arguments and runs the action. Returns the text of --help and --version; actions do all other output. Throws
+ * USAGE.
  */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
   let help = "";
@@ -74,7 +74,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       outputError: () => {},
       getOutHelpWidth: () => options.columns ?? 80,
       getErrHelpWidth: () => options.columns ?? 80,
-      // Asked by itself, it would load the stream of process.stdout, which costs a tenth of Node's own start.
+      // On its own, commander would load the stream of process.stdout, which costs a tenth of Node's start-up time.
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -99,16 +99,16 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   }
 }
 
-/** All of them, or the one that is used: what a command line does not need, its start does not pay for. */
+/** All commands, or only the one in use, for a fast start. */
 function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: string, verb: Verb])[] {
   const verb = Object.hasOwn(VERBS, first) ? VERBS[first] : undefined;
   return verb === undefined ? Object.entries(VERBS) : [[first, verb]];
 }
 
-/** Options of every command that are followed by their value. */
+/** The global options that take a value. */
 const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
 
-/** `help sync` is `sync --help`, and `help` alone is `--help`; switches may stand anywhere. */
+/** `help sync` is `sync --help`, and `help` alone is `--help`; switches may be anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {
   const [verb, topic] = argv.filter((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(argv[index - 1] ?? ""));
   if (verb !== "help") return argv;
@@ -125,7 +125,7 @@ function usageError({ code, message }: CommanderError, argv: readonly string[]):
   }
   const text = message
     .replace(/^error: /, "")
-    // What stands behind the = of an option that nobody knows may be a secret.
+    // The text after the = of an unknown option may be a secret.
     .replace(/'(--?[^'=]+)=[^']*'/, "'$1'")
     .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
       const quoted = words.split(", ").map((word) => `'${word}'`);

@@ -1,4 +1,4 @@
-/** What keyctl reads from the environment. */
+/** The environment variables that keyctl reads. */
 export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["OPENROUTER_API_KEY", "a key to use and save when neither the database nor key.txt has one"],
   ["OPENROUTER_PROVISIONING_KEY", "the management key; OPENROUTER_MANAGEMENT_KEY is its newer name"],
@@ -32,7 +32,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["CI", "no questions"],
 ];
 
-/** Not in the table by their names: forms that name a file, and an older or newer name. */
+/** Variables without a row of their own: `_FILE` forms, and older or newer names. */
 const OTHER_FORMS: Readonly<Record<string, readonly string[]>> = {
   OPENROUTER_API_KEY: ["OPENROUTER_API_KEY_FILE"],
   OPENROUTER_PROVISIONING_KEY: [
@@ -48,7 +48,7 @@ const OTHER_FORMS: Readonly<Record<string, readonly string[]>> = {
   NO_PROXY: ["no_proxy"],
 };
 
-/** The names of the variables that keyctl reads and that hold something here, in the order of the table. */
+/** The variables of keyctl that are set here, in the order of the table. */
 export function variablesSet(environment: Readonly<Record<string, string | undefined>>): readonly string[] {
   const names = VARIABLES.flatMap(([listed]) => listed.split(", ")).flatMap((name) => [
     name,

@@ -20,7 +20,7 @@ import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provi
 
 export type { Environment } from "./variables.ts";
 
-/** What flags may say over the environment. */
+/** Flags that override the environment. */
 export interface Overrides {
   readonly store?: string | undefined;
   readonly keyFile?: string | undefined;
@@ -30,29 +30,29 @@ export interface Overrides {
   readonly createStore?: boolean | undefined;
 }
 
-/** Everything that flags and environment say, checked once. What is secret is read when it is needed. */
+/** The settings from flags and environment, checked once. Secrets are read when they are needed. */
 export interface Config {
   readonly store: StorePlace;
-  /** A store that is named and missing may be made, by what makes stores. */
+  /** A named store that is missing may be created, by commands that create stores. */
   readonly createStore: boolean;
   readonly keyFile: KeyFilePlace;
   readonly environmentKey: () => EnvironmentKeyPlace;
   readonly masterKeys: MasterKeyPlace;
   readonly hasManagementKey: () => boolean;
-  /** Undefined when there is none. Throws CONFIG_INVALID for what cannot be one. */
+  /** Undefined without a management key. Throws CONFIG_INVALID for an invalid one. */
   readonly managementKey: () => ManagementKey | undefined;
-  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  /** The hashes of all configured management keys that can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
-  /** The address is checked when it is used; the variables of the proxies are in the environment. */
+  /** The address is checked when it is used; the proxy variables are in the environment. */
   readonly openRouter: { readonly url: string | undefined; readonly environment: Environment };
   readonly autoProvision: boolean;
   /** CI is set: nobody watches this run. */
   readonly ci: boolean;
   readonly provisioning: Omit<ProvisioningRules, "refusal">;
-  /** The folder in which keys wait that could not be stored. */
+  /** The folder of keys that could not be stored. */
   readonly spoolFolder: string;
   readonly timeoutMs: number;
-  /** Where a key may be made. */
+  /** For commands that may create a key. */
   readonly makingTimeoutMs: number;
 }
 
@@ -83,7 +83,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
   });
 }
 
-/** The same in all but the store, which is the one that a copy goes to. Throws as `readConfig`. */
+/** The same, but with the destination store of a copy. Throws as `readConfig`. */
 export function readDestination(environment: Environment, source: Config, flag: string | undefined): Config {
   const store = destinationPlace(environment, flag);
   if (!isSameStore(source.store, store)) return Object.freeze({ ...source, store });
@@ -97,7 +97,7 @@ function keyFilePlace(environment: Environment, flag: string | undefined): KeyFi
   return { path: resolvePath(named ?? "key.txt", environment), named: named !== undefined };
 }
 
-/** Set but empty is unset. */
+/** Set but empty counts as unset. */
 function environmentKeyPlace(environment: Environment): EnvironmentKeyPlace {
   const path = environment["OPENROUTER_API_KEY_FILE"] || undefined;
   return {
@@ -124,7 +124,7 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
   return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
 }
 
-/** What a new key may do: a variable is read where nothing is given in its place. */
+/** The terms of a new key: a variable applies unless a value is given. */
 function provisionTerms(environment: Environment, given: Partial<WantedTerms>): WantedTerms {
   const read = <Value>(name: string, parse: (text: string) => Value | undefined, example: string) =>
     parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example) ?? null;

@@ -3,12 +3,11 @@ import { ManagementKey, managementKeyHash } from "../core/model/management-key.t
 import { secret, secretsAtHand } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 
-/** The older name, and the one that OpenRouter has for it now. */
+/** The older name, and OpenRouter's present name. */
 const VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
 
 /**
- * Undefined when it is not set. Both names are read; that they differ is a mistake somebody must look at. Throws
- * CONFIG_CONFLICT, CONFIG_INVALID.
+ * Undefined if not set. Both names are read; two different values are an error. Throws CONFIG_CONFLICT, CONFIG_INVALID.
  */
 export function managementKeyText(environment: Environment): string | undefined {
   const values = VARIABLES.flatMap((name) => secret(environment, name)?.trim() || []);
@@ -20,7 +19,7 @@ export function managementKeyText(environment: Environment): string | undefined 
   return values[0];
 }
 
-/** As `managementKeyText`. Throws CONFIG_INVALID for what cannot be one, too. */
+/** As `managementKeyText`. Also throws CONFIG_INVALID for an invalid key. */
 export function managementKey(environment: Environment): ManagementKey | undefined {
   const text = managementKeyText(environment);
   if (text === undefined) return undefined;
@@ -31,7 +30,7 @@ export function managementKey(environment: Environment): ManagementKey | undefin
   });
 }
 
-/** Of both names and their files, also where they contradict each other: what is wrong there is said where they are used. */
+/** From both names and their files, even if they conflict: errors are reported where the key is used. */
 export function managementKeyHashes(environment: Environment): ReadonlySet<string> {
   return new Set(VARIABLES.flatMap((name) => secretsAtHand(environment, name)).map(managementKeyHash));
 }

@@ -1,10 +1,10 @@
-/** The path of an embedded store, or why it is none, as the end of a sentence that begins with who named it. */
+/** The path of an embedded store, or the problem, which completes a sentence that begins with the flag or variable. */
 export type SqlitePath = { readonly path: string } | { readonly problem: string; readonly instead: string };
 
 const ANY = "name an embedded store, sqlite:<path>, or mongodb://<host>/<database>";
 const EXAMPLES = "sqlite:<path>, such as sqlite:keys.db, sqlite:~/keys.db or sqlite:/srv/keys.db";
 
-/** What other programs take for a place of SQLite's, and what would become the name of a file or a folder here. */
+/** Forms that other programs accept for SQLite, and that would become a wrong file or folder name here. */
 const MISTAKES: readonly (readonly [mistake: RegExp, problem: string, instead?: string])[] = [
   [/^(?:sqlite:)?(?:\/\/)?\/?:memory:/, "names no file: keys in memory are gone with the process"],
   [/^(?:sqlite:(?:\/\/)?)?file:/i, "has file: before its path", "leave file: out: sqlite:<path>"],
@@ -12,7 +12,7 @@ const MISTAKES: readonly (readonly [mistake: RegExp, problem: string, instead?: 
   [/^sqlite:(?:\/\/\/?)?~(?![/\\]|$).*[/\\]/s, "names another user's home folder by ~", "write that path in full"],
   [/^sqlite:\/\/\/?~/, "has // before its path", "leave // out: sqlite:~/<path>"],
   [/^sqlite:\/\/(?!\/)/, "has // before a path that is not from the root", EXAMPLES],
-  // Three slashes before one name are ./keys.db to SQLAlchemy, and /keys.db to others.
+  // Three slashes before a name mean ./keys.db to SQLAlchemy, and /keys.db to others.
   [
     /^sqlite:\/\/\/[^/]*$/,
     "can be read in two ways",

@@ -9,7 +9,7 @@ import { configEmpty, notEmpty, secretFile, switchOf } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 
 export type StorePlace = {
-  /** What may be shown of its URI: without user, password and options. */
+  /** The part of its URI that may be shown: without user, password and options. */
   readonly name: string;
   /** The flag or variable that named it, or `default`. */
   readonly from: string;
@@ -18,7 +18,7 @@ export type StorePlace = {
   | { readonly kind: "mongodb"; readonly uri: string; readonly allowNonAtomic: boolean }
 );
 
-/** What a place that is no store is: of a flag, or of a variable. */
+/** The error code of an invalid store: for a flag, or for a variable. */
 type Fault = "USAGE" | "CONFIG_INVALID";
 
 const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
@@ -52,13 +52,13 @@ export function destinationPlace(environment: Environment, flag: string | undefi
   });
 }
 
-/** Two names of one file, or one database of the same servers. A store that is missed here keeps all its rows. */
+/** Two names of one file, or one database on the same servers. A pair that is not recognised is harmless: the copy keeps all rows. */
 export function isSameStore(one: StorePlace, other: StorePlace): boolean {
   if (one.kind === "sqlite") return other.kind === "sqlite" && isSameFile(one.path, other.path);
   return other.kind === "mongodb" && isSameDatabase(one.name, other.name);
 }
 
-/** The first of these variables that is set; `_FILE` ones name a file that holds the URI. */
+/** The first of these variables that is set; a `_FILE` variable names a file that holds the URI. */
 function firstNamed(environment: Environment, names: readonly string[]): { uri: string; from: string } | undefined {
   for (const name of names) {
     const value = notEmpty(environment, name);
@@ -70,7 +70,7 @@ function firstNamed(environment: Environment, names: readonly string[]): { uri: 
   return undefined;
 }
 
-/** Says nothing of a URI that is refused: it may hold a password. */
+/** Does not repeat an invalid URI: it may hold a password. */
 function parseStore(uri: string, from: string, code: Fault, environment: Environment): StorePlace {
   if (/^mongodb\b/i.test(uri)) return parseMongoStore(uri, from, code, environment);
   const embedded = sqlitePath(uri);

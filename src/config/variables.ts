@@ -17,7 +17,7 @@ const SWITCH: ReadonlyMap<string, boolean> = new Map([
   ["off", false],
 ]);
 
-/** A CI secret that is missing arrives as an empty string, and must not turn into a fresh, empty, green store. Throws CONFIG_EMPTY. */
+/** A missing CI secret arrives as an empty string, which must not lead to a new, empty store. Throws CONFIG_EMPTY. */
 export function notEmpty(environment: Environment, name: string): string | undefined {
   const value = environment[name];
   if (value === undefined || value.trim() !== "") return value;
@@ -29,8 +29,8 @@ export function configEmpty(message: string, name: string): KeyctlError {
 }
 
 /**
- * Undefined when it is not set. Empty, as a CI variable that is missing, does not mean "without a limit". Throws
- * CONFIG_EMPTY, CONFIG_INVALID.
+ * Undefined if not set. An empty value, such as a missing CI variable, does not mean "no limit". Throws CONFIG_EMPTY,
+ * CONFIG_INVALID.
  */
 export function parsedVariable<Value>(
   environment: Environment,
@@ -45,7 +45,7 @@ export function parsedVariable<Value>(
   throw new KeyctlError("CONFIG_INVALID", `${name} does not hold what it should`, { hint: `${name} is ${example}` });
 }
 
-/** Set but empty is unset. Throws CONFIG_INVALID. */
+/** Set but empty counts as unset. Throws CONFIG_INVALID. */
 export function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
   const value = environment[name];
   if (value === undefined || value === "") return otherwise;
@@ -54,7 +54,7 @@ export function switchOf(environment: Environment, name: string, otherwise: bool
   return known;
 }
 
-/** The variable, or the content of the file that its `_FILE` form names. Set but empty is unset. Throws CONFIG_CONFLICT, CONFIG_INVALID. */
+/** The variable, or the content of the file that its `_FILE` form names. Set but empty counts as unset. Throws CONFIG_CONFLICT, CONFIG_INVALID. */
 export function secret(environment: Environment, name: string): string | undefined {
   const value = environment[name] || undefined;
   const path = environment[`${name}_FILE`] || undefined;
@@ -83,7 +83,7 @@ export function secretFile(environment: Environment, from: string, path: string)
   );
 }
 
-/** Both of what `secret` looks at, as far as there is something and it can be read. Throws nothing. */
+/** The values that `secret` reads from both forms, as far as they can be read. Throws nothing. */
 export function secretsAtHand(environment: Environment, name: string): readonly string[] {
   return [environment[name] ?? "", fileAtHand(environment, `${name}_FILE`)].filter((value) => value.trim() !== "");
 }

@@ -4,33 +4,33 @@ import { endOfRun, unlessReaderGone } from "../terminal/end-of-run.ts";
 import type { Done } from "../terminal/end-of-run.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** How a run came to its end. */
+/** How a run ended. */
 export interface RunEnd {
-  /** What stopped it; null when it ended by itself. */
+  /** The error that stopped it; null if it ended by itself. */
   readonly failure: KeyctlError | null;
-  /** What the command ends with. */
+  /** The final error of the command. */
   readonly error: KeyctlError | null;
   readonly elapsedMs: number;
 }
 
-/** A run over a whole store, and what is said of it. */
+/** A run over a whole store, and its report. */
 export interface BulkReport {
-  /** Nothing is changed: a reader that goes away ends it quietly. */
+  /** The run changes nothing: a reader that closes its pipe ends it quietly. */
   readonly isDryRun: boolean;
   readonly work: () => Promise<void>;
-  /** What the command ends with when nothing stopped the work. */
+  /** The final error of the command if nothing stopped the work. */
   readonly outcome: () => KeyctlError | null;
   /** Writes the summary, as JSON or for people. */
   readonly summarize: (end: RunEnd) => Promise<void>;
-  /** What is said in place of a summary that nobody read. */
+  /** Printed instead of a summary that was not read. */
   readonly done: (end: RunEnd) => Done;
 }
 
-/** Does the work, and says what has become of it, however it ended. Output that takes no more ends a dry run. */
+/** Does the work and reports its result, however it ended. Output that fails ends a dry run. */
 export async function runWithReport(terminal: Terminal, report: BulkReport): Promise<KeyctlError | null> {
   const started = performance.now();
   const run = async (): Promise<RunEnd> => {
-    // After OUTPUT_FAILED, nothing more can be said.
+    // After OUTPUT_FAILED, nothing more can be written.
     const failure = await failureOf(report.work, "OUTPUT_FAILED");
     const error = failure ?? report.outcome();
     const end = { failure, error, elapsedMs: Math.round(performance.now() - started) };

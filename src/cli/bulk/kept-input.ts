@@ -4,9 +4,9 @@ const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 /** Standard input that may be read twice. */
 export interface KeptInput {
-  /** Reads all of it, for the first time. Throws USAGE for more than is kept. */
+  /** Reads all of it, for the first time. Throws USAGE for more than can be kept. */
   readonly first: () => AsyncIterable<Uint8Array>;
-  /** What was kept; else the input as it comes. */
+  /** The kept input; else the input as it arrives. */
   readonly last: () => AsyncIterable<Uint8Array>;
 }
 
@@ -19,7 +19,7 @@ export function keptInput(open: () => AsyncIterable<Uint8Array>): KeptInput {
       for await (const chunk of open()) {
         size += chunk.length;
         if (size > MAX_KEPT_BYTES) throw tooMuch();
-        // The reader goes on using its buffer.
+        // The reader reuses its buffer.
         kept.push(Uint8Array.from(chunk));
         yield chunk;
       }

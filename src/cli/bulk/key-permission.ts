@@ -7,7 +7,7 @@ import type { Invocation } from "../invocation.ts";
 import type { Many } from "./selection.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 
-/** Above this, a run that nobody can be asked about wants --max-keys. */
+/** Above this number, a run without a terminal requires --max-keys. */
 const MAX_UNASKED = 10;
 
 export interface KeyPermissionFlags {
@@ -18,13 +18,13 @@ export function addMaxKeysOption(command: Command): Command {
   return command.option("--max-keys <n>", "many users: create up to n keys without a question", parseMaxKeys);
 }
 
-/** Of one user, no number of keys is given. Throws USAGE. */
+/** For one user, --max-keys is not allowed. Throws USAGE. */
 export function refuseMaxKeys({ maxKeys }: KeyPermissionFlags): void {
   if (maxKeys === undefined) return;
   throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "leave it out for one user" });
 }
 
-/** A user who has no key; `create` where one would be created. */
+/** A user without a key; `create` if one would be created. */
 interface Preview {
   readonly action: "create" | "none";
 }
@@ -38,8 +38,8 @@ export interface KeyPermissionTask {
 }
 
 /**
- * How many keys a bulk run may create: what --max-keys says, or what a person has agreed to, or a few. Nothing is
- * created before. Throws CONFIRMATION_NEEDED.
+ * How many keys a bulk run may create: the value of --max-keys, the number that a person confirmed, or a few. Called before
+ * anything is created. Throws CONFIRMATION_NEEDED.
  */
 export async function permittedKeys(
   { terminal, prompt }: Invocation,

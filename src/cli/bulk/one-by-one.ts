@@ -1,7 +1,7 @@
 import type { UserId } from "../../core/model/user-id.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
-/** A signal may come in before each user, and the time of --stop-after be over. */
+/** Checks for a signal and the end of --stop-after before each user. */
 export async function* oneByOne(
   batches: AsyncIterable<readonly UserId[]>,
   stop: AbortSignal | undefined,

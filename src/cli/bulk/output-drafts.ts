@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { codeOf } from "../../files/system-error.ts";
 
 /**
- * A draft of `--output` names the process that writes it, and where that process is to be looked for: only there does
- * a number that no process has mean that it is gone.
+ * A draft of `--output` names the process that writes it and the machine or container of that process: only there does an
+ * unused process number prove that the process is gone.
  */
 const DRAFT = /^\.keyctl-output-([0-9a-f]{16})-([1-9][0-9]{0,9})-[0-9a-f]{12}$/;
 
@@ -15,7 +15,7 @@ export function draftName(): string {
   return `.keyctl-output-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}`;
 }
 
-/** Removes the drafts in this folder whose process is gone, before this process makes one. What cannot be removed or read stays. */
+/** Removes drafts in this folder whose process is gone, before this process creates one. A draft that cannot be read or removed stays. */
 export function sweepDrafts(folder: string): void {
   for (const name of namesIn(folder)) {
     const [, space, pid] = DRAFT.exec(name) ?? [];
@@ -24,7 +24,7 @@ export function sweepDrafts(folder: string): void {
       const file = join(folder, name);
       if (lstatSync(file).isFile()) rmSync(file);
     } catch {
-      // Another run was faster, or this one may not.
+      // Another run was faster, or this one lacks permission.
     }
   }
 }
@@ -33,11 +33,11 @@ function namesIn(folder: string): readonly string[] {
   try {
     return readdirSync(folder);
   } catch {
-    return []; // Making a file in it says why.
+    return []; // Creating a file in it reports the reason.
   }
 }
 
-/** Where process numbers mean the same as here: this machine, and on Linux this container. */
+/** The scope of process numbers: this machine, and on Linux this container. */
 function processSpace(): string {
   const parts = [
     hostname(),
@@ -51,12 +51,12 @@ function textOf(read: () => string): string {
   try {
     return read();
   } catch {
-    return ""; // This system has none.
+    return ""; // This system has no such id.
   }
 }
 
 function isRunning(pid: number): boolean {
-  // The number was another process's before it was ours.
+  // The draft is of an earlier process with our number.
   if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);

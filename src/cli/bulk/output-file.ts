@@ -8,12 +8,12 @@ import { draftName, sweepDrafts } from "./output-drafts.ts";
 import type { AtEnd } from "../terminal/process-end.ts";
 import { codeOf } from "../../files/system-error.ts";
 
-/** How every line of a bulk run begins. */
+/** The beginning of every line of a bulk run. */
 const JSONL_PREFIX = '{"type":';
 
 /**
- * The file of `--output`: 0600, written beside its place, and in its place only when it is whole. What it holds may be
- * bare keys, so that its draft outlives neither the process nor, after SIGKILL, the next run.
+ * The file of `--output`: mode 0600, written next to its place and moved there only when it is complete. It may hold bare
+ * keys, so its draft outlives neither the process nor, after SIGKILL, the next run.
  */
 export interface DocumentFile {
   /** One line. */
@@ -22,7 +22,7 @@ export interface DocumentFile {
   abandon(): void;
 }
 
-/** Throws USAGE for a place that holds anything but the output of an earlier run. */
+/** Throws USAGE for a path that holds anything but the output of an earlier run. */
 export function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
   refuseToReplace(path);
   const folder = dirname(path);
@@ -52,7 +52,7 @@ export function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
   };
 }
 
-/** A slip must not cost a database, master keys or a list of users, nor put a file in the place of /dev/null. */
+/** A typing mistake must not overwrite a database, master keys, a list of users or /dev/null. */
 function refuseToReplace(path: string): void {
   if (path === "" || /[/\\]$/.test(path)) throw refused(path, "names no file");
   const there = readBeginning(path, JSONL_PREFIX.length);

@@ -18,16 +18,16 @@ interface Description {
 }
 
 export interface OutputLines<Result> {
-  /** Shows that work is going on: after all questions, which need the terminal for themselves. */
+  /** Shows progress. Called after all questions, which need the terminal for themselves. */
   begin(): Promise<void>;
   print(results: readonly Result[]): Promise<void>;
   progress(done: number, part: number | undefined): void;
-  /** `description` is for people: undefined when there is nothing to tell. */
+  /** `description` is for people; undefined if there is nothing to report. */
   finish(summary: Summary, error: KeyctlError | null, description: Description | undefined): Promise<void>;
   abandon(): void;
 }
 
-/** Where the lines of a bulk run go: JSON or a table on stdout, or JSON into a file. */
+/** The output of a bulk run: JSON or a table on stdout, or JSON in a file. */
 export async function outputLines<Result extends UserResult>(
   invocation: Invocation,
   flags: BulkFlags,
@@ -56,7 +56,7 @@ export async function outputLines<Result extends UserResult>(
       if (file !== undefined)
         for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
       else if (json) return terminal.documents(results.map(documentOf), command.reveals);
-      // Documents in a file leave the screen to people.
+      // With documents in a file, the screen is for people.
       if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
     },
     progress: (done, part) => progress?.update(done, part),
@@ -69,7 +69,7 @@ export async function outputLines<Result extends UserResult>(
       try {
         if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);
       } catch (thrown) {
-        // The file says how the run ended, and a signal changes nothing of that any more.
+        // The file reports how the run ended, and a later signal does not change that.
         if (file === undefined || !isKeyctlError(thrown) || thrown.code !== "INTERRUPTED") throw thrown;
       }
       for (const { message } of summary.warnings) terminal.warning(message);

@@ -4,11 +4,11 @@ import { formatNumber } from "../../core/text/format.ts";
 const PLAIN_INTERVAL_MS = 30_000;
 const TERMINAL_INTERVAL_MS = 200;
 
-/** How far a bulk run has come, on stderr: a spinner on a terminal, elsewhere a plain line every 30 s. */
+/** The progress of a bulk run on stderr: a spinner on a terminal, otherwise a plain line every 30 s. */
 export interface Progress {
-  /** `part` is the share of the work that is done, from 0 to 1, where it is known. */
+  /** `part` is the finished share of the work, from 0 to 1, if known. */
   update(done: number, part: number | undefined): void;
-  /** Out of the way, until the next update. */
+  /** Hides the line until the next update. */
   clear(): void;
   stop(): void;
 }

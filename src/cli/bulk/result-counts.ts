@@ -5,21 +5,21 @@ import type { Warning } from "../../core/model/warning.ts";
 import type { BulkSummary, UserResult } from "./user-command.ts";
 
 export interface ResultCountsOptions<Result extends UserResult> {
-  /** A name for each way to end well. */
+  /** A name for each successful outcome. */
   readonly endings: readonly string[];
-  /** Which of them a result is. */
+  /** The outcome of a result. */
   readonly endingOf: (result: Result) => string;
-  /** Counted apart: users for whom the run may create no more keys. Default false. */
+  /** Counted separately: users for whom the run may create no more keys. Default false. */
   readonly countsLeft?: boolean;
-  /** Nothing is changed by this run. Default false. */
+  /** The run changes nothing. Default false. */
   readonly isDryRun?: boolean;
-  /** What else people are to know of a result that ended well; said once for all of them, without a full stop. */
+  /** A remark on a successful result, printed once for all of them; no full stop at its end. */
   readonly remark?: (result: Result) => string | undefined;
-  /** What else helps where users failed. */
+  /** A further hint if users failed. */
   readonly hint?: (errorCodes: ReadonlySet<string>) => string | undefined;
 }
 
-/** Counts users, by a name for each way to end well. */
+/** Counts users by outcome. */
 export class ResultCounts<Result extends UserResult> implements BulkSummary<Result> {
   readonly #options: ResultCountsOptions<Result>;
   readonly #endings: Map<string, number>;

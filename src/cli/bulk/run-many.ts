@@ -14,7 +14,7 @@ import { usersOf } from "./selection.ts";
 import type { BadLine, Many } from "./selection.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
-/** A line for each user and a summary at the end. */
+/** One line per user and a summary at the end. */
 export async function forMany<Result extends UserResult>(
   invocation: Invocation,
   selection: Many,
@@ -41,13 +41,13 @@ class BulkRun<Result extends UserResult> {
   readonly #isStdin: boolean;
   readonly #badLines: BadLine[] = [];
   #store: StoreName | null = null;
-  /** Users that the selection has given so far, and those whose result was reported. */
+  /** Users read from the selection so far, and users whose result was reported. */
   #selected = 0;
   #reported = 0;
   #bytesRead = 0;
   #isInTime = true;
   #isInputLeft = false;
-  /** Users that were not come to, where the command counts them. */
+  /** Users that were not reached, if the command counts them. */
   #rest: number | undefined;
 
   constructor(task: BulkTask<Result>) {
@@ -66,7 +66,7 @@ class BulkRun<Result extends UserResult> {
     return lines;
   }
 
-  /** Does the work, and says what has become of it. Gives what the run ends with. */
+  /** Does the work and reports its result. Returns the final error of the run. */
   async report(lines: OutputLines<Result>): Promise<KeyctlError | null> {
     let isComplete = false;
     let failure: KeyctlError | null = null;
@@ -88,7 +88,7 @@ class BulkRun<Result extends UserResult> {
       if (!isBrokenPipe(thrown)) throw thrown;
       return failure;
     }
-    // The file has all of it.
+    // The file has all results.
     if (flags.output !== undefined) return error;
     return this.#endOf(error, isComplete && failure === null);
   }
@@ -112,7 +112,7 @@ class BulkRun<Result extends UserResult> {
     return usersOf(selection, { manager, signal: invocation.signal, input, ...told });
   }
 
-  /** False when the time of --stop-after was over before all users were done. */
+  /** False if the time of --stop-after ended before all users were done. */
   async #goThrough(session: Session, lines: OutputLines<Result>): Promise<boolean> {
     const { invocation, selection, command } = this.#task;
     const { manager } = session;
@@ -132,7 +132,7 @@ class BulkRun<Result extends UserResult> {
     }
     await print([]);
     const { isCutShort, countsRest } = this.#score;
-    // Users of the last batch were not come to.
+    // Users of the last batch were not reached.
     const isStopped = this.#timeOver?.aborted === true && isCutShort === undefined;
     if (isStopped && this.#reported < this.#selected) this.#isInTime = false;
     const isComplete = this.#isInTime && !this.#isInputLeft && isCutShort !== true;
@@ -149,7 +149,7 @@ class BulkRun<Result extends UserResult> {
         signal.throwIfAborted();
         this.#timeOver?.throwIfAborted();
         yield next.value;
-        // Input that goes on for ever would keep alive a run that nobody listens to.
+        // Endless input would keep alive a run whose output is not read.
         this.#isInputLeft = this.#isStdin && terminal.unread !== undefined;
         if (this.#isInputLeft) return void (await users.return(undefined));
       }
@@ -159,7 +159,7 @@ class BulkRun<Result extends UserResult> {
     }
   }
 
-  /** These results, and the lines of the selection between them that are no user ids. */
+  /** These results, and between them the lines of the selection that are not user ids. */
   #withRejected(results: readonly Result[]): readonly Result[] {
     const all = results.flatMap((result) => [...this.#rejected(this.#reported++), result]);
     all.push(...this.#rejected(this.#reported));
@@ -173,7 +173,7 @@ class BulkRun<Result extends UserResult> {
     return due.map(({ text, error }) => this.#task.command.failed(text, error));
   }
 
-  /** All users of the selection, but of what another program goes on writing only those that have come. */
+  /** All users of the selection; of input that another program is still writing, only those that have arrived. */
   async #countAll(users: AsyncGenerator<readonly UserId[]>, total: number | undefined): Promise<number> {
     if (total !== undefined && this.#task.selection.shard === undefined) return Math.max(total, this.#reported);
     if (this.#isStdin) return this.#selected;
@@ -217,7 +217,7 @@ class BulkRun<Result extends UserResult> {
     });
   }
 
-  /** What can still be reported in a summary. A bug cannot, nor can output that takes no more. */
+  /** The failures that a summary can still report: not a bug, and not failed output. */
   #failureOf(thrown: unknown, lines: OutputLines<Result>): KeyctlError {
     try {
       const expected = toKeyctlError(thrown);
@@ -230,7 +230,7 @@ class BulkRun<Result extends UserResult> {
     }
   }
 
-  /** What was done before the file could not be written any more is said at least. */
+  /** Reports what was done before the file could no longer be written. */
   #stoppedBy({ message, hint }: KeyctlError): KeyctlError {
     const whole = `${message}; the work was stopped before its end: ${this.#score.describe(this.#elapsed)}`;
     return new KeyctlError("OUTPUT_FAILED", whole, hint === null ? {} : { hint });
@@ -241,13 +241,13 @@ class BulkRun<Result extends UserResult> {
   }
 }
 
-/** Of what is only counted. */
+/** For documents that are only counted. */
 const UNTOLD = { onBadLine() {}, onBytes() {} };
 
 function sizeOf(path: string): number | undefined {
   try {
     return statSync(path).size;
   } catch {
-    return undefined; // Reading it says why.
+    return undefined; // Reading the file reports the reason.
   }
 }

@@ -26,11 +26,11 @@ export type Selection =
   | { readonly kind: "file"; readonly path: string; readonly shard: Shard | undefined }
   | { readonly kind: "all"; readonly shard: Shard | undefined };
 
-/** A line of the selection that is no user id. */
+/** A line of the selection that is not a user id. */
 export interface BadLine {
   readonly text: string;
   readonly error: KeyctlError;
-  /** How many users of the selection come before it. */
+  /** How many users of the selection precede it. */
   readonly usersBefore: number;
 }
 
@@ -38,7 +38,7 @@ export function addUserOption(command: Command, description: string): Command {
   return command.option("-u, --user <id>", description, collect);
 }
 
-/** The one user that `keyctl <verb>` is for. Throws USAGE. */
+/** The one user of `keyctl <verb>`. Throws USAGE. */
 export function oneUser(verb: string, users: readonly string[] = []): string {
   const [user, ...more] = users;
   if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: `keyctl ${verb} --user <id>` });
@@ -53,7 +53,7 @@ export function addSelection(command: Command): Command {
     .option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
 }
 
-/** `asMany`: one user, too, is a bulk run. Throws USAGE unless the flags name users in exactly one way. */
+/** `asMany`: a single user is a bulk run, too. Throws USAGE unless the flags name users in exactly one way. */
 export function selectionOf({ user, usersFile, all, shard }: SelectionOptions, asMany = false): Selection {
   const ways = [user, usersFile, all].filter((way) => way !== undefined);
   if (ways.length !== 1) {
@@ -76,15 +76,15 @@ export interface UserStream {
   readonly onBytes: (bytesRead: number) => void;
 }
 
-/** Any but one user. */
+/** Any selection but one user. */
 export type Many = Exclude<Selection, { kind: "one" }>;
 
-/** Small enough for a commit well under 50 ms, large enough that a commit's fsync does not count. */
+/** Small enough for a commit well under 50 ms, and large enough to make a commit's fsync negligible. */
 const BATCH = 500;
 
-/** The users of a selection, each once, in the order of the selection; what has come is not held back to fill a batch. */
+/** The users of a selection, each once, in the order of the selection; users that have arrived do not wait for a full batch. */
 export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
-  // What the database gives is an id, as it stands there, and comes once.
+  // The database yields valid ids, each once.
   const isStored = selection.kind === "all";
   const isNew = isStored ? () => true : onlyOnce();
   let usersBefore = 0;
@@ -106,7 +106,7 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
   }
 }
 
-/** How many keys the database holds for this part of its users. */
+/** How many keys the database holds for this shard of its users. */
 export async function countSelected(
   manager: KeyManager,
   shard: Shard | undefined,

@@ -7,7 +7,7 @@ import { selectionOf } from "./selection.ts";
 import { showResult } from "../terminal/end-of-run.ts";
 import type { UserResult, BulkFlags, UserCommand } from "./user-command.ts";
 
-/** The one way in which commands go through users: one result, or a line for each and a summary. */
+/** The only way for commands to process users: one result, or one line per user and a summary. */
 export async function forUsers<Result extends UserResult>(
   invocation: Invocation,
   flags: BulkFlags,

@@ -16,9 +16,9 @@ export interface BulkFlags extends SelectionOptions {
   readonly allowEmpty?: true;
 }
 
-/** One user's result, whatever the command. */
+/** One user's result in any command. */
 export interface UserResult {
-  /** Null for what is nobody's. */
+  /** Null if it belongs to no user. */
   readonly userId: string | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
@@ -28,7 +28,7 @@ export interface UserResult {
 export interface UserCommand<Result extends UserResult> {
   readonly name: string;
   readonly needs: SessionOptions;
-  /** Asks what must be asked before a bulk run begins; throws CONFIRMATION_NEEDED or COUNT_CHANGED. */
+  /** Asks the questions before a bulk run begins. Throws CONFIRMATION_NEEDED or COUNT_CHANGED. */
   readonly confirm?: (opened: Session, selection: Many, users: () => AsyncIterable<readonly UserId[]>) => Promise<void>;
   readonly one: (manager: KeyManager, user: string) => Promise<Result>;
   readonly many: (
@@ -45,35 +45,35 @@ export interface UserCommand<Result extends UserResult> {
   readonly columns: readonly Column[];
   /** One user's line in a bulk run. */
   readonly cells: (result: Result) => readonly string[];
-  /** Made for each bulk run. */
+  /** Created for each bulk run. */
   readonly score: () => BulkSummary<Result>;
-  /** What people get of a bulk run in place of a line for each user. */
+  /** The view of a bulk run for people, instead of one line per user. */
   readonly screen?: (store: () => StoreName | null) => BulkView<Result>;
-  /** True when documents hold bare keys, because a person asked for them. */
+  /** True if documents hold bare keys, because a person asked for them. */
   readonly reveals?: boolean;
-  /** Worries about the run as a whole. */
+  /** Warnings about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
-  /** Whether something is other than before: said when the result itself cannot be written. */
+  /** Whether something was changed: reported if the result itself cannot be written. */
   readonly hasChanged?: (result: Result) => boolean;
-  /** It only reads: a reader that goes away has seen enough, and ends a bulk run. */
+  /** The command only reads: a reader that closes its pipe ends a bulk run. */
   readonly onlyReads?: boolean;
 }
 
-/** What became of the users of a bulk run. */
+/** The results of the users of a bulk run. */
 export interface BulkSummary<Result> {
   add(result: Result): void;
   readonly done: number;
-  /** What is given of it in the summary. */
+  /** Its fields in the summary. */
   counts(rest: number | undefined): object;
-  /** Each worry once, however many users it is about. */
+  /** Each warning once, however many users it concerns. */
   readonly warnings: readonly Warning[];
-  /** What the run as a whole ends with when nothing stopped it. */
+  /** The final error of the run if nothing stopped it. */
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null;
   /** One line for people. */
   describe(elapsedMs: number): string;
-  /** The command itself has ended the run before all users were done. */
+  /** The command itself ended the run before all users were done. */
   readonly isCutShort?: boolean;
-  /** True: users that were not come to are counted as well. */
+  /** True: users that were not reached are counted as well. */
   readonly countsRest?: boolean;
 }
 

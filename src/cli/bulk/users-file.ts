@@ -8,8 +8,8 @@ const LONGEST_LINE = 4096;
 const LONGEST_MARK = 3;
 
 /**
- * The lines of a file of user ids, as they come and in constant memory: BOM and CRLF are taken, blank lines skipped,
- * an endless line is cut (and then is no user id).
+ * The lines of a file of user ids, as they arrive and in constant memory. A BOM and CRLF are accepted, blank lines are
+ * skipped, and an endless line is cut (and then is not a user id).
  */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
   let decoder: InstanceType<typeof TextDecoder> | undefined;
@@ -23,7 +23,7 @@ export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
   yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
 }
 
-/** The same bytes; a pipe may split a byte order mark, so the first chunk waits until it would be whole. */
+/** The same bytes; a pipe may split a byte order mark, so the first chunk waits until the mark would be complete. */
 async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let head: Uint8Array | undefined = new Uint8Array();
   for await (const chunk of bytes) {
@@ -39,7 +39,7 @@ async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<U
   if (head !== undefined) yield head;
 }
 
-/** The bytes of a users file: a regular one, since waiting for another could not be interrupted. Throws USAGE when it cannot be read. */
+/** The bytes of a users file. It must be a regular file, because a wait for another kind could not be interrupted. Throws USAGE if it cannot be read. */
 export async function* bytesOf(path: string, progress: (bytesRead: number) => void): AsyncGenerator<Uint8Array> {
   let total = 0;
   try {

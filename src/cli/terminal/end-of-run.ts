@@ -3,34 +3,34 @@ import { isBrokenPipe } from "../invocation.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
- * **Invariant:** a run that changes or judges something is never ended quietly by a reader that goes away. It finishes its
- * work, and then says on stderr what it has done and that nobody read it to its end: OUTPUT_FAILED, exit 1.
+ * **Invariant:** a reader that closes its pipe never ends a run quietly that changes or validates something. The run finishes
+ * its work, then reports on stderr what it did and that its output was not read: OUTPUT_FAILED, exit 1.
  */
 
-/** What there is to say of a run, in place of what was not read. */
+/** The report on a run whose output was not read. */
 export interface Done {
   /** One line: `4,000 users in 3s: 4,000 purged`. */
   readonly line: string;
-  /** What became of the work where not all of it was done; null when it was. */
+  /** The state of the work if it was not finished; null if it was. */
   readonly gap: string | null;
   /** How to keep the output. */
   readonly hint: string;
 }
 
-/** What a run ends with: its own error, or, after saying that, that its output was not read to its end. */
+/** The final error of a run: its own, or, after reporting that one, OUTPUT_FAILED for output that was not read. */
 export function endOfRun(terminal: Terminal, error: KeyctlError | null, { line, gap, hint }: Done): KeyctlError | null {
   const { unread } = terminal;
   if (unread === undefined) return error;
   const lost = new KeyctlError("OUTPUT_FAILED", `${unread.message}; ${gap ?? "the work was finished"}: ${line}`, {
     hint,
   });
-  // A signal outranks it.
+  // A signal takes precedence.
   if (error?.code === "INTERRUPTED") terminal.warning(lost.message);
   else if (error !== null) terminal.error(error);
   return error?.code === "INTERRUPTED" ? error : lost;
 }
 
-/** A run that only looks: a reader that goes away has seen enough, and ends it quietly. */
+/** For a run that only reads: a reader that closes its pipe ends it quietly. */
 export async function unlessReaderGone(work: () => Promise<KeyctlError | null>): Promise<KeyctlError | null> {
   try {
     return await work();
@@ -41,8 +41,8 @@ export async function unlessReaderGone(work: () => Promise<KeyctlError | null>):
 }
 
 /**
- * Shows the one result of a run, which must reach somebody: OUTPUT_FAILED where it cannot be written. What became of the
- * work is then said on stderr.
+ * Shows the one result of a run, which must be delivered: OUTPUT_FAILED if it cannot be written. The state of the work is then
+ * reported on stderr.
  * @param line null for a run that has changed nothing
  */
 export async function showResult(

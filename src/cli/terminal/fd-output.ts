@@ -2,29 +2,29 @@ import { constants, fstatSync, readFileSync, readlinkSync, writeSync } from "nod
 import type { Stats } from "node:fs";
 import { codeOf } from "../../files/system-error.ts";
 
-/** Where text goes. Rejects with an error that has a system code (EPIPE, ENOSPC) when it cannot. */
+/** Writes text. Rejects with an error that has a system code (EPIPE, ENOSPC). */
 export interface Output {
   write(text: string): Promise<void>;
   /** The width of a terminal; undefined for a file or a pipe. */
   readonly columns: number | undefined;
-  /** True while a reader that takes nothing holds a write up. */
+  /** True while a reader that does not read blocks a write. */
   readonly isBlocked: boolean;
-  /** Resolves when nothing is held up; how a write went is its own result. */
+  /** Resolves when no write is blocked; each write reports its own result. */
   drained(): Promise<void>;
-  /** False when it was closed before we started, so that what is written reaches nobody. */
+  /** False if the descriptor was closed before the start, so that writes go nowhere. */
   readonly isOpen: boolean;
 }
 
-/** An empty pipe takes at least this much without blocking. */
+/** An empty pipe accepts at least this many bytes without blocking. */
 const DIRECT_BYTES = 16 * 1024;
-/** For a terminal that does not know its width, and says 0. */
+/** For a terminal that reports a width of 0. */
 const USUAL_COLUMNS = 80;
 const LINUX_MEMORY_DEVICES = 1;
 
 /**
- * Standard output or error. Written directly where that cannot block: `process.stdout` costs a tenth of Node's start,
- * and says too late that a disk is full. What is more than a pipe surely holds goes through it all the same: a reader
- * that takes nothing must not make the process deaf to signals.
+ * Standard output or error. Writes directly where that cannot block: `process.stdout` costs a tenth of Node's start-up time
+ * and reports a full disk too late. More than a pipe certainly holds goes through `process.stdout` nevertheless: a reader
+ * that does not read must not keep the process from handling signals.
  */
 export function fdOutput(file: 1 | 2): Output {
   let written = 0;
@@ -55,7 +55,7 @@ export function fdOutput(file: 1 | 2): Output {
     },
     get isBlocked() {
       if (waiting === 0) return false;
-      // What a stream has written at once, or could not write, it tells a little later.
+      // A stream reports slightly later what it has written, or could not write.
       const { writableLength, errored } = streamOf(file);
       return writableLength > 0 && errored === null;
     },
@@ -63,7 +63,7 @@ export function fdOutput(file: 1 | 2): Output {
       try {
         return isTerminal(file) ? streamOf(file).columns || USUAL_COLUMNS : undefined;
       } catch {
-        return undefined; // It has just been closed.
+        return undefined; // The descriptor has just been closed.
       }
     },
     get isOpen() {
@@ -74,8 +74,8 @@ export function fdOutput(file: 1 | 2): Output {
 }
 
 /**
- * How many bytes went out: all of them, or what a pipe that does not block would take. Text is written as it is; a
- * buffer for each would wait for the garbage collector by the hundred megabytes.
+ * How many bytes were written: all of them, or as many as a non-blocking pipe accepts. Text is written without a buffer:
+ * buffers would pile up by the hundred megabytes before they are garbage-collected.
  */
 function writeDirectly(file: number, text: string): number {
   try {
@@ -97,12 +97,12 @@ function writeThrough(stream: NodeJS.WriteStream, chunk: string | Uint8Array): P
 
 function streamOf(file: 1 | 2): NodeJS.WriteStream {
   const stream = file === 1 ? process.stdout : process.stderr;
-  // Each write hears of its error; without a listener the event would end the process all the same.
+  // Each write receives its error; without a listener, the event would still end the process.
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   return stream;
 }
 
-/** What is drawn on a terminal's stderr makes way for what is written through the stream. */
+/** A spinner on a terminal's stderr makes way for text that is written through the stream. */
 function mayHaveSpinner(file: 1 | 2): boolean {
   return file === 2 && isTerminal(file);
 }
@@ -112,7 +112,7 @@ function isPipe(file: number): boolean {
   return stats.isFIFO() || stats.isSocket();
 }
 
-/** In place of a descriptor that is closed at its start, Node opens /dev/null for reading and writing; a shell's `>` only writes. */
+/** For a descriptor that is closed at the start, Node opens /dev/null for reading and writing; a shell's `>` only for writing. */
 function wasClosedAtStart(file: number): boolean {
   if (process.platform !== "linux") return false;
   try {
@@ -124,7 +124,7 @@ function wasClosedAtStart(file: number): boolean {
   }
 }
 
-/** As `tty.isatty`, without its module for what is plainly none. */
+/** As `tty.isatty`, without loading its module for files and pipes. */
 export function isTerminal(file: number): boolean {
   try {
     const stats = fstatSync(file);

@@ -2,16 +2,16 @@ import type { OnOvertime, Stage } from "../../core/protocol/shared-user-runs.ts"
 import type { UserId } from "../../core/model/user-id.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The protocol's own limits, which hold from the POST on. */
+/** The protocol's own limits, which apply from the POST on. */
 const WAITS: Readonly<Record<Stage, (user: UserId) => string>> = {
   answer: (user) => `up to 20s for OpenRouter's answer: it may have made a key for user ${user}`,
   search: (user) => `up to 20s for OpenRouter, to remove the key that it may have made for user ${user}`,
   storage: (user) => `up to 10s for the database, to store the key that was made for user ${user}`,
 };
-/** Of many users that wait together, one is told of. */
+/** Among many users that wait at the same time, only one is named. */
 const INTERVAL_MS = 5_000;
 
-/** Says what a run goes on waiting for once its time is over: a key that may exist is not given up. */
+/** Reports what a run keeps waiting for after its time is over: a key that may exist is not given up. */
 export function overtimeNotes(terminal: Terminal): OnOvertime {
   let last: UserId | undefined;
   let quietUntil = 0;

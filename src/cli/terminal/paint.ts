@@ -11,7 +11,7 @@ const same = (text: string) => text;
 
 export const plain: Paint = { bold: same, dim: same, red: same, green: same, yellow: same };
 
-/** Chalk only where there is colour: it costs a fifth of Node's start. */
+/** Loads chalk only for colour output: it costs a fifth of Node's start-up time. */
 export async function coloured(): Promise<Paint> {
   const { Chalk } = await import("chalk");
   return new Chalk({ level: 1 });

@@ -3,31 +3,31 @@ import { exitCodeOf } from "../exit-codes.ts";
 import { isDeviceOfMemory, isTerminal } from "./fd-output.ts";
 
 /**
- * **Invariant:** a process has one owner of its signals, and that is this file. The listeners stay until the process is
- * gone: `signal-exit`, which packages bring, kills a process in which it finds no listener but its own.
+ * **Invariant:** this file is the only owner of the process's signals. The listeners stay until the process ends:
+ * `signal-exit`, which comes with packages, kills a process in which it finds no listener but its own.
  */
 
-/** SIGHUP comes when a terminal is closed. SIGQUIT would leave a core, and a core holds keys. */
+/** SIGHUP arrives when a terminal is closed. SIGQUIT would leave a core dump, which holds keys. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
-/** `timeout` and some versions of npm send on what the whole group has got already; nobody presses Ctrl-C again so soon. */
+/** `timeout` and some versions of npm repeat a signal that the whole process group has received; no person presses Ctrl-C again so soon. */
 const REPEAT_MS = 100;
 
 type Listener = (signal: NodeJS.Signals) => void;
 type Undo = () => void;
 export type AtEnd = (undo: Undo) => Undo;
 
-/** How this process hears of signals, and how it ends. */
+/** How this process receives signals, and how it ends. */
 export interface ProcessEnd {
   /**
-   * Calls the listener at the first SIGINT, SIGTERM or SIGHUP. A later SIGINT or SIGTERM ends the process at once, and
-   * so does SIGQUIT at any time. A later SIGHUP does not: a terminal that is closed sends several, with nobody there.
+   * Calls the listener at the first SIGINT, SIGTERM or SIGHUP. A later SIGINT or SIGTERM ends the process at once, and so does
+   * SIGQUIT at any time. A later SIGHUP does not: a terminal that is closed sends several.
    */
   readonly onSignal: (listener: Listener) => void;
-  /** Keeps what must not outlive the process, however it ends (SIGKILL excepted). The result takes it back. */
+  /** Registers the undoing of something that must not outlive the process, however it ends (except by SIGKILL). The result unregisters it. */
   readonly atEnd: AtEnd;
-  /** Ends the process as the signal would have without a listener. */
+  /** Ends the process as the signal would without a listener. */
   readonly killSelf: (signal: NodeJS.Signals) => void;
-  /** The last thing before the exit: undoes what is kept, and lets go of the terminal. */
+  /** The last step before the exit: runs what is registered, and releases the terminal. */
   readonly leave: () => void;
 }
 
@@ -69,7 +69,7 @@ function killSelf(signal: NodeJS.Signals): void {
   undoAll();
   for (const name of SIGNALS) process.removeAllListeners(name);
   process.kill(process.pid, signal);
-  // The first process of a container is spared by signals that it does not listen to.
+  // The first process of a container ignores signals without a listener.
   process.exit(exitCodeOf({ code: "INTERRUPTED" }, signal));
 }
 
@@ -79,14 +79,14 @@ function undoAll(): void {
     try {
       undo();
     } catch {
-      // The next one is due all the same.
+      // The next one must still run.
     }
   }
 }
 
 /**
- * At its exit Node sets the modes of its terminals, and aborts with a core where one is gone; what is closed it leaves
- * alone. A terminal may go at any moment until then, so that closing only those that are gone is the second best.
+ * At its exit Node resets the modes of its terminals, and aborts with a core dump if one is gone; it leaves closed descriptors
+ * alone. A terminal may disappear at any moment until the exit, so closing `all` is safer than closing only those that are `gone`.
  */
 function closeTerminals(which: "all" | "gone"): void {
   if (process.platform === "win32") return;
@@ -96,7 +96,7 @@ function closeTerminals(which: "all" | "gone"): void {
       if (!stats.isCharacterDevice() || isDeviceOfMemory(stats)) continue;
       if (which === "all" || !isTerminal(file)) closeSync(file);
     } catch {
-      // It was closed before.
+      // It was already closed.
     }
   }
 }

@@ -7,23 +7,23 @@ import { sleep, yieldToEventLoop } from "../../core/async/sleep.ts";
 
 const POLL_MS = 10;
 
-/** Everything of the process that the tool uses. */
+/** Everything that the tool uses of the process. */
 export interface ProcessHost extends Streams, ProcessEnd {
   readonly argv: readonly string[];
-  /** The path that this program was started by. */
+  /** The path with which this program was started. */
   readonly program: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: () => Input;
   readonly stdinIsTerminal: boolean;
-  /** Keeps the system's look-ups of host names from holding up the end of a process that has so little time. */
+  /** Keeps the system's DNS look-ups from delaying the end of a process with so little time. */
   readonly shortenDnsTimeout: () => void;
-  /** Resolves when no look-up is under way. The process cannot end before, and hears of signals only until it tries to. */
+  /** Resolves when no DNS look-up is under way. The process cannot end before, and handles no signals once it is ending. */
   readonly lookupsEnd: () => Promise<void>;
-  /** Collects what nobody holds any more, and lets it end: a process that ends by `process.exit()` does not do so by itself. */
+  /** Collects garbage and runs finalizers, which `process.exit()` skips. */
   readonly collectGarbage: () => Promise<void>;
 }
 
-/** The process that we are: silences in it what would give a secret away or help nobody. */
+/** This process, with output silenced that would reveal a secret or help nobody. */
 export function thisProcess(): ProcessHost {
   silenceWarnings();
   hideBufferContents();
@@ -44,12 +44,12 @@ export function thisProcess(): ProcessHost {
   };
 }
 
-/** A name server that is silent holds getaddrinfo for 10 s and more, which no program can stop; glibc reads this at its first look-up. */
+/** A silent name server blocks getaddrinfo for 10 s and more, and a program cannot cancel it; glibc reads this at its first look-up. */
 function shortenDnsTimeout(): void {
   process.env["RES_OPTIONS"] ??= "timeout:1 attempts:1";
 }
 
-/** What is collected is let go of in the turns after that. */
+/** Finalizers run in the turns after the collection. */
 async function collectGarbage(): Promise<void> {
   process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
   const collect: unknown = process.getBuiltinModule("node:vm").runInNewContext("gc");
@@ -64,9 +64,8 @@ async function lookupsEnd(): Promise<void> {
 }
 
 /**
- * What Node says at its first use of something, and what nobody can act on: Node 22 calls node:sqlite experimental; and
- * where NODE_TLS_REJECT_UNAUTHORIZED is 0 it says that certificates are not verified, which is not so here. `doctor`
- * names that variable.
+ * Warnings of Node that are not useful here: Node 22 calls node:sqlite experimental; and with NODE_TLS_REJECT_UNAUTHORIZED=0
+ * it warns that certificates are not verified, but keyctl verifies them. `doctor` names that variable.
  */
 const SILENCED = [
   "SQLite is an experimental feature",
@@ -82,7 +81,7 @@ function silenceWarnings(): void {
   process.emitWarning = filtered;
 }
 
-/** With NODE_DEBUG=stream, Node prints the bytes of all that passes: keys from standard input, master keys from a command. */
+/** With NODE_DEBUG=stream, Node prints the bytes of all streams: keys from standard input, master keys from a command. */
 function hideBufferContents(): void {
   process.getBuiltinModule("node:buffer").INSPECT_MAX_BYTES = 0;
 }

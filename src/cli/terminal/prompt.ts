@@ -13,7 +13,7 @@ export interface Prompt {
   readonly text: (question: string) => Promise<string>;
 }
 
-/** What the library asks with, in place of the terminal itself. */
+/** The streams that the library uses instead of the terminal itself. */
 interface Context {
   readonly input: PassThrough;
   readonly output: Screen;
@@ -22,12 +22,12 @@ interface Context {
 
 type Question<Answer> = (context: Context) => Promise<Answer>;
 
-/** The library draws the line anew for each character, which takes 1 ms each and lets no signal in; no answer is that long. */
+/** The library redraws the line for each character, which takes 1 ms each and blocks signals; no answer is that long. */
 const MAX_TYPED_BYTES = 2048;
 const CTRL_C = 0x03;
 const CTRL_Z = 0x1a;
 const HIDE_CURSOR = "\u001B[?25l";
-/** In place of an answer: the process was stopped and goes on, on a screen and in modes that the shell may have changed. */
+/** Instead of an answer: the process was stopped and resumed, and the shell may have changed the screen and its modes. */
 const RESUMED = Symbol("resumed");
 
 const asItIs = (text: string) => text;
@@ -44,7 +44,7 @@ export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
         if (answer !== RESUMED) return answer;
       }
     } catch (thrown) {
-      // Whatever fails on a terminal that is gone fails for that reason.
+      // Every failure on a closed terminal has that cause.
       if (isKeyctlError(thrown) || isTerminal(0)) throw thrown;
       await waitForHangUp(signal);
       throw inputEnded();
@@ -60,8 +60,8 @@ export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
 }
 
 /**
- * The library shows the question and edits the line. The terminal and its signals are ours: left to the library, a
- * question stays open when its input ends, crashes when the terminal is gone, and freezes where no shell resumes it.
+ * The library shows the question and edits the line. keyctl handles the terminal and its signals itself: the library leaves
+ * a question open when its input ends, crashes when the terminal is gone, and freezes without a shell to resume it.
  */
 async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal): Promise<Answer | typeof RESUMED> {
   const { stdin } = process;
@@ -78,7 +78,7 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
   const resume = () => ending.abort(RESUMED);
   const take = (typed: Buffer) => {
     if (typed.includes(CTRL_C)) {
-      // What is typed after it answers nothing.
+      // Input after the answer is dropped.
       stdin.off("data", take);
       process.kill(process.pid, "SIGINT");
       void end(true);
@@ -86,24 +86,24 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
       stdin.setRawMode(false);
       process.kill(0, "SIGTSTP");
       stdin.setRawMode(true);
-      // It is ignored where nobody could resume us; then there is no SIGCONT either.
+      // SIGTSTP is ignored without a shell that could resume the process; then there is no SIGCONT either.
       void yieldToEventLoop().then(resume);
     } else if (isAsked && room > 0) {
       keys.write(typed.subarray(0, room));
       room -= typed.length;
     }
   };
-  // To set the mode of a terminal that is gone fails, also when nobody reads it any more.
+  // Setting the mode of a closed terminal fails, even if it is no longer read.
   if (stdin.listenerCount("error") === 0) stdin.on("error", () => {});
   stdin.on("error", endInput).on("end", endInput).on("data", take);
   process.on("SIGCONT", resume);
   try {
     stdin.setRawMode(true).resume();
     if (!isTerminal(0)) endInput();
-    // What was typed before there was a question answers nothing.
+    // Input before the question is dropped.
     await yieldToEventLoop();
     isAsked = true;
-    // The library closes its readline at Ctrl-D, and says nothing.
+    // The library closes its readline at Ctrl-D without a result.
     keys.once("pause", endInput);
     return await question({ input: keys, output: new Screen(), signal: over });
   } catch (thrown) {
@@ -117,7 +117,7 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
   }
 }
 
-/** Standard error; the cursor is never hidden, for a connection that breaks would leave it so. */
+/** Standard error. The cursor is never hidden: a broken connection would leave it hidden. */
 class Screen extends Writable {
   readonly #stderr = fdOutput(2);
 
@@ -126,7 +126,7 @@ class Screen extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    // What cannot be shown cannot be helped, and what follows must not overtake it.
+    // A failed write is ignored, but later output must not overtake it.
     this.#stderr.write(chunk.toString().replaceAll(HIDE_CURSOR, "")).catch(() => {});
     done();
   }

@@ -1,20 +1,20 @@
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 
 /**
- * The second net under `ApiKey`: what goes to stdout and stderr passes here last. Nothing should ever be caught;
- * if something is, a person sees a mask and not a key.
+ * The second safety net after `ApiKey`: all text for stdout and stderr passes here last. Nothing should ever be caught here;
+ * if something is, the output shows a mask and not a key.
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
   [/"k\\?":\s*\\?"[A-Za-z0-9_-]{43}/g, (match) => `${match.slice(0, -43)}***`],
   [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
 ];
 const SHORTEST_SECRET = 8;
-/** The URI of a store that needs no password: its name, which is shown. */
+/** The URI of a store without a password, which may be shown. */
 const OPEN_URI = /^(?:sqlite:|mongodb(?:\+srv)?:\/\/)[^@?]*$/i;
 
 export type Redactor = (text: string) => string;
 
-/** The password in a URI, as it stands there and as it is meant; also where its special characters are not escaped. */
+/** The password in a URI, as written and decoded, even if its special characters are not escaped. */
 export function passwordsIn(uri: string): readonly string[] {
   const password = /:\/\/[^:]*:(?<password>.*)@/s.exec(uri)?.groups?.["password"];
   if (password === undefined) return [];
@@ -25,7 +25,7 @@ export function passwordsIn(uri: string): readonly string[] {
   }
 }
 
-/** Hides keys, master keys in a JWK, passwords in URIs and these very secrets. */
+/** Hides keys, master keys in a JWK, passwords in URIs and these secrets. */
 export function redactor(secrets: readonly string[]): Redactor {
   const known = secrets
     .map((secret) => secret.trim())

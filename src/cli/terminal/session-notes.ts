@@ -5,7 +5,7 @@ import type { SessionOptions } from "../invocation.ts";
 import type { Terminal } from "./terminal.ts";
 import { octal } from "../../core/text/format.ts";
 
-/** Saves, what OpenRouter says, and what went wrong: for commands whose result says the rest. */
+/** Saves, OpenRouter's answers, and failures: for commands whose result shows the rest. */
 const CHANGES: readonly LogEvent["kind"][] = [
   "malformed",
   "unreadable",
@@ -17,10 +17,10 @@ const CHANGES: readonly LogEvent["kind"][] = [
   "not-validated",
 ];
 
-/** Many keys that wait together are told of once. */
+/** Many keys that wait at the same time are reported once. */
 const NOTE_INTERVAL_MS = 5_000;
 
-/** Told before each wait for OpenRouter. */
+/** Called before each wait for OpenRouter. */
 export function pauseNotes(terminal: Terminal): (pause: RetryPause) => void {
   let quietUntil = 0;
   return ({ detail, waitMs }) => {
@@ -37,7 +37,7 @@ export function logFor(terminal: Terminal, logs: SessionOptions["logs"]): Log {
   };
 }
 
-/** What is said of the files that hold master keys. */
+/** Notes and warnings about master-key files. */
 export function masterKeyNotices(
   terminal: Terminal,
   storeKind: "sqlite" | "mongodb",

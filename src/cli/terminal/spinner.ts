@@ -2,8 +2,8 @@ import ora from "ora";
 import type { Ora } from "ora";
 
 /**
- * A line on stderr that moves, until it is stopped; its `text` may change. None on a terminal without a width: ora would
- * divide by it. The cursor stays visible: whatever ends the process, nobody has to bring it back, and ora listens to no signal.
+ * An animated line on stderr, until it is stopped; its `text` may change. None on a terminal without a width, by which ora
+ * would divide. The cursor stays visible, so it needs no restoring however the process ends, and ora handles no signals.
  */
 export function startSpinner(): Ora | undefined {
   if (!process.stderr.columns) return undefined;

@@ -3,10 +3,10 @@ import { anySignal, clampTimeout } from "../../core/async/deadline.ts";
 import { formatSpan } from "../format-duration.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
 
-/** Standard input: bytes as they come, until somebody lets go of it. */
+/** Standard input: bytes as they arrive, until it is released. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
 
-/** All of it, and one chunk over this many bytes at the most. Throws USAGE when it does not end within the time, in milliseconds. */
+/** All of the input, at most one chunk more than this many bytes. Throws USAGE if it does not end within the time, in milliseconds. */
 export async function readUpTo(
   stdin: Input,
   maxBytes: number,
@@ -35,7 +35,7 @@ function endless(timeoutMs: number): KeyctlError {
   });
 }
 
-/** Input that ends with the signal's reason when that comes first; it is let go of in any case. */
+/** Input that ends with the signal's reason if that comes first; it is released in any case. */
 export async function* interruptible(stdin: Input, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const stop = () => stdin.destroy();
   signal.addEventListener("abort", stop, { once: true });

@@ -23,7 +23,7 @@ export class TablePrinter {
     if (this.#terminal.columns === undefined || this.#first.length >= ROWS_FOR_WIDTHS) await this.end();
   }
 
-  /** Prints what has waited. */
+  /** Prints the rows that have waited. */
   async end(): Promise<void> {
     const rows = this.#first;
     if (this.#table !== undefined || rows.length === 0) return;
@@ -41,7 +41,7 @@ export class TablePrinter {
     await this.#terminal.result(rows.map((row) => table.row(row, this.#measure)).join("\n"));
   }
 
-  /** string-width costs three times Node's start, so it is loaded for text that needs it, on a terminal. */
+  /** string-width costs three times Node's start-up time, so it is loaded only for text that needs it, on a terminal. */
   async #learnWidths(rows: readonly (readonly string[])[]): Promise<void> {
     if (this.#measure !== measureNarrow || this.#terminal.columns === undefined || rows.every(isNarrow)) return;
     this.#measure = (await import("./string-width.ts")).stringWidth;

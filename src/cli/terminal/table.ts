@@ -2,18 +2,18 @@ import { printable } from "../../core/text/printable.ts";
 
 const GAP = 2;
 const NARROWEST = 8;
-/** What is known to take one column each: ASCII and our own signs. */
+/** Characters of one column each: ASCII and keyctl's own signs. */
 const NARROW = /^[\x20-\x7E✓✗…]*$/;
-/** Nothing stands behind the last column: a sentence in it may wrap, and takes no more than this from the others. */
+/** The last column may hold a sentence that wraps; it takes no more than this from the other columns. */
 const WIDEST_LAST = 24;
 
-/** A column: its title, and whether it gives way when the terminal is narrow. */
+/** A column: its title, and whether it is truncated on a narrow terminal. */
 export interface Column {
   readonly title: string;
   readonly shrinks?: boolean;
 }
 
-/** How many columns of a terminal a text takes. */
+/** The width of a text in terminal columns. */
 export type Measure = (text: string) => number;
 
 /** One character, one column: right for narrow text. */
@@ -24,8 +24,8 @@ export function isNarrow(cells: readonly string[]): boolean {
 }
 
 /**
- * Rows as text: aligned for a terminal of this width, tab-separated and untruncated off one.
- * Widths come from the first rows, so that any number of rows can follow.
+ * Rows as text: aligned for a terminal of this width, tab-separated and untruncated otherwise. The first rows decide the
+ * widths, so any number of rows can follow.
  */
 export class Table {
   readonly #columns: readonly Column[];
@@ -41,7 +41,7 @@ export class Table {
     this.#widths = terminalWidth === undefined ? undefined : fitted(columns, firstRows, terminalWidth, measure);
   }
 
-  /** The titles; undefined off a terminal, where every line is a row. */
+  /** The titles; undefined without a terminal, where every line is a row. */
   get header(): string | undefined {
     if (this.#widths === undefined) return undefined;
     return this.row(

@@ -18,7 +18,7 @@ export interface TerminalOptions {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly debug: boolean;
-  /** Whether a person is there to answer a question. */
+  /** Whether a person can answer a question. */
   readonly isInteractive: boolean;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
@@ -35,7 +35,7 @@ export interface ErrorDocument {
 
 /** Results could not be written to stdout. */
 export class OutputFailed extends KeyctlError {
-  /** The reader closed the pipe: it has what it wanted, as far as a list is concerned. */
+  /** The reader closed the pipe, which ends a list quietly. */
   readonly readerGone: boolean;
 
   constructor(systemCode: string) {
@@ -46,7 +46,7 @@ export class OutputFailed extends KeyctlError {
   }
 }
 
-/** The one gate of stdout and stderr: results go to the first, everything else to the second, and both through the redactor. */
+/** The only access to stdout and stderr: results go to the first, everything else to the second, both through the redactor. */
 export class Terminal {
   readonly options: TerminalOptions;
   /** For stdout. */
@@ -73,7 +73,7 @@ export class Terminal {
     this.#stderrPaint = paints.stderr;
   }
 
-  /** The width of the terminal that results go to; undefined off a terminal. */
+  /** The width of the terminal for results; undefined without a terminal. */
   get columns(): number | undefined {
     return this.#stdout.columns;
   }
@@ -82,12 +82,12 @@ export class Terminal {
     return this.#stderr.columns !== undefined;
   }
 
-  /** The document that says how the run ended is on its way, and no other one may follow. */
+  /** The final document of the run is being written, and no other may follow. */
   get hasConcluded(): boolean {
     return this.#hasConcluded;
   }
 
-  /** From now on output that cannot be written ends nothing: it is dropped, and `unread` says so. */
+  /** From now on, output that cannot be written does not end the run: it is dropped, and `unread` reports it. */
   outliveReader(): void {
     this.#outlivesReader = true;
   }
@@ -102,20 +102,20 @@ export class Terminal {
     await this.#deliver(this.#redact(`${text}\n`));
   }
 
-  /** The one document of a run, which must reach somebody. */
+  /** The one document of a run, which must be delivered. */
   async document(document: object, revealing = false): Promise<void> {
     if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"));
     await this.conclude(document, revealing);
   }
 
-  /** The last document of a run, which says how it ended: a signal that comes later changes nothing of it. */
+  /** The last document of a run, which reports how it ended. A later signal does not change it. */
   async conclude(document: object, revealing = false): Promise<void> {
     const text = this.textOf([document], revealing);
     this.#hasConcluded = true;
     await this.#deliver(`${text}\n`, true);
   }
 
-  /** JSON documents, one a line; `revealing` ones hold bare keys that a person asked for. */
+  /** JSON documents, one per line; `revealing` ones hold bare keys that a person asked for. */
   async documents(documents: readonly object[], revealing = false): Promise<void> {
     if (documents.length === 0) return;
     const text = this.textOf(documents, revealing);
@@ -128,7 +128,7 @@ export class Terminal {
     return revealing ? text : this.#redact(text);
   }
 
-  /** The one way for a bare key to reach stdout: a person asked for it with --reveal. */
+  /** The only way for a bare key to reach stdout: a person asked for it with --reveal. */
   async reveal(text: string): Promise<void> {
     if (!this.#stdout.isOpen) return this.#lose(new OutputFailed("it is closed"));
     await this.#deliver(`${text}\n`);
@@ -170,7 +170,7 @@ export class Terminal {
     try {
       const writing = this.#stdout.write(text);
       if (!this.#stdout.isBlocked) return await writing;
-      // After a signal, what is left to say gets a moment; a reader that takes nothing does not get more.
+      // After a signal, the remaining output gets a moment, and a reader that does not read gets no more.
       await raceSignal(writing, signal.aborted || isLast ? momentAfter(signal) : signal);
     } catch (thrown) {
       if (isHangUp(thrown)) await waitForHangUp(signal);
@@ -181,7 +181,7 @@ export class Terminal {
     }
   }
 
-  /** Throws it, unless the work goes on without a reader. */
+  /** Throws it, unless the run continues without a reader. */
   #lose(failed: OutputFailed): void {
     if (!this.#outlivesReader) throw failed;
     const problem = failed.readerGone ? "nobody reads the output any more" : failed.message;
@@ -189,7 +189,7 @@ export class Terminal {
     this.#unread ??= failed;
   }
 
-  /** What cannot be said cannot be helped: a closed stderr must not stop the work. */
+  /** A failed write is ignored: a closed stderr must not stop the work. */
   #say(text: string): void {
     this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
   }

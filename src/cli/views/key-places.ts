@@ -1,7 +1,7 @@
 import { inHome } from "../../files/home-folder.ts";
 import type { GlobalOptions, KeyPlaces } from "../invocation.ts";
 
-/** Where key.txt and OPENROUTER_API_KEY really are: as a person would type it. Throws CONFIG_INVALID where `~` is nobody's home. */
+/** The actual places of key.txt and OPENROUTER_API_KEY, as a person would type them. Throws CONFIG_INVALID if `~` has no home folder. */
 export function keyPlaces(
   { keyFile }: GlobalOptions,
   environment: Readonly<Record<string, string | undefined>>,

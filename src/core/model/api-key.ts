@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { maskOf } from "./mask.ts";
 
 /**
- * A well-formed key, with what editors, shells and web pages add around one: white space and invisible characters
- * (byte order marks, zero-width characters). One pass over the text, however long it is.
+ * A well-formed key, with the white space and invisible characters (byte order marks, zero-width characters) that editors,
+ * shells and web pages add around it. One pass over the text, however long it is.
  */
 const PADDED_KEY =
   /^[\p{White_Space}\p{Default_Ignorable_Code_Point}]*(sk-or-v1-[A-Za-z0-9_-]{8,200})[\p{White_Space}\p{Default_Ignorable_Code_Point}]*$/u;
@@ -13,7 +13,7 @@ const inspect = Symbol.for("nodejs.util.inspect.custom");
 
 /**
  * An OpenRouter key. `toString`, `toJSON` and `inspect` give the mask and implicit coercion throws;
- * `reveal()` is the only way out, so that a review is a search for `.reveal(`.
+ * `reveal()` is the only way out, so a review is a search for `.reveal(`.
  */
 export class ApiKey {
   readonly #text: string;
@@ -23,13 +23,13 @@ export class ApiKey {
     this.#text = text;
   }
 
-  /** The key in this text, without the white space and invisible characters around it; undefined when it holds anything but one well-formed key. */
+  /** The key in this text, without the white space and invisible characters around it; undefined if the text holds anything but one well-formed key. */
   static parse(text: string): ApiKey | undefined {
     const key = PADDED_KEY.exec(text)?.[1];
     return key === undefined ? undefined : new ApiKey(key);
   }
 
-  /** True for what we print in place of a key: people paste it back. */
+  /** True for a mask, which people paste back by mistake. */
   static isMask(text: string): boolean {
     return MASK.test(text.trim());
   }
@@ -49,13 +49,13 @@ export class ApiKey {
     return this.#text.slice(-4);
   }
 
-  /** Lowercase hex SHA-256: OpenRouter's own id for the key; not secret. */
+  /** Lowercase hex SHA-256: OpenRouter's id of the key; not secret. */
   get hash(): string {
     this.#hash ??= hash("sha256", this.#text, "hex");
     return this.#hash;
   }
 
-  /** False for a key that is accepted but does not look like the ones OpenRouter makes. */
+  /** False for a key that is accepted but does not look like the keys that OpenRouter creates. */
   get hasUsualShape(): boolean {
     return USUAL_SHAPE.test(this.#text);
   }

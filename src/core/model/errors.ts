@@ -44,7 +44,7 @@ export type ErrorCode =
   | "REVOKE_PENDING"
   | "INTERRUPTED";
 
-/** What fails for one user in this way fails for every other as well. */
+/** A failure with one of these codes concerns every user. */
 export const RUN_FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
   "INTERRUPTED",
   "CONFIG_EMPTY",
@@ -62,7 +62,7 @@ export const RUN_FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
   "STORE_CORRUPT",
 ]);
 
-/** What fails for all when the store fails: for some of them a key may have been created before that. */
+/** The failures of a store that concern every user; for some users a key may have been created before. */
 export const STORE_FAILURES: ReadonlySet<ErrorCode> = new Set([
   "STORE_DENIED",
   "STORE_UNAVAILABLE",
@@ -73,13 +73,13 @@ export const STORE_FAILURES: ReadonlySet<ErrorCode> = new Set([
 export interface ErrorDetails {
   /** Something that can be typed or done next. */
   readonly hint?: string;
-  /** True when the same call may succeed later without anybody changing anything. */
+  /** True if the same call may succeed later without any change. */
   readonly retryable?: boolean;
-  /** True for a write whose answer was lost: it may have been done, or may still be. */
+  /** True for a write whose answer was lost: it may have been applied, or may still be. */
   readonly mayHaveHappened?: boolean;
 }
 
-/** The one error class. Its message is one sentence in our own words and never holds a secret. */
+/** The only error class. Its message is one sentence in our own words and never holds a secret. */
 export class KeyctlError extends Error {
   override readonly name = "KeyctlError";
   readonly code: ErrorCode;
@@ -100,7 +100,7 @@ export class KeyctlError extends Error {
   }
 }
 
-/** Told apart by its name, not by `instanceof`: each bundled file carries a copy of the class. */
+/** Recognised by its name, not by `instanceof`: each bundled file has its own copy of the class. */
 export function isKeyctlError(thrown: unknown): thrown is KeyctlError {
   return thrown instanceof Error && thrown.name === "KeyctlError";
 }

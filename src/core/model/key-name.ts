@@ -1,14 +1,14 @@
 import type { UserId } from "./user-id.ts";
 import { userHash } from "./user-id.ts";
 
-/** What a key's name upstream says: which store made it, for whom, and by which operation. */
+/** The parts of a key's name upstream: its store, its user and its operation. */
 export interface KeyName {
   /** The random id of the store. */
   readonly deployment: string;
   /** The first twelve characters of the SHA-256 of the user id. */
   readonly userPrefix: string;
   readonly n: number;
-  /** Of the operation: a store that was restored from a backup must not claim what it did not make. */
+  /** The operation's nonce: a store that was restored from a backup must not claim keys that it did not create. */
   readonly nonce: string;
 }
 
@@ -18,7 +18,7 @@ export function keyNameOf(deployment: string, user: UserId, { n, nonce }: Pick<K
   return `keyctl/${deployment}/${userPrefixOf(user)}/${n}-${nonce}`;
 }
 
-/** Undefined for a name that no keyctl gives. */
+/** Undefined for a name that keyctl does not use. */
 export function parseKeyName(name: string): KeyName | undefined {
   const [, deployment, userPrefix, n, nonce] = NAME.exec(name) ?? [];
   if (deployment === undefined || userPrefix === undefined || nonce === undefined) return undefined;

@@ -3,13 +3,13 @@ import type { UserId } from "./user-id.ts";
 import { shortId } from "./user-id.ts";
 import { printable } from "../text/printable.ts";
 
-/** Where a key may come from before one is made. */
+/** Where a key may come from before one is created. */
 type StoredLocation = "database" | "key.txt" | "environment";
 export type ExternalSource = Exclude<StoredLocation, "database">;
 /** Where an answer came from. */
 export type Source = StoredLocation | "auto-provisioned" | "manual";
 
-/** What happens while a key is resolved. The core tells it; `logLine` has the words. */
+/** An event of a resolution. The core emits it; `logLine` has the words. */
 export type LogEvent =
   | { readonly kind: "syncing"; readonly user: UserId }
   | { readonly kind: "loaded"; readonly from: StoredLocation; readonly key: ApiKey }
@@ -71,7 +71,7 @@ const WORDS: Words = {
 
 /** The lines of an event, each with the prefix and without a line end. */
 export function logLines(event: LogEvent): readonly string[] {
-  // The compiler cannot see that a table's row fits the event that picked it.
+  // The compiler cannot see that the row of the table fits the event.
   const words = WORDS[event.kind] as (event: LogEvent) => readonly string[];
   return words(event).map((line) => `[KeyManager] ${line}`);
 }

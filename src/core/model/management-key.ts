@@ -6,13 +6,13 @@ import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "./user-id.ts";
 
-/** What a bearer token may be (https://www.rfc-editor.org/rfc/rfc6750#section-2.1): nothing that could end a header. */
+/** The characters of a bearer token (https://www.rfc-editor.org/rfc/rfc6750#section-2.1): none of them could end a header. */
 const TOKEN = /^[A-Za-z0-9._~+/-]{8,512}={0,2}$/;
 const inspect = Symbol.for("nodejs.util.inspect.custom");
 
 /**
- * The key that makes and removes keys. It has no reliable prefix, so it is not an `ApiKey`, but it is guarded as one:
- * `reveal()` is the only way out.
+ * The key that creates and deletes keys. It has no reliable prefix, so it is not an `ApiKey`, but it is guarded in the same
+ * way: `reveal()` is the only way out.
  */
 export class ManagementKey {
   readonly #text: string;
@@ -21,7 +21,7 @@ export class ManagementKey {
     this.#text = text;
   }
 
-  /** The key in this text, without white space around it; undefined for what cannot be one, or is a mask of one. */
+  /** The key in this text, without white space around it; undefined for an invalid key or a mask. */
   static parse(text: string): ManagementKey | undefined {
     const key = text.trim();
     return TOKEN.test(key) && !ApiKey.isMask(key) ? new ManagementKey(key) : undefined;
@@ -59,7 +59,7 @@ export function managementKeyHash(text: string): string {
   return hash("sha256", text.trim(), "hex");
 }
 
-/** Whether there is a management key; false where its configuration cannot be read, for whoever does not need it. */
+/** Whether a management key is configured; false also if its configuration cannot be read. */
 export function isThere(hasManagementKey: () => boolean): boolean {
   try {
     return hasManagementKey();
@@ -70,8 +70,8 @@ export function isThere(hasManagementKey: () => boolean): boolean {
 }
 
 /**
- * Whether this text, or the key in it, is one of the management keys with these hashes. It makes and deletes keys, and
- * works for nobody's requests: no user may have it.
+ * Whether this text, or the key in it, is one of the management keys with these hashes. A management key creates and deletes
+ * keys and works for no model request: no user may have it.
  */
 export function isManagementKey(text: string | ApiKey, hashes: ReadonlySet<string>): boolean {
   if (hashes.size === 0) return false;
@@ -79,7 +79,7 @@ export function isManagementKey(text: string | ApiKey, hashes: ReadonlySet<strin
   return hashes.has(ApiKey.parse(text)?.hash ?? managementKeyHash(text));
 }
 
-/** That a row holds the management key. Whoever it was handed out to before can do what we can. */
+/** The error of a row that holds the management key. A user who received it earlier can create and delete keys. */
 export function managementKeyStored(user: UserId): KeyctlError {
   return new KeyctlError(
     "MANAGEMENT_KEY_AS_USER_KEY",
@@ -92,7 +92,7 @@ export function managementKeyStored(user: UserId): KeyctlError {
   );
 }
 
-/** @param detail what OpenRouter did, as in `Creation` and `Unknown` */
+/** @param detail what OpenRouter did, as in `CreateResult` and `Unknown` */
 export function managementKeyRefused(detail: string): KeyctlError {
   return new KeyctlError("MANAGEMENT_KEY_REFUSED", `OpenRouter does not take the management key: it ${detail}`, {
     hint: "set OPENROUTER_PROVISIONING_KEY to a management key from OpenRouter's dashboard",

@@ -1,12 +1,12 @@
 import { LONGEST_MS } from "../text/duration.ts";
 import { KeyctlError } from "./errors.ts";
 
-/** Keys that OpenRouter is asked about at a time, at most. */
+/** The most keys that are checked at OpenRouter at once. */
 export const MOST_AT_ONCE = 500;
 /** Bounds of a duration, in milliseconds. */
 export const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
 
-/** Gives the number back. Throws USAGE for what is none, or is outside of these bounds. */
+/** Returns the number. Throws USAGE for a value that is not a number or is outside these bounds. */
 export function checkedNumber(
   name: string,
   value: number,

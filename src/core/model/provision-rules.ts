@@ -1,30 +1,30 @@
 import type { LimitReset } from "./key-record.ts";
 
 /**
- * **Order:** RECORD OPERATION, CREATE KEY with one POST, RECORD OUTCOME; the next operation of a user begins only then. A POST
- * without a clear answer is abandoned first, and what it may have created is looked for by its name after that. Time only
- * says when another command's operation is suspected to be dead, never whether an action is safe.
+ * **Order:** RECORD OPERATION, CREATE KEY with one POST, RECORD OUTCOME; only then may a user's next operation begin. A POST
+ * without a clear answer is abandoned first; a key that it may have created is then searched for by name. Time only says
+ * when another command's operation is suspected to be dead, never whether an action is safe.
  */
 
-/** What a new key may do. Money is in USD. */
+/** The terms of a new key. Money is in USD. */
 export interface WantedTerms {
-  /** What a person calls it; kept in the row only. */
+  /** A person's label for it; stored only in the row. */
   readonly label: string | null;
-  /** Null: it can spend without bound. */
+  /** Null: no spending limit. */
   readonly limit: number | null;
   readonly limitReset: LimitReset | null;
-  /** How long it lives, in milliseconds; null: for ever. */
+  /** The lifetime in milliseconds; null: the key does not expire. */
   readonly expiresInMs: number | null;
-  /** Null: the default one. */
+  /** Null: the default workspace. */
   readonly workspace: string | null;
 }
 
-/** How keys are made here. */
+/** How keys are created here. */
 export interface ProvisioningRules {
-  /** What a new key may do: what is given, and the rest as the environment says. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  /** The terms of a new key: those given, and the rest from the environment. Throws CONFIG_EMPTY, CONFIG_INVALID. */
   readonly terms: (given: Partial<WantedTerms>) => WantedTerms;
-  /** Of all users of a store: more are not made by themselves. 0: no end. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  /** For all users of a store: no more keys are created automatically. 0: no limit. Throws CONFIG_EMPTY, CONFIG_INVALID. */
   readonly maxPerHour: () => number;
-  /** Why none is made by itself in this run; null when it may be. */
+  /** Why this run creates no key automatically; null if it may. */
   readonly refusal: string | null;
 }

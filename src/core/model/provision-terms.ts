@@ -5,14 +5,14 @@ import { printable } from "../text/printable.ts";
 import type { ProvisioningRules, WantedTerms } from "./provision-rules.ts";
 import { LONGEST_MS } from "../text/duration.ts";
 
-/** What a key may be allowed at most, in USD. */
+/** The highest spending limit of a key, in USD. */
 export const HIGHEST_LIMIT = 999_999_999.999_999;
 export const LONGEST_LABEL = 200;
 const RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
 
 /**
- * What a new key may do: `given`, and the rest as the environment says. Throws USAGE for what is given, and CONFIG_EMPTY or
- * CONFIG_INVALID for anything that the environment says of making keys: no operation begins and then fails for that.
+ * The terms of a new key: `given`, and the rest from the environment. Throws USAGE for a given value, and CONFIG_EMPTY or
+ * CONFIG_INVALID for any variable about creating keys, so that no operation begins and then fails because of one.
  */
 export function termsFor(rules: ProvisioningRules, given: Partial<WantedTerms> = {}): WantedTerms {
   const checked = checkedTerms(given);
@@ -33,7 +33,7 @@ function isWorkspace(text: string): boolean {
   return /^[A-Za-z0-9_-]{1,128}$/.test(text);
 }
 
-/** Callers without types give anything. What is undefined is not given. */
+/** Untyped callers may pass anything. Undefined means not given. */
 function checkedTerms({
   label,
   limit,

@@ -3,7 +3,7 @@ import { randomFillSync } from "node:crypto";
 const pool = Buffer.alloc(4096);
 let used = pool.length;
 
-/** Fresh random bytes from the system's generator, fetched some thousand at a time: a call for twelve costs as much as one for all. */
+/** Fresh random bytes from the system's generator, fetched by the thousand: a call for twelve bytes costs as much as one for all. */
 export function randomBytes(count: number): Buffer {
   if (used + count > pool.length) {
     randomFillSync(pool);

@@ -1,8 +1,8 @@
 export type UnknownReason = "rate_limited" | "timed_out" | "unreachable" | "provider_error";
 
-/** What a person can do about a failure on the way to OpenRouter. */
+/** The remedy for a failure on the way to OpenRouter. */
 export interface Remedy {
   readonly hint: string;
-  /** False: the same request may also succeed later by itself. */
+  /** False: the same request may succeed later without any change. */
   readonly isRequired: boolean;
 }

@@ -8,7 +8,7 @@ declare const brand: unique symbol;
 /** A user's id as it is stored: NFC text of 1 to 128 bytes; 24 hex characters are in lower case. */
 export type UserId = string & { readonly [brand]: "UserId" };
 
-/** Many users, as they come: from a file, or from the database. */
+/** Many users, as they arrive from a file or from the database. */
 export type UserBatches = AsyncIterable<readonly UserId[]>;
 
 const MAX_BYTES = 128;
@@ -22,7 +22,7 @@ const RULES: readonly (readonly [message: string, broken: (text: string) => bool
   ["begins or ends with a blank", (text) => /^\s|\s$/.test(text)],
 ];
 
-/** The one parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
+/** The only parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
 export function parseUserId(text: string): UserId {
   const id = text.normalize("NFC");
   const broken = RULES.find(([, isBroken]) => isBroken(id));
@@ -40,7 +40,7 @@ export function shortId(user: UserId): string {
   return printable(Array.from(user.slice(0, 16)).slice(0, 8).join(""));
 }
 
-/** Lowercase hex SHA-256 of an id: where a user stands in the journal, and whose a key is by its name upstream. */
+/** Lowercase hex SHA-256 of an id, used in journal ids and in the names of keys upstream. */
 export function userHash(user: UserId): string {
   return hash("sha256", user, "hex");
 }

@@ -1,4 +1,4 @@
-/** A worry about a result that is no error; `code` is for programs. */
+/** A warning about a result; not an error. `code` is for programs. */
 export interface Warning {
   readonly code: WarningCode;
   readonly message: string;

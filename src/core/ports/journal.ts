@@ -2,23 +2,23 @@ import type { LimitReset, Timestamp } from "../model/key-record.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * **Invariant:** entries are inserted and never changed, and each id has one winner. Whoever loses an insert reads the entry
- * that is recorded, which decides. Of a user's generation n there is at most one entry of each kind.
+ * **Invariant:** entries are inserted and never changed, and each id has one winner. A lost insert means: read the recorded
+ * entry, which decides. A user's generation n has at most one entry of each kind.
  */
 
-/** How long an operation without an outcome may be under way; longer than it takes. In milliseconds. */
+/** How long an operation without an outcome may be under way, in milliseconds; more than an operation takes. */
 const FRESH_MS = 60_000;
 
 /**
- * Whether an operation that was recorded then may still be under way: nobody else decides about it yet. One from the
- * future is of a clock that is wrong by that much.
+ * Whether an operation that was recorded at that time may still be under way, so that no other command may decide about it.
+ * The clock that recorded a time in the future is wrong by the difference.
  * @param now in milliseconds since 1970
  */
 export function isFresh(at: Timestamp, now: number): boolean {
   return Math.abs(now - Date.parse(at)) < FRESH_MS;
 }
 
-/** Somebody makes key number n of a user. */
+/** Key number n of a user is being created. */
 export interface Operation {
   readonly kind: "op";
   readonly n: number;
@@ -40,7 +40,7 @@ export interface LiveOperation {
   readonly isSaved: boolean;
 }
 
-/** What became of it: `saved` is inserted only by somebody who has just seen generation n in the row. */
+/** The outcome of an operation: `saved` is inserted only by a command that has just seen generation n in the row. */
 type Outcome = SavedOutcome | AbandonedOutcome;
 
 interface SavedOutcome {
@@ -49,7 +49,7 @@ interface SavedOutcome {
   readonly outcome: "saved";
   /** SHA-256 of the key. */
   readonly hash: string;
-  /** OpenRouter's own id of the key, where that is another. */
+  /** OpenRouter's id of the key, if that differs. */
   readonly upstreamHash: string | null;
 }
 
@@ -59,7 +59,7 @@ interface AbandonedOutcome {
   readonly outcome: "abandoned";
 }
 
-/** Generation n is not current any more. */
+/** Generation n is no longer current. */
 interface Revocation {
   readonly kind: "rev";
   readonly n: number;
@@ -67,13 +67,13 @@ interface Revocation {
   readonly revoke: boolean;
 }
 
-/** Its key is to be removed upstream after all, although the revocation said to keep it. */
+/** Its key is marked for deletion upstream, although the revocation kept it. */
 interface Deletion {
   readonly kind: "del";
   readonly n: number;
 }
 
-/** Its key was deleted upstream, which was proven. Decides nothing: a key is looked for again where it is missing. */
+/** Its key is proven to be deleted upstream. Decides nothing: without this entry the key is searched for again. */
 interface ProvenDeletion {
   readonly kind: "gone";
   readonly n: number;
@@ -86,37 +86,37 @@ export type EntryOf<Kind extends EntryKind> = Extract<Entry, { kind: Kind }>;
 /** An entry as it stands in the journal. */
 export type Recorded<Of extends Entry = Entry> = Of & { readonly userId: UserId; readonly at: Timestamp };
 
-/** The account at OpenRouter whose keys a store holds: what is known of it, which is one thing at least. */
+/** The account at OpenRouter whose keys a store holds: at least one of its properties is known. */
 export interface AccountBinding {
-  /** Null for a personal account, and where OpenRouter did not say. */
+  /** Null for a personal account, and if OpenRouter did not say. */
   readonly organization: string | null;
-  /** The ids of workspaces of that account, not of all. */
+  /** The ids of some workspaces of that account. */
   readonly workspaces: readonly string[];
-  /** When the store was bound to it in place of another account; null for the account of its first key. */
+  /** When the store was bound to it instead of another account; null for the account of its first key. */
   readonly adoptedAt: Timestamp | null;
 }
 
 /**
  * Where the journal is kept. As `KeyStore`, it holds no rules and sends nothing twice; an insert whose answer was lost
- * rejects with an error that `mayHaveHappened`. A record that cannot be understood is STORE_CORRUPT, never absent.
+ * rejects with an error that `mayHaveHappened`. A record that cannot be parsed is STORE_CORRUPT, never absent.
  */
 export interface Journal {
-  /** The random id of this store: 16 hex characters, in the name of every key that is made for it. */
+  /** The random id of this store: 16 hex characters, in the name of every key that is created for it. */
   deployment(signal: AbortSignal): Promise<string>;
-  /** As `deployment`, and writes nothing: undefined for a store that has none yet. */
+  /** As `deployment`, but writes nothing: undefined for a store without an id. */
   existingDeployment(signal: AbortSignal): Promise<string | undefined>;
   /**
-   * Gives a store the id of another whose journal it is to hold. False when it has one of its own and entries under it.
-   * For a store that nobody else makes keys for at the moment.
+   * Gives a store the id of another store whose journal it will hold. False if it has an id and entries of its own. For a store
+   * for which no other process is creating keys.
    */
   adoptDeployment(deployment: string, signal: AbortSignal): Promise<boolean>;
-  /** Undefined for a store that is bound to none yet. Throws STORE_CORRUPT. */
+  /** Undefined for a store that is not bound yet. Throws STORE_CORRUPT. */
   account(signal: AbortSignal): Promise<AccountBinding | undefined>;
-  /** False when the store is bound already: another process was first. */
+  /** False if the store is already bound: another process was first. */
   bindAccount(account: AccountBinding, signal: AbortSignal): Promise<boolean>;
-  /** Binds it to this account, whatever it was bound to. */
+  /** Binds the store to this account, whatever it was bound to. */
   rebindAccount(account: AccountBinding, signal: AbortSignal): Promise<void>;
-  /** False when there is such an entry already. */
+  /** False if an entry with this id exists. */
   insertEntry(entry: Recorded, signal: AbortSignal): Promise<boolean>;
   entry<Kind extends EntryKind>(
     user: UserId,
@@ -128,13 +128,12 @@ export interface Journal {
   lastOperation(user: UserId, signal: AbortSignal): Promise<Recorded<Operation> | undefined>;
   /** All entries of a user, by number. */
   entries(user: UserId, signal: AbortSignal): Promise<readonly Recorded[]>;
-  /** The saved outcomes of keys with one of these hashes, be it ours or OpenRouter's own; in any order. */
+  /** The saved outcomes of keys with one of these hashes (ours or OpenRouter's id), in any order. */
   outcomesOf(hashes: readonly string[], signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
-  /** The saved outcomes that were written last, the newest first. */
+  /** The latest saved outcomes, newest first. */
   newestOutcomes(atMost: number, signal: AbortSignal): Promise<readonly Recorded<SavedOutcome>[]>;
   /**
-   * The operations of all users that began from the first to the second of these times, that no person asked for and that
-   * nobody has abandoned: the oldest first, and no more than `atMost`.
+   * The automatic operations of all users between these two times that are not abandoned: oldest first, at most `atMost`.
    */
   liveOperations(
     between: readonly [from: Timestamp, to: Timestamp],

@@ -6,28 +6,29 @@ import type { UnknownReason, Remedy } from "../model/unknown-reason.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * OpenRouter, as the rules see it. What the network and the provider do is in the results: the methods reject only with
- * MANAGEMENT_KEY_REFUSED, for a bug, or, once the caller stops waiting, with the reason of the budget's signal. A budget that is over, or whose signal says TimeoutError, is an `unknown`, `timed_out`.
- * Calls are sent again as OpenRouter's table of retries allows, within the budget; every wait is announced.
+ * OpenRouter, as the rules see it. Results report failures of the network and the provider. The methods reject only with
+ * MANAGEMENT_KEY_REFUSED, for a bug, or with the reason of the budget's signal once the caller stops waiting. A used-up budget,
+ * or a signal with a TimeoutError, is `unknown` with `timed_out`. Requests are resent as the retry table allows, within the
+ * budget; every wait is announced.
  */
 export interface OpenRouter {
-  /** Asks with the key itself whether it is accepted now. A 401 is believed at once: asking again is the caller's rule. */
+  /** Asks with the key itself whether it is accepted now. A 401 is returned at once: asking again is the caller's rule. */
   checkKey(key: ApiKey | ManagementKey, deadline: Deadline): Promise<KeyCheck>;
   /** Whether OpenRouter answers at all; uses no key. Sent once. */
   reach(deadline: Deadline): Promise<Reach>;
-  /** What can be done with this management key. */
+  /** The operations of this management key. */
   withManagementKey(managementKey: ManagementKey): UpstreamKeys;
-  /** Gives up what is in flight and lets go of all connections. */
+  /** Cancels requests in flight and closes all connections. */
   close(): Promise<void>;
 }
 
-/** OpenRouter, of which nothing is loaded until it is asked for. */
+/** OpenRouter, loaded on first use. */
 export interface OpenRouterOnUse {
-  /** Rejects with CONFIG_INVALID for an address, or for a proxy, that cannot be used. */
+  /** Rejects with CONFIG_INVALID for an address or a proxy that cannot be used. */
   open(): Promise<OpenRouter>;
   /** How many requests were sent so far. */
   sent(): number;
-  /** Tells of every wait from now on, until what is returned is called. */
+  /** Reports every wait from now on, until the returned function is called. */
   onPause(listener: (pause: RetryPause) => void): () => void;
   close(): Promise<void>;
 }
@@ -35,9 +36,9 @@ export interface OpenRouterOnUse {
 /** The keys that exist upstream. */
 export interface UpstreamKeys {
   /**
-   * One operation: sent at most once, so that at most one key comes of it. Rejects for a bug only, and nothing cuts it
-   * short once it is sent: the budget only says whether an attempt may begin. Throws nothing for a management key that is refused
-   * either (`refused`, 401 or 403), since the caller has a decision to write down first.
+   * One operation: sent at most once, so that it creates at most one key. Rejects only for a bug. Nothing cuts it short once it
+   * is sent: the budget only decides whether an attempt may begin. A refused management key is a result too (`refused`, 401
+   * or 403), because the caller must record a decision first.
    */
   create(request: KeyRequest, deadline: Deadline): Promise<CreateResult>;
   find(hash: string, deadline: Deadline): Promise<FindResult>;
@@ -45,8 +46,8 @@ export interface UpstreamKeys {
   disable(hash: string, deadline: Deadline): Promise<DeleteResult>;
   remove(hash: string, deadline: Deadline): Promise<DeleteResult>;
   /**
-   * Disabled keys too, each hash once; new ones come first within a workspace. Ends after the first page that is `unknown`: what came
-   * before it is no inventory. `budget` is asked for each page.
+   * All keys, disabled ones included, each hash once; within a workspace, new keys come first. Ends after the first page that is
+   * `unknown`: the pages before it are not a complete list. `budget` is called for each page.
    */
   list(scope: Scope, budget: () => Deadline): AsyncIterable<ListedPage>;
   /** The workspaces of the management key's account, each once. Ends after the first page that is `unknown`. */
@@ -55,33 +56,33 @@ export interface UpstreamKeys {
   organization(deadline: Deadline): Promise<Organization>;
   credits(deadline: Deadline): Promise<Credits>;
   /**
-   * Waits before operation number `attempt` (from 1), which was refused so, is followed by another.
-   * False, at once where it is clear, when the budget does not hold the wait.
+   * Waits before the operation that follows refused operation number `attempt` (from 1). Returns false, at once if that is
+   * clear, when the wait exceeds the budget.
    */
   pause(refusal: RateLimited, attempt: number, deadline: Deadline): Promise<boolean>;
 }
 
-/** Nobody could find out. Never to be mistaken for a refusal. */
+/** The state could not be determined. Never a refusal. */
 export interface Unknown {
   readonly status: "unknown";
   readonly reason: UnknownReason;
-  /** Of the last answer; null when there was none. */
+  /** The status of the last answer; null without one. */
   readonly httpStatus: number | null;
-  /** How often it was asked. */
+  /** How many attempts were made. */
   readonly attempts: number;
   /** Completes a sentence that begins with `OpenRouter`, such as `answered 503`; holds no key and no id, and may be printed. */
   readonly detail: string;
   readonly remedy: Remedy | undefined;
 }
 
-/** The details of an error that ends what was asked: the remedy, and where there is none, that it can be asked again. */
+/** The details of a final error: the remedy, or without one, that the request may be repeated. */
 export function withRemedy(remedy: Remedy | undefined, otherHint: string): Pick<ErrorDetails, "hint" | "retryable"> {
   return { hint: remedy?.hint ?? otherHint, retryable: remedy?.isRequired !== true };
 }
 
 export type KeyCheck = AcceptedKey | { readonly status: "refused"; readonly detail: string } | Unknown;
 
-/** Money is in USD. Undefined is what the answer did not say, null is "none". */
+/** Money is in USD. Undefined: the answer did not say. Null: none. */
 export interface AcceptedKey {
   readonly status: "accepted";
   readonly limit: number | null | undefined;
@@ -95,29 +96,29 @@ export type Reach =
   | {
       readonly status: "reached";
       readonly elapsedMs: number;
-      /** By its own clock, to the second; undefined when it did not say. */
+      /** By the server's clock, to the second; undefined if the server did not say. */
       readonly serverTime: Date | undefined;
     }
   | Unknown;
 
 type LimitReset = "daily" | "weekly" | "monthly";
 
-/** A key that is to be made. */
+/** A key to be created. */
 export interface KeyRequest {
   readonly name: string;
   readonly limit: number | null;
   readonly limitReset: LimitReset | null;
-  /** To the second: OpenRouter takes no less, and keeps no more. */
+  /** To the second, as OpenRouter requires and keeps it. */
   readonly expiresAt: Timestamp | null;
   /** Null: the default workspace. */
   readonly workspace: string | null;
 }
 
-/** A key as OpenRouter describes it; never with its text. Undefined is what the answer did not say, null is "none". */
+/** A key as OpenRouter describes it; never with its text. Undefined: the answer did not say. Null: none. */
 export interface UpstreamKey {
-  /** OpenRouter's own id for it: expected to be the SHA-256 of the key, but used in paths as it is. */
+  /** OpenRouter's id of the key: expected to be its SHA-256, but used in paths unchanged. */
   readonly hash: string;
-  /** As it was given, or changed since by anybody; to be escaped where it is shown. */
+  /** As given at creation or changed since; must be escaped for display. */
   readonly name: string;
   readonly disabled: boolean;
   readonly limit: number | null | undefined;
@@ -132,20 +133,20 @@ export interface UpstreamKey {
 
 export type CreateResult =
   | { readonly status: "created"; readonly key: ApiKey; readonly upstream: UpstreamKey }
-  /** Definitely not made. */
+  /** Definitely not created. */
   | { readonly status: "refused"; readonly httpStatus: number; readonly detail: string }
   | RateLimited
-  /** Definitely not made: no byte of it was sent. */
+  /** Definitely not created: no byte of the request was sent. */
   | {
       readonly status: "never-sent";
       readonly reason: UnknownReason;
       readonly detail: string;
       readonly remedy: Remedy | undefined;
     }
-  /** A live, paid-for key may have come of it, or may still. Never to be sent again: look for its name. */
+  /** A live, paid key may exist, or may still be created. Must not be resent: search for its name. */
   | { readonly status: "ambiguous"; readonly detail: string };
 
-/** Definitely not made, and welcome as a new operation after `pause`. */
+/** Definitely not created; a new operation may follow after `pause`. */
 export interface RateLimited {
   readonly status: "rate-limited";
   readonly retryAfterMs: number;
@@ -154,7 +155,7 @@ export interface RateLimited {
 
 export type FindResult =
   | { readonly status: "found"; readonly key: UpstreamKey }
-  /** Deleted, or never of the management key's account. */
+  /** Deleted, or never in the account of the management key. */
   | { readonly status: "gone" }
   | Unknown;
 
@@ -162,29 +163,29 @@ export type DeleteResult = { readonly status: "done" } | { readonly status: "gon
 
 export type Scope =
   | { readonly kind: "everywhere" }
-  /** Null: the default one. */
+  /** Null: the default workspace. */
   | { readonly kind: "workspace"; readonly workspace: string | null };
 
 export type ListedPage = { readonly status: "listed"; readonly keys: readonly UpstreamKey[] } | Unknown;
 
 export type WorkspacePage = { readonly status: "listed"; readonly workspaces: readonly string[] } | Unknown;
 
-/** Null: it belongs to none, or OpenRouter does not say. */
+/** Null: no organisation, or OpenRouter does not say. */
 export type Organization = { readonly status: "known"; readonly organization: string | null } | Unknown;
 
 export type Credits =
   | { readonly status: "known"; readonly total: number; readonly used: number }
-  /** This key may not see the balance; that says nothing else about it. */
+  /** This key is not allowed to see the balance; nothing else follows from that. */
   | { readonly status: "unavailable" }
   | Unknown;
 
-/** Announced before it begins. */
+/** A wait, announced before it begins. */
 export interface RetryPause {
   readonly waitMs: number;
   /** The attempt that failed, from 1. */
   readonly attempt: number;
   /** What happened, as in `Unknown`. */
   readonly detail: string;
-  /** We were asked to slow down. */
+  /** OpenRouter asked to slow down. */
   readonly isRateLimited: boolean;
 }
