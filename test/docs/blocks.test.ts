@@ -1,9 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { commandsIn, unknownWordsOf } from "../support/fixtures/hints.ts";
-import { VERBS } from "../support/fixtures/verbs.ts";
-import { emptyHome } from "../support/home/home.ts";
 import { mongodb } from "../support/mongodb/of-test.ts";
-import { page, PAGES, proseOf, textOf } from "./pages.ts";
+import { page, PAGES, TEXTS } from "./pages.ts";
 import type { Block } from "./pages.ts";
 import { comparable, runBlock, shownLines } from "./run-block.ts";
 import { needsMongodb, sceneOf } from "./scenes.ts";
@@ -13,8 +10,6 @@ import type { Scene } from "./scenes.ts";
 const SHELLS: ReadonlySet<string> = new Set(["sh", "console"]);
 /** What another program reads: it is never run here, and says so. */
 const OTHER_PROGRAMS: ReadonlySet<string> = new Set(["powershell", "yaml", "ini", "js"]);
-/** What is checked in another way. */
-const TEXTS: ReadonlySet<string> = new Set(["text", "json", "python", "ts"]);
 
 const BLOCKS = PAGES.flatMap(({ blocks }) => blocks);
 const nameOf = ({ page: path, line, text }: Block) => `${path}:${line} ${text.split("\n")[0]}`;
@@ -70,31 +65,6 @@ describe("the blocks of the pages", () => {
       if (block.language !== "console" || block.terms.anyOutput) continue;
       expect({ output, unprinted: unprinted(block, output, scene) }).toEqual({ output, unprinted: [] });
     }
-  });
-});
-
-describe("the commands of the pages", () => {
-  const typed = BLOCKS.filter(({ language }) => !TEXTS.has(language)).flatMap(({ text }) => commandsIn(text));
-  const inText = PAGES.flatMap((each) =>
-    Array.from(proseOf(each).matchAll(/`(keyctl [^`]+)`/g), ([, found = ""]) => found),
-  );
-  const commands = [...new Set([...typed, ...inText])];
-
-  it("are there for every verb", () => {
-    const verbs = commands.map((command) => command.split(" ")[1] ?? "");
-    expect([...VERBS, "help"].filter((verb) => !verbs.includes(verb))).toEqual([]);
-    expect(commands.length).toBeGreaterThan(80);
-  });
-
-  it.each(commands)("%s: is understood, and its flags exist", async (command) => {
-    const filled = command.replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64)).replaceAll("<i/n>", "1/2");
-    expect(await unknownWordsOf(filled, emptyHome())).toEqual([]);
-  });
-
-  it("of npm are scripts that there are", () => {
-    const { scripts } = JSON.parse(textOf("package.json")) as { scripts: Record<string, string> };
-    const named = PAGES.flatMap(({ text }) => Array.from(text.matchAll(/npm run ([\w:-]+)/g), ([, name = ""]) => name));
-    expect([...new Set(named)].filter((name) => !(name in scripts))).toEqual([]);
   });
 });
 

@@ -32,6 +32,9 @@ interface Terms {
   readonly anyOutput: boolean;
 }
 
+/** The languages of blocks in which nothing is typed into a shell or read by another program. */
+export const TEXTS: ReadonlySet<string> = new Set(["text", "json", "python", "ts"]);
+
 const ROOT = new URL("../../", import.meta.url);
 const FENCE =
   /^(?: *<!-- (?<kind>not run|test): (?<words>[^\n]*?) -->\n\n?)?(?<indent> *)```(?<language>\w+)\n(?<text>.*?)^\k<indent>```$/gms;

@@ -28,7 +28,13 @@ const GIVEN: Readonly<Record<string, (scene: Scene) => Promise<void> | void>> = 
   "with key.txt": keyFile,
   /** Alice, bob and carol have keys that keyctl created; key.txt holds another one. */
   users: keysOfUsers,
-  /** The same, with the master keys in a file that a variable names, and an empty database at the MongoDB server. */
+  /** The same, and leaked.txt holds alice's key. */
+  "users and leaked.txt": async (scene) => {
+    await keysOfUsers(scene);
+    const { stdout } = await given(scene, ["get", "--user", "alice", "--reveal"]);
+    writeFileSync(join(scene.home.work, "leaked.txt"), stdout);
+  },
+  /** As `users`, with an empty database at the MongoDB server. */
   "users and MongoDB": keysOfUsers,
   "empty MongoDB": () => {},
   /** The same users there; all secrets are in files. */
@@ -92,6 +98,7 @@ function secret(folder: string, name: string, value: string): void {
 }
 
 async function given({ home, env }: Scene, args: readonly string[], more: Readonly<Record<string, string>> = {}) {
-  const { code, stderr } = await inProcess(home, args, { env: { ...env, ...more } });
-  if (code !== 0) throw new Error(`what was given did not work: ${stderr}`);
+  const done = await inProcess(home, args, { env: { ...env, ...more } });
+  if (done.code !== 0) throw new Error(`what was given did not work: ${done.stderr}`);
+  return done;
 }
