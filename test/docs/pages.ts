@@ -79,6 +79,12 @@ function termsOf(words: string, where: string): Terms {
   return terms;
 }
 
+/** A command of the text as a block that is run on these terms, in the words of the comment before a block. */
+export function blockOf(command: string, words: string): Block {
+  const terms = termsOf(words, command);
+  return { page: command, line: 1, language: "console", text: `$ ${command}\n`, notRun: undefined, terms };
+}
+
 /** The README, docs/ and CONTRIBUTING.md. */
 export const PAGES: readonly Page[] = [
   "README.md",
