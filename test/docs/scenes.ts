@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { MongoClient, ObjectId } from "mongodb";
+import { PROVIDER } from "../../src/core/model/key-record.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
-import { KEY } from "../support/fixtures/keys.ts";
+import { KEY, OTHER, USER } from "../support/fixtures/keys.ts";
 import { databaseOfTest } from "../support/mongodb/of-test.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { inProcess } from "../support/programs/in-process.ts";
@@ -37,7 +39,21 @@ const GIVEN: Readonly<Record<string, (scene: Scene) => Promise<void> | void>> = 
   /** As `users`, with an empty database at the MongoDB server. */
   "users and MongoDB": keysOfUsers,
   "empty MongoDB": () => {},
-  /** The same users there; all secrets are in files. */
+  /** Two documents as the Python program writes them, with their keys in plain text. */
+  "Python documents in MongoDB": async ({ mongodb = "" }) => {
+    const client = new MongoClient(mongodb);
+    const written = new Date("2025-10-05T09:00:00Z");
+    const document = { provider: PROVIDER, source: "manual", created_at: written, updated_at: written };
+    await client
+      .db()
+      .collection("api_keys")
+      .insertMany([
+        { ...document, user_id: new ObjectId(USER), key_encrypted: KEY },
+        { ...document, user_id: "alice", key_encrypted: OTHER },
+      ]);
+    await client.close();
+  },
+  /** The users of `users`, in MongoDB; all secrets are in files. */
   "keys in MongoDB": async (scene) => {
     const env = { KEYCTL_STORE_FILE: join(scene.secrets, STORE) };
     await given(scene, ["rekey", "--init"], env);
