@@ -1,9 +1,9 @@
-// A stand-in for OpenRouter that knows so many keys and answers late. Usage: openrouter.mjs <bundled stand-in> <keys> <latency in ms>
+// A mock server of OpenRouter that knows so many keys and answers late. Usage: openrouter.mjs <bundled mock server> <keys> <latency in ms>
 // Prints its address; ends with standard input.
 import { keyOf } from "./sealed-rows.mjs";
 
-const [standIn, count, latency] = process.argv.slice(2);
-const { openRouterServer } = await import(standIn);
+const [mockOpenRouter, count, latency] = process.argv.slice(2);
+const { openRouterServer } = await import(mockOpenRouter);
 const server = await openRouterServer({ latencyMs: Number(latency) });
 for (let index = 0; index < Number(count); index += 1) server.addKey(keyOf(index), { limit: 5 });
 console.log(`${server.url} ${server.managementKey}`);

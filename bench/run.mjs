@@ -151,7 +151,7 @@ function atLeast(value, target) {
 
 /** In a process of its own: this one waits for what it measures. */
 async function startOpenRouter(keys, latencyMs) {
-  const outfile = await bundled("openrouter/stand-in.ts");
+  const outfile = await bundled("openrouter/mock-openrouter.ts");
   const words = [join(here, "openrouter.mjs"), pathToFileURL(outfile).href, String(keys), String(latencyMs)];
   const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(child.stdout, "data");

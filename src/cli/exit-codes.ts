@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../core/model/errors.ts";
 
-/** Published in `keyctl help exit-codes` and the README; never renumbered. */
+/** Published in `keyctl help exit-codes`, the README and docs/exit-codes.md; never renumbered. */
 const EXIT_CODES = {
   BUG: 1,
   OUTPUT_FAILED: 1,

@@ -7,7 +7,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_PROVISION_EXPIRES_IN", "how long a new key lives, such as 90d"],
   ["KEYCTL_PROVISION_WORKSPACE", "the workspace that new keys belong to"],
   ["KEYCTL_MAX_PROVISIONS_PER_HOUR", "keys that are made by themselves within an hour (60; 0: no limit)"],
-  ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a stand-in of your own"],
+  ["KEYCTL_OPENROUTER_URL", "where OpenRouter's API is, for a proxy or a mock server of your own"],
   ["HTTPS_PROXY, HTTP_PROXY", "the proxy on the way to OpenRouter: http:// or https://"],
   ["ALL_PROXY", "the same, read where neither of them is set"],
   ["NO_PROXY", "hosts, domains, addresses and CIDR ranges that need no proxy"],

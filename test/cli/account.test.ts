@@ -6,7 +6,7 @@ import type { Run } from "../support/programs/keyctl.ts";
 import { describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { always } from "../support/openrouter/faults.ts";
 import type { Fault, Rule } from "../support/openrouter/faults.ts";
-import type { OpenRouterServer, StandInOptions } from "../support/openrouter/server.ts";
+import type { OpenRouterServer, MockOptions } from "../support/openrouter/server.ts";
 import type { Route } from "../support/openrouter/state.ts";
 import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
 import type { Place } from "../support/home/places.ts";
@@ -16,12 +16,12 @@ const GET_KEY: Route = "GET /key";
 const WORKSPACES: Route = "GET /workspaces";
 const ONE_KEY: Route = "GET /keys/{hash}";
 const ORG = { organization: "org_1" } as const;
-const COMPANY_AND_PERSON: readonly (readonly [string, StandInOptions])[] = [
+const COMPANY_AND_PERSON: readonly (readonly [string, MockOptions])[] = [
   ["an organisation", ORG],
   ["a person", {}],
 ];
 
-async function bound(place: Place, options: StandInOptions = ORG) {
+async function bound(place: Place, options: MockOptions = ORG) {
   const all = await stage({ newKey: newKeys(), ...options }, place.home);
   const other = all.server.addAccount(options.organization === undefined ? null : "org_2");
   await all.given("sync --user alice");

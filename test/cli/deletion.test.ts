@@ -5,7 +5,7 @@ import { hashOf, KEY, MADE } from "../support/fixtures/keys.ts";
 import { describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
-import type { StandInOptions } from "../support/openrouter/server.ts";
+import type { MockOptions } from "../support/openrouter/server.ts";
 import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
 import type { Place } from "../support/home/places.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
@@ -15,7 +15,7 @@ const WITHOUT_MASTER_KEYS = { env: { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 9).toS
 const FOR_EVER = { goneKeysAcceptedMs: 60_000 };
 
 /** alice has a key that keyctl has created. */
-async function made(options: StandInOptions = {}, place = sqlitePlace()) {
+async function made(options: MockOptions = {}, place = sqlitePlace()) {
   const all = await stage({ newKey: () => MADE, ...options }, place.home);
   await all.given("sync --user alice");
   return all;
@@ -40,7 +40,7 @@ function deletionTests(emptyPlace: () => Place): void {
       ]);
     });
 
-    const LIES: readonly (readonly [string, StandInOptions, Rule, string])[] = [
+    const LIES: readonly (readonly [string, MockOptions, Rule, string])[] = [
       ["and did not do", {}, always("DELETE /keys/{hash}", "not-deleted"), "still has it"],
       ["of a key that goes on working", FOR_EVER, () => "pass", "still accepts it"],
     ];

@@ -226,3 +226,11 @@ describe("the numbers of the library", () => {
     });
   });
 });
+
+it("--limit none creates a key without a limit, whatever the variable says", async () => {
+  const { server, run } = await stage();
+  const env = { KEYCTL_PROVISION_LIMIT: "5" };
+  const done = await run("provision --user alice --limit none --json", { env });
+  expect([done.code, documentsOf(done)[0]?.["limit"]]).toEqual([0, null]);
+  expect([...server.keys.values()].map(({ limit }) => limit)).toEqual([null]);
+});

@@ -8,7 +8,7 @@ import { KEY, keyEnding, MADE, OTHER } from "../support/fixtures/keys.ts";
 import { ageOperations } from "../support/openrouter/made-keys.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { witnessed } from "../support/recording/port-calls.ts";
 import { recordedInProcess } from "../support/recording/keyctl.ts";
 import type { Given } from "../support/recording/keyctl.ts";
@@ -227,7 +227,7 @@ const SCENES: readonly Scene[] = [
 
 async function recordedScene(steps: readonly Step[]): Promise<readonly UserTrace[]> {
   let made = 0;
-  const openRouter = await standIn({
+  const openRouter = await mockOpenRouter({
     newKey: () => ((made += 1) === 1 ? MADE : keyEnding(String(made).padStart(4, "0"))),
   });
   const home = emptyHome();
@@ -252,7 +252,7 @@ describe("what a command does to its ports is what the model does", () => {
 
 /** What a sync that makes a key did to its ports. */
 async function makingTrace(change: (ports: Ports) => Ports = (ports) => ports): Promise<UserTrace> {
-  const { traces } = await recordedInProcess(emptyHome(), await standIn(), SYNC, (ports) => ports, change);
+  const { traces } = await recordedInProcess(emptyHome(), await mockOpenRouter(), SYNC, (ports) => ports, change);
   const [trace] = traces;
   if (trace === undefined) throw new Error("nothing was recorded");
   return trace;

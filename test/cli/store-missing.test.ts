@@ -9,7 +9,7 @@ import { errorOf, inProcess } from "../support/programs/in-process.ts";
 import { KEY, OTHER } from "../support/fixtures/keys.ts";
 import { openManager } from "../support/memory/manager.ts";
 import { openRouterServer } from "../support/openrouter/server.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 import { treeOf } from "../support/home/tree.ts";
 
@@ -76,7 +76,7 @@ describe.each(NAMED)("a store that %s names and that is not there", (from, env, 
   it("buys no key, and nothing is called purged", async () => {
     const home = emptyHome();
     writeFileSync(join(home.work, "place"), "sqlite:none.db\n");
-    const openRouter = await standIn();
+    const openRouter = await mockOpenRouter();
     for (const args of [
       ["sync", "-u", "alice"],
       ["provision", "-u", "alice"],
@@ -123,7 +123,7 @@ describe("what makes a store that is named", () => {
 
   it("is provision", async () => {
     const home = emptyHome();
-    const options = { env: environmentFor(await standIn()) };
+    const options = { env: environmentFor(await mockOpenRouter()) };
     const args = ["provision", "-u", "alice", "--store", "sqlite:keys.db"];
     expect((await inProcess(home, args, options)).code).toBe(7);
     expect((await inProcess(home, [...args, "--create"], options)).code).toBe(0);

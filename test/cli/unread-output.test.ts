@@ -196,7 +196,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const home = await homeOf(3);
     const args = ["validate", "--users-file", "users.txt", "--output", "verdicts.jsonl"];
     const run = await inProcess(home, args, { env: withKey, onStdout: readerOf(1).onStdout });
-    // The stand-in does not know this key.
+    // The mock server does not know this key.
     expect(run.code).toBe(9);
     expect(run.stderr).not.toContain("could not be written");
     const lines = readFileSync(join(home.work, "verdicts.jsonl"), "utf8").trimEnd().split("\n");

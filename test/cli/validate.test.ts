@@ -9,8 +9,8 @@ import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.
 import type { InProcessOptions } from "../support/programs/in-process.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { always } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
-import type { OpenRouterServer, StandInOptions } from "../support/openrouter/server.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
+import type { OpenRouterServer, MockOptions } from "../support/openrouter/server.ts";
 
 const plain = { NO_COLOR: "1" };
 const LOG = {
@@ -21,15 +21,15 @@ const LOG = {
 interface Stage {
   readonly home: Home;
   readonly server: OpenRouterServer;
-  /** With the address of the stand-in. */
+  /** With the address of the mock server. */
   readonly run: (args: string, options?: InProcessOptions) => ReturnType<typeof inProcess>;
   /** As `run`, with the management key as well. */
   readonly runAsManager: Stage["run"];
 }
 
 /** A home with these users' keys in its database, and OpenRouter. */
-async function stage(keys: Readonly<Record<string, string>> = {}, options?: StandInOptions): Promise<Stage> {
-  const server = await standIn(options);
+async function stage(keys: Readonly<Record<string, string>> = {}, options?: MockOptions): Promise<Stage> {
+  const server = await mockOpenRouter(options);
   const home = emptyHome();
   const run =
     (env: Readonly<Record<string, string>>): Stage["run"] =>

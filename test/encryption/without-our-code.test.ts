@@ -9,7 +9,7 @@ import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
 import { sealedValues } from "../support/fixtures/stored-rows.ts";
 
-/** The promise of the README: who has the master keys opens what is stored with ten lines of another program. */
+/** The promise of docs/security.md: who has the master keys opens what is stored with ten lines of another program. */
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";

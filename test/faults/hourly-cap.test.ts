@@ -6,7 +6,7 @@ import { madeKeys } from "../support/openrouter/made-keys.ts";
 import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { on } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { refusalsOf } from "../support/recording/runs.ts";
 import { recordingProgram } from "../support/recording/process.ts";
 
@@ -16,7 +16,7 @@ const ROUNDS = [1, 2, 3, 4, 5];
 
 /** Processes that all begin at once, each for a user of its own; of some a person asks. */
 async function crowd(home: Home, spoilt: number) {
-  const openRouter = await standIn({ latencyMs: 30 });
+  const openRouter = await mockOpenRouter({ latencyMs: 30 });
   openRouter.behave(on("POST /keys", "pass", ...Array.from({ length: spoilt }, () => ({ status: 402 }) as const)));
   const start = await recordingProgram();
   const options = { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: String(CAP) } };

@@ -5,7 +5,7 @@ import { emptyHome } from "../support/home/home.ts";
 import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";
 import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { recordingProgram } from "../support/recording/process.ts";
 
 const PROCESSES = 600;
@@ -13,7 +13,7 @@ const ON_MONGODB = 150;
 const USERS = ["alice", "bob", "carol"];
 
 it(`${PROCESSES} processes, killed at random while a fifth of all requests go wrong, do what the model does and leave nothing over`, async () => {
-  const stage = sqliteStage(emptyHome(), await standIn());
+  const stage = sqliteStage(emptyHome(), await mockOpenRouter());
   expectProof(
     await campaign(stage, await recordingProgram(), { processes: PROCESSES, verbs: ALL_VERBS, users: USERS }),
     PROCESSES,
@@ -23,7 +23,7 @@ it(`${PROCESSES} processes, killed at random while a fifth of all requests go wr
 describeWithMongodb("on a MongoDB server", () => {
   it(`${ON_MONGODB} such processes, of the commands that need no atomic changes of a row`, async () => {
     const database = databaseOfTest();
-    const stage = mongoStage(homeOn(database.uri), await standIn(), database);
+    const stage = mongoStage(homeOn(database.uri), await mockOpenRouter(), database);
     expectProof(
       await campaign(stage, await recordingProgram(), { processes: ON_MONGODB, verbs: PLAIN_VERBS, users: USERS }),
       ON_MONGODB,

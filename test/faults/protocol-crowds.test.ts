@@ -7,7 +7,7 @@ import { documentsOf, inProcess } from "../support/programs/in-process.ts";
 import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
 import { always } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 import { refusalsOf } from "../support/recording/runs.ts";
 import { recordingProgram } from "../support/recording/process.ts";
@@ -19,7 +19,7 @@ const SYNC = { args: ["sync", "--user", "alice", "--json"] };
 const MADE = "after openRouter.open.withManagementKey.create";
 
 it(`${CROWD} processes that sync one user at the same time hand out one key, and one key is alive`, async () => {
-  const stage = sqliteStage(emptyHome(), await standIn({ latencyMs: 50 }));
+  const stage = sqliteStage(emptyHome(), await mockOpenRouter({ latencyMs: 50 }));
   const start = await recordingProgram();
   const hashes = new Set<unknown>();
   const problems: string[] = [];
@@ -48,7 +48,7 @@ const LOOKS: readonly (readonly [string, Rule])[] = [
 it.runIf(process.platform === "linux").each(LOOKS)(
   "who stood still past its time returns the winner's key, and its own, which %s, is gone",
   async (_, rule) => {
-    const stage = sqliteStage(emptyHome(), await standIn());
+    const stage = sqliteStage(emptyHome(), await mockOpenRouter());
     const { home, openRouter } = stage;
     const start = await recordingProgram();
     const whole = await start(emptyHome(), openRouter, SYNC).ended;

@@ -4,7 +4,7 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import { leftovers, reconcileUntilQuiet } from "../support/faults/recovery-checks.ts";
 import { emptyHome } from "../support/home/home.ts";
 import { madeKeys, sqliteStage, stored } from "../support/openrouter/made-keys.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { witnessed } from "../support/recording/port-calls.ts";
 import { recordedInProcess } from "../support/recording/keyctl.ts";
 import type { Given } from "../support/recording/keyctl.ts";
@@ -40,7 +40,7 @@ const SCENES: readonly (readonly [Away, readonly (readonly [Given, number])[]])[
 
 /** Each takes as long as a store that is away is tried. */
 it.each(SCENES)("a key is spooled when %s, and the next command brings it in: %j", async (how, commands) => {
-  const stage = sqliteStage(emptyHome(), await standIn());
+  const stage = sqliteStage(emptyHome(), await mockOpenRouter());
   const { home, openRouter } = stage;
   const spooling = await recordedInProcess(home, openRouter, SYNC, awayFromInsert(how));
   expect([spooling.run.code, spooling.run.stderr]).toEqual([AWAY, expect.stringContaining("it is safe")]);

@@ -9,7 +9,7 @@ import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import type { Route } from "../support/openrouter/state.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { recordingProgram } from "../support/recording/process.ts";
 
 const USERS = ["alice", "bob", "carol"];
@@ -21,14 +21,14 @@ const ACCOUNTS: readonly (readonly [string, string | null, string | null, readon
 ];
 
 it.each(ACCOUNTS)("half of 300 processes with the management key of another account: %s", async (_name, ...account) => {
-  const openRouter = await standIn({ organization: account[0] });
+  const openRouter = await mockOpenRouter({ organization: account[0] });
   await among(sqliteStage(emptyHome(), openRouter), account, ALL_VERBS, 300);
 });
 
 describeWithMongodb("on a MongoDB server", () => {
   it.each(ACCOUNTS)("half of 100 such processes: %s", async (_name, ...account) => {
     const database = databaseOfTest();
-    const openRouter = await standIn({ organization: account[0] });
+    const openRouter = await mockOpenRouter({ organization: account[0] });
     await among(mongoStage(homeOn(database.uri), openRouter, database), account, PLAIN_VERBS, 100);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { keyEnding, hashOf } from "../support/fixtures/keys.ts";
 import { apiKey, clientOf, IMPATIENT, keyRequest, pagesOf } from "../support/openrouter/client.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 
@@ -12,7 +12,7 @@ describe("an answer", () => {
     ["announced-too-long", "sent more than 64 KiB"],
     ["gzip-bomb", "answered 200 in an encoding that was not asked for"],
   ] as const)("that is too much (%s) is not taken in", async (fault, detail) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const { client, budget } = clientOf(server);
     server.behave(always("GET /key", fault));
@@ -26,7 +26,7 @@ describe("an answer", () => {
   });
 
   it("of 64 KiB is taken in, and one byte more is not; a page of a list may be bigger", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     const key = server.addKey(KEY, { name: "" });
     const { hash } = key;
@@ -46,7 +46,7 @@ describe("an answer", () => {
   });
 
   it("that drips is given up at the attempt's deadline", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const { client, budget } = clientOf(server, { deadlines: { ...IMPATIENT, headers: 10_000, body: 10_000 } });
     server.behave(on("GET /key", "slow-body"));
@@ -57,7 +57,7 @@ describe("an answer", () => {
   });
 
   it.each(["headers", "body"] as const)("whose %s are late is given up at their deadline", async (part) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const patient = { connect: 60_000, headers: 60_000, body: 60_000, attempt: 60_000, creation: 60_000 };
     const { client, budget } = clientOf(server, { deadlines: { ...patient, [part]: 300 } });
@@ -69,7 +69,7 @@ describe("an answer", () => {
 
 describe("a budget", () => {
   it("that is used up asks nothing", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, upstream, budget } = clientOf(server);
     const timedOut = { status: "unknown", reason: "timed_out", httpStatus: null, attempts: 0 };
     expect(await client.checkKey(apiKey(KEY), budget(0))).toMatchObject(timedOut);
@@ -80,7 +80,7 @@ describe("a budget", () => {
   });
 
   it("holds all attempts and waits, and what was seen last is what is told", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, waits, budget } = clientOf(server);
     server.behave(always("GET /key", { status: 429 }));
     expect(await client.checkKey(apiKey(KEY), budget(4_000))).toMatchObject({
@@ -92,7 +92,7 @@ describe("a budget", () => {
   });
 
   it("cuts an attempt short", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, budget } = clientOf(server);
     server.behave(always("GET /key", "hang"));
     // The clock of the test stands still, so one such attempt follows another, each as long as what is left.
@@ -107,7 +107,7 @@ describe("a budget", () => {
     ["a time-out of the caller's is one that is used up", new DOMException("over", "TimeoutError")],
     ["a caller who gives up gets the reason back", new Error("Ctrl-C")],
   ])("%s", async (_name, reason) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     server.behave(always("GET /key", "hang"));
     const { client, budget } = clientOf(server);
@@ -120,7 +120,7 @@ describe("a budget", () => {
   });
 
   it("ends a wait when the caller gives up", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(always("GET /key", { status: 503 }));
     const controller = new AbortController();
     const reason = new Error("Ctrl-C");
@@ -133,7 +133,7 @@ describe("a budget", () => {
 
 describe("a creation whose caller gives up", () => {
   it("before it is sent is not sent", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     const signal = AbortSignal.abort(new Error("Ctrl-C"));
     expect(await upstream.create(keyRequest(), budget(60_000, signal))).toMatchObject({ status: "never-sent" });
@@ -141,7 +141,7 @@ describe("a creation whose caller gives up", () => {
   });
 
   it("once it is sent is waited for all the same, past its budget too", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     server.behave(on("POST /keys", { delayMs: 300 }));
     const controller = new AbortController();
@@ -152,7 +152,7 @@ describe("a creation whose caller gives up", () => {
   });
 
   it("is ambiguous when the client is closed meanwhile", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, upstream, budget } = clientOf(server);
     server.behave(on("POST /keys", "hang-after"));
     const creation = upstream.create(keyRequest(), budget());

@@ -4,13 +4,13 @@ import { keyEnding } from "../support/fixtures/keys.ts";
 import { clientOf, pagesOf } from "../support/openrouter/client.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const EVERYWHERE: Scope = { kind: "everywhere" };
 
 /** Two workspaces, five keys in each, one of them disabled. */
 async function inhabited(): Promise<OpenRouterServer> {
-  const server = await standIn({ pageSize: 2 });
+  const server = await mockOpenRouter({ pageSize: 2 });
   const workspace = server.addWorkspace("Production");
   for (const index of [0, 1, 2, 3, 4]) {
     server.addKey(keyEnding(`a00${index}`), { name: `default ${index}`, disabled: index === 2 });
@@ -79,7 +79,7 @@ describe("the list of keys", () => {
   });
 
   it("is unknown when the server does not count as we do, instead of endless", async () => {
-    const server = await standIn({ ignoresOffset: true });
+    const server = await mockOpenRouter({ ignoresOffset: true });
     server.addKey(keyEnding("a001"), { name: "only" });
     expect(await namesIn(server, { kind: "workspace", workspace: null })).toEqual(["only", "provider_error"]);
   });

@@ -5,14 +5,14 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
 import { apiKey, clientOf, keyRequest, NOW, pagesOf } from "../support/openrouter/client.ts";
 import { always } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 const HASH = hashOf(KEY);
 
 describe("a key that is made", () => {
   it("comes with its text and its description, and is accepted", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const workspace = server.addWorkspace("Production");
     const { client, upstream, budget } = clientOf(server);
     const request = keyRequest({ expiresAt: "2027-02-20T02:14:07.913Z", workspace });
@@ -41,7 +41,7 @@ describe("a key that is made", () => {
   });
 
   it("has no limit, no expiry and the default workspace when none are asked for", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     const creation = await upstream.create(keyRequest({ limit: null, limitReset: null }), budget());
     expect(creation).toMatchObject({
@@ -51,7 +51,7 @@ describe("a key that is made", () => {
   });
 
   it("keeps the id that the server gives it, also when that is not its SHA-256", async () => {
-    const server = await standIn({ hashOf: (key) => hashOf(`salt ${key}`) });
+    const server = await mockOpenRouter({ hashOf: (key) => hashOf(`salt ${key}`) });
     const { upstream, budget } = clientOf(server);
     const creation = await upstream.create(keyRequest(), budget());
     if (creation.status !== "created") return expect(creation.status).toBe("created");
@@ -63,7 +63,7 @@ describe("a key that is made", () => {
 
 describe("the key that asks", () => {
   it("is known to be a management key", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, budget } = clientOf(server);
     const check = await client.checkKey(apiKey(server.managementKey), budget());
     expect(check).toMatchObject({ status: "accepted", isManagementKey: true });
@@ -73,7 +73,7 @@ describe("the key that asks", () => {
     [401, "answered 401: User not found."],
     [403, "answered 403: Only management keys can perform this operation"],
   ])("is our own configuration when it is refused with %i, but for a creation", async (status, detail) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     server.behave(() => ({ status }));
     const refused = {
@@ -89,7 +89,7 @@ describe("the key that asks", () => {
   });
 
   it("is not suspected when somebody before the API refuses it", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     server.behave(() => ({ status: 403, body: "html" }));
     expect(await upstream.find(hashOf(KEY), budget())).toMatchObject({ status: "unknown", httpStatus: 403 });
@@ -98,7 +98,7 @@ describe("the key that asks", () => {
 
 describe("the second witness", () => {
   it("tells what is wrong with a key that is refused", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     server.addKey(KEY, { disabled: true, expiresAt: "2026-01-01T00:00:00Z" });
     expect(await upstream.find(hashOf(KEY), budget())).toMatchObject({
@@ -111,7 +111,7 @@ describe("the second witness", () => {
 
 describe("a key that is missing", () => {
   it("is so only in OpenRouter's own words", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     const answers = {
       own: { status: 404 },
@@ -135,7 +135,7 @@ describe("a key that is missing", () => {
   });
 
   it("is not another one that is answered in its place", async () => {
-    const server = await standIn({ hashOf: () => HASH });
+    const server = await mockOpenRouter({ hashOf: () => HASH });
     server.addKey(KEY);
     const { upstream, budget } = clientOf(server);
     expect((await upstream.find(HASH, budget())).status).toBe("found");
@@ -176,7 +176,7 @@ async function proxyThatSays(status: number) {
 
 describe("a refusal of the key that asks", () => {
   it("is one in OpenRouter's own words, and about that key", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, budget } = clientOf(server);
     const check = async () => (await client.checkKey(apiKey(KEY), budget())).status;
     expect(await check()).toBe("refused");
@@ -189,7 +189,7 @@ describe("a refusal of the key that asks", () => {
   it.each(["Missing Authentication header", "No cookie auth credentials found"])(
     "is none when the key did not arrive: %s",
     async (message) => {
-      const server = await standIn();
+      const server = await mockOpenRouter();
       server.behave(() => ({ status: 401, message }));
       const { client, budget } = clientOf(server);
       expect((await client.checkKey(apiKey(KEY), budget())).status).toBe("unknown");
@@ -199,7 +199,7 @@ describe("a refusal of the key that asks", () => {
 
 describe("the account of a management key", () => {
   it("has an organisation, or none, and workspaces", async () => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const workspaces = [server.defaultWorkspace, server.addWorkspace("Production")];
     const { upstream, budget } = clientOf(server);
     expect(await upstream.organization(budget())).toEqual({ status: "known", organization: "org_1" });
@@ -209,7 +209,7 @@ describe("the account of a management key", () => {
   });
 
   it.each([403, 404, 400, 501])("is unknown after %i", async (status) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(() => ({ status }));
     const { upstream, budget } = clientOf(server);
     expect(await upstream.organization(budget())).toMatchObject({ status: "unknown", httpStatus: status });
@@ -217,19 +217,19 @@ describe("the account of a management key", () => {
   });
 
   it("is refused with the key itself", async () => {
-    const { upstream, budget } = clientOf({ ...(await standIn()), managementKey: "sk-or-v1-of-nobody-at-all" });
+    const { upstream, budget } = clientOf({ ...(await mockOpenRouter()), managementKey: "sk-or-v1-of-nobody-at-all" });
     await expect(pagesOf(upstream.workspaces(budget()))).rejects.toMatchObject({ code: "MANAGEMENT_KEY_REFUSED" });
   });
 });
 
 describe("the balance", () => {
   it("is what was bought and what was used", async () => {
-    const { upstream, budget } = clientOf(await standIn());
+    const { upstream, budget } = clientOf(await mockOpenRouter());
     expect(await upstream.credits(budget())).toEqual({ status: "known", total: 100, used: 12.5 });
   });
 
   it("is unknown in an answer of another shape", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(always("GET /credits", "other-shape"));
     const { upstream, budget } = clientOf(server);
     expect(await upstream.credits(budget())).toMatchObject({ status: "unknown", reason: "provider_error" });
@@ -238,7 +238,7 @@ describe("the balance", () => {
 
 describe("OpenRouter", () => {
   it("is reached when it refuses us, and says its time", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, budget } = clientOf(server);
     const reach = await client.reach(budget());
     if (reach.status !== "reached") return expect(reach.status).toBe("reached");
@@ -248,7 +248,7 @@ describe("OpenRouter", () => {
   });
 
   it("is not reached when something else answers, and is asked once", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(always("GET /key", { status: 503, body: "html", headers: { date: NOW } }));
     const { client, budget } = clientOf(server);
     expect(await client.reach(budget())).toMatchObject({ status: "unknown", httpStatus: 503, attempts: 1 });

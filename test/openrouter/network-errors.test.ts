@@ -9,7 +9,7 @@ import { isNetworkError } from "../../src/openrouter/http/network-errors.ts";
 import { undiciTransport } from "../../src/openrouter/http/transport.ts";
 import { connectProxy } from "../support/fixtures/connect-proxy.ts";
 import { clientOf, keyRequest } from "../support/openrouter/client.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { deadlineIn } from "../../src/core/async/deadline.ts";
 import { DEADLINES } from "../../src/openrouter/http/exchange.ts";
 
@@ -55,7 +55,7 @@ it.each([
 });
 
 it("a request that cannot be sent is a bug: it is thrown, and not sent again", async () => {
-  const server = await standIn();
+  const server = await mockOpenRouter();
   await expectBug(baseUrlOf(server.url), undefined);
   expect(server.count()).toBe(0);
 });

@@ -7,7 +7,7 @@ import { connectProxy } from "../support/fixtures/connect-proxy.ts";
 import { keyEnding } from "../support/fixtures/keys.ts";
 import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter/client.ts";
 import { askEverything } from "../support/openrouter/process.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const KEY = keyEnding("0001");
 const ELSEWHERE = { url: "https://openrouter.invalid/api/v1", managementKey: CANARIES["management key"] };
@@ -20,7 +20,7 @@ describe.skipIf(!hasOpenssl)("a server with a certificate that is trusted, behin
   it("is asked through a tunnel, with the proxy's own password, and the keys stay inside of it", async () => {
     const files = selfSigned("DNS:openrouter.invalid");
     const tls = { cert: readFileSync(files.certificate, "utf8"), key: readFileSync(files.key, "utf8") };
-    const server = await standIn({ tls, managementKey: CANARIES["management key"] });
+    const server = await mockOpenRouter({ tls, managementKey: CANARIES["management key"] });
     server.addKey(CANARIES.key);
     const proxy = await connectProxy(portOf(server.url));
     const { statuses, stdout, stderr } = await askEverything(ELSEWHERE.url, {
@@ -48,7 +48,7 @@ describe.skipIf(!hasOpenssl)("a server with a certificate that is trusted, behin
 
 describe("a proxy", () => {
   it("is never used for this machine", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const proxy = await connectProxy(portOf(server.url));
     const url = `http://127.0.0.1:${proxy.port}`;
@@ -190,7 +190,7 @@ describe("a proxy", () => {
   });
 
   it("is not blamed for what comes after its tunnel", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const proxy = await connectProxy(portOf(server.url));
     const { client, budget } = through(`http://127.0.0.1:${proxy.port}`);
     expect(await client.reach(budget())).toMatchObject({

@@ -9,7 +9,7 @@ import { apiKey, clientOf, IMPATIENT, keyRequest } from "../support/openrouter/c
 import { always, on } from "../support/openrouter/faults.ts";
 import type { Fault } from "../support/openrouter/faults.ts";
 import { openRouterServer } from "../support/openrouter/server.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import type { UnknownReason } from "../../src/core/model/unknown-reason.ts";
 
 const KEY = keyEnding("0001");
@@ -17,7 +17,7 @@ const HASH = hashOf(KEY);
 /** With a random number that is always 1. */
 const ALL_WAITS = [500, 1_000, 2_000, 4_000, 8_000];
 
-/** OpenRouter's table of retries, by what the stand-in does. */
+/** OpenRouter's table of retries, by what the mock server does. */
 const LOST: readonly Fault[] = [
   "reset-before",
   "reset-after",
@@ -73,7 +73,7 @@ describe("a read (GET)", () => {
   it.each([...named(LOST), ...named(SICK), ...named(SICK_EDGE), ...named([BUSY, BUSY_EDGE])])(
     "is sent again after %s, and gives up as unknown after six attempts",
     async (_name, fault) => {
-      const server = await standIn();
+      const server = await mockOpenRouter();
       server.addKey(KEY);
       const { client, waits, pauses, budget } = clientOf(server, patienceWith(fault));
       server.behave(on("GET /key", fault));
@@ -98,7 +98,7 @@ describe("a read (GET)", () => {
     ...named([{ status: 403 }, { status: 401, body: "html" }, "zod-error", "other-shape"]),
     ...named(STRANGE),
   ])("is not sent again after %s, which says nothing about the key", async (_name, fault) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const { client, waits, budget } = clientOf(server, patienceWith(fault));
     server.behave(always("GET /key", fault));
@@ -111,7 +111,7 @@ describe("a read (GET)", () => {
   });
 
   it("takes a 401 of the API as a refusal of the key, at once", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { client, waits, budget } = clientOf(server);
     expect(await client.checkKey(apiKey(KEY), budget())).toEqual({
       status: "refused",
@@ -125,7 +125,7 @@ describe("a change (PATCH, DELETE)", () => {
   it.each(named([...LOST, ...SICK, ...SICK_EDGE, BUSY, BUSY_EDGE]))(
     "is sent again after %s, until it is done",
     async (_name, fault) => {
-      const server = await standIn();
+      const server = await mockOpenRouter();
       server.addKey(KEY);
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
       server.behave(on("PATCH /keys/{hash}", fault));
@@ -146,7 +146,7 @@ describe("a change (PATCH, DELETE)", () => {
     ["reset-after", "PATCH /keys/{hash}", { status: "done" }],
     ["reset-before", "PATCH /keys/{hash}", { status: "unknown", reason: "unreachable", attempts: MAX_ATTEMPTS }],
   ] as const)("whose answers are all lost (%s, %s) reads what is there now", async (fault, route, expected) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const { upstream, waits, budget } = clientOf(server);
     server.behave(always(route, fault));
@@ -159,7 +159,7 @@ describe("a change (PATCH, DELETE)", () => {
   });
 
   it("does not read again when every answer came", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     const { upstream, budget } = clientOf(server);
     server.behave(always("DELETE /keys/{hash}", { status: 503 }));
@@ -168,7 +168,7 @@ describe("a change (PATCH, DELETE)", () => {
   });
 
   it("of a key that is not there is done", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, waits, budget } = clientOf(server);
     expect(await upstream.disable(HASH, budget())).toEqual({ status: "gone" });
     expect(await upstream.remove(HASH, budget())).toEqual({ status: "gone" });
@@ -180,7 +180,7 @@ describe("a change (PATCH, DELETE)", () => {
     ...named(STRANGE),
     ...named(["other-shape"]),
   ])("is not sent again after %s, and is not done", async (_name, fault) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(KEY);
     for (const route of ["PATCH /keys/{hash}", "DELETE /keys/{hash}"] as const) {
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
@@ -197,7 +197,7 @@ describe("a creation (POST)", () => {
   it.each(named([...LOST, ...SICK, ...SICK_EDGE, BUSY_EDGE, ...STRANGE, "other-shape"]))(
     "is never sent again after %s: a key may exist",
     async (_name, fault) => {
-      const server = await standIn();
+      const server = await mockOpenRouter();
       const { upstream, waits, budget } = clientOf(server, patienceWith(fault));
       server.behave(on("POST /keys", fault));
       const creation: CreateResult = await upstream.create(keyRequest(), budget());
@@ -207,7 +207,7 @@ describe("a creation (POST)", () => {
   );
 
   it.each([400, 401, 402, 403, 404, 409, 413, 422])("that is refused with %i is over", async (status) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, waits, budget } = clientOf(server);
     server.behave(on("POST /keys", { status }));
     const creation: CreateResult = await upstream.create(keyRequest(), budget());
@@ -216,7 +216,7 @@ describe("a creation (POST)", () => {
   });
 
   it("that is refused as Zod does is over, and says which field is wrong", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, budget } = clientOf(server);
     const creation = await upstream.create(keyRequest({ workspace: "nowhere" }), budget());
     expect(creation).toEqual({
@@ -227,7 +227,7 @@ describe("a creation (POST)", () => {
   });
 
   it("that meets a 429 of the API waits before it is another operation, and is not sent again itself", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { upstream, waits, pauses, budget } = clientOf(server);
     server.behave(on("POST /keys", { status: 429, headers: { "retry-after": "7" } }));
     const creation = await upstream.create(keyRequest(), budget());

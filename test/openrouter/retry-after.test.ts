@@ -4,7 +4,7 @@ import { waitMs, httpDate, retryAfterMs } from "../../src/openrouter/http/retry-
 import { keyEnding } from "../support/fixtures/keys.ts";
 import { apiKey, clientOf, NOW } from "../support/openrouter/client.ts";
 import { on } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const AT = Date.parse(NOW);
 /** The last moment that a year of four digits has, in milliseconds. */
@@ -124,7 +124,7 @@ describe("a client that is told when to come back", () => {
     [{ status: 429, headers: { "retry-after": "-7" } }, 0],
     [{ status: 429, headers: { "retry-after": "later" } }, 0],
   ])("waits that long, and for its own jitter on top: %j", async (fault, floor) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(key);
     const { client, waits, budget } = clientOf(server);
     server.behave(on("GET /key", fault, fault));
@@ -135,7 +135,7 @@ describe("a client that is told when to come back", () => {
   it.each(["30", "86400", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])(
     "stops at once when its budget does not hold that: %s",
     async (header) => {
-      const server = await standIn();
+      const server = await mockOpenRouter();
       server.addKey(key);
       const { client, waits, budget } = clientOf(server);
       server.behave(on("GET /key", { status: 429, headers: { "retry-after": header } }));

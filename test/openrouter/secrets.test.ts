@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CANARIES, canariesIn } from "../support/fixtures/leak-canaries.ts";
 import type { Fault } from "../support/openrouter/faults.ts";
 import { askEverything } from "../support/openrouter/process.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 const managementKey = CANARIES["management key"];
 
@@ -17,7 +17,7 @@ describe("no key is in what a process prints", () => {
     ["everything is a redirect", "redirect"],
     ["everything repeats what it was sent", "echo"],
   ])("when %s", async (_name, fault) => {
-    const server = await standIn({ managementKey });
+    const server = await mockOpenRouter({ managementKey });
     server.addKey(CANARIES.key);
     server.behave(() => fault);
     const { stdout, stderr } = await askEverything(server.url, {

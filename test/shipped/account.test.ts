@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
 import { emptyHome } from "../support/home/home.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 
 it("the tool creates and revokes keys in the account of its database, and in no other", async () => {
   const home = emptyHome();
-  const server = await standIn({ organization: "org_1" });
+  const server = await mockOpenRouter({ organization: "org_1" });
   const other = server.addAccount("org_2");
   const run = (managementKey: string, ...args: readonly string[]) =>
     keyctl(home, [...args, "--json"], {

@@ -10,7 +10,7 @@ import { BIN, keyctl, onlyIn } from "../support/programs/keyctl.ts";
 import { KEY, OTHER } from "../support/fixtures/keys.ts";
 import { madeKeys } from "../support/openrouter/made-keys.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 
 const TEXT = readFileSync(fileURLToPath(new URL("../../docs/backup.md", import.meta.url)), "utf8");
@@ -48,7 +48,7 @@ it("docs/backup.md has no more blocks of commands than are run here", () => {
 
 it("a backup is whole, opens with the master keys alone, and is restored as docs/backup.md says", async () => {
   const home = emptyHome();
-  const openRouter = await standIn();
+  const openRouter = await mockOpenRouter();
   const env = environmentFor(openRouter);
   for (const user of ["alice", "bob"]) expect((await keyctl(home, ["sync", "-u", user], { env })).code).toBe(0);
   expect((await keyctl(home, ["save", "-u", "carol", "--stdin"], { input: KEY })).code).toBe(0);

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { emptyHome } from "../support/home/home.ts";
 import { runProgram } from "../support/programs/installed-library.ts";
 import { madeKeys } from "../support/openrouter/made-keys.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 
 const CALLS = 200;
@@ -10,7 +10,7 @@ const CAP = 60;
 
 it(`the hourly cap holds for ${CALLS} calls of one program`, async () => {
   const home = emptyHome();
-  const openRouter = await standIn();
+  const openRouter = await mockOpenRouter();
   const run = await runProgram(
     home,
     "program.mjs",

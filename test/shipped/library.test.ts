@@ -6,7 +6,7 @@ import type { Home } from "../support/home/home.ts";
 import { compile, runProgram } from "../support/programs/installed-library.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { journalOf } from "../support/home/tool-with-openrouter.ts";
 
 const KEY = `sk-or-v1-${"0".repeat(60)}b465`;
@@ -304,7 +304,7 @@ describe("the manager", () => {
 
 /** The environment for an OpenRouter, which answers so late. */
 async function openRouter(delayMs = 0) {
-  const server = await standIn();
+  const server = await mockOpenRouter();
   if (delayMs > 0) server.behave(always("POST /keys", { delayMs }));
   return {
     server,

@@ -17,6 +17,7 @@ const USER = "68e228e87f803a11a4e23045";
 /** What may be in the tarball. */
 const SHIPPED = [
   /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|build\.mjs|bin\/keyctl\.cjs)$/,
+  /^docs\/[\w-]+\.md$/,
   /^dist\/tool\/[a-z-]+\.cjs$/,
   /^dist\/library\/[a-z-]+(?:-[A-Z0-9]+)?\.js$/,
   /^dist\/types\/(?:[a-z-]+\/)*[a-z-]+\.d\.ts$/,
@@ -87,10 +88,14 @@ describe("the package in an empty project", () => {
     ]);
   });
 
-  it("compiles the program of the README", async () => {
-    const readme = readFileSync(join(shipped().project, "node_modules", "keyctl", "README.md"), "utf8");
-    const programs = Array.from(readme.matchAll(/^```ts\n(.*?)^```$/gms), ([, source = ""]) => source);
-    expect(programs).toHaveLength(1);
+  it("compiles the programs of the README and of docs/", async () => {
+    const pages = Object.entries(filesBelow(join(shipped().project, "node_modules", "keyctl")))
+      .filter(([path]) => path.endsWith(".md"))
+      .map(([, bytes]) => String(bytes));
+    const programs = pages.flatMap((text) =>
+      Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ([, source = ""]) => source),
+    );
+    expect(programs).toHaveLength(2);
     const named = programs.map((source, index) => [`program-${index}.mts`, source] as const);
     expect(await compile(emptyHome(), Object.fromEntries(named))).toBe("");
   });

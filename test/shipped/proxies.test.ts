@@ -14,7 +14,7 @@ import { runProgram } from "../support/programs/installed-library.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
 import { KEY } from "../support/fixtures/keys.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { journalOf } from "../support/home/tool-with-openrouter.ts";
 
 /** The tool and the library as they are built, with everything between them and OpenRouter that a company has. */
@@ -36,7 +36,7 @@ async function company(kind: "http" | "https" = "http", host: "127.0.0.1" | "::1
   const files = selfSigned("DNS:openrouter.invalid,IP:127.0.0.1,IP:::1");
   const tls = { cert: readFileSync(files.certificate, "utf8"), key: readFileSync(files.key, "utf8") };
   const managementKey = CANARIES["management key"];
-  const server = await standIn({ tls, managementKey, newKey: () => CANARIES["made key"] });
+  const server = await mockOpenRouter({ tls, managementKey, newKey: () => CANARIES["made key"] });
   const proxy = await connectProxy(Number(new URL(server.url).port), 200, {
     host,
     ...(kind === "https" ? { tls } : {}),

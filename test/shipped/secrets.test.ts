@@ -13,7 +13,7 @@ import type { Home } from "../support/home/home.ts";
 import { BIN, keyctl } from "../support/programs/keyctl.ts";
 import { always } from "../support/openrouter/faults.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { change, rowsOf } from "../support/sqlite/database-file.ts";
 
 const WATCHED = fileURLToPath(new URL("../support/faults/watched-keyctl.mjs", import.meta.url));
@@ -431,7 +431,7 @@ async function openRouterFor(
   home: Home,
   { upstream, made: isMade }: Setting,
 ): Promise<Readonly<Record<string, string>>> {
-  const server = await standIn({ managementKey: CANARIES["management key"], newKey: () => OTHER });
+  const server = await mockOpenRouter({ managementKey: CANARIES["management key"], newKey: () => OTHER });
   const env = { KEYCTL_OPENROUTER_URL: server.url };
   if (isMade === true) expect(await runIn(home, ["sync", "-u", "alice"], { env })).toMatchObject({ code: 0 });
   if (upstream !== undefined) server.behave(upstream);

@@ -8,7 +8,7 @@ import type { Home } from "../support/home/home.ts";
 import { documentsOf } from "../support/programs/in-process.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
 import { madeKeys, stored } from "../support/openrouter/made-keys.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import type { Rule } from "../support/openrouter/faults.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
@@ -28,7 +28,7 @@ interface Scene {
 
 async function scene(rule?: Rule): Promise<Scene> {
   const home = emptyHome();
-  const server = await standIn({ latencyMs: LATENCY_MS });
+  const server = await mockOpenRouter({ latencyMs: LATENCY_MS });
   if (rule !== undefined) server.behave(rule);
   writeFileSync(join(home.work, "users"), Array.from({ length: USERS }, (_, index) => `user-${index}`).join("\n"));
   const env = { ...environmentFor(server), KEYCTL_MAX_PROVISIONS_PER_HOUR: "0" };

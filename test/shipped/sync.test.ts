@@ -5,7 +5,7 @@ import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
-import { standIn } from "../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 
 const USER = "68e228e87f803a11a4e23045";
@@ -52,7 +52,7 @@ function syncs(emptyStore: () => Home): void {
 
   it("makes a key when there is none", async () => {
     const home = emptyStore();
-    const server = await standIn({ newKey: () => `sk-or-v1-${"2".repeat(60)}a123` });
+    const server = await mockOpenRouter({ newKey: () => `sk-or-v1-${"2".repeat(60)}a123` });
     const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
     const run = await keyctl(home, ["sync", "--user", USER], { env });
     expect(run.log).toBe(golden("sync-auto-provision"));
@@ -66,7 +66,7 @@ function syncs(emptyStore: () => Home): void {
   it("buys no key for a key.txt that holds none, and says what to do", async () => {
     const home = emptyStore();
     home.writeKeyFile(`"${KEY}"`);
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const env = { OPENROUTER_PROVISIONING_KEY: server.managementKey, KEYCTL_OPENROUTER_URL: server.url };
     const run = await keyctl(home, ["sync", "--user", USER], { env });
     expect(run.log).toBe(golden("sync-broken-file"));

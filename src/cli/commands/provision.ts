@@ -30,8 +30,8 @@ import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   readonly label?: string;
-  /** Null: none. */
-  readonly limit?: number | null;
+  /** In an object, since commander takes null for a value that is missing. */
+  readonly limit?: Pick<WantedTerms, "limit">;
   readonly limitReset?: WantedTerms["limitReset"];
   /** In milliseconds. */
   readonly expiresIn?: number;
@@ -41,7 +41,9 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
 export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
     .option("--label <text>", "what you call the key; kept in the database only", label)
-    .option("--limit <usd|none>", "what it may spend, in USD", (text) => checked(parseLimit(text), "--limit", "10"))
+    .option("--limit <usd|none>", "what it may spend, in USD", (text) => ({
+      limit: checked(parseLimit(text), "--limit", "10"),
+    }))
     .option("--limit-reset <when>", "when that begins anew: daily, weekly or monthly", (text) =>
       checked(parseLimitReset(text), "--limit-reset", "monthly"),
     )
@@ -174,7 +176,7 @@ function expiryOf(terms: WantedTerms | null): string | null {
 function termsOf({ label: text, limit, limitReset, expiresIn, workspace }: ProvisionFlags): Partial<WantedTerms> {
   return {
     ...(text === undefined ? {} : { label: text }),
-    ...(limit === undefined ? {} : { limit }),
+    ...limit,
     ...(limitReset === undefined ? {} : { limitReset }),
     ...(expiresIn === undefined ? {} : { expiresInMs: expiresIn }),
     ...(workspace === undefined ? {} : { workspace }),

@@ -16,7 +16,7 @@ import { memoryJournal } from "../../support/memory/journal.ts";
 import { clientOf, keyRequest } from "../../support/openrouter/client.ts";
 import { always } from "../../support/openrouter/faults.ts";
 import type { OpenRouterServer } from "../../support/openrouter/server.ts";
-import { standIn } from "../../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../../support/openrouter/of-test.ts";
 import type { Warning } from "../../../src/core/model/warning.ts";
 import { deadlineIn } from "../../../src/core/async/deadline.ts";
 
@@ -185,7 +185,7 @@ describe("a key that is shown", () => {
     [2, "ours"],
     [1, "unknown"],
   ] as const)("on a list of all keys as well: number %d", async (shown, expected) => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const { journal, account } = await accountAt(server);
     for (const record of [saved(1), saved(2)]) await journal.insertEntry(record, patient);
     await journal.bindAccount({ ...another, organization: "org_1", workspaces: ["w-9"] }, patient);
@@ -220,7 +220,7 @@ const BOUND = { organization: "org_1", workspaces: ["w-1"], adoptedAt: null } as
 
 describe("the account of a process", () => {
   it("is looked at once, however many ask at the same time and after that", async () => {
-    const server = await standIn({ organization: "org_1", latencyMs: 20 });
+    const server = await mockOpenRouter({ organization: "org_1", latencyMs: 20 });
     const { journal, account } = await accountAt(server);
     await journal.bindAccount(BOUND, patient);
     // Each with a signal of its own, as every call has.
@@ -230,21 +230,21 @@ describe("the account of a process", () => {
   });
 
   it("is bound by the first of many keys that are created at the same time", async () => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const { journal, account } = await accountAt(server);
     await Promise.all(Array.from({ length: 30 }, (_, index) => account.created(entry(`hash-${index}`))));
     expect([await journal.account(patient), server.count("GET /key")]).toEqual([BOUND, 1]);
   });
 
   it("binds nothing where OpenRouter says nothing of it", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { journal, account } = await accountAt(server);
     await account.created(entry("hash-1", null));
     expect(await journal.account(patient)).toBeUndefined();
   });
 
   it("that was bound by another process meanwhile is compared before the next change", async () => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const { journal, account } = await accountAt(server);
     expect(await account.standing(patient)).toBe("unbound");
     await journal.bindAccount({ organization: "org_2", workspaces: ["w-2"], adoptedAt: null }, patient);
@@ -253,7 +253,7 @@ describe("the account of a process", () => {
   });
 
   it("is not bound after a key of an account that is not known", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { journal, account, warnings } = await accountAt(server);
     await journal.insertEntry(saved(1), patient);
     server.behave(always("GET /keys/{hash}", { status: 403 }));
@@ -266,7 +266,7 @@ describe("the account of a process", () => {
   });
 
   it("is looked at again after a minute where it was another's or unknown, and warned of once", async () => {
-    const server = await standIn({ organization: "org_2" });
+    const server = await mockOpenRouter({ organization: "org_2" });
     const { journal, account, warnings, later } = await accountAt(server);
     await journal.bindAccount(BOUND, patient);
     const refusal = { code: "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT" };
@@ -288,7 +288,7 @@ describe("the account of a process", () => {
   });
 
   it("that nobody waits for any more is not remembered as unknown", async () => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const { journal, account } = await accountAt(server);
     await journal.bindAccount(BOUND, patient);
     server.behave(() => "hang");
@@ -303,7 +303,7 @@ describe("the account of a process", () => {
   });
 
   it("is ours in all of its changes: one that is created there is found there", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { journal, account } = await accountAt(server);
     const { upstream, budget: time } = clientOf(server);
     const creation = await upstream.create(keyRequest(), time());

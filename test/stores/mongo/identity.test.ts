@@ -11,7 +11,7 @@ import { managerOfTest } from "../../support/memory/manager.ts";
 import { databaseOfTest, describeWithMongodb } from "../../support/mongodb/of-test.ts";
 import type { Database } from "../../support/mongodb/of-test.ts";
 import { firstBatch, mongodbStub } from "../../support/mongodb/stub.ts";
-import { standIn } from "../../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../../support/openrouter/of-test.ts";
 import { environmentFor } from "../../support/recording/keyctl.ts";
 import { operation } from "../../support/home/tool-with-openrouter.ts";
 
@@ -29,7 +29,7 @@ function named(): { readonly home: Home } & Database {
 describeWithMongodb("a MongoDB database without a document of ours", () => {
   it("is exit 7 for every command, and nothing is made in it", async () => {
     const { home, db } = named();
-    const openRouter = await standIn();
+    const openRouter = await mockOpenRouter();
     const env = { PATH: "/none", ...environmentFor(openRouter) };
     for (const args of [
       ["sync", "-u", "alice"],
@@ -83,7 +83,7 @@ describeWithMongodb("a MongoDB database without a document of ours", () => {
 
   it("buys no key where CI is set, while it is new", async () => {
     const { home } = named();
-    const openRouter = await standIn();
+    const openRouter = await mockOpenRouter();
     const env = { CI: "1", KEYCTL_CREATE_STORE: "1", ...environmentFor(openRouter) };
     const run = await inProcess(home, ["sync", "-u", "alice"], { env });
     expect([run.code, openRouter.count("POST /keys")]).toEqual([3, 0]);
@@ -128,7 +128,7 @@ describeWithMongodb.each(Object.entries(REMOVALS))("a MongoDB database that %s u
   it("is not ready, and no key is bought for it", async () => {
     const database = named();
     const { home } = database;
-    const openRouter = await standIn();
+    const openRouter = await mockOpenRouter();
     const manager = await managerOfTest(home, { KEYCTL_CREATE_STORE: "1", ...environmentFor(openRouter) });
     expect((await manager.syncAndGetKey("alice")).error).toBeNull();
     await manager.check();

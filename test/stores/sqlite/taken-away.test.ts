@@ -11,7 +11,7 @@ import type { Home } from "../../support/home/home.ts";
 import { inProcess } from "../../support/programs/in-process.ts";
 import { KEY, OTHER } from "../../support/fixtures/keys.ts";
 import { managerOfTest } from "../../support/memory/manager.ts";
-import { standIn } from "../../support/openrouter/of-test.ts";
+import { mockOpenRouter } from "../../support/openrouter/of-test.ts";
 import { environmentFor } from "../../support/recording/keyctl.ts";
 import { opened } from "../../support/sqlite/sqlite.ts";
 import { operation } from "../../support/home/tool-with-openrouter.ts";
@@ -173,7 +173,7 @@ it.each(["insert", "insertMany"] as const)(
 
 /** A program that was open before, and an OpenRouter that would make keys for it. */
 async function running(home: Home) {
-  const openRouter = await standIn();
+  const openRouter = await mockOpenRouter();
   const manager = await managerOfTest(home, environmentFor(openRouter));
   expect((await manager.syncAndGetKey("alice")).error).toBeNull();
   return { manager, openRouter };

@@ -3,7 +3,7 @@ import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.
 import { keyEnding } from "../fixtures/keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import type { Fault, Rule } from "../openrouter/faults.ts";
-import type { Route, StandInAccount } from "../openrouter/state.ts";
+import type { Route, MockAccount } from "../openrouter/state.ts";
 import type { Given } from "../recording/keyctl.ts";
 import { refusalsOf } from "../recording/runs.ts";
 import type { RecordedProcess, StartRecording } from "../recording/process.ts";
@@ -15,7 +15,7 @@ export interface Campaign {
   readonly users: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** Another account at OpenRouter, whose management key some of the processes have. */
-  readonly stranger?: Pick<StandInAccount, "managementKey">;
+  readonly stranger?: Pick<MockAccount, "managementKey">;
   /** Routes where nothing goes wrong. */
   readonly faultless?: readonly Route[];
 }

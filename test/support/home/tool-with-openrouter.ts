@@ -9,8 +9,8 @@ import type { Home } from "./home.ts";
 import { inProcess } from "../programs/in-process.ts";
 import type { InProcessOptions } from "../programs/in-process.ts";
 import type { Run } from "../programs/keyctl.ts";
-import { standIn } from "../openrouter/of-test.ts";
-import type { OpenRouterServer, StandInOptions } from "../openrouter/server.ts";
+import { mockOpenRouter } from "../openrouter/of-test.ts";
+import type { OpenRouterServer, MockOptions } from "../openrouter/server.ts";
 import type { Route } from "../openrouter/state.ts";
 
 /** A home, an OpenRouter, and the tool with a management key for it. */
@@ -24,8 +24,8 @@ export interface Stage {
   readonly given: Stage["run"];
 }
 
-export async function stage(options?: StandInOptions, home = emptyHome()): Promise<Stage> {
-  const server = await standIn(options);
+export async function stage(options?: MockOptions, home = emptyHome()): Promise<Stage> {
+  const server = await mockOpenRouter(options);
   const env = {
     KEYCTL_OPENROUTER_URL: server.url,
     OPENROUTER_PROVISIONING_KEY: server.managementKey,
@@ -110,7 +110,7 @@ export function withCalls(change: (store: Ports["store"]) => Partial<Ports["stor
   return (ports) => ({ ...ports, store: { ...ports.store, ...change(ports.store) } });
 }
 
-/** How often the stand-in was asked to change something, by route. */
+/** How often the mock server was asked to change something, by route. */
 export function changesAt(server: OpenRouterServer): Readonly<Partial<Record<Route, number>>> {
   const counts: Partial<Record<Route, number>> = {};
   for (const { route, method } of server.requests) {

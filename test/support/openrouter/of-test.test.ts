@@ -6,7 +6,7 @@ import { keyEnding, hashOf } from "../fixtures/keys.ts";
 import { FAULT_NAMES, on } from "./faults.ts";
 import { ROUTES } from "./state.ts";
 import type { OpenRouterServer } from "./server.ts";
-import { standIn } from "./of-test.ts";
+import { mockOpenRouter } from "./of-test.ts";
 
 // From OpenRouter's own SDK and, for workspaces, its OpenAPI document.
 const SCHEMAS = JSON.parse(readFileSync(new URL("response-schemas.json", import.meta.url), "utf8")) as Readonly<
@@ -22,9 +22,9 @@ async function ask(server: OpenRouterServer, method: string, path: string, token
   return { status: response.status, json: (await response.json()) as Readonly<Record<string, any>> };
 }
 
-describe("the stand-in for OpenRouter", () => {
+describe("the mock server of OpenRouter", () => {
   it("answers every route as OpenRouter's own schemas say, for keys of every kind", async () => {
-    const server = await standIn({ pageSize: 2 });
+    const server = await mockOpenRouter({ pageSize: 2 });
     const manage = (method: string, path: string, body?: unknown) =>
       ask(server, method, path, server.managementKey, body);
     const workspace = server.addWorkspace("Production");
@@ -61,7 +61,7 @@ describe("the stand-in for OpenRouter", () => {
   });
 
   it("pages through one workspace, new keys first, and hides disabled ones unless they are asked for", async () => {
-    const server = await standIn({ pageSize: 2 });
+    const server = await mockOpenRouter({ pageSize: 2 });
     ["1", "2", "3"].forEach((name) =>
       server.addKey(keyEnding(`000${name}`), { name, createdAt: `2026-11-0${name}T00:00:00.000Z` }),
     );
@@ -79,7 +79,7 @@ describe("the stand-in for OpenRouter", () => {
 
   it("refuses keys that are unknown, disabled, expired, or too new, all with the same words", async () => {
     let now = Date.parse("2026-11-24T00:00:00Z");
-    const server = await standIn({ now: () => now, newKeysRefusedMs: 5_000 });
+    const server = await mockOpenRouter({ now: () => now, newKeysRefusedMs: 5_000 });
     server.addKey(keyEnding("0001"), { disabled: true });
     server.addKey(keyEnding("0002"), { expiresAt: "2026-11-23T23:59:59Z" });
     const made = await ask(server, "POST", "/keys", server.managementKey, { name: "new" });
@@ -93,14 +93,14 @@ describe("the stand-in for OpenRouter", () => {
   });
 
   it("wants a management key for what is managed", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.addKey(keyEnding("0001"));
     expect((await ask(server, "GET", "/keys", keyEnding("0001"))).status).toBe(403);
     expect((await ask(server, "POST", "/keys", keyEnding("0002"), { name: "a" })).status).toBe(401);
   });
 
   it("keeps the keys and workspaces of two accounts apart", async () => {
-    const server = await standIn({ organization: "org_1" });
+    const server = await mockOpenRouter({ organization: "org_1" });
     const other = server.addAccount("org_2");
     const managers = [server.managementKey, server.addManagementKey(), other.managementKey];
     const made = await ask(server, "POST", "/keys", server.managementKey, { name: "a" });
@@ -131,7 +131,7 @@ describe("the stand-in for OpenRouter", () => {
 
   it("accepts a key that is gone for a while, where that is wanted", async () => {
     let now = 0;
-    const server = await standIn({ now: () => now, goneKeysAcceptedMs: 5_000 });
+    const server = await mockOpenRouter({ now: () => now, goneKeysAcceptedMs: 5_000 });
     const made = await ask(server, "POST", "/keys", server.managementKey, { name: "a" });
     const { hash } = made.json["data"] as { hash: string };
     await ask(server, "DELETE", `/keys/${hash}`, server.managementKey);
@@ -149,7 +149,7 @@ describe("the stand-in for OpenRouter", () => {
     ["no-route-error", { status: 404, json: { error: { message: "no Route matched with those values" } } }],
     [{ deletesAfterMs: 50 }, { status: 200, json: { deleted: true } }],
   ] as const)("does not delete at once with the fault %j, whatever it says", async (fault, answer) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { hash } = server.addKey(keyEnding("0001"));
     server.behave(on("DELETE /keys/{hash}", fault));
     expect(await ask(server, "DELETE", `/keys/${hash}`, server.managementKey)).toEqual(answer);
@@ -165,13 +165,13 @@ describe("the stand-in for OpenRouter", () => {
     [{ name: "a", expires_at: "2099-01-01T00:00Z" }],
     [{ name: "a", workspace_id: "nowhere" }],
   ])("refuses to make a key of %j, as Zod does", async (body) => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const { status, json } = await ask(server, "POST", "/keys", server.managementKey, body);
     expect([status, json["success"], server.keys.size]).toEqual([400, false, 0]);
   });
 
   it("spoils the request that a script names, and no other", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(on("POST /keys", "pass", { status: 503 }));
     const statuses = [];
     for (const name of ["a", "b", "c"]) {
@@ -190,14 +190,14 @@ describe("the stand-in for OpenRouter", () => {
     ["redirect", 0],
   ] as const)("obeys a creation with the fault %s so many times: %i", async (fault, times) => {
     expect(FAULT_NAMES).toContain(fault);
-    const server = await standIn();
+    const server = await mockOpenRouter();
     server.behave(on("POST /keys", fault));
     await ask(server, "POST", "/keys", server.managementKey, { name: "a" }).catch(() => undefined);
     await expect.poll(() => server.keys.size).toBe(times);
   });
 
   it("remembers who asked for what, and no key", async () => {
-    const server = await standIn();
+    const server = await mockOpenRouter();
     const made = await ask(server, "POST", "/keys", server.managementKey, { name: "a" });
     const key = made.json["key"] as string;
     await ask(server, "GET", "/key", key);

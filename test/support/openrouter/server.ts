@@ -7,9 +7,9 @@ import { send, spoiled } from "./faults.ts";
 import type { Rule } from "./faults.ts";
 import { error } from "./shapes.ts";
 import { openRouterState, randomKey, ROUTES, sha256 } from "./state.ts";
-import type { Call, Reply, Route, Seed, StandInAccount, StandInKey, StateOptions } from "./state.ts";
+import type { Call, Reply, Route, Seed, MockAccount, MockKey, StateOptions } from "./state.ts";
 
-export interface StandInOptions extends Partial<StateOptions> {
+export interface MockOptions extends Partial<StateOptions> {
   /** Default: one that is free. */
   readonly port?: number;
   /** In PEM; then it speaks https. */
@@ -32,7 +32,7 @@ interface RecordedRequest {
   readonly credential: string;
 }
 
-/** A stand-in for OpenRouter on loopback: a real HTTP server with its state, and with faults by script. */
+/** A mock server of OpenRouter on loopback: real HTTP, state that is kept, faults by script. */
 export interface OpenRouterServer {
   /** The base URL. */
   readonly url: string;
@@ -43,14 +43,14 @@ export interface OpenRouterServer {
   /** How many requests came, of this route or of all. */
   readonly count: (route?: Route) => number;
   /** By their hashes; they may be changed. */
-  readonly keys: ReadonlyMap<string, StandInKey>;
+  readonly keys: ReadonlyMap<string, MockKey>;
   /** A key that is there already. */
-  readonly addKey: (text: string, seed?: Seed) => StandInKey;
+  readonly addKey: (text: string, seed?: Seed) => MockKey;
   readonly removeKey: (hash: string) => boolean;
   /** A workspace's id; by default of the first account. */
-  readonly addWorkspace: (name: string, owner?: StandInAccount) => string;
+  readonly addWorkspace: (name: string, owner?: MockAccount) => string;
   /** Somebody else, with a management key and a default workspace of their own. */
-  readonly addAccount: (organization?: string | null) => StandInAccount;
+  readonly addAccount: (organization?: string | null) => MockAccount;
   /** One more management key of the first account. */
   readonly addManagementKey: () => string;
   /** From now on. */
@@ -59,13 +59,13 @@ export interface OpenRouterServer {
   readonly close: () => Promise<void>;
 }
 
-const STAND_IN_MANAGEMENT_KEY = "sk-or-v1-stand-in-management-key";
+const MOCK_MANAGEMENT_KEY = "sk-or-v1-mock-management-key";
 
 const PREFIX = "/api/v1";
 const MAX_BODY_BYTES = 64 * 1024;
 
-export async function openRouterServer(options: StandInOptions = {}): Promise<OpenRouterServer> {
-  const managementKey = options.managementKey ?? STAND_IN_MANAGEMENT_KEY;
+export async function openRouterServer(options: MockOptions = {}): Promise<OpenRouterServer> {
+  const managementKey = options.managementKey ?? MOCK_MANAGEMENT_KEY;
   const state = openRouterState({
     managementKey,
     organization: options.organization ?? null,
@@ -165,7 +165,7 @@ const WELL: Rule = () => "pass";
 const PASS = { obedience: "first", lateMs: 0, spoil: send } as const;
 
 function callOf(method: string, path: string) {
-  const { pathname, searchParams: query } = new URL(path, "http://stand-in.invalid");
+  const { pathname, searchParams: query } = new URL(path, "http://mock.invalid");
   const hash = /^\/keys\/([^/]+)$/.exec(pathname)?.[1];
   const name = `${method} ${hash === undefined ? pathname : "/keys/{hash}"}`;
   return { route: ROUTES.find((route) => route === name), hash: decodeURIComponent(hash ?? ""), query };

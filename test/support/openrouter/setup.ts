@@ -7,7 +7,7 @@ declare module "vitest" {
   }
 }
 
-/** One stand-in for all tests that say nothing else: none of them may ever reach the real one. */
+/** One mock server for all tests that start none of their own: no test may reach the real OpenRouter. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = await openRouterServer();
   project.provide("openRouterUrl", server.url);

@@ -21,7 +21,7 @@ export interface Issue {
   readonly problem: string;
 }
 
-export const CREATOR = "user_2standinStandInStandInStand";
+export const CREATOR = "user_2mockServerOfOpenRouterMock";
 
 export function creationIssues(wanted: Fields, workspaces: ReadonlySet<string>): readonly Issue[] {
   const { name, limit, limit_reset, expires_at, workspace_id } = wanted;

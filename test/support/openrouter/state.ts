@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { creationIssues, CREATOR, error, fieldsOf, numberOrNull, textOrNull, workspaceOf, zodError } from "./shapes.ts";
 
 /** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
-export interface StandInKey {
+export interface MockKey {
   readonly hash: string;
   readonly label: string;
   readonly createdAt: string;
@@ -29,7 +29,7 @@ export interface Seed {
 }
 
 /** Who owns workspaces and the keys in them, and sees nobody else's. */
-export interface StandInAccount {
+export interface MockAccount {
   readonly id: string;
   readonly managementKey: string;
   /** Null for a personal account. */
@@ -94,26 +94,26 @@ export function sha256(text: string): string {
 /** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
 export function openRouterState(options: StateOptions) {
   const { now, pageSize, newKeysRefusedMs, goneKeysAcceptedMs, newKey, hashOf } = options;
-  const keys = new Map<string, StandInKey>();
+  const keys = new Map<string, MockKey>();
   const workspaces = new Map<string, Workspace>();
   /** By the hashes of their management keys. */
-  const accounts = new Map<string, StandInAccount>();
+  const accounts = new Map<string, MockAccount>();
   /** Until when a key that is gone is accepted, in milliseconds since 1970. */
-  const lingering = new Map<string, { readonly key: StandInKey; readonly until: number }>();
+  const lingering = new Map<string, { readonly key: MockKey; readonly until: number }>();
   const account = addAccount(options);
   const { defaultWorkspace } = account;
 
   function addAccount({
     managementKey,
     organization,
-  }: Pick<StandInAccount, "managementKey" | "organization">): StandInAccount {
+  }: Pick<MockAccount, "managementKey" | "organization">): MockAccount {
     const id = randomUUID();
     const added = { id, managementKey, organization, defaultWorkspace: addWorkspace("Default Workspace", id) };
     addManagementKey(managementKey, added);
     return added;
   }
 
-  function addManagementKey(managementKey: string, owner: StandInAccount): void {
+  function addManagementKey(managementKey: string, owner: MockAccount): void {
     accounts.set(sha256(managementKey), owner);
   }
 
@@ -124,19 +124,19 @@ export function openRouterState(options: StateOptions) {
   }
 
   const accountOf = (token: string | undefined) => accounts.get(sha256(token ?? ""));
-  const isOwn = ({ workspace }: Pick<StandInKey, "workspace">, token: string | undefined) =>
+  const isOwn = ({ workspace }: Pick<MockKey, "workspace">, token: string | undefined) =>
     workspaces.get(workspace)?.owner === accountOf(token)?.id;
   /** A key of another account is as one that is not there. */
   const ownKeyOf = ({ hash, token }: Call) => {
     const key = keys.get(hash);
     return key !== undefined && isOwn(key, token) ? key : undefined;
   };
-  const linger = (key: StandInKey) => {
+  const linger = (key: MockKey) => {
     if (goneKeysAcceptedMs > 0) lingering.set(key.hash, { key, until: now() + goneKeysAcceptedMs });
   };
 
-  function addKey(text: string, seed: Seed = {}): StandInKey {
-    const key: StandInKey = {
+  function addKey(text: string, seed: Seed = {}): MockKey {
+    const key: MockKey = {
       hash: hashOf(text),
       label: `${text.slice(0, 12)}...${text.slice(-3)}`,
       name: seed.name ?? "made by hand",
@@ -153,10 +153,10 @@ export function openRouterState(options: StateOptions) {
     return key;
   }
 
-  const isExpired = ({ expiresAt }: StandInKey) => expiresAt !== null && Date.parse(expiresAt) <= now();
-  const isAccepted = (key: StandInKey) => !key.disabled && !isExpired(key) && key.acceptedFrom <= now();
+  const isExpired = ({ expiresAt }: MockKey) => expiresAt !== null && Date.parse(expiresAt) <= now();
+  const isAccepted = (key: MockKey) => !key.disabled && !isExpired(key) && key.acceptedFrom <= now();
 
-  function describe(key: StandInKey) {
+  function describe(key: MockKey) {
     const { usage } = key;
     const usages = { usage, usage_daily: usage, usage_weekly: usage, usage_monthly: usage };
     return {
@@ -191,7 +191,7 @@ export function openRouterState(options: StateOptions) {
     return { status: 200, json: { data: currentKey(key) } };
   }
 
-  function currentKey(key: StandInKey, isManagementKey = false) {
+  function currentKey(key: MockKey, isManagementKey = false) {
     const owner = [...accounts.values()].find(({ id }) => id === workspaces.get(key.workspace)?.owner);
     const { label, limit, limit_remaining, limit_reset, usage, usage_daily, usage_weekly, usage_monthly, expires_at } =
       describe(key);
@@ -218,7 +218,7 @@ export function openRouterState(options: StateOptions) {
       rate_limit: { interval: "10s", note: "This field is deprecated and safe to ignore.", requests: -1 },
     };
   }
-  const asManagementKey = (manager: StandInAccount): StandInKey => ({
+  const asManagementKey = (manager: MockAccount): MockKey => ({
     hash: sha256(manager.managementKey),
     label: "sk-or-mgmt...",
     name: "management",

@@ -25,15 +25,25 @@ export const ENTER = "\r";
 export const CTRL_C = "\u0003";
 export const CTRL_T = "\u0014";
 
-/** Runs the built tool on a real terminal (`script` of util-linux makes it), and answers its questions as they come. */
+/** Runs the built tool on a real terminal, and answers its questions as they come. */
 export function onTerminal(
   home: Home,
   args: readonly string[],
   answers: readonly Answer[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Session> {
+  return programOnTerminal(home, [process.execPath, BIN, ...args], answers, env);
+}
+
+/** The same of any program; `script` of util-linux makes the terminal. */
+export function programOnTerminal(
+  home: Home,
+  words: readonly string[],
+  answers: readonly Answer[],
+  env: Readonly<Record<string, string>>,
+): Promise<Session> {
   if (!existsSync(SCRIPT)) throw new Error(`these tests need ${SCRIPT} of util-linux: apt-get install bsdutils`);
-  const command = `stty cols ${COLUMNS} rows 24; exec ${[process.execPath, BIN, ...args].map(quoted).join(" ")}`;
+  const command = `stty cols ${COLUMNS} rows 24; exec ${words.map(quoted).join(" ")}`;
   const child = spawn(SCRIPT, ["--quiet", "--return", "--command", command, "/dev/null"], {
     cwd: home.work,
     env: { ...home.environment, TERM: "xterm", SHELL: "/bin/sh", ...env },

@@ -23,7 +23,7 @@ export interface RecordedRun {
   readonly traces: readonly UserTrace[];
 }
 
-/** The variables with which a command finds this stand-in. */
+/** The variables with which a command finds this mock server. */
 export function environmentFor({ url, managementKey }: Pick<OpenRouterServer, "url" | "managementKey">) {
   return { KEYCTL_OPENROUTER_URL: url, OPENROUTER_PROVISIONING_KEY: managementKey };
 }

@@ -1,3 +1,3 @@
-// What openrouter-stand-in.mjs needs, as one file.
+// What mock-openrouter.mjs needs, as one file.
 export { openRouterServer } from "./server.ts";
 export { FAULT_NAMES, isFault } from "./faults.ts";

@@ -1,0 +1,119 @@
+// `npm run mock-openrouter`: a mock server of OpenRouter on loopback, so that every command can be tried offline.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { build } from "esbuild";
+
+const OPTIONS = {
+  port: { type: "string", default: "8377" },
+  "new-keys-refused": { type: "string", default: "0" },
+  latency: { type: "string", default: "0" },
+  fault: { type: "string", multiple: true, default: [] },
+  help: { type: "boolean", short: "h", default: false },
+};
+const HELP_COMMAND = "npm run mock-openrouter -- --help";
+
+const { openRouterServer, isFault, FAULT_NAMES } = await typescript("mock-openrouter.ts");
+const values = options();
+if (values.help) console.log(help());
+else await serve();
+
+function help() {
+  const columns = 76;
+  const faults = [...FAULT_NAMES, "<status>"].reduce(
+    (lines, name) => {
+      const line = `${lines.at(-1) ?? ""} ${name}`;
+      return line.length > columns ? [...lines, `  ${name}`] : [...lines.slice(0, -1), line];
+    },
+    [" "],
+  );
+  return `Usage: npm run mock-openrouter -- [options]
+
+A mock server of OpenRouter on this machine. It creates, lists, changes and deletes
+keys like OpenRouter and forgets them when it ends (Ctrl-C). Nothing is paid.
+
+Options:
+  --port <n>                    the port on 127.0.0.1 (default 8377; 0: a free one)
+  --latency <duration>          delay each answer, such as 50ms or 2s
+  --new-keys-refused <duration> refuse each new key for this time
+  --fault "<route> <n> <fault>" spoil request n of a route, or every one (all);
+                                may be repeated: --fault "POST /keys 1 reset-after"
+  -h, --help                    print this help
+
+Faults:
+${faults.join("\n")}`;
+}
+
+async function serve() {
+  const faults = values.fault.map(faultOf);
+  const server = await openRouterServer({
+    port: port(values.port),
+    newKeysRefusedMs: milliseconds("--new-keys-refused"),
+    latencyMs: milliseconds("--latency"),
+    onRequest: ({ method, path, status, credential }) =>
+      console.error(`${method} ${path} -> ${status || "no effect"} (${credential.slice(0, 10)})`),
+  }).catch((error) => fail(listenError(error), 1));
+  server.behave(({ route, number }) => faults.find((fault) => fault.hits(route, number))?.fault ?? "pass");
+  console.log(`# A mock server of OpenRouter, which forgets everything when it ends. In another terminal:
+export KEYCTL_OPENROUTER_URL=${server.url}
+export OPENROUTER_PROVISIONING_KEY=${server.managementKey}`);
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void server.close());
+}
+
+function options() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    // A sentence with a long explanation behind it.
+    return fail(`${error.message.split(/\.(?: |$)/)[0]}; see ${HELP_COMMAND}`);
+  }
+}
+
+function listenError({ code, message }) {
+  const next = "choose another: npm run mock-openrouter -- --port 0";
+  if (code === "EADDRINUSE") return `port ${values.port} is in use; ${next}`;
+  if (code === "EACCES") return `port ${values.port} needs more rights; ${next}`;
+  return message;
+}
+
+/** Node 20 reads no TypeScript. */
+async function typescript(name) {
+  const folder = mkdtempSync(join(tmpdir(), "keyctl-mock-"));
+  try {
+    const outfile = join(folder, "mock-openrouter.mjs");
+    const entryPoints = [join(import.meta.dirname, name)];
+    await build({ entryPoints, outfile, bundle: true, platform: "node", format: "esm", target: "node20" });
+    return await import(pathToFileURL(outfile).href);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function port(text) {
+  const isPort = /^\d{1,5}$/.test(text) && Number(text) < 65_536;
+  return isPort ? Number(text) : fail(`invalid value '${text}' for --port: a number from 0 to 65535`);
+}
+
+function milliseconds(option) {
+  const text = values[option.slice(2)];
+  const [, count, unit = "ms"] =
+    /^(\d+)(ms|s)?$/.exec(text) ?? fail(`invalid value '${text}' for ${option}: a duration such as 500ms or 5s`);
+  return Number(count) * (unit === "s" ? 1000 : 1);
+}
+
+function faultOf(text) {
+  const [, route, which, name] =
+    /^([A-Z]+ \/\S+) (\d+|all) (\S+)$/.exec(text) ?? fail(`invalid value '${text}' for --fault; see ${HELP_COMMAND}`);
+  if (!isFault(name) && !/^\d{3}$/.test(name)) fail(`unknown fault '${name}'; see ${HELP_COMMAND}`);
+  return {
+    fault: isFault(name) ? name : { status: Number(name) },
+    hits: (asked, number) => asked === route && (which === "all" || Number(which) === number),
+  };
+}
+
+function fail(problem, exitCode = 2) {
+  console.error(`error: ${problem}`);
+  process.exit(exitCode);
+}
