@@ -5,7 +5,7 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import { duplicateRowsError } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
 import { fromDocument, isOurs } from "./document.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { isDuplicateKey } from "./write-outcome.ts";
 
 type Indexes = readonly (IndexDescription & { readonly name: string })[];
 
