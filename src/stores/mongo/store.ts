@@ -2,7 +2,7 @@ import { MongoClient, MongoError, ObjectId } from "mongodb";
 import type { Collection, MongoClientOptions } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { Journal } from "../../core/ports/journal.ts";
-import { duplicateRowsError } from "../../core/model/key-record.ts";
+import { duplicateRowsError, isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
 import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
@@ -10,13 +10,13 @@ import {
   changeOf,
   checkOf,
   fromDocument,
+  namesOneOf,
   NON_CANONICAL_ID,
-  isOurs,
   OURS,
+  rowsOf,
   unchangedFilter,
   sameKeyFilter,
   toDocument,
-  userForms,
 } from "./document.ts";
 import { batchesOf } from "./cursor-batches.ts";
 import { mongoCalls, topologyOf } from "./calls.ts";
@@ -115,14 +115,14 @@ export function mongoStore(
 
   const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> =>
     reading(async () => {
-      const documents = await keys.find({ user_id: { $in: users.flatMap(userForms) } }).toArray();
-      return documents.filter(isOurs).map(fromDocument);
+      return rowsOf(await keys.find(namesOneOf(users)).toArray(), users);
     }, signal);
 
   return {
     isNew: identity.wasMissing,
     async find(user, signal) {
       const [row, twin] = await findMany([user], signal);
+      if (row !== undefined && isOfNoUser(row)) throw noUserError(row);
       if (row !== undefined && twin !== undefined) throw duplicateRowsError(row, twin);
       return row;
     },

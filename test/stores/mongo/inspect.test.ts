@@ -46,6 +46,9 @@ describeWithMongodb("the inspection of a MongoDB database", () => {
       { user_id: new ObjectId(USER), key_encrypted: KEY },
       { user_id: USER.toUpperCase(), key_encrypted: OTHER },
       { user_id: "68e228e87f803a11a4e23046", key_encrypted: OTHER },
+      // A list is nobody's row.
+      { user_id: ["68e228e87f803a11a4e23047", "x"], key_encrypted: OTHER },
+      { user_id: [new ObjectId("68e228e87f803a11a4e23046")], key_encrypted: OTHER },
       { user_id: new ObjectId("68e228e87f803a11a4e23046"), provider: "another", key_encrypted: OTHER },
     ]);
     const twins = (await store.inspect(patient)).problems.filter(({ message }) => message.includes("two rows"));
