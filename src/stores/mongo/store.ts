@@ -95,9 +95,9 @@ export function mongoStore(
 
   const identity = mongoIdentity(database, place, whenMissing);
   const identified = memoizeAsync(identity.look);
-  const found = memoizeAsync((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
+  const hostFound = memoizeAsync((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
   const ready = async (signal: AbortSignal) => {
-    await raceSignal(found(signal), signal);
+    await raceSignal(hostFound(signal), signal);
     await raceSignal(identified(signal), signal);
   };
   const { reading, writing, isConflict } = mongoCalls(
@@ -183,7 +183,9 @@ export function mongoStore(
       if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
     },
     async keyCheckValues(signal) {
-      const documents = await reading(() => meta.find({}).toArray(), signal);
+      const found = await reading(() => meta.find({}).toArray(), signal);
+      // Another program may keep records there too, under ids of other types.
+      const documents = found.filter(({ _id }) => typeof _id === "string");
       refuseNewer(documents);
       const checks = documents.filter(({ _id }) => _id.startsWith(CHECK));
       const first = documents.filter(({ _id }) => _id === FIRST_CHECK);

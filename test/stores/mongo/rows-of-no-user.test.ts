@@ -129,6 +129,27 @@ describeWithMongodb("a row whose user id is no single value", () => {
   });
 });
 
+describeWithMongodb("a record of another program beside the keys", () => {
+  it.each([new ObjectId(USER), 7, { a: 1 }])("is left alone, whatever its _id: %j", async (_id) => {
+    const { uri, db } = databaseOfTest();
+    const [meta, journal] = [db.collection("api_key_meta"), db.collection("api_key_journal")];
+    await meta.insertOne({ _id: _id as ObjectId, value: "theirs" });
+    await journal.insertOne({ _id: _id as ObjectId, kind: ["op", "out"], at: new Date(), hash: ["x"] });
+    const home = emptyHome();
+    home.writeKeyFile(KEY);
+    const env = { KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: jwkSet(newJwk()) };
+    for (const words of [
+      ["sync", "-u", "alice"],
+      ["list"],
+      ["get", "-u", "alice"],
+      ["purge", "-u", "alice", "--yes"],
+    ]) {
+      expect(await inProcess(home, words, { env })).toMatchObject({ code: 0 });
+    }
+    expect(await meta.findOne({ _id: _id as ObjectId })).toMatchObject({ value: "theirs" });
+  });
+});
+
 describe("a document's user id", () => {
   const scalar = fc.oneof(
     fc.string(),
