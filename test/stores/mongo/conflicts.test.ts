@@ -121,6 +121,15 @@ describe("a write that the server called failed", () => {
   });
 });
 
+describe("a write whose failure is open", () => {
+  it("says what the server has answered", async () => {
+    const { store } = await storeOver({ insert: failure(1, "InternalError") });
+    await expect(insertRow(store, alice, patient)).rejects.toMatchObject({
+      hint: expect.stringMatching(/answered with an error \(MongoDB error code 1\)$/),
+    });
+  });
+});
+
 describe("a batch of inserts", () => {
   const [bob, carol, dave, erin] = ["bob", "carol", "dave", "erin"].map(rowOf) as [
     KeyRecord,
