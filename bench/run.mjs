@@ -23,6 +23,8 @@ try {
   starts(smoke ? 3 : 31);
   const sizes = smoke ? [200, 2_000] : [10_000, 100_000];
   bulk(sizes, smoke ? 1 : 5);
+  console.log("\nBulk sync of users of whom some have a key already");
+  sharesStored((name) => `sqlite:${join(home, `${name}.db`)}`, smoke ? 2_000 : 20_000, smoke ? 1 : 5);
   lists(smoke ? [200, 2_000] : [10_000, 1_000_000]);
   await validations(smoke ? { keys: 200, latencyMs: 10, rounds: 1 } : { keys: 10_000, latencyMs: 50, rounds: 3 });
   await overMongo(
@@ -89,6 +91,47 @@ function bulk(sizes, rounds) {
     );
   }
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
+}
+
+/** `sync --users-file` where no, half or all users have a key already, in turn, and `get --stored` of them all. */
+function sharesStored(storeNamed, count, rounds) {
+  const ids = Array.from({ length: count }, (_, index) => userId(index));
+  const usersFile = (name, users) => {
+    const path = join(home, `${name}-of-${count}`);
+    writeFileSync(path, users.join("\n"));
+    return path;
+  };
+  const all = usersFile("all", ids);
+  const stored = [
+    { name: "0 % stored", before: undefined },
+    {
+      name: "50 % stored",
+      before: usersFile(
+        "half",
+        ids.filter((_, index) => index % 2 === 0),
+      ),
+    },
+    { name: "100 % stored", before: all },
+    { name: "get --stored of all", before: all, reads: true },
+  ];
+  const times = stored.map(() => []);
+  for (let round = 0; round < rounds; round += 1) {
+    stored.forEach(({ before, reads }, index) => {
+      const store = storeNamed(`share${index}round${round}`);
+      // Also the first of them makes the store, so that no run is measured with that.
+      keyctl(["sync", "--user", "none", "--key-file", "absent", "--store", store, "--quiet"]);
+      if (before !== undefined) run([bin, "sync", "--users-file", before, "--json", "--store", store]);
+      const verb = reads ? ["get", "--stored"] : ["sync"];
+      times[index].push(run([bin, ...verb, "--users-file", all, "--json", "--store", store]).seconds);
+    });
+  }
+  const beside = (index, other) => median(times[index].map((seconds, round) => seconds / times[other][round]));
+  const speed = (index) => `${Math.round(count / median(times[index]))} users/s`;
+  print("none of them", speed(0), "", "");
+  print("half of them", speed(1), ratio(beside(1, 0)), "of none");
+  print("all of them", speed(2), ratio(beside(2, 0)), "of none");
+  print("get --stored of all", speed(3), "", "");
+  print("all of them, beside get", "", ratio(beside(2, 3), 1.3), "");
 }
 
 /** `list --json` of a large store; its memory beside that of a small one. */
@@ -169,6 +212,8 @@ async function overMongo({ rounds, users, rows }) {
     console.log(`\nOver MongoDB's protocol (${program.kind}), beside the bare driver`);
     mongoStart(uriOf(server.uri, "start"), rounds);
     mongoBulk((name) => uriOf(server.uri, name), users, smoke ? 1 : 3);
+    delete env.KEYCTL_STORE;
+    sharesStored((name) => uriOf(server.uri, name), smoke ? 500 : 2_000, smoke ? 1 : 5);
     mongoLists((name) => uriOf(server.uri, name), rows);
   } finally {
     await server.remove();

@@ -51,7 +51,7 @@ describe("a bulk run", () => {
     expect(documentsOf(run).map((line) => line["user_id"] ?? line["type"])).toEqual(["alice", "bob", "summary"]);
   });
 
-  it("inserts first, in batches, and reads the losers of a batch in one query", async () => {
+  it("reads each batch in one query, and inserts what is missing in another", async () => {
     const home = emptyHome();
     const ids = users(600);
     await inProcess(home, ["sync", "--users-file", "-"], {
@@ -67,11 +67,11 @@ describe("a bulk run", () => {
     expect(calls.filter((call) => call !== "keyCheckValues")).toEqual([
       // Whether the one key that all are given is about to be deleted.
       "outcomesOf",
-      "insertMany",
       "findMany",
+      "insertMany",
       "outcomesOf",
-      "insertMany",
       "findMany",
+      "insertMany",
       "close",
     ]);
     const lines = documentsOf(run).slice(0, -1);

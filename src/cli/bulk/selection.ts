@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { KeyManager } from "../../core/manager.ts";
+import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { bytesOf, linesOf } from "./users-file.ts";
@@ -84,19 +85,24 @@ const BATCH = 500;
 
 /** The users of a selection, each once, in the order of the selection; users that have arrived do not wait for a full batch. */
 export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
-  // The database yields valid ids, each once.
-  const isStored = selection.kind === "all";
-  const isNew = isStored ? () => true : onlyOnce();
+  const isNew = onlyOnce();
   let usersBefore = 0;
+  const onFault = (text: string, error: KeyctlError) => {
+    if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
+  };
+  if (selection.kind === "all") {
+    for await (const users of allUsers(stream, onFault)) {
+      const batch = users.filter((user) => isInShard(user, selection.shard));
+      usersBefore += batch.length;
+      yield batch;
+    }
+    return;
+  }
   for await (const texts of textsOf(selection, stream)) {
     for (let start = 0; start < texts.length; start += BATCH) {
       const batch: UserId[] = [];
       for (const text of texts.slice(start, start + BATCH)) {
-        const user = isStored
-          ? (text as UserId)
-          : parsed(text, (error) => {
-              if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
-            });
+        const user = parsed(text, (error) => onFault(text, error));
         if (user === undefined || !isInShard(user, selection.shard) || !isNew(user)) continue;
         batch.push(user);
         usersBefore += 1;
@@ -123,18 +129,25 @@ function onlyOnce(): (user: UserId) => boolean {
   return (user) => seen.size < seen.add(user).size;
 }
 
-async function* textsOf(selection: Many, stream: UserStream): AsyncGenerator<readonly string[]> {
+async function* textsOf(
+  selection: Exclude<Many, { kind: "all" }>,
+  stream: UserStream,
+): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
-  if (selection.kind === "all") yield* allUsers(stream);
   if (selection.kind === "file") {
     yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, stream.onBytes));
   }
 }
 
-async function* allUsers({ manager, signal }: UserStream): AsyncGenerator<readonly string[]> {
-  let batch: string[] = [];
-  for await (const { userId } of manager.rows({ signal })) {
-    batch.push(userId);
+/** What the database gives is an id, as it stands there, and comes once. A row of no single user is no user's. */
+async function* allUsers(
+  { manager, signal }: UserStream,
+  onFault: (text: string, error: KeyctlError) => void,
+): AsyncGenerator<readonly UserId[]> {
+  let batch: UserId[] = [];
+  for await (const row of manager.rows({ signal })) {
+    if (isOfNoUser(row)) onFault(row.userId, noUserError(row));
+    else batch.push(row.userId);
     if (batch.length < BATCH) continue;
     yield batch;
     batch = [];

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
-import { maskOfRecord, storedValue } from "../../core/model/key-record.ts";
+import { isOfNoUser, maskOfRecord, noUserError, storedValue } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
@@ -183,7 +183,9 @@ function document(row: KeyRecord, signal: NodeJS.Signals | undefined): object {
   };
 }
 
-function unreadable({ userId }: KeyRecord): KeyctlError {
+function unreadable(row: KeyRecord): KeyctlError {
+  if (isOfNoUser(row)) return noUserError(row);
+  const { userId } = row;
   return new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(userId)} is not a key`, {
     hint: `keyctl save ${userFlag(userId)} --replace`,
   });

@@ -1,5 +1,6 @@
 import { KeyctlError } from "../model/errors.ts";
 import type { EntryKind, Journal, Recorded } from "../ports/journal.ts";
+import { isOfNoUser, noUserError } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -70,7 +71,9 @@ export class JournalCopy {
   }
 
   /** Why a row may not come to a destination that has none of its user; null when it may. Known after `bring`. */
-  refusal({ userId, generation }: KeyRecord): KeyctlError | null {
+  refusal(row: KeyRecord): KeyctlError | null {
+    const { userId, generation } = row;
+    if (isOfNoUser(row)) return noUserError(row);
     if (this.#split.has(userId)) return leftBehind(userId);
     return this.#ended.get(userId)?.has(generation) === true ? endedThere(userId) : null;
   }

@@ -104,6 +104,22 @@ export const PROVIDER = "openrouter";
 const TAIL = /^[A-Za-z0-9_-]{4}$/;
 const JWE = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
 
+/** Stands in the place of the key in a row that is no single user's, as only other programs write it. */
+export const OF_NO_USER = "of no user";
+
+/** Whether a row is listed and never touched: where its user's id should be is a list, a document, a date or null. */
+export function isOfNoUser({ keyEncrypted }: Pick<KeyRecord, "keyEncrypted">): boolean {
+  return keyEncrypted === OF_NO_USER;
+}
+
+export function noUserError({ id, userId }: Pick<KeyRecord, "id" | "userId">): KeyctlError {
+  return new KeyctlError(
+    "ROW_UNREADABLE",
+    `the row with _id ${printable(id)} (user ${printable(userId)}) has a user id or a provider in a form that keyctl does not read`,
+    { hint: "correct or delete it with another tool; keyctl does not touch it" },
+  );
+}
+
 /** What a stored value is, without opening it. */
 export type StoredValue =
   | { readonly kind: "sealed" }

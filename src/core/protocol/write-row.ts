@@ -61,12 +61,13 @@ export function insertRows(
 ): Promise<readonly boolean[]> {
   return settleLostAnswer(
     () => store.insertMany(records, signal),
-    async () => {
+    async (lost) => {
       const users = records.map(({ userId }) => userId);
       const rows = await readBackOr(undefined, () => store.findMany(users, signal));
       const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
       const missing = records.filter(({ userId }) => !ids.has(userId));
-      if (missing[0] !== undefined) throw outcomeUnknownError(missing[0].userId, "written", missing.length - 1);
+      const [first, ...others] = missing;
+      if (first !== undefined) throw outcomeUnknownError(first.userId, "written", lost, others.length);
       return records.map(({ userId, id }) => ids.get(userId) === id);
     },
   );
@@ -81,9 +82,9 @@ function resolveLostWrite(
   write: () => Promise<boolean>,
   readBack: () => Promise<Seen>,
 ): Promise<boolean> {
-  return settleLostAnswer(write, async () => {
+  return settleLostAnswer(write, async (lost) => {
     const seen = await readBackOr("unknown" as const, readBack);
-    if (seen === "unknown") throw outcomeUnknownError(user, what, 0);
+    if (seen === "unknown") throw outcomeUnknownError(user, what, lost);
     return seen;
   });
 }
@@ -105,14 +106,14 @@ function isStill(row: KeyRecord | undefined, seen: Version): boolean {
   return row?.id === seen.id && row.revision === seen.revision && row.keyEncrypted === seen.keyEncrypted;
 }
 
-function outcomeUnknownError(user: UserId, what: "written" | "removed", others: number): KeyctlError {
+function outcomeUnknownError(user: UserId, what: "written" | "removed", lost: KeyctlError, others = 0): KeyctlError {
   const does = what === "written" ? "may still land" : "may still go";
   const question =
     others === 0
       ? `whether the key of user ${printable(user)} was ${what}; it ${does}`
       : `whether the keys of user ${printable(user)} and ${others} more were ${what}; they ${does}`;
   return new KeyctlError("STORE_UNAVAILABLE", `the database did not say ${question}`, {
-    hint: `keyctl get ${userFlag(user)} --stored   shows what is there`,
+    hint: `keyctl get ${userFlag(user)} --stored   shows what is there; this is what failed: ${lost.message}`,
     retryable: true,
     mayHaveHappened: true,
   });

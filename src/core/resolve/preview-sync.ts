@@ -57,7 +57,7 @@ export async function* previewSyncMany(
   const saved = decide(ABSENT, candidates, { kind: "off" });
   const assertCanSeal = memoizeAsync(context.assertCanSeal);
   const resolving = { candidates: read, adopt: false, onSpooled: adopts ? assertSpoolReadable : null, newSignal };
-  // As the run, which seals before it looks.
+  // As the run, which seals before it has a result.
   const sealable = async function* () {
     for await (const batch of batches) {
       if (adopts && saved.kind === "save" && batch.length > 0) await assertCanSeal(newSignal());

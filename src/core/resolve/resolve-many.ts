@@ -26,19 +26,30 @@ export interface ResolveManyTask {
   readonly newSignal: () => AbortSignal;
 }
 
-/** As `resolve`, for many users: what is missing is inserted first, then the losers are read in one query. */
+/**
+ * As `resolve`, for many users. **Order:** a batch is read, what is missing is inserted, and who lost an insert is read
+ * again. After a batch in which nobody had a row, the next one is inserted without a look: a new store has nothing to read,
+ * and in any other a look costs less than the inserts that lose.
+ */
 export async function* resolveMany(
   users: AsyncIterable<readonly UserId[]>,
   context: Context,
   run: ResolveManyTask,
 ): AsyncGenerator<ResolvedBatch> {
-  for await (const batch of users) yield await resolveBatch(batch, context, run);
+  let looksFirst = true;
+  for await (const batch of users) {
+    const resolved = await resolveBatch(batch, context, run, looksFirst);
+    if (batch.length > 0) looksFirst = resolved.hasStored;
+    yield resolved;
+  }
 }
 
 export interface ResolvedBatch {
   readonly results: readonly SyncResult[];
   /** Those without a row: their result says that there is no key for them. */
   readonly missing: ReadonlySet<string>;
+  /** Whether one of them had a row. */
+  readonly hasStored: boolean;
   /** As the batch has found them: without those that may not be stored, where keys are to be stored. */
   readonly candidates: Candidates;
 }
@@ -48,6 +59,7 @@ async function resolveBatch(
   batch: readonly UserId[],
   context: Context,
   { candidates, adopt: mayAdopt, onSpooled, newSignal }: ResolveManyTask,
+  looksFirst: boolean,
 ): Promise<ResolvedBatch> {
   const signal = newSignal();
   const found = new Map<UserId, SyncResult>(
@@ -60,19 +72,27 @@ async function resolveBatch(
   );
   const missing = () => batch.filter((user) => !found.has(user));
   let usable: Usable = { candidates, given: null };
-  for await (const _ of attempts()) {
+  let hasStored = false;
+  for await (const tries of attempts()) {
     if (found.size === batch.length) break;
     if (mayAdopt) usable = await usableOf(candidates, context, signal);
-    for (const result of await insertMissing(missing(), context, usable, signal)) found.set(...result);
-    const stored = await storedResults(missing(), context, candidates, signal);
+    const saves = usable.given !== null;
+    // What all users would fail with is said before the first of them has a result.
+    if (saves && tries === 1) await context.sealer("seal", signal);
+    const looks = looksFirst || tries > 1 || !saves;
+    const stored = looks ? await storedResults(missing(), context, candidates, signal) : NOT_LOOKED;
+    hasStored ||= stored.size > 0;
     for (const [user, result] of stored) if (result !== "lost") found.set(user, result);
-    if (usable.given === null && ![...stored.values()].includes("lost")) break;
+    for (const result of await insertMissing(missing(), context, usable, signal)) found.set(...result);
+    if (!saves && ![...stored.values()].includes("lost")) break;
   }
   const results = batch.map(
     (user) => found.get(user) ?? syncFailed(user, usable.candidates.noKey(user), usable.candidates.warnings),
   );
-  return { results, missing: new Set(missing()), candidates: usable.candidates };
+  return { results, missing: new Set(missing()), hasStored, candidates: usable.candidates };
 }
+
+const NOT_LOOKED: ReadonlyMap<UserId, SyncResult | "lost"> = new Map();
 
 /** What the database alone holds for a user. */
 export async function resolveStored(user: UserId, context: Context, signal: AbortSignal): Promise<SyncResult> {

@@ -150,7 +150,7 @@ async function* syncOneByOne(
   };
   const saves = decide(ABSENT, candidates, OFF).kind === "save";
   for await (const users of batches) {
-    // As in a run without log lines, which inserts before it looks.
+    // As in a run without log lines, which seals before it has a result.
     if (saves && reach === "sources" && users.length > 0) await context.sealer("seal", newSignal());
     for (const user of users) {
       if (task.stop?.aborted === true) return;

@@ -1,6 +1,6 @@
 import type { ApiKey } from "../model/api-key.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
-import { storedValue } from "../model/key-record.ts";
+import { isOfNoUser, noUserError, storedValue } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { isManagementKey, managementKeyStored } from "../model/management-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
@@ -13,6 +13,7 @@ export async function openRow(row: KeyRecord, { sealer, log }: Context, signal: 
   const value = storedValue(row.keyEncrypted);
   if (value.kind === "clear") return value.key;
   try {
+    if (isOfNoUser(row)) throw noUserError(row);
     if (value.kind === "sealed") {
       return (await sealerFor(row.keyEncrypted, sealer, signal)).open(row.keyEncrypted, row.userId);
     }

@@ -98,17 +98,15 @@ class ResealRun {
   }
 
   async *run(): AsyncGenerator<RekeyProgress> {
+    let pass = newPass();
     for (let round = 0; round < MAX_PASSES; round += 1) {
-      const pass = newPass();
+      pass = newPass();
       yield* this.#passOver(pass, (rows) => this.#sealAll(rows));
       if (pass.stale > 0) continue;
       const removable = await this.#release(pass);
       if (removable !== "another key is active") return yield this.#result(pass, removable);
     }
-    throw new KeyctlError("CONFLICT", "keys are saved with an older master key all the time", {
-      hint: "restart the programs that save them, so that they read the master keys anew; then: keyctl rekey",
-      retryable: true,
-    });
+    throw neverDone(pass);
   }
 
   async *preview(): AsyncGenerator<RekeyProgress> {
@@ -214,4 +212,16 @@ class ResealRun {
   #result(pass: Pass, removableKids: readonly string[]): RekeyProgress {
     return { ...this.#progress(pass), total: pass.done, done: pass.done, removableKids, complete: true };
   }
+}
+
+/** Another program goes on writing what is to be sealed. */
+function neverDone({ inClear }: Pass): KeyctlError {
+  const [how, remedy] =
+    inClear > 0
+      ? ["in plain text", "let the program that saves them use keyctl, or stop it; then: keyctl rekey --keep-key"]
+      : [
+          "with an older master key",
+          "restart the programs that save them, so that they read the master keys anew; then: keyctl rekey",
+        ];
+  return new KeyctlError("CONFLICT", `keys are saved ${how} all the time`, { hint: remedy, retryable: true });
 }

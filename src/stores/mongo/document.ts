@@ -1,7 +1,8 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
-import { NO_TERMS, PROVIDER, storedValue } from "../../core/model/key-record.ts";
+import { NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
 import type { KeyRecord, LastCheck, Terms, Timestamp, Version } from "../../core/model/key-record.ts";
+import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "../format/terms.ts";
 import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
@@ -43,10 +44,14 @@ const FIELDS: ReadonlySet<string> = new Set([
 const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_validated"]);
 const EPOCH = new Date(0).toISOString();
 
-/** A missing provider is ours: `null` matches both. */
+/** A missing provider is ours: `null` matches both. So does a list that holds one of them. */
 export const OURS: Document = { provider: { $in: [PROVIDER, null] } };
 
 export function isOurs({ provider }: Document): boolean {
+  return isOurProvider(provider) || (Array.isArray(provider) && provider.some(isOurProvider));
+}
+
+function isOurProvider(provider: unknown): boolean {
   return provider === PROVIDER || provider === null || provider === undefined;
 }
 
@@ -56,10 +61,43 @@ export function userForms(user: UserId): readonly [ObjectId | string, ...(string
   return NUMBER.test(user) ? [user, Number(user)] : [user];
 }
 
-/** Documents that the unique index does not hold apart from ours: an id as text where we write an ObjectId, as a number where we write text, or no provider. */
+/** A filter that matches a value also matches each list that holds it: a list is nobody's id, and never touched. */
+const NO_LIST: Document = { $not: { $type: "array" } };
+
+/** All documents that name one of these users, also in a list. */
+export function namesOneOf(users: readonly UserId[]): Document {
+  return { user_id: { $in: users.flatMap(userForms) } };
+}
+
+/** Whether a row is found under the id by which it is shown: a list, a document, a date, a fraction or null is no user's id. */
+function isOfOneUser({ user_id: id, provider }: Document): boolean {
+  if (!isOurProvider(provider)) return false;
+  if (typeof id === "string") return !OBJECT_ID.test(id) || id === id.toLowerCase() || id === id.toUpperCase();
+  return id instanceof ObjectId || (typeof id === "number" && NUMBER.test(String(id)));
+}
+
+/** The rows of these users that are ours. One that names a user in a list is unreadable, and only for who has no other. */
+export function rowsOf(documents: readonly Document[], users: readonly UserId[]): readonly KeyRecord[] {
+  const ours = documents.filter(isOurs);
+  const rows = ours.filter(isOfOneUser).map(fromDocument);
+  if (rows.length === ours.length) return rows;
+  const known = new Set(rows.map(({ userId }) => userId));
+  const unreadable = ours
+    .filter((document) => !isOfOneUser(document))
+    .flatMap((document) => {
+      const named = [document["user_id"]].flat().map(userIdOf);
+      const row = fromDocument(document);
+      return users.filter((user) => !known.has(user) && named.includes(user)).map((userId) => ({ ...row, userId }));
+    });
+  return [...rows, ...unreadable];
+}
+
+/** Documents that the unique index does not hold apart from ours: an id as text where we write an ObjectId, as a number where we write text, or in a list, or no provider, or several. */
 export const NON_CANONICAL_ID: Document = {
   $or: [
     { provider: null },
+    { provider: { $type: "array" } },
+    { user_id: { $type: "array" } },
     { user_id: { $type: "number" } },
     { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } },
   ],
@@ -119,7 +157,7 @@ export function checkOf({ at, verdict, reason }: LastCheck): Document {
 export function unchangedFilter(user: UserId, { id, revision, keyEncrypted }: Version): Document {
   return {
     _id: { $eq: fromText(id) },
-    user_id: { $in: userForms(user) },
+    user_id: { $in: userForms(user), ...NO_LIST },
     revision: revision === null ? NOT_COUNTED : { $eq: revision },
     key_encrypted: stillStored(keyEncrypted),
   };
@@ -133,7 +171,7 @@ export function sameKeyFilter({
 }: Pick<KeyRecord, "id" | "keyHash" | "keyEncrypted">): Document {
   const stored = { key_encrypted: stillStored(keyEncrypted) };
   const same = keyHash === null ? stored : { $or: [{ key_hash: { $eq: keyHash } }, stored] };
-  return { _id: { $eq: fromText(id) }, ...same };
+  return { _id: { $eq: fromText(id) }, user_id: NO_LIST, ...same };
 }
 
 function stillStored(keyEncrypted: string): Document {
@@ -141,7 +179,8 @@ function stillStored(keyEncrypted: string): Document {
 }
 
 export function fromDocument(document: Document): KeyRecord {
-  const keyEncrypted = toText(document["key_encrypted"]);
+  const isWhole = isOfOneUser(document);
+  const keyEncrypted = isWhole ? toText(document["key_encrypted"]) : OF_NO_USER;
   const createdAt = timestampIn(document["created_at"]) ?? timestampIn(document["updated_at"]) ?? bornAt(document);
   return {
     id: toText(document["_id"]),
@@ -152,7 +191,7 @@ export function fromDocument(document: Document): KeyRecord {
     createdAt,
     updatedAt: timestampIn(document["updated_at"]) ?? createdAt,
     lastValidated: timestampIn(document["last_validated"]),
-    ...aboutTheKey(document, keyEncrypted),
+    ...(isWhole ? aboutTheKey(document, keyEncrypted) : OF_NO_KEY),
     foreignFields: foreignFieldsOf(document),
   };
 }
@@ -187,6 +226,8 @@ function aboutTheKey(document: Document, keyEncrypted: string): AboutTheKey {
   };
 }
 
+const OF_NO_KEY: AboutTheKey = { ...NOTHING_KNOWN, keyHash: null, keyTail: null };
+
 type Making = Pick<KeyRecord, "generation" | "settled" | "previous" | keyof Terms>;
 
 const NOT_MADE_BY_US: Making = { generation: 0, settled: true, previous: null, ...NO_TERMS };
@@ -209,14 +250,21 @@ function toText(value: unknown): string {
   return BSON_MARK + (value === undefined ? "" : BSON.EJSON.stringify(value, { relaxed: false }));
 }
 
+/** What may look like a key in it is masked. */
+function inExtendedJson(value: unknown): string {
+  return withoutKeys(BSON_MARK + BSON.EJSON.stringify(value ?? null));
+}
+
 /** Undefined for what was missing. */
 function fromText(text: string): unknown {
   if (text === BSON_MARK) return undefined;
   return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }
 
+/** Of a value that can be no id, its text in Extended JSON, for a person. */
 export function userIdOf(value: unknown): UserId {
-  const text = value instanceof ObjectId ? value.toHexString() : String(value);
+  const isId = typeof value === "string" || typeof value === "number";
+  const text = value instanceof ObjectId ? value.toHexString() : isId ? String(value) : inExtendedJson(value);
   // An id as it stands in the database: it was somebody else's to check.
   return (OBJECT_ID.test(text) ? text.toLowerCase() : text) as UserId;
 }

@@ -20,6 +20,16 @@ const RIGHTS: ErrorTemplate = {
   problem: "does not let this user do that",
   hint: "give the user the role readWrite on this database; for get and list the role read is enough",
 };
+const MECHANISM: ErrorTemplate = {
+  code: "STORE_DENIED",
+  problem: "does not know the way to log in that its URI asks for, or has it switched off",
+  hint: "check authMechanism in {from}, or leave it out: the server then says which one it takes",
+};
+export const NO_USER: ErrorTemplate = {
+  code: "STORE_DENIED",
+  problem: "wants a user and a password, and its URI names none",
+  hint: "put both before the host in {from}, and authSource=<the database that the user was made in> at its end",
+};
 export const NO_PRIMARY: ErrorTemplate = {
   code: "STORE_UNAVAILABLE",
   problem: "has no member that takes reads and writes just now",
@@ -106,8 +116,15 @@ export const UNKNOWN: ErrorTemplate = {
   code: "STORE_UNAVAILABLE",
   problem: "failed in a way that keyctl does not know",
   hint: "run the command again; if it stays so, look at the server's log",
+  retryable: true,
 };
 
+export const BUSY: ErrorTemplate = {
+  code: "STORE_UNAVAILABLE",
+  problem: "is busy: other programs write the same rows all the time",
+  hint: "run the command again when they are done; nothing was written",
+  retryable: true,
+};
 const LIST_CLOSED: ErrorTemplate = {
   code: "STORE_UNAVAILABLE",
   problem: "closed the list while it was being read",
@@ -145,6 +162,7 @@ const NOT_A_COLLECTION: ErrorTemplate = {
 export const BY_SERVER_CODE: Readonly<Record<number, ErrorTemplate>> = {
   11: CREDENTIALS,
   18: CREDENTIALS,
+  334: MECHANISM,
   13: RIGHTS,
   33: RIGHTS,
   8000: RIGHTS,
@@ -179,11 +197,6 @@ export const BY_SERVER_CODE: Readonly<Record<number, ErrorTemplate>> = {
   166: NOT_A_COLLECTION,
 };
 
-/** After these codes the server may have done the write all the same, or another one of its cluster. */
-export const UNSURE_CODES: ReadonlySet<number> = new Set([
-  6, 7, 50, 64, 79, 89, 91, 100, 189, 202, 262, 9001, 11600, 11601, 11602,
-]);
-
 /** By the system's or OpenSSL's code of the connection. */
 export const BY_SYSTEM: readonly (readonly [pattern: RegExp, sentence: ErrorTemplate])[] = [
   [/^ECONNREFUSED$/, REFUSED],
@@ -195,11 +208,12 @@ export const BY_SYSTEM: readonly (readonly [pattern: RegExp, sentence: ErrorTemp
   [/^E(NOENT|ACCES|ISDIR|PERM)$|^ERR_(OSSL|CRYPTO)_/, TLS_FILE],
 ];
 
-/** What is said of a code that is not in the table. */
+/** What is said of a code that is not in the table. That it cannot pass is not known. */
 export function unknownCode(code: unknown): ErrorTemplate {
   return {
     code: "STORE_UNAVAILABLE",
     problem: `answered with an error (MongoDB error code ${typeof code === "number" ? code : "unknown"})`,
     hint: "https://www.mongodb.com/docs/manual/reference/error-codes/",
+    retryable: true,
   };
 }

@@ -1,6 +1,6 @@
 import {
   MongoAPIError,
-  MongoBulkWriteError,
+  MongoAWSError,
   MongoCompatibilityError,
   MongoError,
   MongoErrorLabel,
@@ -11,12 +11,12 @@ import {
   MongoServerError,
   MongoServerSelectionError,
   MongoUnexpectedServerResponseError,
-  MongoWriteConcernError,
 } from "mongodb";
 import type { TopologyDescription } from "mongodb";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import {
   BAD_URI,
+  BUSY,
   BY_SERVER_CODE,
   BY_SYSTEM,
   CREDENTIALS,
@@ -27,46 +27,28 @@ import {
   NO_MONGODB,
   NO_PRIMARY,
   NO_SPACE,
+  NO_USER,
   OTHER_SET,
   REFUSED,
   TOO_OLD,
   UNKNOWN,
   UNKNOWN_HOST,
-  UNSURE_CODES,
   unknownCode,
 } from "./error-messages.ts";
 import type { ErrorTemplate } from "./error-messages.ts";
 import { codeOf } from "../../files/system-error.ts";
+import { isConflictCode, mayHaveBeenApplied, unwrapBulkError } from "./write-outcome.ts";
 
 /** What is said of the store: its display name, and the variable or flag that holds its URI. */
 export interface NamedStore {
   readonly name: string;
   readonly from: string;
+  /** The URI logs nobody in. */
+  readonly isAnonymous: boolean;
 }
 
 const ATLAS = 8000;
-const DUPLICATE_KEY = 11000;
-
-export function isDuplicateKey(thrown: unknown): boolean {
-  return thrown instanceof MongoServerError && thrown.code === DUPLICATE_KEY;
-}
-
-/** What ended a bulk write before its end: the driver hides it in an error that looks like one of single documents. */
-function unwrapBulkError(thrown: unknown): unknown {
-  return thrown instanceof MongoBulkWriteError && thrown.errorResponse instanceof Error ? thrown.errorResponse : thrown;
-}
-
-/**
- * The places of those documents of an unordered insert that lost to a row that is there; undefined when something else
- * has failed as well, or before.
- */
-export function duplicatesIn(thrown: unknown): ReadonlySet<number> | undefined {
-  if (!(thrown instanceof MongoBulkWriteError) || unwrapBulkError(thrown) !== thrown) return undefined;
-  if (thrown.result.getWriteConcernError() !== undefined) return undefined;
-  const errors = [thrown.writeErrors].flat();
-  if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) return undefined;
-  return new Set(errors.map(({ index }) => index));
-}
+const UNAUTHORIZED = 13;
 
 /** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
 export function mongoError(thrown: unknown, store: NamedStore, { isWrite }: { readonly isWrite: boolean }): unknown {
@@ -74,8 +56,8 @@ export function mongoError(thrown: unknown, store: NamedStore, { isWrite }: { re
   const bug = bugIn(thrown);
   if (bug !== undefined) return bug;
   const cause = unwrapBulkError(thrown);
-  const sentence = sentenceOf(cause);
-  return sentence === undefined ? thrown : failure(sentence, store, isWrite && mayHaveBeenApplied(cause));
+  const sentence = sentenceOf(cause, store);
+  return sentence === undefined ? thrown : failure(sentence, store, isWrite && mayHaveBeenApplied(thrown));
 }
 
 /** The time is over: our own error, or a bug as it is. `seen` is what the driver knew of the servers by then. */
@@ -84,7 +66,7 @@ export function mongoLate(
   store: NamedStore,
   { isWrite }: { readonly isWrite: boolean },
 ): Error {
-  return bugOf(seen) ?? failure(noServer(seen), store, isWrite);
+  return bugOf(seen) ?? failure(noServer(seen, store), store, isWrite);
 }
 
 /** The mistake in our code or in the driver's that the driver took for a failure of the network, and wrapped or noted down. */
@@ -117,11 +99,12 @@ function failure({ code, problem, hint, retryable }: ErrorTemplate, store: Named
   });
 }
 
-function sentenceOf(thrown: unknown): ErrorTemplate | undefined {
-  if (thrown instanceof MongoMissingDependencyError) return MISSING_PART;
+function sentenceOf(thrown: unknown, store: NamedStore): ErrorTemplate | undefined {
+  // keyctl carries nothing of AWS, so that the driver finds no credentials there.
+  if (thrown instanceof MongoMissingDependencyError || thrown instanceof MongoAWSError) return MISSING_PART;
   if (thrown instanceof MongoCompatibilityError) return /load balanc/.test(thrown.message) ? LOAD_BALANCED : TOO_OLD;
-  if (thrown instanceof MongoServerSelectionError) return noServer(thrown.reason);
-  if (thrown instanceof MongoServerError) return serverSentence(thrown);
+  if (thrown instanceof MongoServerSelectionError) return noServer(thrown.reason, store);
+  if (thrown instanceof MongoServerError) return serverSentence(thrown, store);
   if (thrown instanceof MongoNetworkTimeoutError) return TIMED_OUT;
   if (thrown instanceof MongoNetworkError) return isSocketFile(thrown) ? REFUSED : (connectionSentence(thrown) ?? CUT);
   if (thrown instanceof MongoParseError || thrown instanceof MongoAPIError) return BAD_URI;
@@ -131,19 +114,20 @@ function sentenceOf(thrown: unknown): ErrorTemplate | undefined {
   return thrown instanceof MongoUnexpectedServerResponseError ? NO_MONGODB : UNKNOWN;
 }
 
-/** Atlas has one code for much; what it says is read, and not shown. */
-function serverSentence(error: MongoServerError): ErrorTemplate {
+/** Some codes stand for much; what is said with them is read, and not shown. */
+function serverSentence(error: MongoServerError, { isAnonymous }: NamedStore): ErrorTemplate {
   if (error.code === ATLAS && error.hasErrorLabel(MongoErrorLabel.HandshakeError)) return CREDENTIALS;
   if (error.code === ATLAS && /quota/i.test(error.message)) return NO_SPACE;
-  return BY_SERVER_CODE[Number(error.code)] ?? unknownCode(error.code);
+  if (error.code === UNAUTHORIZED && isAnonymous && /requires authentication/i.test(error.message)) return NO_USER;
+  return isConflictCode(error.code) ? BUSY : (BY_SERVER_CODE[Number(error.code)] ?? unknownCode(error.code));
 }
 
 /** Why no server could be chosen: each of them has its own reason, and the first that says one is told. */
-function noServer(seen: TopologyDescription | undefined): ErrorTemplate {
+function noServer(seen: TopologyDescription | undefined, store: NamedStore): ErrorTemplate {
   if (seen === undefined) return TIMED_OUT;
   if (!seen.compatible) return TOO_OLD;
   const servers = [...seen.servers.values()];
-  const told = servers.map(({ error }) => sentenceOf(error)).find((sentence) => sentence !== undefined);
+  const told = servers.map(({ error }) => sentenceOf(error, store)).find((sentence) => sentence !== undefined);
   if (told !== undefined) return told;
   if (servers.length === 0) return OTHER_SET;
   return servers.some(({ type }) => /^RS|^PossiblePrimary/.test(type)) &&
@@ -167,18 +151,4 @@ function connectionSentence(thrown: unknown): ErrorTemplate | undefined {
     if (known !== undefined) return known[1];
   }
   return undefined;
-}
-
-/** Whether a write that failed in this way may have been done. */
-function mayHaveBeenApplied(thrown: unknown): boolean {
-  if (thrown instanceof MongoWriteConcernError) return true;
-  if (thrown instanceof MongoBulkWriteError && thrown.result.getWriteConcernError() !== undefined) return true;
-  if (thrown instanceof MongoServerError) return UNSURE_CODES.has(Number(thrown.code));
-  return thrown instanceof MongoNetworkError && !isBeforeSending(thrown);
-}
-
-/** The driver labels what fails while it connects; a pool that was cleared gives no connection. */
-function isBeforeSending(error: MongoNetworkError): boolean {
-  const labels = [MongoErrorLabel.HandshakeError, MongoErrorLabel.SystemOverloadedError];
-  return error.name === "MongoPoolClearedError" || labels.some((label) => error.hasErrorLabel(label));
 }

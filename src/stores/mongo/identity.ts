@@ -1,6 +1,5 @@
 import type { Db } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
-import type { NamedStore } from "./errors.ts";
 import { ensureIdentity } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
 
@@ -26,7 +25,7 @@ const ANY = { projection: { _id: 1 } } as const;
 
 export function mongoIdentity(
   database: Db,
-  { name }: NamedStore,
+  { name }: { readonly name: string },
   whenMissing: (() => KeyctlError) | undefined,
 ): MongoIdentity {
   const meta = database.collection<MetaDocument>("api_key_meta");

@@ -1,5 +1,5 @@
-import { ObjectId } from "mongodb";
-import type { Collection, Db, Document } from "mongodb";
+import { MongoServerError, ObjectId } from "mongodb";
+import type { Collection, Db, Document, MongoClient } from "mongodb";
 import { isKeyctlError } from "../../core/model/errors.ts";
 import type { KeyctlError } from "../../core/model/errors.ts";
 import type { StoreFacts, StoreProblem } from "../../core/ports/stores-and-sources.ts";
@@ -13,20 +13,25 @@ const BATCH = 500;
 /** Ids as text in a database of ObjectIds are the exception; more of them are not looked at. */
 const LOOKED_AT = 20_000;
 const NAMED = 5;
+/** Collections in which a unique `_id` decides. */
+const DECIDING = ["api_key_journal", "api_key_meta"];
 
 /** What the server says of itself; nothing is asked of it that every server of the protocol does not know. */
-export async function inspectServer(database: Db, keys: Collection): Promise<Omit<StoreFacts, "refusal">> {
+export async function inspectServer(client: MongoClient, keys: Collection): Promise<Omit<StoreFacts, "refusal">> {
+  const database = client.db();
   const hello = await database.command({ hello: 1 });
   const build = await database.command({ buildInfo: 1 });
   // They come with the first key.
   const missing = (await keys.estimatedDocumentCount()) === 0 ? undefined : await missingIndexes(keys);
   const twins = await usersInBothForms(keys);
+  const wronglySharded = isRouter(hello) ? await shardedByOthers(client.db("config"), database) : [];
   return {
     server: serverOf(build),
     details: [topologyOf(hello), ...(missing?.length === 0 ? ["index present"] : [])],
     problems: [
       ...("ferretdbVersion" in build ? [NOT_ATOMIC] : []),
       ...(missing !== undefined && missing.length > 0 ? [noIndex(missing)] : []),
+      ...wronglySharded.map(({ name, fields }) => notById(database.databaseName, name, fields)),
       ...(twins.length > 0 ? [twoForms(twins)] : []),
     ],
   };
@@ -51,12 +56,14 @@ async function usersInBothForms(keys: Collection): Promise<readonly string[]> {
   const look = async () => {
     const ids = batch.map((text) => new ObjectId(text));
     for await (const document of keys.find({ user_id: { $in: ids } }, { projection: FORM })) {
-      if (isOurs(document)) twins.push(String(document["user_id"]));
+      if (isOurs(document) && document["user_id"] instanceof ObjectId) twins.push(String(document["user_id"]));
     }
     batch = [];
   };
   for await (const document of keys.find(asText, { projection: FORM }).limit(LOOKED_AT)) {
-    if (isOurs(document)) batch.push(String(document["user_id"]));
+    const { user_id: userId } = document;
+    // An element of a list matches the filter as well.
+    if (isOurs(document) && typeof userId === "string") batch.push(userId);
     if (batch.length === BATCH) await look();
   }
   if (batch.length > 0) await look();
@@ -65,13 +72,57 @@ async function usersInBothForms(keys: Collection): Promise<readonly string[]> {
 
 function serverOf(build: Document): string {
   const version = printable(String(build["version"]));
-  if ("ferretdbVersion" in build) return `FerretDB 1 (speaks as MongoDB ${version})`;
-  return "ferretdb" in build ? `FerretDB (speaks as MongoDB ${version})` : `MongoDB ${version}`;
+  const { ferretdbVersion, ferretdb } = build;
+  if (ferretdbVersion !== undefined)
+    return `FerretDB ${versionIn(ferretdbVersion) ?? "1"} (speaks as MongoDB ${version})`;
+  if (ferretdb === undefined) return `MongoDB ${version}`;
+  return `FerretDB ${versionIn((ferretdb as Document | null)?.["version"]) ?? "2"} (speaks as MongoDB ${version})`;
+}
+
+/** FerretDB writes `v2.5.0`, or a word where it was built without its version. */
+function versionIn(text: unknown): string | undefined {
+  return /^v?(\d[\w.+-]*)$/.exec(String(text))?.[1];
+}
+
+function isRouter(hello: Document): boolean {
+  return hello["msg"] === "isdbgrid";
 }
 
 function topologyOf(hello: Document): string {
-  if (hello["msg"] === "isdbgrid") return "sharded cluster";
+  if (isRouter(hello)) return "sharded cluster";
   return typeof hello["setName"] === "string" ? `replica set ${printable(hello["setName"])}` : "standalone";
+}
+
+interface Sharded {
+  readonly name: string;
+  readonly fields: string;
+}
+
+/** The collections that are sharded by other fields than `_id`. Where this user may not read it, nothing is known. */
+async function shardedByOthers(config: Db, { databaseName }: Db): Promise<readonly Sharded[]> {
+  try {
+    const names = DECIDING.map((name) => `${databaseName}.${name}`);
+    const found = await config
+      .collection<{ _id: string }>("collections")
+      .find({ _id: { $in: names } })
+      .toArray();
+    return found.flatMap(({ _id, ...rest }: Document) => {
+      const fields = Object.keys((rest["key"] as Document | null | undefined) ?? {}).join(", ");
+      const isOther = fields !== "" && fields !== "_id" && rest["dropped"] !== true;
+      return isOther ? { name: String(_id).slice(databaseName.length + 1), fields: printable(fields) } : [];
+    });
+  } catch (thrown) {
+    if (thrown instanceof MongoServerError) return [];
+    throw thrown;
+  }
+}
+
+function notById(database: string, name: string, fields: string): StoreProblem {
+  return {
+    isFailure: true,
+    message: `${name} is sharded by ${fields}: its _id, which decides between two commands, is unique on each shard only`,
+    hint: `in mongosh: sh.reshardCollection(${JSON.stringify(`${database}.${name}`)}, { _id: 1 })`,
+  };
 }
 
 const NOT_ATOMIC: StoreProblem = {

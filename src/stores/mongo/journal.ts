@@ -3,7 +3,7 @@ import type { Journal, LiveOperation, Recorded } from "../../core/ports/journal.
 import { batchesOf } from "./cursor-batches.ts";
 import type { Asking } from "./cursor-batches.ts";
 import { userForms, userIdOf, withDates } from "./document.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { isDuplicateKey } from "./write-outcome.ts";
 import type { MongoIdentity } from "./identity.ts";
 import { ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";

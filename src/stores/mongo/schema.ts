@@ -4,8 +4,8 @@ import type { Collection, Document, IndexDescription } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { duplicateRowsError } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
-import { fromDocument, isOurs } from "./document.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { fromDocument, isOurs, userIdOf } from "./document.ts";
+import { isDuplicateKey } from "./write-outcome.ts";
 
 type Indexes = readonly (IndexDescription & { readonly name: string })[];
 
@@ -85,7 +85,7 @@ async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
 
 /** FerretDB's index holds an ObjectId and the same id as text for one. */
 function isSameUser(one: Document, other: Document): boolean {
-  return String(one["user_id"]) === String(other["user_id"]) && one["provider"] === other["provider"];
+  return userIdOf(one["user_id"]) === userIdOf(other["user_id"]) && one["provider"] === other["provider"];
 }
 
 function conflictingIndex({ collectionName }: Collection, index: Document, wantedUnique: boolean): KeyctlError {

@@ -1,33 +1,34 @@
 import { MongoClient, MongoError, ObjectId } from "mongodb";
-import type { Collection, MongoClientOptions, TopologyDescription } from "mongodb";
+import type { Collection, MongoClientOptions } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { Journal } from "../../core/ports/journal.ts";
-import { duplicateRowsError } from "../../core/model/key-record.ts";
+import { duplicateRowsError, isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
-import { anySignal, isTimeout } from "../../core/async/deadline.ts";
 import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import {
   changeOf,
   checkOf,
   fromDocument,
+  namesOneOf,
   NON_CANONICAL_ID,
-  isOurs,
   OURS,
+  rowsOf,
   unchangedFilter,
   sameKeyFilter,
   toDocument,
-  userForms,
 } from "./document.ts";
 import { batchesOf } from "./cursor-batches.ts";
-import { duplicatesIn, isDuplicateKey, mongoError, mongoLate } from "./errors.ts";
+import { mongoCalls, topologyOf } from "./calls.ts";
+import { insertEach } from "./insert-each.ts";
+import { isDuplicateKey } from "./write-outcome.ts";
 import { inspectServer, probeWrite } from "./inspect.ts";
 import { mongoJournal } from "./journal.ts";
 import { lookUp } from "./resolve-host.ts";
 import { mongoIdentity } from "./identity.ts";
 import { ensureIdentity, ensureIndexes, insertIfAbsent, refuseNewer } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
-import { withoutOverruled } from "./uri.ts";
+import { isAnonymous, withoutOverruled } from "./uri.ts";
 import { memoizeAsync } from "../../core/async/memoize.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 
@@ -94,27 +95,16 @@ export function mongoStore(
 
   const identity = mongoIdentity(database, place, whenMissing);
   const identified = memoizeAsync(identity.look);
-  const found = memoizeAsync((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
-  const act = async <Result>(work: () => Promise<Result>, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
-    let hasBegun = false;
-    try {
-      signal.throwIfAborted();
-      await raceSignal(found(signal), signal);
-      await raceSignal(identified(signal), signal);
-      hasBegun = true;
-      return await raceSignal(work(), signal);
-    } catch (thrown) {
-      if (!signal.aborted || thrown !== signal.reason)
-        throw mongoError(thrown, place, { isWrite: isWrite && hasBegun });
-      throw isTimeout(thrown)
-        ? mongoLate(topologyOf(client)?.description, place, { isWrite: isWrite && hasBegun })
-        : thrown;
-    }
+  const hostFound = memoizeAsync((signal) => lookUp(place.uri, connectingMs(timeoutMs), signal));
+  const ready = async (signal: AbortSignal) => {
+    await raceSignal(hostFound(signal), signal);
+    await raceSignal(identified(signal), signal);
   };
-  const reading = <Result>(work: () => Promise<Result>, signal: AbortSignal) => act(work, signal, false);
-  /** Half of a call's time: in the other half it can be read whether a write has landed whose answer is lost. */
-  const writing = <Result>(work: () => Promise<Result>, signal: AbortSignal) =>
-    act(work, anySignal(signal, AbortSignal.timeout(Math.ceil(timeoutMs / 2))), true);
+  const { reading, writing, isConflict } = mongoCalls(
+    { client, database },
+    { ...place, isAnonymous: isAnonymous(place.uri) },
+    { timeoutMs, ready },
+  );
   const indexed = memoizeAsync((signal) => reading(() => ensureIndexes(keys), signal));
   const holdsOtherForms = memoizeAsync((signal) =>
     reading(async () => (await keys.findOne(NON_CANONICAL_ID, { projection: { _id: 1 } })) !== null, signal),
@@ -125,14 +115,14 @@ export function mongoStore(
 
   const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> =>
     reading(async () => {
-      const documents = await keys.find({ user_id: { $in: users.flatMap(userForms) } }).toArray();
-      return documents.filter(isOurs).map(fromDocument);
+      return rowsOf(await keys.find(namesOneOf(users)).toArray(), users);
     }, signal);
 
   return {
     isNew: identity.wasMissing,
     async find(user, signal) {
       const [row, twin] = await findMany([user], signal);
+      if (row !== undefined && isOfNoUser(row)) throw noUserError(row);
       if (row !== undefined && twin !== undefined) throw duplicateRowsError(row, twin);
       return row;
     },
@@ -156,10 +146,9 @@ export function mongoStore(
       const seen = (await holdsOtherForms(signal)) ? await findMany(users, signal) : [];
       const taken = new Set(seen.map(({ userId }) => userId));
       const missing = records.filter(({ userId }) => !taken.has(userId));
-      if (missing.length === 0) return records.map(() => false);
       const options = { ordered: false, ignoreUndefined: true };
-      const lost = await writing(() => conflictingIndexes(keys.insertMany(missing.map(toDocument), options)), signal);
-      const won = new Set(missing.filter((_, index) => !lost.has(index)));
+      const insert = (rows: readonly KeyRecord[]) => keys.insertMany(rows.map(toDocument), options);
+      const won = await insertEach(missing, { insert, findMany, writing, isConflict }, signal);
       return records.map((record) => won.has(record));
     },
     replace: (record, seen, signal) =>
@@ -194,7 +183,9 @@ export function mongoStore(
       if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
     },
     async keyCheckValues(signal) {
-      const documents = await reading(() => meta.find({}).toArray(), signal);
+      const found = await reading(() => meta.find({}).toArray(), signal);
+      // Another program may keep records there too, under ids of other types.
+      const documents = found.filter(({ _id }) => typeof _id === "string");
       refuseNewer(documents);
       const checks = documents.filter(({ _id }) => _id.startsWith(CHECK));
       const first = documents.filter(({ _id }) => _id === FIRST_CHECK);
@@ -203,13 +194,13 @@ export function mongoStore(
         value,
       }));
     },
-    insertFirstKeyCheckValue: ({ kid, value }, signal) =>
-      writing(async () => {
-        await ensureIdentity(meta);
-        if (!(await insertIfAbsent(meta, { _id: FIRST_CHECK, kid, value }))) return false;
-        await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
-        return true;
-      }, signal),
+    async insertFirstKeyCheckValue({ kid, value }, signal) {
+      await writing(() => ensureIdentity(meta), signal);
+      // Alone: what has met a conflict is done again, and a second time it would not be the first.
+      if (!(await writing(() => insertIfAbsent(meta, { _id: FIRST_CHECK, kid, value }), signal))) return false;
+      await writing(() => insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value }), signal);
+      return true;
+    },
     addKeyCheckValue: ({ kid, value }, signal) =>
       writing(async () => {
         await insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value });
@@ -219,7 +210,7 @@ export function mongoStore(
         await meta.deleteOne({ _id: { $eq: `${CHECK}${kid}` } });
       }, signal),
     async inspect(signal) {
-      const facts = await reading(() => inspectServer(database, keys), signal);
+      const facts = await reading(() => inspectServer(client, keys), signal);
       return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
     },
     ...mongoJournal(database, { reading, writing, identity }),
@@ -240,29 +231,6 @@ function newClient({ uri, name, from }: MongoPlace, timeoutMs: number): MongoCli
     throw new KeyctlError("CONFIG_INVALID", `${from} (${name}) has an option with a value that cannot be used`, {
       hint: "check its options: https://www.mongodb.com/docs/manual/reference/connection-string-options/",
     });
-  }
-}
-
-interface Topology {
-  readonly description: TopologyDescription;
-  close(): void;
-}
-
-/** What the driver keeps of its servers; undefined before it has begun to connect. */
-function topologyOf(client: MongoClient): Topology | undefined {
-  // Not declared, because it may change: the version of the driver is fixed.
-  return (client as unknown as { readonly topology?: Topology }).topology;
-}
-
-/** The places of those documents that lost to a row that is there. Throws for any other failure of one of them. */
-async function conflictingIndexes(inserting: Promise<unknown>): Promise<ReadonlySet<number>> {
-  try {
-    await inserting;
-    return new Set();
-  } catch (thrown) {
-    const lost = duplicatesIn(thrown);
-    if (lost === undefined) throw thrown;
-    return lost;
   }
 }
 

@@ -35,6 +35,18 @@ const UNVERIFIED: ReadonlyMap<string, string> = new Map([
   ["tlsallowinvalidhostnames", "leave that option out, and name the server as its certificate does"],
 ]);
 
+/** The ways to log in, in lower case, and whether a user and a password belong to them. */
+const MECHANISMS: ReadonlyMap<string, "user" | "user without password" | "no user" | "either"> = new Map([
+  ["default", "either"],
+  ["scram-sha-1", "user"],
+  ["scram-sha-256", "user"],
+  ["plain", "user"],
+  ["gssapi", "user"],
+  ["mongodb-x509", "user without password"],
+  ["mongodb-aws", "no user"],
+]);
+const WITH_USER = "put a user and a password before the host, or leave authMechanism out where nobody has to log in";
+
 export interface UriProblem {
   /** Completes a sentence that begins with what named the URI. */
   readonly problem: string;
@@ -66,7 +78,10 @@ export function parseMongoUri(uri: string): MongoUri | UriProblem {
     return { problem: "names a database as MongoDB does not allow" };
   }
   const name = `${scheme}://${hosts}/${database}`;
-  return problemOf(optionsOf(options)) ?? { name, database: decodeURIComponent(database) };
+  return (
+    problemOf(optionsOf(options)) ??
+    loginProblem(user, optionsOf(options)) ?? { name, database: decodeURIComponent(database) }
+  );
 }
 
 function problemOf(options: ReturnType<typeof optionsOf>): UriProblem | undefined {
@@ -80,6 +95,35 @@ function problemOf(options: ReturnType<typeof optionsOf>): UriProblem | undefine
     return { problem: `asks not to verify the server's certificate (${option}), which keyctl always does`, hint };
   }
   return undefined;
+}
+
+/** Says nothing of the value: it may be a part of a password that was not escaped. */
+function loginProblem(user: string | undefined, options: ReturnType<typeof optionsOf>): UriProblem | undefined {
+  const named = options.find(({ name }) => name === "authmechanism");
+  if (named === undefined) return undefined;
+  const takes = MECHANISMS.get(named.text.replace(/^[^=]*=?/, "").toLowerCase());
+  if (takes === undefined) {
+    return {
+      problem: "asks for a way to log in that keyctl does not know (authMechanism)",
+      hint: "authMechanism is SCRAM-SHA-256, SCRAM-SHA-1, PLAIN or MONGODB-X509; without it, the server says which one",
+    };
+  }
+  if (takes === "user" && (user ?? "") === "") {
+    return { problem: "asks for a way to log in (authMechanism), and names no user", hint: WITH_USER };
+  }
+  const hasPassword = user?.includes(":") === true;
+  const isTooMuch = takes === "no user" ? user !== undefined : takes === "user without password" && hasPassword;
+  if (!isTooMuch) return undefined;
+  return {
+    problem: "has a user or a password that its way to log in (authMechanism) does not take",
+    hint: "leave them out: X.509 takes the certificate of tlsCertificateKeyFile, and MONGODB-AWS what AWS has set up",
+  };
+}
+
+/** Whether nobody is to be logged in, in a valid URI. */
+export function isAnonymous(uri: string): boolean {
+  const { user, options = "" } = PARTS.exec(uri)?.groups ?? {};
+  return user === undefined && optionsOf(options).every(({ name }) => name !== "authmechanism");
 }
 
 /** For the driver: a valid URI, without the options that keyctl decides. */

@@ -45,6 +45,30 @@ const BY_RESULT: Readonly<Record<number, ErrorTemplate>> = {
   ],
   [RESULT.damagedFileSystem]: CORRUPT,
 };
+/**
+ * **Invariant:** a write that failed may have been applied, unless its code is known to say that it was not: the statement or
+ * the lock was refused, or a page could not be read or written, and the page that commits comes last. A sync that fails
+ * comes after that page: whoever opens the file next may find it there.
+ */
+const NOT_APPLIED: ReadonlySet<number> = new Set([
+  RESULT.error,
+  RESULT.noPermission,
+  RESULT.busy,
+  RESULT.locked,
+  RESULT.readOnly,
+  RESULT.corrupt,
+  RESULT.full,
+  RESULT.cannotOpen,
+  RESULT.lockProtocol,
+  RESULT.tooBig,
+  RESULT.constraint,
+  RESULT.mismatch,
+  RESULT.denied,
+  RESULT.notADatabase,
+  RESULT.failedRead,
+  RESULT.shortRead,
+  RESULT.failedWrite,
+]);
 /** `SQLITE_ERROR` of BEGIN and its like says that we have lost count of our own transactions. */
 const OF_A_TRANSACTION = /^cannot (?:start|commit|rollback) /;
 /** By the system's code, for what fails before SQLite is asked. */
@@ -72,24 +96,32 @@ const BY_SYSTEM: Readonly<Record<string, ErrorTemplate>> = {
 
 /**
  * SQLite's or the system's error as our own, in one sentence; anything else as it is.
- * @param wayOut what to do about a damaged file, to which nothing was written yet
+ * @param options `wayOut`: what to do about a damaged file, to which nothing was written yet
  */
-export function storeError(thrown: unknown, path: string, wayOut = RESTORE): unknown {
+export function storeError(thrown: unknown, path: string, { wayOut = RESTORE, isWrite = false } = {}): unknown {
   if (isKeyctlError(thrown)) return thrown;
+  const mayHaveHappened = isWrite && mayHaveBeenApplied(thrown);
   const sentence = isSqliteError(thrown) ? byResult(thrown) : BY_SYSTEM[codeOf(thrown)];
   if (sentence !== undefined) {
     const [code, problem, hint = wayOut] = sentence;
-    return new KeyctlError(code, `the database ${printable(path)} ${problem}`, { hint });
+    return new KeyctlError(code, `the database ${printable(path)} ${problem}`, { hint, mayHaveHappened });
   }
   if (!isSqliteError(thrown)) return thrown;
   const code = extendedResultCode(thrown);
   const said = `${printable(thrown.message)}${code === 0 ? "" : `, SQLite result code ${code}`}`;
-  return new KeyctlError("STORE_UNAVAILABLE", `the database ${printable(path)} failed (${said})`);
+  return new KeyctlError("STORE_UNAVAILABLE", `the database ${printable(path)} failed (${said})`, { mayHaveHappened });
 }
 
 /** As `storeError`, of a database that was open already. */
-export function openStoreError(thrown: unknown, path: string): unknown {
-  return storeError(thrown, path, recovery(path));
+export function openStoreError(thrown: unknown, path: string, isWrite = false): unknown {
+  return storeError(thrown, path, { wayOut: recovery(path), isWrite });
+}
+
+function mayHaveBeenApplied(thrown: unknown): boolean {
+  if (!isSqliteError(thrown)) return false;
+  const code = extendedResultCode(thrown);
+  const isOfTheDisk = (code & 0xff) === RESULT.ioError;
+  return !NOT_APPLIED.has(isOfTheDisk ? code : code & 0xff);
 }
 
 function byResult(thrown: Error): ErrorTemplate | undefined {

@@ -31,25 +31,33 @@ export function sqliteStatements<Name extends string>(
     known.set(name, statement);
     return statement;
   };
-  const act = async <Result>(work: () => Result, signal: AbortSignal): Promise<Result> => {
+  const act = async <Result>(work: () => Result, signal: AbortSignal, isWrite: boolean): Promise<Result> => {
     try {
       return await whileUnlocked(work, signal);
     } catch (thrown) {
-      throw openStoreError(thrown, path);
+      throw openStoreError(thrown, path, isWrite);
     }
   };
   const read = <Result>(work: () => Result, signal: AbortSignal) =>
-    act(() => {
-      file.requireSame();
-      return work();
-    }, signal);
+    act(
+      () => {
+        file.requireSame();
+        return work();
+      },
+      signal,
+      false,
+    );
   const write = <Result>(work: () => Result, signal: AbortSignal) =>
-    act(() => {
-      file.beforeWrite();
-      const result = work();
-      file.afterWrite();
-      return result;
-    }, signal);
+    act(
+      () => {
+        file.beforeWrite();
+        const result = work();
+        file.afterWrite();
+        return result;
+      },
+      signal,
+      true,
+    );
   return {
     write,
     prepared,

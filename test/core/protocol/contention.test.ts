@@ -1,8 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { retryOnConflict } from "../../../src/core/protocol/contention.ts";
+import { KeyctlError } from "../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 
 const alice = parseUserId("alice");
+
+/** Takes as long as a server on another machine. */
+const access = () => new Promise((resolve) => setTimeout(resolve, 3 + Math.random() * 6));
 
 /** Loses so many races, and notes when each attempt began. */
 function losing(races: number) {
@@ -24,14 +28,34 @@ describe("retryOnConflict", () => {
     }
   });
 
-  it("is a conflict, which may pass, when five attempts have lost", async () => {
-    const { attempt, began } = losing(5);
+  it("is a conflict, which may pass, when twelve attempts have lost", async () => {
+    const { attempt, began } = losing(12);
     await expect(retryOnConflict(alice, attempt)).rejects.toMatchObject({ code: "CONFLICT", retryable: true });
-    expect(began).toHaveLength(5);
+    expect(began).toHaveLength(12);
+  });
+
+  it("lets forty win who change one row at the same time", async () => {
+    let revision = 0;
+    const change = async () => {
+      await access();
+      const seen = revision;
+      await access();
+      if (revision !== seen) return "conflict" as const;
+      revision += 1;
+      return true;
+    };
+    const all = await Promise.all(Array.from({ length: 40 }, () => retryOnConflict(alice, change)));
+    expect(all).toHaveLength(40);
+    expect(revision).toBe(40);
+  });
+
+  it("ends with the failure of the last attempt, where that is no lost race", async () => {
+    const failure = new KeyctlError("STORE_UNAVAILABLE", "the database answered with an error");
+    await expect(retryOnConflict(alice, losing(12).attempt, () => failure)).rejects.toBe(failure);
   });
 
   it("retries once without a pause, and then after pauses that grow", async () => {
-    const { attempt, pauses } = losing(5);
+    const { attempt, pauses } = losing(4);
     await retryOnConflict(alice, attempt).catch(() => {});
     const [, second = 0, third = 0, fourth = 0] = pauses();
     // Half of 4, 8 and 16 ms at least; a timer may be early by one.
@@ -43,7 +67,7 @@ describe("retryOnConflict", () => {
   it("lets two who lost together meet at different times", async () => {
     const rounds = await Promise.all(
       Array.from({ length: 20 }, async () => {
-        const { attempt, pauses } = losing(5);
+        const { attempt, pauses } = losing(4);
         await retryOnConflict(alice, attempt).catch(() => {});
         return Math.round(pauses()[3] ?? 0);
       }),

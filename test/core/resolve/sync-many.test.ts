@@ -37,6 +37,49 @@ describe("syncMany", () => {
     expect(store.rows.get(carol)).toMatchObject({ origin: "key.txt", keyHash: KEY.hash });
   });
 
+  it("reads a batch first and inserts what is missing, until nobody of a batch has a row", async () => {
+    const store = memoryStore(record(bob, OTHER), record(dave, OTHER));
+    const { watched, calls } = watching(store);
+    const { manager } = managerOver({ store: watched, sources: [holding("key.txt", KEY)] });
+    const users = ["u1", "u2", "u3", "u4", "u5"].map((id) => parseUserId(id)) as [
+      UserId,
+      UserId,
+      UserId,
+      UserId,
+      UserId,
+    ];
+    const batches = [[alice, bob], [users[0], users[1]], [users[2], users[3]], [carol, dave], [users[4]]];
+    const results = await all(manager.syncMany(inBatches(...batches)));
+    expect(results.map(({ userId }) => userId)).toEqual(batches.flat());
+    expect(calls).toEqual([
+      "read alice bob",
+      "insert alice",
+      // Somebody of the batch before had a row.
+      "read u1 u2",
+      "insert u1 u2",
+      // Nobody of the batch before had one.
+      "insert u3 u4",
+      "insert carol dave",
+      "read dave",
+      "read u5",
+      "insert u5",
+    ]);
+  });
+
+  it("reads again who lost an insert to a row that came after the look", async () => {
+    const store = memoryStore();
+    const { watched } = watching({
+      ...store,
+      async insertMany(records, signal) {
+        if (store.rows.size === 0) await store.insert(record(bob, OTHER), signal);
+        return store.insertMany(records, signal);
+      },
+    });
+    const { manager } = managerOver({ store: watched, sources: [holding("key.txt", KEY)] });
+    const results = await all(manager.syncMany(inBatches([alice, bob])));
+    expect(results.map(({ source }) => source)).toEqual(["key.txt", "database"]);
+  });
+
   it("seals each user's copy for that user alone", async () => {
     const store = memoryStore();
     const { manager } = managerOver({ store, sources: [holding("key.txt", KEY)] });
@@ -85,3 +128,20 @@ describe("syncMany", () => {
     await expect(all(manager.syncMany(inBatches([alice])))).rejects.toBe(wrong);
   });
 });
+
+/** This store, and which users were read and inserted, in order. */
+function watching(store: KeyStore) {
+  const calls: string[] = [];
+  const watched: KeyStore = {
+    ...store,
+    findMany(users, signal) {
+      calls.push(`read ${users.join(" ")}`);
+      return store.findMany(users, signal);
+    },
+    insertMany(records, signal) {
+      calls.push(`insert ${records.map(({ userId }) => userId).join(" ")}`);
+      return store.insertMany(records, signal);
+    },
+  };
+  return { watched, calls };
+}

@@ -414,12 +414,20 @@ describe("rekey while others work", () => {
     }
   });
 
-  it("ends as a conflict when somebody goes on sealing with the older master key", async () => {
+  it.each([
+    ["old", "keys are saved with an older master key all the time", /^restart the programs that save them/],
+    ["clear", "keys are saved in plain text all the time", /; then: keyctl rekey --keep-key$/],
+  ] as const)("ends as a conflict when somebody goes on writing keys as %s ones", async (form, message, hint) => {
     const world = new World(["old"]);
     const process = world.process((call) => {
-      if (call === "scan") world.store.rows.set(userOf(0), rowOf(0, "old"));
+      if (call === "scan") world.store.rows.set(userOf(0), rowOf(0, form));
     });
-    await expect(process.rekey()).rejects.toMatchObject({ code: "CONFLICT", retryable: true });
+    await expect(process.rekey()).rejects.toMatchObject({
+      code: "CONFLICT",
+      message,
+      hint: expect.stringMatching(hint),
+      retryable: true,
+    });
     expect(world.checks.has(OLD.kid)).toBe(true);
   });
 

@@ -160,12 +160,53 @@ describe("a server that cannot be reached", () => {
 
   it.each([
     ["authMechanism=GSSAPI", "asks in its URI for what keyctl does not carry"],
+    ["authMechanism=scram-sha-999", "asks for a way to log in that keyctl does not know (authMechanism)"],
+    ["authMechanism=MONGODB-OIDC", "asks for a way to log in that keyctl does not know (authMechanism)"],
+    ["authMechanism=MONGODB-AWS", "has a user or a password that its way to log in (authMechanism) does not take"],
+    ["authMechanism=MONGODB-X509", "has a user or a password that its way to log in (authMechanism) does not take"],
     ["tls=true&tlsCAFile=/nowhere.pem", "needs a certificate file that cannot be used"],
     ["tls=true&tlsCertificateKeyFile=/etc/hostname", "needs a certificate file that cannot be used"],
     ["tls=true&tlsCertificateKeyFile=/", "needs a certificate file that cannot be used"],
   ])("cannot be asked with %s", async (options, problem) => {
     const { uri } = await mongodbStub();
     await expectFailure(withPassword(`${uri}?${options}`), GET, { exit: 4, code: "CONFIG_INVALID", problem });
+  });
+});
+
+describe("a log-in that nobody is named for", () => {
+  it.each(["SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "gssapi"])(
+    "is asked for by authMechanism=%s, and the URI names no user",
+    async (mechanism) => {
+      const { uri } = await mongodbStub();
+      const expected = {
+        exit: 4,
+        code: "CONFIG_INVALID",
+        problem: "asks for a way to log in (authMechanism), and names no user",
+      };
+      await expectFailure(withSpare(`${uri}?authMechanism=${mechanism}`), GET, expected);
+    },
+  );
+
+  it("is asked for by MONGODB-AWS, and AWS has set up no credentials here", async () => {
+    const { uri } = await mongodbStub();
+    const problem = "asks in its URI for what keyctl does not carry (Kerberos, AWS credentials, ";
+    await expectFailure(withSpare(`${uri}?authMechanism=MONGODB-AWS`), GET, {
+      exit: 4,
+      code: "CONFIG_INVALID",
+      problem,
+    });
+  });
+
+  it.each([...READS, ...WRITES])("is what the server asks for: %s", async (command) => {
+    const { uri } = await mongodbStub(FAILURES.loginWanted);
+    const problem = "wants a user and a password, and its URI names none";
+    await expectFailure(withSpare(uri), command, { exit: 4, code: "STORE_DENIED", problem });
+  });
+
+  it("is another matter where a user is named", async () => {
+    const { uri } = await mongodbStub(FAILURES.mechanismUnavailable);
+    const problem = "does not know the way to log in that its URI asks for, or has it switched off";
+    await expectFailure(withPassword(uri), GET, { exit: 4, code: "STORE_DENIED", problem });
   });
 });
 

@@ -1,10 +1,14 @@
 import { ObjectId } from "mongodb";
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { StoreFacts } from "../../../src/core/ports/stores-and-sources.ts";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
 import { emptyHome } from "../../support/home/home.ts";
 import { documentsOf, inProcess } from "../../support/programs/in-process.ts";
 import { newJwk } from "../../support/fixtures/jwk.ts";
 import { KEY, OTHER, USER } from "../../support/fixtures/keys.ts";
+import { FAILURES } from "../../support/mongodb/failures.ts";
+import { failure, firstBatch, mongodbStub } from "../../support/mongodb/stub.ts";
+import type { Answers } from "../../support/mongodb/stub.ts";
 import { databaseOfTest, describeWithMongodb } from "../../support/mongodb/of-test.ts";
 
 const patient = new AbortController().signal;
@@ -42,6 +46,9 @@ describeWithMongodb("the inspection of a MongoDB database", () => {
       { user_id: new ObjectId(USER), key_encrypted: KEY },
       { user_id: USER.toUpperCase(), key_encrypted: OTHER },
       { user_id: "68e228e87f803a11a4e23046", key_encrypted: OTHER },
+      // A list is nobody's row.
+      { user_id: ["68e228e87f803a11a4e23047", "x"], key_encrypted: OTHER },
+      { user_id: [new ObjectId("68e228e87f803a11a4e23046")], key_encrypted: OTHER },
       { user_id: new ObjectId("68e228e87f803a11a4e23046"), provider: "another", key_encrypted: OTHER },
     ]);
     const twins = (await store.inspect(patient)).problems.filter(({ message }) => message.includes("two rows"));
@@ -64,5 +71,68 @@ describeWithMongodb("the inspection of a MongoDB database", () => {
       hint: "keyctl rekey",
     });
     expect(checks.find(({ id }) => id === "server")).toMatchObject({ message: expect.stringMatching(/, writable$/) });
+  });
+});
+
+async function factsOf(answers: Answers) {
+  const { uri } = await mongodbStub(answers);
+  const store = mongoStore({ uri, name: uri, from: "--store", allowNonAtomic: false });
+  onTestFinished(() => store.close());
+  return store.inspect(patient);
+}
+const sharded = (...collections: readonly object[]): Answers => ({
+  ...FAILURES.router,
+  find: ({ document }) => firstBatch(document["find"] === "collections" ? collections : []),
+});
+const shardingOf = ({ problems }: StoreFacts) => problems.filter(({ message }) => message.includes("is sharded by"));
+
+describe("the inspection of a server that is not here", () => {
+  it.each([
+    [{ ferretdb: { version: "v2.5.0", package: "docker" } }, "FerretDB 2.5.0 (speaks as MongoDB 7.0.77)"],
+    [{ ferretdb: {} }, "FerretDB 2 (speaks as MongoDB 7.0.77)"],
+    [{ ferretdbVersion: "v1.24.2" }, "FerretDB 1.24.2 (speaks as MongoDB 7.0.77)"],
+    [{ ferretdbVersion: "unknown" }, "FerretDB 1 (speaks as MongoDB 7.0.77)"],
+    [{}, "MongoDB 7.0.77"],
+  ])("names FerretDB by its own version: %j", async (build, expected) => {
+    const { server } = await factsOf({ buildInfo: { ok: 1, version: "7.0.77", ...build } });
+    expect(server).toBe(expected);
+  });
+
+  it("names a journal that is sharded by anything but its _id, and how to put that right", async () => {
+    const collections = [
+      { _id: "keys.api_key_journal", key: { user_id: 1 } },
+      { _id: "keys.api_key_meta", key: { _id: 1, kind: 1 } },
+    ];
+    expect(shardingOf(await factsOf(sharded(...collections)))).toEqual([
+      {
+        isFailure: true,
+        message:
+          "api_key_journal is sharded by user_id: its _id, which decides between two commands, is unique on each shard only",
+        hint: 'in mongosh: sh.reshardCollection("keys.api_key_journal", { _id: 1 })',
+      },
+      expect.objectContaining({ message: expect.stringContaining("api_key_meta is sharded by _id, kind: ") }),
+    ]);
+  });
+
+  it.each([{ _id: 1 }, { _id: "hashed" }])("has nothing to say of a journal that is sharded by %j", async (key) => {
+    expect(shardingOf(await factsOf(sharded({ _id: "keys.api_key_journal", key })))).toEqual([]);
+  });
+
+  it("says nothing of shards where this user may not read about them", async () => {
+    const denied: Answers = {
+      ...FAILURES.router,
+      find: ({ document }) => (document["find"] === "collections" ? failure(13, "Unauthorized") : firstBatch([])),
+    };
+    const facts = await factsOf(denied);
+    expect(facts.details).toContain("sharded cluster");
+    expect(shardingOf(facts)).toEqual([]);
+  });
+
+  it("asks no single server about shards", async () => {
+    const { uri, commands } = await mongodbStub();
+    const store = mongoStore({ uri, name: uri, from: "--store", allowNonAtomic: false });
+    onTestFinished(() => store.close());
+    await store.inspect(patient);
+    expect(commands.filter(({ document }) => document["$db"] === "config")).toEqual([]);
   });
 });

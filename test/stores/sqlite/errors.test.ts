@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { isKeyctlError } from "../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
@@ -14,6 +15,10 @@ const patience = () => AbortSignal.timeout(5_000);
 /** As SQLite throws it; without a code, as the drop-in for Node 20 does from `all`. */
 function thrown(message: string, errcode?: number): Error {
   return Object.assign(new Error(message), { code: "ERR_SQLITE_ERROR", ...(errcode === undefined ? {} : { errcode }) });
+}
+
+function asWrite(errcode: number): unknown {
+  return openStoreError(thrown("x", errcode), PATH, true);
 }
 
 function codeAndMessage(error: unknown) {
@@ -169,5 +174,36 @@ describe("a row that keyctl cannot have written", () => {
     const refusal = { code: "STORE_CORRUPT", message: expect.stringContaining(" damaged") };
     await expect(store.find(ALICE, patience())).rejects.toMatchObject(refusal);
     await expect(store.findMany([ALICE], patience())).rejects.toMatchObject(refusal);
+  });
+});
+
+describe("a write that SQLite has failed", () => {
+  const NOT_APPLIED = [1, 3, 5, 6, 8, 11, 13, 14, 15, 18, 19, 20, 23, 26];
+  /** A page could not be read or written; the one that commits comes last. */
+  const NOT_APPLIED_OF_THE_DISK = [266, 522, 778];
+  it("may have been applied, unless its code is known to say that it was not", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0, max: 40 }), (primary, extension) => {
+        const code = primary + 256 * extension;
+        const isKnown = primary === 10 ? NOT_APPLIED_OF_THE_DISK.includes(code) : NOT_APPLIED.includes(primary);
+        expect(asWrite(code)).toMatchObject({ name: "KeyctlError", mayHaveHappened: !isKnown });
+      }),
+    );
+  });
+
+  it.each([
+    ["the sync after the commit", 1034, true],
+    ["the sync of the folder", 1290, true],
+    ["the deletion of a journal, which commits", 2570, true],
+    ["the index of the log, once the log is written", 5386, true],
+    ["a page that commits", 778, false],
+    ["a full disk", 13, false],
+  ])("is open where what failed is %s (%i): %s", (_, errcode, mayHaveHappened) => {
+    expect(asWrite(errcode)).toMatchObject({ mayHaveHappened });
+    expect(openStoreError(thrown("disk I/O error", errcode), PATH)).toMatchObject({ mayHaveHappened: false });
+  });
+
+  it("is open where the drop-in says no more than that the disk has failed", () => {
+    expect(openStoreError(thrown("disk I/O error"), PATH, true)).toMatchObject({ mayHaveHappened: true });
   });
 });

@@ -13,7 +13,9 @@ export const FAILURES = {
 
   wrongPassword: to(["saslStart"], failure(18, "AuthenticationFailed")),
   wrongPasswordOnAtlas: to(["saslStart"], failure(8000, "AtlasError")),
+  mechanismUnavailable: to(["saslStart"], failure(334, "MechanismUnavailable")),
   noLogin: to(ALL, failure(13, "Unauthorized")),
+  loginWanted: to(ALL, failure(13, "Command find requires authentication")),
   readOnlyRole: to([...CHANGES, "createIndexes"], failure(13, "Unauthorized")),
   readOnlyRoleOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "AtlasError")),
   mayNotIndex: to(["createIndexes"], failure(13, "Unauthorized")),
@@ -50,3 +52,14 @@ function to(commands: readonly string[], answer: Document): Answers {
 function isdbgrid(): Answers {
   return toHello(hello({ msg: "isdbgrid" }));
 }
+
+/** What servers answer when two programs write the same rows at the same time: nothing was written. */
+export const CONFLICTS = {
+  writeConflict: failure(112, "WriteConflict"),
+  /** As of a single document. */
+  writeConflictOfOne: writeFailure(112),
+  /** FerretDB 2 passes on PostgreSQL's states, as numbers: 40P01, 40001, 55P03. */
+  deadlock: failure(16_908_292, "deadlock detected"),
+  serialization: failure(16_777_220, "could not serialize access"),
+  lockNotAvailable: failure(50_463_045, "canceling statement due to lock timeout"),
+} as const satisfies Readonly<Record<string, Document>>;

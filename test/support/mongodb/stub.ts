@@ -68,6 +68,16 @@ export function writeFailure(code: number): Document {
   return { ok: 1, n: 0, nModified: 0, writeErrors: [{ index: 0, code, errmsg: SERVER_TEXT }] };
 }
 
+/** Of an unordered batch, these places fail with these codes and all others are written. */
+export function writeFailures(codes: Readonly<Record<number, number>>): Document {
+  const writeErrors = Object.entries(codes).map(([index, code]) => ({
+    index: Number(index),
+    code,
+    errmsg: SERVER_TEXT,
+  }));
+  return { ok: 1, n: 0, ...(writeErrors.length === 0 ? {} : { writeErrors }) };
+}
+
 /** The write was done here, but it is not certain that it stays. */
 export function concernFailure(code: number, codeName: string): Document {
   return { ok: 1, n: 1, nModified: 1, writeConcernError: { code, codeName, errmsg: SERVER_TEXT } };
