@@ -70,7 +70,7 @@ export class Reconciliation {
     this.#waiting = waiting;
   }
 
-  /** Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
+  /** @internal Keys that wait in files are brought in where something may be changed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
   static async begin(
     context: Context,
     { only, fixes, adoptAccount, newSignal }: ReconcileTask,
