@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundledPackages, softwareBillOfMaterials, thirdPartyNotices } from "./build/bundled-packages.mjs";
+import { manualPage } from "./build/manual.mjs";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const src = join(root, "src");
@@ -145,6 +146,7 @@ async function buildAnew() {
       buildTool(join(built, "tool")),
       buildLibrary(join(built, "library")),
       buildTypes(join(fresh, "types"), join(built, "types")),
+      buildManual(fresh, join(built, "man")),
     ]);
     for (const { status, reason } of parts) if (status === "rejected") throw reason;
     const [{ value: toolMetafiles }, { value: libraryMetafile }] = parts;
@@ -246,6 +248,31 @@ async function buildTypes(work, outdir) {
   const text = rolledUp(join(work, "index.d.ts"));
   mkdirSync(outdir, { recursive: true });
   writeFileSync(join(outdir, "index.d.ts"), text);
+}
+
+/** The man page, of the program's own commands. */
+async function buildManual(work, outdir) {
+  const outfile = join(work, "program.mjs");
+  await esbuild.build({
+    stdin: {
+      contents: `export { wholeProgram } from "./cli/program.ts";
+        export { EXIT_CODE_MEANINGS as exitCodes } from "./cli/exit-codes.ts";
+        export { VARIABLES as variables } from "./cli/variable-meanings.ts";`,
+      resolveDir: src,
+    },
+    outfile,
+    absWorkingDir: root,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "warning",
+  });
+  const { wholeProgram, exitCodes, variables } = await import(pathToFileURL(outfile).href);
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const page = manualPage(await wholeProgram(version), { exitCodes, variables });
+  mkdirSync(outdir, { recursive: true });
+  writeFileSync(join(outdir, "keyctl.1"), page);
 }
 
 /** What is in dist/ of others. */

@@ -22,6 +22,10 @@ const SMALL = {
   "src/main.ts": MAIN,
   "src/cli/a-b.ts": "export const one = 1;\n",
   "src/index.ts": "export const two = 2;\n",
+  "src/cli/program.ts": `import { Command } from "commander";
+    export const wholeProgram = async (version: string): Promise<Command> => new Command("keyctl").version(version);\n`,
+  "src/cli/exit-codes.ts": `export const EXIT_CODE_MEANINGS = [["0", "done"]];\n`,
+  "src/cli/variable-meanings.ts": `export const VARIABLES = [["HOME", "where people live"]];\n`,
 };
 
 /** A file of the dist/ that is there. */
@@ -84,6 +88,7 @@ describe("the build", () => {
     expect(Object.keys(built(folder)).toSorted()).toEqual([
       "THIRD-PARTY-NOTICES.md",
       "library/index.js",
+      "man/keyctl.1",
       "sbom.cdx.json",
       "tool/cli-a-b.cjs",
       "tool/main.cjs",

@@ -17,6 +17,7 @@ const USER = "68e228e87f803a11a4e23045";
 /** What may be in the tarball. */
 const SHIPPED = [
   /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/keyctl\.cjs)$/,
+  /^dist\/man\/keyctl\.1$/,
   /^dist\/(?:THIRD-PARTY-NOTICES\.md|sbom\.cdx\.json)$/,
   /^dist\/tool\/[a-z-]+\.cjs$/,
   /^dist\/library\/[a-z-]+(?:-[A-Z0-9]+)?\.js$/,
@@ -40,6 +41,7 @@ const OF_MONGODB = [
 const OF_SQLITE = ["@photostructure", "node-addon-api", "node-gyp-build"];
 
 interface Manifest {
+  readonly man: string;
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: { readonly ".": { readonly types: string; readonly default: string } };
   readonly scripts: Readonly<Record<string, string>>;
@@ -105,8 +107,8 @@ describe("the tarball", () => {
   });
 
   it("has a manifest whose every file is there, and whose scripts need nothing that is not", async () => {
-    const { bin, exports, scripts } = manifest();
-    const named = [...Object.values(bin), exports["."].types, exports["."].default];
+    const { bin, man, exports, scripts } = manifest();
+    const named = [man, ...Object.values(bin), exports["."].types, exports["."].default];
     const { files } = shipped();
     expect(named.filter((path) => !files.includes(path.replace(/^\.\//, "")))).toEqual([]);
     // What npm runs by itself in a folder that somebody has unpacked.

@@ -8,7 +8,7 @@ import { LONGEST_MS } from "../text/duration.ts";
 /** What a key may be allowed at most, in USD. */
 export const HIGHEST_LIMIT = 999_999_999.999_999;
 export const LONGEST_LABEL = 200;
-const RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
+export const LIMIT_RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
 
 /**
  * What a new key may do: `given`, and the rest as the environment says. Throws USAGE for what is given, and CONFIG_EMPTY or
@@ -25,7 +25,7 @@ export function isLabel(text: string): boolean {
 }
 
 function isLimitReset(text: string): text is LimitReset {
-  return RESETS.some((reset) => reset === text);
+  return LIMIT_RESETS.some((reset) => reset === text);
 }
 
 /** An id as OpenRouter gives it. */
