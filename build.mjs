@@ -1,10 +1,12 @@
 // Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as ESM, and its types.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { bundledPackages, softwareBillOfMaterials, thirdPartyNotices } from "./build/bundled-packages.mjs";
+import { manualPage } from "./build/manual.mjs";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const src = join(root, "src");
@@ -53,10 +55,7 @@ const builtInUrl = {
   },
 };
 
-/**
- * Of undici only what we use: all of it takes three times as long to load, and would put itself in the place of the fetch
- * of a program that uses the library.
- */
+/** Of undici only what we use: all of it takes three times as long to load. */
 const UNDICI_PARTS = {
   Agent: "dispatcher/agent",
   Pool: "dispatcher/pool",
@@ -78,6 +77,26 @@ const partsOfUndici = {
         ),
       ].join("\n"),
       resolveDir: root,
+    }));
+  },
+};
+
+/**
+ * The undici that a user of the library has installed. When it is loaded, it makes itself the dispatcher of Node's own fetch,
+ * unless there is one: so Node's is loaded first, and the fetch of the program stays as it was.
+ */
+const installedUndici = {
+  name: "installed-undici",
+  setup(build) {
+    build.onResolve({ filter: /^undici$/ }, ({ pluginData }) =>
+      pluginData === "installed"
+        ? { path: "undici", external: true }
+        : { path: "undici", namespace: "installed-undici" },
+    );
+    build.onLoad({ filter: /.*/, namespace: "installed-undici" }, () => ({
+      contents: `void globalThis.Response; module.exports = require("undici");`,
+      resolveDir: root,
+      pluginData: "installed",
     }));
   },
 };
@@ -126,9 +145,12 @@ async function buildAnew() {
     const parts = await Promise.allSettled([
       buildTool(join(built, "tool")),
       buildLibrary(join(built, "library")),
-      buildTypes(join(built, "types")),
+      buildTypes(join(fresh, "types"), join(built, "types")),
+      buildManual(fresh, join(built, "man")),
     ]);
     for (const { status, reason } of parts) if (status === "rejected") throw reason;
+    const [{ value: toolMetafiles }, { value: libraryMetafile }] = parts;
+    writePapers(built, [...toolMetafiles, libraryMetafile]);
     if (existsSync(dist)) renameSync(dist, join(fresh, "old"));
     renameSync(built, dist);
   } finally {
@@ -166,11 +188,12 @@ async function buildTool(outdir) {
   };
   nameFor(join(src, "main.ts"));
   const built = new Set();
+  const metafiles = [];
   for (;;) {
     const next = [...sources].filter(([name]) => !built.has(name));
-    if (next.length === 0) return;
+    if (next.length === 0) return metafiles;
     for (const [name] of next) built.add(name);
-    await esbuild.build({
+    const { metafile } = await esbuild.build({
       entryPoints: next.map(([name, file]) => ({ in: file, out: name })),
       outdir,
       absWorkingDir: root,
@@ -187,12 +210,15 @@ async function buildTool(outdir) {
       supported: { "dynamic-import": false },
       plugins: [loadedOnUse, loadedByCalls, spawnOnUse, onlyVersion, builtInUrl, partsOfUndici],
       external: NOT_CARRIED,
+      metafile: true,
     });
+    metafiles.push(metafile);
   }
 }
 
+/** The packages that it uses are its dependencies: who installs it decides on their versions, and audits them. */
 async function buildLibrary(outdir) {
-  await esbuild.build({
+  const { metafile } = await esbuild.build({
     entryPoints: [join(src, "index.ts")],
     outdir,
     absWorkingDir: root,
@@ -203,26 +229,57 @@ async function buildLibrary(outdir) {
     format: "esm",
     legalComments: "none",
     logLevel: "warning",
-    plugins: [builtInUrl, partsOfUndici],
-    external: NOT_CARRIED,
-    // The driver is CommonJS and asks for Node's modules by require().
+    plugins: [installedUndici],
+    external: ["mongodb"],
+    // For undici, which is asked for when Node's own is there.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+    metafile: true,
   });
+  return metafile;
 }
 
-async function buildTypes(outdir) {
+/** One file that shows what src/index.ts exports, and what that is made of. */
+async function buildTypes(work, outdir) {
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-  const options = [
-    "--declaration",
-    "--emitDeclarationOnly",
-    "--noEmit",
-    "false",
-    "--rootDir",
-    "src",
-    "--outDir",
-    outdir,
-  ];
-  const words = [tsc, "--project", "tsconfig.build.json", ...options];
+  const words = [tsc, "--project", "tsconfig.build.json", "--outDir", work];
   const [code] = await once(spawn(process.execPath, words, { cwd: root, stdio: "inherit" }), "close");
   if (code !== 0) throw new Error("the types were not built");
+  const { rolledUp } = await import("./build/declarations.mjs");
+  const text = rolledUp(join(work, "index.d.ts"));
+  mkdirSync(outdir, { recursive: true });
+  writeFileSync(join(outdir, "index.d.ts"), text);
+}
+
+/** The man page, of the program's own commands. */
+async function buildManual(work, outdir) {
+  const outfile = join(work, "program.mjs");
+  await esbuild.build({
+    stdin: {
+      contents: `export { wholeProgram } from "./cli/program.ts";
+        export { EXIT_CODE_MEANINGS as exitCodes } from "./cli/exit-codes.ts";
+        export { VARIABLES as variables } from "./cli/variable-meanings.ts";`,
+      resolveDir: src,
+    },
+    outfile,
+    absWorkingDir: root,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "warning",
+  });
+  const { wholeProgram, exitCodes, variables } = await import(pathToFileURL(outfile).href);
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const page = manualPage(await wholeProgram(version), { exitCodes, variables });
+  mkdirSync(outdir, { recursive: true });
+  writeFileSync(join(outdir, "keyctl.1"), page);
+}
+
+/** What is in dist/ of others. */
+function writePapers(folder, metafiles) {
+  const packages = bundledPackages(metafiles, root);
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const bill = softwareBillOfMaterials(packages, manifest);
+  writeFileSync(join(folder, "THIRD-PARTY-NOTICES.md"), thirdPartyNotices(packages));
+  writeFileSync(join(folder, "sbom.cdx.json"), `${JSON.stringify(bill, null, 2)}\n`);
 }

@@ -18,28 +18,61 @@ import type { SyncResult } from "./core/model/results.ts";
 
 export { ApiKey } from "./core/model/api-key.ts";
 export { KeyctlError } from "./core/model/errors.ts";
-export type { ErrorCode } from "./core/model/errors.ts";
-export type { LogEvent } from "./core/model/log-event.ts";
-export type { ProvisionResult } from "./core/model/results.ts";
-export type { Reconciliation } from "./core/reconcile/reconciliation.ts";
-export type { ValidationRun } from "./core/validate/validate-many.ts";
-export type { ValidateOptions, Validation } from "./core/validate/validate-key.ts";
+export type { CallOptions } from "./core/async/deadline.ts";
+export type { Revoke } from "./core/change/purge-key.ts";
+export type { Replace } from "./core/change/save-key.ts";
 export type { SaveOptions } from "./core/change/save-with-check.ts";
-export type { Attention, Verdict } from "./core/model/verdict.ts";
+export type { JournalOutcome } from "./core/copy/copy-journal.ts";
+export type { CopyOutcome, RowOutcome } from "./core/copy/copy-rows.ts";
 export type {
+  BulkOptions,
+  CopyOptions,
+  EnsureOptions,
+  PreviewProvisionOptions,
+  PreviewPurgeOptions,
+  PreviewSyncOptions,
+  ProvisionManyOptions,
+  ProvisionOptions,
+  PurgeManyOptions,
+  PurgeOptions,
+  ReconcileOptions,
+  RekeyOptions,
+  SyncOptions,
+  ValidateManyOptions,
+} from "./core/manager-options.ts";
+export type { ErrorCode, ErrorDetails } from "./core/model/errors.ts";
+export type { KeyRecord, LastCheck, LimitReset, Previous, Terms, Timestamp, Version } from "./core/model/key-record.ts";
+export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
+export type { WantedTerms } from "./core/model/provision-rules.ts";
+export type {
+  CheckedSaveResult,
   EnsureResult,
   Explanation,
   Forecast,
   FormerKey,
+  ProvisionResult,
   PurgePreview,
   PurgeResult,
   SaveResult,
   Step,
   StepState,
-  SyncedKey,
   SyncFailure,
   SyncResult,
+  SyncedKey,
 } from "./core/model/results.ts";
+export type { Remedy, UnknownReason } from "./core/model/unknown-reason.ts";
+export type { UserBatches, UserId } from "./core/model/user-id.ts";
+export type { Attention, KeyTerms, Limits, UnknownVerdict, Verdict, Witness } from "./core/model/verdict.ts";
+export type { Warning, WarningCode } from "./core/model/warning.ts";
+export type { Finding, FindingClass } from "./core/reconcile/finding.ts";
+export type { PlanCounts } from "./core/reconcile/plan.ts";
+export type { Reconciliation } from "./core/reconcile/reconciliation.ts";
+export type { ProvisionPreview } from "./core/resolve/preview-provision.ts";
+export type { SyncPreview } from "./core/resolve/preview-sync.ts";
+export type { RekeyProgress, RekeyTask } from "./core/sealing/reseal-rows.ts";
+export type { RowFailure } from "./core/sealing/row-inspector.ts";
+export type { ValidateOptions, Validation } from "./core/validate/validate-key.ts";
+export type { RunFacts, ValidationRun } from "./core/validate/validate-many.ts";
 
 export interface OpenOptions {
   /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
@@ -130,14 +163,3 @@ function listenerFor(log: "silent" | "stderr" | Log): Log {
   if (log === "silent") return silent;
   return (event) => process.stderr.write(`${logLines(event).join("\n")}\n`);
 }
-
-export type {
-  EnsureOptions,
-  ProvisionOptions,
-  PurgeOptions,
-  ReconcileOptions,
-  SyncOptions,
-  ValidateManyOptions,
-} from "./core/manager-options.ts";
-export type { Finding, FindingClass } from "./core/reconcile/finding.ts";
-export type { WantedTerms } from "./core/model/provision-rules.ts";

@@ -8,7 +8,9 @@ import type { Run } from "./invocation.ts";
 interface Verb {
   readonly summary: string;
   /** Loaded when the command is used: one file per command. */
-  readonly load: () => Promise<{ configureCommand(command: Command, run: Run): void }>;
+  readonly load: () => Promise<{
+    configureCommand(command: Command, run: Run, whole: () => Promise<Command>): void;
+  }>;
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -30,6 +32,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/reconcile/reconcile.ts"),
   },
   doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor/doctor.ts") },
+  completion: {
+    summary: "print the completion script of a shell",
+    load: () => import("./commands/completion/completion.ts"),
+  },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
 
@@ -54,9 +60,43 @@ export interface ProgramOptions {
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
   let help = "";
   const words = rewritten(argv);
-  const program = new Command("keyctl")
+  const program = declared(options, (text) => (help += text));
+  for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
+  program.hook("preSubcommand", async (_, command) => {
+    const verb = VERBS[command.name()];
+    if (verb !== undefined) {
+      const whole = async () => wholeProgram(options.version);
+      (await verb.load()).configureCommand(command, options.run(program), whole);
+    }
+    refuseOptionMistakes(words, [...program.options, ...command.options]);
+  });
+  try {
+    await program.parseAsync(words, { from: "user" });
+    return undefined;
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    if (thrown.exitCode === 0) return help.trimEnd();
+    throw usageError(thrown, argv);
+  }
+}
+
+const idle: Run = () => async () => {};
+
+/** Every command with all of its options, for who describes them; its commands do nothing. */
+export async function wholeProgram(version: string): Promise<Command> {
+  const program = declared({ version, columns: undefined }, () => {});
+  const whole = async () => program;
+  for (const [name, verb] of Object.entries(VERBS)) {
+    (await verb.load()).configureCommand(addVerb(program, name, verb), idle, whole);
+  }
+  return program;
+}
+
+/** The program and its own options. What commander has to say goes to `write`. */
+function declared({ version, columns = 80 }: Omit<ProgramOptions, "run">, write: (text: string) => void): Command {
+  return new Command("keyctl")
     .description("Finds, encrypts and keeps the OpenRouter API key of every user of an application.")
-    .version(options.version, "--version", "print the version")
+    .version(version, "--version", "print the version")
     .option("--json", "print JSON documents on standard output")
     .option("-q, --quiet", "no log lines, notes and hints; errors still show")
     .option("--no-color", "no colour")
@@ -69,34 +109,23 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
     .addHelpText("after", EXAMPLES)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
-      writeOut: (text) => (help += text),
-      writeErr: (text) => (help += text),
+      writeOut: write,
+      writeErr: write,
       outputError: () => {},
-      getOutHelpWidth: () => options.columns ?? 80,
-      getErrHelpWidth: () => options.columns ?? 80,
+      getOutHelpWidth: () => columns,
+      getErrHelpWidth: () => columns,
       // On its own, commander would load the stream of process.stdout, which costs a tenth of Node's start-up time.
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
     .exitOverride();
-  for (const [name, { summary }] of verbsFor(words))
-    program
-      .command(name)
-      .summary(summary)
-      .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
-  program.hook("preSubcommand", async (_, command) => {
-    const verb = VERBS[command.name()];
-    if (verb !== undefined) (await verb.load()).configureCommand(command, options.run(program));
-    refuseOptionMistakes(words, [...program.options, ...command.options]);
-  });
-  try {
-    await program.parseAsync(words, { from: "user" });
-    return undefined;
-  } catch (thrown) {
-    if (!(thrown instanceof CommanderError)) throw thrown;
-    if (thrown.exitCode === 0) return help.trimEnd();
-    throw usageError(thrown, argv);
-  }
+}
+
+function addVerb(program: Command, name: string, { summary }: Verb): Command {
+  return program
+    .command(name)
+    .summary(summary)
+    .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
 }
 
 /** All commands, or only the one in use, for a fast start. */

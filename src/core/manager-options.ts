@@ -1,7 +1,6 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { ValidateOptions } from "./validate/validate-key.ts";
-import type { ValidationRunOptions } from "./validate/validate-many.ts";
-import type { PurgeTask } from "./change/purge-key.ts";
+import type { Revoke } from "./change/purge-key.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
@@ -23,10 +22,16 @@ export interface EnsureOptions extends SyncOptions {
   readonly validate?: boolean | undefined;
 }
 
-export interface ValidateManyOptions
-  extends
-    ValidateOptions,
-    Partial<Pick<ValidationRunOptions, "concurrency" | "fromListing" | "notValidatedSinceMs" | "stop">> {}
+export interface ValidateManyOptions extends ValidateOptions {
+  /** How many keys are asked about at a time. Default 20. */
+  readonly concurrency?: number | undefined;
+  /** A definite verdict that is younger than this is taken over, in milliseconds. */
+  readonly notValidatedSinceMs?: number | undefined;
+  /** Judge by the list of all keys, and ask only about those that are not on it. Default false. */
+  readonly fromListing?: boolean | undefined;
+  /** The run is to end cleanly: what is under way has no result. */
+  readonly stop?: AbortSignal | undefined;
+}
 
 export interface PurgeOptions extends CallOptions {
   /** Only the key with this hash: CONFLICT when another one is there by now. */
@@ -35,7 +40,7 @@ export interface PurgeOptions extends CallOptions {
    * Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it; and with it every other key that keyctl made
    * for this user. Default `no`.
    */
-  readonly revoke?: PurgeTask["revoke"] | undefined;
+  readonly revoke?: Revoke | undefined;
 }
 
 /** Of many users, or of what would be purged. */

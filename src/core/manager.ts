@@ -49,6 +49,7 @@ export class KeyManager {
   readonly #resolving: ResolvingCalls;
   readonly #validating: ValidatingCalls;
 
+  /** @internal Made by `KeyManager.open`. */
   constructor(context: Omit<ManagerContext, "account">) {
     this.#context = { ...context, account: accountOnUse(context) };
     this.#work = new OpenWork(this.#context);

@@ -302,6 +302,26 @@ describe("the manager", () => {
   });
 });
 
+describe("the fetch of a program", () => {
+  it("is Node's own before and after keyctl has called OpenRouter", async () => {
+    const { environment } = await openRouter();
+    const answer = await printed(
+      emptyHome(),
+      `import { createRequire } from "node:module";
+       import { dirname, join } from "node:path";
+       import { fileURLToPath } from "node:url";
+       const keys = await keyctl.KeyManager.open();
+       const { error } = await keys.autoProvisionKey("alice");
+       const require = createRequire(fileURLToPath(import.meta.resolve("keyctl")));
+       const { Agent, getGlobalDispatcher } = require("undici");
+       console.log(JSON.stringify({ error, isReplaced: getGlobalDispatcher() instanceof Agent }));
+       await keys.close();`,
+      environment,
+    );
+    expect(answer).toEqual({ error: null, isReplaced: false });
+  });
+});
+
 /** The environment for an OpenRouter, which answers so late. */
 async function openRouter(delayMs = 0) {
   const server = await mockOpenRouter();

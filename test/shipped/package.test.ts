@@ -16,19 +16,51 @@ const USER = "68e228e87f803a11a4e23045";
 
 /** What may be in the tarball. */
 const SHIPPED = [
-  /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|build\.mjs|bin\/keyctl\.cjs)$/,
+  /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/keyctl\.cjs)$/,
   /^docs\/[\w-]+\.md$/,
+  /^dist\/man\/keyctl\.1$/,
+  /^dist\/(?:THIRD-PARTY-NOTICES\.md|sbom\.cdx\.json)$/,
   /^dist\/tool\/[a-z-]+\.cjs$/,
   /^dist\/library\/[a-z-]+(?:-[A-Z0-9]+)?\.js$/,
-  /^dist\/types\/(?:[a-z-]+\/)*[a-z-]+\.d\.ts$/,
+  /^dist\/types\/index\.d\.ts$/,
 ];
+
+/** What comes with the driver and with the drop-in. */
+const OF_MONGODB = [
+  "mongodb",
+  "@mongodb-js",
+  "@types",
+  "bson",
+  "memory-pager",
+  "mongodb-connection-string-url",
+  "punycode",
+  "sparse-bitfield",
+  "tr46",
+  "webidl-conversions",
+  "whatwg-url",
+];
+const OF_SQLITE = ["@photostructure", "node-addon-api", "node-gyp-build"];
+
+interface Manifest {
+  readonly man: string;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly exports: { readonly ".": { readonly types: string; readonly default: string } };
+  readonly scripts: Readonly<Record<string, string>>;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+}
+
+function manifest(): Manifest {
+  const text = readFileSync(join(shipped().project, "node_modules", "keyctl", "package.json"), "utf8");
+  return JSON.parse(text) as Manifest;
+}
 
 /** The installed package, in a project of its own that may be changed. */
 function ownCopy({ work }: Home): string {
   const modules = join(work, "node_modules");
   mkdirSync(modules);
   const installed = join(shipped().project, "node_modules");
-  for (const name of readdirSync(installed).filter((each) => each.startsWith("@"))) {
+  for (const name of readdirSync(installed).filter((each) => each !== "keyctl" && !each.startsWith("."))) {
     symlinkSync(join(installed, name), join(modules, name));
   }
   cpSync(join(installed, "keyctl"), join(modules, "keyctl"), { recursive: true });
@@ -65,10 +97,26 @@ describe("the tarball", () => {
     expect(naming.map(([path]) => path)).toEqual([]);
   });
 
-  it("brings no other package but SQLite for a Node that has none", () => {
+  it("brings what the library uses, SQLite for a Node that has none, and what these bring themselves", () => {
     const packages = readdirSync(join(shipped().project, "node_modules")).filter((name) => !name.startsWith("."));
-    // The last two are what its drop-in names as its own.
-    expect(["keyctl", "@photostructure", "node-addon-api", "node-gyp-build"]).toEqual(expect.arrayContaining(packages));
+    const { dependencies, optionalDependencies } = manifest();
+    expect([dependencies, optionalDependencies].map((all) => Object.keys(all))).toEqual([
+      ["mongodb", "undici"],
+      ["@photostructure/sqlite"],
+    ]);
+    expect(["keyctl", "undici", ...OF_MONGODB, ...OF_SQLITE]).toEqual(expect.arrayContaining(packages));
+  });
+
+  it("has a manifest whose every file is there, and whose scripts need nothing that is not", async () => {
+    const { bin, man, exports, scripts } = manifest();
+    const named = [man, ...Object.values(bin), exports["."].types, exports["."].default];
+    const { files } = shipped();
+    expect(named.filter((path) => !files.includes(path.replace(/^\.\//, "")))).toEqual([]);
+    // What npm runs by itself in a folder that somebody has unpacked.
+    const folder = ownCopy(emptyHome());
+    const { exitCode, stderr } = await execa("npm", ["run", "--silent", "prepare"], { cwd: folder, reject: false });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(Object.keys(scripts).filter((name) => /^(?:pre|post)?(?:install|pack|publish)/.test(name))).toEqual([]);
   });
 });
 

@@ -28,7 +28,9 @@ const TOPICS: Readonly<Record<string, Topic>> = {
 };
 
 export function configureCommand(command: Command, run: Run): void {
-  command.argument("[topic]", ["a command", ...Object.keys(TOPICS)].join(", "));
+  const choices = Object.keys(TOPICS);
+  const argument = command.createArgument("[topic]", "a command, or one of these").choices(choices);
+  command.addArgument(argument.argParser((text: string) => text));
   command.action((topic: string) => run((invocation) => help(invocation, topic))({}));
 }
 

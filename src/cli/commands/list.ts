@@ -34,9 +34,10 @@ const COLUMNS = [
 const SIGNS = { valid: "✓", invalid: "✗" } as const;
 
 export function configureCommand(command: Command, run: Run): void {
+  const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
   command
     .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
-    .option("--verdict <verdict>", `only keys whose last check said so (${VERDICTS.join(", ")})`, parseVerdict)
+    .addOption(verdict.choices(VERDICTS).argParser(parseVerdict))
     .option("--hash <sha256>", "only the key with this hash", parseHash)
     .option(
       "--expires-within <duration>",

@@ -6,6 +6,7 @@ import {
   isLabel,
   LONGEST_LABEL,
   parseLimit,
+  LIMIT_RESETS,
   parseLimitReset,
   parseWorkspace,
 } from "../../core/model/provision-terms.ts";
@@ -39,13 +40,14 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
 }
 
 export function configureCommand(command: Command, run: Run): void {
+  const reset = command.createOption("--limit-reset <when>", "when the limit resets");
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
     .option("--label <text>", "what you call the key; kept in the database only", label)
     .option("--limit <usd|none>", "what it may spend, in USD", (text) => ({
       limit: checked(parseLimit(text), "--limit", "10"),
     }))
-    .option("--limit-reset <when>", "when that begins anew: daily, weekly or monthly", (text) =>
-      checked(parseLimitReset(text), "--limit-reset", "monthly"),
+    .addOption(
+      reset.choices(LIMIT_RESETS).argParser((text) => checked(parseLimitReset(text), "--limit-reset", "monthly")),
     )
     .option("--expires-in <duration>", "how long it lives", flagDuration("--expires-in"))
     .option("--workspace <id>", "the workspace that it belongs to", (text) =>

@@ -38,14 +38,16 @@ export interface PurgeCompletion {
   readonly error: KeyctlError | null;
 }
 
+/**
+ * Whether the key is also deleted at OpenRouter: no, if keyctl created it, or in any case. Every other key that keyctl
+ * created for this user is deleted with it.
+ */
+export type Revoke = "no" | "ours" | "foreign too";
+
 export interface PurgeTask {
   /** Only the key with this hash: CONFLICT if the user has another key now. */
   readonly onlyHash?: string | null | undefined;
-  /**
-   * Whether the key is also deleted at OpenRouter: no, if keyctl created it, or in any case. Every other key that keyctl
-   * created for this user is deleted with it.
-   */
-  readonly revoke: "no" | "ours" | "foreign too";
+  readonly revoke: Revoke;
   readonly nextSync: NextSync;
   /** Finishes earlier purges of a user without a row. Called only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<PurgeCompletion>;
@@ -123,7 +125,7 @@ const NOT_CONFIRMED = {
 /** What a purge of this user would remove; changes nothing. Without `nextSync`, the next sync is not predicted. */
 export async function previewPurge(
   user: UserId,
-  { revoke, nextSync }: Pick<PurgeTask, "revoke"> & { readonly nextSync: NextSync | null },
+  { revoke, nextSync }: { readonly revoke: Revoke; readonly nextSync: NextSync | null },
   context: Context,
   signal: AbortSignal,
 ): Promise<PurgePreview> {
@@ -138,11 +140,7 @@ export async function previewPurge(
 }
 
 /** The hashes of the keys that the purge would mark for deletion. */
-function doomedBy(
-  row: KeyRecord | undefined,
-  revoke: PurgeTask["revoke"],
-  entries: readonly Recorded[],
-): ReadonlySet<string> {
+function doomedBy(row: KeyRecord | undefined, revoke: Revoke, entries: readonly Recorded[]): ReadonlySet<string> {
   const replaced = row?.previous?.revoke === true && row.previous.generation > 0 ? row.previous.keyHash : null;
   const own = revoke !== "no" && row !== undefined && row.generation > 0 ? row.keyHash : null;
   const retained = retainedOutcomes(entries).map(({ hash }) => hash);
@@ -223,12 +221,7 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
 }
 
 /** A key that keyctl did not create is deleted only on request, and only if no other user has it. */
-async function refuseForeign(
-  row: KeyRecord,
-  revoke: PurgeTask["revoke"],
-  { store }: Context,
-  signal: AbortSignal,
-): Promise<void> {
+async function refuseForeign(row: KeyRecord, revoke: Revoke, { store }: Context, signal: AbortSignal): Promise<void> {
   if (revoke === "no") return;
   if (revoke === "ours") throw foreignKey(row.userId);
   const hash = hashInClear(row) ?? row.keyHash;

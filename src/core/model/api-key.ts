@@ -72,6 +72,7 @@ export class ApiKey {
     return this.masked;
   }
 
+  /** @internal */
   [inspect](): string {
     return `ApiKey(${this.masked})`;
   }

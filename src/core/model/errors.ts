@@ -31,6 +31,7 @@ export type ErrorCode =
   | "PROVISION_CAP"
   | "STORE_UNAVAILABLE"
   | "STORE_MISSING"
+  | "STORE_NEWER"
   | "STORE_CORRUPT"
   | "ROW_UNREADABLE"
   | "KEY_EXISTS"
@@ -59,6 +60,7 @@ export const RUN_FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
   "STORE_NOT_ATOMIC",
   "STORE_UNAVAILABLE",
   "STORE_MISSING",
+  "STORE_NEWER",
   "STORE_CORRUPT",
 ]);
 
@@ -67,6 +69,7 @@ export const STORE_FAILURES: ReadonlySet<ErrorCode> = new Set([
   "STORE_DENIED",
   "STORE_UNAVAILABLE",
   "STORE_MISSING",
+  "STORE_NEWER",
   "STORE_CORRUPT",
 ]);
 

@@ -4,7 +4,7 @@ import { shortId } from "./user-id.ts";
 import { printable } from "../text/printable.ts";
 
 /** Where a key may come from before one is created. */
-type StoredLocation = "database" | "key.txt" | "environment";
+export type StoredLocation = "database" | "key.txt" | "environment";
 export type ExternalSource = Exclude<StoredLocation, "database">;
 /** Where an answer came from. */
 export type Source = StoredLocation | "auto-provisioned" | "manual";

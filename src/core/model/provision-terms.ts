@@ -8,7 +8,7 @@ import { LONGEST_MS } from "../text/duration.ts";
 /** The highest spending limit of a key, in USD. */
 export const HIGHEST_LIMIT = 999_999_999.999_999;
 export const LONGEST_LABEL = 200;
-const RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
+export const LIMIT_RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
 
 /**
  * The terms of a new key: `given`, and the rest from the environment. Throws USAGE for a given value, and CONFIG_EMPTY or
@@ -25,7 +25,7 @@ export function isLabel(text: string): boolean {
 }
 
 function isLimitReset(text: string): text is LimitReset {
-  return RESETS.some((reset) => reset === text);
+  return LIMIT_RESETS.some((reset) => reset === text);
 }
 
 /** An id as OpenRouter gives it. */

@@ -20,7 +20,7 @@ export type Verdict =
   | ({ readonly status: "invalid"; readonly reason: string; readonly witness: Witness | null } & KeyTerms)
   | UnknownVerdict;
 
-interface UnknownVerdict {
+export interface UnknownVerdict {
   readonly status: "unknown";
   readonly reason: UnknownReason | "mass_refusal";
   readonly witness: null;

@@ -70,7 +70,7 @@ export class Reconciliation {
     this.#waiting = waiting;
   }
 
-  /** Imports keys that wait in files, if changes are allowed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
+  /** @internal Imports keys that wait in files, if changes are allowed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
   static async begin(
     context: Context,
     { only, fixes, adoptAccount, newSignal }: ReconcileTask,

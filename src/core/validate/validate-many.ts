@@ -71,6 +71,7 @@ export class ValidationRun {
   #inputEnded = false;
   #isComplete = false;
 
+  /** @internal */
   constructor(context: Context, options: ValidationRunOptions) {
     const { concurrency, signal, stop = new AbortController().signal, newSignal } = options;
     this.#context = { ...context, log: silent };

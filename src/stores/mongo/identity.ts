@@ -1,6 +1,6 @@
 import type { Db } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
-import { ensureIdentity } from "./schema.ts";
+import { ensureIdentity, refuseNewer } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
 
 /**
@@ -8,7 +8,7 @@ import type { MetaDocument } from "./schema.ts";
  * has another one later, or none, was dropped or restored from that of another store, and no key is made for it.
  */
 export interface MongoIdentity {
-  /** Before the first call. Throws what `whenMissing` gives where there is no document of ours, unless one may be made. */
+  /** Before the first call. Throws STORE_NEWER, and what `whenMissing` gives where there is no document of ours, unless one may be made. */
   readonly look: () => Promise<void>;
   /** There was no document of ours when this process came. */
   readonly wasMissing: () => boolean;
@@ -21,6 +21,8 @@ export interface MongoIdentity {
 }
 
 const DEPLOYMENT = { _id: { $eq: "deployment" } } as const;
+/** Its id, and the version of its schema. */
+const WHAT_IT_IS = { _id: { $in: ["deployment", "schema"] } };
 const ANY = { projection: { _id: 1 } } as const;
 
 export function mongoIdentity(
@@ -40,7 +42,9 @@ export function mongoIdentity(
   };
   return {
     async look() {
-      known = await idNow();
+      const documents = await meta.find(WHAT_IT_IS).toArray();
+      refuseNewer(documents);
+      known = documents.find(({ _id }) => _id === "deployment")?.value;
       if (known !== undefined) return;
       isMissing =
         (await meta.findOne({}, ANY)) === null && (await database.collection("api_keys").findOne({}, ANY)) === null;

@@ -123,12 +123,12 @@ export async function insertIfAbsent(meta: Collection<MetaDocument>, document: M
   }
 }
 
-/** Throws STORE_CORRUPT for a database that a newer keyctl has made. */
+/** Throws STORE_NEWER for a database that a newer keyctl has made. */
 export function refuseNewer(documents: readonly MetaDocument[]): void {
   const version = Number(documents.find(({ _id }) => _id === "schema")?.value ?? SCHEMA_VERSION);
   if (version <= SCHEMA_VERSION) return;
   throw new KeyctlError(
-    "STORE_CORRUPT",
+    "STORE_NEWER",
     `the database was made by a newer keyctl (schema ${version}, this one knows ${SCHEMA_VERSION})`,
     { hint: "upgrade keyctl; nothing was written" },
   );

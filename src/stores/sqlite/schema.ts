@@ -68,12 +68,12 @@ export function schemaVersion(database: DatabaseSync): SchemaVersion {
   });
 }
 
-/** Does the steps that are missing, in one transaction, unless another process has done them meanwhile. */
+/** Does the steps that are missing, in one transaction, unless another process has done them meanwhile. Throws STORE_NEWER. */
 export function migrate(database: DatabaseSync, seen: SchemaVersion): void {
   if (seen === STEPS.length) return;
   if (seen !== "empty" && seen > STEPS.length) {
     throw new KeyctlError(
-      "STORE_CORRUPT",
+      "STORE_NEWER",
       `the database was made by a newer keyctl (schema ${seen}, this one knows ${STEPS.length})`,
       {
         hint: "upgrade keyctl; nothing was written",

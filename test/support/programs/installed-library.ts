@@ -49,15 +49,22 @@ export async function runProgram(
   return { code: result.exitCode, stdout: result.stdout, stderr: result.stderr };
 }
 
+/** As a program of a Node user would be compiled, as strictly as the compiler can. */
+const AS_NODENEXT = "--module nodenext --types node";
+const STRICTLY =
+  "--noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false --target es2022";
+
 /** What the compiler says of these programs of a user, by their names; empty when it has nothing to say. */
-export async function compile(home: Home, programs: Readonly<Record<string, string>>): Promise<string> {
+export async function compile(
+  home: Home,
+  programs: Readonly<Record<string, string>>,
+  options = AS_NODENEXT,
+): Promise<string> {
   installLibrary(home);
   for (const [name, source] of Object.entries(programs)) writeFileSync(join(home.work, name), source);
   const compiler = join(ROOT, "node_modules", "typescript", "bin", "tsc");
-  const options = "--noEmit --strict --target es2022 --module nodenext --moduleResolution nodenext --types node".split(
-    " ",
-  );
-  const { stdout } = await execa(process.execPath, [compiler, ...options, ...Object.keys(programs)], {
+  const words = `${STRICTLY} ${options}`.split(" ");
+  const { stdout } = await execa(process.execPath, [compiler, ...words, ...Object.keys(programs)], {
     cwd: home.work,
     reject: false,
   });
