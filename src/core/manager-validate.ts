@@ -46,12 +46,13 @@ export class ValidatingCalls {
 
   /** What was resolved and, with `validate`, whether that key works. */
   async ensured(result: SyncResult, { validate = false, ...options }: EnsureOptions): Promise<EnsureResult> {
-    if (result.error !== null) return { key: null, source: null, valid: null, error: result.error };
-    const { key, source } = result;
-    if (!validate) return { key, source, valid: null, error: null };
+    if (result.error !== null)
+      return { key: null, source: null, valid: null, warnings: result.warnings, error: result.error };
+    const { key, source, warnings } = result;
+    if (!validate) return { key, source, valid: null, warnings, error: null };
     const { verdict, error } = await this.found(result, options);
-    if (error === null) return { key, source, valid: true, error };
-    return { key, source, valid: verdict?.status === "invalid" ? false : null, error };
+    if (error === null) return { key, source, valid: true, warnings, error };
+    return { key, source, valid: verdict?.status === "invalid" ? false : null, warnings, error };
   }
 }
 

@@ -7,10 +7,16 @@ const NARROW = /^[\x20-\x7E✓✗…]*$/;
 /** Nothing stands behind the last column: a sentence in it may wrap, and takes no more than this from the others. */
 const WIDEST_LAST = 24;
 
-/** A column: its title, and whether it gives way when the terminal is narrow. */
+/** What a column that shrinks keeps before another one is left out for it. */
+const ROOMY = 12;
+
+/** A column: its title, and what becomes of it when the terminal is narrow. */
 export interface Column {
   readonly title: string;
+  /** Its cells are cut. */
   readonly shrinks?: boolean;
+  /** It is left out. */
+  readonly isOptional?: boolean;
 }
 
 /** How many columns of a terminal a text takes. */
@@ -29,6 +35,8 @@ export function isNarrow(cells: readonly string[]): boolean {
  */
 export class Table {
   readonly #columns: readonly Column[];
+  /** Which of the cells are shown. */
+  readonly #shown: readonly number[];
   readonly #widths: readonly number[] | undefined;
 
   constructor(
@@ -37,8 +45,13 @@ export class Table {
     terminalWidth: number | undefined,
     measure: Measure,
   ) {
+    const widths = terminalWidth === undefined ? [] : widthsOf(columns, firstRows, measure);
+    this.#shown = shownOf(columns, widths, terminalWidth);
     this.#columns = columns;
-    this.#widths = terminalWidth === undefined ? undefined : fitted(columns, firstRows, terminalWidth, measure);
+    this.#widths =
+      terminalWidth === undefined
+        ? undefined
+        : fitted(pick(columns, this.#shown), pick(widths, this.#shown), terminalWidth);
   }
 
   /** The titles; undefined off a terminal, where every line is a row. */
@@ -51,7 +64,7 @@ export class Table {
   }
 
   row(cells: readonly string[], measure: Measure): string {
-    const shown = cells.map(printable);
+    const shown = pick(cells, this.#shown).map(printable);
     const widths = this.#widths;
     if (widths === undefined) return shown.join("\t");
     return shown
@@ -61,15 +74,34 @@ export class Table {
   }
 }
 
-function fitted(
+function pick<Item>(items: readonly Item[], indexes: readonly number[]): readonly Item[] {
+  return indexes.flatMap((index) => items[index] ?? []);
+}
+
+function widthsOf(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
-  terminalWidth: number,
   measure: Measure,
 ): readonly number[] {
-  const widths = columns.map(({ title }, index) =>
+  return columns.map(({ title }, index) =>
     Math.max(title.length, ...rows.map((row) => measure(printable(row[index] ?? "")))),
   );
+}
+
+/** All of them, but for those that are optional where there is no room for all. */
+function shownOf(
+  columns: readonly Column[],
+  widths: readonly number[],
+  terminalWidth: number | undefined,
+): readonly number[] {
+  const all = [...columns.keys()];
+  const least = widths.map((width, index) => (columns[index]?.shrinks === true ? Math.min(width, ROOMY) : width));
+  const sum = least.reduce((total, width) => total + width + GAP, -GAP);
+  if (terminalWidth === undefined || sum <= terminalWidth) return all;
+  return all.filter((index) => columns[index]?.isOptional !== true);
+}
+
+function fitted(columns: readonly Column[], widths: readonly number[], terminalWidth: number): readonly number[] {
   const last = widths.length - 1;
   const wanted = widths.map((width, index) => (index === last ? Math.min(width, WIDEST_LAST) : width));
   const excess = wanted.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;

@@ -10,6 +10,7 @@ describe("ensureKeyForUser", () => {
       key: expect.any(ApiKey),
       source: "database",
       valid: null,
+      warnings: [],
       error: null,
     });
   });
