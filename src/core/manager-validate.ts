@@ -4,6 +4,7 @@ import type { ApiKey } from "./model/api-key.ts";
 import type { KeyctlError } from "./model/errors.ts";
 import { parsedKey } from "./model/parse-key.ts";
 import type { EnsureResult, SyncedKey, SyncResult } from "./model/results.ts";
+import { withoutChecked } from "./model/stored-key-warnings.ts";
 import { parseUserId } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import { conflictError } from "./protocol/contention.ts";
@@ -50,9 +51,10 @@ export class ValidatingCalls {
       return { key: null, source: null, valid: null, warnings: result.warnings, error: result.error };
     const { key, source, warnings } = result;
     if (!validate) return { key, source, valid: null, warnings, error: null };
-    const { verdict, error } = await this.found(result, options);
-    if (error === null) return { key, source, valid: true, warnings, error };
-    return { key, source, valid: verdict?.status === "invalid" ? false : null, warnings, error };
+    const { verdict, checkedAt, warnings: ofCheck, error } = await this.found(result, options);
+    const said = [...(checkedAt === null ? warnings : withoutChecked(warnings)), ...ofCheck];
+    if (error === null) return { key, source, valid: true, warnings: said, error };
+    return { key, source, valid: verdict?.status === "invalid" ? false : null, warnings: said, error };
   }
 }
 

@@ -150,7 +150,10 @@ describe("the card of get", () => {
     await checkedAs(set, { verdict: "invalid", reason: "deleted" });
     set.server.addKey(KEY, { limit: 5 });
     const run = await set.run("get --user alice --validate --json");
-    expect([run.code, documentsOf(run)[0]]).toMatchObject([0, { verdict: "valid", limit: 5, expires_at: null }]);
+    expect([run.code, documentsOf(run)[0]]).toMatchObject([
+      0,
+      { verdict: "valid", limit: 5, expires_at: null, warnings: [] },
+    ]);
   });
 });
 
@@ -184,6 +187,8 @@ describe("an end that OpenRouter says in a way that cannot be read", () => {
       expect([run.code, documentsOf(run)[0]]).toMatchObject([0, { verdict: "valid", attention: ["EXPIRED"] }]);
     }
     expect((await set.run("validate --user alice --warn-within 1h")).code).toBe(10);
+    // A verdict that is taken over is looked at now: the key has ended since its check.
+    await checkedAs(set, { verdict: "valid", expires_at: from(-10_000) });
     const taken = await set.run("validate --all --not-validated-since 1h --json");
     expect(documentsOf(taken)[0]).toMatchObject({ verdict: "valid", attention: ["EXPIRED"] });
   });
@@ -233,20 +238,20 @@ describe("what the last check keeps", () => {
   });
 });
 
-describe("list --risk", () => {
-  async function withRisks(): Promise<Stage> {
-    const set = await stage();
-    const keys = { unbounded: {}, spent: { limit: 5, usage: 5, expiresAt: from(DAY) } } as const;
-    for (const [index, [user, seed]] of Object.entries(keys).entries()) {
-      const text = `sk-or-v1-${String(index).repeat(64)}`;
-      set.server.addKey(text, seed);
-      await set.given(`save --user ${user} --stdin`, { input: text });
-      await set.given(`validate --user ${user}`);
-    }
-    await set.given("save --user unchecked --stdin", { input: KEY });
-    return set;
+async function withRisks(): Promise<Stage> {
+  const set = await stage();
+  const keys = { unbounded: {}, spent: { limit: 5, usage: 5, expiresAt: from(DAY) } } as const;
+  for (const [index, [user, seed]] of Object.entries(keys).entries()) {
+    const text = `sk-or-v1-${String(index).repeat(64)}`;
+    set.server.addKey(text, seed);
+    await set.given(`save --user ${user} --stdin`, { input: text });
+    await set.given(`validate --user ${user}`);
   }
+  await set.given("save --user unchecked --stdin", { input: KEY });
+  return set;
+}
 
+describe("list --risk", () => {
   it.each([
     [["--risk", "no-limit"], ["unbounded"]],
     [["--risk", "limit-used-up"], ["spent"]],

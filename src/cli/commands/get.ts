@@ -5,6 +5,7 @@ import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
 import { publicExpiry } from "../../core/model/expiry.ts";
+import { withoutChecked } from "../../core/model/stored-key-warnings.ts";
 import { checkInWords, NOT_SAID, storedVerdict } from "../../core/model/verdict.ts";
 import type { KeyTerms } from "../../core/model/verdict.ts";
 import { addCreateOption } from "./create-option.ts";
@@ -73,7 +74,8 @@ interface Gotten {
 }
 
 function gotten(found: SyncResult, validation: Validation | null = null): Gotten {
-  const warnings = [...found.warnings, ...(validation?.warnings ?? [])];
+  const isChecked = validation !== null && validation.checkedAt !== null;
+  const warnings = [...(isChecked ? withoutChecked(found.warnings) : found.warnings), ...(validation?.warnings ?? [])];
   return { userId: found.userId, found, validation, warnings, error: found.error ?? validation?.error ?? null };
 }
 

@@ -4,7 +4,7 @@ import { storedValue } from "./key-record.ts";
 import type { KeyRecord } from "./key-record.ts";
 import { knownExpiry } from "./known-terms.ts";
 import { checkInWords } from "./verdict.ts";
-import type { Warning } from "./warning.ts";
+import type { Warning, WarningCode } from "./warning.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 
@@ -43,6 +43,18 @@ export function futureTimeWarnings(row: KeyRecord, now: number): readonly Warnin
   const message = `the last check of ${keyOf(row)} is of ${day(at)}, which is in the future, and counts as never: ${validate(row)}`;
   return withMore(warnings, { code: "TIME_IN_FUTURE", message });
 }
+
+/** These without what a new check of the key says better. */
+export function withoutChecked(warnings: readonly Warning[]): readonly Warning[] {
+  return warnings.filter(({ code }) => !SAID_BY_CHECK.has(code));
+}
+
+const SAID_BY_CHECK: ReadonlySet<WarningCode> = new Set([
+  "KEY_EXPIRED",
+  "KEY_KNOWN_INVALID",
+  "EXPIRY_UNKNOWN",
+  "TIME_IN_FUTURE",
+]);
 
 function endWarning(row: KeyRecord, now: number): Warning | undefined {
   const expiresAt = knownExpiry(row);

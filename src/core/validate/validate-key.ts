@@ -82,7 +82,12 @@ export async function validateStored(
   const recorder = new CheckRecorder(context.store, asking.newSignal);
   const { recorded, warnings: unrecorded } = await recorder.record(row, verdict, at);
   const warnings = [...futureTimeWarnings(row, Date.parse(at)), ...unrecorded];
-  return validationOfRow(row, key, { verdict, at, resumed: false, recorded, warnings }, asking.limits);
+  return validationOfRow(
+    row,
+    key,
+    { verdict, at, now: Date.parse(at), resumed: false, recorded, warnings },
+    asking.limits,
+  );
 }
 
 /** Asks about a key, wherever it is. */
@@ -94,7 +99,7 @@ export async function validateKey(
 ): Promise<Validation> {
   const { verdict, at } = await ask(key, context, deadlineIn(timeoutMs, signal));
   const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null };
-  return validation(facts, { verdict, at, resumed: false, recorded: false, warnings: [] }, limits);
+  return validation(facts, { verdict, at, now: Date.parse(at), resumed: false, recorded: false, warnings: [] }, limits);
 }
 
 /** Notes for a key that was just saved what was found of it. */
@@ -132,6 +137,8 @@ async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof dead
 export interface RecordedVerdict {
   readonly verdict: Verdict;
   readonly at: Timestamp;
+  /** When it is looked at, which may be later; in milliseconds since 1970. */
+  readonly now: number;
   readonly resumed: boolean;
   readonly recorded: boolean;
   readonly warnings: readonly Warning[];
@@ -150,10 +157,10 @@ export function validationOfRow(
 
 function validation(
   facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated">,
-  { verdict, at, resumed, recorded, warnings }: RecordedVerdict,
+  { verdict, at, now, resumed, recorded, warnings }: RecordedVerdict,
   limits: Limits,
 ): Validation {
-  const attention = attentionOf(verdict, limits, Date.parse(at));
+  const attention = attentionOf(verdict, limits, now);
   const checkedAt = verdict.status === "unknown" ? null : at;
   const error = errorOf(facts.userId, verdict, failingWarnings(attention, limits));
   return { ...facts, verdict, checkedAt, recorded, resumed, attention, warnings, error };

@@ -190,7 +190,8 @@ export class ValidationRun {
     if (notValidatedSinceMs === undefined || lastCheck === null || row.keyHash !== key.hash) return false;
     const now = this.#now();
     if (Date.parse(lastCheck.at) < now - notValidatedSinceMs || isFromFuture(lastCheck.at, now)) return false;
-    const known = { verdict: storedVerdict(lastCheck), at: lastCheck.at, resumed: true, recorded: true, warnings: [] };
+    const verdict = storedVerdict(lastCheck);
+    const known = { verdict, at: lastCheck.at, now, resumed: true, recorded: true, warnings: [] };
     this.#finish(validationOfRow(row, key, known, limits));
     return true;
   }
@@ -230,10 +231,10 @@ export class ValidationRun {
   async #judge(row: KeyRecord, key: ApiKey | undefined, verdict: Verdict, at: Timestamp): Promise<void> {
     try {
       const { recorded, warnings: unrecorded } = await this.#recorder.record(row, verdict, at);
-      const warnings = [...futureTimeWarnings(row, Date.parse(at)), ...unrecorded];
-      this.#finish(
-        validationOfRow(row, key, { verdict, at, resumed: false, recorded, warnings }, this.#options.limits),
-      );
+      const now = Date.parse(at);
+      const warnings = [...futureTimeWarnings(row, now), ...unrecorded];
+      const judged = { verdict, at, now, resumed: false, recorded, warnings };
+      this.#finish(validationOfRow(row, key, judged, this.#options.limits));
     } catch (thrown) {
       this.#fail(thrown);
     }
