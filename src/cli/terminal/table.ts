@@ -10,12 +10,15 @@ const WIDEST_LAST = 24;
 /** What a column that shrinks keeps before another one is left out for it. */
 const ROOMY = 12;
 
+/** A cell that says that there is nothing to say. */
+const EMPTY = "-";
+
 /** A column: its title, and what becomes of it when the terminal is narrow. */
 export interface Column {
   readonly title: string;
   /** Its cells are cut. */
   readonly shrinks?: boolean;
-  /** It is left out. */
+  /** It is left out; and so it is where the first rows have nothing in it, which is shown as `-`. */
   readonly isOptional?: boolean;
 }
 
@@ -46,7 +49,8 @@ export class Table {
     measure: Measure,
   ) {
     const widths = terminalWidth === undefined ? [] : widthsOf(columns, firstRows, measure);
-    this.#shown = shownOf(columns, widths, terminalWidth);
+    this.#shown =
+      terminalWidth === undefined ? [...columns.keys()] : shownOf(columns, firstRows, widths, terminalWidth);
     this.#columns = columns;
     this.#widths =
       terminalWidth === undefined
@@ -88,17 +92,21 @@ function widthsOf(
   );
 }
 
-/** All of them, but for those that are optional where there is no room for all. */
+/** All of them, but for those that are optional: where they are empty, and where there is no room for all. */
 function shownOf(
   columns: readonly Column[],
+  rows: readonly (readonly string[])[],
   widths: readonly number[],
-  terminalWidth: number | undefined,
+  terminalWidth: number,
 ): readonly number[] {
-  const all = [...columns.keys()];
-  const least = widths.map((width, index) => (columns[index]?.shrinks === true ? Math.min(width, ROOMY) : width));
+  const isOptional = (index: number) => columns[index]?.isOptional === true;
+  const filled = [...columns.keys()].filter((index) => !isOptional(index) || rows.some((row) => row[index] !== EMPTY));
+  const least = filled.map((index) => {
+    const width = widths[index] ?? 0;
+    return columns[index]?.shrinks === true ? Math.min(width, ROOMY) : width;
+  });
   const sum = least.reduce((total, width) => total + width + GAP, -GAP);
-  if (terminalWidth === undefined || sum <= terminalWidth) return all;
-  return all.filter((index) => columns[index]?.isOptional !== true);
+  return sum <= terminalWidth ? filled : filled.filter((index) => !isOptional(index));
 }
 
 function fitted(columns: readonly Column[], widths: readonly number[], terminalWidth: number): readonly number[] {

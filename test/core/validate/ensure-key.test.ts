@@ -15,6 +15,17 @@ describe("ensureKeyForUser", () => {
     });
   });
 
+  it("says with the key what is known of it", async () => {
+    const lastCheck = { at: "2026-11-20T00:00:00.000Z", verdict: "invalid", reason: "deleted" } as const;
+    const { manager } = managerOver({ store: memoryStore({ ...record(alice, KEY), lastCheck }) });
+    expect(await manager.ensureKeyForUser("alice")).toMatchObject({
+      source: "database",
+      valid: null,
+      warnings: [{ code: "KEY_KNOWN_INVALID" }],
+      error: null,
+    });
+  });
+
   it("asks OpenRouter nothing for a user without a key", async () => {
     const { manager } = managerOver({ store: memoryStore() });
     expect(await manager.ensureKeyForUser("alice", { validate: true })).toMatchObject({
