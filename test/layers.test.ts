@@ -221,8 +221,8 @@ describe("the walker", () => {
     ["a command on the composition", "src/cli/commands/get.ts", `import { compose } from "../../compose.ts";`],
     [
       "a command on a store",
-      "src/cli/commands/list.ts",
-      `import {\n  sqliteStore,\n} from "../../stores/sqlite/store.ts";`,
+      "src/cli/commands/list/list.ts",
+      `import {\n  sqliteStore,\n} from "../../../stores/sqlite/store.ts";`,
     ],
     ["the configuration on the composition", "src/config/config.ts", `import { compose } from "../compose.ts";`],
     ["the library on the tool", "src/index.ts", `import { main } from "./main.ts";`],

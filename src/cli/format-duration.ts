@@ -30,6 +30,12 @@ export function formatAgo(milliseconds: number): string {
   return words === undefined ? "just now" : `${words} ago`;
 }
 
+/** `20 s ago`, `just now`. */
+export function formatShortAgo(milliseconds: number): string {
+  const { amount, unit } = largestUnit(milliseconds);
+  return amount > 0 ? `${amount} ${unit} ago` : "just now";
+}
+
 /** `11 days old`, `new`. */
 export function formatAge(milliseconds: number): string {
   const words = inWords(milliseconds);

@@ -20,7 +20,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
-  list: { summary: "show what is stored", load: () => import("./commands/list.ts") },
+  list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
   explain: {
     summary: "show where a user's key comes from, and why",
     load: () => import("./commands/explain/explain.ts"),

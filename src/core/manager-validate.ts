@@ -4,6 +4,7 @@ import type { ApiKey } from "./model/api-key.ts";
 import type { KeyctlError } from "./model/errors.ts";
 import { parsedKey } from "./model/parse-key.ts";
 import type { EnsureResult, SyncedKey, SyncResult } from "./model/results.ts";
+import { withoutChecked } from "./model/stored-key-warnings.ts";
 import { parseUserId } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import { conflictError } from "./protocol/contention.ts";
@@ -46,12 +47,14 @@ export class ValidatingCalls {
 
   /** What was resolved and, with `validate`, whether that key works. */
   async ensured(result: SyncResult, { validate = false, ...options }: EnsureOptions): Promise<EnsureResult> {
-    if (result.error !== null) return { key: null, source: null, valid: null, error: result.error };
-    const { key, source } = result;
-    if (!validate) return { key, source, valid: null, error: null };
-    const { verdict, error } = await this.found(result, options);
-    if (error === null) return { key, source, valid: true, error };
-    return { key, source, valid: verdict?.status === "invalid" ? false : null, error };
+    if (result.error !== null)
+      return { key: null, source: null, valid: null, warnings: result.warnings, error: result.error };
+    const { key, source, warnings } = result;
+    if (!validate) return { key, source, valid: null, warnings, error: null };
+    const { verdict, checkedAt, warnings: ofCheck, error } = await this.found(result, options);
+    const said = [...(checkedAt === null ? warnings : withoutChecked(warnings)), ...ofCheck];
+    if (error === null) return { key, source, valid: true, warnings: said, error };
+    return { key, source, valid: verdict?.status === "invalid" ? false : null, warnings: said, error };
   }
 }
 

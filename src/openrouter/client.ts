@@ -43,8 +43,14 @@ export function openRouter(options: OpenRouterOptions): OpenRouter {
     opened ??= import("./http/transport.ts").then(({ undiciTransport }) => undiciTransport(baseUrl, proxy, deadlines));
     return opened;
   };
-  const context: HttpContext = { transport, clock, wait, random, onWait, onSend, deadlines };
+  /** By the clock of this process that nobody sets: how far its zero is from 1970. */
+  let serverOffsetMs: number | undefined;
+  const onServerTime = (time: number) => {
+    serverOffsetMs = time - performance.now();
+  };
+  const context: HttpContext = { transport, clock, wait, random, onWait, onSend, onServerTime, deadlines };
   return {
+    serverTime: () => (serverOffsetMs === undefined ? undefined : serverOffsetMs + performance.now()),
     async checkKey(key, budget): Promise<KeyCheck> {
       const ending = await sendWithRetries(keyInfo(key.reveal()), budget, context);
       if (ending.kind === "failure" && isOfKey(ending)) return { status: "refused", detail: ending.detail };

@@ -1,5 +1,6 @@
 import { ApiKey } from "../core/model/api-key.ts";
 import { KEY_LIKE, withoutKeys } from "../core/model/redact-keys.ts";
+import { rfc3339In, UNKNOWN_EXPIRY } from "../core/model/expiry.ts";
 import type { Timestamp } from "../core/model/key-record.ts";
 import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
 import { printable } from "../core/text/printable.ts";
@@ -15,7 +16,7 @@ type Fields = Readonly<Record<string, unknown>>;
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORD = /^[a-z_]{1,20}$/;
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i;
+const SCOPE = /^[a-z_]{1,40}$/;
 
 /** Fields of GET /key. An answer without any of them does not describe a key. */
 const OF_A_KEY: readonly string[] = [
@@ -39,7 +40,8 @@ export function acceptedKey(json: unknown): AcceptedKey | undefined {
     limit: money(data["limit"]),
     limitRemaining: money(data["limit_remaining"]),
     limitReset: word(data["limit_reset"]),
-    expiresAt: timestamp(data["expires_at"]),
+    expiresAt: expiry(data["expires_at"]),
+    blockedBy: usedUpBudget(data["effective_budget"]),
     isManagementKey: data["is_management_key"] === true || data["is_provisioning_key"] === true,
   };
 }
@@ -120,6 +122,7 @@ const AS_REQUESTED = {
   limitRemaining: undefined,
   usageToday: undefined,
   createdAt: null,
+  lastUsedAt: undefined,
 } as const satisfies Partial<UpstreamKey>;
 
 function upstreamKey(entry: unknown): UpstreamKey | undefined {
@@ -137,8 +140,9 @@ function upstreamKey(entry: unknown): UpstreamKey | undefined {
     limitRemaining: money(fields["limit_remaining"]),
     limitReset: word(fields["limit_reset"]),
     usageToday: money(fields["usage_daily"]) ?? undefined,
-    createdAt: timestamp(fields["created_at"]),
-    expiresAt: timestamp(fields["expires_at"]),
+    createdAt: rfc3339In(fields["created_at"]),
+    expiresAt: expiry(fields["expires_at"]),
+    lastUsedAt: timeOrNone(fields["last_used_at"]),
     workspace: identifier(fields["workspace_id"]),
   };
 }
@@ -204,11 +208,22 @@ function identifier(value: unknown): string | null {
   return typeof value === "string" && ID.test(value) ? value : null;
 }
 
-/** With `Z` or an offset, with or without parts of a second. */
-function timestamp(value: unknown): Timestamp | null {
-  if (typeof value !== "string" || !RFC_3339.test(value)) return null;
-  const time = new Date(value);
-  return Number.isNaN(time.getTime()) ? null : time.toISOString();
+/** Null for never; an end that cannot be read is not never. */
+function expiry(value: unknown): string | null | undefined {
+  return value === null || value === undefined ? value : (rfc3339In(value) ?? UNKNOWN_EXPIRY);
+}
+
+function timeOrNone(value: unknown): Timestamp | null | undefined {
+  return value === null ? null : (rfc3339In(value) ?? undefined);
+}
+
+/** The scope of the budget that blocks the key: null where none does, undefined where that is not said. */
+function usedUpBudget(value: unknown): string | null | undefined {
+  if (value === null) return null;
+  const { scope, remaining_usd: remaining } = fieldsOf(value) ?? {};
+  if (typeof remaining !== "number" || !Number.isFinite(remaining)) return undefined;
+  if (remaining > 0) return null;
+  return typeof scope === "string" && SCOPE.test(scope) ? scope : "unknown";
 }
 
 const LONGEST = 200;

@@ -6,9 +6,9 @@ import { OUTCOMES, REFUSALS } from "../support/fixtures/outcomes.ts";
 
 const FIELDS: Readonly<Record<string, string>> = {
   sync: "user_id key key_hash source origin synced shadowed warnings error",
-  get: "user_id key revealed key_hash source origin valid verdict reason checked_at shadowed warnings error",
+  get: "user_id key revealed key_hash source origin valid verdict reason checked_at limit limit_remaining limit_reset expires_at shadowed warnings error",
   validate:
-    "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at attention warnings error",
+    "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at blocked_by last_used_at attention warnings error",
   provision:
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   reconcile: "type class user_id key_hash name action done error",
@@ -18,7 +18,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
@@ -34,7 +34,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
     "type command store total done purged had_earlier_keys had_no_key failed shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";
-const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at"];
+const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at", "last_used_at"];
 
 function fieldsOf(value: object): string {
   return Object.keys(value).join(" ");

@@ -113,13 +113,15 @@ sync would save the key of key.txt
     const home = await homeWithRow();
     rmSync(home.masterKeys);
     const run = await inProcess(home, ALICE, screen);
-    expect(run.code).toBe(0);
+    expect(run.code).toBe((await inProcess(home, ["sync", "--user", "alice"])).code);
+    expect(run.code).toBe(4);
     expect(run.stdout).toContain("✓ database          used         ***************b465  manual, 11 days old\n");
     expect(run.stdout.replaceAll("\n", " ")).toContain(
       "sync would fail: the database is sealed and there is no master key to open it with",
     );
     expect(run.stderr).toContain("hint: restore master-keys.json from its backup");
-    expect((await inProcess(home, [...ALICE, "-q"])).stderr).toMatch(/^warning: sync would fail: /);
+    expect(run.stderr.match(/hint: /g)).toHaveLength(1);
+    expect((await inProcess(home, [...ALICE, "-q"])).stderr).toMatch(/^error: the database is sealed /);
   });
 
   it("names the file that OPENROUTER_API_KEY_FILE names by the variable, and the file of --key-file by its path", async () => {

@@ -56,7 +56,8 @@ describe("provision", () => {
     expect(row).toMatchObject({ generation: 1, settled: true, previous: null, origin: "auto-provisioned" });
     expect(row).toMatchObject({ label: "web shop", limit: 5, limitReset: "monthly", name: key?.name });
     // The first key binds the database to its account, which is asked for.
-    expect(server.requests.map(({ route }) => route)).toEqual(["POST /keys", "GET /key"]);
+    // The first asks for the time, by which the key is to end.
+    expect(server.requests.map(({ route }) => route)).toEqual(["GET /key", "POST /keys", "GET /key"]);
   });
 
   it("is a line on a terminal, and a warning where the key has no limit", async () => {

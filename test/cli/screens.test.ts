@@ -10,6 +10,8 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const plain = { NO_COLOR: "1" };
 
+const FOUND_INVALID = "warning: 1 key was found invalid before: keyctl list --verdict invalid   names it\n";
+
 function golden(name: string): string {
   return readFileSync(new URL(`../golden/${name}.log`, import.meta.url), "utf8");
 }
@@ -66,7 +68,7 @@ alice@example.com                ***************77e0  manual       11d   ✗ 2h
 bob                              ***************0c4d  environment  201d  never
 very-long-user-id-from-a-sign-…  ***************91aa  key.txt      80d   never
 `);
-    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (default)\n`);
+    expect(run.stderr).toBe(`4 keys in sqlite:${home.database} (default)\n${FOUND_INVALID}`);
   });
 
   it("gives the room of a terminal of 60 columns to the keys", async () => {
@@ -80,14 +82,34 @@ very-long-…  ***************91aa  key.txt      80d   never
 `);
   });
 
+  it("shows when keys expire and what they may spend, where that is known and there is room", async () => {
+    const home = await homeWith(ROWS);
+    await withDatabase(home, (database) => {
+      const check = { at: ago(2 * HOUR), verdict: "valid", reason: null, limit: 2.5, expires_at: ago(-10 * DAY) };
+      const change = database.prepare("UPDATE api_keys SET last_check = ? WHERE user_id = ?");
+      change.run(JSON.stringify(check), USER);
+      change.run(JSON.stringify({ ...check, limit: null, expires_at: null }), "bob");
+    });
+    const wide = await inProcess(home, ["list"], { columns: 80, env: plain });
+    expect(wide.stdout).toBe(`\
+USER             KEY                  ORIGIN       AGE   CHECKED  EXPIRES  LIMIT
+68e228e87f803a…  ***************b465  key.txt      47d   ✓ 2h     9d       $2.50
+alice@example.…  ***************77e0  manual       11d   ✗ 2h     -        -
+bob              ***************0c4d  environment  201d  ✓ 2h     never    none
+very-long-user…  ***************91aa  key.txt      80d   never    -        -
+`);
+    const narrow = await inProcess(home, ["list"], { columns: 70, env: plain });
+    expect(narrow.stdout).toMatch(/^USER +KEY +ORIGIN +AGE +CHECKED\n/);
+  });
+
   it("is tab-separated, untruncated and without a title off a terminal", async () => {
     const run = await inProcess(await homeWith(ROWS), ["list"]);
     expect(run.stdout).toBe(
       [
-        `${USER}\t***************b465\tkey.txt\t47d\t✓ 2h\n`,
-        "alice@example.com\t***************77e0\tmanual\t11d\t✗ 2h\n",
-        "bob\t***************0c4d\tenvironment\t201d\tnever\n",
-        "very-long-user-id-from-a-sign-up-form@example.com\t***************91aa\tkey.txt\t80d\tnever\n",
+        `${USER}\t***************b465\tkey.txt\t47d\t✓ 2h\t-\t-\n`,
+        "alice@example.com\t***************77e0\tmanual\t11d\t✗ 2h\t-\t-\n",
+        "bob\t***************0c4d\tenvironment\t201d\tnever\t-\t-\n",
+        "very-long-user-id-from-a-sign-up-form@example.com\t***************91aa\tkey.txt\t80d\tnever\t-\t-\n",
       ].join(""),
     );
   });
@@ -128,7 +150,7 @@ c\\u202ed    ***************b465  manual  1d   never
     );
     const run = await inProcess(home, ["list"]);
     expect(run.stderr).toBe(
-      `4 keys in sqlite:${home.database} (default)\nhint: 1 key is stored in clear; keyctl rekey encrypts it\n`,
+      `4 keys in sqlite:${home.database} (default)\n${FOUND_INVALID}hint: 1 key is stored in clear; keyctl rekey encrypts it\n`,
     );
   });
 
@@ -140,7 +162,7 @@ c\\u202ed    ***************b465  manual  1d   never
     const run = await inProcess(home, ["list"]);
     expect(run.code).toBe(9);
     expect(run.stdout.split("\n")).toHaveLength(5);
-    expect(run.stdout).toContain("bob\tunreadable\tenvironment\t201d\tnever\n");
+    expect(run.stdout).toContain("bob\tunreadable\tenvironment\t201d\tnever\t-\t-\n");
     const json = await inProcess(home, ["list", "--json"]);
     expect(json.stdout).toContain('"hint":"keyctl save --user bob --replace"');
   });
@@ -179,6 +201,10 @@ c\\u202ed    ***************b465  manual  1d   never
     expect(await usersWithin("90d")).toEqual([USER, "alice@example.com", "bob", ""]);
     const json = await inProcess(home, ["list", "--expires-within", "14d", "--json"]);
     expect(json.stdout).toContain('"limit":2.5,"limit_reset":"monthly","expires_at":"20');
+    const shown = await inProcess(home, ["list"]);
+    expect(shown.stdout).toContain("47d\t✓ 2h\t9d\t$2.50\n");
+    expect(shown.stdout).toContain("201d\tnever\texpired\t$2.50\n");
+    expect(shown.stderr).toContain("warning: 1 key has expired: keyctl validate --all   asks OpenRouter\n");
     const all = await inProcess(home, ["list", "--json", "--source", "key.txt", "--verdict", "never"]);
     expect(all.stdout).toContain('"limit":null,"limit_reset":null,"expires_at":null');
   });
@@ -200,11 +226,13 @@ describe("get", () => {
     const home = await homeWith(ROWS);
     const run = await inProcess(home, ["get", "--user", USER], { columns: 80, env: plain });
     expect(run.stdout).toBe(`\
-User       ${USER}
-Key        ***************b465
-Source     database (saved from key.txt, ${ago(47 * DAY).slice(0, 10)})
-Checked    valid, 2 hours ago
-Hash       ${hashOf(KEY)}
+User        ${USER}
+Key         ***************b465
+Source      database (saved from key.txt, ${ago(47 * DAY).slice(0, 10)})
+Limit       unknown
+Expires     unknown
+Last check: valid, 2 h ago
+Hash        ${hashOf(KEY)}
 `);
     expect(run.stderr).toBe(`hint: keyctl get --user ${USER} --reveal   prints the bare key\n`);
   });
@@ -213,7 +241,9 @@ Hash       ${hashOf(KEY)}
     const home = emptyHome();
     home.writeKeyFile(KEY);
     const run = await inProcess(home, ["get", "--user", USER]);
-    expect(run.stdout).toContain("\nSource     key.txt (now in the database)\nChecked    never\n");
+    expect(run.stdout).toContain(
+      "\nSource      key.txt (now in the database)\nLimit       unknown\nExpires     unknown\nLast check: never\n",
+    );
     expect(run.stderr).toContain("[KeyManager] ✅ Saved key to database (source: key.txt): ***************b465\n");
   });
 

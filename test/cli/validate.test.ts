@@ -93,6 +93,8 @@ describe("validate --user", () => {
       limit_remaining: expect.closeTo(3.2) as number,
       limit_reset: "monthly",
       expires_at: "2099-01-01T00:00:00.000Z",
+      blocked_by: null,
+      last_used_at: null,
       attention: [],
       warnings: [],
       error: null,
@@ -367,12 +369,24 @@ bob   ***************91aa  invalid  disabled  never
 
   it.each([
     ["half of twenty", 20, 10],
-    ["all of nineteen", 19, 0],
+    ["all of four", 4, 0],
   ])("believes it of %s", async (_name, count, alive) => {
     const { server, run } = await stage(many(count));
     for (const key of Object.values(many(count)).slice(0, alive)) server.addKey(key);
     const all = await run("validate --all --json");
     expect([all.code, documentsOf(all).at(-1)]).toMatchObject([9, { valid: alive, invalid: count - alive }]);
+  });
+
+  it.each([
+    ["a small store of six, whose provider refuses every key", 6, 0],
+    ["five of eight", 8, 3],
+  ])("marks no key of %s as invalid", async (_name, count, alive) => {
+    const { server, run } = await stage(many(count));
+    for (const key of Object.values(many(count)).slice(0, alive)) server.addKey(key);
+    const all = await run("validate --all --json");
+    const lines = documentsOf(all);
+    expect([all.code, lines.at(-1)]).toMatchObject([6, { valid: alive, invalid: 0, unknown: count - alive }]);
+    expect(lines.filter(({ reason }) => reason === "mass_refusal")).toHaveLength(count - alive);
   });
 
   it("believes a second witness of any number", async () => {
@@ -520,7 +534,7 @@ describe("get --validate", () => {
     server.addKey(KEY);
     home.writeKeyFile(KEY);
     const run1 = await run("get --user alice --validate", { columns: 80, env: plain });
-    expect([run1.code, run1.stdout.includes("Checked    valid, just now")]).toEqual([0, true]);
+    expect([run1.code, run1.stdout.includes("Last check: valid, just now")]).toEqual([0, true]);
     expect(await checksIn(home)).toEqual([["alice", true, "valid", null]]);
   });
 });

@@ -43,6 +43,15 @@ const FORMER: Previous = {
   lastCheck: INVALID,
 };
 
+/** What else a check may know. */
+const SAID = {
+  limit: 10,
+  limitRemaining: 3.2,
+  blockedBy: "workspace_default_member",
+  expiresAt: NOW,
+  lastUsedAt: EARLIER,
+} as const;
+
 /** More than any store reads at once. */
 const MANY = 1_300;
 
@@ -392,12 +401,43 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       });
     });
 
+    it.each(["2027-01-01", "2027-01-01T00:00:00", "soon", "unknown"])(
+      "an end that cannot be read is never 'never', and stays as it is: %s",
+      async (expiresAt) => {
+        const row: KeyRecord = { ...record(ALICE), generation: 1, name: "a", expiresAt };
+        await store.insert(row, patient);
+        const found = await seen(other, ALICE);
+        expect(found.expiresAt).toBe(expiresAt);
+        expect(await store.replace({ ...found, revision: 2 }, found, patient)).toBe(true);
+        expect((await seen(other, ALICE)).expiresAt).toBe(expiresAt);
+      },
+    );
+
     describe("recordCheck", () => {
       it("notes that a key is valid, and when it was", async () => {
         const row = record(ALICE);
         await store.insert(row, patient);
         expect(await store.recordCheck(row, VALID, patient)).toBe(true);
         expect(await other.find(ALICE, patient)).toEqual({ ...row, lastCheck: VALID, lastValidated: NOW });
+      });
+
+      it.each<[string, LastCheck]>([
+        ["all of it", { ...VALID, ...SAID }],
+        [
+          "that there is none",
+          { ...VALID, limit: null, limitRemaining: null, blockedBy: null, expiresAt: null, lastUsedAt: null },
+        ],
+        ["an end that cannot be read", { ...INVALID, expiresAt: "2027-01-01" }],
+      ])("keeps what else OpenRouter said, also through a change of the row: %s", async (_, check) => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        expect(await store.recordCheck(row, check, patient)).toBe(true);
+        const found = await seen(other, ALICE);
+        expect(found.lastCheck).toStrictEqual(check);
+        const previous = { ...FORMER, lastCheck: check };
+        const next: KeyRecord = { ...found, revision: 2, generation: 4, settled: false, previous };
+        expect(await store.replace(next, found, patient)).toBe(true);
+        expect(await other.find(ALICE, patient)).toStrictEqual(next);
       });
 
       it("leaves the time of the last validation as it was when the key is invalid", async () => {

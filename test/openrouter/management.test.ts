@@ -36,6 +36,7 @@ describe("a key that is made", () => {
       limitRemaining: 5,
       limitReset: "monthly",
       expiresAt: "2027-02-20T02:14:07.000Z",
+      blockedBy: null,
       isManagementKey: false,
     });
   });

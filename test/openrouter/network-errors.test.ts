@@ -77,6 +77,7 @@ async function expectBug(baseUrl: BaseUrl, proxy: Parameters<typeof undiciTransp
     random: () => 0,
     onWait: () => {},
     onSend: () => {},
+    onServerTime: () => {},
     deadlines: DEADLINES,
   };
   const token = proxy === undefined ? "a\nb" : null;

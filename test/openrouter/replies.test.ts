@@ -87,7 +87,7 @@ describe("a reply", () => {
 
 describe("what a key may say of itself", () => {
   it("may be nothing, and more than we know", () => {
-    const nothing = { limit: undefined, limitRemaining: undefined, limitReset: null, expiresAt: null };
+    const nothing = { limit: undefined, limitRemaining: undefined, limitReset: null, expiresAt: undefined };
     const label = "sk-or-v1-abc...xyz";
     const accepted = { status: "accepted", ...nothing, isManagementKey: false };
     expect(replies.acceptedKey({ data: { label } })).toEqual(accepted);
@@ -119,9 +119,21 @@ describe("what a key may say of itself", () => {
     [{ is_management_key: "true" }, { isManagementKey: false }],
     [{ expires_at: "2027-01-01T00:00:00Z" }, { expiresAt: "2027-01-01T00:00:00.000Z" }],
     [{ expires_at: "2027-01-01T02:00:00.123456+02:00" }, { expiresAt: "2027-01-01T00:00:00.123Z" }],
-    [{ expires_at: "tomorrow" }, { expiresAt: null }],
-    [{ expires_at: "2027-13-01T00:00:00Z" }, { expiresAt: null }],
-    [{ expires_at: 1_800_000_000 }, { expiresAt: null }],
+    [{ expires_at: null }, { expiresAt: null }],
+    [{ expires_at: "tomorrow" }, { expiresAt: "unknown" }],
+    [{ expires_at: "2027-01-01" }, { expiresAt: "unknown" }],
+    [{ expires_at: "2027-01-01T00:00:00" }, { expiresAt: "unknown" }],
+    [{ expires_at: "2027-13-01T00:00:00Z" }, { expiresAt: "unknown" }],
+    [{ expires_at: 1_800_000_000 }, { expiresAt: "unknown" }],
+    [{ label: "a", effective_budget: null }, { blockedBy: null }],
+    [{ label: "a", effective_budget: { scope: "workspace", remaining_usd: 0.01 } }, { blockedBy: null }],
+    [
+      { label: "a", effective_budget: { scope: "workspace_default_member", remaining_usd: 0 } },
+      { blockedBy: "workspace_default_member" },
+    ],
+    [{ label: "a", effective_budget: { scope: "key_limit", remaining_usd: -1 } }, { blockedBy: "key_limit" }],
+    [{ label: "a", effective_budget: { scope: "\u001b[2J", remaining_usd: -1 } }, { blockedBy: "unknown" }],
+    [{ label: "a", effective_budget: { scope: "workspace" } }, { blockedBy: undefined }],
   ])("reads %j as %j", (data, expected) => {
     expect(replies.acceptedKey({ data })).toMatchObject(expected);
   });

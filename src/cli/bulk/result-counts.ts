@@ -2,6 +2,7 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import { formatSpan } from "../format-duration.ts";
 import { counted, formatNumber, plural } from "../../core/text/format.ts";
 import type { Warning } from "../../core/model/warning.ts";
+import { WarningSummary } from "./warning-summary.ts";
 import type { BulkSummary, UserResult } from "./user-command.ts";
 
 export interface ResultCountsOptions<Result extends UserResult> {
@@ -23,7 +24,7 @@ export interface ResultCountsOptions<Result extends UserResult> {
 export class ResultCounts<Result extends UserResult> implements BulkSummary<Result> {
   readonly #options: ResultCountsOptions<Result>;
   readonly #endings: Map<string, number>;
-  readonly #warnings = new Map<string, Warning>();
+  readonly #warnings = new WarningSummary();
   readonly #errorCodes = new Set<string>();
   readonly #remarks = new Set<string>();
   #failed = 0;
@@ -38,7 +39,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   add(result: Result): void {
     const { endingOf, countsLeft = false } = this.#options;
     this.#done += 1;
-    for (const warning of result.warnings) this.#warnings.set(warning.code + warning.message, warning);
+    this.#warnings.add(result.warnings);
     if (result.error === null) {
       this.#endings.set(endingOf(result), (this.#endings.get(endingOf(result)) ?? 0) + 1);
       const remark = this.#options.remark?.(result);
@@ -68,7 +69,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   }
 
   get warnings(): readonly Warning[] {
-    return [...this.#warnings.values()];
+    return this.#warnings.all;
   }
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {

@@ -4,17 +4,20 @@ import type { SyncedKey, SyncResult } from "../../core/model/results.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
-import { storedVerdict } from "../../core/model/verdict.ts";
+import { publicExpiry } from "../../core/model/expiry.ts";
+import { withoutChecked } from "../../core/model/stored-key-warnings.ts";
+import { checkInWords, NOT_SAID, storedVerdict } from "../../core/model/verdict.ts";
+import type { KeyTerms } from "../../core/model/verdict.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
-import { formatAgo } from "../format-duration.ts";
+import { formatShortAgo } from "../format-duration.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection, selectionOf } from "../bulk/selection.ts";
 import { ResultCounts } from "../bulk/result-counts.ts";
-import { verdictFields } from "../views/verdict-view.ts";
+import { describeExpiry, describeLimit, verdictFields } from "../views/verdict-view.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
@@ -71,7 +74,8 @@ interface Gotten {
 }
 
 function gotten(found: SyncResult, validation: Validation | null = null): Gotten {
-  const warnings = [...found.warnings, ...(validation?.warnings ?? [])];
+  const isChecked = validation !== null && validation.checkedAt !== null;
+  const warnings = [...(isChecked ? withoutChecked(found.warnings) : found.warnings), ...(validation?.warnings ?? [])];
   return { userId: found.userId, found, validation, warnings, error: found.error ?? validation?.error ?? null };
 }
 
@@ -113,6 +117,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
 
 function document({ found, validation, warnings, error }: Gotten, reveals: boolean): object {
   const { userId, key, keyHash, source, origin, lastCheck, shadowed } = found;
+  const { limit, limitRemaining, limitReset, expiresAt } = termsOf(found, validation);
   const isRevealed = reveals && key !== null && error === null;
   const verdict = validation === null ? (lastCheck === null ? null : storedVerdict(lastCheck)) : validation.verdict;
   const { valid, verdict: name, reason } = verdictFields(verdict);
@@ -127,6 +132,10 @@ function document({ found, validation, warnings, error }: Gotten, reveals: boole
     verdict: name,
     reason,
     checked_at: (validation === null ? lastCheck?.at : validation.checkedAt) ?? null,
+    limit: limit ?? null,
+    limit_remaining: limitRemaining ?? null,
+    limit_reset: limitReset,
+    expires_at: publicExpiry(expiresAt),
     shadowed,
     warnings,
   };
@@ -142,28 +151,48 @@ async function showCard({ terminal }: Invocation, { found, validation, warnings 
   sayWarnings(terminal, warnings);
   if (found.error !== null) return;
   const { userId, key, keyHash } = found;
+  const { limit, limitRemaining, limitReset, expiresAt } = termsOf(found, validation);
   const card = [
     ["User", printable(userId)],
     ["Key", key.masked],
     ["Source", sourceOf(found)],
-    ["Checked", validation === null ? lastCheckOf(found) : checkOf(validation)],
+    ["Limit", limit === undefined ? "unknown" : describeLimit({ limit, limitRemaining, limitReset })],
+    ["Expires", expiresAt === undefined ? "unknown" : describeExpiry(expiresAt)],
+    ["Last check:", validation === null ? lastCheckIn(found) : checkIn(validation)],
     ["Hash", keyHash],
   ] as const;
-  await terminal.result(card.map(([title, value]) => `${terminal.paint.dim(title.padEnd(10))} ${value}`).join("\n"));
+  await terminal.result(card.map(([title, value]) => `${terminal.paint.dim(title.padEnd(11))} ${value}`).join("\n"));
   for (const name of found.shadowed)
     terminal.note(`${name === "environment" ? "OPENROUTER_API_KEY" : name} holds another key; the database wins`);
   terminal.hint(`keyctl get ${userFlag(userId)} --reveal   prints the bare key`);
 }
 
-function lastCheckOf({ lastCheck }: SyncedKey): string {
-  if (lastCheck === null) return "never";
-  return `${printable(lastCheck.reason ?? lastCheck.verdict)}, ${formatAgo(Date.now() - Date.parse(lastCheck.at))}`;
+/** What OpenRouter said just now; else what is known from before. */
+function termsOf(found: SyncResult, validation: Validation | null): Omit<KeyTerms, "blockedBy" | "lastUsedAt"> {
+  const { limit, limitReset, expiresAt, lastCheck } = found;
+  const verdict = validation?.verdict ?? null;
+  const said = verdict === null || verdict.status === "unknown" ? NOT_SAID : verdict;
+  const isSaid = said.limit !== undefined;
+  return {
+    limit: isSaid ? said.limit : limit,
+    limitRemaining: isSaid ? said.limitRemaining : lastCheck?.limitRemaining,
+    limitReset: isSaid ? said.limitReset : limitReset,
+    expiresAt: said.expiresAt === undefined ? expiresAt : said.expiresAt,
+  };
 }
 
-function checkOf({ verdict }: Validation): string {
-  return verdict === null
-    ? "not now"
-    : `${printable((verdict.reason ?? verdict.status).replaceAll("_", " "))}, just now`;
+function lastCheckIn({ lastCheck }: SyncedKey): string {
+  if (lastCheck === null) return "never";
+  return `${printable(checkInWords(lastCheck))}, ${formatShortAgo(Date.now() - Date.parse(lastCheck.at))}`;
+}
+
+function checkIn({ verdict }: Validation): string {
+  if (verdict === null) return "not now";
+  const found =
+    verdict.status === "unknown"
+      ? verdict.reason.replaceAll("_", " ")
+      : checkInWords({ verdict: verdict.status, reason: verdict.reason });
+  return `${printable(found)}, just now`;
 }
 
 function sourceOf({ source, origin, createdAt, synced }: SyncResult): string {

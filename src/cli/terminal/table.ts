@@ -7,10 +7,19 @@ const NARROW = /^[\x20-\x7E✓✗…]*$/;
 /** The last column may hold a sentence that wraps; it takes no more than this from the other columns. */
 const WIDEST_LAST = 24;
 
-/** A column: its title, and whether it is truncated on a narrow terminal. */
+/** What a column that shrinks keeps before another one is left out for it. */
+const ROOMY = 12;
+
+/** A cell without a value. */
+const EMPTY = "-";
+
+/** A column: its title, and what becomes of it when the terminal is narrow. */
 export interface Column {
   readonly title: string;
+  /** Its cells are cut. */
   readonly shrinks?: boolean;
+  /** It is left out; and so it is where the first rows have nothing in it, which is shown as `-`. */
+  readonly isOptional?: boolean;
 }
 
 /** The width of a text in terminal columns. */
@@ -29,6 +38,8 @@ export function isNarrow(cells: readonly string[]): boolean {
  */
 export class Table {
   readonly #columns: readonly Column[];
+  /** Which of the cells are shown. */
+  readonly #shown: readonly number[];
   readonly #widths: readonly number[] | undefined;
 
   constructor(
@@ -37,8 +48,14 @@ export class Table {
     terminalWidth: number | undefined,
     measure: Measure,
   ) {
+    const widths = terminalWidth === undefined ? [] : widthsOf(columns, firstRows, measure);
+    this.#shown =
+      terminalWidth === undefined ? [...columns.keys()] : shownOf(columns, firstRows, widths, terminalWidth);
     this.#columns = columns;
-    this.#widths = terminalWidth === undefined ? undefined : fitted(columns, firstRows, terminalWidth, measure);
+    this.#widths =
+      terminalWidth === undefined
+        ? undefined
+        : fitted(pick(columns, this.#shown), pick(widths, this.#shown), terminalWidth);
   }
 
   /** The titles; undefined without a terminal, where every line is a row. */
@@ -51,7 +68,7 @@ export class Table {
   }
 
   row(cells: readonly string[], measure: Measure): string {
-    const shown = cells.map(printable);
+    const shown = pick(cells, this.#shown).map(printable);
     const widths = this.#widths;
     if (widths === undefined) return shown.join("\t");
     return shown
@@ -61,15 +78,38 @@ export class Table {
   }
 }
 
-function fitted(
+function pick<Item>(items: readonly Item[], indexes: readonly number[]): readonly Item[] {
+  return indexes.flatMap((index) => items[index] ?? []);
+}
+
+function widthsOf(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
-  terminalWidth: number,
   measure: Measure,
 ): readonly number[] {
-  const widths = columns.map(({ title }, index) =>
+  return columns.map(({ title }, index) =>
     Math.max(title.length, ...rows.map((row) => measure(printable(row[index] ?? "")))),
   );
+}
+
+/** All of them, but for those that are optional: where they are empty, and where there is no room for all. */
+function shownOf(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  widths: readonly number[],
+  terminalWidth: number,
+): readonly number[] {
+  const isOptional = (index: number) => columns[index]?.isOptional === true;
+  const filled = [...columns.keys()].filter((index) => !isOptional(index) || rows.some((row) => row[index] !== EMPTY));
+  const least = filled.map((index) => {
+    const width = widths[index] ?? 0;
+    return columns[index]?.shrinks === true ? Math.min(width, ROOMY) : width;
+  });
+  const sum = least.reduce((total, width) => total + width + GAP, -GAP);
+  return sum <= terminalWidth ? filled : filled.filter((index) => !isOptional(index));
+}
+
+function fitted(columns: readonly Column[], widths: readonly number[], terminalWidth: number): readonly number[] {
   const last = widths.length - 1;
   const wanted = widths.map((width, index) => (index === last ? Math.min(width, WIDEST_LAST) : width));
   const excess = wanted.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;

@@ -1,6 +1,8 @@
+import { isFromFuture } from "../../core/model/clock-skew.ts";
+import { publicExpiry } from "../../core/model/expiry.ts";
 import { printable } from "../../core/text/printable.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
-import type { KeyTerms, Verdict } from "../../core/model/verdict.ts";
+import type { Attention, KeyTerms, Verdict } from "../../core/model/verdict.ts";
 import { formatAgo } from "../format-duration.ts";
 import { sayWarnings } from "./key-view.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -20,7 +22,9 @@ export function validationDocument(validation: Validation): object {
     limit: terms?.limit ?? null,
     limit_remaining: terms?.limitRemaining ?? null,
     limit_reset: terms?.limitReset ?? null,
-    expires_at: terms?.expiresAt ?? null,
+    expires_at: publicExpiry(terms?.expiresAt),
+    blocked_by: terms?.blockedBy ?? null,
+    last_used_at: terms?.lastUsedAt ?? null,
     attention,
     warnings,
   };
@@ -48,31 +52,56 @@ export async function showValidation(terminal: Terminal, validation: Validation)
     ...(terms === undefined ? [] : describeTerms(terms)),
   ];
   await terminal.result(card.map(([title, text]) => `${terminal.paint.dim(title.padEnd(10))} ${text}`).join("\n"));
-  if (attention.includes("EXPIRES_SOON")) terminal.note("the key expires soon");
-  if (attention.includes("LIMIT_USED_UP")) terminal.note("the key has too little of its limit left");
-  if (attention.includes("NO_LIMIT")) terminal.note("the key has no limit: it can spend without bound");
+  for (const name of attention) terminal.note(ATTENTION_NOTES[name]);
 }
+
+const ATTENTION_NOTES: Readonly<Record<Attention, string>> = {
+  EXPIRES_SOON: "the key expires soon",
+  EXPIRED: "the key is past its end, and OpenRouter accepts it: a clock may be wrong",
+  EXPIRY_UNKNOWN: "when the key expires cannot be read: it may be any time",
+  LIMIT_USED_UP: "the key has too little of its limit left, or of a budget that it belongs to",
+  NO_LIMIT: "the key has no limit: it can spend without bound",
+};
 
 function termsOf(verdict: Verdict | null): KeyTerms | undefined {
   return verdict === null || verdict.status === "unknown" ? undefined : verdict;
 }
 
 function describeTerms(terms: KeyTerms): readonly (readonly [title: string, text: string])[] {
-  const { limit, limitRemaining, limitReset, expiresAt } = terms;
-  if (limit === undefined) return [];
-  const left = typeof limitRemaining === "number" ? `, ${dollars(limitRemaining)} left` : "";
-  const reset = limitReset === null ? "" : `, ${printable(limitReset)}`;
+  const { limit, expiresAt, blockedBy } = terms;
   return [
-    ["Limit", limit === null ? "none" : `${dollars(limit)}${left}${reset}`],
-    ["Expires", expiresAt === null ? "never" : printable(expiresAt.slice(0, 10))],
+    ...(limit === undefined ? [] : [["Limit", describeLimit({ ...terms, limit })] as const]),
+    ...(typeof blockedBy === "string"
+      ? [["Budget", `used up (${printable(blockedBy.replaceAll("_", " "))})`] as const]
+      : []),
+    ...(expiresAt === undefined ? [] : [["Expires", describeExpiry(expiresAt)] as const]),
   ];
 }
 
-function dollars(amount: number): string {
+/** `$10, $3.20 left, monthly` or `none`. */
+export function describeLimit({
+  limit,
+  limitRemaining,
+  limitReset,
+}: Pick<KeyTerms, "limitRemaining" | "limitReset"> & { readonly limit: number | null }): string {
+  if (limit === null) return "none";
+  const left = typeof limitRemaining === "number" ? `, ${dollars(limitRemaining)} left` : "";
+  return `${dollars(limit)}${left}${limitReset === null ? "" : `, ${printable(limitReset)}`}`;
+}
+
+/** `2026-12-31`, `never` or `unknown`. */
+export function describeExpiry(expiresAt: string | null): string {
+  return publicExpiry(expiresAt)?.slice(0, 10) ?? "never";
+}
+
+export function dollars(amount: number): string {
   return `$${Number.isInteger(amount) ? amount : amount.toFixed(2)}`;
 }
 
 /** `2 days ago`, `never`. */
 export function lastValid({ lastValidated }: Validation): string {
-  return lastValidated === null ? "never" : formatAgo(Date.now() - Date.parse(lastValidated));
+  const now = Date.now();
+  return lastValidated === null || isFromFuture(lastValidated, now)
+    ? "never"
+    : formatAgo(now - Date.parse(lastValidated));
 }

@@ -8,6 +8,7 @@ import { parsedKey } from "../model/parse-key.ts";
 import { saveFailed } from "../model/results.ts";
 import type { CheckedSaveResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
+import { lastCheckOf } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Warning } from "../model/warning.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -86,11 +87,12 @@ class SaveCheck {
 
   /** Records the verdict with the key that was saved because of it. */
   async record(user: UserId): Promise<readonly Warning[]> {
-    const at = this.#found?.checkedAt ?? null;
-    if (at === null) return [];
+    const { verdict = null, checkedAt = null } = this.#found ?? {};
+    if (verdict === null || verdict.status === "unknown" || checkedAt === null) return [];
     const { recordSavedCheck, validateContext } = await import("../validate/validate-key.ts");
     const { newSignal } = validateContext(this.#options, this.#context);
-    return recordSavedCheck({ userId: user, keyHash: this.#key.hash, at }, this.#context.store, newSignal);
+    const check = lastCheckOf(verdict, checkedAt);
+    return recordSavedCheck({ userId: user, keyHash: this.#key.hash, check }, this.#context.store, newSignal);
   }
 }
 

@@ -8,11 +8,19 @@ import type { UserId } from "./user-id.ts";
 /** RFC 3339 in UTC with milliseconds, as `Date.prototype.toISOString` makes it: text order is time order. */
 export type Timestamp = string;
 
-/** The last definite answer about a key. */
+/** The last definite answer about a key, with what else OpenRouter said of it then. What it did not say is missing; null is "none". */
 export interface LastCheck {
   readonly at: Timestamp;
   readonly verdict: "valid" | "invalid";
   readonly reason: string | null;
+  /** In USD. */
+  readonly limit?: number | null;
+  readonly limitRemaining?: number | null;
+  /** The scope of the budget that was used up, such as `workspace`. */
+  readonly blockedBy?: string | null;
+  /** As `Terms.expiresAt`. */
+  readonly expiresAt?: string | null;
+  readonly lastUsedAt?: Timestamp | null;
 }
 
 /**
@@ -37,7 +45,8 @@ export interface Terms {
   readonly label: string | null;
   readonly limit: number | null;
   readonly limitReset: LimitReset | null;
-  readonly expiresAt: Timestamp | null;
+  /** Null for never; a text that is no RFC 3339 time where it cannot be read. */
+  readonly expiresAt: string | null;
   /** OpenRouter's own id of the key, where that is not our SHA-256. */
   readonly upstreamHash: string | null;
 }

@@ -24,7 +24,13 @@ export interface SyncedKey {
   readonly synced: boolean;
   /** When the stored key was written. */
   readonly createdAt: Timestamp;
+  /** Null also where it is from the future. */
   readonly lastCheck: LastCheck | null;
+  /** In USD, as far as it is known without asking; null is none, undefined is not known. */
+  readonly limit: number | null | undefined;
+  readonly limitReset: string | null;
+  /** Null is never, undefined is not known; `unknown` for an end that cannot be read. */
+  readonly expiresAt: string | null | undefined;
   /** Sources that hold another well-formed key and lost. */
   readonly shadowed: readonly ExternalSource[];
   /** The last four characters of each of those keys, in the same order. */
@@ -43,6 +49,9 @@ export interface SyncFailure {
   readonly synced: false;
   readonly createdAt: null;
   readonly lastCheck: null;
+  readonly limit: undefined;
+  readonly limitReset: null;
+  readonly expiresAt: undefined;
   readonly shadowed: readonly [];
   readonly shadowedTails: readonly [];
   readonly warnings: readonly Warning[];
@@ -51,9 +60,9 @@ export interface SyncFailure {
 
 /** `valid` is null: not asked, or nobody could find out. A key that does not work, or may not, comes with its error. */
 export type EnsureResult =
-  | (Pick<SyncedKey, "key" | "source" | "error"> & { readonly valid: true | null })
-  | (Pick<SyncedKey, "key" | "source"> & { readonly valid: boolean | null; readonly error: KeyctlError })
-  | (Pick<SyncFailure, "key" | "source" | "error"> & { readonly valid: null });
+  | (Pick<SyncedKey, "key" | "source" | "warnings" | "error"> & { readonly valid: true | null })
+  | (Pick<SyncedKey, "key" | "source" | "warnings"> & { readonly valid: boolean | null; readonly error: KeyctlError })
+  | (Pick<SyncFailure, "key" | "source" | "warnings" | "error"> & { readonly valid: null });
 
 /** The key that a row held before it was replaced or purged: what may be shown of it. */
 export interface FormerKey {
@@ -132,9 +141,10 @@ export type Forecast =
   | { readonly kind: "saves"; readonly from: ExternalSource }
   | { readonly kind: "fails"; readonly error: KeyctlError };
 
-/** Where a user's key would come from. `winner` is null exactly when `error` is not. */
+/** Where a user's key would come from, and how the sync that it foretells would end: `error` is what that would fail with. */
 export interface Explanation {
   readonly userId: string;
+  /** Null where no source has a key that wins; a sync may fail where one has. */
   readonly winner: Step["source"] | null;
   readonly steps: readonly Step[];
   /** How the key in the database came there, and when. */
@@ -155,6 +165,9 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
     synced: false,
     createdAt: null,
     lastCheck: null,
+    limit: undefined,
+    limitReset: null,
+    expiresAt: undefined,
     shadowed: [],
     shadowedTails: [],
     warnings,

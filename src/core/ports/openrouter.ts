@@ -14,6 +14,8 @@ import type { Deadline } from "../async/deadline.ts";
 export interface OpenRouter {
   /** Asks with the key itself whether it is accepted now. A 401 is returned at once: asking again is the caller's rule. */
   checkKey(key: ApiKey | ManagementKey, deadline: Deadline): Promise<KeyCheck>;
+  /** The time by OpenRouter's clock, in milliseconds since 1970; undefined before it has answered, and where its answers do not say it. */
+  serverTime(): number | undefined;
   /** Whether OpenRouter answers at all; uses no key. Sent once. */
   reach(deadline: Deadline): Promise<Reach>;
   /** The operations of this management key. */
@@ -88,7 +90,10 @@ export interface AcceptedKey {
   readonly limit: number | null | undefined;
   readonly limitRemaining: number | null | undefined;
   readonly limitReset: string | null;
-  readonly expiresAt: Timestamp | null;
+  /** A text that is no RFC 3339 time where it cannot be read. */
+  readonly expiresAt: string | null | undefined;
+  /** The scope of the budget that is used up; null where none is. */
+  readonly blockedBy: string | null | undefined;
   readonly isManagementKey: boolean;
 }
 
@@ -127,7 +132,10 @@ export interface UpstreamKey {
   /** Of today, by UTC. */
   readonly usageToday: number | undefined;
   readonly createdAt: Timestamp | null;
-  readonly expiresAt: Timestamp | null;
+  /** A text that is no RFC 3339 time where it cannot be read. */
+  readonly expiresAt: string | null | undefined;
+  /** Null: not since OpenRouter counts. */
+  readonly lastUsedAt: Timestamp | null | undefined;
   readonly workspace: string | null;
 }
 

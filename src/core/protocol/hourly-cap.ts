@@ -1,3 +1,4 @@
+import { MAX_CLOCK_SKEW_MS } from "../model/clock-skew.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { isFresh } from "../ports/journal.ts";
 import type { LiveOperation } from "../ports/journal.ts";
@@ -14,8 +15,6 @@ import type { Context } from "../context.ts";
  */
 
 const HOUR_MS = 3_600_000;
-/** The clocks of other machines. */
-const CLOCKS_DIFFER_MS = 300_000;
 const WAIT = { leastMs: 200, mostMs: 2_000 } as const;
 
 /**
@@ -33,7 +32,7 @@ export async function hasRoomUnderCap(
   const cap = provisioning.maxPerHour();
   if (cap === 0) return true;
   const now = Date.parse(at);
-  const between = [timestamp(now - HOUR_MS), timestamp(now + CLOCKS_DIFFER_MS)] as const;
+  const between = [timestamp(now - HOUR_MS), timestamp(now + MAX_CLOCK_SKEW_MS)] as const;
   const tooMany = cap + recorded;
   const live = await journal.liveOperations(between, tooMany, signal);
   if (live.length < tooMany) return true;

@@ -117,7 +117,7 @@ async function settleLastOperation(call: Call): Promise<{ readonly n: number } |
 /** RECORD OPERATION and CREATE KEY. */
 async function newOperation(n: number, call: Call): Promise<Provision | "crowded"> {
   const { user, task, context, signal } = call;
-  const { journal, clock, log } = context;
+  const { journal, log, clock } = context;
   const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_MADE, signal);
   // Whoever cannot seal makes no key.
   const sealer = await context.sealer("seal", signal);
@@ -125,7 +125,7 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
   if (task.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
   await refuseSecondKey(user, deployment, context);
-  const operation = operationOf(n, task, clock.now().getTime());
+  const operation = operationOf(n, task, await beginningOf(task.terms, context, signal));
   const recorded = await appendEntry(user, operation, context, signal);
   if (recorded.nonce !== operation.nonce) return LOOK_AGAIN;
   if (task.isAuto && !(await keepUnderCap(recorded, call))) return "crowded";
@@ -216,10 +216,26 @@ const RUN_AGAIN = "run the same command again";
 /** Of one call: OpenRouter has asked us to slow down. */
 const MAX_OPERATIONS = 4;
 
-function operationOf(n: number, { terms, isAuto }: CreationTask, now: number): Operation {
+const SERVER_TIME_MS = 5_000;
+
+/** From when on a new key lives: by OpenRouter's clock, which ends it, where that can be known; in milliseconds since 1970. */
+async function beginningOf(
+  { expiresInMs }: WantedTerms,
+  { openRouter, clock }: Context,
+  signal: AbortSignal,
+): Promise<number> {
+  const ours = () => clock.now().getTime();
+  if (expiresInMs === null) return ours();
+  const server = await openRouter.open();
+  if (server.serverTime() === undefined) await server.reach(deadlineIn(SERVER_TIME_MS, signal));
+  return server.serverTime() ?? ours();
+}
+
+function operationOf(n: number, { terms, isAuto }: CreationTask, beginning: number): Operation {
   const { label, limit, limitReset, expiresInMs, workspace } = terms;
   // To the second, as OpenRouter keeps it.
-  const expiresAt = expiresInMs === null ? null : new Date(Math.floor((now + expiresInMs) / 1000) * 1000).toISOString();
+  const expiresAt =
+    expiresInMs === null ? null : new Date(Math.floor((beginning + expiresInMs) / 1000) * 1000).toISOString();
   const nonce = randomBytes(8).toString("hex");
   return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace, deliberate: !isAuto };
 }

@@ -1,6 +1,8 @@
 import type { UserId } from "../model/user-id.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
+import { isFromFuture } from "../model/clock-skew.ts";
+import { expiryMs, isOver } from "../model/expiry.ts";
 import { parseKeyName } from "../model/key-name.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { KeyState } from "./classify-key.ts";
@@ -23,6 +25,8 @@ export type FindingClass =
   | "other_account"
   | "disabled"
   | "expired"
+  /** In a row, with an expiry that cannot be read. */
+  | "expiry_unknown"
   /** One key shared by two users. */
   | "duplicate";
 
@@ -69,7 +73,8 @@ export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, n
 
 function stateOf(key: UpstreamKey, user: UserId, now: number): readonly Finding[] {
   if (key.disabled) return [reported("disabled", key, user)];
-  return key.expiresAt !== null && Date.parse(key.expiresAt) <= now ? [reported("expired", key, user)] : [];
+  if (isOver(key.expiresAt, now)) return [reported("expired", key, user)];
+  return expiryMs(key.expiresAt) === "unknown" ? [reported("expiry_unknown", key, user)] : [];
 }
 
 /** A key that was created while the list was read may be missing from it. */
@@ -78,7 +83,7 @@ export function danglingRow(
   { byHash, at, isStable }: UpstreamSnapshot,
 ): readonly Finding[] {
   if (row === undefined || row.generation === 0 || !isStable) return [];
-  if (Date.parse(row.createdAt) > at - CLOCKS_DIFFER_MS) return [];
+  if (!isFromFuture(row.createdAt, at) && Date.parse(row.createdAt) > at - CLOCKS_DIFFER_MS) return [];
   const { userId, keyHash, upstreamHash, name } = row;
   const hash = upstreamHash ?? keyHash;
   if (hash === null || byHash.has(hash)) return [];

@@ -3,7 +3,6 @@ import type { Decision, Wish } from "./decide.ts";
 import type { Candidates } from "./source-candidates.ts";
 import { isKeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import type { Log } from "../model/log-event.ts";
 import type { Stage } from "../protocol/shared-user-runs.ts";
 import { provision } from "../protocol/provision-key.ts";
 import type { Provision } from "../protocol/provision-key.ts";
@@ -48,7 +47,7 @@ export async function withoutKey(
   const made = await provisioned(user, { ...attempt, decision }, context, signal);
   if (made.status === "look-again") return "lost";
   if (made.status === "found") return { row: made.row };
-  if (made.status === "made") return provisionedResult(made, candidates, log);
+  if (made.status === "made") return provisionedResult(made, candidates, context);
   const refusal = refusalIn(decision);
   if (refusal !== null) log({ kind: "provision-failed", reason: refusal });
   log({ kind: "no-key" });
@@ -80,12 +79,12 @@ async function provisioned(
 function provisionedResult(
   { row, key, warnings }: Extract<Provision, { status: "made" }>,
   candidates: Candidates,
-  log: Log,
+  { log, clock }: Pick<Context, "log" | "clock">,
 ): SyncResult {
   log({ kind: "saved", origin: row.origin, key });
   log({ kind: "using", source: "auto-provisioned" });
   log({ kind: "synced" });
   log({ kind: "complete" });
-  const result = answer(row, key, "auto-provisioned", candidates);
+  const result = answer(row, key, { source: "auto-provisioned", candidates, now: clock.now().getTime() });
   return { ...result, warnings: [...result.warnings, ...warnings] };
 }

@@ -3,6 +3,7 @@ import { foresee } from "./preview-decision.ts";
 import type { Foresight, Outcome } from "./preview-decision.ts";
 import { warningsOf } from "../protocol/provision-key.ts";
 import type { Explanation, Forecast } from "../model/results.ts";
+import { storedKeyWarnings } from "../model/stored-key-warnings.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
@@ -27,17 +28,15 @@ export async function explain(
     ],
     stored: stored.row === undefined ? null : { origin: stored.row.origin, createdAt: stored.row.createdAt },
     sync: forecastOf(outcome),
-    warnings: [...candidates.warnings, ...warningsOfSync(foresight)],
-    error: winner === null && outcome.kind === "fails" ? outcome.error : null,
+    warnings: [...candidates.warnings, ...warningsOfSync(foresight, context.clock.now().getTime())],
+    error: outcome.kind === "fails" ? outcome.error : null,
   };
 }
 
-/** What sync would warn of beside the sources, and that it would fail where somebody has a key. */
-function warningsOfSync(foresight: Foresight): readonly Warning[] {
-  const { outcome } = foresight;
+/** What sync would warn of beside the sources. */
+function warningsOfSync({ outcome, stored }: Foresight, now: number): readonly Warning[] {
   if (outcome.kind === "create") return warningsOf(outcome.terms);
-  if (outcome.kind !== "fails" || winnerOf(foresight) === null) return [];
-  return [{ code: "SYNC_WOULD_FAIL", message: `sync would fail: ${outcome.error.message}` }];
+  return stored.kind === "held" ? storedKeyWarnings(stored.row, now, stored.keyHash) : [];
 }
 
 function forecastOf(outcome: Outcome): Forecast {

@@ -42,7 +42,8 @@ export async function previewSync(
   }
   if (outcome.kind !== "keep") return previewOf(user, outcome, candidates);
   if (stored.kind !== "held" || stored.key === null) throw new Error("a key is kept that is not there");
-  return { ...answer(stored.row, stored.key, "database", candidates), action: "none" };
+  const now = context.clock.now().getTime();
+  return { ...answer(stored.row, stored.key, { source: "database", candidates, now }), action: "none" };
 }
 
 /** As `syncMany`; saves and creates nothing. */

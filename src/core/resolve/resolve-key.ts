@@ -55,7 +55,7 @@ async function fromDatabase(row: KeyRecord, context: Context, signal: AbortSigna
   });
   log({ kind: "using", source: "database" });
   log({ kind: "complete" });
-  return answer(row, key, "database", candidates);
+  return answer(row, key, { source: "database", candidates, now: context.clock.now().getTime() });
 }
 
 async function adopt(user: UserId, context: Context, attempt: Attempt, signal: AbortSignal): Promise<Adoption> {
@@ -82,5 +82,5 @@ async function adopt(user: UserId, context: Context, attempt: Attempt, signal: A
   log({ kind: "using", source: from });
   log({ kind: "synced" });
   log({ kind: "complete" });
-  return answer(record, key, from, candidates);
+  return answer(record, key, { source: from, candidates, now: context.clock.now().getTime() });
 }

@@ -10,6 +10,7 @@ import { isKeyctlError } from "../model/errors.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import { sealed, isInUse } from "./sealed-record.ts";
 import { answer } from "./sync-result.ts";
+import type { AnswerSetting } from "./sync-result.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { duplicateRowsError, storedValue } from "../model/key-record.ts";
 import { openForUse } from "../sealing/open-row.ts";
@@ -136,8 +137,9 @@ async function insertMissing(
   const records = batch.map((user) => sealed(user, winner, sealer, context.clock));
   const { insertGivenToMany } = await import("../protocol/given-key.ts");
   const won = await insertGivenToMany(records, given, context, signal);
+  const setting = { source: name, candidates, now: context.clock.now().getTime() };
   return new Map(
-    records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, name, candidates)]),
+    records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, setting)]),
   );
 }
 
@@ -151,13 +153,14 @@ async function storedResults(
   const results = new Map<UserId, SyncResult | "lost">();
   const seen = new Map<UserId, KeyRecord>();
   const managementKeys = context.managementKeyHashes();
+  const setting = { source: "database", candidates, now: context.clock.now().getTime() } as const;
   for (const row of await context.store.findMany(users, signal)) {
     const twin = seen.get(row.userId);
     seen.set(row.userId, row);
     results.set(
       row.userId,
       twin === undefined
-        ? await storedResult(row, { candidates, managementKeys }, context, signal)
+        ? await storedResult(row, { setting, managementKeys }, context, signal)
         : syncFailed(row.userId, duplicateRowsError(twin, row)),
     );
   }
@@ -167,14 +170,14 @@ async function storedResults(
 /** A row that does not open, or not with the master keys that are here, is its user's error; no or wrong master keys are everybody's. */
 async function storedResult(
   row: KeyRecord,
-  { candidates, managementKeys }: { readonly candidates: Candidates; readonly managementKeys: ReadonlySet<string> },
+  { setting, managementKeys }: { readonly setting: AnswerSetting; readonly managementKeys: ReadonlySet<string> },
   context: Context,
   signal: AbortSignal,
 ): Promise<SyncResult | "lost"> {
   if (!(await isInUse(row, context, signal))) return "lost";
   if (storedValue(row.keyEncrypted).kind === "sealed") await context.sealer("open", signal);
   try {
-    return answer(row, await openForUse(row, context, signal, managementKeys), "database", candidates);
+    return answer(row, await openForUse(row, context, signal, managementKeys), setting);
   } catch (thrown) {
     if (isKeyctlError(thrown)) return syncFailed(row.userId, thrown);
     throw thrown;

@@ -1,10 +1,25 @@
+import { withoutFutureChecks } from "../model/clock-skew.ts";
+import { publicExpiry } from "../model/expiry.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { ApiKey } from "../model/api-key.ts";
+import { knownExpiry, knownLimit } from "../model/known-terms.ts";
 import type { Source } from "../model/log-event.ts";
-import { Candidates } from "./source-candidates.ts";
+import { storedKeyWarnings } from "../model/stored-key-warnings.ts";
+import type { Candidates } from "./source-candidates.ts";
 import type { SyncedKey } from "../model/results.ts";
 
-export function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: Candidates): SyncedKey {
+/** What an answer says beside the key. */
+export interface AnswerSetting {
+  readonly source: Source;
+  readonly candidates: Candidates;
+  /** In milliseconds since 1970. */
+  readonly now: number;
+}
+
+export function answer(stored: KeyRecord, key: ApiKey, { source, candidates, now }: AnswerSetting): SyncedKey {
+  const row = withoutFutureChecks(stored, now);
+  const expiresAt = knownExpiry(row);
+  const ofStored = storedKeyWarnings(stored, now, key.hash);
   return {
     userId: row.userId,
     key,
@@ -14,8 +29,11 @@ export function answer(row: KeyRecord, key: ApiKey, source: Source, candidates: 
     synced: source !== "database",
     createdAt: row.createdAt,
     lastCheck: row.lastCheck,
+    limit: knownLimit(row),
+    limitReset: row.limitReset,
+    expiresAt: expiresAt === undefined ? undefined : publicExpiry(expiresAt),
     ...candidates.shadowedBy(key),
-    warnings: candidates.warnings,
+    warnings: ofStored.length === 0 ? candidates.warnings : [...candidates.warnings, ...ofStored],
     error: null,
   };
 }

@@ -2,6 +2,7 @@ import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
 import { failureOf } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
+import { lastCheckOf } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Warning } from "../model/warning.ts";
 
@@ -26,7 +27,7 @@ export class CheckRecorder {
 
   async record(row: KeyRecord, verdict: Verdict, at: Timestamp): Promise<Recording> {
     if (verdict.status === "unknown") return NOTHING;
-    return this.write(row, { at, verdict: verdict.status, reason: verdict.reason });
+    return this.write(row, lastCheckOf(verdict, at));
   }
 
   async write(row: KeyRecord, check: LastCheck): Promise<Recording> {

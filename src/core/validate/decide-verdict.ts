@@ -1,6 +1,8 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { OpenRouter, Unknown, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
 import { sleep } from "../async/sleep.ts";
+import { MAX_CLOCK_SKEW_MS } from "../model/clock-skew.ts";
+import { isOver } from "../model/expiry.ts";
 import { NOT_SAID } from "../model/verdict.ts";
 import type { InvalidReason, Verdict, Witness } from "../model/verdict.ts";
 import type { Deadline } from "../async/deadline.ts";
@@ -13,8 +15,13 @@ export interface VerdictSources {
   readonly openRouter: OpenRouter;
   /** The second witness; undefined without a management key. */
   readonly keys: UpstreamKeys | undefined;
-  /** In milliseconds since 1970. */
+  /** In milliseconds since 1970, by this machine's clock. */
   readonly now: () => number;
+}
+
+/** The time by OpenRouter's clock, where its answers say it: keys end by that. */
+export function timeAtOpenRouter({ openRouter, now }: Pick<VerdictSources, "openRouter" | "now">): number {
+  return openRouter.serverTime() ?? now();
 }
 
 /**
@@ -23,12 +30,13 @@ export interface VerdictSources {
  */
 export async function decideVerdict(
   key: ApiKey,
-  { openRouter, keys, now }: VerdictSources,
+  sources: VerdictSources,
   deadline: Deadline,
   bornAt = Number.NEGATIVE_INFINITY,
 ): Promise<Verdict> {
+  const { openRouter, keys, now } = sources;
   let first = await openRouter.checkKey(key, deadline);
-  while (first.status === "refused" && now() < bornAt + NEW_MS) {
+  while (first.status === "refused" && isNew(bornAt, now())) {
     if (deadline.remainingMs() <= LOOK_AGAIN_MS) return TOO_NEW;
     await sleep(LOOK_AGAIN_MS, deadline.signal);
     first = await openRouter.checkKey(key, deadline);
@@ -36,22 +44,22 @@ export async function decideVerdict(
   const check = first.status === "refused" ? await openRouter.checkKey(key, deadline) : first;
   if (check.status === "unknown") return unknownVerdict(check);
   if (check.status === "accepted") {
-    const { limit, limitRemaining, limitReset, expiresAt, isManagementKey } = check;
-    const terms = { limit, limitRemaining, limitReset, expiresAt };
+    const { limit, limitRemaining, limitReset, expiresAt, blockedBy, isManagementKey } = check;
+    const terms = { limit, limitRemaining, limitReset, expiresAt, blockedBy, lastUsedAt: undefined };
     return isManagementKey ? invalid("management_key", "key", terms) : valid("key", terms);
   }
   if (keys === undefined) return invalid("refused", "key", NOT_SAID);
   const finding = await keys.find(key.hash, deadline);
   if (finding.status === "unknown") return unknownVerdict(finding, OF_ONE_ENTRY);
   if (finding.status === "gone") return invalid("deleted", "hash", NOT_SAID);
-  const verdict = verdictOfEntry(finding.key, "hash", now());
+  const verdict = verdictOfEntry(finding.key, "hash", timeAtOpenRouter(sources));
   return verdict.status === "valid" ? CONTRADICTION : verdict;
 }
 
 /** What the entry of a key says: the first of these that applies. */
 export function verdictOfEntry(entry: UpstreamKey, witness: Witness, now: number): Verdict {
-  const { limit, limitRemaining, limitReset, expiresAt } = entry;
-  const terms = { limit, limitRemaining, limitReset, expiresAt };
+  const { limit, limitRemaining, limitReset, expiresAt, lastUsedAt } = entry;
+  const terms = { limit, limitRemaining, limitReset, expiresAt, lastUsedAt, blockedBy: undefined };
   const fate = INVALID_RULES.find(({ applies }) => applies(entry, now));
   return fate === undefined ? valid(witness, terms) : invalid(fate.reason, witness, terms);
 }
@@ -66,11 +74,16 @@ const INVALID_RULES: readonly {
   readonly applies: (entry: UpstreamKey, now: number) => boolean;
 }[] = [
   { reason: "disabled", applies: ({ disabled }) => disabled },
-  { reason: "expired", applies: ({ expiresAt }, now) => expiresAt !== null && Date.parse(expiresAt) <= now },
+  { reason: "expired", applies: ({ expiresAt }, now) => isOver(expiresAt, now) },
 ];
 
 /** A new key may be refused for some seconds before it works everywhere. */
 const NEW_MS = 30_000;
+
+function isNew(bornAt: number, now: number): boolean {
+  return now < bornAt + NEW_MS && bornAt <= now + MAX_CLOCK_SKEW_MS;
+}
+
 const LOOK_AGAIN_MS = 1_000;
 
 const TOO_NEW: Verdict = {

@@ -1,6 +1,6 @@
-import { verdictOfEntry } from "./decide-verdict.ts";
+import { timeAtOpenRouter, verdictOfEntry } from "./decide-verdict.ts";
+import type { VerdictSources } from "./decide-verdict.ts";
 import type { Timestamp } from "../model/key-record.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
 import type { Verdict } from "../model/verdict.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import type { Warning } from "../model/warning.ts";
@@ -19,17 +19,20 @@ export class KeyListing {
   }
 
   /** A list that breaks off is used as far as it goes. Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED. */
-  static async read(keys: UpstreamKeys | undefined, budget: () => Deadline, now: number): Promise<KeyListing> {
+  static async read(sources: VerdictSources, budget: () => Deadline): Promise<KeyListing> {
+    const { keys, now } = sources;
+    const at = now();
     if (keys === undefined) throw managementKeyMissing("the list of all keys cannot be read");
     const verdicts = new Map<string, Verdict>();
     for await (const page of keys.list({ kind: "everywhere" }, budget)) {
       if (page.status === "unknown") {
         const message = `the list of all keys broke off, OpenRouter ${page.detail}; keys that are not on it are asked for`;
-        return new KeyListing(verdicts, now, [{ code: "LISTING_INCOMPLETE", message }]);
+        return new KeyListing(verdicts, at, [{ code: "LISTING_INCOMPLETE", message }]);
       }
-      for (const entry of page.keys) verdicts.set(entry.hash, verdictOfEntry(entry, "list", now));
+      const time = timeAtOpenRouter(sources);
+      for (const entry of page.keys) verdicts.set(entry.hash, verdictOfEntry(entry, "list", time));
     }
-    return new KeyListing(verdicts, now, []);
+    return new KeyListing(verdicts, at, []);
   }
 
   verdictOf(hash: string): Verdict | undefined {

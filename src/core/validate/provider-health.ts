@@ -2,12 +2,12 @@ import { isUnconfirmed } from "./decide-verdict.ts";
 import type { RetryPause } from "../ports/openrouter.ts";
 import type { Verdict } from "../model/verdict.ts";
 
-const MASS_REFUSAL_LIMIT = { fewest: 20, share: 1 / 2 } as const;
+const MASS_REFUSAL_LIMIT = { fewestRefused: 5, share: 1 / 2 } as const;
 const UNANSWERED_LIMIT = 20;
 
 /**
  * **Invariant:** an outage of the provider never marks keys invalid. Refusals that no second witness has confirmed are held
- * until every key was asked; if they are more than half of the answers, and at least 20 keys were asked, all of them are
+ * until every key was asked; if they are at least 5, and more than half of the distinct keys that were asked, all of them are
  * `unknown (mass_refusal)`. After 20 keys in a row without an answer, one key is asked alone: without an answer for that
  * one either, the provider is down, and asking ends.
  */
@@ -52,8 +52,8 @@ export class ProviderHealth {
 
   /** The verdict of a refusal that was held, once every key was asked. */
   verdictOfHeld(verdict: Verdict): Verdict {
-    const { fewest, share } = MASS_REFUSAL_LIMIT;
-    return this.#asked >= fewest && this.#refused > this.#asked * share ? MASS_REFUSAL : verdict;
+    const { fewestRefused, share } = MASS_REFUSAL_LIMIT;
+    return this.#refused >= fewestRefused && this.#refused > this.#asked * share ? MASS_REFUSAL : verdict;
   }
 }
 

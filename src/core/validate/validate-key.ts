@@ -11,6 +11,7 @@ import type { KeyStore } from "../ports/stores-and-sources.ts";
 import { HIGHEST_LIMIT } from "../model/provision-terms.ts";
 import { printable } from "../text/printable.ts";
 import { openRow } from "../sealing/open-row.ts";
+import { futureTimeWarnings } from "../model/stored-key-warnings.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import { upstreamKeys } from "../protocol/management-access.ts";
@@ -79,10 +80,12 @@ export async function validateStored(
   const key = await openRow(row, context, signal);
   const { verdict, at } = await ask(key, context, budget, createdAtMs(row));
   const recorder = new CheckRecorder(context.store, asking.newSignal);
+  const { recorded, warnings: unrecorded } = await recorder.record(row, verdict, at);
+  const warnings = [...futureTimeWarnings(row, Date.parse(at)), ...unrecorded];
   return validationOfRow(
     row,
     key,
-    { verdict, at, resumed: false, ...(await recorder.record(row, verdict, at)) },
+    { verdict, at, now: Date.parse(at), resumed: false, recorded, warnings },
     asking.limits,
   );
 }
@@ -96,16 +99,15 @@ export async function validateKey(
 ): Promise<Validation> {
   const { verdict, at } = await ask(key, context, deadlineIn(timeoutMs, signal));
   const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null };
-  return validation(facts, { verdict, at, resumed: false, recorded: false, warnings: [] }, limits);
+  return validation(facts, { verdict, at, now: Date.parse(at), resumed: false, recorded: false, warnings: [] }, limits);
 }
 
-/** Notes for a key that was just saved that it was valid at that time. */
+/** Notes for a key that was just saved what was found of it. */
 export async function recordSavedCheck(
-  { userId, keyHash, at }: { readonly userId: UserId; readonly keyHash: string; readonly at: Timestamp },
+  { userId, keyHash, check }: { readonly userId: UserId; readonly keyHash: string; readonly check: LastCheck },
   store: KeyStore,
   newSignal: () => AbortSignal,
 ): Promise<readonly Warning[]> {
-  const check: LastCheck = { at, verdict: "valid", reason: null };
   try {
     const row = await store.find(userId, newSignal());
     return row?.keyHash === keyHash ? (await new CheckRecorder(store, newSignal).write(row, check)).warnings : [];
@@ -135,6 +137,8 @@ async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof dead
 export interface RecordedVerdict {
   readonly verdict: Verdict;
   readonly at: Timestamp;
+  /** When it is looked at, which may be later; in milliseconds since 1970. */
+  readonly now: number;
   readonly resumed: boolean;
   readonly recorded: boolean;
   readonly warnings: readonly Warning[];
@@ -153,10 +157,10 @@ export function validationOfRow(
 
 function validation(
   facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated">,
-  { verdict, at, resumed, recorded, warnings }: RecordedVerdict,
+  { verdict, at, now, resumed, recorded, warnings }: RecordedVerdict,
   limits: Limits,
 ): Validation {
-  const attention = attentionOf(verdict, limits, Date.parse(at));
+  const attention = attentionOf(verdict, limits, now);
   const checkedAt = verdict.status === "unknown" ? null : at;
   const error = errorOf(facts.userId, verdict, failingWarnings(attention, limits));
   return { ...facts, verdict, checkedAt, recorded, resumed, attention, warnings, error };
@@ -194,6 +198,8 @@ const FAULTS: Readonly<Record<string, string>> = {
 
 const ATTENTION_TEXT: Readonly<Record<Attention, string>> = {
   EXPIRES_SOON: "expires soon",
+  EXPIRED: "is past its end",
+  EXPIRY_UNKNOWN: "expires at a time that cannot be read",
   LIMIT_USED_UP: "has too little of its limit left",
   NO_LIMIT: "has no limit",
 };

@@ -6,6 +6,7 @@ import { isUnconfirmed } from "./decide-verdict.ts";
 import type { VerdictSources } from "./decide-verdict.ts";
 import { createdAtMs, storedValue, duplicateRowsError } from "../model/key-record.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import { isFromFuture } from "../model/clock-skew.ts";
 import { silent } from "../model/log-event.ts";
 import { anySignal, deadlineIn } from "../async/deadline.ts";
 import { KeyListing } from "./key-listing.ts";
@@ -15,6 +16,7 @@ import { KeyAnswers } from "./key-answers.ts";
 import type { UserBatches, UserId } from "../model/user-id.ts";
 import { notStored, validationOfRow, validationFailed } from "./validate-key.ts";
 import type { ValidateContext, Validation } from "./validate-key.ts";
+import { futureTimeWarnings } from "../model/stored-key-warnings.ts";
 import { storedVerdict } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Context } from "../context.ts";
@@ -187,15 +189,11 @@ export class ValidationRun {
     const { notValidatedSinceMs, limits } = this.#options;
     const { lastCheck } = row;
     if (notValidatedSinceMs === undefined || lastCheck === null || row.keyHash !== key.hash) return false;
-    if (Date.parse(lastCheck.at) < this.#now() - notValidatedSinceMs) return false;
-    const judgement = {
-      verdict: storedVerdict(lastCheck),
-      at: lastCheck.at,
-      resumed: true,
-      recorded: true,
-      warnings: [],
-    };
-    this.#finish(validationOfRow(row, key, judgement, limits));
+    const now = this.#now();
+    if (Date.parse(lastCheck.at) < now - notValidatedSinceMs || isFromFuture(lastCheck.at, now)) return false;
+    const verdict = storedVerdict(lastCheck);
+    const known = { verdict, at: lastCheck.at, now, resumed: true, recorded: true, warnings: [] };
+    this.#finish(validationOfRow(row, key, known, limits));
     return true;
   }
 
@@ -214,9 +212,8 @@ export class ValidationRun {
     return true;
   }
 
-  async #readListing({ keys, now }: VerdictSources): Promise<KeyListing> {
-    const budget = () => deadlineIn(this.#options.timeoutMs, this.#signal);
-    const listing = await KeyListing.read(keys, budget, now());
+  async #readListing(sources: VerdictSources): Promise<KeyListing> {
+    const listing = await KeyListing.read(sources, () => deadlineIn(this.#options.timeoutMs, this.#signal));
     this.#warnings = listing.warnings;
     return listing;
   }
@@ -234,8 +231,11 @@ export class ValidationRun {
   /** Never rejects. */
   async #judge(row: KeyRecord, key: ApiKey | undefined, verdict: Verdict, at: Timestamp): Promise<void> {
     try {
-      const recording = await this.#recorder.record(row, verdict, at);
-      this.#finish(validationOfRow(row, key, { verdict, at, resumed: false, ...recording }, this.#options.limits));
+      const { recorded, warnings: unrecorded } = await this.#recorder.record(row, verdict, at);
+      const now = Date.parse(at);
+      const warnings = [...futureTimeWarnings(row, now), ...unrecorded];
+      const judged = { verdict, at, now, resumed: false, recorded, warnings };
+      this.#finish(validationOfRow(row, key, judged, this.#options.limits));
     } catch (thrown) {
       this.#fail(thrown);
     }

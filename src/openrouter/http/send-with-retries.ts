@@ -18,6 +18,8 @@ export interface HttpContext {
   readonly random: () => number;
   readonly onWait: (backOff: RetryPause) => void;
   readonly onSend: () => void;
+  /** Told of each time that an answer says, in milliseconds since 1970. */
+  readonly onServerTime: (time: number) => void;
   readonly deadlines: Deadlines;
 }
 
@@ -99,13 +101,15 @@ async function sendOnce(
   { kind, ...request }: Request,
   transport: Transport,
   deadline: Deadline,
-  { clock, deadlines, onSend }: HttpContext,
+  { clock, deadlines, onSend, onServerTime }: HttpContext,
 ): Promise<Judged> {
   const isCreation = kind === "creation";
   const deadlineMs = isCreation ? deadlines.creation : Math.min(deadlines.attempt, deadline.remainingMs());
   onSend();
   const exchange = await transport.send({ ...request, deadlineMs, isCreation }, deadline.signal);
-  return classifyResponse(exchange, request.token, clock.now().getTime());
+  const judged = classifyResponse(exchange, request.token, clock.now().getTime());
+  if (judged.date !== undefined) onServerTime(judged.date);
+  return judged;
 }
 
 function mayBegin(deadline: Deadline): boolean {

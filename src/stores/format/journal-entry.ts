@@ -3,7 +3,7 @@ import type { AccountBinding, Entry, EntryKind, EntryOf, Recorded } from "../../
 import { PROVIDER } from "../../core/model/key-record.ts";
 import { printable } from "../../core/text/printable.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import { amountIn, limitResetIn, textIn, timestampIn } from "./values.ts";
+import { amountIn, expiryIn, limitResetIn, textIn, timestampIn } from "./values.ts";
 import type { Fields } from "./values.ts";
 import { userHash } from "../../core/model/user-id.ts";
 
@@ -140,7 +140,7 @@ const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
       label: textIn(fields["label"]),
       limit: amountIn(fields["limit"]),
       limitReset: limitResetIn(fields["limit_reset"]),
-      expiresAt: timestampIn(fields["expires_at"]),
+      expiresAt: expiryIn(fields["expires_at"]),
       workspace: textIn(fields["workspace"]),
       deliberate: fields["deliberate"] === true,
     };

@@ -1,6 +1,16 @@
 import { NO_TERMS } from "../../core/model/key-record.ts";
 import type { Previous, Terms } from "../../core/model/key-record.ts";
-import { amountIn, countIn, fieldsIn, lastCheckIn, limitResetIn, textIn, timestampIn } from "./values.ts";
+import {
+  amountIn,
+  countIn,
+  expiryIn,
+  fieldsIn,
+  fieldsOfCheck,
+  lastCheckIn,
+  limitResetIn,
+  textIn,
+  timestampIn,
+} from "./values.ts";
 import type { Fields } from "./values.ts";
 
 /** What stands in every store under these names; times are text here. */
@@ -24,7 +34,7 @@ export function termsIn(fields: Fields): Terms {
     label: textIn(fields["label"]),
     limit: amountIn(fields["limit"]),
     limitReset: limitResetIn(fields["limit_reset"]),
-    expiresAt: timestampIn(fields["expires_at"]),
+    expiresAt: expiryIn(fields["expires_at"]),
     upstreamHash: textIn(fields["upstream_hash"]),
   };
 }
@@ -44,7 +54,7 @@ export function fieldsOfPrevious(previous: Previous) {
     ...fieldsOfTerms(previous),
     created_at: previous.createdAt,
     last_validated: previous.lastValidated,
-    last_check: previous.lastCheck,
+    last_check: previous.lastCheck === null ? null : fieldsOfCheck(previous.lastCheck),
   };
 }
 

@@ -1,3 +1,4 @@
+import { rfc3339In, UNKNOWN_EXPIRY } from "../../core/model/expiry.ts";
 import type { LastCheck, LimitReset, Timestamp } from "../../core/model/key-record.ts";
 
 /** As Python's `utcnow().isoformat()` writes it, in UTC; JavaScript would take it for the time of this machine. */
@@ -40,9 +41,53 @@ export function limitResetIn(value: unknown): LimitReset | null {
   return typeof value === "string" && LIMIT_RESETS.includes(value) ? (value as LimitReset) : null;
 }
 
+/** When a key ends; what cannot be read stays as text, so that it is not taken for never. */
+export function expiryIn(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  if (value instanceof Date) return timestampIn(value) ?? UNKNOWN_EXPIRY;
+  return rfc3339In(value) ?? (typeof value === "string" && value !== "" ? value : UNKNOWN_EXPIRY);
+}
+
+export function fieldsOfCheck(check: LastCheck): Fields {
+  const { at, verdict, reason, limit, limitRemaining, blockedBy, expiresAt, lastUsedAt } = check;
+  return {
+    at,
+    verdict,
+    reason,
+    ...(limit === undefined ? {} : { limit }),
+    ...(limitRemaining === undefined ? {} : { limit_remaining: limitRemaining }),
+    ...(blockedBy === undefined ? {} : { blocked_by: blockedBy }),
+    ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+    ...(lastUsedAt === undefined ? {} : { last_used_at: lastUsedAt }),
+  };
+}
+
 export function lastCheckIn(value: unknown): LastCheck | null {
-  const { at, verdict, reason } = { ...fieldsIn(value) };
-  const time = timestampIn(at);
-  if (time === null || (verdict !== "valid" && verdict !== "invalid")) return null;
-  return { at: time, verdict, reason: textIn(reason) };
+  const fields = fieldsIn(value);
+  if (fields === null) return null;
+  const { verdict } = fields;
+  const at = timestampIn(fields["at"]);
+  if (at === null || (verdict !== "valid" && verdict !== "invalid")) return null;
+  return {
+    at,
+    verdict,
+    reason: textIn(fields["reason"]),
+    ...said("limit", fields["limit"], amountIn),
+    ...said("limitRemaining", fields["limit_remaining"], amountIn),
+    ...said("blockedBy", fields["blocked_by"], textIn),
+    ...said("expiresAt", fields["expires_at"], expiryIn),
+    ...said("lastUsedAt", fields["last_used_at"], timestampIn),
+  };
+}
+
+/** Nothing for what is missing, and for what is neither null nor can be read. */
+function said<Name extends string, Value>(
+  name: Name,
+  value: unknown,
+  read: (value: unknown) => Value | null,
+): Partial<Record<Name, Value | null>> {
+  if (value === undefined) return {};
+  const known = read(value);
+  // One field, under the name that was given.
+  return value === null || known !== null ? ({ [name]: known } as Record<Name, Value | null>) : {};
 }

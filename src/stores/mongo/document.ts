@@ -1,11 +1,12 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
+import { rfc3339In } from "../../core/model/expiry.ts";
 import { NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
 import type { KeyRecord, LastCheck, Terms, Timestamp, Version } from "../../core/model/key-record.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "../format/terms.ts";
-import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
+import { countIn, fieldsOfCheck, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
 import type { Fields } from "../format/values.ts";
 
 /**
@@ -41,7 +42,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   "expires_at",
   "upstream_hash",
 ]);
-const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_validated"]);
+const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_used_at", "last_validated"]);
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider is ours: `null` matches both. So does a list that holds one of them. */
@@ -140,17 +141,17 @@ function contentOf(record: KeyRecord): Document {
   };
 }
 
-/** The times among these, at whatever depth, as dates. */
+/** The times among these, at whatever depth, as dates; a text that is none of ours stays as it is. */
 export function withDates(fields: Fields): Document {
   const inBson = (name: string, value: unknown): unknown => {
-    if (TIMES.has(name) && typeof value === "string") return new Date(value);
+    if (TIMES.has(name) && typeof value === "string") return rfc3339In(value) === null ? value : new Date(value);
     return typeof value === "object" && value !== null ? withDates(value as Fields) : value;
   };
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, inBson(name, value)]));
 }
 
-export function checkOf({ at, verdict, reason }: LastCheck): Document {
-  return { at: new Date(at), verdict, reason };
+export function checkOf(check: LastCheck): Document {
+  return withDates(fieldsOfCheck(check));
 }
 
 /** The state that was seen, as a filter. `$eq`, so that no value is taken for an operator. */

@@ -13,7 +13,7 @@ import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
 import type { Row } from "./statements.ts";
 import { fieldsOfPrevious, previousIn } from "../format/terms.ts";
-import { lastCheckIn, limitResetIn } from "../format/values.ts";
+import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
 const PAGE = 100;
 /** Rows that are looked at in one go: a few milliseconds. */
@@ -98,7 +98,11 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
       changes("replace", [...contentOf(record), record.userId, PROVIDER, ...versionOf(seen)], signal),
     remove: (user, seen, signal) => changes("remove", [user, PROVIDER, ...versionOf(seen)], signal),
     recordCheck: ({ id, keyHash }, check, signal) =>
-      changes("check", [JSON.stringify(check), check.verdict === "valid" ? check.at : null, id, keyHash], signal),
+      changes(
+        "check",
+        [JSON.stringify(fieldsOfCheck(check)), check.verdict === "valid" ? check.at : null, id, keyHash],
+        signal,
+      ),
     async *scan(newSignal, keyHash) {
       for (let after = ""; ;) {
         const page =
@@ -166,7 +170,7 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
     record.createdAt,
     record.updatedAt,
     record.lastValidated,
-    record.lastCheck === null ? null : JSON.stringify(record.lastCheck),
+    record.lastCheck === null ? null : JSON.stringify(fieldsOfCheck(record.lastCheck)),
     record.revision,
     record.generation,
     record.settled ? 1 : 0,

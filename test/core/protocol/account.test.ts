@@ -40,7 +40,15 @@ function saved(n: number) {
 }
 
 function entry(hash: string, workspace: string | null = "w-1") {
-  const said = { limit: null, limitRemaining: null, limitReset: null, usageToday: 0, createdAt: null, expiresAt: null };
+  const said = {
+    limit: null,
+    limitRemaining: null,
+    limitReset: null,
+    usageToday: 0,
+    createdAt: null,
+    expiresAt: null,
+    lastUsedAt: null,
+  };
   return { hash, name: "a key", disabled: false, workspace, ...said };
 }
 

@@ -45,6 +45,7 @@ async function examined(checks: readonly KeyCheck[], finding?: FindResult, bornA
   const asked: string[] = [];
   // Only what a verdict may ask is there.
   const openRouter = {
+    serverTime: () => undefined,
     checkKey: async () => {
       asked.push("key");
       return checks[asked.length - 1];

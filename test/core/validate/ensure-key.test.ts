@@ -10,6 +10,18 @@ describe("ensureKeyForUser", () => {
       key: expect.any(ApiKey),
       source: "database",
       valid: null,
+      warnings: [],
+      error: null,
+    });
+  });
+
+  it("says with the key what is known of it", async () => {
+    const lastCheck = { at: "2026-11-20T00:00:00.000Z", verdict: "invalid", reason: "deleted" } as const;
+    const { manager } = managerOver({ store: memoryStore({ ...record(alice, KEY), lastCheck }) });
+    expect(await manager.ensureKeyForUser("alice")).toMatchObject({
+      source: "database",
+      valid: null,
+      warnings: [{ code: "KEY_KNOWN_INVALID" }],
       error: null,
     });
   });

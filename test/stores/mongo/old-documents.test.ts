@@ -303,3 +303,25 @@ describeWithMongodb("a change that the old program makes between our read and ou
     });
   });
 });
+
+describeWithMongodb("a document whose expires_at is", () => {
+  it.each<[string, unknown, string | null]>([
+    ["a date", new Date("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000Z"],
+    ["the text of a time with its offset", "2099-01-01T02:00:00+02:00", "2099-01-01T00:00:00.000Z"],
+    ["null", null, null],
+    ["a date alone", "2099-01-01", "unknown"],
+    ["a time without an offset", "2099-01-01T00:00:00", "unknown"],
+    ["a number", 4_070_908_800, "unknown"],
+    ["text", "soon", "unknown"],
+  ])("%s is read as what it is, and never as 'never' where it cannot be read", async (_name, expires_at, expected) => {
+    const sealed = { key_encrypted: "eyJh.b.c.d.e", key_hash: hashOf(KEY), key_tail: "b465", generation: 1 };
+    const { run } = await databaseWith({ ...OLD, ...sealed, user_id: "alice", revision: 1, settled: true, expires_at });
+    const [row] = documentsOf(await run(["list"]));
+    expect(row).toMatchObject({
+      expires_at: expected,
+      warnings: expected === "unknown" ? [{ code: "EXPIRY_UNKNOWN" }] : [],
+    });
+    const within = documentsOf(await run(["list", "--expires-within", "1h"]));
+    expect(within).toHaveLength(expected === "unknown" ? 1 : 0);
+  });
+});

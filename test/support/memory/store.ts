@@ -135,6 +135,7 @@ const described = (hash: string, { name, limit, limitReset, expiresAt, workspace
   usageToday: 0,
   createdAt: null,
   expiresAt,
+  lastUsedAt: undefined,
   workspace,
 });
 
@@ -161,7 +162,13 @@ export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "ma
     pause: nobody,
     create,
   };
-  const open = async () => ({ checkKey: nobody, reach: nobody, withManagementKey: () => keys, close: async () => {} });
+  const open = async () => ({
+    serverTime: () => undefined,
+    checkKey: nobody,
+    reach: nobody,
+    withManagementKey: () => keys,
+    close: async () => {},
+  });
   return {
     openRouter: { ...noOpenRouter.openRouter, open },
     managementKey: () => ManagementKey.parse("sk-or-mgmt-of-a-test"),

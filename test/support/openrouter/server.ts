@@ -66,10 +66,11 @@ const MAX_BODY_BYTES = 64 * 1024;
 
 export async function openRouterServer(options: MockOptions = {}): Promise<OpenRouterServer> {
   const managementKey = options.managementKey ?? MOCK_MANAGEMENT_KEY;
+  const now = options.now ?? Date.now;
   const state = openRouterState({
     managementKey,
     organization: options.organization ?? null,
-    now: options.now ?? Date.now,
+    now,
     pageSize: options.pageSize ?? 100,
     ignoresOffset: options.ignoresOffset ?? false,
     newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
@@ -88,6 +89,7 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
     const call = { ...callOf(method, path), token: tokenOf(request), body: await bodyOf(request) };
     if (options.latencyMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.latencyMs));
     const { route } = call;
+    response.setHeader("date", new Date(now()).toUTCString());
     if (route === undefined) {
       record({ route, method, path, status: 404, credential: credentialOf(call.token) });
       return send(response, error(404, "Not Found"));

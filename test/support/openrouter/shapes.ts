@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Reply } from "./state.ts";
+import type { Reply, MockKey } from "./state.ts";
 
 const RESETS: ReadonlySet<unknown> = new Set(["daily", "weekly", "monthly", null, undefined]);
 const UTC_WITH_SECONDS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
@@ -58,6 +58,29 @@ export function workspaceOf(id: string, name: string) {
     is_data_discount_logging_enabled: true,
     is_observability_broadcast_enabled: false,
     is_observability_io_logging_enabled: false,
+  };
+}
+
+/** GET /key: the budgets that a key belongs to, its own limit among them, and the one that allows it the least. */
+export function budgetsOf({ budget, limit, usage }: Pick<MockKey, "budget" | "limit" | "usage">) {
+  const all = [
+    ...(budget === null ? [] : [budgetOf(budget.scope, budget.limit, budget.spent)]),
+    ...(limit === null ? [] : [budgetOf("key_limit", limit, usage)]),
+  ];
+  const [effective = null] = all.toSorted((one, other) => one.remaining_usd - other.remaining_usd);
+  return { budgets: all, effective_budget: effective };
+}
+
+function budgetOf(scope: string, limit: number, spent: number) {
+  return {
+    scope,
+    limit_usd: limit,
+    spend_usd: spent,
+    remaining_usd: limit - spent,
+    reset_interval: null,
+    resets_at: null,
+    guardrail_id: null,
+    budget_id: null,
   };
 }
 

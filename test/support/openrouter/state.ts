@@ -1,5 +1,15 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import { creationIssues, CREATOR, error, fieldsOf, numberOrNull, textOrNull, workspaceOf, zodError } from "./shapes.ts";
+import {
+  budgetsOf,
+  creationIssues,
+  CREATOR,
+  error,
+  fieldsOf,
+  numberOrNull,
+  textOrNull,
+  workspaceOf,
+  zodError,
+} from "./shapes.ts";
 
 /** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
 export interface MockKey {
@@ -13,8 +23,19 @@ export interface MockKey {
   limit: number | null;
   limitReset: string | null;
   usage: number;
+  /** Null: not since OpenRouter counts. */
+  lastUsedAt: string | null;
+  /** The budget that allows it the least, where it belongs to one. */
+  budget: MockBudget | null;
   /** In milliseconds since 1970: until then a new key is refused, as somewhere it is not known yet. */
   acceptedFrom: number;
+}
+
+/** In USD; `spent` may pass `limit`, and then the key may spend nothing. */
+interface MockBudget {
+  readonly scope: "workspace_default_member" | "workspace_default_key" | "member" | "api_key" | "workspace";
+  readonly limit: number;
+  readonly spent: number;
 }
 
 export interface Seed {
@@ -26,6 +47,8 @@ export interface Seed {
   readonly expiresAt?: string | null;
   readonly createdAt?: string;
   readonly workspace?: string;
+  readonly lastUsedAt?: string | null;
+  readonly budget?: MockBudget | null;
 }
 
 /** Who owns workspaces and the keys in them, and sees nobody else's. */
@@ -147,6 +170,8 @@ export function openRouterState(options: StateOptions) {
       createdAt: seed.createdAt ?? new Date(now()).toISOString(),
       expiresAt: seed.expiresAt ?? null,
       workspace: seed.workspace ?? defaultWorkspace,
+      lastUsedAt: seed.lastUsedAt ?? null,
+      budget: seed.budget ?? null,
       acceptedFrom: 0,
     };
     keys.set(key.hash, key);
@@ -176,6 +201,7 @@ export function openRouterState(options: StateOptions) {
       creator_user_id: CREATOR,
       workspace_id: key.workspace,
       external_user: null,
+      last_used_at: key.lastUsedAt,
     };
   }
 
@@ -214,6 +240,7 @@ export function openRouterState(options: StateOptions) {
       organization_id: owner?.organization ?? null,
       workspace_id: isManagementKey ? null : key.workspace,
       allowed_data_regions: ["global"],
+      ...budgetsOf(key),
       free_model_daily_requests: { limit: 50, remaining: 50, used: 0 },
       rate_limit: { interval: "10s", note: "This field is deprecated and safe to ignore.", requests: -1 },
     };
@@ -229,6 +256,8 @@ export function openRouterState(options: StateOptions) {
     createdAt: new Date(0).toISOString(),
     expiresAt: null,
     workspace: manager.defaultWorkspace,
+    lastUsedAt: null,
+    budget: null,
     acceptedFrom: 0,
   });
 

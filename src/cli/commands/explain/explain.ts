@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { KeyctlError } from "../../../core/model/errors.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
+import { isFromFuture } from "../../../core/model/clock-skew.ts";
 import { explainFailed } from "../../../core/model/results.ts";
 import type { Explanation, Step } from "../../../core/model/results.ts";
 import { formatAge } from "../../format-duration.ts";
@@ -17,6 +18,7 @@ export function configureCommand(command: Command, run: Run): void {
       `
 Shows every source in the order in which sync asks them, what it holds, which
 one wins and why, and what sync would do. Writes nothing, and makes no store.
+Exits as that sync would: 0 where the user would have a key.
 
 Examples:
   keyctl explain --user alice
@@ -77,6 +79,11 @@ function document(
   };
 }
 
+function ageOf(createdAt: string): string {
+  const now = Date.now();
+  return isFromFuture(createdAt, now) ? "of unknown age" : formatAge(now - Date.parse(createdAt));
+}
+
 /** Which place it is, and why it is so. */
 function detailOf(
   { source, state, reason }: Step,
@@ -87,7 +94,7 @@ function detailOf(
   if (source === "auto-provisioned") return reason;
   if (source === "database") {
     const absent = place?.storeExists === false ? "there is no store yet" : "it holds no key of this user";
-    const row = stored === null ? null : `${stored.origin}, ${formatAge(Date.now() - Date.parse(stored.createdAt))}`;
+    const row = stored === null ? null : `${stored.origin}, ${ageOf(stored.createdAt)}`;
     return state === "absent" ? absent : [row, reason].filter((part) => part !== null).join("; ");
   }
   const variable = environment.kind === "file" ? "OPENROUTER_API_KEY_FILE" : environment.name;

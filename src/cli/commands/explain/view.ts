@@ -41,14 +41,12 @@ export async function showExplanation(
   await terminal.result(lines.join("\n"));
   await saySentence(terminal, sync);
   terminal.footer(`store: ${storeLabel(place.store)}`);
-  const said = columns === undefined ? IN_THE_STEPS : [...IN_THE_STEPS, "SYNC_WOULD_FAIL"];
   sayWarnings(
     terminal,
-    warnings.filter(({ code }) => !said.includes(code)),
+    warnings.filter(({ code }) => !IN_THE_STEPS.includes(code)),
   );
   if (winner === null) return;
   if (sync.kind === "saves") terminal.hint(`keyctl sync ${userFlag(userId)}`);
-  if (sync.kind === "fails" && sync.error.hint !== null) terminal.hint(sync.error.hint);
   const losers = steps.filter(isShadowed);
   sayShadowed(invocation, {
     userId,
@@ -57,7 +55,7 @@ export async function showExplanation(
   });
 }
 
-/** Off a terminal only rows are results; and that sync would fail, a warning or an error says there. */
+/** Off a terminal only rows are results; and that sync would fail, the error says there. */
 async function saySentence(terminal: Terminal, sync: Forecast): Promise<void> {
   if (terminal.columns !== undefined) {
     await terminal.result(`\n${wrapped(sentence(sync), terminal.columns).join("\n")}`);

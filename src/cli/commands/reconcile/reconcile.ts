@@ -25,6 +25,7 @@ const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   other_account: "of the account before; nobody knows whether it is gone",
   disabled: "stored here, and disabled at OpenRouter",
   expired: "stored here, and expired",
+  expiry_unknown: "stored here; when it expires cannot be read",
   duplicate: "one key of two users",
 };
 

@@ -5,6 +5,7 @@ import type { Attention } from "../../../core/model/verdict.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
+import { WarningSummary } from "../../bulk/warning-summary.ts";
 import type { BulkSummary } from "../../bulk/user-command.ts";
 
 type Status = "valid" | "invalid" | "unknown" | "failed";
@@ -20,7 +21,7 @@ export class VerdictScore implements BulkSummary<Validation> {
   readonly attention = new Map<Attention, number>();
   readonly #facts: () => RunFacts | undefined;
   readonly #allowance: Allowance;
-  readonly #warnings = new Map<string, Warning>();
+  readonly #warnings = new WarningSummary();
   #needAttention = 0;
   #pressing = 0;
   #resumed = 0;
@@ -38,7 +39,7 @@ export class VerdictScore implements BulkSummary<Validation> {
     if (attention.length > 0) this.#needAttention += 1;
     if (error?.code === "ATTENTION") this.#pressing += 1;
     if (resumed) this.#resumed += 1;
-    for (const warning of warnings) this.#warnings.set(warning.code + warning.message, warning);
+    this.#warnings.add(warnings);
   }
 
   get done(): number {
@@ -61,7 +62,7 @@ export class VerdictScore implements BulkSummary<Validation> {
   }
 
   get warnings(): readonly Warning[] {
-    return [...this.#warnings.values(), ...(this.#facts()?.warnings ?? [])];
+    return [...this.#warnings.all, ...(this.#facts()?.warnings ?? [])];
   }
 
   get isCutShort(): boolean {

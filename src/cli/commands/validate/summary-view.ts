@@ -85,6 +85,8 @@ function summary(
 function worries(attention: ReadonlyMap<Attention, number>, warnWithin: string): string {
   const words: Readonly<Record<Attention, (count: number) => string>> = {
     EXPIRES_SOON: (count) => `${plural(count, "expires", "expire")} within ${warnWithin}`,
+    EXPIRED: (count) => `${plural(count, "is", "are")} past ${plural(count, "its", "their")} end`,
+    EXPIRY_UNKNOWN: (count) => `${plural(count, "ends", "end")} at an unknown time`,
     LIMIT_USED_UP: (count) => `${plural(count, "has", "have")} used up ${plural(count, "its", "their")} limit`,
     NO_LIMIT: (count) => `${plural(count, "has", "have")} no limit`,
   };

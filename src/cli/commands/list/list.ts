@@ -1,0 +1,200 @@
+import type { Command } from "commander";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { expiryMs } from "../../../core/model/expiry.ts";
+import type { KeyRecord } from "../../../core/model/key-record.ts";
+import { knownExpiry } from "../../../core/model/known-terms.ts";
+import { RISKS } from "../../../core/model/risks.ts";
+import type { Risk } from "../../../core/model/risks.ts";
+import { flagDuration } from "../../format-duration.ts";
+import { counted, formatNumber, plural } from "../../../core/text/format.ts";
+import { errorDocument, isBrokenPipe } from "../../invocation.ts";
+import type { Invocation, Session, Run } from "../../invocation.ts";
+import { storeLabel } from "../../views/store-label.ts";
+import { TablePrinter } from "../../terminal/table-printer.ts";
+import { WarningSummary } from "../../bulk/warning-summary.ts";
+import { yieldToEventLoop } from "../../../core/async/sleep.ts";
+import { batched } from "../../../core/async/batched.ts";
+import { cellOfRisks, cells, COLUMNS, document, listed, RISKS_COLUMN } from "./row-view.ts";
+import type { ListedRow } from "./row-view.ts";
+
+interface ListFlags {
+  readonly source?: string;
+  readonly verdict?: string;
+  readonly hash?: string;
+  /** In milliseconds. */
+  readonly expiresWithin?: number;
+  readonly risk?: readonly Risk[];
+  readonly count?: true;
+}
+
+const BATCH = 100;
+const VERDICTS = ["valid", "invalid", "never"];
+
+export function configureCommand(command: Command, run: Run): void {
+  const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
+  const risk = command.createOption(
+    "--risk <risk>",
+    "only keys with this risk, as of their last check; may be repeated",
+  );
+  command
+    .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
+    .addOption(verdict.choices(VERDICTS).argParser(parseVerdict))
+    .option("--hash <sha256>", "only the key with this hash", parseHash)
+    .option(
+      "--expires-within <duration>",
+      "only keys that expire within this time, or have expired",
+      flagDuration("--expires-within"),
+    )
+    .addOption(risk.choices(RISKS).argParser(parseRisks))
+    .option("--count", "print the number only")
+    .addHelpText(
+      "after",
+      `
+In the order of the user ids. Keys are masked and not opened: no master key is
+needed.
+
+Examples:
+  keyctl list
+  keyctl list --source key.txt --count
+  keyctl list --risk no-limit,never-expires
+  keyctl list --json | jq -r 'select(.verdict == "invalid") | .user_id'`,
+    )
+    .action(run((invocation, flags: ListFlags) => list(invocation, flags)));
+}
+
+/** What was seen, for the lines below the table. */
+interface Totals {
+  shown: number;
+  clear: number;
+  unreadable: number;
+  /** Of all that other flags let through: what is not checked has no risk that is known. */
+  neverChecked: number;
+  readonly warnings: WarningSummary;
+}
+
+async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlError | null> {
+  const totals = { shown: 0, clear: 0, unreadable: 0, neverChecked: 0, warnings: new WarningSummary() };
+  const opened = await printRows(invocation, flags, totals);
+  if (opened === "reader gone") return null;
+  const { terminal } = invocation;
+  const error = failureOf(totals);
+  if (flags.count === true) await printCount(invocation, totals.shown, error);
+  else if (!terminal.options.json) sayTotals(invocation, opened, { ...totals, asksForRisks: flags.risk !== undefined });
+  return error;
+}
+
+function failureOf({ shown, unreadable: count }: Totals): KeyctlError | null {
+  if (count === 0) return null;
+  return new KeyctlError("SOME_FAILED", `${count} of ${shown} rows hold no readable key`, {
+    hint: "keyctl save --user <id> --replace",
+  });
+}
+
+async function printRows(invocation: Invocation, flags: ListFlags, totals: Totals): Promise<Session | "reader gone"> {
+  const { terminal, withManager, signal, receivedSignal } = invocation;
+  const showsRisks = flags.risk !== undefined;
+  const table = new TablePrinter(terminal, showsRisks ? [...COLUMNS, RISKS_COLUMN] : COLUMNS);
+  const cellsOf = (row: ListedRow) => (showsRisks ? [...cells(row), cellOfRisks(row)] : cells(row));
+  const print = async (rows: readonly ListedRow[]) => {
+    if (flags.count === true) return;
+    if (terminal.options.json) return terminal.documents(rows.map((row) => document(row, receivedSignal())));
+    await table.print(rows.map(cellsOf));
+  };
+  try {
+    return await withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
+      const rows = opened.manager.rows({ signal }, flags.hash);
+      for await (const batch of batched(wanted(rows, flags, totals), BATCH)) {
+        for (const { kind, warnings } of batch) {
+          totals.shown += 1;
+          if (kind === "clear") totals.clear += 1;
+          if (kind === "unreadable") totals.unreadable += 1;
+          totals.warnings.add(warnings);
+        }
+        await print(batch);
+        await yieldToEventLoop();
+        signal.throwIfAborted();
+      }
+      await table.end();
+      return opened;
+    });
+  } catch (thrown) {
+    if (isBrokenPipe(thrown)) return "reader gone";
+    throw thrown;
+  }
+}
+
+async function* wanted(rows: AsyncIterable<KeyRecord>, flags: ListFlags, totals: Totals): AsyncGenerator<ListedRow> {
+  for await (const stored of rows) {
+    const row = listed(stored, Date.now());
+    if (!matches(row, flags)) continue;
+    if (row.row.lastCheck === null) totals.neverChecked += 1;
+    if (flags.risk === undefined || flags.risk.some((risk) => row.risks.includes(risk))) yield row;
+  }
+}
+
+/** An end that cannot be read may be any. */
+function matches({ row, now }: ListedRow, { source, verdict, expiresWithin }: ListFlags): boolean {
+  const { origin, lastCheck } = row;
+  if (source !== undefined && source !== origin) return false;
+  if (verdict !== undefined && verdict !== (lastCheck?.verdict ?? "never")) return false;
+  if (expiresWithin === undefined) return true;
+  const end = expiryMs(knownExpiry(row));
+  return end === "unknown" || end <= now + expiresWithin;
+}
+
+async function printCount(
+  { terminal, receivedSignal }: Invocation,
+  count: number,
+  error: KeyctlError | null,
+): Promise<void> {
+  if (terminal.options.json) await terminal.document({ count, error: errorDocument(error, receivedSignal()) });
+  else await terminal.result(String(count));
+}
+
+function sayTotals(
+  { terminal }: Invocation,
+  { store, storeExists }: Session,
+  { shown, clear, neverChecked, warnings, asksForRisks }: Totals & { readonly asksForRisks: boolean },
+): void {
+  const place = storeLabel(store);
+  if (!storeExists) {
+    terminal.footer(`there is no store yet at ${place}`);
+    terminal.hint("keyctl sync --help");
+    return;
+  }
+  terminal.footer(`${counted(shown, "key")} in ${place}`);
+  // The hint below says it.
+  for (const { code, message } of warnings.all) if (code !== "KEY_IN_PLAIN_TEXT") terminal.warning(message);
+  if (clear > 0) terminal.hint(clearKeys(clear));
+  if (asksForRisks && neverChecked > 0) {
+    const are = plural(neverChecked, "key was", "keys were");
+    terminal.hint(
+      `${formatNumber(neverChecked)} ${are} never checked; keyctl validate --all --from-listing   finds their risks`,
+    );
+  }
+}
+
+function clearKeys(count: number): string {
+  if (count === 1) return "1 key is stored in clear; keyctl rekey encrypts it";
+  return `${formatNumber(count)} keys are stored in clear; keyctl rekey encrypts them`;
+}
+
+/** Separated by commas; the flag may be given again. */
+function parseRisks(text: string, before: readonly Risk[] = []): readonly Risk[] {
+  const names = text.split(",");
+  const risks = names.flatMap((name) => RISKS.filter((risk) => risk === name));
+  if (risks.length === names.length) return [...new Set([...before, ...risks])];
+  throw new KeyctlError("USAGE", `--risk takes one or more of ${RISKS.join(", ")}`, { hint: "--risk no-limit" });
+}
+
+function parseVerdict(text: string): string {
+  if (VERDICTS.includes(text)) return text;
+  throw new KeyctlError("USAGE", `--verdict takes one of ${VERDICTS.join(", ")}`, { hint: "--verdict invalid" });
+}
+
+function parseHash(text: string): string {
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
+  throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of a SHA-256", {
+    hint: "keyctl get --user <id> --stored --json   shows a key_hash",
+  });
+}

@@ -1,0 +1,112 @@
+import { isFromFuture, withoutFutureChecks } from "../../../core/model/clock-skew.ts";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { expiryMs, isOver, publicExpiry, UNKNOWN_EXPIRY } from "../../../core/model/expiry.ts";
+import { isOfNoUser, maskOfRecord, noUserError, storedValue } from "../../../core/model/key-record.ts";
+import type { KeyRecord } from "../../../core/model/key-record.ts";
+import { knownExpiry, knownLimit } from "../../../core/model/known-terms.ts";
+import { risksOf } from "../../../core/model/risks.ts";
+import type { Risk } from "../../../core/model/risks.ts";
+import { storedKeyWarnings } from "../../../core/model/stored-key-warnings.ts";
+import type { Warning } from "../../../core/model/warning.ts";
+import { printable } from "../../../core/text/printable.ts";
+import { userFlag } from "../../../core/text/shell-quote.ts";
+import { formatSpan } from "../../format-duration.ts";
+import { errorDocument } from "../../invocation.ts";
+import { dollars } from "../../views/verdict-view.ts";
+
+const SIGNS = { valid: "✓", invalid: "✗" } as const;
+const NOT_KNOWN = "-";
+
+export const COLUMNS = [
+  { title: "USER", shrinks: true },
+  { title: "KEY" },
+  { title: "ORIGIN" },
+  { title: "AGE" },
+  { title: "CHECKED" },
+  { title: "EXPIRES", isOptional: true },
+  { title: "LIMIT", isOptional: true },
+];
+export const RISKS_COLUMN = { title: "RISKS" };
+
+/** A row, and what there is to say of it at one moment. */
+export interface ListedRow {
+  /** As if it was never checked, where its checks are from the future. */
+  readonly row: KeyRecord;
+  readonly kind: "sealed" | "clear" | "unreadable";
+  readonly warnings: readonly Warning[];
+  readonly risks: readonly Risk[];
+  /** In milliseconds since 1970. */
+  readonly now: number;
+}
+
+export function listed(stored: KeyRecord, now: number): ListedRow {
+  const row = withoutFutureChecks(stored, now);
+  const { kind } = storedValue(row.keyEncrypted);
+  return { row, kind, warnings: storedKeyWarnings(stored, now), risks: risksOf(row), now };
+}
+
+export function cells({ row, now }: ListedRow): readonly string[] {
+  const { userId, origin, createdAt, lastCheck } = row;
+  const checked = lastCheck === null ? "never" : `${SIGNS[lastCheck.verdict]} ${age(lastCheck.at, now)}`;
+  const mask = maskOfRecord(row) ?? "unreadable";
+  return [userId, mask, origin, age(createdAt, now), checked, expiryOf(row, now), limitOf(row)];
+}
+
+export function cellOfRisks({ risks }: ListedRow): string {
+  return risks.join(", ");
+}
+
+function age(since: string, now: number): string {
+  return isFromFuture(since, now) ? NOT_KNOWN : formatSpan(now - Date.parse(since));
+}
+
+function expiryOf(row: KeyRecord, now: number): string {
+  const expiresAt = knownExpiry(row);
+  if (expiresAt === undefined) return NOT_KNOWN;
+  if (expiresAt === null) return "never";
+  const end = expiryMs(expiresAt);
+  if (end === "unknown") return UNKNOWN_EXPIRY;
+  return isOver(expiresAt, now) ? "expired" : formatSpan(end - now);
+}
+
+function limitOf(row: KeyRecord): string {
+  const limit = knownLimit(row);
+  if (limit === undefined) return NOT_KNOWN;
+  return limit === null ? "none" : dollars(limit);
+}
+
+export function document({ row, kind, warnings, risks }: ListedRow, signal: NodeJS.Signals | undefined): object {
+  const { lastCheck } = row;
+  return {
+    user_id: row.userId,
+    key: maskOfRecord(row),
+    key_hash: row.keyHash,
+    origin: row.origin,
+    generation: row.generation,
+    settled: row.settled,
+    encrypted: kind === "sealed",
+    created_at: row.createdAt,
+    updated_at: row.updatedAt,
+    last_validated: row.lastValidated,
+    verdict: lastCheck?.verdict ?? null,
+    reason: lastCheck?.reason ?? null,
+    limit: knownLimit(row) ?? null,
+    limit_reset: row.limitReset,
+    expires_at: publicExpiry(knownExpiry(row)),
+    checked_at: lastCheck?.at ?? null,
+    limit_remaining: lastCheck?.limitRemaining ?? null,
+    blocked_by: lastCheck?.blockedBy ?? null,
+    last_used_at: lastCheck?.lastUsedAt ?? null,
+    risks,
+    warnings,
+    error: kind === "unreadable" ? errorDocument(unreadable(row), signal) : null,
+  };
+}
+
+function unreadable(row: KeyRecord): KeyctlError {
+  if (isOfNoUser(row)) return noUserError(row);
+  const { userId } = row;
+  return new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(userId)} is not a key`, {
+    hint: `keyctl save ${userFlag(userId)} --replace`,
+  });
+}
