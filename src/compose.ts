@@ -122,6 +122,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     openRouter,
     autoProvision: config.autoProvision,
     provisioning,
+    requireSealed: config.requireSealed,
     timeoutMs: config.timeoutMs,
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
@@ -137,7 +138,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
 
 /** What doctor looks at, behind the manager. */
 function doctorContext(
-  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision }: Config,
+  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
   ports: Ports,
   rules: Pick<DoctorContext, "mayGenerate" | "provisioning">,
 ): DoctorContext {
@@ -148,6 +149,7 @@ function doctorContext(
     managementKey,
     managementKeyHashes,
     autoProvision,
+    requireSealed,
   };
 }
 

@@ -50,6 +50,11 @@ export interface OpenOptions {
   readonly keyFile?: string;
   /** Whether a key may be made for a user who has none. Default true, or KEYCTL_AUTO_PROVISION. */
   readonly autoProvision?: boolean;
+  /**
+   * Whether a key that the database holds in plain text is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
+   * for an embedded store and false on MongoDB, where another program may write keys so.
+   */
+  readonly requireSealed?: boolean;
   /** Where the `[KeyManager]` lines go. Default `silent`. */
   readonly log?: "silent" | "stderr" | Log;
   /** How long each call may take, in milliseconds. Default 30000. */

@@ -86,6 +86,7 @@ describe("rekey", () => {
         removable_kids: [before],
         elapsed_ms: expect.any(Number),
         complete: true,
+        warnings: [],
         error: null,
       },
     ]);

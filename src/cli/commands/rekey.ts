@@ -11,6 +11,8 @@ import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import type { Warning } from "../../core/model/warning.ts";
+import { PlainKeys } from "../views/plain-keys.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface RekeyFlags {
@@ -37,7 +39,8 @@ export function configureCommand(command: Command, run: Run): void {
       "after",
       `
 Adds a master key in front of the set, where keyctl can write it, and seals
-every key with it; keys stored in clear too. Everything can be read meanwhile.
+every key with it. Keys in plain text are sealed too, and named: another program
+may have put them there. Everything that is sealed can be read meanwhile.
 The older master keys stay in the set until they are taken out by hand. When a
 run was stopped or killed, or a new master key was put in front by hand, it
 goes on with that one.
@@ -53,7 +56,7 @@ Examples:
 
 async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlError | null> {
   const task = taskOf(flags);
-  const state: State = { task, store: null, last: undefined, named: 0 };
+  const state: State = { task, store: null, last: undefined, named: 0, plain: new PlainKeys(), recommends: false };
   return runWithReport(invocation.terminal, {
     isDryRun: task.dryRun,
     work: () => work(invocation, flags, state),
@@ -73,6 +76,9 @@ interface State {
   last: RekeyProgress | undefined;
   /** Rows that were named on the screen. */
   named: number;
+  readonly plain: PlainKeys;
+  /** Keys in plain text are handed out, and need not be. */
+  recommends: boolean;
 }
 
 function taskOf({ init, keepKey, dryRun }: RekeyFlags): RekeyTask {
@@ -97,10 +103,12 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
     const isFirst = state.task.kind === "init";
     await withManager({ mayCreateStore: isFirst, create: isFirst || undefined, logs: "none" }, async (opened) => {
       state.store = opened.store;
+      state.recommends = !opened.subject.requireSealed;
       if (!opened.storeExists) throw noStore(opened.store);
       for await (const step of opened.manager.rekey({ ...state.task, signal })) {
         state.last = step;
         await sayFailures(invocation, step.failures, state);
+        for (const user of step.plain) state.plain.add(user);
         progress.update(step.done, step.total === 0 ? undefined : step.done / step.total);
         await yieldToEventLoop();
         signal.throwIfAborted();
@@ -135,6 +143,10 @@ async function sayFailures(
   state.named += failures.length;
 }
 
+function warningsOf({ task, plain }: State): readonly Warning[] {
+  return plain.warnings(task.dryRun ? "and would be sealed" : "and sealed now");
+}
+
 function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
   if (last?.complete !== true) {
     return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(last?.done ?? 0, "key")}`, {
@@ -151,10 +163,11 @@ function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
 
 async function report(
   { terminal, receivedSignal }: Invocation,
-  { task, store, last, named }: State,
+  state: State,
   error: KeyctlError | null,
   elapsedMs: number,
 ): Promise<void> {
+  const { task, store, last, named } = state;
   if (terminal.options.json) {
     return terminal.conclude({
       type: "summary",
@@ -170,13 +183,15 @@ async function report(
       removable_kids: last?.removableKids ?? [],
       elapsed_ms: elapsedMs,
       complete: last?.complete ?? false,
+      warnings: warningsOf(state),
       error: errorDocument(error, receivedSignal()),
     });
   }
   if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  for (const { message } of warningsOf(state)) terminal.warning(message);
   if (last === undefined) return;
   await terminal.result(sentence(task, last, elapsedMs));
-  if (last.complete) sayWhatIsNext(terminal, task, last);
+  if (last.complete) sayWhatIsNext(terminal, state, last);
 }
 
 function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: number): string {
@@ -188,11 +203,15 @@ function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: n
   return `${counted(last.done, "key")} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
 }
 
-function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgress): void {
+function sayWhatIsNext(terminal: Terminal, { task: { kind, dryRun }, recommends }: State, last: RekeyProgress): void {
   if (kind === "init" && last.inClear > 0) {
     terminal.note(`${counted(last.inClear, "key")} stored in clear stay so, since other programs may still read them`);
     terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
   }
+  if (recommends && !dryRun && last.inClear === 0 && last.unreadable === 0)
+    terminal.hint(
+      "KEYCTL_REQUIRE_SEALED=1 in every program that reads this database refuses keys that others write in plain text",
+    );
   for (const kid of last.removableKids)
     terminal.note(`nothing in this database is sealed with master key ${kid} any more`);
   if (last.removableKids.length === 0) return;

@@ -40,6 +40,8 @@ export interface DoctorContext {
   /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
+  /** A key in plain text is handed out to nobody. */
+  readonly requireSealed: boolean;
   readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "counts">;
 }
@@ -97,6 +99,7 @@ export interface DoctorFacts {
   readonly masterKeys: Probe<MasterKeyFacts>;
   readonly census: Probe<StoreStats>;
   readonly deep: boolean;
+  readonly requireSealed: boolean;
   readonly keyFile: Probe<SourceFacts>;
   readonly environment: Probe<SourceFacts>;
   readonly managementKey: Probe<ManagementKeyFacts>;
@@ -156,6 +159,7 @@ export async function collectFacts(
   return {
     storeExists,
     deep,
+    requireSealed: subject.requireSealed,
     count,
     server,
     integrity,

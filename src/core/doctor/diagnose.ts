@@ -43,8 +43,11 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ],
   [
     "encryption",
-    ({ census, count, deep }) =>
-      judged(census, (value) => encryptionVerdicts(value, count.status === "known" ? count.value : value.total, deep)),
+    ({ census, count, deep, requireSealed }) =>
+      judged(census, (value) => {
+        const total = count.status === "known" ? count.value : value.total;
+        return encryptionVerdicts(value, { total, deep, requireSealed });
+      }),
   ],
   [
     "master_keys",

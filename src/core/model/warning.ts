@@ -12,6 +12,7 @@ export type WarningCode =
   | "KEY_SHAPE"
   | "SYNC_WOULD_FAIL"
   | "FIELDS_LEFT"
+  | "PLAIN_KEYS_SEALED"
   | "KEY_SHARED"
   | "NOT_RECORDED"
   | "LISTING_INCOMPLETE"

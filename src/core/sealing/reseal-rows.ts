@@ -49,6 +49,8 @@ export interface RekeyProgress {
   readonly complete: boolean;
   /** Rows that do not open, each of them once in all of the progress. */
   readonly failures: readonly RowFailure[];
+  /** The users whose rows held a key in plain text, each once in all of the progress: who wrote them is to be looked at. */
+  readonly plain: readonly string[];
 }
 
 export interface RekeyContext extends Context {
@@ -208,6 +210,7 @@ class ResealRun {
       wasSealed: false,
       complete: false,
       failures: this.#rows.takeFailures(),
+      plain: this.#rows.takePlain(),
     };
   }
 

@@ -31,7 +31,7 @@ const census = (change: Partial<StoreStats> = {}): Probe<StoreStats> =>
   known({
     total: 5012,
     sealed: 5012,
-    clear: 0,
+    clear: nobody,
     unreadable: nobody,
     twins: nobody,
     withManagementKey: nobody,
@@ -62,6 +62,7 @@ const absent: SourceReading = { status: "absent" };
 const facts = (change: Partial<DoctorFacts> = {}): DoctorFacts => ({
   storeExists: true,
   deep: false,
+  requireSealed: true,
   count: known(5012),
   server: server(),
   masterKeys: masterKeys(),
@@ -219,8 +220,26 @@ describe("encryption", () => {
       { deep: true, census: census({ unopened: nobody }) },
       "pass: 5,012 keys, all sealed, and all of them open",
     ],
-    ["keys in clear", { census: census({ clear: 14 }) }, "fail: 14 keys are stored in clear (keyctl rekey)"],
-    ["one key in clear", { census: census({ clear: 1 }) }, "fail: 1 key is stored in clear (keyctl rekey)"],
+    [
+      "keys in clear, where programs may read them",
+      { requireSealed: false, census: census({ clear: users(14, "alice") }) },
+      "fail: 14 keys are stored in clear (keyctl rekey)",
+    ],
+    [
+      "one key in clear, where programs may read it",
+      { requireSealed: false, census: census({ clear: users(1, "alice") }) },
+      "fail: 1 key is stored in clear (keyctl rekey)",
+    ],
+    [
+      "keys in plain text, where all are to be sealed",
+      { census: census({ clear: users(14, "alice", "bob") }) },
+      "fail: 14 keys are stored in plain text and not used: alice, bob and 12 more; see that https://openrouter.ai/keys lists them as yours (keyctl rekey)",
+    ],
+    [
+      "nothing in plain text, where programs could read it",
+      { requireSealed: false },
+      "pass: 5,012 keys, all sealed; KEYCTL_REQUIRE_SEALED=1 refuses keys that others write in plain text",
+    ],
     [
       "rows that hold no key",
       { census: census({ unreadable: users(1, "o'brien") }) },
