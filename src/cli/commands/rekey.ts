@@ -143,8 +143,8 @@ async function sayFailures(
   state.named += failures.length;
 }
 
-function warningsOf({ task, plain }: State): readonly Warning[] {
-  return plain.warnings(task.dryRun ? "and would be sealed" : "and sealed now");
+function warningsOf({ task, plain, last }: State): readonly Warning[] {
+  return [...plain.warnings(task.dryRun ? "and would be sealed" : "and sealed now"), ...(last?.warnings ?? [])];
 }
 
 function errorOf(last: RekeyProgress | undefined): KeyctlError | null {

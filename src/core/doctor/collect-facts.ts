@@ -98,6 +98,8 @@ export interface DoctorFacts {
   readonly integrity?: Probe<Integrity | undefined>;
   readonly masterKeys: Probe<MasterKeyFacts>;
   readonly census: Probe<StoreStats>;
+  /** The files of the store that hold a key in plain text; none where a server answers for them. */
+  readonly plainText?: Probe<readonly string[]>;
   readonly deep: boolean;
   readonly requireSealed: boolean;
   readonly keyFile: Probe<SourceFacts>;
@@ -151,10 +153,11 @@ export async function collectFacts(
   const managementKeys = subject.managementKeyHashes();
   const isThere = server.status !== "skipped";
   const mayLook = count.status === "known" && storeExists && isManager(managementKey);
-  const [account, census, integrity] = await Promise.all([
+  const [account, census, integrity, plainText] = await Promise.all([
     mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
     isThere ? attempt(() => collectStoreStats(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
+    isThere ? within(timeMs, async (patience) => (await store.filesWithPlainText?.(patience)) ?? []) : skipped,
   ]);
   return {
     storeExists,
@@ -165,6 +168,7 @@ export async function collectFacts(
     integrity,
     masterKeys,
     census,
+    plainText,
     keyFile,
     environment,
     managementKey,

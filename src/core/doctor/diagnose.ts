@@ -43,10 +43,11 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ],
   [
     "encryption",
-    ({ census, count, deep, requireSealed }) =>
+    ({ census, count, deep, requireSealed, plainText }) =>
       judged(census, (value) => {
         const total = count.status === "known" ? count.value : value.total;
-        return encryptionVerdicts(value, { total, deep, requireSealed });
+        const files = plainText?.status === "known" ? plainText.value : [];
+        return encryptionVerdicts(value, { total, deep, requireSealed, plainText: files });
       }),
   ],
   [

@@ -13,6 +13,7 @@ export type WarningCode =
   | "SYNC_WOULD_FAIL"
   | "FIELDS_LEFT"
   | "PLAIN_KEYS_SEALED"
+  | "STILL_ON_DISK"
   | "KEY_SHARED"
   | "NOT_RECORDED"
   | "LISTING_INCOMPLETE"

@@ -37,11 +37,29 @@ export interface KeyStore {
   /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `newSignal` is asked for each page. */
   scan(newSignal: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
+  /**
+   * Takes off the disk what was removed or replaced, and gives where some of it still is; null where nothing is. Missing
+   * where a server answers for its files.
+   */
+  eraseRemoved?(task: ErasureTask, signal: AbortSignal): Promise<Remains | null>;
   /** Resolves when the store answers, this user may read it, and it still is the one that was opened. */
   ping(signal: AbortSignal): Promise<void>;
   /** Rejects with STORE_NOT_ATOMIC where two changes of one row at the same time may both win. Asked before a row is replaced. */
   requireAtomicChanges(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface ErasureTask {
+  /** After work on all rows: it may take seconds then. */
+  readonly isThorough: boolean;
+}
+
+/** Text of rows that were removed or replaced, and that is still on the disk. */
+export interface Remains {
+  /** The file that it is in. */
+  readonly place: string;
+  /** Why: another program holds the database, or its file is too large to be rewritten. */
+  readonly how: "held" | "too large";
 }
 
 /** Proof, kept in the store, of which master keys it is sealed with. */
@@ -69,6 +87,8 @@ export interface Inspection {
    * however large the file is. Missing where a server answers for its files.
    */
   checkIntegrity?(deep: boolean, signal: AbortSignal): Promise<Integrity>;
+  /** The files of the store that hold a key in plain text, in a row or in what is left of one. Missing where a server answers for its files. */
+  filesWithPlainText?(signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface Integrity {

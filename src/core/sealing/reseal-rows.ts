@@ -11,6 +11,8 @@ import {
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { holdsClear, newPass, RowInspector } from "./row-inspector.ts";
 import type { Pass, RowFailure, Stale } from "./row-inspector.ts";
+import type { Warning } from "../model/warning.ts";
+import { eraseAndWarn } from "../protocol/erase-and-warn.ts";
 import { replaceRow } from "../protocol/write-row.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 import type { Context } from "../context.ts";
@@ -51,6 +53,8 @@ export interface RekeyProgress {
   readonly failures: readonly RowFailure[];
   /** The users whose rows held a key in plain text, each once in all of the progress: who wrote them is to be looked at. */
   readonly plain: readonly string[];
+  /** What is still to be done about the run as a whole; with the last progress only. */
+  readonly warnings: readonly Warning[];
 }
 
 export interface RekeyContext extends Context {
@@ -105,7 +109,10 @@ class ResealRun {
       yield* this.#passOver(pass, (rows) => this.#sealAll(rows));
       if (pass.stale > 0) continue;
       const removable = await this.#release(pass);
-      if (removable !== "another key is active") return yield this.#result(pass, removable);
+      if (removable === "another key is active") continue;
+      const { store, newSignal } = this.#context;
+      const warnings = await eraseAndWarn(store, { isThorough: true }, newSignal());
+      return yield { ...this.#result(pass, removable), warnings };
     }
     throw new KeyctlError("CONFLICT", "keys are saved with an older master key all the time", {
       hint: "restart the programs that save them, so that they read the master keys anew; then: keyctl rekey",
@@ -211,6 +218,7 @@ class ResealRun {
       complete: false,
       failures: this.#rows.takeFailures(),
       plain: this.#rows.takePlain(),
+      warnings: [],
     };
   }
 

@@ -236,6 +236,11 @@ describe("encryption", () => {
       "fail: 14 keys are stored in plain text and not used: alice, bob and 12 more; see that https://openrouter.ai/keys lists them as yours (keyctl rekey)",
     ],
     [
+      "an older key in plain text in the log",
+      { plainText: known(["/srv/keys.db-wal"]) },
+      "attention: no row holds a key in plain text, and an older one is still on disk, in /srv/keys.db-wal (keyctl rekey --keep-key   removes it, once no other program holds the database)",
+    ],
+    [
       "nothing in plain text, where programs could read it",
       { requireSealed: false },
       "pass: 5,012 keys, all sealed; KEYCTL_REQUIRE_SEALED=1 refuses keys that others write in plain text",

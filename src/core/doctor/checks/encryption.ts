@@ -11,13 +11,16 @@ interface Conditions {
   readonly total: number;
   readonly deep: boolean;
   readonly requireSealed: boolean;
+  /** The files of the store that hold a key in plain text. */
+  readonly plainText: readonly string[];
 }
 
 export function encryptionVerdicts(census: StoreStats, conditions: Conditions): readonly CheckVerdict[] {
-  const { total, deep, requireSealed } = conditions;
+  const { total, deep, requireSealed, plainText } = conditions;
   const { clear, unreadable, twins, withManagementKey, unopened, isComplete } = census;
   const problems = [
     ...inPlainText(clear, requireSealed),
+    ...(isComplete && clear.count === 0 ? stillOnDisk(plainText) : []),
     ...ofSample(
       unreadable,
       "row holds no key",
@@ -59,6 +62,13 @@ function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerd
       "keyctl rekey",
     ),
   ];
+}
+
+/** No row holds it any more. */
+function stillOnDisk(files: readonly string[]): readonly CheckVerdict[] {
+  if (files.length === 0) return [];
+  const message = `no row holds a key in plain text, and an older one is still on disk, in ${files.map(printable).join(" and ")}`;
+  return [attention(message, "keyctl rekey --keep-key   removes it, once no other program holds the database")];
 }
 
 function ofSample(
