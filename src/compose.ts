@@ -19,6 +19,7 @@ import type {
 } from "./core/ports/stores-and-sources.ts";
 import { sealerCache } from "./core/sealing/sealer-cache.ts";
 import { assertCanSeal, loadVerifiedSealer } from "./core/sealing/verify-master-keys.ts";
+import type { Warning } from "./core/model/warning.ts";
 import type { Spool } from "./core/ports/spool.ts";
 import type { OpenRouter, OpenRouterOnUse, RetryPause } from "./core/ports/openrouter.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
@@ -28,6 +29,7 @@ import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { fileSpool } from "./stores/file-spool.ts";
 import { openDatabase } from "./stores/sqlite/database.ts";
+import { exposuresOf } from "./stores/sqlite/exposure.ts";
 import { leavesFileOpen } from "./stores/sqlite/file.ts";
 import { sqliteStore } from "./stores/sqlite/store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
@@ -57,6 +59,8 @@ export interface Composed {
   /** False: there is no store yet, and it was not to be made. */
   readonly storeExists: boolean;
   readonly subject: DoctorContext;
+  /** What is to be said of the store once a run: who else can change it. */
+  readonly storeWarnings: readonly Warning[];
   /** A database goes on holding its file after it was closed, until what is left of it is collected. */
   readonly leavesFileOpen: boolean;
 }
@@ -111,6 +115,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
       (purpose, waiting) => loadVerifiedSealer(lock, purpose, waiting),
       clock,
       () => masterKeys.late?.(),
+      async (kid, waiting) => (await store.keyCheckValues(waiting)).some((check) => check.kid === kid),
     ),
     assertCanSeal: (waiting) => assertCanSeal(lock, waiting),
     sources,
@@ -132,8 +137,13 @@ export async function compose(config: Config, listener: Listener, options: Compo
     manager,
     storeExists: opened !== undefined,
     subject: doctorContext(config, ports, { mayGenerate: lock.mayGenerate, provisioning }),
+    storeWarnings: opened === undefined || config.store.kind === "mongodb" ? [] : exposureWarnings(config.store.path),
     leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
   };
+}
+
+function exposureWarnings(path: string): readonly Warning[] {
+  return exposuresOf(path).map(({ message, hint }) => ({ code: "STORE_EXPOSED", message: `${message}; ${hint}` }));
 }
 
 /** What doctor looks at, behind the manager. */

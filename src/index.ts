@@ -72,7 +72,7 @@ export const KeyManager = {
   async open(options: OpenOptions = {}): Promise<Manager> {
     const { log = "silent", create, ...overrides } = options;
     const config = readConfig(process.env, { ...overrides, createStore: create });
-    const { manager } = await compose(
+    const { manager, storeWarnings } = await compose(
       config,
       { log: listenerFor(log), notices: noticesFor(log) },
       {
@@ -83,6 +83,7 @@ export const KeyManager = {
         signal: AbortSignal.timeout(config.timeoutMs),
       },
     );
+    if (log === "stderr") for (const { message } of storeWarnings) process.stderr.write(`warning: ${message}\n`);
     return manager;
   },
 };
@@ -126,6 +127,8 @@ function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
   return {
     generated: (path) => say(`note: made the first master key: ${printable(path)}; back it up`),
     added: (path) => say(`note: put a new master key in front of those in ${printable(path)}; back it up`),
+    guessable: (kid, place) =>
+      say(`warning: master key ${printable(kid)} in ${printable(place)} follows a pattern, and anybody can guess it`),
     readableByOthers: (path) => say(`warning: ${printable(path)} can be read by other users of this machine`),
   };
 }

@@ -8,7 +8,7 @@ import type { Environment } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
-import type { MasterKeyPlace } from "../encryption/master-keys.ts";
+import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
 import { resolvePath } from "../files/home-folder.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import type { EnvironmentKeyPlace } from "../sources/environment.ts";

@@ -6,6 +6,7 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { entryId } from "../../src/stores/format/journal-entry.ts";
 import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { newJwk } from "../support/fixtures/jwk.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
@@ -341,7 +342,7 @@ describe("a row that holds no readable key", () => {
 });
 
 describe("master keys", () => {
-  const another = { env: { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 7).toString("base64url") } };
+  const another = { env: { KEYCTL_MASTER_KEYS: newJwk().k } };
 
   it("that do not open the source end it before a destination is made", async () => {
     const home = await homeOf();

@@ -21,6 +21,8 @@ import { termsFor } from "../model/provision-terms.ts";
 import { lookAtAccount } from "../protocol/compare-account.ts";
 import type { Sight } from "../protocol/compare-account.ts";
 import type { Spool } from "../ports/spool.ts";
+import { spoolFacts } from "./spool-facts.ts";
+import type { SpoolFacts } from "./spool-facts.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "../ports/openrouter.ts";
 import type { ProvisioningRules, WantedTerms } from "../model/provision-rules.ts";
 import type { Warning } from "../model/warning.ts";
@@ -51,12 +53,6 @@ export type ManagementKeyFacts =
   | { readonly status: "none"; readonly isNeeded: boolean }
   | { readonly status: "asked"; readonly check: KeyCheck; readonly credits: Credits | null };
 
-/** How many keys wait on this machine for the database, and for others. */
-export interface SpoolFacts {
-  readonly own: number;
-  readonly elsewhere: number;
-}
-
 export interface ReachFacts {
   readonly reach: Reach;
   /** How far its clock and ours are apart, in milliseconds; undefined when it did not say. */
@@ -76,6 +72,8 @@ export interface MasterKeyFacts {
   readonly place: MasterKeyPlaceFacts;
   /** Undefined when there are none. */
   readonly sealer: Sealer | undefined;
+  /** Those that anybody can guess. */
+  readonly guessableKids?: readonly string[];
   /** The master keys that the store says it is sealed with, and whether the ones at hand open its proof. */
   readonly checks: readonly { readonly kid: string; readonly opens: boolean }[];
   readonly mayGenerate: boolean;
@@ -179,15 +177,6 @@ export async function collectFacts(
   };
 }
 
-/** Where the database does not say which one it is, its keys are counted as those of another. */
-async function spoolFacts({ spool, store }: DoctorContext, signal: AbortSignal): Promise<SpoolFacts> {
-  const counts = await spool.counts();
-  if (counts.size === 0) return { own: 0, elsewhere: 0 };
-  const deployment = await store.deployment(signal).catch(() => undefined);
-  const own = deployment === undefined ? 0 : (counts.get(deployment) ?? 0);
-  return { own, elsewhere: [...counts.values()].reduce((sum, count) => sum + count, 0) - own };
-}
-
 /** Does this within its own time, and within that of the whole. */
 type RunProbe = <Value>(limitMs: number, work: (signal: AbortSignal) => Promise<Value>) => Promise<Probe<Value>>;
 
@@ -246,10 +235,12 @@ function isProven({ checks }: MasterKeyFacts): boolean {
   return checks.length === 0 || checks.some(({ opens }) => opens);
 }
 
-type Loaded = Pick<MasterKeyFacts, "sealer" | "place">;
+type Loaded = Pick<MasterKeyFacts, "sealer" | "place" | "guessableKids">;
 
 async function loadMasterKeys({ masterKeys, masterKeyPlace }: DoctorContext, signal: AbortSignal): Promise<Loaded> {
-  return { sealer: await masterKeys.load(signal), place: await masterKeyPlace() };
+  const sealer = await masterKeys.load(signal);
+  const guessableKids = (sealer?.kids ?? []).filter((kid) => masterKeys.isGuessable?.(kid));
+  return { sealer, guessableKids, place: await masterKeyPlace() };
 }
 
 function masterKeyFacts(

@@ -14,6 +14,8 @@ export type WarningCode =
   | "FIELDS_LEFT"
   | "PLAIN_KEYS_SEALED"
   | "STILL_ON_DISK"
+  | "MASTER_KEY_GUESSABLE"
+  | "STORE_EXPOSED"
   | "KEY_SHARED"
   | "NOT_RECORDED"
   | "LISTING_INCOMPLETE"

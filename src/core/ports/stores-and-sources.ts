@@ -136,6 +136,8 @@ export interface MasterKeys {
   readonly place: string;
   /** Undefined when none are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
+  /** Whether this one of the loaded master keys follows a pattern, such as zeros: anybody can guess it then. */
+  isGuessable?(kid: string): boolean;
   /** What one who shares that wait has run out of time for, where it can be named. */
   late?(): KeyctlError | undefined;
   /** Makes the first master key where there is none, and gives what is there then: another process may have been first. */
@@ -145,12 +147,21 @@ export interface MasterKeys {
    * write and CONFLICT while another process is at it; nothing has changed then.
    */
   addActive(signal: AbortSignal): Promise<string>;
+  /**
+   * Takes this master key out of those that are there, which is not the active one. Throws CONFIG_INVALID where keyctl cannot
+   * write, and CONFLICT for the active one and while another process is at it; nothing has changed then.
+   */
+  remove(kid: string, signal: AbortSignal): Promise<void>;
+  /** Throws what `remove` would throw where keyctl cannot write. */
+  assertRemovable(kid: string): void;
 }
 
 /** Where master keys are looked for, for `doctor`. */
 export interface MasterKeyPlaceFacts {
   /** The variable that names the place, or the path of the file. */
   readonly from: string;
+  /** Keyctl may change the set there. */
+  readonly isWritable: boolean;
   /** The file that they stand in; its mode is null when there is none. */
   readonly file: { readonly path: string; readonly mode: number | null; readonly readableByOthers: boolean } | null;
 }

@@ -8,6 +8,7 @@ import {
   retireMasterKeys,
   unknownCheckIds,
 } from "./rotate-master-key.ts";
+import { retireMasterKey } from "./retire-master-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { holdsClear, newPass, RowInspector } from "./row-inspector.ts";
 import type { Pass, RowFailure, Stale } from "./row-inspector.ts";
@@ -25,7 +26,9 @@ import type { Context } from "../context.ts";
 
 export interface RekeyTask {
   /** `new-key`: add a master key, unless an earlier rekey is unfinished. `init` seals a store for the first time, and no row of it. */
-  readonly kind: "new-key" | "keep-key" | "init";
+  readonly kind: "new-key" | "keep-key" | "init" | "retire";
+  /** With `retire`: the id of a master key that nothing uses and that leaves its set. No row is changed. */
+  readonly kid?: string | undefined;
   /** Change nothing, and count what would be. */
   readonly dryRun: boolean;
 }
@@ -63,6 +66,17 @@ export interface RekeyContext extends Context {
   readonly newSignal: () => AbortSignal;
 }
 
+const NOTHING_DONE = {
+  resealed: 0,
+  inClear: 0,
+  unreadable: 0,
+  removableKids: [],
+  wasSealed: false,
+  failures: [],
+  plain: [],
+  warnings: [],
+} as const;
+
 /** Rows that are written at a time. */
 const IN_FLIGHT = 16;
 /** Rows between two signs of life. */
@@ -76,6 +90,10 @@ export async function* rekey(context: RekeyContext, task: RekeyTask): AsyncGener
   if (task.kind === "init") {
     const { sealer, wasSealed } = await firstSeal(lock, newSignal);
     return yield* new ResealRun(context, sealer, await store.count(newSignal())).count(wasSealed);
+  }
+  if (task.kind === "retire") {
+    const { activeKid, total } = await retireMasterKey(context, task.kid ?? "");
+    return yield { ...NOTHING_DONE, total, done: total, activeKid, place: lock.masterKeys.place, complete: true };
   }
   const mayAdd = task.kind === "new-key";
   if (task.dryRun) {

@@ -184,6 +184,13 @@ export const nobodysLock: ManagerContext["lock"] = {
     addKeyCheckValue: refuse,
     removeKeyCheckValue: refuse,
   },
-  masterKeys: { place: "nowhere", load: refuse, generate: refuse, addActive: refuse },
+  masterKeys: {
+    place: "nowhere",
+    load: refuse,
+    generate: refuse,
+    addActive: refuse,
+    remove: refuse,
+    assertRemovable: refuse,
+  },
   mayGenerate: false,
 };
