@@ -1,5 +1,6 @@
 // npm run bench: each figure beside its floor, in turn and in one run, since machines differ and are noisy.
 // Prints medians and ratios; asserts nothing. `-- --smoke` runs everything once, small, to see that it works.
+import { randomBytes } from "node:crypto";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -207,7 +208,7 @@ async function overMongo({ rounds, users, rows }) {
   const program = await findProgram(process.env);
   if (program === undefined) return console.log("\nMongoDB: no server is here; npm run build:ferretdb makes one");
   const server = await startServer(program);
-  env.KEYCTL_MASTER_KEYS = Buffer.alloc(32, 7).toString("base64url");
+  env.KEYCTL_MASTER_KEYS = randomBytes(32).toString("base64url");
   try {
     console.log(`\nOver MongoDB's protocol (${program.kind}), beside the bare driver`);
     mongoStart(uriOf(server.uri, "start"), rounds);

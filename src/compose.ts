@@ -19,6 +19,7 @@ import type {
 } from "./core/ports/stores-and-sources.ts";
 import { sealerCache } from "./core/sealing/sealer-cache.ts";
 import { assertCanSeal, loadVerifiedSealer } from "./core/sealing/verify-master-keys.ts";
+import type { Warning } from "./core/model/warning.ts";
 import type { Spool } from "./core/ports/spool.ts";
 import type { OpenRouter, OpenRouterOnUse, RetryPause } from "./core/ports/openrouter.ts";
 import { masterKeysFrom } from "./encryption/master-keys.ts";
@@ -28,6 +29,7 @@ import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { fileSpool } from "./stores/file-spool.ts";
 import { openDatabase } from "./stores/sqlite/database.ts";
+import { exposuresOf } from "./stores/sqlite/exposure.ts";
 import { leavesFileOpen } from "./stores/sqlite/file.ts";
 import { sqliteStore } from "./stores/sqlite/store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
@@ -57,6 +59,8 @@ export interface Composed {
   /** False: no store exists yet, and none may be created. */
   readonly storeExists: boolean;
   readonly subject: DoctorContext;
+  /** Warnings about the store, given once per run: who else can change it. */
+  readonly storeWarnings: readonly Warning[];
   /** A closed database keeps its file open until its objects are garbage-collected. */
   readonly leavesFileOpen: boolean;
 }
@@ -111,6 +115,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
       (purpose, waiting) => loadVerifiedSealer(lock, purpose, waiting),
       clock,
       () => masterKeys.late?.(),
+      async (kid, waiting) => (await store.keyCheckValues(waiting)).some((check) => check.kid === kid),
     ),
     assertCanSeal: (waiting) => assertCanSeal(lock, waiting),
     sources,
@@ -122,6 +127,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     openRouter,
     autoProvision: config.autoProvision,
     provisioning,
+    requireSealed: config.requireSealed,
     timeoutMs: config.timeoutMs,
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
@@ -131,13 +137,18 @@ export async function compose(config: Config, listener: Listener, options: Compo
     manager,
     storeExists: opened !== undefined,
     subject: doctorContext(config, ports, { mayGenerate: lock.mayGenerate, provisioning }),
+    storeWarnings: opened === undefined || config.store.kind === "mongodb" ? [] : exposureWarnings(config.store.path),
     leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
   };
 }
 
+function exposureWarnings(path: string): readonly Warning[] {
+  return exposuresOf(path).map(({ message, hint }) => ({ code: "STORE_EXPOSED", message: `${message}; ${hint}` }));
+}
+
 /** What doctor inspects besides the manager. */
 function doctorContext(
-  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision }: Config,
+  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
   ports: Ports,
   rules: Pick<DoctorContext, "mayGenerate" | "provisioning">,
 ): DoctorContext {
@@ -148,6 +159,7 @@ function doctorContext(
     managementKey,
     managementKeyHashes,
     autoProvision,
+    requireSealed,
   };
 }
 

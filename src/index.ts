@@ -83,6 +83,11 @@ export interface OpenOptions {
   readonly keyFile?: string;
   /** Whether a key may be made for a user who has none. Default true, or KEYCTL_AUTO_PROVISION. */
   readonly autoProvision?: boolean;
+  /**
+   * Whether a key that the database holds in plain text is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
+   * for an embedded store and false on MongoDB, where another program may write keys so.
+   */
+  readonly requireSealed?: boolean;
   /** Where the `[KeyManager]` lines go. Default `silent`. */
   readonly log?: "silent" | "stderr" | Log;
   /** How long each call may take, in milliseconds. Default 30000. */
@@ -100,7 +105,7 @@ export const KeyManager = {
   async open(options: OpenOptions = {}): Promise<Manager> {
     const { log = "silent", create, ...overrides } = options;
     const config = readConfig(process.env, { ...overrides, createStore: create });
-    const { manager } = await compose(
+    const { manager, storeWarnings } = await compose(
       config,
       { log: listenerFor(log), notices: noticesFor(log) },
       {
@@ -111,6 +116,7 @@ export const KeyManager = {
         signal: AbortSignal.timeout(config.timeoutMs),
       },
     );
+    if (log === "stderr") for (const { message } of storeWarnings) process.stderr.write(`warning: ${message}\n`);
     return manager;
   },
 };
@@ -154,6 +160,8 @@ function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
   return {
     generated: (path) => say(`note: made the first master key: ${printable(path)}; back it up`),
     added: (path) => say(`note: put a new master key in front of those in ${printable(path)}; back it up`),
+    guessable: (kid, place) =>
+      say(`warning: master key ${printable(kid)} in ${printable(place)} follows a pattern, and anybody can guess it`),
     readableByOthers: (path) => say(`warning: ${printable(path)} can be read by other users of this machine`),
   };
 }

@@ -202,6 +202,7 @@ class CliRun {
         around,
       },
     );
+    if (needs.withoutNotices !== true) composed.storeWarnings.forEach((warning) => terminal.runWarning(warning));
     try {
       const { store, keyFile, timeoutMs } = config;
       const { name, from } = store;

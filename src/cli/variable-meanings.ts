@@ -25,6 +25,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_MASTER_KEYS_FILE", "a file that holds them"],
   ["KEYCTL_MASTER_KEYS_COMMAND", "a shell command that prints them (KMS, Vault, pass, …)"],
   ["CREDENTIALS_DIRECTORY", "systemd: the credential keyctl-master-keys in it"],
+  ["KEYCTL_REQUIRE_SEALED", "1: use no key that is stored in plain text (default; on MongoDB, 0)"],
   ["XDG_DATA_HOME", "where keyctl/keyctl.db is made by default"],
   ["XDG_CONFIG_HOME", "where keyctl/master-keys.json is made by default"],
   ["XDG_STATE_HOME", "where keys wait that could not be stored: keyctl/spool"],

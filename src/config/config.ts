@@ -8,7 +8,7 @@ import type { Environment } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
-import type { MasterKeyPlace } from "../encryption/master-keys.ts";
+import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
 import { resolvePath } from "../files/home-folder.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import type { EnvironmentKeyPlace } from "../sources/environment.ts";
@@ -28,6 +28,7 @@ export interface Overrides {
   readonly timeoutMs?: number | undefined;
   readonly autoProvision?: boolean | undefined;
   readonly createStore?: boolean | undefined;
+  readonly requireSealed?: boolean | undefined;
 }
 
 /** The settings from flags and environment, checked once. Secrets are read when they are needed. */
@@ -38,6 +39,8 @@ export interface Config {
   readonly keyFile: KeyFilePlace;
   readonly environmentKey: () => EnvironmentKeyPlace;
   readonly masterKeys: MasterKeyPlace;
+  /** A row that holds its key in plain text is unreadable. It is said outside of the database, where nobody who writes to it can unset it. */
+  readonly requireSealed: boolean;
   readonly hasManagementKey: () => boolean;
   /** Undefined without a management key. Throws CONFIG_INVALID for an invalid one. */
   readonly managementKey: () => ManagementKey | undefined;
@@ -61,12 +64,14 @@ const DEFAULT_MAX_PER_HOUR = 60;
 
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
+  const store = storePlace(environment, overrides.store);
   return Object.freeze({
-    store: storePlace(environment, overrides.store),
+    store,
     createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => environmentKeyPlace(environment),
     masterKeys: masterKeyPlace(environment),
+    requireSealed: overrides.requireSealed ?? requireSealed(environment, store),
     hasManagementKey: () => managementKeyText(environment) !== undefined,
     managementKey: () => managementKey(environment),
     managementKeyHashes: () => managementKeyHashes(environment),
@@ -86,10 +91,18 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
 /** The same, but with the destination store of a copy. Throws as `readConfig`. */
 export function readDestination(environment: Environment, source: Config, flag: string | undefined): Config {
   const store = destinationPlace(environment, flag);
-  if (!isSameStore(source.store, store)) return Object.freeze({ ...source, store });
+  if (!isSameStore(source.store, store)) {
+    return Object.freeze({ ...source, store, requireSealed: requireSealed(environment, store) });
+  }
   throw new KeyctlError("USAGE", `${store.from} names the store that is to be copied from`, {
     hint: "--store <uri> names the one, and --to <uri> the other",
   });
+}
+
+/** MongoDB may have programs that write keys in plain text beside us; an embedded store has none. */
+function requireSealed(environment: Environment, { kind }: StorePlace): boolean {
+  notEmpty(environment, "KEYCTL_REQUIRE_SEALED");
+  return switchOf(environment, "KEYCTL_REQUIRE_SEALED", kind === "sqlite");
 }
 
 function keyFilePlace(environment: Environment, flag: string | undefined): KeyFilePlace {

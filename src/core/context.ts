@@ -28,6 +28,8 @@ export interface Context {
   /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly provisioning: ProvisioningRules;
+  /** A row that holds its key in plain text is unreadable: who can write to the database could have planted it. */
+  readonly requireSealed: boolean;
   /** How long each call may take that says nothing else, in milliseconds. */
   readonly timeoutMs: number;
 }

@@ -123,9 +123,9 @@ export class BulkRuns {
   }
 
   /** Each progress says how far it has come; a signal stops it, and the next call goes on. */
-  async *rekey({ kind = "new-key", dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
+  async *rekey({ kind = "new-key", kid, dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
     const { rekey } = await import("./sealing/reseal-rows.ts");
-    yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, dryRun });
+    yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, kid, dryRun });
   }
 
   /** Throws CONFLICT for a destination that has made keys of its own; the next call goes on where this one ended. */

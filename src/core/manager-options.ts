@@ -1,6 +1,7 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { ValidateOptions } from "./validate/validate-key.ts";
 import type { Revoke } from "./change/purge-key.ts";
+import type { Warning } from "./model/warning.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
@@ -44,7 +45,10 @@ export interface PurgeOptions extends CallOptions {
 }
 
 /** Of many users, or of what would be purged. */
-export type PurgeManyOptions = Omit<PurgeOptions, "onlyHash">;
+export interface PurgeManyOptions extends Omit<PurgeOptions, "onlyHash"> {
+  /** Told once, after the last result, where what was purged is still on the disk. */
+  readonly onStillOnDisk?: ((warning: Warning) => void) | undefined;
+}
 
 export interface PreviewPurgeOptions extends PurgeManyOptions {
   /** Whether to find out what the next sync does; without that, `returnsFrom` is empty. Default true. */

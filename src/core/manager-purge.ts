@@ -2,7 +2,8 @@ import { confirmPurge, confirmPurges, previewPurge, purgeKey } from "./change/pu
 import type { Purge, PurgeCompletion } from "./change/purge-key.ts";
 import { purgeMany } from "./change/purge-many.ts";
 import { deadlineSignal, toKeyctlError } from "./async/deadline.ts";
-import type { ManagerContext, PurgeOptions } from "./manager-options.ts";
+import { eraseAndWarn } from "./protocol/erase-and-warn.ts";
+import type { ManagerContext, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import { RUN_FATAL_CODES } from "./model/errors.ts";
 import { purgeFailed, purgePreviewFailed } from "./model/results.ts";
 import type { PurgePreview, PurgeResult, ResultBatches } from "./model/results.ts";
@@ -14,18 +15,21 @@ import { NextSync } from "./resolve/next-sync.ts";
 /** The purges of one call, with what reconcile does for users without a row. All of them read the list of all keys once, and ask once what is in the way of the next sync. */
 export class PurgeBatch {
   readonly #context: ManagerContext;
-  readonly #options: PurgeOptions;
+  readonly #options: PurgeOptions & PurgeManyOptions;
   readonly #nextSync: NextSync;
   #snapshot: Promise<UpstreamSnapshot> | undefined;
 
-  constructor(context: ManagerContext, options: PurgeOptions) {
+  constructor(context: ManagerContext, options: PurgeOptions & PurgeManyOptions) {
     this.#context = context;
     this.#options = options;
     this.#nextSync = new NextSync(context, context.autoProvision);
   }
 
   async purgeOne(user: UserId, signal: AbortSignal): Promise<PurgeResult> {
-    return confirmPurge(await this.#purge(user, signal), signal);
+    const result = await confirmPurge(await this.#purge(user, signal), signal);
+    if (!result.purged) return result;
+    const warnings = await eraseAndWarn(this.#context.store, { isThorough: false }, signal);
+    return { ...result, warnings: [...result.warnings, ...warnings] };
   }
 
   async *purgeAll(batches: UserBatches, work: OpenWork): ResultBatches<PurgeResult> {
@@ -39,7 +43,17 @@ export class PurgeBatch {
       },
       confirm: (purges) => work.track(this.#options, (signal) => confirmPurges(purges, signal)),
     });
-    for await (const results of purged) yield results.map((result) => work.withWarnings(result));
+    let hasPurged = false;
+    for await (const results of purged) {
+      hasPurged ||= results.some((result) => result.purged);
+      yield results.map((result) => work.withWarnings(result));
+    }
+    if (!hasPurged) return;
+    const { onStillOnDisk = () => {} } = this.#options;
+    const warnings = await work.track(this.#options, (signal) =>
+      eraseAndWarn(this.#context.store, { isThorough: false }, signal),
+    );
+    for (const warning of warnings) onStillOnDisk(warning);
   }
 
   /** What a purge would remove; changes nothing. */

@@ -244,6 +244,6 @@ export class KeyManager {
 
   #bulk = async () => new (await import("./manager-bulk.ts")).BulkRuns(this.#context, this.#work, this.#resolving);
 
-  #purges = async (options: PurgeOptions) =>
+  #purges = async (options: PurgeOptions & PurgeManyOptions) =>
     new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
 }

@@ -7,12 +7,27 @@ const KEY_BYTES = 32;
 export type MasterKeySet = readonly [active: MasterKey, ...others: MasterKey[]];
 
 /** Says what is wrong with a text that should hold master keys, without any of it. */
-export class BadMasterKeys extends Error {}
+export class BadMasterKeys extends Error {
+  /** The form that 32 bytes are written in there, where it is another one than base64url. */
+  readonly otherForm: OtherForm | null;
+
+  constructor(message: string, otherForm: OtherForm | null = null) {
+    super(message);
+    this.otherForm = otherForm;
+  }
+}
+
+/** As `openssl rand` prints them with -base64 and with -hex. */
+export interface OtherForm {
+  readonly name: "base64" | "hex";
+  /** One bare key, and no JWK Set. */
+  readonly isBare: boolean;
+}
 
 /** Reads a JWK Set (RFC 7517) of 256-bit `oct` keys, or one bare base64url key. Throws BadMasterKeys. */
 export function parseMasterKeys(text: string): MasterKeySet {
   const keys = parsedSet(text)?.keys.map((jwk, index) => parseKey(jwk, index + 1)) ?? [
-    masterKey(parseBytes(trimmed(text))),
+    masterKey(parseBytes(trimmed(text), true)),
   ];
   const [active, ...others] = keys;
   if (active === undefined) throw new BadMasterKeys("holds an empty key set");
@@ -29,6 +44,13 @@ export function withActiveKey(text: string, key: MasterKey): string {
   const present = parseMasterKeys(text);
   const set = parsedSet(text);
   return textOf({ ...set, keys: [jwkOf(key), ...(set?.keys ?? present.map(jwkOf))] });
+}
+
+/** This text without the key of this id. Throws BadMasterKeys. */
+export function withoutMasterKey(text: string, kid: string): string {
+  const set = parsedSet(text);
+  const keys = set?.keys.filter((jwk, index) => parseKey(jwk, index + 1).kid !== kid);
+  return keys === undefined ? text : textOf({ ...set, keys });
 }
 
 function jwkOf({ kid, bytes }: MasterKey): object {
@@ -56,7 +78,7 @@ function parseKey(jwk: unknown, position: number): MasterKey {
   if (!isObject(jwk) || jwk["kty"] !== "oct" || typeof jwk["k"] !== "string") {
     throw new BadMasterKeys(`has a key number ${position} that is not a symmetric JWK (kty oct)`);
   }
-  const key = masterKey(parseBytes(jwk["k"]));
+  const key = masterKey(parseBytes(jwk["k"], false));
   if (jwk["kid"] !== undefined && jwk["kid"] !== key.kid) {
     throw new BadMasterKeys(
       `has a key number ${position} whose kid is not its RFC 7638 thumbprint: it was changed or mistyped`,
@@ -65,10 +87,13 @@ function parseKey(jwk: unknown, position: number): MasterKey {
   return key;
 }
 
-function parseBytes(text: string): Buffer {
+function parseBytes(text: string, isBare: boolean): Buffer {
   const bytes = Buffer.from(text, "base64url");
   if (bytes.length !== KEY_BYTES || bytes.toString("base64url") !== text.replace(/=$/, "")) {
-    throw new BadMasterKeys("does not hold 32 bytes in base64url");
+    const name =
+      Buffer.from(text, "base64").toString("base64") === text && bytes.length === KEY_BYTES ? "base64" : null;
+    const form = /^[0-9a-fA-F]{64}$/.test(text) ? "hex" : name;
+    throw new BadMasterKeys("does not hold 32 bytes in base64url", form === null ? null : { name: form, isBare });
   }
   return bytes;
 }

@@ -1,18 +1,18 @@
 import { statSync } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
-import type { MasterKeyPlace } from "./master-keys.ts";
+import type { MasterKeyPlace } from "./master-key-place.ts";
 
 /** Where master keys are looked for. Reads none of them. */
 export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
   switch (place.kind) {
     case "text":
     case "command":
-      return { from: place.from, file: null };
+      return { from: place.from, isWritable: false, file: null };
     case "file":
-      return { from: place.from, file: fileAt(place.path) };
+      return { from: place.from, isWritable: true, file: fileAt(place.path) };
     case "credential":
     case "default-file":
-      return { from: place.path, file: fileAt(place.path) };
+      return { from: place.path, isWritable: place.kind === "default-file", file: fileAt(place.path) };
   }
 }
 

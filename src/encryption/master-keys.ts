@@ -5,38 +5,31 @@ import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
+import type { MasterKeySet } from "./jwk-set.ts";
+import { isGuessable } from "./weak-key.ts";
+import { conversionOf } from "./key-forms.ts";
 import { masterKey } from "./jwe.ts";
+import { shellQuote } from "../core/text/shell-quote.ts";
+import type { MasterKeyPlace } from "./master-key-place.ts";
 import { createSealer } from "./sealer.ts";
 import { tooSlow } from "./slow-command.ts";
 import { codeOf } from "../files/system-error.ts";
 
 const MAX_BYTES = 64 * 1024;
 
-/** The one place that the configuration names for master keys. */
-export type MasterKeyPlace =
-  | { readonly kind: "text"; readonly from: string; readonly text: string }
-  | { readonly kind: "file"; readonly from: string; readonly path: string }
-  | {
-      readonly kind: "command";
-      readonly from: string;
-      readonly command: string;
-      readonly environment: NodeJS.ProcessEnv;
-    }
-  /** As systemd gives it to a service: a file that only systemd writes. */
-  | { readonly kind: "credential"; readonly path: string }
-  /** Absent until the first key is sealed; made then. */
-  | { readonly kind: "default-file"; readonly path: string };
-
 /** How the outside is told of what only a person can act on. */
 export interface MasterKeyNotices {
   generated(path: string): void;
   added(path: string): void;
   readableByOthers(path: string, mode: number): void;
+  /** A master key that anybody can guess; `place` is where it stands. */
+  guessable(kid: string, place: string): void;
 }
 
 /** Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; never says what it holds. */
 export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
   const from = nameOf(place);
+  const guessable = new Set<string>();
   let reading = 0;
   const read = async (signal: AbortSignal) => {
     reading += 1;
@@ -46,22 +39,35 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
       reading -= 1;
     }
   };
+  /** Each that anybody can guess is told once. */
+  const sealerOf = (text: string): Sealer => {
+    const keys = keysIn(text, place);
+    for (const { kid, bytes } of keys) {
+      if (!isGuessable(bytes) || guessable.has(kid)) continue;
+      guessable.add(kid);
+      notices.guessable(kid, from);
+    }
+    const [active, ...others] = keys;
+    return createSealer(active, others);
+  };
   return {
     place: place.kind === "file" ? place.path : from,
     async load(signal) {
       const text = await read(signal);
-      return text === undefined ? undefined : sealerOf(text, from);
+      if (text === undefined) return undefined;
+      return sealerOf(text);
     },
+    isGuessable: (kid) => guessable.has(kid),
     late: () => (reading > 0 && place.kind === "command" ? tooSlow(from) : undefined),
     async generate(signal) {
       if (!isWritable(place)) {
         const text = await read(signal);
-        return text === undefined ? unusable(from, "is not there") : sealerOf(text, from);
+        return text === undefined ? unusable(from, "is not there", restoredTo(place)) : sealerOf(text);
       }
       const text = formatMasterKeys(masterKey(randomBytes(32)));
       const written = writeOnce(place.path, text);
       if (written === text) notices.generated(place.path);
-      return sealerOf(written, from);
+      return sealerOf(written);
     },
     async addActive(signal) {
       if (!isWritable(place)) throw notOurs(from);
@@ -69,6 +75,14 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
       const kid = await addMasterKey(place.path, signal);
       notices.added(place.path);
       return kid;
+    },
+    async remove(kid, signal) {
+      if (!isWritable(place)) throw notRemovable(from, kid);
+      const { removeMasterKey } = await import("./master-key-file.ts");
+      await removeMasterKey(place.path, kid, signal);
+    },
+    assertRemovable(kid) {
+      if (!isWritable(place)) throw notRemovable(from, kid);
     },
   };
 }
@@ -91,7 +105,10 @@ async function readPlace(
       return runCommand(place.command, place.from, place.environment, signal);
     }
     case "file":
-      return readKeyFile(place.path, place.from, notices) ?? unusable(place.from, "names a file that is not there");
+      return (
+        readKeyFile(place.path, place.from, notices) ??
+        unusable(place.from, "names a file that is not there", restoredTo(place))
+      );
     case "credential":
     case "default-file":
       return readKeyFile(place.path, place.path, notices);
@@ -101,9 +118,9 @@ async function readPlace(
 function readKeyFile(path: string, from: string, notices: MasterKeyNotices): string | undefined {
   const read = readRegularFile(path, MAX_BYTES);
   if (read.status === "absent") return undefined;
-  if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`);
+  if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`, checked(path));
   if (read.readableByOthers) notices.readableByOthers(path, read.mode);
-  return decodeText(read.bytes) ?? unusable(from, "is not valid UTF-8");
+  return decodeText(read.bytes) ?? unusable(from, "is not valid UTF-8", checked(path));
 }
 
 function writeOnce(path: string, text: string): string {
@@ -120,13 +137,14 @@ function writeOnce(path: string, text: string): string {
   }
 }
 
-function sealerOf(text: string, from: string): Sealer {
+function keysIn(text: string, place: MasterKeyPlace): MasterKeySet {
   try {
-    const [active, ...others] = parseMasterKeys(text);
-    return createSealer(active, others);
+    return parseMasterKeys(text);
   } catch (thrown) {
-    if (thrown instanceof BadMasterKeys) return unusable(from, thrown.message);
-    throw thrown;
+    if (!(thrown instanceof BadMasterKeys)) throw thrown;
+    const { otherForm } = thrown;
+    const hint = otherForm === null ? checked("path" in place ? place.path : null) : conversionOf(otherForm, place);
+    return unusable(nameOf(place), thrown.message, hint);
   }
 }
 
@@ -142,9 +160,23 @@ function notOurs(from: string): KeyctlError {
   });
 }
 
-/** Never how to make a new one: a store that is sealed already would not open with it. */
-function unusable(from: string, problem: string): never {
-  throw new KeyctlError("CONFIG_INVALID", `${from} ${problem}`, {
-    hint: "check it, or restore it from its backup; it holds a JWK Set, or one base64url key of 32 bytes",
+function notRemovable(from: string, kid: string): KeyctlError {
+  return new KeyctlError("CONFIG_INVALID", `keyctl cannot take a master key out of ${from}; nothing was changed`, {
+    hint: `take the one with "kid": "${kid}" out of the JWK Set there by hand`,
   });
+}
+
+const WHAT_IT_HOLDS = "it holds a JWK Set, or one base64url key of 32 bytes";
+
+/** Never how to make a new one: a store that is sealed already would not open with it. */
+function checked(path: string | null): string {
+  return `check it, or restore it from its backup${path === null ? "" : ` to ${shellQuote(path)}`}; ${WHAT_IT_HOLDS}`;
+}
+
+function restoredTo(place: MasterKeyPlace): string {
+  return "path" in place ? `restore it from its backup to ${shellQuote(place.path)}; ${WHAT_IT_HOLDS}` : checked(null);
+}
+
+function unusable(from: string, problem: string, hint: string): never {
+  throw new KeyctlError("CONFIG_INVALID", `${from} ${problem}`, { hint });
 }

@@ -1,6 +1,7 @@
 import { readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
+import { storedValue } from "../core/model/key-record.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Spool, SpooledKey } from "../core/ports/spool.ts";
 import { makePrivateFolder, openPrivateFile, syncFolder, writeSynced } from "../files/private-files.ts";
@@ -118,7 +119,9 @@ function read(folder: string, name: string): SpooledKey | undefined {
   if (file.status === "absent") return undefined;
   const key = file.status === "read" ? parse(Buffer.from(file.bytes).toString("utf8")) : undefined;
   const [, deployment, hash, n, sent] = NAME.exec(name) ?? [];
-  if (key?.deployment === deployment && key?.n === Number(n) && userHash(key.userId) === hash) {
+  const isItself = key?.deployment === deployment && key?.n === Number(n) && userHash(key.userId) === hash;
+  // Keyctl puts no key there in plain text: another program has.
+  if (key !== undefined && isItself && storedValue(key.keyEncrypted).kind !== "clear") {
     return { ...key, sent: sent !== undefined };
   }
   throw new KeyctlError(

@@ -27,7 +27,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix fixed reported noted elapsed_ms complete error",
   rekey:
-    "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete error",
+    "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear journals to_total dry_run elapsed_ms complete warnings error",
   provision: "type command store total done made left failed shard elapsed_ms complete warnings error",
   purge:

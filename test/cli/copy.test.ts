@@ -1,4 +1,4 @@
-import { existsSync, linkSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
@@ -6,6 +6,7 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { entryId } from "../../src/stores/format/journal-entry.ts";
 import { change, rowsOf } from "../support/sqlite/database-file.ts";
+import { newJwk } from "../support/fixtures/jwk.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
@@ -110,16 +111,36 @@ describe("copy", () => {
     expect(documentsOf(run)).toMatchObject([{ total: 3, copied: 3, verified: 3, to_total: 4, error: null }]);
   });
 
-  it("brings rows in clear in clear, counts them and says how they are encrypted", async () => {
+  it("seals on its way what the source holds in plain text, and names it", async () => {
     const home = await homeOf();
-    change(home.database, `UPDATE api_keys SET key_encrypted = '${KEY}' WHERE user_id <> 'carol'`);
+    change(home.database, `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL WHERE user_id <> 'carol'`);
     const run = await copy(home);
     expect(run.stdout).toMatch(/3 copied\n3 rows are there and open\n$/);
     expect(run.stderr).toContain(
-      `hint: 2 keys are stored in clear; this encrypts them there:\n      keyctl rekey --keep-key --store sqlite:${copyOf(home)}\n`,
+      "warning: 2 keys were stored in plain text and sealed in the copy: alice, bob; another program may have put them there: see that https://openrouter.ai/keys lists them as yours\n",
     );
+    expect(run.stderr).not.toContain("rekey");
     expect(run.stdout + run.stderr).not.toContain(KEY);
-    expect(documentsOf(await copy(home, ["--json"]))).toMatchObject([{ kept: 3, in_clear: 2 }]);
+    const there = rowsOf(copyOf(home), "SELECT key_encrypted FROM api_keys");
+    expect(there.filter((row) => !String(row["key_encrypted"]).startsWith("eyJ"))).toEqual([]);
+    const got = await inProcess(home, ["get", "--user", "alice", "--stored", "--reveal", "--store", "sqlite:copy.db"]);
+    expect(got.stdout).toBe(`${KEY}\n`);
+    expect(documentsOf(await copy(home, ["--json"]))).toMatchObject([
+      { copied: 0, kept: 3, verified: 3, in_clear: 0, warnings: [] },
+    ]);
+  });
+
+  it("seals what a change keeps in plain text until it is final", async () => {
+    const home = await homeOf();
+    const previous = JSON.stringify({ revoke: false, generation: 0, key_encrypted: KEY, source: "manual" });
+    change(
+      home.database,
+      `UPDATE api_keys SET settled = 0, generation = 1, previous = '${previous}' WHERE user_id = 'bob'`,
+    );
+    await copy(home);
+    const [row] = rowsOf(copyOf(home), "SELECT previous FROM api_keys WHERE user_id = 'bob'");
+    expect(String(row?.["previous"])).toContain('"key_encrypted":"eyJ');
+    expect(readFileSync(copyOf(home)).includes(KEY)).toBe(false);
   });
 
   it("of rows in clear alone makes a first master key for the copy", async () => {
@@ -321,7 +342,7 @@ describe("a row that holds no readable key", () => {
 });
 
 describe("master keys", () => {
-  const another = { env: { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 7).toString("base64url") } };
+  const another = { env: { KEYCTL_MASTER_KEYS: newJwk().k } };
 
   it("that do not open the source end it before a destination is made", async () => {
     const home = await homeOf();

@@ -149,7 +149,8 @@ describe("the document of doctor", () => {
     expect(checksOf(run)).toContainEqual({
       id: "encryption",
       status: "fail",
-      message: "1 key is stored in clear",
+      message:
+        "1 key is stored in plain text and not used: alice; see that https://openrouter.ai/keys lists it as yours",
       hint: "keyctl rekey",
     });
     expect(checksOf(run)[0]).toEqual({

@@ -50,7 +50,8 @@ describe("rekey", () => {
       `note: put a new master key in front of those in ${home.masterKeys}; back that file up again, older keys included\n` +
         `note: nothing in this database is sealed with master key ${before} any more\n` +
         "hint: a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
-        `      then what no other database and no backup uses may be taken out of ${home.masterKeys}\n`,
+        `      then what no other database and no backup uses may be taken out of ${home.masterKeys}:\n` +
+        `      keyctl rekey --retire=${before}\n`,
     );
     expect(await masterKeysInUse(home)).toEqual([after]);
     expect(await revealed(home)).toEqual(KEYS);
@@ -86,6 +87,7 @@ describe("rekey", () => {
         removable_kids: [before],
         elapsed_ms: expect.any(Number),
         complete: true,
+        warnings: [],
         error: null,
       },
     ]);

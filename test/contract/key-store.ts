@@ -654,7 +654,10 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       const row = record(ALICE);
       const carol = record(parseUserId("carol"));
       const calls: Readonly<
-        Record<keyof Omit<Store, "close" | "requireAtomicChanges" | "assertAbsent">, (to: Store) => Promise<unknown>>
+        Record<
+          keyof Omit<Store, "close" | "requireAtomicChanges" | "assertAbsent" | "eraseRemoved">,
+          (to: Store) => Promise<unknown>
+        >
       > = {
         find: (to) => to.find(ALICE, gone),
         findMany: (to) => to.findMany([ALICE], gone),

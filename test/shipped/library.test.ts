@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { newJwk } from "../support/fixtures/jwk.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { compile, runProgram } from "../support/programs/installed-library.ts";
@@ -246,13 +247,13 @@ describe("the manager", () => {
 
   it("checks: the store answers and the master keys open it", async () => {
     const home = emptyHome();
-    const environment = { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 1).toString("base64url") };
+    const environment = { KEYCTL_MASTER_KEYS: newJwk().k };
     const check = `const keys = await keyctl.KeyManager.open();
       console.log(JSON.stringify(await keys.check().then(() => "ready", ({ code }) => code)));
       await keys.close();`;
     expect(await printed(home, check, environment)).toBe("ready");
     expect(await printed(home, check, environment)).toBe("ready");
-    const other = { KEYCTL_MASTER_KEYS: Buffer.alloc(32, 2).toString("base64url") };
+    const other = { KEYCTL_MASTER_KEYS: newJwk().k };
     expect(await printed(home, check, other)).toBe("MASTER_KEY_WRONG");
     expect(await printed(home, check)).toBe("MASTER_KEY_MISSING");
   });

@@ -64,7 +64,7 @@ export async function outputLines<Result extends UserResult>(
       progress?.stop();
       const document = { ...summary, error: errorDocument(error, receivedSignal()) };
       if (json && file === undefined) return terminal.conclude(document);
-      file?.write(terminal.textOf([document]));
+      file?.write(terminal.textOf([terminal.withRunWarnings(document)]));
       file?.finish();
       try {
         if (description !== undefined || command.screen === undefined) await screen.finish(description?.elapsed ?? 0);

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { clampTimeout } from "../../core/async/deadline.ts";
 import { printable } from "../../core/text/printable.ts";
+import { retireCommand } from "../../core/sealing/retire-master-key.ts";
 import type { RekeyProgress, RekeyTask } from "../../core/sealing/reseal-rows.ts";
 import type { RowFailure } from "../../core/sealing/row-inspector.ts";
 import { flagDuration, formatSpan } from "../format-duration.ts";
@@ -11,12 +12,15 @@ import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import type { Warning } from "../../core/model/warning.ts";
+import { PlainKeys } from "../views/plain-keys.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 
 interface RekeyFlags {
   readonly init?: true;
   readonly keepKey?: true;
   readonly dryRun?: true;
+  readonly retire?: string;
   readonly stopAfter?: number;
 }
 
@@ -28,6 +32,7 @@ export function configureCommand(command: Command, run: Run): void {
     .option("--init", "make the first master key of a database; changes no row")
     .option("--keep-key", "make no new master key, seal with the active one")
     .option("--dry-run", "change nothing, and count what would be")
+    .option("--retire <kid>", "take an old master key that nothing uses out of the set; changes no row")
     .option(
       "--stop-after <duration>",
       "end cleanly after this time; the next run goes on",
@@ -37,8 +42,11 @@ export function configureCommand(command: Command, run: Run): void {
       "after",
       `
 Adds a master key in front of the set, where keyctl can write it, and seals
-every key with it; keys stored in clear too. Everything can be read meanwhile.
-The older master keys stay in the set until they are taken out by hand. When a
+every key with it. Keys in plain text are sealed too, and named: another program
+may have put them there. Everything that is sealed can be read meanwhile.
+The older master keys stay in the set until --retire takes them out, which it
+refuses while a row of this database uses one: other databases and backups that
+are sealed with it do not open without it. When a
 run was stopped or killed, or a new master key was put in front by hand, it
 goes on with that one.
 
@@ -46,14 +54,23 @@ Examples:
   keyctl rekey --dry-run
   keyctl rekey
   keyctl rekey --keep-key
-  keyctl rekey --init`,
+  keyctl rekey --init
+  keyctl rekey --retire=<kid>`,
     )
     .action(run((invocation, flags: RekeyFlags) => rekey(invocation, flags)));
 }
 
 async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlError | null> {
   const task = taskOf(flags);
-  const state: State = { task, store: null, last: undefined, named: 0 };
+  const state: State = {
+    task,
+    store: null,
+    last: undefined,
+    named: 0,
+    plain: new PlainKeys(),
+    isWritable: false,
+    recommends: false,
+  };
   return runWithReport(invocation.terminal, {
     isDryRun: task.dryRun,
     work: () => work(invocation, flags, state),
@@ -73,9 +90,22 @@ interface State {
   last: RekeyProgress | undefined;
   /** Rows that were named on the screen. */
   named: number;
+  readonly plain: PlainKeys;
+  /** Keyctl may take master keys out of their place. */
+  isWritable: boolean;
+  /** Keys in plain text are handed out, and need not be. */
+  recommends: boolean;
 }
 
-function taskOf({ init, keepKey, dryRun }: RekeyFlags): RekeyTask {
+function taskOf({ init, keepKey, dryRun, retire, stopAfter }: RekeyFlags): RekeyTask {
+  if (retire !== undefined) {
+    if (init === true || keepKey === true || dryRun === true || stopAfter !== undefined) {
+      throw new KeyctlError("USAGE", "--retire goes with no other option of rekey", {
+        hint: "keyctl rekey --retire=<kid>",
+      });
+    }
+    return { kind: "retire", kid: retire, dryRun: false };
+  }
   if (init === true && (keepKey === true || dryRun === true)) {
     throw new KeyctlError("USAGE", "--init goes with neither --keep-key nor --dry-run", {
       hint: "keyctl rekey --init",
@@ -97,10 +127,13 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
     const isFirst = state.task.kind === "init";
     await withManager({ mayCreateStore: isFirst, create: isFirst || undefined, logs: "none" }, async (opened) => {
       state.store = opened.store;
+      state.recommends = !opened.subject.requireSealed;
+      state.isWritable = (await opened.subject.masterKeyPlace()).isWritable;
       if (!opened.storeExists) throw noStore(opened.store);
       for await (const step of opened.manager.rekey({ ...state.task, signal })) {
         state.last = step;
         await sayFailures(invocation, step.failures, state);
+        for (const user of step.plain) state.plain.add(user);
         progress.update(step.done, step.total === 0 ? undefined : step.done / step.total);
         await yieldToEventLoop();
         signal.throwIfAborted();
@@ -135,6 +168,10 @@ async function sayFailures(
   state.named += failures.length;
 }
 
+function warningsOf({ task, plain, last }: State): readonly Warning[] {
+  return [...plain.warnings(task.dryRun ? "and would be sealed" : "and sealed now"), ...(last?.warnings ?? [])];
+}
+
 function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
   if (last?.complete !== true) {
     return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(last?.done ?? 0, "key")}`, {
@@ -151,10 +188,11 @@ function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
 
 async function report(
   { terminal, receivedSignal }: Invocation,
-  { task, store, last, named }: State,
+  state: State,
   error: KeyctlError | null,
   elapsedMs: number,
 ): Promise<void> {
+  const { task, store, last, named } = state;
   if (terminal.options.json) {
     return terminal.conclude({
       type: "summary",
@@ -168,18 +206,23 @@ async function report(
       unreadable: last?.unreadable ?? 0,
       active_kid: last?.activeKid ?? null,
       removable_kids: last?.removableKids ?? [],
+      ...(task.kind === "retire" ? { retired_kid: last?.complete === true ? (task.kid ?? null) : null } : {}),
       elapsed_ms: elapsedMs,
       complete: last?.complete ?? false,
+      warnings: warningsOf(state),
       error: errorDocument(error, receivedSignal()),
     });
   }
   if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  for (const { message } of warningsOf(state)) terminal.warning(message);
   if (last === undefined) return;
   await terminal.result(sentence(task, last, elapsedMs));
-  if (last.complete) sayWhatIsNext(terminal, task, last);
+  if (last.complete) sayWhatIsNext(terminal, state, last);
 }
 
-function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: number): string {
+function sentence({ kind, kid: retired, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: number): string {
+  if (kind === "retire")
+    return `master key ${retired ?? ""} is retired; the active master key is ${last.activeKid ?? ""}`;
   const kid = last.activeKid ?? "a new one";
   if (kind === "init")
     return `the database ${last.wasSealed ? "was" : "is"} sealed ${last.wasSealed ? "already " : ""}with master key ${kid}`;
@@ -188,16 +231,30 @@ function sentence({ kind, dryRun }: RekeyTask, last: RekeyProgress, elapsedMs: n
   return `${counted(last.done, "key")} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
 }
 
-function sayWhatIsNext(terminal: Terminal, { kind }: RekeyTask, last: RekeyProgress): void {
+function sayWhatIsNext(
+  terminal: Terminal,
+  { task: { kind, dryRun }, recommends, isWritable }: State,
+  last: RekeyProgress,
+): void {
   if (kind === "init" && last.inClear > 0) {
     terminal.note(`${counted(last.inClear, "key")} stored in clear stay so, since other programs may still read them`);
     terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
   }
+  if (recommends && kind !== "retire" && !dryRun && last.inClear === 0 && last.unreadable === 0)
+    terminal.hint(
+      "KEYCTL_REQUIRE_SEALED=1 in every program that reads this database refuses keys that others write in plain text",
+    );
   for (const kid of last.removableKids)
     terminal.note(`nothing in this database is sealed with master key ${kid} any more`);
-  if (last.removableKids.length === 0) return;
+  const [first] = last.removableKids;
+  if (kind === "retire")
+    terminal.note(
+      `what other machines keep of it stays, and so do backups that are sealed with it, which need a copy of it`,
+    );
+  if (first === undefined) return;
+  const way = isWritable ? `:\n      ${retireCommand(first)}` : "";
   terminal.hint(
     "a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
-      `      then what no other database and no backup uses may be taken out of ${printable(last.place)}`,
+      `      then what no other database and no backup uses may be taken out of ${printable(last.place)}${way}`,
   );
 }

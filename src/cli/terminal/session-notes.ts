@@ -51,6 +51,11 @@ export function masterKeyNotices(
       if (storeKind === "mongodb")
         terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
     },
+    guessable(kid: string, place: string) {
+      if (withoutNotices === true) return;
+      const message = `master key ${kid} in ${place} follows a pattern, so that anybody can guess it and open what it seals; keyctl rekey   replaces it`;
+      terminal.runWarning({ code: "MASTER_KEY_GUESSABLE", message });
+    },
     readableByOthers(path: string, mode: number) {
       if (withoutNotices === true) return;
       terminal.warning(`${path} can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`);

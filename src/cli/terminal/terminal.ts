@@ -3,6 +3,7 @@ import type { ErrorCode } from "../../core/model/errors.ts";
 import { logLines } from "../../core/model/log-event.ts";
 import type { LogEvent } from "../../core/model/log-event.ts";
 import { printable, printableJson } from "../../core/text/printable.ts";
+import type { Warning } from "../../core/model/warning.ts";
 import type { Output } from "./fd-output.ts";
 import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
@@ -55,6 +56,7 @@ export class Terminal {
   readonly #stdout: Output;
   readonly #stderr: Output;
   readonly #redact: Redactor;
+  readonly #runWarnings: Warning[] = [];
   #hasConcluded = false;
   #outlivesReader = false;
   #unread: OutputFailed | undefined;
@@ -110,9 +112,16 @@ export class Terminal {
 
   /** The last document of a run, which reports how it ended. A later signal does not change it. */
   async conclude(document: object, revealing = false): Promise<void> {
-    const text = this.textOf([document], revealing);
+    const text = this.textOf([this.withRunWarnings(document)], revealing);
     this.#hasConcluded = true;
     await this.#deliver(`${text}\n`, true);
+  }
+
+  /** The document that ends a run, with the warnings about the run as a whole. */
+  withRunWarnings<Document extends object>(document: Document): Document {
+    if (this.#runWarnings.length === 0 || !("warnings" in document) || !Array.isArray(document.warnings))
+      return document;
+    return { ...document, warnings: [...document.warnings, ...this.#runWarnings] };
   }
 
   /** JSON documents, one per line; `revealing` ones hold bare keys that a person asked for. */
@@ -153,6 +162,13 @@ export class Terminal {
 
   warning(text: string): void {
     this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(text)}`);
+  }
+
+  /** A worry about the run as a whole: said at once, and part of the document that ends the run. */
+  runWarning(warning: Warning): void {
+    if (this.#runWarnings.some(({ message }) => message === warning.message)) return;
+    this.#runWarnings.push(warning);
+    this.warning(warning.message);
   }
 
   error(error: KeyctlError): void {

@@ -2,6 +2,7 @@ import type { NextSync } from "../resolve/next-sync.ts";
 import { foreseen } from "../protocol/preview-store.ts";
 import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
+import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import { printable } from "../text/printable.ts";
@@ -184,7 +185,7 @@ function resultOf(row: KeyRecord, rest: Rest, revocation: Revocation): PurgeResu
   }
   if (row.generation > 0) return { ...result, error: stillOwed(row.userId, revocation.detail, "purge") };
   // No record of it remains: the same command would find nothing to do.
-  const hash = hashInClear(row) ?? row.keyHash ?? "not known";
+  const hash = hashOfRecord(row) ?? "not known";
   const detail = `${revocation.detail} (its hash there is ${hash})`;
   return { ...result, error: stillOwed(row.userId, detail, "purge", "delete it at https://openrouter.ai/keys") };
 }
@@ -224,7 +225,7 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
 async function refuseForeign(row: KeyRecord, revoke: Revoke, { store }: Context, signal: AbortSignal): Promise<void> {
   if (revoke === "no") return;
   if (revoke === "ours") throw foreignKey(row.userId);
-  const hash = hashInClear(row) ?? row.keyHash;
+  const hash = hashOfRecord(row);
   if (hash === null) return;
   if (await isOfAnother(row, hash, store, signal)) {
     throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {

@@ -1,5 +1,5 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
-import { maskOfRecord, storedValue } from "../model/key-record.ts";
+import { hashOfRecord, maskOfRecord, storedValue } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { silent } from "../model/log-event.ts";
 import { openRow } from "../sealing/open-row.ts";
@@ -38,7 +38,7 @@ export interface Deleted {
 
 /** OpenRouter's id of the key in a row; null if the stored value is not a key. */
 export function upstreamIdOf(row: KeyRecord): string | null {
-  return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : (hashInClear(row) ?? row.keyHash);
+  return row.generation > 0 ? (row.upstreamHash ?? row.keyHash) : hashOfRecord(row);
 }
 
 /** Disables, deletes and confirms. A deletion that could not be confirmed is pending, never done. */

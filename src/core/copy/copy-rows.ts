@@ -2,10 +2,11 @@ import { copyAccount, refuseOtherAccount } from "./copy-account.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { JournalCopy } from "./copy-journal.ts";
 import type { JournalOutcome } from "./copy-journal.ts";
-import { maskOfRecord, duplicateRowsError } from "../model/key-record.ts";
+import { hashOfRecord, maskOfRecord, duplicateRowsError } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import type { KeyStore } from "../ports/stores-and-sources.ts";
+import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
 import { printable } from "../text/printable.ts";
+import { rowForDestination } from "./plain-rows.ts";
 import { verifyRow } from "./verify-row.ts";
 import type { CopyEnd, Sides } from "./verify-row.ts";
 import { insertRows } from "../protocol/write-row.ts";
@@ -14,13 +15,20 @@ import { conflictError } from "../protocol/contention.ts";
 import { batched } from "../async/batched.ts";
 
 /**
- * **Invariant:** a row moves as it is, and only to where its user has none; what is there stays. **Order:** (1) the journal,
- * since a row is what its journal says; (2) the rows; (3) the source once more, to verify everything: an entry is there as it
- * was, a row is there and holds the source's key, and the master keys open it.
+ * **Invariant:** a row moves only to where its user has none, and what is there stays. It moves as it is, but for a key in
+ * plain text that the destination is to hold sealed. **Order:** (1) the journal, since a row is what its journal says; (2) the
+ * rows; (3) the source once more, to verify everything: an entry is there as it was, a row is there and holds the source's
+ * key, and the master keys open it.
  */
 
 /** What became of a row of the source; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
-export type RowOutcome = { readonly kind: "row"; readonly row: KeyRecord } & (
+export type RowOutcome = {
+  readonly kind: "row";
+  /** As it stands in the destination, where it is there. */
+  readonly row: KeyRecord;
+  /** It was copied, and sealed on its way: the source holds it in plain text. */
+  readonly wasPlain?: boolean;
+} & (
   | { readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
   | { readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError }
 );
@@ -46,7 +54,7 @@ export async function* copyRows(
   { dryRun, newSignal }: Copying,
 ): AsyncGenerator<readonly CopyOutcome[]> {
   await unlockSource(source, newSignal());
-  await unlockDestination(destination, dryRun, newSignal());
+  const sealer = await unlockDestination(destination, dryRun, newSignal());
   const journals = { source: source.journal, destination: destination.journal };
   await refuseOtherAccount(journals, newSignal());
   const journal = new JournalCopy(source.journal, destination.journal, dryRun);
@@ -57,8 +65,9 @@ export async function* copyRows(
   }
   const inConflict = new Set<string>();
   const bring = dryRun ? compare : insertMissing;
+  const to = { store: destination.store, journal, sealer: holdsSealedOnly(destination) ? sealer : null };
   for await (const rows of batched(source.store.scan(newSignal), BATCH)) {
-    const outcomes = await bring(rows, destination.store, journal, newSignal());
+    const outcomes = await bring(rows, to, newSignal());
     for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
     yield outcomes;
   }
@@ -79,15 +88,22 @@ export async function unlockSource({ lock, sealer }: CopyEnd, signal: AbortSigna
   if (checks.length > 0) await naming("source", () => sealer("open", signal));
 }
 
+/** The sealer of the destination; null for a dry run, which needs none. */
 async function unlockDestination(
   { sealer, assertCanSeal }: CopyEnd,
   dryRun: boolean,
   signal: AbortSignal,
-): Promise<void> {
-  await naming("destination", async () => {
-    if (dryRun) await assertCanSeal(signal);
-    else await sealer("seal", signal);
+): Promise<Sealer | null> {
+  return naming("destination", async () => {
+    if (!dryRun) return sealer("seal", signal);
+    await assertCanSeal(signal);
+    return null;
   });
+}
+
+/** No other program reads an embedded store, whose first master key is made by itself. */
+function holdsSealedOnly({ requireSealed, lock }: CopyEnd): boolean {
+  return requireSealed || lock.mayGenerate;
 }
 
 /** Sealed values move as they are: the destination, too, is then sealed with each master key of the source. */
@@ -97,9 +113,9 @@ async function bringSealChecks(source: CopyEnd, destination: CopyEnd, signal: Ab
 }
 
 /** With two stores, it must be said which of them the master keys do not open. */
-async function naming(name: "source" | "destination", work: () => Promise<unknown>): Promise<void> {
+async function naming<Result>(name: "source" | "destination", work: () => Promise<Result>): Promise<Result> {
   try {
-    await work();
+    return await work();
   } catch (thrown) {
     if (!isKeyctlError(thrown) || thrown.code !== "MASTER_KEY_WRONG") throw thrown;
     throw new KeyctlError(thrown.code, `the ${name} is sealed with other master keys; nothing was copied`, {
@@ -108,19 +124,28 @@ async function naming(name: "source" | "destination", work: () => Promise<unknow
   }
 }
 
+/** Where rows go. */
+interface BringTarget {
+  readonly store: KeyStore;
+  readonly journal: JournalCopy;
+  /** Of a destination that is to hold sealed keys only; else null. */
+  readonly sealer: Sealer | null;
+}
+
 async function insertMissing(
   rows: readonly KeyRecord[],
-  store: KeyStore,
-  journal: JournalCopy,
+  { store, journal, sealer }: BringTarget,
   signal: AbortSignal,
 ): Promise<readonly RowOutcome[]> {
   const welcome = rows.filter((row) => journal.refusal(row) === null);
-  const won = welcome.length === 0 ? [] : await insertRows(store, welcome, signal);
-  const winners = new Set(welcome.filter((_, index) => won[index] === true));
+  const sent = welcome.map((row) => rowForDestination(row, sealer));
+  const won = welcome.length === 0 ? [] : await insertRows(store, sent, signal);
+  const winners = new Map(welcome.flatMap((row, index) => (won[index] === true ? [[row, sent[index] ?? row]] : [])));
   const losers = rows.filter((row) => !winners.has(row));
   const there = await rowsThere(losers, store, signal);
   return rows.map((row) => {
-    if (winners.has(row)) return { kind: "row", row, outcome: "copied", error: null };
+    const copy = winners.get(row);
+    if (copy !== undefined) return { kind: "row", row: copy, wasPlain: copy !== row, outcome: "copied", error: null };
     // Whoever lost to a row that is gone by now has met another program.
     const absent = journal.refusal(row) ?? conflictError(row.userId);
     return compareWithExisting(row, there.get(row.userId)) ?? { kind: "row", row, outcome: "conflict", error: absent };
@@ -129,8 +154,7 @@ async function insertMissing(
 
 async function compare(
   rows: readonly KeyRecord[],
-  store: KeyStore,
-  journal: JournalCopy,
+  { store, journal }: BringTarget,
   signal: AbortSignal,
 ): Promise<readonly RowOutcome[]> {
   const there = await rowsThere(rows, store, signal);
@@ -148,8 +172,9 @@ async function compare(
 function compareWithExisting(row: KeyRecord, [found, twin]: readonly KeyRecord[] = []): RowOutcome | undefined {
   if (found === undefined) return undefined;
   if (twin !== undefined) return { kind: "row", row, outcome: "conflict", error: duplicateRowsError(found, twin) };
-  const isSame = found.keyEncrypted === row.keyEncrypted || (found.keyHash !== null && found.keyHash === row.keyHash);
-  if (isSame) return { kind: "row", row, outcome: "kept", error: null };
+  const hash = hashOfRecord(row);
+  const isSame = found.keyEncrypted === row.keyEncrypted || (hash !== null && hash === hashOfRecord(found));
+  if (isSame) return { kind: "row", row: found, outcome: "kept", error: null };
   return { kind: "row", row, outcome: "conflict", error: anotherKey(found) };
 }
 

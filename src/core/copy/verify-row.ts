@@ -1,6 +1,6 @@
 import type { ApiKey } from "../model/api-key.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
-import { duplicateRowsError } from "../model/key-record.ts";
+import { duplicateRowsError, hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { silent } from "../model/log-event.ts";
 import { printable } from "../text/printable.ts";
@@ -32,7 +32,7 @@ export async function verifyRow(
   if (isKeyctlError(key)) return key;
   if (found.keyEncrypted === row.keyEncrypted) return null;
   const original = await opened(row, source, signal);
-  const isSame = isKeyctlError(original) ? row.keyHash === key.hash : original.equals(key);
+  const isSame = isKeyctlError(original) ? hashOfRecord(row) === key.hash : original.equals(key);
   return isSame ? null : changedMeanwhile(row.userId, "is another one in the destination");
 }
 

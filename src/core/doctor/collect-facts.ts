@@ -21,6 +21,8 @@ import { termsFor } from "../model/provision-terms.ts";
 import { lookAtAccount } from "../protocol/compare-account.ts";
 import type { Sight } from "../protocol/compare-account.ts";
 import type { Spool } from "../ports/spool.ts";
+import { spoolFacts } from "./spool-facts.ts";
+import type { SpoolFacts } from "./spool-facts.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "../ports/openrouter.ts";
 import type { ProvisioningRules, WantedTerms } from "../model/provision-rules.ts";
 import type { Warning } from "../model/warning.ts";
@@ -40,6 +42,8 @@ export interface DoctorContext {
   /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
+  /** A key in plain text is handed out to nobody. */
+  readonly requireSealed: boolean;
   readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "counts">;
 }
@@ -48,12 +52,6 @@ export interface DoctorContext {
 export type ManagementKeyFacts =
   | { readonly status: "none"; readonly isNeeded: boolean }
   | { readonly status: "asked"; readonly check: KeyCheck; readonly credits: Credits | null };
-
-/** How many keys wait on this machine for the database, and for others. */
-export interface SpoolFacts {
-  readonly own: number;
-  readonly elsewhere: number;
-}
 
 export interface ReachFacts {
   readonly reach: Reach;
@@ -74,6 +72,8 @@ export interface MasterKeyFacts {
   readonly place: MasterKeyPlaceFacts;
   /** Undefined when there are none. */
   readonly sealer: Sealer | undefined;
+  /** Those that anybody can guess. */
+  readonly guessableKids?: readonly string[];
   /** The master keys that the store says it is sealed with, and whether the ones at hand open its proof. */
   readonly checks: readonly { readonly kid: string; readonly opens: boolean }[];
   readonly mayGenerate: boolean;
@@ -96,7 +96,10 @@ export interface DoctorFacts {
   readonly integrity?: Probe<Integrity | undefined>;
   readonly masterKeys: Probe<MasterKeyFacts>;
   readonly census: Probe<StoreStats>;
+  /** The files of the store that hold a key in plain text; none where a server answers for them. */
+  readonly plainText?: Probe<readonly string[]>;
   readonly deep: boolean;
+  readonly requireSealed: boolean;
   readonly keyFile: Probe<SourceFacts>;
   readonly environment: Probe<SourceFacts>;
   readonly managementKey: Probe<ManagementKeyFacts>;
@@ -148,19 +151,22 @@ export async function collectFacts(
   const managementKeys = subject.managementKeyHashes();
   const isThere = server.status !== "skipped";
   const mayLook = count.status === "known" && storeExists && isManager(managementKey);
-  const [account, census, integrity] = await Promise.all([
+  const [account, census, integrity, plainText] = await Promise.all([
     mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
     isThere ? attempt(() => collectStoreStats(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
+    isThere ? within(timeMs, async (patience) => (await store.filesWithPlainText?.(patience)) ?? []) : skipped,
   ]);
   return {
     storeExists,
     deep,
+    requireSealed: subject.requireSealed,
     count,
     server,
     integrity,
     masterKeys,
     census,
+    plainText,
     keyFile,
     environment,
     managementKey,
@@ -169,15 +175,6 @@ export async function collectFacts(
     provisioning,
     spooled,
   };
-}
-
-/** Where the database does not say which one it is, its keys are counted as those of another. */
-async function spoolFacts({ spool, store }: DoctorContext, signal: AbortSignal): Promise<SpoolFacts> {
-  const counts = await spool.counts();
-  if (counts.size === 0) return { own: 0, elsewhere: 0 };
-  const deployment = await store.deployment(signal).catch(() => undefined);
-  const own = deployment === undefined ? 0 : (counts.get(deployment) ?? 0);
-  return { own, elsewhere: [...counts.values()].reduce((sum, count) => sum + count, 0) - own };
 }
 
 /** Does this within its own time, and within that of the whole. */
@@ -238,10 +235,12 @@ function isProven({ checks }: MasterKeyFacts): boolean {
   return checks.length === 0 || checks.some(({ opens }) => opens);
 }
 
-type Loaded = Pick<MasterKeyFacts, "sealer" | "place">;
+type Loaded = Pick<MasterKeyFacts, "sealer" | "place" | "guessableKids">;
 
 async function loadMasterKeys({ masterKeys, masterKeyPlace }: DoctorContext, signal: AbortSignal): Promise<Loaded> {
-  return { sealer: await masterKeys.load(signal), place: await masterKeyPlace() };
+  const sealer = await masterKeys.load(signal);
+  const guessableKids = (sealer?.kids ?? []).filter((kid) => masterKeys.isGuessable?.(kid));
+  return { sealer, guessableKids, place: await masterKeyPlace() };
 }
 
 function masterKeyFacts(

@@ -43,8 +43,12 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ],
   [
     "encryption",
-    ({ census, count, deep }) =>
-      judged(census, (value) => encryptionVerdicts(value, count.status === "known" ? count.value : value.total, deep)),
+    ({ census, count, deep, requireSealed, plainText }) =>
+      judged(census, (value) => {
+        const total = count.status === "known" ? count.value : value.total;
+        const files = plainText?.status === "known" ? plainText.value : [];
+        return encryptionVerdicts(value, { total, deep, requireSealed, plainText: files });
+      }),
   ],
   [
     "master_keys",

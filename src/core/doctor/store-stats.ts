@@ -1,6 +1,7 @@
 import { isKeyctlError } from "../model/errors.ts";
 import { storedValue } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
+import { holdsClear } from "../sealing/row-inspector.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -15,8 +16,8 @@ export interface Sample {
 export interface StoreStats {
   readonly total: number;
   readonly sealed: number;
-  /** Keys in clear, those that stand beside the current one included. */
-  readonly clear: number;
+  /** Rows that hold a key in plain text, the current one or the one before it. */
+  readonly clear: Sample;
   /** Rows that hold neither a sealed value nor a key. */
   readonly unreadable: Sample;
   /** Users with two rows, which only other programs make. */
@@ -71,8 +72,8 @@ class StatsCollector {
   readonly #twins = new SampledCount();
   readonly #unopened = new SampledCount();
   readonly #withManagementKey = new SampledCount();
+  readonly #clear = new SampledCount();
   #sealed = 0;
-  #clear = 0;
   #last: UserId | undefined;
 
   constructor({ sealer, deep, managementKeys }: CensusTask) {
@@ -87,7 +88,7 @@ class StatsCollector {
     if (row.userId === this.#last) this.#twins.add(row.userId);
     this.#last = row.userId;
     const value = storedValue(row.keyEncrypted);
-    if (value.kind === "clear") this.#clear += 1;
+    if (holdsClear(row)) this.#clear.add(row.userId);
     if (value.kind === "unreadable") this.#unreadable.add(row.userId);
     const hash = value.kind === "sealed" ? this.#addSealed(row) : value.kind === "clear" ? value.key.hash : null;
     if (hash !== null && this.#managementKeys.has(hash)) this.#withManagementKey.add(row.userId);
@@ -96,9 +97,7 @@ class StatsCollector {
 
   /** The key before the current one, kept until a change is final: a master key is needed for it as well. */
   #addPrevious(value: string): void {
-    const { kind } = storedValue(value);
-    if (kind === "clear") this.#clear += 1;
-    if (kind === "sealed") this.#addKid(value);
+    if (storedValue(value).kind === "sealed") this.#addKid(value);
   }
 
   #addKid(value: string): void {
@@ -124,7 +123,7 @@ class StatsCollector {
     return {
       total: this.total,
       sealed: this.#sealed,
-      clear: this.#clear,
+      clear: this.#clear.sample,
       unreadable: this.#unreadable.sample,
       twins: this.#twins.sample,
       withManagementKey: this.#withManagementKey.sample,

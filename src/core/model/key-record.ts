@@ -149,6 +149,12 @@ export function maskOfRecord(record: KeyRecord): string | null {
   return record.keyTail === null ? null : maskOf(TAIL.test(record.keyTail) ? record.keyTail : "????");
 }
 
+/** The hash of the key in a row, without opening it: what stands beside a key in plain text may be about another one. */
+export function hashOfRecord({ keyEncrypted, keyHash }: Pick<KeyRecord, "keyEncrypted" | "keyHash">): string | null {
+  const value = storedValue(keyEncrypted);
+  return value.kind === "clear" ? value.key.hash : keyHash;
+}
+
 /** Only other programs make a second row of a user, such as one under a text id beside one under an ObjectId. */
 export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlError {
   const ids = [one, other].map(({ id }) => printable(id)).join(" and ");

@@ -37,11 +37,29 @@ export interface KeyStore {
   /** All rows in the store's order of user ids, in constant memory; only those with this key hash when one is given. `newSignal` is asked for each page. */
   scan(newSignal: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
+  /**
+   * Takes off the disk what was removed or replaced, and gives where some of it still is; null where nothing is. Missing
+   * where a server answers for its files.
+   */
+  eraseRemoved?(task: ErasureTask, signal: AbortSignal): Promise<Remains | null>;
   /** Resolves when the store answers, this user may read it, and it still is the one that was opened. */
   ping(signal: AbortSignal): Promise<void>;
   /** Rejects with STORE_NOT_ATOMIC where two changes of one row at the same time may both win. Asked before a row is replaced. */
   requireAtomicChanges(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface ErasureTask {
+  /** After work on all rows: it may take seconds then. */
+  readonly isThorough: boolean;
+}
+
+/** Text of rows that were removed or replaced, and that is still on the disk. */
+export interface Remains {
+  /** The file that it is in. */
+  readonly place: string;
+  /** Why: another program holds the database, or its file is too large to be rewritten. */
+  readonly how: "held" | "too large";
 }
 
 /** Proof, kept in the store, of which master keys it is sealed with. */
@@ -69,6 +87,8 @@ export interface Inspection {
    * however large the file is. Missing where a server answers for its files.
    */
   checkIntegrity?(deep: boolean, signal: AbortSignal): Promise<Integrity>;
+  /** The files of the store that hold a key in plain text, in a row or in what is left of one. Missing where a server answers for its files. */
+  filesWithPlainText?(signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface Integrity {
@@ -116,6 +136,8 @@ export interface MasterKeys {
   readonly place: string;
   /** Undefined when none are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
+  /** Whether this one of the loaded master keys follows a pattern, such as zeros: anybody can guess it then. */
+  isGuessable?(kid: string): boolean;
   /** What one who shares that wait has run out of time for, where it can be named. */
   late?(): KeyctlError | undefined;
   /** Makes the first master key where there is none, and gives what is there then: another process may have been first. */
@@ -125,12 +147,21 @@ export interface MasterKeys {
    * write and CONFLICT while another process is at it; nothing has changed then.
    */
   addActive(signal: AbortSignal): Promise<string>;
+  /**
+   * Takes this master key out of those that are there, which is not the active one. Throws CONFIG_INVALID where keyctl cannot
+   * write, and CONFLICT for the active one and while another process is at it; nothing has changed then.
+   */
+  remove(kid: string, signal: AbortSignal): Promise<void>;
+  /** Throws what `remove` would throw where keyctl cannot write. */
+  assertRemovable(kid: string): void;
 }
 
 /** Where master keys are looked for, for `doctor`. */
 export interface MasterKeyPlaceFacts {
   /** The variable that names the place, or the path of the file. */
   readonly from: string;
+  /** Keyctl may change the set there. */
+  readonly isWritable: boolean;
   /** The file that they stand in; its mode is null when there is none. */
   readonly file: { readonly path: string; readonly mode: number | null; readonly readableByOthers: boolean } | null;
 }

@@ -8,12 +8,20 @@ import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { Context } from "../context.ts";
 
-/** The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
-export async function openRow(row: KeyRecord, { sealer, log }: Context, signal: AbortSignal): Promise<ApiKey> {
+/**
+ * The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG.
+ * **Invariant:** every key that is read from a row comes through here, so that `requireSealed` holds for each of them.
+ */
+export async function openRow(
+  row: KeyRecord,
+  { sealer, log, requireSealed }: Context,
+  signal: AbortSignal,
+): Promise<ApiKey> {
   const value = storedValue(row.keyEncrypted);
-  if (value.kind === "clear") return value.key;
+  if (value.kind === "clear" && !requireSealed) return value.key;
   try {
     if (isOfNoUser(row)) throw noUserError(row);
+    if (value.kind === "clear") throw inPlainText(row, value.key);
     if (value.kind === "sealed") {
       return (await sealerFor(row.keyEncrypted, sealer, signal)).open(row.keyEncrypted, row.userId);
     }
@@ -37,6 +45,16 @@ export async function openForUse(
   if (!isManagementKey(key, managementKeys)) return key;
   context.log({ kind: "malformed", from: "database" });
   throw managementKeyStored(row.userId);
+}
+
+/** Where it comes from is for a person to find out: whoever can write to the database can write such a row. */
+function inPlainText({ userId }: KeyRecord, key: ApiKey): KeyctlError {
+  const message = `the key of user ${printable(userId)}, ${key.masked}, is stored in plain text and is not used: this database holds sealed keys, and another program may have put it there`;
+  return new KeyctlError("ROW_UNREADABLE", message, {
+    hint:
+      `see whether https://openrouter.ai/keys lists a key of yours that ends so; if it does: keyctl rekey --keep-key   seals it\n` +
+      `      if not: keyctl save ${userFlag(userId)} --replace   stores the right one`,
+  });
 }
 
 /** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */

@@ -8,9 +8,12 @@ import {
   retireMasterKeys,
   unknownCheckIds,
 } from "./rotate-master-key.ts";
+import { retireMasterKey } from "./retire-master-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { holdsClear, newPass, RowInspector } from "./row-inspector.ts";
 import type { Pass, RowFailure, Stale } from "./row-inspector.ts";
+import type { Warning } from "../model/warning.ts";
+import { eraseAndWarn } from "../protocol/erase-and-warn.ts";
 import { replaceRow } from "../protocol/write-row.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 import type { Context } from "../context.ts";
@@ -23,7 +26,9 @@ import type { Context } from "../context.ts";
 
 export interface RekeyTask {
   /** `new-key`: add a master key, unless an earlier rekey is unfinished. `init` seals a store for the first time, and no row of it. */
-  readonly kind: "new-key" | "keep-key" | "init";
+  readonly kind: "new-key" | "keep-key" | "init" | "retire";
+  /** With `retire`: the id of a master key that nothing uses and that leaves its set. No row is changed. */
+  readonly kid?: string | undefined;
   /** Change nothing, and count what would be. */
   readonly dryRun: boolean;
 }
@@ -49,6 +54,10 @@ export interface RekeyProgress {
   readonly complete: boolean;
   /** Rows that do not open, each of them once in all of the progress. */
   readonly failures: readonly RowFailure[];
+  /** The users whose rows held a key in plain text, each once in all of the progress: who wrote them is to be looked at. */
+  readonly plain: readonly string[];
+  /** What is still to be done about the run as a whole; with the last progress only. */
+  readonly warnings: readonly Warning[];
 }
 
 export interface RekeyContext extends Context {
@@ -56,6 +65,17 @@ export interface RekeyContext extends Context {
   /** Asked for each step. */
   readonly newSignal: () => AbortSignal;
 }
+
+const NOTHING_DONE = {
+  resealed: 0,
+  inClear: 0,
+  unreadable: 0,
+  removableKids: [],
+  wasSealed: false,
+  failures: [],
+  plain: [],
+  warnings: [],
+} as const;
 
 /** Rows that are written at a time. */
 const IN_FLIGHT = 16;
@@ -70,6 +90,10 @@ export async function* rekey(context: RekeyContext, task: RekeyTask): AsyncGener
   if (task.kind === "init") {
     const { sealer, wasSealed } = await firstSeal(lock, newSignal);
     return yield* new ResealRun(context, sealer, await store.count(newSignal())).count(wasSealed);
+  }
+  if (task.kind === "retire") {
+    const { activeKid, total } = await retireMasterKey(context, task.kid ?? "");
+    return yield { ...NOTHING_DONE, total, done: total, activeKid, place: lock.masterKeys.place, complete: true };
   }
   const mayAdd = task.kind === "new-key";
   if (task.dryRun) {
@@ -104,7 +128,10 @@ class ResealRun {
       yield* this.#passOver(pass, (rows) => this.#sealAll(rows));
       if (pass.stale > 0) continue;
       const removable = await this.#release(pass);
-      if (removable !== "another key is active") return yield this.#result(pass, removable);
+      if (removable === "another key is active") continue;
+      const { store, newSignal } = this.#context;
+      const warnings = await eraseAndWarn(store, { isThorough: true }, newSignal());
+      return yield { ...this.#result(pass, removable), warnings };
     }
     throw neverDone(pass);
   }
@@ -206,6 +233,8 @@ class ResealRun {
       wasSealed: false,
       complete: false,
       failures: this.#rows.takeFailures(),
+      plain: this.#rows.takePlain(),
+      warnings: [],
     };
   }
 

@@ -1,7 +1,7 @@
 import { KeyctlError } from "../model/errors.ts";
 import type { KeyCheckValue, Sealer } from "../ports/stores-and-sources.ts";
 import { printable } from "../text/printable.ts";
-import { verifySealer, loadVerifiedSealer } from "./verify-master-keys.ts";
+import { verifySealer, loadVerifiedSealer, refuseGuessable } from "./verify-master-keys.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
@@ -22,10 +22,13 @@ export async function firstSeal(
   newSignal: () => AbortSignal,
 ): Promise<FirstSeal> {
   const present = await checks.keyCheckValues(newSignal());
-  if (present.length > 0) return { sealer: verifySealer(await masterKeys.load(newSignal()), present), wasSealed: true };
+  if (present.length > 0) {
+    return { sealer: verifySealer(await masterKeys.load(newSignal()), present, masterKeys), wasSealed: true };
+  }
   const sealer = await masterKeys.generate(newSignal());
+  refuseGuessable(sealer, masterKeys);
   if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), newSignal())) return { sealer, wasSealed: false };
-  return { sealer: verifySealer(sealer, await checks.keyCheckValues(newSignal())), wasSealed: true };
+  return { sealer: verifySealer(sealer, await checks.keyCheckValues(newSignal()), masterKeys), wasSealed: true };
 }
 
 /** The sealer to seal all rows with: of a new master key, unless that is not wanted or an earlier change is unfinished. */
@@ -59,7 +62,7 @@ export async function currentSealer(
   newSignal: () => AbortSignal,
 ): Promise<Sealer> {
   const present = await checks.keyCheckValues(newSignal());
-  return verifySealer(await masterKeys.load(newSignal()), present);
+  return verifySealer(await masterKeys.load(newSignal()), present, masterKeys);
 }
 
 /** Master keys that the store names and that are not in the set: where every row opens with those that are, nothing uses them. */

@@ -55,7 +55,9 @@ export class RowInspector {
   readonly #reported = new Set<string>();
   /** What was stored in rows that nobody can change, by their ids. */
   readonly #unchangeable = new Map<string, string>();
+  readonly #namedAsPlain = new Set<string>();
   #failures: RowFailure[] = [];
+  #plain: string[] = [];
   #sealer: Sealer | undefined;
 
   /** @param sealer undefined where a dry run would make a new master key */
@@ -63,7 +65,8 @@ export class RowInspector {
     context: Context & { readonly lock: SealingSetup; readonly newSignal: () => AbortSignal },
     sealer: Sealer | undefined,
   ) {
-    this.#context = context;
+    // What is in plain text is to be sealed, whatever may be handed out.
+    this.#context = { ...context, requireSealed: false };
     this.#lock = context.lock;
     this.#newSignal = context.newSignal;
     this.#sealer = sealer;
@@ -85,6 +88,11 @@ export class RowInspector {
     return this.#failures.splice(0);
   }
 
+  /** As `takeFailures`: the users whose rows held a key in plain text, the current one or the one before. */
+  takePlain(): readonly string[] {
+    return this.#plain.splice(0);
+  }
+
   /** Another program wrote it in a form in which the store does not find it again: it is told, and stops nothing. */
   reportUnchangeable(row: KeyRecord): void {
     this.#unchangeable.set(row.id, row.keyEncrypted);
@@ -95,7 +103,11 @@ export class RowInspector {
   async staleIn(row: KeyRecord, pass: Pass, signal: AbortSignal): Promise<Stale | undefined> {
     const [{ key, isActive }, before] = await this.#valuesOf(row, pass, signal);
     if (key === undefined || (before !== undefined && before.key === undefined)) pass.unreadable += 1;
-    if (key !== undefined && holdsClear(row)) pass.inClear += 1;
+    if (key !== undefined && holdsClear(row)) {
+      pass.inClear += 1;
+      if (!this.#namedAsPlain.has(row.userId)) this.#plain.push(row.userId);
+      this.#namedAsPlain.add(row.userId);
+    }
     const mustSealBefore = before?.key !== undefined && !before.isActive;
     if (key === undefined || (isActive && !mustSealBefore)) return undefined;
     if (this.#unchangeable.get(row.id) === row.keyEncrypted) {

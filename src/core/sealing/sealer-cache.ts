@@ -6,20 +6,31 @@ type Ask = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
 
 /** A server that goes on sealing learns within this time that a rekey has made another master key active. */
 const SEALS_FOR_MS = 60_000;
+/** A master key that the store has named, and names no more, seals nothing after this time: somebody is taking it out. */
+export const NAMED_FOR_MS = 1000;
 /** Values of a master key that is truly missing do not each ask anew. */
 const MISSING_FOR_MS = 1000;
+
+interface KnownSealer {
+  readonly sealer: Sealer;
+  readonly at: number;
+  /** When the store has last named its active master key; undefined where it did not when it was fetched. */
+  readonly namedAt: number | undefined;
+}
 
 /**
  * Asks for master keys once, also when many users need them at a time. A failure is not kept, so that a server
  * recovers when the key is back.
  * @param late what is waited for, where it can be named, when the time of one of them is over
+ * @param isNamed whether the store names this master key as one that rows may be sealed with
  */
 export function sealerCache(
   ask: Ask,
   clock: Clock,
   late: () => KeyctlError | undefined = () => undefined,
+  isNamed: (kid: string, signal: AbortSignal) => Promise<boolean> = async () => false,
 ): (purpose: Purpose, signal: AbortSignal) => Promise<Sealer> {
-  const known = new Map<"seal" | "open", { readonly sealer: Sealer; readonly at: number }>();
+  const known = new Map<"seal" | "open", KnownSealer>();
   const missing = new Map<string, number>();
   const asking = new SingleFlight<Sealer>();
   const inTime = async (waiting: Promise<Sealer>) => {
@@ -32,13 +43,18 @@ export function sealerCache(
   const askAnew = async (purpose: "seal" | "open", signal: AbortSignal) => {
     const at = clock.now().getTime();
     const sealer = await inTime(asking.run(purpose, (ofRun) => ask(purpose, ofRun), signal));
-    known.set(purpose, { sealer, at });
+    const namedAt = purpose === "seal" && (await isNamed(sealer.activeKid, signal)) ? at : undefined;
+    known.set(purpose, { sealer, at, namedAt });
     return sealer;
   };
   const toSeal = async (signal: AbortSignal) => {
     const entry = known.get("seal");
-    const isRecent = entry !== undefined && clock.now().getTime() - entry.at < SEALS_FOR_MS;
-    return isRecent ? entry.sealer : askAnew("seal", signal);
+    const now = clock.now().getTime();
+    if (entry === undefined || now - entry.at >= SEALS_FOR_MS) return askAnew("seal", signal);
+    if (entry.namedAt === undefined || now - entry.namedAt < NAMED_FOR_MS) return entry.sealer;
+    if (!(await isNamed(entry.sealer.activeKid, signal))) return askAnew("seal", signal);
+    known.set("seal", { ...entry, namedAt: now });
+    return entry.sealer;
   };
   const toOpen = async (signal: AbortSignal) =>
     known.get("open")?.sealer ?? known.get("seal")?.sealer ?? askAnew("open", signal);

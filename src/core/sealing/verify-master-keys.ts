@@ -1,4 +1,6 @@
 import { KeyctlError } from "../model/errors.ts";
+import { printable } from "../text/printable.ts";
+import { shellQuote } from "../text/shell-quote.ts";
 import type { MasterKeys, KeyCheckValue, KeyCheckValues, Sealer } from "../ports/stores-and-sources.ts";
 
 export interface SealingSetup {
@@ -21,12 +23,13 @@ export async function loadVerifiedSealer(
   const { checks, masterKeys } = lock;
   const present = await checks.keyCheckValues(signal);
   const loaded = await masterKeys.load(signal);
-  if (present.length > 0) return verifySealer(loaded, present);
-  if (purpose === "open") return loaded ?? missing();
+  if (present.length > 0) return verifySealer(loaded, present, masterKeys);
+  if (purpose === "open") return loaded ?? missing(masterKeys);
 
   const sealer = loaded ?? (lock.mayGenerate ? await masterKeys.generate(signal) : notMade());
+  refuseGuessable(sealer, masterKeys);
   if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), signal)) return sealer;
-  return verifySealer(sealer, await checks.keyCheckValues(signal));
+  return verifySealer(sealer, await checks.keyCheckValues(signal), masterKeys);
 }
 
 /** Rejects as `loadVerifiedSealer` would for sealing; makes and writes nothing. */
@@ -36,22 +39,57 @@ export async function assertCanSeal(
 ): Promise<void> {
   const present = await checks.keyCheckValues(signal);
   const loaded = await masterKeys.load(signal);
-  if (present.length > 0) verifySealer(loaded, present);
-  else if (loaded === undefined && !mayGenerate) notMade();
+  if (present.length > 0) verifySealer(loaded, present, masterKeys);
+  else if (loaded !== undefined) refuseGuessable(loaded, masterKeys);
+  else if (!mayGenerate) notMade();
+}
+
+/** Prints a master key as keyctl reads it. */
+export const RANDOM_KEY_COMMAND = "openssl rand -base64 32 | tr '+/' '-_' | tr -d '='";
+
+/** A store is not sealed with a master key that anybody can guess, unless it is so already. Throws CONFIG_INVALID. */
+export function refuseGuessable({ activeKid }: Sealer, masterKeys: MasterKeys): void {
+  if (masterKeys.isGuessable?.(activeKid) !== true) return;
+  throw new KeyctlError(
+    "CONFIG_INVALID",
+    `the first master key in ${printable(masterKeys.place)} follows a pattern, so that anybody can guess it; nothing was sealed with it`,
+    { hint: `${RANDOM_KEY_COMMAND}   prints a random one` },
+  );
 }
 
 /** The sealer, if it opens one of these checks of a store. Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
-export function verifySealer(sealer: Sealer | undefined, checks: readonly KeyCheckValue[]): Sealer {
-  if (sealer === undefined) return missing();
+export function verifySealer(
+  sealer: Sealer | undefined,
+  checks: readonly KeyCheckValue[],
+  masterKeys: Pick<MasterKeys, "place">,
+): Sealer {
+  if (sealer === undefined) return missing(masterKeys);
   if (checks.some((check) => sealer.opensSealCheck(check))) return sealer;
   throw new KeyctlError("MASTER_KEY_WRONG", "the master keys are not the ones that this database is sealed with", {
-    hint: "keyctl help environment   lists the places that master keys are read from",
+    hint: wrongKeysHint(
+      masterKeys.place,
+      checks.map(({ kid }) => kid),
+    ),
   });
 }
 
-function missing(): never {
+/** @param kids of the master keys that the store names */
+export function wrongKeysHint(place: string, kids: readonly string[]): string {
+  const needed = kids.map((kid) => printable(kid)).join(" or ");
+  return (
+    `those that were tried are from ${shellQuote(place)}, and it needs the one with the kid ${needed}\n` +
+    "      keyctl help environment   lists the places that master keys are read from"
+  );
+}
+
+/** @param place where they were looked for: the path of a file */
+export function missingKeysHint(place: string): string {
+  return `restore master-keys.json from its backup to ${shellQuote(place)}, or set KEYCTL_MASTER_KEYS_FILE`;
+}
+
+function missing({ place }: Pick<MasterKeys, "place">): never {
   throw new KeyctlError("MASTER_KEY_MISSING", "the database is sealed and there is no master key to open it with", {
-    hint: "restore master-keys.json from its backup, or set KEYCTL_MASTER_KEYS_FILE",
+    hint: missingKeysHint(place),
   });
 }
 

@@ -200,6 +200,7 @@ export class ValidationRun {
   /** A key that is listed is judged unopened. */
   async #takeFromListing(row: KeyRecord): Promise<boolean> {
     const value = storedValue(row.keyEncrypted);
+    if (value.kind === "clear" && this.#context.requireSealed) return false;
     const hash = value.kind === "clear" ? value.key.hash : row.keyHash;
     this.#listing ??= this.#readListing(await this.#answers.sources());
     const listing = await this.#listing;

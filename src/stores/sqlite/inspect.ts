@@ -7,6 +7,7 @@ import type { StoreFacts, StoreProblem } from "../../core/ports/stores-and-sourc
 import { printable } from "../../core/text/printable.ts";
 import { shellQuote } from "../../core/text/shell-quote.ts";
 import { hasSafeWal } from "./database.ts";
+import { exposuresOf } from "./exposure.ts";
 import { READ_ONLY, storeError } from "./errors.ts";
 import { whileUnlocked } from "./retry-locked.ts";
 
@@ -31,6 +32,7 @@ export async function inspectDatabase(database: DatabaseSync, path: string, sign
       problems: [
         ...(journalMode === "wal" && !hasSafeWal(database) ? [unsafeWal(version, path)] : []),
         ...(hasIndex ? [] : [noIndex(path)]),
+        ...exposuresOf(path),
       ],
     };
   } catch (thrown) {

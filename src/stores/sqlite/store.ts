@@ -120,6 +120,10 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     async count(signal) {
       return Number((await one("count", [PROVIDER], signal))?.["count"]);
     },
+    async eraseRemoved(task, signal) {
+      const { eraseFromFile } = await import("./erase.ts");
+      return eraseFromFile(database, file, task, signal);
+    },
     async ping(signal) {
       await one("ping", [], signal);
     },
@@ -141,6 +145,10 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     async checkIntegrity(deep, signal) {
       const { checkIntegrity } = await import("./integrity.ts");
       return checkIntegrity({ database, path }, deep, signal);
+    },
+    async filesWithPlainText(signal) {
+      const { filesWithPlainText } = await import("./plain-text.ts");
+      return filesWithPlainText(path, signal);
     },
     ...journal.port,
     async close() {

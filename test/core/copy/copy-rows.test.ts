@@ -57,6 +57,8 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
       load: async () => seals ?? undefined,
       generate: nothingIsMade,
       addActive: nothingIsMade,
+      remove: nothingIsMade,
+      assertRemovable: nothingIsMade,
     },
     mayGenerate: false,
   };

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { StoreStats } from "../../../src/core/doctor/store-stats.ts";
 import { diagnose, diagnoseWithout } from "../../../src/core/doctor/diagnose.ts";
@@ -14,8 +15,9 @@ import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 import { KEY } from "../../support/fixtures/keys.ts";
 
-const active = masterKey(Buffer.alloc(32, 1));
-const old = masterKey(Buffer.alloc(32, 2));
+const active = masterKey(randomBytes(32));
+const old = masterKey(randomBytes(32));
+const zeros = masterKey(Buffer.alloc(32));
 const sealer = createSealer(active, [old]);
 const [ACTIVE, OLD] = [active.kid.slice(0, 8), old.kid.slice(0, 8)];
 const nobody = { count: 0, first: [] };
@@ -31,7 +33,7 @@ const census = (change: Partial<StoreStats> = {}): Probe<StoreStats> =>
   known({
     total: 5012,
     sealed: 5012,
-    clear: 0,
+    clear: nobody,
     unreadable: nobody,
     twins: nobody,
     withManagementKey: nobody,
@@ -42,7 +44,11 @@ const census = (change: Partial<StoreStats> = {}): Probe<StoreStats> =>
   });
 const masterKeys = (change: Partial<MasterKeyFacts> = {}): Probe<MasterKeyFacts> =>
   known({
-    place: { from: "KEYCTL_MASTER_KEYS_FILE", file: { path: "/run/secrets/kc", mode: 0o600, readableByOthers: false } },
+    place: {
+      from: "KEYCTL_MASTER_KEYS_FILE",
+      isWritable: true,
+      file: { path: "/run/secrets/kc", mode: 0o600, readableByOthers: false },
+    },
     sealer: createSealer(active),
     checks: [{ kid: active.kid, opens: true }],
     mayGenerate: false,
@@ -62,6 +68,7 @@ const absent: SourceReading = { status: "absent" };
 const facts = (change: Partial<DoctorFacts> = {}): DoctorFacts => ({
   storeExists: true,
   deep: false,
+  requireSealed: true,
   count: known(5012),
   server: server(),
   masterKeys: masterKeys(),
@@ -219,8 +226,31 @@ describe("encryption", () => {
       { deep: true, census: census({ unopened: nobody }) },
       "pass: 5,012 keys, all sealed, and all of them open",
     ],
-    ["keys in clear", { census: census({ clear: 14 }) }, "fail: 14 keys are stored in clear (keyctl rekey)"],
-    ["one key in clear", { census: census({ clear: 1 }) }, "fail: 1 key is stored in clear (keyctl rekey)"],
+    [
+      "keys in clear, where programs may read them",
+      { requireSealed: false, census: census({ clear: users(14, "alice") }) },
+      "fail: 14 keys are stored in clear (keyctl rekey)",
+    ],
+    [
+      "one key in clear, where programs may read it",
+      { requireSealed: false, census: census({ clear: users(1, "alice") }) },
+      "fail: 1 key is stored in clear (keyctl rekey)",
+    ],
+    [
+      "keys in plain text, where all are to be sealed",
+      { census: census({ clear: users(14, "alice", "bob") }) },
+      "fail: 14 keys are stored in plain text and not used: alice, bob and 12 more; see that https://openrouter.ai/keys lists them as yours (keyctl rekey)",
+    ],
+    [
+      "an older key in plain text in the log",
+      { plainText: known(["/srv/keys.db-wal"]) },
+      "attention: no row holds a key in plain text, and an older one is still on disk, in /srv/keys.db-wal (keyctl rekey --keep-key   removes it, once no other program holds the database)",
+    ],
+    [
+      "nothing in plain text, where programs could read it",
+      { requireSealed: false },
+      "pass: 5,012 keys, all sealed; KEYCTL_REQUIRE_SEALED=1 refuses keys that others write in plain text",
+    ],
     [
       "rows that hold no key",
       { census: census({ unreadable: users(1, "o'brien") }) },
@@ -268,7 +298,7 @@ describe("master keys", () => {
       {
         masterKeys: masterKeys({
           ...none,
-          place: { from: "/m.json", file: { path: "/m.json", mode: null, readableByOthers: false } },
+          place: { from: "/m.json", isWritable: true, file: { path: "/m.json", mode: null, readableByOthers: false } },
         }),
         census: empty,
       },
@@ -284,14 +314,15 @@ describe("master keys", () => {
     [
       "are missed by a store that is sealed",
       { masterKeys: masterKeys({ ...none, checks: [{ kid: "x", opens: false }] }) },
-      "fail: none, and the database is sealed: no key can be used (restore master-keys.json from its backup, or set KEYCTL_MASTER_KEYS_FILE)",
+      "fail: none, and the database is sealed: no key can be used (restore master-keys.json from its backup to /run/secrets/kc, or set KEYCTL_MASTER_KEYS_FILE)",
       "MASTER_KEY_MISSING",
     ],
     [
       "may be the wrong ones",
       { masterKeys: masterKeys({ checks: [{ kid: "x", opens: false }] }) },
       "fail: those from KEYCTL_MASTER_KEYS_FILE are not the ones that this database is sealed with " +
-        "(keyctl help environment   lists the places that master keys are read from)",
+        "(those that were tried are from /run/secrets/kc, and it needs the one with the kid x\n" +
+        "      keyctl help environment   lists the places that master keys are read from)",
       "MASTER_KEY_WRONG",
     ],
     [
@@ -330,8 +361,29 @@ describe("master keys", () => {
     [
       "may hold one that nothing uses",
       { masterKeys: masterKeys(twoKeys) },
-      `attention: ${OLD}… is used by nothing in this database (unless another database or a backup needs it, remove it from KEYCTL_MASTER_KEYS_FILE)`,
+      `attention: ${OLD}… is used by nothing in this database (unless another database or a backup needs it: keyctl rekey --retire=${old.kid})`,
       undefined,
+    ],
+    [
+      "may hold one that nothing uses, where keyctl cannot take it out",
+      {
+        masterKeys: masterKeys({ ...twoKeys, place: { from: "KEYCTL_MASTER_KEYS", isWritable: false, file: null } }),
+      },
+      `attention: ${OLD}… is used by nothing in this database (unless another database or a backup needs it: remove it from KEYCTL_MASTER_KEYS)`,
+      undefined,
+    ],
+    [
+      "may begin with one that anybody can guess",
+      {
+        masterKeys: masterKeys({
+          sealer: createSealer(zeros),
+          guessableKids: [zeros.kid],
+          checks: [{ kid: zeros.kid, opens: true }],
+        }),
+        census: census({ kids: new Map([[zeros.kid, 5012]]) }),
+      },
+      `fail: ${zeros.kid.slice(0, 8)}… follows a pattern: anybody can guess it, and open what it seals (keyctl rekey)`,
+      null,
     ],
     [
       "may begin with one that seals nothing yet",
@@ -352,7 +404,11 @@ describe("master keys", () => {
       "may be readable by others",
       {
         masterKeys: masterKeys({
-          place: { from: "/m y.json", file: { path: "/m y.json", mode: 0o644, readableByOthers: true } },
+          place: {
+            from: "/m y.json",
+            isWritable: true,
+            file: { path: "/m y.json", mode: 0o644, readableByOthers: true },
+          },
         }),
       },
       "attention: /m y.json can be read by other users of this machine (0644) (chmod 600 '/m y.json')",
@@ -360,7 +416,7 @@ describe("master keys", () => {
     ],
     [
       "come from a variable without a file",
-      { masterKeys: masterKeys({ place: { from: "KEYCTL_MASTER_KEYS", file: null } }) },
+      { masterKeys: masterKeys({ place: { from: "KEYCTL_MASTER_KEYS", isWritable: false, file: null } }) },
       "pass: 1, from KEYCTL_MASTER_KEYS",
       undefined,
     ],

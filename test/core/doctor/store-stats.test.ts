@@ -66,7 +66,7 @@ describe("a census", () => {
     ).toMatchObject({
       total: 3,
       sealed: 3,
-      clear: 1,
+      clear: { count: 1, first: ["bob"] },
       kids: new Map([
         [first.kid, 3],
         [second.kid, 1],
@@ -88,7 +88,7 @@ describe("a census", () => {
     expect(await collectStoreStats(storeOf(...rows), { sealer, deep: false, managementKeys: none }, never)).toEqual({
       total: 7,
       sealed: 5,
-      clear: 1,
+      clear: { count: 1, first: ["bob"] },
       unreadable: { count: 1, first: ["carol"] },
       twins: { count: 1, first: ["dave"] },
       withManagementKey: { count: 0, first: [] },

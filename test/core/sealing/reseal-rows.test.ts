@@ -80,6 +80,11 @@ class World {
     return added.kid;
   }
 
+  removeKey(kid: string): void {
+    const [active, ...others] = this.file;
+    this.file = [active, ...others.filter((key) => key.kid !== kid)];
+  }
+
   sealer(): Sealer {
     const [active, ...others] = this.file;
     return createSealer(active, others);
@@ -117,6 +122,8 @@ class World {
       load: async () => this.sealer(),
       generate: async () => this.sealer(),
       addActive: async () => this.addKey(),
+      remove: async (kid: string) => this.removeKey(kid),
+      assertRemovable() {},
     });
     const lock = { checks, masterKeys, mayGenerate: true };
     const clock = { now: () => new Date(NOW) };

@@ -40,6 +40,8 @@ class World {
       masterKeys: {
         place: "master-keys.json",
         addActive: () => Promise.reject(new Error("nothing is rekeyed here")),
+        remove: () => Promise.reject(new Error("nothing is rekeyed here")),
+        assertRemovable() {},
         load: async () => {
           await call("load");
           return this.file;

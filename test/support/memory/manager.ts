@@ -5,7 +5,7 @@ import { silent } from "../../../src/core/model/log-event.ts";
 import type { KeyManager } from "../../../src/core/manager.ts";
 import type { Home } from "../home/home.ts";
 
-const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
+const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };
 
 /** A manager on the store of this home, in this process, as the library opens it. */
 export async function openManager(

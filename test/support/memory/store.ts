@@ -97,7 +97,14 @@ const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
 /** For managers that ask OpenRouter nothing. */
 export const noOpenRouter: Pick<
   ManagerContext,
-  "openRouter" | "managementKey" | "managementKeyHashes" | "provisioning" | "spool" | "makingTimeoutMs" | "detaches"
+  | "openRouter"
+  | "managementKey"
+  | "managementKeyHashes"
+  | "provisioning"
+  | "spool"
+  | "makingTimeoutMs"
+  | "detaches"
+  | "requireSealed"
 > = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
@@ -117,6 +124,7 @@ export const noOpenRouter: Pick<
     release: refuse,
     remove: refuse,
   },
+  requireSealed: false,
   makingTimeoutMs: 90_000,
   detaches: true,
 };
@@ -183,6 +191,13 @@ export const nobodysLock: ManagerContext["lock"] = {
     addKeyCheckValue: refuse,
     removeKeyCheckValue: refuse,
   },
-  masterKeys: { place: "nowhere", load: refuse, generate: refuse, addActive: refuse },
+  masterKeys: {
+    place: "nowhere",
+    load: refuse,
+    generate: refuse,
+    addActive: refuse,
+    remove: refuse,
+    assertRemovable: refuse,
+  },
   mayGenerate: false,
 };

@@ -88,7 +88,7 @@ async function withStore<Result>(home: Home, work: (ports: Ports) => Promise<Res
     seen.push(ports);
     return ports;
   };
-  const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
+  const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };
   const options = { mayCreateStore: false, creates: true, creation: "", signal: patience(), around };
   const { manager } = await compose(config, { log: silent, notices }, options);
   try {

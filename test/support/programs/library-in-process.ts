@@ -14,7 +14,7 @@ export async function asLibrary<Result>(
   process.chdir(home.work);
   try {
     const config = readConfig({ ...home.environment, ...environment });
-    const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {} };
+    const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };
     const store = { mayCreateStore: true, creates: config.createStore, creation: "" };
     const options = { ...store, detaches: true, signal: AbortSignal.timeout(20_000) };
     const { manager } = await compose(config, { log: silent, notices }, options);

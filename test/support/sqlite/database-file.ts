@@ -32,3 +32,11 @@ export function holdLock(database: string): () => void {
   file.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
   return () => file.close();
 }
+
+/** A program that is in the middle of reading the database: it sees the state of now until it is closed. */
+export function openReader(database: string): { readonly close: () => void } {
+  const file = new sqlite.DatabaseSync(database);
+  file.exec("BEGIN");
+  file.prepare("SELECT count(*) FROM api_keys").get();
+  return file;
+}

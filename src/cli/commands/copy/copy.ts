@@ -31,7 +31,8 @@ export function configureCommand(command: Command, run: Run): void {
       "after",
       `
 Copies what is not there yet; a key that is there stays. Rows move as they are,
-so both stores need the same master keys. The journal of the keys that keyctl
+so both stores need the same master keys; a key in plain text is sealed on its
+way into an embedded store, and named. The journal of the keys that keyctl
 made goes first. In the end every entry of it is looked up in the destination,
 and every row is opened there. Run again, it goes on where it ended. A URI with
 a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
@@ -67,6 +68,7 @@ function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
     timeOver: stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(stopAfter)),
     stores: null,
     total: 0,
+    requireSealed: false,
     toTotal: null,
     complete: false,
     named: 0,
@@ -77,6 +79,7 @@ async function work(invocation: Invocation, { to, create }: CopyFlags, run: Copy
   const { signal } = invocation;
   await invocation.withDestination(to, { mayCreateStore: false, logs: "none" }, async (source, destination) => {
     run.stores = { source: source.store, destination: destination.store };
+    run.requireSealed = source.subject.requireSealed;
     run.total = await countSource(source, signal);
     const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
     // Before there is a destination: one that cannot be filled is not made.

@@ -4,6 +4,7 @@ import { printable } from "../../../core/text/printable.ts";
 import type { CopyOutcome, RowOutcome } from "../../../core/copy/copy-rows.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
+import { PlainKeys } from "../../views/plain-keys.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 
 const MOST_NAMES = 5;
@@ -15,6 +16,7 @@ export class CopyTally {
   readonly #counts = nothing();
   readonly #journals = nothing();
   readonly #foreignFields = new Set<string>();
+  readonly #sealed = new PlainKeys();
   readonly #dryRun: boolean;
   #stage: Stage = "copy";
   #inClear = 0;
@@ -31,7 +33,8 @@ export class CopyTally {
     else this.#addRow(what);
   }
 
-  #addRow({ row, outcome }: RowOutcome): void {
+  #addRow({ row, wasPlain, outcome }: RowOutcome): void {
+    if (wasPlain === true) this.#sealed.add(row.userId);
     this.#counts[outcome] += 1;
     if (outcome === "copied" && row.foreignFields.length > 0) {
       this.#withForeignFields += 1;
@@ -57,7 +60,7 @@ export class CopyTally {
     return this.#stage === "copy" ? this.done : verified + unverified + conflict;
   }
 
-  /** Rows that hold their key in clear. */
+  /** Rows that hold their key in plain text in the destination, or in the source where nothing is written. */
   get inClear(): number {
     return this.#inClear;
   }
@@ -68,7 +71,17 @@ export class CopyTally {
     return { done: this.done, ...inWords(this.#counts), in_clear: this.#inClear, journals };
   }
 
-  get warnings(): readonly Warning[] {
+  /** Users whose keys were sealed on their way. */
+  get sealed(): number {
+    return this.#sealed.count;
+  }
+
+  /** @param requireSealed the source is to hold no key in plain text */
+  warnings(requireSealed: boolean): readonly Warning[] {
+    return [...(requireSealed ? this.#sealed.warnings("and sealed in the copy") : []), ...this.#fieldsLeft()];
+  }
+
+  #fieldsLeft(): readonly Warning[] {
     const names = [...this.#foreignFields];
     if (names.length === 0) return [];
     const shown = names.slice(0, MOST_NAMES).map(printable).join(", ");

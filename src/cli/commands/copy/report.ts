@@ -21,6 +21,8 @@ export interface CopyRun {
   stores: { readonly source: StoreName; readonly destination: StoreName } | null;
   /** How many rows the source had at first. */
   total: number;
+  /** The source is to hold no key in plain text. */
+  requireSealed: boolean;
   /** How many the destination had in the end. */
   toTotal: number | null;
   complete: boolean;
@@ -71,7 +73,7 @@ export async function reportCopy(
 
 async function document(
   { terminal, receivedSignal }: Invocation,
-  { tally, stores, total, toTotal, dryRun, complete }: CopyRun,
+  { tally, stores, total, toTotal, requireSealed, dryRun, complete }: CopyRun,
   elapsed: number,
   error: KeyctlError | null,
 ): Promise<void> {
@@ -86,14 +88,14 @@ async function document(
     dry_run: dryRun,
     elapsed_ms: elapsed,
     complete,
-    warnings: tally.warnings,
+    warnings: tally.warnings(requireSealed),
     error: errorDocument(error, receivedSignal()),
   });
 }
 
 async function show(
   { terminal }: Invocation,
-  { tally, stores, dryRun, toTotal, named }: CopyRun,
+  { tally, stores, dryRun, toTotal, requireSealed, named }: CopyRun,
   elapsed: number,
   failure: KeyctlError | null,
 ): Promise<void> {
@@ -101,14 +103,16 @@ async function show(
   const { source, destination } = stores;
   if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
   terminal.footer(`from ${nameOf(source)} to ${nameOf(destination)}`);
-  for (const { message } of tally.warnings) terminal.warning(message);
+  for (const { message } of tally.warnings(requireSealed)) terminal.warning(message);
+  if (!requireSealed && tally.sealed > 0)
+    terminal.note(`${counted(tally.sealed, "key was", "keys were")} stored in plain text and sealed in the copy`);
   await terminal.result(tally.describe(elapsed));
   if (dryRun) terminal.note("nothing was written");
   else if (tally.proof !== undefined) await terminal.result(tally.proof);
   if (tally.journals !== undefined) await terminal.result(tally.journals);
   if (toTotal !== null) terminal.footer(`${counted(toTotal, "key")} in the destination`);
   if (failure !== null) terminal.note("what was copied stays; run it again, and it goes on there");
-  if (tally.inClear > 0) sayClear(terminal, tally.inClear, destination);
+  if (tally.inClear > 0 && !dryRun) sayClear(terminal, tally.inClear, destination);
 }
 
 function nameOf({ name, from }: StoreName): string {

@@ -3,6 +3,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { purgeFailed, purgePreviewFailed } from "../../../core/model/results.ts";
 import type { PurgePreview, PurgeResult } from "../../../core/model/results.ts";
 import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
+import type { Warning } from "../../../core/model/warning.ts";
 import { oneByOne } from "../../bulk/one-by-one.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
@@ -57,6 +58,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
   const { signal } = invocation;
   let limit = 0;
   const options = { signal, revoke: revocationWanted(flags) };
+  const stillOnDisk: Warning[] = [];
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "all" },
@@ -75,7 +77,12 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       await confirmOne(invocation, flags, preview);
       return manager.purge(user, { ...options, onlyHash: preview.former.keyHash });
     },
-    many: (manager, batches, _selection, stop) => manager.purgeMany(oneByOne(upTo(limit, batches), stop), options),
+    many: (manager, batches, _selection, stop) =>
+      manager.purgeMany(oneByOne(upTo(limit, batches), stop), {
+        ...options,
+        onStillOnDisk: (warning) => stillOnDisk.push(warning),
+      }),
+    runWarnings: () => stillOnDisk,
     failed: purgeFailed,
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),

@@ -3,14 +3,24 @@ import { printable } from "../../text/printable.ts";
 import { userFlag } from "../../text/shell-quote.ts";
 import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
-import { counted, formatNumber, plural } from "../../text/format.ts";
+import { counted, formatNumber } from "../../text/format.ts";
 
-export function encryptionVerdicts(census: StoreStats, total: number, deep: boolean): readonly CheckVerdict[] {
+/** How the rows were looked at. */
+interface Conditions {
+  /** Rows that there are. */
+  readonly total: number;
+  readonly deep: boolean;
+  readonly requireSealed: boolean;
+  /** The files of the store that hold a key in plain text. */
+  readonly plainText: readonly string[];
+}
+
+export function encryptionVerdicts(census: StoreStats, conditions: Conditions): readonly CheckVerdict[] {
+  const { total, deep, requireSealed, plainText } = conditions;
   const { clear, unreadable, twins, withManagementKey, unopened, isComplete } = census;
   const problems = [
-    ...(clear > 0
-      ? [wrong(`${counted(clear, "key")} ${plural(clear, "is", "are")} stored in clear`, "keyctl rekey")]
-      : []),
+    ...inPlainText(clear, requireSealed),
+    ...(isComplete && clear.count === 0 ? stillOnDisk(plainText) : []),
     ...ofSample(
       unreadable,
       "row holds no key",
@@ -36,7 +46,29 @@ export function encryptionVerdicts(census: StoreStats, total: number, deep: bool
   if (problems.length > 0) return problems;
   if (census.total === 0) return [pass("no keys yet")];
   const [all, open] = census.total === 1 ? ["sealed", "it opens"] : ["all sealed", "all of them open"];
-  return [pass(`${counted(census.total, "key")}, ${all}${deep ? `, and ${open}` : ""}`)];
+  const advice = requireSealed ? "" : "; KEYCTL_REQUIRE_SEALED=1 refuses keys that others write in plain text";
+  return [pass(`${counted(census.total, "key")}, ${all}${deep ? `, and ${open}` : ""}${advice}`)];
+}
+
+/** Where keys are to be sealed, another program has written such a row, perhaps in bad faith. */
+function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerdict[] {
+  const { count } = sample;
+  if (count === 0) return [];
+  const [are, them] = count === 1 ? ["is", "it"] : ["are", "them"];
+  if (!requireSealed) return [wrong(`${counted(count, "key")} ${are} stored in clear`, "keyctl rekey")];
+  return [
+    wrong(
+      `${counted(count, "key")} ${are} stored in plain text and not used: ${namesIn(sample)}; see that https://openrouter.ai/keys lists ${them} as yours`,
+      "keyctl rekey",
+    ),
+  ];
+}
+
+/** No row holds it any more. */
+function stillOnDisk(files: readonly string[]): readonly CheckVerdict[] {
+  if (files.length === 0) return [];
+  const message = `no row holds a key in plain text, and an older one is still on disk, in ${files.map(printable).join(" and ")}`;
+  return [attention(message, "keyctl rekey --keep-key   removes it, once no other program holds the database")];
 }
 
 function ofSample(
@@ -47,10 +79,12 @@ function ofSample(
 ): readonly CheckVerdict[] {
   const [first] = sample?.first ?? [];
   if (sample === null || first === undefined) return [];
-  const { count } = sample;
-  const named = sample.first.map(printable).join(", ");
-  const more = count > sample.first.length ? ` and ${formatNumber(count - sample.first.length)} more` : "";
-  return [wrong(`${counted(count, one, many)}: ${named}${more}`, hint(first))];
+  return [wrong(`${counted(sample.count, one, many)}: ${namesIn(sample)}`, hint(first))];
+}
+
+function namesIn({ count, first }: Sample): string {
+  const more = count > first.length ? ` and ${formatNumber(count - first.length)} more` : "";
+  return `${first.map(printable).join(", ")}${more}`;
 }
 
 function cutOff({ total }: StoreStats, all: number, deep: boolean): CheckVerdict {

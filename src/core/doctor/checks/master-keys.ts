@@ -3,6 +3,8 @@ import { KeyctlError } from "../../model/errors.ts";
 import type { MasterKeyFacts } from "../collect-facts.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote } from "../../text/shell-quote.ts";
+import { retireCommand } from "../../sealing/retire-master-key.ts";
+import { missingKeysHint, RANDOM_KEY_COMMAND, wrongKeysHint } from "../../sealing/verify-master-keys.ts";
 import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { counted, octal, plural } from "../../text/format.ts";
@@ -11,9 +13,10 @@ export function masterKeyVerdicts(facts: MasterKeyFacts, census: StoreStats | un
   const { place, sealer, checks } = facts;
   if (sealer === undefined) return [noMasterKeys(facts, census)];
   const { kids } = sealer;
-  if (checks.length > 0 && !checks.some(({ opens }) => opens)) return [wrongMasterKeys(place.from)];
+  if (checks.length > 0 && !checks.some(({ opens }) => opens)) return [wrongMasterKeys(facts)];
   const problems = [
     ...strangers(census, kids, place.from),
+    ...guessable(facts, census),
     ...(checks.length > 1 ? [attention(unfinished(checks.length), "keyctl rekey")] : []),
     ...(census?.isComplete === true && census.total > 0 ? idle(facts, census, kids) : []),
     ...modeOf(facts),
@@ -28,7 +31,7 @@ export function masterKeyVerdicts(facts: MasterKeyFacts, census: StoreStats | un
 }
 
 function noMasterKeys({ place, checks, mayGenerate }: MasterKeyFacts, census: StoreStats | undefined): CheckVerdict {
-  const hint = "restore master-keys.json from its backup, or set KEYCTL_MASTER_KEYS_FILE";
+  const hint = missingKeysHint(place.file?.path ?? place.from);
   if (checks.length > 0 || (census?.sealed ?? 0) > 0) {
     const message = "none, and the database is sealed: no key can be used";
     return wrong(message, hint, new KeyctlError("MASTER_KEY_MISSING", message, { hint }));
@@ -39,9 +42,10 @@ function noMasterKeys({ place, checks, mayGenerate }: MasterKeyFacts, census: St
   return wrong(message, init, new KeyctlError("MASTER_KEY_MISSING", message, { hint: init }));
 }
 
-function wrongMasterKeys(from: string): CheckVerdict {
-  const message = `those from ${printable(from)} are not the ones that this database is sealed with`;
-  const hint = "keyctl help environment   lists the places that master keys are read from";
+function wrongMasterKeys({ place, checks }: MasterKeyFacts): CheckVerdict {
+  const message = `those from ${printable(place.from)} are not the ones that this database is sealed with`;
+  const kids = checks.map(({ kid }) => kid);
+  const hint = wrongKeysHint(place.file?.path ?? place.from, kids);
   return wrong(message, hint, new KeyctlError("MASTER_KEY_WRONG", message, { hint }));
 }
 
@@ -65,14 +69,26 @@ function idle({ place, checks }: MasterKeyFacts, census: StoreStats, kids: reado
   return kids.flatMap((kid, index) => {
     if (used.has(kid)) return [];
     if (index === 0) return [attention(`the first, ${short(kid)}, seals nothing yet`, "keyctl rekey")];
-    const where = printable(place.from);
+    const way = place.isWritable ? retireCommand(kid) : `remove it from ${printable(place.from)}`;
     return [
       attention(
         `${short(kid)} is used by nothing in this database`,
-        `unless another database or a backup needs it, remove it from ${where}`,
+        `unless another database or a backup needs it: ${way}`,
       ),
     ];
   });
+}
+
+/** Of those that this database uses, or is to use. */
+function guessable(
+  { checks, guessableKids = [] }: MasterKeyFacts,
+  census: StoreStats | undefined,
+): readonly CheckVerdict[] {
+  const used = new Set([...(census?.kids.keys() ?? []), ...checks.map(({ kid }) => kid)]);
+  const hint = used.size === 0 ? `${RANDOM_KEY_COMMAND}   prints a random one` : "keyctl rekey";
+  return guessableKids
+    .filter((kid) => used.size === 0 || used.has(kid))
+    .map((kid) => wrong(`${short(kid)} follows a pattern: anybody can guess it, and open what it seals`, hint));
 }
 
 function modeOf({ place: { file } }: MasterKeyFacts): readonly CheckVerdict[] {

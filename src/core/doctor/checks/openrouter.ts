@@ -1,4 +1,5 @@
-import type { ManagementKeyFacts, Probe, ReachFacts, SpoolFacts } from "../collect-facts.ts";
+import type { ManagementKeyFacts, Probe, ReachFacts } from "../collect-facts.ts";
+import type { SpoolFacts } from "../spool-facts.ts";
 import type { Sight } from "../../protocol/compare-account.ts";
 import type { Credits } from "../../ports/openrouter.ts";
 import { attention, judged, pass, wrong } from "./check-result.ts";

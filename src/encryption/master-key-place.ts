@@ -1,0 +1,14 @@
+/** The one place that the configuration names for master keys. */
+export type MasterKeyPlace =
+  | { readonly kind: "text"; readonly from: string; readonly text: string }
+  | { readonly kind: "file"; readonly from: string; readonly path: string }
+  | {
+      readonly kind: "command";
+      readonly from: string;
+      readonly command: string;
+      readonly environment: NodeJS.ProcessEnv;
+    }
+  /** As systemd gives it to a service: a file that only systemd writes. */
+  | { readonly kind: "credential"; readonly path: string }
+  /** Absent until the first key is sealed; made then. */
+  | { readonly kind: "default-file"; readonly path: string };

@@ -1,0 +1,64 @@
+import { realpathSync, statSync } from "node:fs";
+import type { Stats } from "node:fs";
+import { dirname } from "node:path";
+import type { StoreProblem } from "../../core/ports/stores-and-sources.ts";
+import { octal } from "../../core/text/format.ts";
+import { printable } from "../../core/text/printable.ts";
+import { shellQuote } from "../../core/text/shell-quote.ts";
+
+const WRITABLE_BY_OTHERS = 0o022;
+const STICKY = 0o1000;
+const ROOT = 0;
+
+/**
+ * Who else can change the database: with a key of their own in a row, or with another file or log in its place. None on
+ * Windows, which has no mode bits, and none for what cannot be looked at.
+ */
+export function exposuresOf(path: string): readonly StoreProblem[] {
+  const user = process.getuid?.();
+  if (user === undefined) return [];
+  try {
+    const file = realpathSync.native(path);
+    const folder = dirname(file);
+    return [...exposuresOfFile(file, statSync(file), user), ...exposuresOfFolder(folder, statSync(folder), user)];
+  } catch {
+    return [];
+  }
+}
+
+function exposuresOfFile(path: string, { mode, uid }: Stats, user: number): readonly StoreProblem[] {
+  const name = `the database file ${printable(path)}`;
+  const isOpen = (mode & WRITABLE_BY_OTHERS) !== 0;
+  return [
+    ...(isOpen ? [problem(`${name} can be written by ${others(mode)}`, `chmod go-w ${shellQuote(path)}`)] : []),
+    ...(uid === user ? [] : [foreign(name, path, uid)]),
+  ];
+}
+
+/** A folder of root's is nobody's to abuse: root needs no folder for that. */
+function exposuresOfFolder(path: string, { mode, uid }: Stats, user: number): readonly StoreProblem[] {
+  const name = `the folder of the database, ${printable(path)},`;
+  const isShared = (mode & STICKY) !== 0;
+  const hint = isShared ? "move the database to a folder of your own" : `chmod go-w ${shellQuote(path)}`;
+  const isOpen = (mode & WRITABLE_BY_OTHERS) !== 0;
+  return [
+    ...(isOpen ? [problem(`${name} can be written by ${others(mode)}`, hint)] : []),
+    ...(uid === user || uid === ROOT ? [] : [foreign(name, path, uid)]),
+  ];
+}
+
+function others(mode: number): string {
+  const who = (mode & 0o002) !== 0 ? "other users of this machine" : "its group";
+  return `${who} (mode ${octal(mode & 0o7777)})`;
+}
+
+function foreign(name: string, path: string, uid: number): StoreProblem {
+  return problem(
+    `${name} belongs to another user (uid ${uid})`,
+    `run keyctl as that user, or: sudo chown "$(id -u)" ${shellQuote(path)}`,
+  );
+}
+
+function problem(message: string, hint: string): StoreProblem {
+  return { isFailure: false, message, hint };
+}
