@@ -166,7 +166,7 @@ function doctorContext(
 /** An empty cache on a CI machine must not lead to new, paid keys. */
 function refusalOf(opened: OpenedStore | undefined, { ci }: Config, mayCreateStore: boolean): string | null {
   if (!ci || opened?.isNew() === false) return null;
-  return `${mayCreateStore ? "the database was just made" : "there is no database yet"}, and CI is set: no key is bought for it`;
+  return `${mayCreateStore ? "the database was just created" : "there is no database yet"}, and CI is set: no key is created for it`;
 }
 
 function openRouterOnUse(

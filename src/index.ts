@@ -111,7 +111,7 @@ export const KeyManager = {
       {
         mayCreateStore: true,
         creates: config.createStore,
-        creation: "create: true   makes it, and so does KEYCTL_CREATE_STORE=1",
+        creation: "create: true   creates it, and so does KEYCTL_CREATE_STORE=1",
         detaches: true,
         signal: AbortSignal.timeout(config.timeoutMs),
       },
@@ -158,7 +158,7 @@ function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
     if (log === "stderr") process.stderr.write(`${line}\n`);
   };
   return {
-    generated: (path) => say(`note: made the first master key: ${printable(path)}; back it up`),
+    generated: (path) => say(`note: created the first master key: ${printable(path)}; back it up`),
     added: (path) => say(`note: put a new master key in front of those in ${printable(path)}; back it up`),
     guessable: (kid, place) =>
       say(`warning: master key ${printable(kid)} in ${printable(place)} follows a pattern, and anybody can guess it`),

@@ -44,7 +44,7 @@ const SHORT_MS = 20_000;
 /** A run that continues for longer than this after a signal reports why. */
 const SILENCE_MS = 250;
 const FINISHING =
-  "keyctl finishes what it has begun; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
+  "keyctl finishes what it has started; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
 
 class CliRun {
   readonly #host: Host;
@@ -116,7 +116,9 @@ class CliRun {
     const terminal = this.#terminal;
     const error = isKeyctlError(thrown)
       ? thrown
-      : new KeyctlError("BUG", "keyctl has a bug", { hint: "run it again with --debug and report what it prints" });
+      : new KeyctlError("BUG", "internal error: this is a bug in keyctl", {
+          hint: "run it again with --debug and report what it prints",
+        });
     if (error.code === "BUG" && terminal.options.debug) terminal.stack(thrown);
     terminal.error(error);
     if (terminal.options.json && !terminal.hasConcluded && !(error instanceof OutputFailed)) {
@@ -218,7 +220,7 @@ class CliRun {
   /** The same command with --create, or a command that only creates a store. */
   #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
     const words = this.#host.argv.map(shellQuote).join(" ");
-    if (create !== undefined) return `keyctl ${words} --create   makes it; or check ${from}`;
+    if (create !== undefined) return `keyctl ${words} --create   creates it; or check ${from}`;
     const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
     return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
   }

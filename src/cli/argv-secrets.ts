@@ -2,11 +2,11 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { KEY_LIKE } from "../core/model/redact-keys.ts";
 
 const URI_HINT =
-  "put the URI into KEYCTL_STORE (where to copy to: KEYCTL_COPY_TO), or into a file that KEYCTL_STORE_FILE names";
+  "put the URI in KEYCTL_STORE (the destination of a copy: in KEYCTL_COPY_TO), or in a file that KEYCTL_STORE_FILE names";
 /** Searched in lower case, which costs less than a pattern that ignores case. */
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [KEY_LIKE, "a key", "keyctl save --user <id>   asks for the key and hides it"],
-  [/\*{8,}/, "the mask of a key", "a mask is no key; keyctl save --user <id>   asks for the key and hides it"],
+  [/\*{8,}/, "the mask of a key", "a mask is not a key; keyctl save --user <id>   asks for the key and hides it"],
   [/:\/\/[^\s/@:]*:[^\s]+@/, "a URI with a password", URI_HINT],
   // Also with a missing slash, or a password with spaces.
   [/mongodb[a-z+]*(?::\/\/|:\/(?!\/)|:(?!\/)|\/\/)[^/:@]*:.*@/s, "a URI with a password", URI_HINT],

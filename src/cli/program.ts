@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
 import { printable } from "../core/text/printable.ts";
+import { userFlag } from "../core/text/shell-quote.ts";
 import { flagDuration } from "./format-duration.ts";
 import { refuseOptionMistakes } from "./option-mistakes.ts";
 import type { Run } from "./invocation.ts";
@@ -16,7 +17,7 @@ interface Verb {
 const VERBS: Readonly<Record<string, Verb>> = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
-  provision: { summary: "make a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
+  provision: { summary: "create a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
@@ -25,7 +26,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: "show where a user's key comes from, and why",
     load: () => import("./commands/explain/explain.ts"),
   },
-  rekey: { summary: "seal every key with a new master key", load: () => import("./commands/rekey.ts") },
+  rekey: { summary: "re-encrypt every key with a new master key", load: () => import("./commands/rekey.ts") },
   copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   reconcile: {
     summary: "compare all keys at OpenRouter with what is stored",
@@ -76,7 +77,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
     if (thrown.exitCode === 0) return help.trimEnd();
-    throw usageError(thrown, argv);
+    throw usageError(thrown, argv, program);
   }
 }
 
@@ -145,12 +146,14 @@ function rewritten(argv: readonly string[]): readonly string[] {
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
 }
 
-function usageError({ code, message }: CommanderError, argv: readonly string[]): KeyctlError {
+function usageError({ code, message }: CommanderError, argv: readonly string[], program: Command): KeyctlError {
   const verb = argv.find((word) => Object.hasOwn(VERBS, word));
   const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
-  if (code === "commander.help") return new KeyctlError("USAGE", "no command is given", { hint });
+  if (code === "commander.help") return new KeyctlError("USAGE", "no command given", { hint });
   if (code === "commander.excessArguments") {
-    return new KeyctlError("USAGE", `keyctl ${verb} takes options only, no other words`, { hint });
+    return new KeyctlError("USAGE", unexpectedArgument(program.commands.find((command) => command.name() === verb)), {
+      hint,
+    });
   }
   const text = message
     .replace(/^error: /, "")
@@ -161,4 +164,11 @@ function usageError({ code, message }: CommanderError, argv: readonly string[]):
       return `; did you mean ${quoted.join(" or ")}?`;
     });
   return new KeyctlError("USAGE", printable(text), { hint });
+}
+
+/** The first word of a command line that belongs to no option. A user id is meant where the command takes one. */
+function unexpectedArgument(command: Command | undefined): string {
+  const word = command?.args[command.registeredArguments.length] ?? "";
+  const takesUser = command?.options.some(({ long }) => long === "--user") === true;
+  return `unexpected argument '${printable(word)}'${takesUser && word !== "" ? `; did you mean ${userFlag(word)}?` : ""}`;
 }

@@ -94,7 +94,7 @@ export function readDestination(environment: Environment, source: Config, flag: 
   if (!isSameStore(source.store, store)) {
     return Object.freeze({ ...source, store, requireSealed: requireSealed(environment, store) });
   }
-  throw new KeyctlError("USAGE", `${store.from} names the store that is to be copied from`, {
+  throw new KeyctlError("USAGE", `${store.from} is the store to copy from`, {
     hint: "--store <uri> names the one, and --to <uri> the other",
   });
 }

@@ -26,7 +26,7 @@ export function managementKey(environment: Environment): ManagementKey | undefin
   const key = ManagementKey.parse(text);
   if (key !== undefined) return key;
   throw new KeyctlError("CONFIG_INVALID", `${VARIABLES.join(" or ")} does not hold a management key`, {
-    hint: "make one at https://openrouter.ai/settings/management-keys",
+    hint: "create one at https://openrouter.ai/settings/management-keys",
   });
 }
 

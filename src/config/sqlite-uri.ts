@@ -18,7 +18,7 @@ const MISTAKES: readonly (readonly [mistake: RegExp, problem: string, instead?: 
     "can be read in two ways",
     "sqlite:<name> in the working folder, or sqlite:/<name> in the root",
   ],
-  [/^sqlite:.*(?:\$\{|\$\(|\{\{)|^sqlite:(?:\/\/\/?)?(?:\$\w|%\w+%)/s, "holds a variable that nothing has replaced"],
+  [/^sqlite:.*(?:\$\{|\$\(|\{\{)|^sqlite:(?:\/\/\/?)?(?:\$\w|%\w+%)/s, "holds an unresolved variable"],
 ];
 
 /** `sqlite:<path>`, and `sqlite:///<path>` for a path from the root. */

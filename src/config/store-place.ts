@@ -47,7 +47,7 @@ export function destinationPlace(environment: Environment, flag: string | undefi
   if (flag !== undefined) return parseStore(flag, "--to", "USAGE", environment);
   const named = firstNamed(environment, DESTINATION_VARIABLES);
   if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
-  throw new KeyctlError("USAGE", "no destination is named", {
+  throw new KeyctlError("USAGE", "no destination given", {
     hint: "keyctl copy --to <uri>   or put a URI with a password into KEYCTL_COPY_TO",
   });
 }

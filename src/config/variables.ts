@@ -42,7 +42,7 @@ export function parsedVariable<Value>(
   if (text === undefined) return undefined;
   const value = parse(text);
   if (value !== undefined) return value;
-  throw new KeyctlError("CONFIG_INVALID", `${name} does not hold what it should`, { hint: `${name} is ${example}` });
+  throw new KeyctlError("CONFIG_INVALID", `${name} has an invalid value`, { hint: `${name} is ${example}` });
 }
 
 /** Set but empty counts as unset. Throws CONFIG_INVALID. */

@@ -15,7 +15,7 @@ export function keyFaultOf(text: string): string {
   const line = text.trim();
   if (ApiKey.isMask(line)) return "holds the mask of a key";
   if (ApiKey.parse(QUOTED.exec(line)?.[1] ?? "") !== undefined) return "holds a key in quotes";
-  if (REFERENCE.test(line)) return "holds a reference that nothing has replaced by a key";
+  if (REFERENCE.test(line)) return "holds an unresolved reference instead of a key";
   if (OTHER_PROVIDER.test(line)) return "holds a key of another provider";
-  return "holds something else than one well-formed key";
+  return "holds something other than one valid key";
 }

@@ -60,5 +60,5 @@ function readableByOthers(mode: number): Warning {
 
 const missing: Warning = {
   code: "KEY_FILE_MISSING",
-  message: "the file that was named in place of key.txt does not exist",
+  message: "the file named in place of key.txt does not exist",
 };

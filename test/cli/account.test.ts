@@ -206,7 +206,7 @@ function accountTests(emptyPlace: () => Place): void {
       const { code, stderr, log } = await run("sync --user bob", stranger);
       expect([code, log.split("\n").slice(-2)[0]]).toEqual([
         4,
-        "[KeyManager] ❌ Auto-provision failed: the management key is of another OpenRouter account than the keys of this database; nothing was changed",
+        "[KeyManager] ❌ Auto-provision failed: the management key belongs to another OpenRouter account than the keys of this database; nothing was changed",
       ]);
       expect(stderr).toMatch(/\nhint: set OPENROUTER_PROVISIONING_KEY to .*keyctl reconcile --adopt-account/);
     });
@@ -232,7 +232,7 @@ function accountTests(emptyPlace: () => Place): void {
         expect(managementKeyCheck(diagnosis)).toEqual({
           id: "management_key",
           status: "fail",
-          message: "it is of another account than this database: it sees 0 of your 2 keys",
+          message: "it belongs to another account than this database: it sees 0 of your 2 keys",
           hint: "set OPENROUTER_PROVISIONING_KEY_FILE to a management key of the database's account; or   keyctl reconcile --adopt-account",
         });
         const own = await run("doctor --json");
@@ -441,7 +441,7 @@ describe("an account that cannot be found out", () => {
   const WARNING = {
     code: "ACCOUNT_UNKNOWN",
     message: expect.stringMatching(
-      /^whether the management key is of this database's account is not known: Open/,
+      /^it is not known whether the management key belongs to the account of this database: Open/,
     ) as string,
   };
 

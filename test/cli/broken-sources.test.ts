@@ -14,7 +14,7 @@ import { changesAt, journalOf, note, operation, stage, withStore } from "../supp
 
 const SYNC = ["sync", "--user", "alice", "--json"];
 const BULK = ["sync", "--user", "alice", "--user", "bob", "--json"];
-const ALL_THE_SAME = /; keyctl provision --user alice {3}makes a key all the same$/;
+const ALL_THE_SAME = /; keyctl provision --user alice {3}creates a key anyway$/;
 
 /** What could be of the text that was read. */
 const SECRET = /b465|91aa|0a1b2c3d|secrets\.|op:\/\/|changeme/;
@@ -109,7 +109,7 @@ describe("a broken source", () => {
     const done = await run(SYNC, { env: { OPENROUTER_API_KEY: "changeme" } });
     expect(errorOf(done)?.hint).toBe(
       `correct or remove ${join(home.work, "key.txt")} and correct or unset OPENROUTER_API_KEY; ` +
-        "keyctl provision --user alice   makes a key all the same",
+        "keyctl provision --user alice   creates a key anyway",
     );
   });
 

@@ -152,7 +152,7 @@ describe("copy", () => {
     const elsewhere = { env: { XDG_CONFIG_HOME: join(home.folder, "other") } };
     const run = await copy(home, [], elsewhere);
     expect(run.code).toBe(0);
-    expect(run.stderr).toContain("note: made the first master key: ");
+    expect(run.stderr).toContain("note: created the first master key: ");
     expect(rowsOf(copyOf(home), CHECKS)).toHaveLength(1);
   });
 
@@ -301,7 +301,7 @@ describe("a key that the destination has already", () => {
           code: "KEY_EXISTS",
           exit_code: 8,
           message: `user bob has another key in the destination (${maskOf(OTHER)}, from manual); it stays`,
-          hint: "purge the one that is not wanted, and copy again",
+          hint: "purge the unwanted one, and copy again",
           retryable: false,
         },
       },
@@ -325,7 +325,7 @@ describe("a key that the destination has already", () => {
     expect(run.stderr).toContain(
       `warning: user bob has another key in the destination (${maskOf(OTHER)}, from manual); it stays\n`,
     );
-    expect(run.stderr).toContain("error: 1 of 3 rows failed\nhint: each line says why\n");
+    expect(run.stderr).toContain("error: 1 of 3 rows failed\nhint: see the lines above\n");
   });
 });
 
@@ -388,11 +388,11 @@ describe("the store that is copied from", () => {
     for (const to of ["../data/keyctl/keyctl.db", "link.db", "hard.db", home.database]) {
       const run = await inProcess(home, ["copy", "--to", `sqlite:${to}`, "--json"]);
       expect([run.code, errorOf(run)?.code]).toEqual([2, "USAGE"]);
-      expect(errorOf(run)?.message).toBe("--to names the store that is to be copied from");
+      expect(errorOf(run)?.message).toBe("--to is the store to copy from");
     }
     const env = { KEYCTL_STORE: "mongodb://A.example,b.example:27017/keys" };
     const run = await inProcess(home, ["copy", "--to", "mongodb://b.example,a.example/keys?w=1", "--json"], { env });
-    expect(errorOf(run)?.message).toBe("--to names the store that is to be copied from");
+    expect(errorOf(run)?.message).toBe("--to is the store to copy from");
   });
 });
 
@@ -451,7 +451,7 @@ describe("the destination", () => {
     const run = await copy(home, [], { around });
     expect(run.code).toBe(7);
     expect(run.stdout).toMatch(/^1,000 rows in \d+s: 1,000 copied\n$/);
-    expect(run.stderr).toContain("note: what was copied stays; run it again, and it goes on there\n");
+    expect(run.stderr).toContain("note: copied keys stay in the destination; run it again to continue\n");
     expect(run.stderr).toContain("error: the disk is full\n");
     expect(documentsOf(await copy(home, ["--json"]))).toMatchObject([{ copied: 200, kept: 1_000, verified: 1_200 }]);
   });

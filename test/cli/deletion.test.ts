@@ -138,7 +138,7 @@ describe("a deletion", () => {
     const owed = await run("purge --user alice --revoke --yes --json --timeout 2s");
     expect([owed.code, errorOf(owed)?.message]).toEqual([
       10,
-      "a key that is to go may still work: OpenRouter says that the key was deleted, and still has it",
+      "a key to be removed may still work: OpenRouter says that the key was deleted, and still has it",
     ]);
     const fixed = await run("reconcile --fix --json --timeout 2s");
     expect([fixed.code, documentsOf(fixed)[0]]).toMatchObject([10, { class: "orphan", done: false }]);
@@ -177,7 +177,7 @@ describe("a key that OpenRouter says it does not have", () => {
     expect([first.code, documentsOf(first)[0]]).toMatchObject([10, { purged: true, revocation: "pending" }]);
     const again = await run(purge);
     expect([again.code, documentsOf(again)[0]]).toMatchObject([10, { purged: false, revocation: "pending" }]);
-    expect(errorOf(again)?.message).toBe(`a key that is to go may still work: ${STILL}`);
+    expect(errorOf(again)?.message).toBe(`a key to be removed may still work: ${STILL}`);
     const fixed = await run("reconcile --fix --json --timeout 2s");
     expect([fixed.code, documentsOf(fixed).at(-1)]).toMatchObject([10, { to_fix: 2, fixed: 0 }]);
     expect(server.keys.size).toBe(2);
@@ -207,7 +207,7 @@ describe("a key that OpenRouter says it does not have", () => {
     expect([lost.code, server.keys.size]).toEqual([6, 1]);
     expect(errorOf(lost)).toMatchObject({
       message:
-        "OpenRouter answered 500: Internal Server Error, and did not say whether a key was made; it may have kept one",
+        "OpenRouter answered 500: Internal Server Error, and did not say whether a key was created; one may exist",
       hint: "keyctl reconcile --user alice --fix   removes what may be left",
     });
   });

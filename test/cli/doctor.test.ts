@@ -57,13 +57,13 @@ describe("the screen of doctor", () => {
       "✓ server           SQLite, index present, writable",
       "✓ encryption       1 key, sealed",
       "✓ master keys      1, from ~/config/keyctl/master-keys.json (mode 0600)",
-      "✓ management key   none, and no keys are to be made (KEYCTL_AUTO_PROVISION)",
+      "✓ management key   none, and automatic creation is off (KEYCTL_AUTO_PROVISION)",
       "✓ OpenRouter       reachable, 1 ms, clock within 1 s",
       "✓ key.txt          ./key.txt: none",
       "✓ environment      KEYCTL_OPENROUTER_URL, KEYCTL_AUTO_PROVISION, XDG_DATA_HOME, XDG_CONFIG_HOME, XDG_STATE_HOME, NO_COLOR",
       "✓ PATH             no other keyctl",
       "",
-      "9 passed, 0 to look at, 0 failed",
+      "9 passed, 0 warnings, 0 failed",
       "",
     ]);
     expect(run).toMatchObject({ code: 0, stderr: "" });
@@ -78,8 +78,8 @@ describe("the screen of doctor", () => {
       "! key.txt          ./key.txt: readable by group (0640)",
       "                   hint: chmod 600 key.txt",
     ]);
-    expect(run.stdout).toContain("\n\n8 passed, 1 to look at, 0 failed\n");
-    expect(run).toMatchObject({ code: 10, stderr: "error: 1 check needs a look\nhint: chmod 600 key.txt\n" });
+    expect(run.stdout).toContain("\n\n8 passed, 1 warning, 0 failed\n");
+    expect(run).toMatchObject({ code: 10, stderr: "error: 1 check needs attention\nhint: chmod 600 key.txt\n" });
   });
 
   it.each([30, 40, 60, 80])(
@@ -117,7 +117,7 @@ describe("the screen of doctor", () => {
       ["path", "pass"],
     ]);
     expect(rows.every((cells) => cells.length === 4)).toBe(true);
-    expect(run.stderr).toMatch(/^9 passed, 1 to look at, 0 failed\nerror: 1 check needs a look\n/);
+    expect(run.stderr).toMatch(/^9 passed, 1 warning, 0 failed\nerror: 1 check needs attention\n/);
   });
 
   it("is coloured on a terminal that may be", async () => {
@@ -198,7 +198,7 @@ describe("doctor looks at", () => {
     expect(await masterKeyLine(home, broken)).toMatchObject({ code: 4, check: { status: "fail" } });
   });
 
-  it("every row with --deep, and names the users whose rows do not open", async () => {
+  it("every row with --deep, and names the users whose rows cannot be decrypted", async () => {
     const home = await homeWithRow();
     await inProcess(home, ["save", "--user", "bob", "--stdin"], { input: OTHER });
     change(
@@ -212,7 +212,7 @@ describe("doctor looks at", () => {
     expect(checksOf(deep)).toContainEqual({
       id: "encryption",
       status: "fail",
-      message: "1 row does not open: bob",
+      message: "1 row cannot be decrypted: bob",
       hint: "keyctl save --user bob --replace",
     });
   });

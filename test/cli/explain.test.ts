@@ -131,7 +131,7 @@ sync would save the key of key.txt
     const run = await inProcess(home, [...ALICE, "--key-file", "../there.txt"], { env });
     expect(shownIn(home, run.stdout)).toContain("key.txt\tabsent\t-\t/srv/there.txt\n");
     expect(run.stdout).toContain("environment\tused\t***************91aa\tOPENROUTER_API_KEY_FILE\n");
-    expect(run.stderr).toContain("warning: the file that was named in place of key.txt does not exist\n");
+    expect(run.stderr).toContain("warning: the file named in place of key.txt does not exist\n");
   });
 });
 
@@ -157,7 +157,7 @@ describe("the document of explain", () => {
             state: "ignored",
             key: null,
             key_hash: null,
-            detail: `${join(home.work, "key.txt")}: holds something else than one well-formed key`,
+            detail: `${join(home.work, "key.txt")}: holds something other than one valid key`,
           },
           {
             source: "environment",
@@ -169,7 +169,7 @@ describe("the document of explain", () => {
           { source: "auto-provisioned", state: "not_needed", key: null, key_hash: null, detail: null },
         ],
         store: `sqlite:${home.database}`,
-        warnings: [{ code: "KEY_FILE_IGNORED", message: "key.txt holds something else than one well-formed key" }],
+        warnings: [{ code: "KEY_FILE_IGNORED", message: "key.txt holds something other than one valid key" }],
         error: null,
       },
     ]);

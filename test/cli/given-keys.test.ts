@@ -10,7 +10,7 @@ import { always } from "../support/openrouter/faults.ts";
 import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 
-const WARNING = "key.txt holds a key that keyctl created, and whose deletion at OpenRouter was decided";
+const WARNING = "key.txt holds a key that keyctl created and marked for deletion at OpenRouter";
 
 /** The key that keyctl made for alice is out of her row, and OpenRouter does not delete it yet. */
 async function owed(home: Home): Promise<Stage> {
@@ -51,7 +51,7 @@ function givenKeys(name: string, emptyPlace: () => Home): void {
           code: "CONFLICT",
           message: expect.stringMatching(
             new RegExp(
-              `^keyctl created this key, and its deletion at OpenRouter was decided at 20.*Z; it was not saved for user ${user}$`,
+              `^keyctl created this key and marked it for deletion at OpenRouter at 20.*Z; it was not saved for user ${user}$`,
             ),
           ) as string,
           retryable: false,

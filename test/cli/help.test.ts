@@ -77,9 +77,11 @@ describe("a mistyped word", () => {
     [["sync", "--usr", "alice"], "unknown option '--usr'; did you mean '--user'?"],
     [["get", "--stord"], "unknown option '--stord'; did you mean '--store' or '--stored'?"],
     [["purge", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"],
-    [["sync", "alice"], "keyctl sync takes options only, no other words"],
-    [["help", "synk"], "there is no help on 'synk'"],
-    [[], "no command is given"],
+    [["sync", "alice"], "unexpected argument 'alice'; did you mean --user alice?"],
+    [["sync", "--user", "bob", "al ice"], "unexpected argument 'al ice'; did you mean --user 'al ice'?"],
+    [["list", "alice"], "unexpected argument 'alice'"],
+    [["help", "synk"], "no help for 'synk'"],
+    [[], "no command given"],
   ])("%j: %s", async (args, message) => {
     const run = await inProcess(emptyHome(), args);
     expect(run.stderr.split("\n")[0]).toBe(`error: ${message}`);

@@ -81,6 +81,9 @@ describe("a slip on the command line", () => {
   it("is none behind --, where no option stands", async () => {
     const { run } = await stage();
     const done = await run("get --json -u alice -- -user=bob");
-    expect(errorOf(done)).toMatchObject({ code: "USAGE", message: "keyctl get takes options only, no other words" });
+    expect(errorOf(done)).toMatchObject({
+      code: "USAGE",
+      message: "unexpected argument '-user=bob'; did you mean --user=-user=bob?",
+    });
   });
 });

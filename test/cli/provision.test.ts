@@ -64,7 +64,7 @@ describe("provision", () => {
     const { run } = await stage(made);
     const line = await run("provision --user alice -q", { columns: 80, env: { NO_COLOR: "1" } });
     expect(line.stdout).toBe(`${maskOf(MADE)} made (no limit, does not expire)\n`);
-    expect(line.stderr).toBe("warning: the new key has no limit: it can spend without bound\n");
+    expect(line.stderr).toBe("warning: the new key has no spending limit\n");
   });
 
   it("heeds neither key.txt nor OPENROUTER_API_KEY", async () => {
@@ -373,7 +373,7 @@ describe("a sync without a key", () => {
     const ci = { env: { CI: "true" } };
     const refused = await run("sync --user alice --json", ci);
     expect([refused.code, errorOf(refused)?.code, server.count()]).toEqual([3, "NO_KEY", 0]);
-    expect(refused.log).toContain("❌ Auto-provision failed: the database was just made, and CI is set");
+    expect(refused.log).toContain("❌ Auto-provision failed: the database was just created, and CI is set");
     expect(await storedUsers(home)).toEqual([]);
     await given("sync --user alice", ci);
     expect(server.keys.size).toBe(1);

@@ -24,7 +24,7 @@ describe("purge of one user", () => {
     const run = await inProcess(home, ["purge", "--user", "alice", "--yes"]);
     expect(run).toMatchObject({
       code: 0,
-      stdout: "***************b465 purged (it goes on working at OpenRouter)\n",
+      stdout: "***************b465 purged (it stays active at OpenRouter)\n",
       stderr: "",
     });
     expect(await storedUsers(home)).toEqual(["bob", "carol", "dave"]);
@@ -55,8 +55,8 @@ describe("purge of one user", () => {
     home.writeKeyFile(KEY);
     const run = await inProcess(home, ["purge", "--user", "alice", "--yes"], withKey);
     expect(run.stderr).toBe(
-      "note: key.txt holds a key: the next sync of this user stores that one\n" +
-        "note: OPENROUTER_API_KEY holds a key: the next sync of this user stores that one\n",
+      "note: key.txt holds a key: the next sync of this user stores that key\n" +
+        "note: OPENROUTER_API_KEY holds a key: the next sync of this user stores that key\n",
     );
   });
 
@@ -64,7 +64,7 @@ describe("purge of one user", () => {
     const home = await homeOf(["alice"]);
     await withDatabase(home, (database) => database.exec("UPDATE api_keys SET key_encrypted = 'nonsense'"));
     const run = await inProcess(home, ["purge", "--user", "alice", "--yes"]);
-    expect(run).toMatchObject({ code: 0, stdout: "an unreadable key purged (it goes on working at OpenRouter)\n" });
+    expect(run).toMatchObject({ code: 0, stdout: "an unreadable key purged (it stays active at OpenRouter)\n" });
     expect(await storedUsers(home)).toEqual([]);
   });
 

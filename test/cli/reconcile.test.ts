@@ -224,7 +224,7 @@ const CASES: Readonly<Record<string, Case>> = {
     rows: ["alice"],
     journal: MADE,
   },
-  "one key of two users": {
+  "one key shared by two users": {
     class: "duplicate",
     async given({ given }) {
       await given("save --user bob --stdin", { input: KEY });
@@ -336,11 +336,11 @@ describe("reconcile", () => {
     expect(header).toMatch(/^FINDING +USER +KEY +ACTION$/);
     expect(line).toBe(`orphan   alice  ${await name(home)}  to be deleted`);
     expect(more).toEqual([""]);
-    expect(seen.stderr).toContain("1 key at OpenRouter: 0 as stored, 0 kept, 1 to remove, 0 to look at\n");
+    expect(seen.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 to remove, 0 warnings\n");
     expect(seen.stderr).toContain("error: 1 key to remove\nhint: keyctl reconcile --fix\n");
     const done = await run("reconcile --fix", { columns: 120, env: { NO_COLOR: "1" } });
     expect(done.stdout).toContain("  deleted\n");
-    expect(done.stderr).toContain("1 key at OpenRouter: 0 as stored, 0 kept, 1 of 1 removed, 0 to look at\n");
+    expect(done.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 of 1 removed, 0 warnings\n");
     expect(done.code).toBe(0);
   });
 

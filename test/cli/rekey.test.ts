@@ -49,7 +49,7 @@ describe("rekey", () => {
     expect(run.stderr).toBe(
       `note: put a new master key in front of those in ${home.masterKeys}; back that file up again, older keys included\n` +
         `note: nothing in this database is sealed with master key ${before} any more\n` +
-        "hint: a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
+        "hint: a minute after every machine has the new master key: keyctl rekey --keep-key   checks once more;\n" +
         `      then what no other database and no backup uses may be taken out of ${home.masterKeys}:\n` +
         `      keyctl rekey --retire=${before}\n`,
     );
@@ -103,13 +103,13 @@ describe("rekey", () => {
     expect(await revealed(home)).toEqual(KEYS);
   });
 
-  it("encrypts what is stored in clear, with the active master key when told so", async () => {
+  it("encrypts what is stored in plain text, with the active master key when told so", async () => {
     const home = await homeWithKeys();
     await withDatabase(home, (database) =>
       database.exec(`UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL, key_tail = NULL, revision = NULL`),
     );
     expect((await inProcess(home, ["list"])).stderr).toContain(
-      "hint: 3 keys are stored in clear; keyctl rekey encrypts them\n",
+      "hint: 3 keys are stored in plain text; keyctl rekey encrypts them\n",
     );
     const kids = kidsIn(home.masterKeys);
     const run = await inProcess(home, ["rekey", "--keep-key"]);
@@ -130,7 +130,7 @@ describe("rekey", () => {
     const run = await inProcess(home, ["rekey"]);
     expect(run.code).toBe(9);
     expect(run.stderr).toContain("warning: the stored key of user bob does not open");
-    expect(run.stderr).toContain("error: 1 of 3 keys do not open and were left as they are\n");
+    expect(run.stderr).toContain("error: 1 of 3 keys cannot be decrypted and were left unchanged\n");
     expect(run.stderr).not.toContain("any more");
     const again = await inProcess(home, ["rekey", "--keep-key", "--json"]);
     const [line, summary] = documentsOf(again);
@@ -154,7 +154,7 @@ describe("rekey", () => {
     });
     const run = await inProcess(home, ["rekey"]);
     expect(run.stderr.match(/^warning: /gm)).toHaveLength(10);
-    expect(run.stderr).toContain("… and 10 more; --json names them all\n");
+    expect(run.stderr).toContain("… and 10 more; --json lists them all\n");
   });
 
   it("counts only, when told so", async () => {
@@ -163,7 +163,7 @@ describe("rekey", () => {
     const before = [await allThatIsStored(home), readFileSync(home.masterKeys, "utf8")];
     const run = await inProcess(home, ["rekey", "--dry-run"]);
     expect(run.stdout).toBe(
-      "3 keys in 0s: 3 would be sealed anew, 1 of them stored in clear; the active master key is a new one\n",
+      "3 keys in 0s: 3 would be sealed anew, 1 of them stored in plain text; the active master key is a new one\n",
     );
     expect([await allThatIsStored(home), readFileSync(home.masterKeys, "utf8")]).toEqual(before);
   });
@@ -253,7 +253,7 @@ describe("rekey --init", () => {
     const run = await inProcess(home, ["rekey", "--init"], { env: { KEYCTL_MASTER_KEYS_FILE: path } });
     expect(run.code).toBe(0);
     expect(run.stdout).toBe(`the database is sealed with master key ${kidsIn(path)[0]}\n`);
-    expect(run.stderr).toContain(`note: made the first master key: ${path}; back it up`);
+    expect(run.stderr).toContain(`note: created the first master key: ${path}; back it up`);
     expect(existsSync(dirname(home.masterKeys))).toBe(false);
   });
 
@@ -303,7 +303,7 @@ describeWithMongodb("rekey over MongoDB", () => {
     expect(errorOf(refused)).toMatchObject({ code: "CONFIG_INVALID" });
     const begun = await inProcess(home, ["rekey", "--init"], options);
     expect(begun.stdout).toBe(`the database is sealed with master key ${kidsIn(keys)[0]}\n`);
-    expect(begun.stderr).toContain("note: 3 keys stored in clear stay so");
+    expect(begun.stderr).toContain("note: 3 keys stored in plain text stay so");
     expect(begun.stderr).toContain("hint: keyctl rekey --keep-key   encrypts them");
 
     const encrypted = await inProcess(home, ["rekey", "--keep-key", "--json"], options);

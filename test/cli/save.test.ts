@@ -68,7 +68,7 @@ describe("save", () => {
     const { run } = await save(home, [], OTHER);
     expect(errorOf(run)).toMatchObject({
       code: "KEY_EXISTS",
-      message: "user alice has another key already (***************b465, from manual)",
+      message: "user alice already has another key (***************b465, from manual)",
       hint: "keyctl save --user alice --stdin --replace",
     });
     expect(await bareKey(home)).toBe(KEY);

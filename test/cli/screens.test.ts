@@ -133,7 +133,7 @@ c\\u202ed    ***************b465  manual  1d   never
     const home = emptyHome();
     const run = await inProcess(home, ["list"], { columns: 80, env: plain });
     expect(run.stdout).toBe("");
-    expect(run.stderr).toBe(`there is no store yet at sqlite:${home.database} (default)\nhint: keyctl sync --help\n`);
+    expect(run.stderr).toBe(`no store exists yet at sqlite:${home.database} (default)\nhint: keyctl sync --help\n`);
   });
 
   it("names the variable that the store came from", async () => {
@@ -143,14 +143,14 @@ c\\u202ed    ***************b465  manual  1d   never
     expect(run.stderr).toBe(`1 key in ${store} (from KEYCTL_STORE)\n`);
   });
 
-  it("counts the keys that are stored in clear", async () => {
+  it("counts the keys that are stored in plain text", async () => {
     const home = await homeWith(ROWS);
     await withDatabase(home, (database) =>
       database.prepare("UPDATE api_keys SET key_encrypted = ? WHERE user_id = 'bob'").run(OTHER),
     );
     const run = await inProcess(home, ["list"]);
     expect(run.stderr).toBe(
-      `4 keys in sqlite:${home.database} (default)\n${FOUND_INVALID}hint: 1 key is stored in clear; keyctl rekey encrypts it\n`,
+      `4 keys in sqlite:${home.database} (default)\n${FOUND_INVALID}hint: 1 key is stored in plain text; keyctl rekey encrypts it\n`,
     );
   });
 
@@ -335,7 +335,7 @@ describe("sync", () => {
     home.writeKeyFile("hello");
     const run = await inProcess(home, ["sync", "--user", "bob", "-q"]);
     expect(run.stderr).toBe(
-      "warning: key.txt holds something else than one well-formed key\nerror: no key for user bob: " +
+      "warning: key.txt holds something other than one valid key\nerror: no key for user bob: " +
         "key.txt is there and holds no valid key\n",
     );
   });
@@ -357,7 +357,7 @@ carol          -                    no key for user carol
     expect(run.stderr.replace(/in \d+s/, "in 0s")).toBe(`\
 4 users in 0s: 2 from database, 2 failed
 error: 2 of 4 users failed
-hint: each line says why
+hint: see the lines above
 `);
   });
 });

@@ -89,7 +89,7 @@ describe("a key that was made and could not be stored", () => {
       expect([label, await journalOf(home), server.count("POST /keys")]).toEqual([label, ["op:1"], 1]);
       const message = errorOf(end)?.message;
       if (!keeps) {
-        expect(message).toContain(when === "unsent" ? "was deleted again" : "may be in the database all the same");
+        expect(message).toContain(when === "unsent" ? "was deleted again" : "may be in the database after all");
         expect([label, server.keys.size]).toEqual([label, when === "unsent" ? 0 : 1]);
         continue;
       }
@@ -494,7 +494,7 @@ describe("a key whose database turns out to be damaged when it is in its row", (
     }));
     const done = await run("sync --user alice --json", { around });
     expect([done.code, errorOf(done)?.code, server.count("POST /keys")]).toEqual([7, "STORE_UNAVAILABLE", 1]);
-    expect(errorOf(done)?.message).toContain("a key was made for user alice");
+    expect(errorOf(done)?.message).toContain("a key was created for user alice");
     expect(spoolFilesOf(home)).toEqual([await sent(home)]);
   });
 });

@@ -56,7 +56,7 @@ describe.each(NAMED)("a store that %s names and that is not there", (from, env, 
     const args = ["save", "--user", "it's me", "--stdin", ...flags];
     const { stderr } = await inProcess(home, args, { env, input: KEY });
     const again = ["save", "--user", "'it'\\''s me'", "--stdin", ...flags, "--create"].join(" ");
-    expect(stderr).toContain(`\nhint: keyctl ${again}   makes it; or check ${from}\n`);
+    expect(stderr).toContain(`\nhint: keyctl ${again}   creates it; or check ${from}\n`);
     expect((await inProcess(home, [...args, "--create"], { env, input: KEY })).code).toBe(0);
     expect((await inProcess(home, args, { env, input: KEY })).code).toBe(0);
     expect(await storedUsers({ ...home, database: join(home.work, "none.db") })).toEqual(["it's me"]);
@@ -113,7 +113,7 @@ describe("what makes a store that is named", () => {
     for (const args of [copy, [...copy, "--dry-run"]]) {
       const run = await inProcess(home, args);
       expect([run.code, errorOf(run)?.code]).toEqual([7, "STORE_MISSING"]);
-      expect(errorOf(run)?.hint).toBe(`keyctl ${args.join(" ")} --create   makes it; or check --to`);
+      expect(errorOf(run)?.hint).toBe(`keyctl ${args.join(" ")} --create   creates it; or check --to`);
     }
     expect((await inProcess(home, [...copy, "--dry-run", "--create"])).code).toBe(0);
     expect(existsSync(join(home.work, "backup.db"))).toBe(false);
@@ -144,7 +144,7 @@ describe("what makes a store that is named", () => {
     const run = await inProcess(home, ["get", "-u", "alice", "--stored", "--create"]);
     expect([run.code, run.stderr]).toEqual([
       2,
-      "error: --stored reads what is there, and makes no store\nhint: give --stored or --create, not both\n",
+      "error: --stored only reads, and creates no store\nhint: give --stored or --create, not both\n",
     ]);
   });
 
@@ -208,7 +208,7 @@ describe("the default store", () => {
   });
 });
 
-describe("a store that was just made, where CI is set", () => {
+describe("a store that was just created, where CI is set", () => {
   const CASES: readonly (readonly [title: string, env: Record<string, string>, flags: readonly string[]])[] = [
     ["by itself", {}, []],
     ["with --create", { KEYCTL_STORE: "sqlite:ci.db" }, ["--create"]],
@@ -216,7 +216,7 @@ describe("a store that was just made, where CI is set", () => {
   ];
 
   it.each(CASES)(
-    "%s: no key is bought for it, and none in a database that was cut off in its making",
+    "%s: no key is created for it, and none in a database that was cut off in its making",
     async (_, env, flags) => {
       for (const begun of [false, true]) {
         const home = emptyHome();
@@ -226,7 +226,7 @@ describe("a store that was just made, where CI is set", () => {
           const options = { env: { CI: "true", ...environmentFor(openRouter), ...env } };
           const run = await inProcess(home, ["sync", "-u", "alice", ...flags], options);
           expect([run.code, openRouter.count("POST /keys")]).toEqual([3, 0]);
-          expect(run.stderr).toContain("the database was just made, and CI is set: no key is bought for it");
+          expect(run.stderr).toContain("the database was just created, and CI is set: no key is created for it");
           expect((await inProcess(home, ["sync", "-u", "alice", ...flags], options)).code).toBe(0);
           expect(openRouter.count("POST /keys")).toBe(1);
         } finally {

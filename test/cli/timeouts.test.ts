@@ -32,7 +32,7 @@ async function* inTwoParts(text: string, pauseMs: number): AsyncGenerator<Uint8A
 
 describe("a command for master keys that is slower than --timeout", () => {
   const SLOW = { KEYCTL_MASTER_KEYS_COMMAND: "sleep 30", KEYCTL_AUTO_PROVISION: "0" };
-  const MESSAGE = "the command in KEYCTL_MASTER_KEYS_COMMAND did not end before the time was over";
+  const MESSAGE = "the command in KEYCTL_MASTER_KEYS_COMMAND did not end in time";
 
   it.each<readonly [string, InProcessOptions]>([
     ["sync --user bob", { env: { OPENROUTER_API_KEY: OTHER } }],
@@ -94,7 +94,7 @@ describe("standard input that never ends", () => {
 
 describe("--timeout and a key that is being made", () => {
   const ANSWER =
-    "note: the time is over; still waiting up to 20s for OpenRouter's answer: it may have made a key for user alice\n";
+    "note: timed out; still waiting up to 20s for OpenRouter's answer: it may have created a key for user alice\n";
 
   it.each(["sync --user alice", "provision --user alice", "sync --provision --user alice --user bob"])(
     "is over before the answer, which is waited for: %s",
@@ -128,7 +128,7 @@ describe("--timeout and a key that is being made", () => {
     expect(done.code).toBe(6);
     expect(errorOf(done)).toMatchObject({ code: "PROVIDER_UNAVAILABLE" });
     expect(done.stderr).toContain(
-      "note: the time is over; still waiting up to 20s for OpenRouter, to remove the key that it may have made for user alice\n",
+      "note: timed out; still waiting up to 20s for OpenRouter, to remove the key that it may have created for user alice\n",
     );
     expect(server.keys.get(hashOf(MADE))).toBeUndefined();
     expect(await journalOf(home)).toEqual(["op:1", "out:1 abandoned"]);
@@ -148,7 +148,7 @@ describe("--timeout and a key that is being made", () => {
     expect(done.code).toBe(0);
     expect(documentsOf(done)[0]).toMatchObject({ key_hash: hashOf(MADE), error: null });
     expect(done.stderr).toContain(
-      "note: the time is over; still waiting up to 10s for the database, to store the key that was made for user alice\n",
+      "note: timed out; still waiting up to 10s for the database, to store the key that was created for user alice\n",
     );
     expect(server.count("POST /keys")).toBe(1);
   });

@@ -32,7 +32,7 @@ function onFullDisk(): never {
   throw Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" });
 }
 
-const NOTE = "note: nobody reads the output any more; the work goes on\n";
+const NOTE = "note: the reader of the output has closed it; the run continues\n";
 const lost = (rest: string) =>
   new RegExp(`^error: the output could not be written \\(EPIPE\\); ${rest}\nhint: .+\n$`, "m");
 
@@ -69,10 +69,10 @@ describe("a reader that has seen enough", () => {
   });
 
   it.each([
-    [["sync", "--user", "alice"], "note: the work was finished: alice, ***************b465, environment\n"],
-    [["get", "--user", "alice", "--reveal"], "note: the work was finished: alice, ***************b465, environment\n"],
-    [["get", "--user", "alice", "--json"], "note: the work was finished: alice, ***************b465, environment\n"],
-    [["save", "--user", "alice", "--stdin"], "note: the work was finished: alice, ***************b465, saved\n"],
+    [["sync", "--user", "alice"], "note: the run finished: alice, ***************b465, environment\n"],
+    [["get", "--user", "alice", "--reveal"], "note: the run finished: alice, ***************b465, environment\n"],
+    [["get", "--user", "alice", "--json"], "note: the run finished: alice, ***************b465, environment\n"],
+    [["save", "--user", "alice", "--stdin"], "note: the run finished: alice, ***************b465, saved\n"],
     [["explain", "--user", "alice"], ""],
     [["sync", "--user", "alice", "--json", "--quiet"], ""],
   ])("has missed the one result of %j: exit 1, and what was done", async (args, note) => {
@@ -106,7 +106,7 @@ describe("a reader that goes away from a run that changes something", () => {
     expect(run.code).toBe(1);
     expect(reader.seen()).toBe(at);
     expect(run.stderr).toMatch(
-      /error: the output could not be written \(EPIPE\); the work was finished: 30 users in \d+s: 30 purged\n/,
+      /error: the output could not be written \(EPIPE\); the run finished: 30 users in \d+s: 30 purged\n/,
     );
     expect(run.stderr.includes(NOTE)).toBe(!args.includes("--quiet"));
     expect(await storedUsers(home)).toEqual([]);
@@ -121,8 +121,8 @@ describe("a reader that goes away from a run that changes something", () => {
       if (line.startsWith("purge")) await run("sync --users-file users.txt --quiet", { env: withKey });
       const done = await run(line, { onStdout: onFullDisk });
       expect(done.code).toBe(1);
-      expect(done.stderr).toMatch(/^note: the output could not be written \(ENOSPC\); the work goes on$/m);
-      expect(done.stderr).toMatch(/\(ENOSPC\); the work was finished: 30 users in \d+s: 30 (purged|made)/m);
+      expect(done.stderr).toMatch(/^note: the output could not be written \(ENOSPC\); the run continues$/m);
+      expect(done.stderr).toMatch(/\(ENOSPC\); the run finished: 30 users in \d+s: 30 (purged|made)/m);
       const left = line.startsWith("purge") ? [] : ids.toSorted();
       expect([await storedUsers(home), server.keys.size]).toEqual([left, left.length]);
     },
@@ -134,7 +134,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const args = ["sync", "--users-file", "users.txt", "--json"];
     const run = await inProcess(home, args, { env: withKey, onStdout: readerOf(2).onStdout });
     expect(run.code).toBe(1);
-    expect(run.stderr).toMatch(lost("the work was finished: 3 users in \\d+s: 3 synced"));
+    expect(run.stderr).toMatch(lost("the run finished: 3 users in \\d+s: 3 synced"));
     expect(await storedUsers(home)).toHaveLength(3);
   });
 
@@ -144,7 +144,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const args = ["get", "--users-file", "users.txt", "--json", "--reveal"];
     const run = await inProcess(home, args, { env: withKey, onStdout: readerOf(1).onStdout });
     expect(run.code).toBe(1);
-    expect(run.stderr).toMatch(lost("the work was finished: 1,200 users in \\d+s: 1,200 synced"));
+    expect(run.stderr).toMatch(lost("the run finished: 1,200 users in \\d+s: 1,200 synced"));
     expect(await storedUsers(home)).toHaveLength(1200);
   });
 
@@ -177,7 +177,7 @@ describe("a reader that goes away from a run that changes something", () => {
     });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(/^error: the store is gone\n/m);
-    expect(run.stderr).toMatch(lost("the work was stopped before its end: 500 users in \\d+s: 500 synced"));
+    expect(run.stderr).toMatch(lost("the run stopped early: 500 users in \\d+s: 500 synced"));
   });
 
   it("lets go of standard input, which may go on for ever", async () => {
@@ -188,7 +188,7 @@ describe("a reader that goes away from a run that changes something", () => {
       onStdout: readerOf(1).onStdout,
     });
     expect(run.code).toBe(1);
-    expect(run.stderr).toMatch(lost("standard input was read no further: 2 users in \\d+s: 2 synced"));
+    expect(run.stderr).toMatch(lost("the rest of standard input was not read: 2 users in \\d+s: 2 synced"));
     expect(await storedUsers(home)).toEqual(["alice", "bob"]);
   });
 
@@ -207,7 +207,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const home = await homeOf(3);
     const validated = await inProcess(home, ["validate", "--all", ...more], { onStdout: readerOf(1).onStdout });
     expect(validated.code).toBe(1);
-    expect(validated.stderr).toMatch(lost("the work was finished: 3 keys checked in \\d+s: 3 invalid"));
+    expect(validated.stderr).toMatch(lost("the run finished: 3 keys checked in \\d+s: 3 invalid"));
     expect(rowsOf(home.database, "SELECT last_check IS NOT NULL AS checked FROM api_keys")).toEqual(
       [1, 1, 1].map((checked) => ({ checked })),
     );
@@ -215,7 +215,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const rekeyed = await inProcess(home, ["rekey", ...more], { onStdout: readerOf(1).onStdout });
     expect(rekeyed.code).toBe(1);
     expect(rekeyed.stderr).toMatch(
-      lost("the work was finished: 3 keys in \\d+s: 3 sealed anew; the active master key is .*"),
+      lost("the run finished: 3 keys in \\d+s: 3 sealed anew; the active master key is .*"),
     );
     expect(await masterKeysInUse(home)).not.toEqual(before);
   });
@@ -230,8 +230,8 @@ describe("a reader that goes away from a run that changes something", () => {
     const run = await inProcess(home, ["rekey", "--json"], { onStdout: reader.onStdout });
     expect(run.code).toBe(1);
     expect(reader.seen()).toBe(1);
-    expect(run.stderr).toMatch(/^error: \d+ of 20 keys do not open and were left as they are\n/m);
-    expect(run.stderr).toMatch(lost("the work was finished: 20 keys in .*"));
+    expect(run.stderr).toMatch(/^error: \d+ of 20 keys cannot be decrypted and were left unchanged\n/m);
+    expect(run.stderr).toMatch(lost("the run finished: 20 keys in .*"));
   });
 
   it.each([[[]], [["--json"]]])("does not end a reconcile, with or without --fix: %j", async (more) => {
@@ -247,11 +247,11 @@ describe("a reader that goes away from a run that changes something", () => {
     const planned = await run(["reconcile", ...more], { onStdout: readerOf(1).onStdout });
     expect(planned.code).toBe(1);
     expect(planned.stderr).toMatch(/^error: 3 keys to remove\nhint: .*\nerror: the output/m);
-    expect(planned.stderr).toMatch(lost("the work was finished: 3 keys at OpenRouter: .*, 3 to remove, .*"));
+    expect(planned.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 to remove, .*"));
     expect(server.keys.size).toBe(3);
     const fixed = await run(["reconcile", "--fix", ...more], { onStdout: readerOf(1).onStdout });
     expect(fixed.code).toBe(1);
-    expect(fixed.stderr).toMatch(lost("the work was finished: 3 keys at OpenRouter: .*, 3 of 3 removed, .*"));
+    expect(fixed.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 of 3 removed, .*"));
     expect(server.keys.size).toBe(0);
   });
 
@@ -261,7 +261,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const args = ["provision", "--users-file", "users.txt", "--limit", "1", ...more];
     const done = await run(args, { onStdout: readerOf(1).onStdout });
     expect(done.code).toBe(1);
-    expect(done.stderr).toMatch(lost("the work was finished: 5 users in \\d+s: 5 made"));
+    expect(done.stderr).toMatch(lost("the run finished: 5 users in \\d+s: 5 made"));
     expect([server.keys.size, await storedUsers(home)]).toEqual([5, users(5)]);
   });
 
@@ -272,7 +272,7 @@ describe("a reader that goes away from a run that changes something", () => {
       onStdout: readerOf(1).onStdout,
     });
     expect(run.code).toBe(1);
-    expect(run.stderr).toMatch(lost("the work was finished: 30 .*"));
+    expect(run.stderr).toMatch(lost("the run finished: 30 .*"));
     expect(rowsOf(copy, "SELECT count(*) AS count FROM api_keys")).toEqual([{ count: 30 }]);
   });
 });

@@ -67,7 +67,7 @@ function refusing(ports: Ports): Ports {
 }
 
 describe("validate --user", () => {
-  it("waits for a key that was just made, which OpenRouter refuses for some seconds", async () => {
+  it("waits for a key that was just created, which OpenRouter refuses for some seconds", async () => {
     const { runAsManager } = await stage({}, { newKeysRefusedMs: 1_500 });
     expect((await runAsManager("provision --user alice --limit 1")).code).toBe(0);
     const run = await runAsManager("validate --user alice --json");

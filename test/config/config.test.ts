@@ -165,12 +165,12 @@ describe("the store", () => {
     ["file:keys.db", "has file: before its path", "sqlite:<path>"],
     ["file:///srv/keys.db", "has file: before its path", "sqlite:<path>"],
     ["sqlite:~bob/keys.db", "names another user's home folder by ~", "write that path in full"],
-    ["sqlite:$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
-    ["sqlite:${HOME}/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
-    ["sqlite:/srv/${APP}/keys.db", "holds a variable that nothing has replaced", "sqlite:/srv/keys.db"],
-    ["sqlite:///$HOME/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
-    ["sqlite:%APPDATA%/keys.db", "holds a variable that nothing has replaced", "sqlite:~/keys.db"],
-    ["sqlite:{{ store }}", "holds a variable that nothing has replaced", "sqlite:keys.db"],
+    ["sqlite:$HOME/keys.db", "holds an unresolved variable", "sqlite:~/keys.db"],
+    ["sqlite:${HOME}/keys.db", "holds an unresolved variable", "sqlite:~/keys.db"],
+    ["sqlite:/srv/${APP}/keys.db", "holds an unresolved variable", "sqlite:/srv/keys.db"],
+    ["sqlite:///$HOME/keys.db", "holds an unresolved variable", "sqlite:~/keys.db"],
+    ["sqlite:%APPDATA%/keys.db", "holds an unresolved variable", "sqlite:~/keys.db"],
+    ["sqlite:{{ store }}", "holds an unresolved variable", "sqlite:keys.db"],
   ])("refuses %s, and says what to write", (uri, problem, hint) => {
     const says = (from: string) => ({ message: `${from} ${problem}`, hint: expect.stringContaining(hint) as string });
     const refusal = { code: "CONFIG_INVALID", ...says("KEYCTL_STORE") };

@@ -9,7 +9,7 @@ import { withDatabase } from "../support/sqlite/database.ts";
 import { masterKeysInUse, sealedValues } from "../support/fixtures/stored-rows.ts";
 import { treeOf } from "../support/home/tree.ts";
 
-const MADE_ITS_KEY = "note: made the first master key: ";
+const MADE_ITS_KEY = "note: created the first master key: ";
 
 /** Not a real key, but another one for each number. */
 function keyOf(number: number): string {
@@ -47,7 +47,7 @@ describe("the first use", () => {
     const run = await keyctl(home, ["sync", "--user", "alice"], { env: { OPENROUTER_API_KEY: keyOf(1) } });
     expect(run.code).toBe(0);
     expect(run.stderr).toContain(
-      `${MADE_ITS_KEY}${home.masterKeys}; back it up, without it the keys in the database are lost\n`,
+      `${MADE_ITS_KEY}${home.masterKeys}; back it up: without it, the keys in the database are lost\n`,
     );
     expect(await masterKeysInUse(home)).toStrictEqual([kidInFile(home)]);
   });

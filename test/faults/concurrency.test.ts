@@ -37,7 +37,7 @@ it.each([1, 2, 3, 4, 5])("20 processes that sync one user from an empty home agr
   expect(answers.length).toBe(1);
   expect(EVERYBODY.map((index) => `${keyOf(index)}\n`)).toContain(answers[0]);
   expect(await rowsOf(home)).toEqual([{ user_id: "alice", revision: 1 }]);
-  const told = runs.filter(({ stderr }) => stderr.includes("note: made the first master key"));
+  const told = runs.filter(({ stderr }) => stderr.includes("note: created the first master key"));
   expect(told.length).toBe(1);
 });
 

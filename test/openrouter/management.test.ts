@@ -79,7 +79,7 @@ describe("the key that asks", () => {
     server.behave(() => ({ status }));
     const refused = {
       code: "MANAGEMENT_KEY_REFUSED",
-      message: `OpenRouter does not take the management key: it ${detail}`,
+      message: `OpenRouter rejected the management key: it ${detail}`,
     };
     await expect(upstream.find(hashOf(KEY), budget())).rejects.toMatchObject(refused);
     await expect(upstream.disable(hashOf(KEY), budget())).rejects.toMatchObject(refused);

@@ -31,7 +31,7 @@ it.each(Object.entries(BROKEN_ANSWERS))(
     const { upstream, budget } = clientOf({ url: await answering(answer), managementKey: "sk-or-v1-management-key" });
     expect(await upstream.create(keyRequest(), budget())).toEqual({
       status: "ambiguous",
-      detail: "broke the connection off",
+      detail: "closed the connection early",
     });
   },
 );

@@ -16,7 +16,7 @@ describe.skipIf(!hasOpenssl)("a server whose certificate is not to be trusted", 
     const { client, upstream, waits, budget } = clientOf(server);
     const detail = "has a certificate that cannot be trusted (DEPTH_ZERO_SELF_SIGNED_CERT)";
     const remedy = {
-      hint: "NODE_EXTRA_CA_CERTS=<file> names an authority of your own; NODE_TLS_REJECT_UNAUTHORIZED is not followed",
+      hint: "NODE_EXTRA_CA_CERTS=<file> names an authority of your own; NODE_TLS_REJECT_UNAUTHORIZED is ignored",
       isRequired: true,
     };
     const unknown = { status: "unknown", reason: "unreachable", httpStatus: null, attempts: 1, detail, remedy };

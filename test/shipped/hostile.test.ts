@@ -33,7 +33,7 @@ describe("--output", () => {
     const before = readFileSync(place);
     const run = await keyctl(home, ["get", "--all", "--stored", "--output", place]);
     expect(run.code).toBe(2);
-    expect(run.stderr).toMatch(/^error: --output: .* holds something else already\n/);
+    expect(run.stderr).toMatch(/^error: --output: .* already holds something else\n/);
     expect(readFileSync(place).equals(before)).toBe(true);
   });
 
@@ -112,7 +112,7 @@ describe("text from outside", () => {
     const home = await homeWith("alice");
     change(home.database, `UPDATE api_keys SET key_tail = char(27) || '[31m' || char(10) || '[KeyManager] fake'`);
     const purged = await keyctl(home, ["purge", "--user", "alice", "--yes"]);
-    expect(purged.stdout).toBe("***************???? purged (it goes on working at OpenRouter)\n");
+    expect(purged.stdout).toBe("***************???? purged (it stays active at OpenRouter)\n");
 
     const config = join(home.folder, "c\u001B[31m\n[KeyManager] ✅ Saved key");
     mkdirSync(join(config, "keyctl"), { recursive: true });

@@ -179,7 +179,7 @@ describe("log", () => {
       stderr: [
         "[KeyManager] ===== Syncing API key for user alice =====",
         `[KeyManager] ✅ Loaded key from key.txt: ${MASK}`,
-        `note: made the first master key: ${home.masterKeys}; back it up`,
+        `note: created the first master key: ${home.masterKeys}; back it up`,
         `[KeyManager] ✅ Saved key to database (source: key.txt): ${MASK}`,
         "[KeyManager] ✅ Using key from: key.txt",
         "[KeyManager] ✅ Key synced to database",

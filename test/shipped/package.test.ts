@@ -152,10 +152,10 @@ describe("the package in an empty project", () => {
     const home = emptyHome();
     const folder = ownCopy(home);
     const said = async () => (await run(folder, home, [])).stderr.split("\n")[0];
-    expect([await said(), await said()]).toEqual(["error: no command is given", "error: no command is given"]);
+    expect([await said(), await said()]).toEqual(["error: no command given", "error: no command given"]);
     const main = join(folder, "dist", "tool", "main.cjs");
     const text = readFileSync(main, "utf8");
-    const changed = text.replace("no command is given", "no command is TAKEN");
+    const changed = text.replace("no command given", "no command is TAKEN");
     expect([changed.length, changed === text]).toEqual([text.length, false]);
     writeFileSync(main, changed);
     expect(await said()).toBe("error: no command is TAKEN");

@@ -37,7 +37,7 @@ describe("a pipe that is closed early", () => {
       code: 1,
       signal: null,
       stderr: expect.stringMatching(
-        /\nerror: the output could not be written \(EPIPE\); the work was finished: 1 user in \ds: 1 from database\nhint: .*\n$/,
+        /\nerror: the output could not be written \(EPIPE\); the run finished: 1 user in \ds: 1 from database\nhint: .*\n$/,
       ),
     });
   });
@@ -59,7 +59,7 @@ describe("a pipe that is closed early", () => {
   it("ends no run that may change something, which then says what it has done", async () => {
     const { code, stderr } = await shell(await homeWith(3), "keyctl sync --all --json >/dev/full");
     expect(stderr).toMatch(
-      /^note: .* \(ENOSPC\); the work goes on\nerror: .* the work was finished: 3 users in \d+s: 3 from database\nhint: .*\n$/,
+      /^note: .* \(ENOSPC\); the run continues\nerror: .* the run finished: 3 users in \d+s: 3 from database\nhint: .*\n$/,
     );
     expect(code).toBe(1);
   });

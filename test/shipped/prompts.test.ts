@@ -108,7 +108,7 @@ describe("purge on a terminal", () => {
     const { code, screen } = await onTerminal(
       home,
       ["purge", "--all", "--yes"],
-      [{ to: "Type the number of keys to go on:", type: answer + ENTER }],
+      [{ to: "Type the number of keys to continue:", type: answer + ENTER }],
     );
     expect(code).toBe(exit);
     expect(screen).toContain(`This deletes 2 keys, all of sqlite:${home.database}.`);

@@ -265,7 +265,7 @@ describe("the tool", () => {
       `openrouter attention: OpenRouter could not be reached: the proxy 127.0.0.1:${proxy.port} (from HTTPS_PROXY) answered 407`,
     );
     expect(said).toContain(
-      "environment attention: NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same",
+      "environment attention: NODE_TLS_REJECT_UNAUTHORIZED=0 is set and ignored: certificates are still verified",
     );
     expect(said).toContainEqual(expect.stringMatching(/^environment pass: KEYCTL_OPENROUTER_URL, HTTPS_PROXY, /));
     expect(canariesIn({ stdout: run.stdout, stderr: run.stderr })).toEqual([]);

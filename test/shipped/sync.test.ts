@@ -57,7 +57,7 @@ function syncs(emptyStore: () => Home): void {
     const run = await keyctl(home, ["sync", "--user", USER], { env });
     expect(run.log).toBe(golden("sync-auto-provision"));
     expect(run.stdout).toBe("***************a123 (source: auto-provisioned)\n");
-    expect(run.stderr).toContain("warning: the new key has no limit: it can spend without bound\n");
+    expect(run.stderr).toContain("warning: the new key has no spending limit\n");
     expect(run.code).toBe(0);
     const again = await keyctl(home, ["sync", "--user", USER], { env });
     expect([again.stdout, server.count("POST /keys")]).toEqual(["***************a123 (source: database)\n", 1]);
@@ -73,7 +73,7 @@ function syncs(emptyStore: () => Home): void {
     expect(run.stderr).toContain("warning: key.txt holds a key in quotes\n");
     expect(run.stderr).toContain(
       `error: no key for user ${USER}: key.txt is there and holds no valid key\nhint: correct or remove ${join(home.work, "key.txt")}; ` +
-        `keyctl provision --user ${USER}   makes a key all the same\n`,
+        `keyctl provision --user ${USER}   creates a key anyway\n`,
     );
     expect([run.code, run.stdout, server.count()]).toEqual([3, "", 0]);
   });

@@ -47,8 +47,8 @@ describe("a command for master keys that is slower than --timeout", () => {
     expect(performance.now() - started).toBeLessThan(IN_TIME_MS);
     expect(run.code).toBe(4);
     expect(run.stderr).toContain(
-      "error: the command in KEYCTL_MASTER_KEYS_COMMAND did not end before the time was over\n" +
-        "hint: run it by hand to see how long it takes, and give it more time with --timeout; it has 10 s at the most\n",
+      "error: the command in KEYCTL_MASTER_KEYS_COMMAND did not end in time\n" +
+        "hint: run it by hand to see how long it takes, and give it more time with --timeout; it has at most 10 s\n",
     );
     const pid = Number(readFileSync(join(home.folder, "pid"), "utf8"));
     await expect.poll(() => isRunning(pid), { timeout: 5_000 }).toBe(false);

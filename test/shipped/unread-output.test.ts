@@ -57,7 +57,7 @@ describe("a purge whose reader goes away", () => {
     const { code, stdout, stderr } = await shell(home, `keyctl ${command} | head -1`);
     expect(stdout.match(/\n/g)).toHaveLength(1);
     expect(stderr).toMatch(
-      /error: the output could not be written \(EPIPE\); the work was finished: 2,000 users in \d+s: 2,000 purged\nhint: .+\n$/,
+      /error: the output could not be written \(EPIPE\); the run finished: 2,000 users in \d+s: 2,000 purged\nhint: .+\n$/,
     );
     expect(code).toBe(1);
     expect(left(home)).toBe(0);
@@ -69,7 +69,7 @@ describe("a purge whose reader goes away", () => {
       home,
       "keyctl purge --users-file - --yes --json < <(cat users.txt; sleep 30) | head -1",
     );
-    const deleted = /standard input was read no further: ([\d,]+) users in \d+s: ([\d,]+) purged\n/.exec(stderr);
+    const deleted = /the rest of standard input was not read: ([\d,]+) users in \d+s: ([\d,]+) purged\n/.exec(stderr);
     expect(code).toBe(1);
     expect(deleted?.[1]).toBe(deleted?.[2]);
     expect(left(home)).toBe(USERS - Number(deleted?.[1]?.replaceAll(",", "")));
@@ -93,11 +93,11 @@ describe("a purge whose reader goes away", () => {
 
 describe("one result that nobody reads", () => {
   it.each([
-    ["sync --user bob", "note: the work was finished: bob, ***************b465, key.txt\n"],
-    ["purge --user user-0 --yes --json", "note: the work was finished: user-0, ***************b465, purged\n"],
+    ["sync --user bob", "note: the run finished: bob, ***************b465, key.txt\n"],
+    ["purge --user user-0 --yes --json", "note: the run finished: user-0, ***************b465, purged\n"],
     [
       "save --user user-0 --from-file other.txt --replace",
-      "note: the work was finished: user-0, ***************91aa, replaced\n",
+      "note: the run finished: user-0, ***************91aa, replaced\n",
     ],
     ["save --user user-0 --from-file other.txt --json", "error: user user-0 has another key already"],
     ["doctor --timeout 10s", "error: "],

@@ -26,7 +26,7 @@ const OTHER = "sk-or-v1-11111111111111111111111111111111111111111111111111111111
 const TOO_BIG = "it is larger than 4 KiB";
 const NOT_TEXT = "it is not valid UTF-8 or UTF-16 text";
 const IN_QUOTES = "holds a key in quotes";
-const NOT_A_KEY = "holds something else than one well-formed key";
+const NOT_A_KEY = "holds something other than one valid key";
 
 type Outcome = { found: string } | { malformed: string } | { unreadable: string } | "absent";
 
@@ -275,7 +275,7 @@ describe("what stands in the place of key.txt", () => {
     const { reading, warnings } = await keyFile({ path: join(home.work, "named.txt"), named: true }, nobodys).read();
     expect(reading).toEqual({ status: "missing" });
     expect(warnings).toEqual([
-      { code: "KEY_FILE_MISSING", message: "the file that was named in place of key.txt does not exist" },
+      { code: "KEY_FILE_MISSING", message: "the file named in place of key.txt does not exist" },
     ]);
   });
 

@@ -143,7 +143,7 @@ describeWithMongodb("a MongoDB store whose schema a later keyctl has raised", ()
     expect(run.code).toBe(7);
     expect(errorOf(run)).toMatchObject({
       code: "STORE_NEWER",
-      message: "the database was made by a newer keyctl (schema 2, this one knows 1)",
+      message: "the database was created by a newer keyctl (schema 2, this one knows 1)",
       hint: "upgrade keyctl; nothing was written",
     });
     expect(JSON.stringify(await database.db.collection("api_keys").find().toArray())).toBe(before);

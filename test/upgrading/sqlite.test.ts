@@ -116,7 +116,7 @@ describe.each(WITH_AN_OLDER_SCHEMA)("the build with %s, run beside this one on a
     );
     expect(refusal).toEqual({
       code: "STORE_CORRUPT",
-      message: `the database was made by a newer keyctl (schema 3, this one knows ${build.slice(-1)})`,
+      message: `the database was created by a newer keyctl (schema 3, this one knows ${build.slice(-1)})`,
     });
     expect(readFileSync(home.database).equals(before)).toBe(true);
   });
@@ -194,7 +194,7 @@ describe("an embedded store of a later keyctl", () => {
     expect(run.code).toBe(7);
     expect(errorOf(run)).toMatchObject({
       code: "STORE_NEWER",
-      message: "the database was made by a newer keyctl (schema 4, this one knows 3)",
+      message: "the database was created by a newer keyctl (schema 4, this one knows 3)",
       hint: "upgrade keyctl; nothing was written",
     });
   });

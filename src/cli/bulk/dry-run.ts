@@ -6,7 +6,7 @@ export interface DryRunFlags {
 }
 
 export function addDryRunOption(command: Command): Command {
-  return command.option("--dry-run", "say what would be done, and change nothing");
+  return command.option("--dry-run", "show what would be done; change nothing");
 }
 
 /** The preview of one user. */

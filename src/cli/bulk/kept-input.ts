@@ -31,7 +31,7 @@ export function keptInput(open: () => AsyncIterable<Uint8Array>): KeptInput {
 }
 
 function tooMuch(): KeyctlError {
-  return new KeyctlError("USAGE", "more user ids than 16 MiB came in, too many to count before any key is created", {
+  return new KeyctlError("USAGE", "more than 16 MiB of user ids were read: too many to count before keys are created", {
     hint: "--max-keys <n>   creates up to n keys without counting; or --users-file <path>",
   });
 }

@@ -15,13 +15,13 @@ export interface KeyPermissionFlags {
 }
 
 export function addMaxKeysOption(command: Command): Command {
-  return command.option("--max-keys <n>", "many users: create up to n keys without a question", parseMaxKeys);
+  return command.option("--max-keys <n>", "many users: create up to n keys without asking", parseMaxKeys);
 }
 
 /** For one user, --max-keys is not allowed. Throws USAGE. */
 export function refuseMaxKeys({ maxKeys }: KeyPermissionFlags): void {
   if (maxKeys === undefined) return;
-  throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "leave it out for one user" });
+  throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "omit it for one user" });
 }
 
 /** A user without a key; `create` if one would be created. */
@@ -56,7 +56,7 @@ export async function permittedKeys(
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      `${counted(count, "key")} would be created at OpenRouter, and nobody can be asked; nothing was changed`,
+      `${counted(count, "key")} would be created at OpenRouter, and keyctl cannot prompt: no terminal; nothing was changed`,
       { hint },
     );
   }
@@ -70,7 +70,7 @@ export async function permittedKeys(
   ) {
     return count;
   }
-  throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to go on without a question` });
+  throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to skip the question` });
 }
 
 function parseMaxKeys(text: string): number {

@@ -59,7 +59,7 @@ function refuseToReplace(path: string): void {
   if (there.status === "absent") return;
   if (there.status === "unreadable") throw refused(path, `cannot be replaced: ${there.reason}`);
   if (there.bytes.length > 0 && there.bytes.toString("latin1") !== JSONL_PREFIX)
-    throw refused(path, "holds something else already");
+    throw refused(path, "already holds something else");
 }
 
 function refused(path: string, problem: string): KeyctlError {

@@ -76,11 +76,11 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     if (this.#failed > 0) {
       const more = this.#options.hint?.(this.#errorCodes);
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
-        hint: `each line says why${more === undefined ? "" : `; ${more}`}`,
+        hint: `see the lines above${more === undefined ? "" : `; ${more}`}`,
       });
     }
     if (!complete) {
-      return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(this.#done, "user")}`, {
+      return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(this.#done, "user")}`, {
         hint: "run it again without --stop-after, or with a longer one",
         retryable: true,
       });
@@ -88,7 +88,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     if (this.#left > 0) return this.#leftWithoutKey();
     if (this.#done > 0 || allowEmpty) return null;
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
-      hint: "--allow-empty   if that is as it should be",
+      hint: "--allow-empty   accepts that",
     });
   }
 
@@ -98,7 +98,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     const all = this.#left + (this.#endings.get("to_create") ?? 0);
     return new KeyctlError(
       "PROVISION_CAP",
-      `${counted(this.#left, "user")} ${verb} left without a key: this run may create no more`,
+      `${counted(this.#left, "user")} ${verb} left without a key: this run may create no more keys`,
       {
         hint: isDryRun ? `--max-keys ${all}   creates all of them` : `run it again with --max-keys ${this.#left}`,
         retryable: true,

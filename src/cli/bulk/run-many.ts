@@ -209,7 +209,7 @@ class BulkRun<Result extends UserResult> {
   }
 
   #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
-    const gap = this.#isInputLeft ? "standard input was read no further" : "the work was stopped before its end";
+    const gap = this.#isInputLeft ? "the rest of standard input was not read" : "the run stopped early";
     return endOfRun(this.#task.invocation.terminal, error, {
       line: this.#score.describe(this.#elapsed),
       gap: isComplete ? null : gap,
@@ -232,7 +232,7 @@ class BulkRun<Result extends UserResult> {
 
   /** Reports what was done before the file could no longer be written. */
   #stoppedBy({ message, hint }: KeyctlError): KeyctlError {
-    const whole = `${message}; the work was stopped before its end: ${this.#score.describe(this.#elapsed)}`;
+    const whole = `${message}; the run stopped early: ${this.#score.describe(this.#elapsed)}`;
     return new KeyctlError("OUTPUT_FAILED", whole, hint === null ? {} : { hint });
   }
 

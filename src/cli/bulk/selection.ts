@@ -42,14 +42,14 @@ export function addUserOption(command: Command, description: string): Command {
 /** The one user of `keyctl <verb>`. Throws USAGE. */
 export function oneUser(verb: string, users: readonly string[] = []): string {
   const [user, ...more] = users;
-  if (user === undefined) throw new KeyctlError("USAGE", "no user is named", { hint: `keyctl ${verb} --user <id>` });
+  if (user === undefined) throw new KeyctlError("USAGE", "no user given", { hint: `keyctl ${verb} --user <id>` });
   if (more.length === 0) return user;
   throw new KeyctlError("USAGE", `keyctl ${verb} is for one user at a time`, { hint: "give --user once" });
 }
 
 export function addSelection(command: Command): Command {
-  return addUserOption(command, "whose key (may be repeated)")
-    .option("--users-file <path|->", "a file of user ids, one a line")
+  return addUserOption(command, "the user (may be repeated)")
+    .option("--users-file <path|->", "a file of user ids, one per line")
     .option("--all", "every user in the database")
     .option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
 }
@@ -58,7 +58,7 @@ export function addSelection(command: Command): Command {
 export function selectionOf({ user, usersFile, all, shard }: SelectionOptions, asMany = false): Selection {
   const ways = [user, usersFile, all].filter((way) => way !== undefined);
   if (ways.length !== 1) {
-    const message = ways.length === 0 ? "no user is named" : "users are named in more than one way";
+    const message = ways.length === 0 ? "no user given" : "users are given in more than one way";
     throw new KeyctlError("USAGE", message, { hint: "give --user <id>, --users-file <path> or --all" });
   }
   if (all === true) return { kind: "all", shard };

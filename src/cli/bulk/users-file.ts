@@ -58,7 +58,7 @@ export async function* bytesOf(path: string, progress: (bytesRead: number) => vo
 
 function unreadable(path: string, reason: string): KeyctlError {
   return new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
-    hint: "give a file with one user id a line, or pipe them in and give --users-file -",
+    hint: "give a file with one user id per line, or pipe the ids to --users-file -",
   });
 }
 

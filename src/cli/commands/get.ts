@@ -30,7 +30,7 @@ interface GetFlags extends BulkFlags, CreateFlags {
 
 export function configureCommand(command: Command, run: Run): void {
   addCreateOption(addBulkOptions(addSelection(command)))
-    .option("--stored", "read the database only; nothing is saved")
+    .option("--stored", "read only the database; save nothing")
     .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")
     .option("--reveal", "print the bare key, and nothing else, on standard output")
     .addHelpText(
@@ -48,7 +48,7 @@ Examples:
 
 async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError | null> {
   if (flags.stored === true && flags.create === true) {
-    throw new KeyctlError("USAGE", "--stored reads what is there, and makes no store", {
+    throw new KeyctlError("USAGE", "--stored only reads, and creates no store", {
       hint: "give --stored or --create, not both",
     });
   }

@@ -37,7 +37,7 @@ export function configureCommand(command: Command, run: Run): void {
 async function help({ terminal }: Invocation, topic: string): Promise<KeyctlError | null> {
   const text = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined;
   if (text === undefined) {
-    throw new KeyctlError("USAGE", `there is no help on '${printable(topic)}'`, {
+    throw new KeyctlError("USAGE", `no help for '${printable(topic)}'`, {
       hint: "keyctl --help   lists the commands and topics",
     });
   }

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { printable } from "../../core/text/printable.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { provisionFailed } from "../../core/model/results.ts";
 import type { ProvisionResult } from "../../core/model/results.ts";
@@ -42,16 +43,18 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
 export function configureCommand(command: Command, run: Run): void {
   const reset = command.createOption("--limit-reset <when>", "when the limit resets");
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
-    .option("--label <text>", "what you call the key; kept in the database only", label)
-    .option("--limit <usd|none>", "what it may spend, in USD", (text) => ({
-      limit: checked(parseLimit(text), "--limit", "10"),
+    .option("--label <text>", "a label for the key; stored only in the database", label)
+    .option("--limit <usd|none>", "spending limit in USD", (text) => ({
+      limit: checked(parseLimit(text), "--limit", text, "an amount such as 10 or 2.50, or none"),
     }))
     .addOption(
-      reset.choices(LIMIT_RESETS).argParser((text) => checked(parseLimitReset(text), "--limit-reset", "monthly")),
+      reset
+        .choices(LIMIT_RESETS)
+        .argParser((text) => checked(parseLimitReset(text), "--limit-reset", text, LIMIT_RESETS.join(", "))),
     )
-    .option("--expires-in <duration>", "how long it lives", flagDuration("--expires-in"))
-    .option("--workspace <id>", "the workspace that it belongs to", (text) =>
-      checked(parseWorkspace(text), "--workspace", "<id>"),
+    .option("--expires-in <duration>", "lifetime of the key", flagDuration("--expires-in"))
+    .option("--workspace <id>", "the workspace of the key", (text) =>
+      checked(parseWorkspace(text), "--workspace", text, "an id as OpenRouter shows it"),
     )
     .addHelpText(
       "after",
@@ -190,7 +193,7 @@ async function show({ terminal }: Invocation, { key, row, warnings, error }: Pro
   if (error !== null || key === null || row === null) return;
   const { expiresAt } = row;
   const ends = expiresAt === null ? "does not expire" : `expires ${expiresAt.slice(0, 10)}`;
-  await terminal.result(`${key.masked} ${terminal.paint.bold("made")} (${spendingOf(row)}, ${ends})`);
+  await terminal.result(`${key.masked} ${terminal.paint.bold("created")} (${spendingOf(row)}, ${ends})`);
 }
 
 function label(text: string): string {
@@ -200,7 +203,9 @@ function label(text: string): string {
   });
 }
 
-function checked<Value>(value: Value | undefined, flag: string, example: string): Value {
+function checked<Value>(value: Value | undefined, flag: string, text: string, expected: string): Value {
   if (value !== undefined) return value;
-  throw new KeyctlError("USAGE", `${flag} does not take that`, { hint: `${flag} ${example}` });
+  throw new KeyctlError("USAGE", `invalid value '${printable(text)}' for ${flag}: expected ${expected}`, {
+    hint: "keyctl provision --help",
+  });
 }

@@ -29,13 +29,13 @@ const NAMED = 10;
 
 export function configureCommand(command: Command, run: Run): void {
   command
-    .option("--init", "make the first master key of a database; changes no row")
-    .option("--keep-key", "make no new master key, seal with the active one")
-    .option("--dry-run", "change nothing, and count what would be")
+    .option("--init", "create the first master key of a database; change no row")
+    .option("--keep-key", "create no new master key; encrypt with the active one")
+    .option("--dry-run", "change nothing; count what would change")
     .option("--retire <kid>", "take an old master key that nothing uses out of the set; changes no row")
     .option(
       "--stop-after <duration>",
-      "end cleanly after this time; the next run goes on",
+      "stop cleanly after this time; the next run continues",
       flagDuration("--stop-after"),
     )
     .addHelpText(
@@ -48,7 +48,7 @@ The older master keys stay in the set until --retire takes them out, which it
 refuses while a row of this database uses one: other databases and backups that
 are sealed with it do not open without it. When a
 run was stopped or killed, or a new master key was put in front by hand, it
-goes on with that one.
+continues with that one.
 
 Examples:
   keyctl rekey --dry-run
@@ -78,8 +78,8 @@ async function rekey(invocation: Invocation, flags: RekeyFlags): Promise<KeyctlE
     summarize: ({ error, elapsedMs }) => report(invocation, state, error, elapsedMs),
     done: ({ elapsedMs }) => ({
       line: state.last === undefined ? "no key was changed" : sentence(task, state.last, elapsedMs),
-      gap: state.last?.complete === true ? null : "the work was stopped before its end",
-      hint: "keyctl rekey --keep-key > <file>   looks once more, and keeps the output",
+      gap: state.last?.complete === true ? null : "the run stopped early",
+      hint: "keyctl rekey --keep-key > <file>   checks once more, and keeps the output",
     }),
   });
 }
@@ -107,7 +107,7 @@ function taskOf({ init, keepKey, dryRun, retire, stopAfter }: RekeyFlags): Rekey
     return { kind: "retire", kid: retire, dryRun: false };
   }
   if (init === true && (keepKey === true || dryRun === true)) {
-    throw new KeyctlError("USAGE", "--init goes with neither --keep-key nor --dry-run", {
+    throw new KeyctlError("USAGE", "--init cannot be combined with --keep-key or --dry-run", {
       hint: "keyctl rekey --init",
     });
   }
@@ -146,7 +146,7 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
 }
 
 function noStore({ name }: StoreName): KeyctlError {
-  return new KeyctlError("EMPTY_SELECTION", `there is no store yet at ${printable(name)}`, {
+  return new KeyctlError("EMPTY_SELECTION", `no store exists yet at ${printable(name)}`, {
     hint: "check --store or KEYCTL_STORE; a new one needs no rekey",
   });
 }
@@ -174,15 +174,15 @@ function warningsOf({ task, plain, last }: State): readonly Warning[] {
 
 function errorOf(last: RekeyProgress | undefined): KeyctlError | null {
   if (last?.complete !== true) {
-    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(last?.done ?? 0, "key")}`, {
-      hint: "keyctl rekey   goes on",
+    return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(last?.done ?? 0, "key")}`, {
+      hint: "keyctl rekey   continues",
       retryable: true,
     });
   }
   if (last.unreadable === 0) return null;
-  const message = `${formatNumber(last.unreadable)} of ${counted(last.total, "key")} do not open and were left as they are`;
+  const message = `${formatNumber(last.unreadable)} of ${counted(last.total, "key")} cannot be decrypted and were left unchanged`;
   return new KeyctlError("SOME_FAILED", message, {
-    hint: "keyctl save --user <id> --replace   stores that key anew, or restore the row or its master key",
+    hint: "keyctl save --user <id> --replace   stores that key again, or restore the row or its master key",
   });
 }
 
@@ -213,7 +213,7 @@ async function report(
       error: errorDocument(error, receivedSignal()),
     });
   }
-  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json lists them all`);
   for (const { message } of warningsOf(state)) terminal.warning(message);
   if (last === undefined) return;
   await terminal.result(sentence(task, last, elapsedMs));
@@ -226,8 +226,8 @@ function sentence({ kind, kid: retired, dryRun }: RekeyTask, last: RekeyProgress
   const kid = last.activeKid ?? "a new one";
   if (kind === "init")
     return `the database ${last.wasSealed ? "was" : "is"} sealed ${last.wasSealed ? "already " : ""}with master key ${kid}`;
-  const clear = dryRun && last.inClear > 0 ? `, ${formatNumber(last.inClear)} of them stored in clear` : "";
-  const anew = `${formatNumber(last.resealed)} ${dryRun ? "would be sealed" : "sealed"} anew${clear}`;
+  const clear = dryRun && last.inClear > 0 ? `, ${formatNumber(last.inClear)} of them stored in plain text` : "";
+  const anew = `${formatNumber(last.resealed)} ${dryRun ? "would be re-encrypted" : "re-encrypted"}${clear}`;
   return `${counted(last.done, "key")} in ${formatSpan(elapsedMs)}: ${anew}; the active master key is ${kid}`;
 }
 
@@ -237,15 +237,16 @@ function sayWhatIsNext(
   last: RekeyProgress,
 ): void {
   if (kind === "init" && last.inClear > 0) {
-    terminal.note(`${counted(last.inClear, "key")} stored in clear stay so, since other programs may still read them`);
+    terminal.note(
+      `${counted(last.inClear, "key")} stored in plain text stay so, since other programs may still read them`,
+    );
     terminal.hint("keyctl rekey --keep-key   encrypts them, once every reader is keyctl");
   }
   if (recommends && kind !== "retire" && !dryRun && last.inClear === 0 && last.unreadable === 0)
     terminal.hint(
       "KEYCTL_REQUIRE_SEALED=1 in every program that reads this database refuses keys that others write in plain text",
     );
-  for (const kid of last.removableKids)
-    terminal.note(`nothing in this database is sealed with master key ${kid} any more`);
+  for (const kid of last.removableKids) terminal.note(`nothing in this database uses master key ${kid} any more`);
   const [first] = last.removableKids;
   if (kind === "retire")
     terminal.note(
@@ -254,7 +255,7 @@ function sayWhatIsNext(
   if (first === undefined) return;
   const way = isWritable ? `:\n      ${retireCommand(first)}` : "";
   terminal.hint(
-    "a minute after every machine has the new master key: keyctl rekey --keep-key   looks once more;\n" +
+    "a minute after every machine has the new master key: keyctl rekey --keep-key   checks once more;\n" +
       `      then what no other database and no backup uses may be taken out of ${printable(last.place)}${way}`,
   );
 }

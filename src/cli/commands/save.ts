@@ -35,8 +35,8 @@ export function configureCommand(command: Command, run: Run): void {
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
     .option("--validate", "ask OpenRouter first, and store only a key that works")
-    .option("--revoke", "also delete the replaced key at OpenRouter, if keyctl made it")
-    .option("--source <text>", "how the key came here, kept in the database", "manual")
+    .option("--revoke", "also delete the replaced key at OpenRouter, if keyctl created it")
+    .option("--source <text>", "the origin of the key, stored in the database", "manual")
     .addHelpText(
       "after",
       `
@@ -92,7 +92,7 @@ async function saveOrAsk(
   const { key: mask, origin } = before.former ?? { key: null, origin: "" };
   if (
     !(await confirm(
-      `${printable(user)} has another key already (${mask ?? "unreadable"}, from ${printable(origin)}). Replace it?`,
+      `${printable(user)} already has another key (${mask ?? "unreadable"}, from ${printable(origin)}). Replace it?`,
     ))
   ) {
     throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
@@ -113,14 +113,14 @@ async function readKey(
   { stdin, fromFile }: SaveFlags,
 ): Promise<string> {
   if (stdin === true && fromFile !== undefined) {
-    throw new KeyctlError("USAGE", "the key is to be read from two places", {
+    throw new KeyctlError("USAGE", "two inputs are given for the key", {
       hint: "give --stdin or --from-file, not both",
     });
   }
   if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
   if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.isInteractive) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
-  throw new KeyctlError("USAGE", "nobody can be asked for the key", {
+  throw new KeyctlError("USAGE", "cannot prompt for the key: no terminal", {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
   });
 }

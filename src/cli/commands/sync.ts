@@ -25,8 +25,8 @@ interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFl
 
 export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
-    .option("--provision", "many users: create a key for each who has none")
-    .option("--no-provision", "do not create a key for a user who has none")
+    .option("--provision", "many users: create a key for each user without one")
+    .option("--no-provision", "do not create a key")
     .addHelpText(
       "after",
       `
@@ -47,7 +47,7 @@ Examples:
 
 async function sync(invocation: Invocation, flags: SyncFlags): Promise<KeyctlError | null> {
   if (flags.maxKeys !== undefined && flags.provision !== true) {
-    throw new KeyctlError("USAGE", "--max-keys goes with --provision", { hint: "--provision --max-keys 100" });
+    throw new KeyctlError("USAGE", "--max-keys requires --provision", { hint: "--provision --max-keys 100" });
   }
   if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
   return forUsers(invocation, flags, syncCommand(invocation, flags));

@@ -21,7 +21,7 @@ export interface Done {
 export function endOfRun(terminal: Terminal, error: KeyctlError | null, { line, gap, hint }: Done): KeyctlError | null {
   const { unread } = terminal;
   if (unread === undefined) return error;
-  const lost = new KeyctlError("OUTPUT_FAILED", `${unread.message}; ${gap ?? "the work was finished"}: ${line}`, {
+  const lost = new KeyctlError("OUTPUT_FAILED", `${unread.message}; ${gap ?? "the run finished"}: ${line}`, {
     hint,
   });
   // A signal takes precedence.
@@ -57,7 +57,7 @@ export async function showResult(
   } catch (thrown) {
     if (!isOutputFailed(thrown)) throw thrown;
     if (error !== null) terminal.error(error);
-    else if (line !== null) terminal.note(`the work was finished: ${line}`);
+    else if (line !== null) terminal.note(`the run finished: ${line}`);
     throw thrown;
   }
 }

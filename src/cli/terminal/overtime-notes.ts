@@ -4,9 +4,9 @@ import type { Terminal } from "./terminal.ts";
 
 /** The protocol's own limits, which apply from the POST on. */
 const WAITS: Readonly<Record<Stage, (user: UserId) => string>> = {
-  answer: (user) => `up to 20s for OpenRouter's answer: it may have made a key for user ${user}`,
-  search: (user) => `up to 20s for OpenRouter, to remove the key that it may have made for user ${user}`,
-  storage: (user) => `up to 10s for the database, to store the key that was made for user ${user}`,
+  answer: (user) => `up to 20s for OpenRouter's answer: it may have created a key for user ${user}`,
+  search: (user) => `up to 20s for OpenRouter, to remove the key that it may have created for user ${user}`,
+  storage: (user) => `up to 10s for the database, to store the key that was created for user ${user}`,
 };
 /** Among many users that wait at the same time, only one is named. */
 const INTERVAL_MS = 5_000;
@@ -19,6 +19,6 @@ export function overtimeNotes(terminal: Terminal): OnOvertime {
     if (user !== last && Date.now() < quietUntil) return;
     last = user;
     quietUntil = Date.now() + INTERVAL_MS;
-    terminal.note(`the time is over; still waiting ${WAITS[stage](user)}`);
+    terminal.note(`timed out; still waiting ${WAITS[stage](user)}`);
   };
 }

@@ -45,11 +45,11 @@ export function masterKeyNotices(
 ) {
   return {
     generated: (path: string) =>
-      terminal.note(`made the first master key: ${path}; back it up, without it the keys in the database are lost`),
+      terminal.note(`created the first master key: ${path}; back it up: without it, the keys in the database are lost`),
     added: (path: string) => {
       terminal.note(`put a new master key in front of those in ${path}; back that file up again, older keys included`);
       if (storeKind === "mongodb")
-        terminal.warning(`other machines need a copy of ${path} now, to open what is sealed from here on`);
+        terminal.warning(`other machines need a copy of ${path} now, to decrypt what is encrypted from now on`);
     },
     guessable(kid: string, place: string) {
       if (withoutNotices === true) return;

@@ -192,7 +192,7 @@ export class Terminal {
       if (isHangUp(thrown)) await waitForHangUp(signal);
       signal.throwIfAborted();
       if (isKeyctlError(thrown)) throw thrown;
-      const failed = new OutputFailed(codeOf(thrown) || "nobody reads it");
+      const failed = new OutputFailed(codeOf(thrown) || "its reader has closed it");
       this.#lose(failed);
     }
   }
@@ -200,8 +200,8 @@ export class Terminal {
   /** Throws it, unless the run continues without a reader. */
   #lose(failed: OutputFailed): void {
     if (!this.#outlivesReader) throw failed;
-    const problem = failed.readerGone ? "nobody reads the output any more" : failed.message;
-    if (this.#unread === undefined) this.note(`${problem}; the work goes on`);
+    const problem = failed.readerGone ? "the reader of the output has closed it" : failed.message;
+    if (this.#unread === undefined) this.note(`${problem}; the run continues`);
     this.#unread ??= failed;
   }
 

@@ -60,7 +60,7 @@ const ATTENTION_NOTES: Readonly<Record<Attention, string>> = {
   EXPIRED: "the key is past its end, and OpenRouter accepts it: a clock may be wrong",
   EXPIRY_UNKNOWN: "when the key expires cannot be read: it may be any time",
   LIMIT_USED_UP: "the key has too little of its limit left, or of a budget that it belongs to",
-  NO_LIMIT: "the key has no limit: it can spend without bound",
+  NO_LIMIT: "the key has no spending limit",
 };
 
 function termsOf(verdict: Verdict | null): KeyTerms | undefined {

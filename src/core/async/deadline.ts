@@ -59,8 +59,8 @@ export function isTimeout(reason: unknown): boolean {
 export function toKeyctlError(thrown: unknown, signal?: AbortSignal): KeyctlError {
   if (isKeyctlError(thrown)) return thrown;
   if (isTimeout(thrown)) {
-    return new KeyctlError("STORE_UNAVAILABLE", "the time was over before the database had answered", {
-      hint: "another program may hold it up; try again, or give more time with --timeout",
+    return new KeyctlError("STORE_UNAVAILABLE", "timed out before the database answered", {
+      hint: "another program may be blocking it; try again, or give more time with --timeout",
       retryable: true,
     });
   }

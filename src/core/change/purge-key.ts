@@ -120,7 +120,7 @@ export function unconfirmedPurges(purges: readonly Purge[]): readonly PurgeResul
 
 const NOT_CONFIRMED = {
   status: "pending",
-  detail: "the run ended before anybody had asked whether it is gone",
+  detail: "the run ended before its deletion was confirmed",
 } as const;
 
 /** What a purge of this user would remove; changes nothing. Without `nextSync`, the next sync is not predicted. */
@@ -235,9 +235,9 @@ async function refuseForeign(row: KeyRecord, revoke: Revoke, { store }: Context,
 }
 
 function foreignKey(user: UserId): KeyctlError {
-  const message = `keyctl did not make the key of user ${printable(user)}; nothing was done`;
+  const message = `keyctl did not create the key of user ${printable(user)}; nothing was done`;
   return new KeyctlError("FOREIGN_KEY", message, {
-    hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter all the same`,
+    hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter anyway`,
   });
 }
 

@@ -73,7 +73,7 @@ export async function deleteUpstream(
   signal: AbortSignal,
 ): Promise<Revocation | Deleted> {
   const hash = upstreamIdOf(row);
-  if (hash === null) return pending("what is stored is no key, so that its hash is not known");
+  if (hash === null) return pending("the stored value is not a key, so its hash is unknown");
   try {
     const keys = await requireUpstreamKeys(context, "no key can be removed");
     const removal = await disableAndDelete(hash, keys, deadlineIn(REVOCATION_MS, signal));
@@ -99,7 +99,7 @@ function pendingBecauseOf(thrown: unknown): Revocation {
 
 export async function confirmDeleted(deleted: Deleted, signal: AbortSignal): Promise<Revocation> {
   const [revocation] = await confirmAll([deleted], signal);
-  return revocation ?? pending("nobody has confirmed that it is gone");
+  return revocation ?? pending("its deletion was not confirmed");
 }
 
 /** Confirms all of them together, in order. Rejects only when the caller stops waiting. */
@@ -128,7 +128,7 @@ async function checkOf(row: KeyRecord, context: Context, signal: AbortSignal): P
 /** The caller's own time may be longer. */
 const REVOCATION_MS = 30_000;
 const NOT_IN_THIS_ACCOUNT =
-  "it is not in the account of the management key, and without the master keys nobody can ask whether it works elsewhere";
+  "it is not in the account of the management key, and without the master keys keyctl cannot check whether it still works";
 
 function pending(detail: string): Extract<Revocation, { status: "pending" }> {
   return { status: "pending", detail };
@@ -147,10 +147,14 @@ export function stillOwed(user: UserId, detail: string, verb: "save" | "purge", 
 }
 
 export function changedMeanwhile(user: UserId): KeyctlError {
-  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} was changed meanwhile; nothing was done`, {
-    hint: `keyctl get ${userFlag(user)} --stored   shows what is there now`,
-    retryable: true,
-  });
+  return new KeyctlError(
+    "CONFLICT",
+    `the key of user ${printable(user)} was changed in the meantime; nothing was done`,
+    {
+      hint: `keyctl get ${userFlag(user)} --stored   shows what is there now`,
+      retryable: true,
+    },
+  );
 }
 
 export function formerKey(row: KeyRecord): FormerKey {

@@ -168,7 +168,7 @@ function refuseUnless(replace: Replace, row: KeyRecord): void {
   const shown = maskOfRecord(row) ?? "unreadable";
   throw new KeyctlError(
     "KEY_EXISTS",
-    `user ${printable(row.userId)} has another key already (${shown}, from ${printable(row.origin)})`,
+    `user ${printable(row.userId)} already has another key (${shown}, from ${printable(row.origin)})`,
     {
       hint: `keyctl save ${userFlag(row.userId)} --replace`,
     },
@@ -186,7 +186,7 @@ function savedResult(
     : [
         {
           code: "KEY_SHAPE",
-          message: "the key does not look like one that OpenRouter makes (sk-or-v1- and 64 hex characters)",
+          message: "the key does not look like one that OpenRouter creates (sk-or-v1- and 64 hex characters)",
         },
       ];
   return { userId, key, keyHash: key.hash, origin, ...change, warnings, error: null };

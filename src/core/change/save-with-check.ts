@@ -101,7 +101,7 @@ function keyToSave(key: string | ApiKey, user: UserId, { managementKeyHashes, lo
   try {
     if (!isManagementKey(key, managementKeyHashes())) return parsedKey(key);
     throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
-      hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to make one`,
+      hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to create one`,
     });
   } catch (thrown) {
     log({ kind: "not-saving" });

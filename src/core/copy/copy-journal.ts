@@ -184,16 +184,16 @@ function isSame(one: Recorded, other: Recorded): boolean {
 function anotherDeployment(): KeyctlError {
   return new KeyctlError(
     "CONFLICT",
-    "the destination has made keys of its own, under another deployment id than the source; nothing was copied",
-    { hint: "copy to a store that has made no keys: what two stores did for one user cannot be joined" },
+    "the destination has created keys of its own, under another deployment id than the source; nothing was copied",
+    { hint: "copy to a store that has created no keys: the histories of two stores cannot be merged" },
   );
 }
 
 function splitHistory(user: UserId): KeyctlError {
   return new KeyctlError(
     "CONFLICT",
-    `the journal of user ${printable(user)} says something else in the destination: both stores have made keys`,
-    { hint: "both stay as they are; to use the key of the source, give it to the destination with keyctl save" },
+    `the journal of user ${printable(user)} differs in the destination: both stores have created keys`,
+    { hint: "both stay unchanged; to use the key of the source, save it in the destination with keyctl save" },
   );
 }
 
@@ -206,7 +206,7 @@ function leftBehind(user: UserId): KeyctlError {
 function endedThere(user: UserId): KeyctlError {
   return new KeyctlError(
     "CONFLICT",
-    `the key of user ${printable(user)} was purged in the destination, and is not brought back`,
+    `the key of user ${printable(user)} was purged in the destination, and is not restored`,
     { hint: "purge it in the source as well" },
   );
 }
@@ -214,7 +214,7 @@ function endedThere(user: UserId): KeyctlError {
 function notWhole(user: UserId): KeyctlError {
   return new KeyctlError(
     "CONFLICT",
-    `the journal of user ${printable(user)} is not the same in the destination: it was changed meanwhile`,
+    `the journal of user ${printable(user)} differs in the destination: it was changed in the meantime`,
     { hint: "copy again", retryable: true },
   );
 }

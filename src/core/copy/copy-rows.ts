@@ -215,6 +215,6 @@ function anotherKey(found: KeyRecord): KeyctlError {
   return new KeyctlError(
     "KEY_EXISTS",
     `user ${printable(found.userId)} has another key in the destination (${mask}, from ${printable(found.origin)}); it stays`,
-    { hint: "purge the one that is not wanted, and copy again" },
+    { hint: "purge the unwanted one, and copy again" },
   );
 }

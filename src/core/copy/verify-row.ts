@@ -33,7 +33,7 @@ export async function verifyRow(
   if (found.keyEncrypted === row.keyEncrypted) return null;
   const original = await opened(row, source, signal);
   const isSame = isKeyctlError(original) ? hashOfRecord(row) === key.hash : original.equals(key);
-  return isSame ? null : changedMeanwhile(row.userId, "is another one in the destination");
+  return isSame ? null : changedMeanwhile(row.userId, "differs in the destination");
 }
 
 /** The key of a row, or why it cannot be read. Throws what is no row's fault. */
@@ -47,7 +47,7 @@ async function opened(row: KeyRecord, side: CopyEnd, signal: AbortSignal): Promi
 }
 
 function changedMeanwhile(user: UserId, how: string): KeyctlError {
-  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} ${how}: it was changed meanwhile`, {
+  return new KeyctlError("CONFLICT", `the key of user ${printable(user)} ${how}: it was changed in the meantime`, {
     hint: "copy again",
     retryable: true,
   });

@@ -159,7 +159,7 @@ export function hashOfRecord({ keyEncrypted, keyHash }: Pick<KeyRecord, "keyEncr
 export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlError {
   const ids = [one, other].map(({ id }) => printable(id)).join(" and ");
   return new KeyctlError("CONFLICT", `user ${printable(one.userId)} has two rows in the database: _id ${ids}`, {
-    hint: "delete the one that is not wanted with another tool; keyctl touches neither",
+    hint: "delete the unwanted row with another tool; keyctl changes neither",
   });
 }
 

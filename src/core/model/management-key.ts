@@ -94,13 +94,13 @@ export function managementKeyStored(user: UserId): KeyctlError {
 
 /** @param detail what OpenRouter did, as in `CreateResult` and `Unknown` */
 export function managementKeyRefused(detail: string): KeyctlError {
-  return new KeyctlError("MANAGEMENT_KEY_REFUSED", `OpenRouter does not take the management key: it ${detail}`, {
+  return new KeyctlError("MANAGEMENT_KEY_REFUSED", `OpenRouter rejected the management key: it ${detail}`, {
     hint: "set OPENROUTER_PROVISIONING_KEY to a management key from OpenRouter's dashboard",
   });
 }
 
 export function managementKeyMissing(what: string): KeyctlError {
-  return new KeyctlError("MANAGEMENT_KEY_MISSING", `there is no management key, without which ${what}`, {
+  return new KeyctlError("MANAGEMENT_KEY_MISSING", `no management key: ${what}`, {
     hint: "set OPENROUTER_PROVISIONING_KEY, or OPENROUTER_PROVISIONING_KEY_FILE",
   });
 }

@@ -11,7 +11,7 @@ export function parsedKey(key: string | ApiKey): ApiKey {
       hint: "keyctl get --user <id> --reveal   prints a bare key",
     });
   }
-  throw new KeyctlError("BAD_KEY_FORMAT", "this is not one well-formed OpenRouter key", {
+  throw new KeyctlError("BAD_KEY_FORMAT", "this is not a valid OpenRouter key", {
     hint: "a key is sk-or-v1- and 8 to 200 letters, digits, dashes or underscores; see https://openrouter.ai/keys",
   });
 }

@@ -62,7 +62,7 @@ function requireText(
   example: string,
 ): void {
   if (value == null || (typeof value === "string" && isTaken(value))) return;
-  throw new KeyctlError("USAGE", `${name} cannot be that`, { hint: `${name}: ${example}` });
+  throw new KeyctlError("USAGE", `${name} is invalid`, { hint: `${name}: ${example}` });
 }
 
 /** An amount in USD, or null for `none`; undefined for anything else. */

@@ -73,7 +73,7 @@ async function showsOneOf(workspaces: readonly string[], keys: UpstreamKeys, dea
   return listed === 0 ? UNSAID : "another";
 }
 
-const UNSAID = { detail: "does not say which account the management key is of" } as const;
+const UNSAID = { detail: "does not say which account the management key belongs to" } as const;
 
 /** The first of these keys that is found, the first failed answer, or the fact that all of them are missing. */
 async function oneOf(hashes: readonly string[], keys: UpstreamKeys, deadline: Deadline): Promise<FindResult> {

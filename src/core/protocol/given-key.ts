@@ -82,7 +82,7 @@ export async function confirmGiven(
 }
 
 export function keyIsOwed(user: UserId, since: Timestamp, replaced: "kept" | "lost"): KeyctlError {
-  const decided = `keyctl created this key, and its deletion at OpenRouter was decided at ${since}`;
+  const decided = `keyctl created this key and marked it for deletion at OpenRouter at ${since}`;
   const end = replaced === "lost" ? ", and the key before it is out of the database as well" : "";
   return new KeyctlError("CONFLICT", `${decided}; it was not saved for user ${printable(user)}${end}`, {
     hint: "save another key; keyctl reconcile --fix   deletes this one now",

@@ -77,7 +77,7 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
   };
 }
 
-const UNPROVEN = missing("whether the management key is of this database's account is not known");
+const UNPROVEN = missing("it is not known whether the management key belongs to the account of this database");
 const ELSEWHERE = missing("the key is older than the database's binding to this account, and may be in the one before");
 
 function missing(why: string): Unknown {

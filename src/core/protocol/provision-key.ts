@@ -64,7 +64,7 @@ interface Call {
   readonly signal: AbortSignal;
 }
 
-const NO_KEY_CAN_BE_MADE = "no key can be made";
+const NO_KEY_CAN_BE_MADE = "no key can be created";
 const POLL = { firstMs: 250, mostMs: 2_000 } as const;
 
 /**
@@ -109,7 +109,7 @@ async function settleLastOperation(call: Call): Promise<{ readonly n: number } |
   const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_MADE, signal);
   await abandonOperation(user, operation, { ...context, keys }, signal);
   if (signal.aborted && isTimeout(signal.reason)) {
-    throw unavailable("the time was over before OpenRouter had said what became of an earlier attempt");
+    throw unavailable("timed out before the outcome of an earlier attempt was known");
   }
   return LOOK_AGAIN;
 }
@@ -194,8 +194,8 @@ async function handleNoKey(
   if (creation.status === "ambiguous") {
     const time = AbortSignal.timeout(CLEAN_UP_MS);
     const isClean = await abandonOperation(user, operation, { ...context, keys }, time);
-    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so that no key was kept`);
-    const message = `OpenRouter ${creation.detail}, and did not say whether a key was made; it may have kept one`;
+    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so no key was kept`);
+    const message = `OpenRouter ${creation.detail}, and did not say whether a key was created; one may exist`;
     throw unanswered(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonOperationWithoutKey(user, operation.n, context);
@@ -243,7 +243,7 @@ function operationOf(n: number, { terms, isAuto }: CreationTask, beginning: numb
 /** The worries about a key with this limit. */
 export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warning[] {
   if (limit !== null) return [];
-  return [{ code: "NO_LIMIT", message: "the new key has no limit: it can spend without bound" }];
+  return [{ code: "NO_LIMIT", message: "the new key has no spending limit" }];
 }
 
 /** The hourly cap, once the operation is recorded. One that finds no room, or cannot find out, is abandoned: false, or throws. */

@@ -89,7 +89,7 @@ export class SharedUserRuns<Result> {
 
 /** A key is being created, and the caller has stopped waiting for it. */
 export function provisionPending(user: UserId): KeyctlError {
-  return new KeyctlError("PROVISION_PENDING", `a key for user ${printable(user)} is being made`, {
+  return new KeyctlError("PROVISION_PENDING", `a key for user ${printable(user)} is being created`, {
     hint: `keyctl get ${userFlag(user)}   waits for it`,
     retryable: true,
   });

@@ -132,7 +132,7 @@ export class StoreAccount implements Account {
       return await this.#looks.run("", (patience) => this.#lookAndBind(patience), signal);
     } catch (thrown) {
       if (!isTimeout(thrown)) throw thrown;
-      throw notTold("the time was over before it was known which account the management key is of");
+      throw notTold("timed out before the account of the management key was known");
     }
   }
 
@@ -182,7 +182,7 @@ export class StoreAccount implements Account {
   async #keys(): Promise<UpstreamKeys> {
     const { openRouter, managementKey } = this.#context;
     const key = managementKey();
-    if (key === undefined) throw new Error("the account of no management key was asked for");
+    if (key === undefined) throw new Error("the account of no management key was requested");
     return (await openRouter.open()).withManagementKey(key);
   }
 }
@@ -201,7 +201,7 @@ function isSameAccount(one: AccountBinding, other: AccountBinding): boolean {
 function ofAnotherAccount(): KeyctlError {
   return new KeyctlError(
     "MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT",
-    "the management key is of another OpenRouter account than the keys of this database; nothing was changed",
+    "the management key belongs to another OpenRouter account than the keys of this database; nothing was changed",
     {
       hint: "set OPENROUTER_PROVISIONING_KEY to a management key of that account; or   keyctl reconcile --adopt-account   binds the database to this one",
     },
@@ -213,5 +213,5 @@ function notTold(message: string): KeyctlError {
 }
 
 function unknownAccount(detail: string): string {
-  return `whether the management key is of this database's account is not known: OpenRouter ${detail}; a key that is missing there does not count as deleted`;
+  return `it is not known whether the management key belongs to the account of this database: OpenRouter ${detail}; a key that is missing there does not count as deleted`;
 }

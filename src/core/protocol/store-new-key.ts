@@ -182,7 +182,7 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
   if (kept) {
     throw new KeyctlError(
       "STORE_UNAVAILABLE",
-      `a key was made for user ${printable(userId)} and the database does not take it; it is safe, sealed in a file on this machine`,
+      `a key was created for user ${printable(userId)} but the database did not accept it; it is safe, encrypted in a file on this machine`,
       {
         hint: `keyctl sync ${userFlag(userId)}   stores it when the database is back`,
         retryable: true,
@@ -192,10 +192,10 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
   }
   // The insert was never sent and never will be: without a file, nothing holds the key any more.
   const isGone = !sent && (await deleteNewKey(created, context));
-  const fate = sent ? "may be in the database all the same" : isGone ? "was deleted again" : "may still work";
+  const fate = sent ? "may be in the database after all" : isGone ? "was deleted again" : "may still work";
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
-    `a key was made for user ${printable(userId)} and neither the database nor this machine keeps it; it ${fate}`,
+    `a key was created for user ${printable(userId)} and could be stored neither in the database nor on this machine; it ${fate}`,
     {
       hint: "keyctl reconcile   finds what is left, when the database is back",
       retryable: true,
@@ -206,7 +206,7 @@ async function spoolNewKey(created: NewKey, sent: boolean, context: Context): Pr
 
 function spooledFrom(row: KeyRecord): Omit<SpooledKey, "deployment" | "sent"> {
   const { userId, generation: n, keyEncrypted, keyHash, keyTail, origin, createdAt } = row;
-  if (keyHash === null || keyTail === null) throw new Error("a key that was just made has no hash");
+  if (keyHash === null || keyTail === null) throw new Error("a key that was just created has no hash");
   return { userId, n, keyEncrypted, keyHash, keyTail, origin, createdAt, ...termsOf(row) };
 }
 
@@ -256,7 +256,7 @@ async function untilAvailable<Value>(
   if (!isUnavailable(attempted.error)) throw attempted.error;
   throw new KeyctlError(
     "STORE_UNAVAILABLE",
-    `a key was made for user ${printable(own.userId)}, and the database went away before it was in use`,
+    `a key was created for user ${printable(own.userId)}, but the database became unavailable before it was in use`,
     {
       hint: `keyctl sync ${userFlag(own.userId)}   finishes it when the database is back`,
       retryable: true,

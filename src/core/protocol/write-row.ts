@@ -9,7 +9,7 @@ import type { UserId } from "../model/user-id.ts";
 
 /**
  * **Invariant:** no write of a row is sent twice. One whose answer was lost is settled by reading: what is seen has happened,
- * and what is not seen may still land, which is reported and left alone.
+ * and what is not seen may still be applied, which is reported and left alone.
  */
 
 /** As `KeyStore.insert`. */
@@ -107,7 +107,7 @@ function isStill(row: KeyRecord | undefined, seen: Version): boolean {
 }
 
 function outcomeUnknownError(user: UserId, what: "written" | "removed", lost: KeyctlError, others = 0): KeyctlError {
-  const does = what === "written" ? "may still land" : "may still go";
+  const does = what === "written" ? "may still be applied" : "may still be deleted";
   const question =
     others === 0
       ? `whether the key of user ${printable(user)} was ${what}; it ${does}`

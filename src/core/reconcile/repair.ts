@@ -134,7 +134,7 @@ async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: 
 async function removeNow({ hash }: UpstreamKey, { keys, newSignal }: ReconcileContext): Promise<Repair> {
   const removal = await removeUpstream(hash, keys, deadlineIn(REMOVAL_MS, newSignal()));
   if (removal.status !== "unknown") return { status: "removed" };
-  throw new KeyctlError("REVOKE_PENDING", `a key that is to go may still work: OpenRouter ${removal.detail}`, {
+  throw new KeyctlError("REVOKE_PENDING", `a key to be removed may still work: OpenRouter ${removal.detail}`, {
     hint: "keyctl reconcile --fix   tries again",
     retryable: true,
   });

@@ -73,7 +73,7 @@ export function wishOf({ hasManagementKey }: Pick<Context, "hasManagementKey">, 
 
 export type Wish = Permission["kind"];
 
-/** To be asked after the database: whether that was just made may be known only then. */
+/** To be asked after the database: whether that was just created may be known only then. */
 export function permissionOf({ provisioning }: Pick<Context, "provisioning">, wish: Wish): Permission {
   if (wish === "off") return { kind: wish };
   try {

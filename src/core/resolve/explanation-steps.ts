@@ -89,7 +89,7 @@ export function creationStep(foresight: Foresight): Step {
   const step = { source: "auto-provisioned", key: null, keyHash: null } as const;
   const { decision, startFailure } = foresight;
   const stop = stopOf(foresight);
-  if (decision.kind === "create") return { ...step, state: "used", reason: "a new key would be made" };
+  if (decision.kind === "create") return { ...step, state: "used", reason: "a new key would be created" };
   if (winnerOf(foresight) !== null) return { ...step, state: "not_needed", reason: null };
   if (startFailure !== null) return { ...step, state: "unavailable", reason: startFailure.message };
   if (stop !== null) return { ...step, state: "absent", reason: `not tried: sync stops at the ${stop}` };

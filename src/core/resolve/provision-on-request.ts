@@ -27,7 +27,7 @@ export async function provisionKey(
 ): Promise<ProvisionResult> {
   const { store, log } = context;
   const terms = termsFor(context.provisioning, given);
-  if (!context.hasManagementKey()) throw managementKeyMissing("no key can be made");
+  if (!context.hasManagementKey()) throw managementKeyMissing("no key can be created");
   await importSpooled(user, context, signal);
   let row = await store.find(user, signal);
   return retryOnConflict(user, async (tries) => {
@@ -49,7 +49,7 @@ export function keyExists(row: KeyRecord): KeyctlError {
   const shown = maskOfRecord(row) ?? "unreadable";
   return new KeyctlError(
     "KEY_EXISTS",
-    `user ${printable(row.userId)} has a key already (${shown}, from ${printable(row.origin)})`,
+    `user ${printable(row.userId)} already has a key (${shown}, from ${printable(row.origin)})`,
     { hint: `keyctl get ${userFlag(row.userId)}   shows it` },
   );
 }

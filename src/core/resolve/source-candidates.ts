@@ -22,7 +22,7 @@ const IGNORED: Readonly<Record<ExternalSource, WarningCode>> = {
   environment: "ENVIRONMENT_KEY_IGNORED",
 };
 /** Completes a sentence that begins with the place. */
-export const HOLDS_OWED_KEY = "holds a key that keyctl created, and whose deletion at OpenRouter was decided";
+export const HOLDS_OWED_KEY = "holds a key that keyctl created and marked for deletion at OpenRouter";
 
 /**
  * What the places outside the database hold, read once, in the order in which they are asked.
@@ -92,7 +92,7 @@ export class Candidates {
         ? [`keyctl save ${userFlag(user)}`]
         : [
             ...(repairs.length === 0 ? [] : [repairs.join(" and ")]),
-            `keyctl provision ${userFlag(user)}   makes a key all the same`,
+            `keyctl provision ${userFlag(user)}   creates a key anyway`,
           ];
     const hint = steps.join("; ");
     if (misplaced !== undefined) {
@@ -163,7 +163,7 @@ function calledBy(name: ExternalSource, place: string): string {
 
 /** In a log line that other programs search for. */
 function faultOf({ name, place, reading }: Candidate): string {
-  if (reading.status === "missing") return "the file that was named in place of key.txt does not exist";
+  if (reading.status === "missing") return "the file named in place of key.txt does not exist";
   const called = calledBy(name, place);
   if (reading.status === "management-key") return `${called} holds the management key`;
   if (reading.status === "owed") return `${called} ${HOLDS_OWED_KEY}`;

@@ -184,7 +184,7 @@ class ResealRun {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** A row that was changed meanwhile is met again at the next pass. */
+  /** A row that was changed in the meantime is met again at the next pass. */
   async #seal({ row, key, keyBefore }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#context;
     const { userId, previous } = row;
@@ -250,7 +250,7 @@ function neverDone({ inClear }: Pass): KeyctlError {
       ? ["in plain text", "let the program that saves them use keyctl, or stop it; then: keyctl rekey --keep-key"]
       : [
           "with an older master key",
-          "restart the programs that save them, so that they read the master keys anew; then: keyctl rekey",
+          "restart the programs that save them, so that they reload the master keys; then: keyctl rekey",
         ];
   return new KeyctlError("CONFLICT", `keys are saved ${how} all the time`, { hint: remedy, retryable: true });
 }

@@ -90,7 +90,7 @@ const TOO_NEW: Verdict = {
   status: "unknown",
   reason: "provider_error",
   witness: null,
-  detail: "OpenRouter does not know the key yet, which was made a moment ago",
+  detail: "OpenRouter does not know the key yet: it was created a moment ago",
   isAboutProvider: false,
   remedy: undefined,
 };
@@ -99,7 +99,7 @@ const CONTRADICTION: Verdict = {
   status: "unknown",
   reason: "provider_error",
   witness: null,
-  detail: "OpenRouter refused the key twice, and says that it is alive",
+  detail: "OpenRouter refused the key twice, but lists it as active",
   isAboutProvider: false,
   remedy: undefined,
 };

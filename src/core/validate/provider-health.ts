@@ -61,7 +61,7 @@ const MASS_REFUSAL: Verdict = {
   status: "unknown",
   reason: "mass_refusal",
   witness: null,
-  detail: "OpenRouter refused more than half of all keys, which is more likely its mistake than theirs",
+  detail: "OpenRouter refused more than half of the keys, which points to an outage rather than to the keys",
   isAboutProvider: true,
   remedy: undefined,
 };

@@ -103,7 +103,7 @@ function answered({ httpStatus, headers }: Head, text: string): HttpResult {
   };
 }
 
-const BROKE = "broke the connection off";
+const BROKE = "closed the connection early";
 
 function problemOf({ httpStatus, headers }: Head, maxBytes: number): string | undefined {
   if (httpStatus >= 300 && httpStatus < 400) return `answered ${httpStatus}, a redirect, which is not followed`;

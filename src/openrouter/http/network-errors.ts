@@ -40,5 +40,5 @@ export function certificateRemedy(code: string): string {
   if (/EXPIRED|NOT_YET_VALID/.test(code))
     return "check this machine's clock; if it is right, the certificate must be renewed";
   if (/ALTNAME|HOSTNAME/.test(code)) return "check the host name: the certificate is for another one";
-  return "NODE_EXTRA_CA_CERTS=<file> names an authority of your own; NODE_TLS_REJECT_UNAUTHORIZED is not followed";
+  return "NODE_EXTRA_CA_CERTS=<file> names an authority of your own; NODE_TLS_REJECT_UNAUTHORIZED is ignored";
 }

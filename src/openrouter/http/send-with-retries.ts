@@ -132,7 +132,7 @@ const REASONS: Readonly<Record<FailureKind, UnknownReason>> = {
 export function unknown(ending: RequestOutcome): Unknown {
   const { httpStatus, attempts } = ending;
   if (ending.kind === "reply") {
-    const detail = `answered ${httpStatus} with something else than its API describes`;
+    const detail = `answered ${httpStatus} with something that its API does not describe`;
     return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: undefined };
   }
   const { detail, remedy } = ending;

@@ -90,7 +90,7 @@ export function savedOutcomes(
 export function deploymentIn(value: unknown): string {
   if (typeof value === "string" && DEPLOYMENT.test(value)) return value;
   throw new KeyctlError("STORE_CORRUPT", "the record 'deployment' of api_key_meta is missing or damaged", {
-    hint: "restore it from a backup: it stands in the name of every key that was made for this database",
+    hint: "restore it from a backup: it is part of the name of every key that was created for this database",
   });
 }
 

@@ -13,7 +13,7 @@ export interface ErrorTemplate {
 export const CREDENTIALS: ErrorTemplate = {
   code: "STORE_DENIED",
   problem: "refused the user name or the password",
-  hint: "check both in {from}, and authSource: the database that the user was made in",
+  hint: "check both in {from}, and authSource: the database in which the user was created",
 };
 const RIGHTS: ErrorTemplate = {
   code: "STORE_DENIED",
@@ -28,11 +28,11 @@ const MECHANISM: ErrorTemplate = {
 export const NO_USER: ErrorTemplate = {
   code: "STORE_DENIED",
   problem: "wants a user and a password, and its URI names none",
-  hint: "put both before the host in {from}, and authSource=<the database that the user was made in> at its end",
+  hint: "put both before the host in {from}, and authSource=<the database in which the user was created> at its end",
 };
 export const NO_PRIMARY: ErrorTemplate = {
   code: "STORE_UNAVAILABLE",
-  problem: "has no member that takes reads and writes just now",
+  problem: "has no member that accepts reads and writes right now",
   hint: "while its replica set elects a new primary, try again in some seconds; else look at rs.status() there",
   retryable: true,
 };
@@ -98,7 +98,7 @@ export const BAD_URI: ErrorTemplate = {
 };
 export const MISSING_PART: ErrorTemplate = {
   code: "CONFIG_INVALID",
-  problem: "asks in its URI for what keyctl does not carry (Kerberos, AWS credentials, or a compressor but zlib)",
+  problem: "asks in its URI for what keyctl does not support (Kerberos, AWS credentials, or a compressor but zlib)",
   hint: "leave authMechanism or compressors out of {from}; passwords and X.509 certificates work",
 };
 
@@ -114,7 +114,7 @@ export const NO_MONGODB: ErrorTemplate = {
 };
 export const UNKNOWN: ErrorTemplate = {
   code: "STORE_UNAVAILABLE",
-  problem: "failed in a way that keyctl does not know",
+  problem: "failed in a way that keyctl does not recognize",
   hint: "run the command again; if it stays so, look at the server's log",
   retryable: true,
 };

@@ -66,6 +66,6 @@ export function mongoIdentity(
 
 function takenAway(name: string): KeyctlError {
   return new KeyctlError("STORE_UNAVAILABLE", `the database ${name} was dropped or replaced while it was in use`, {
-    hint: "restore it, or stop what uses it and begin anew with what is there; no key is made for it",
+    hint: "restore it, or stop what uses it and start again with what is there; no key is created for it",
   });
 }

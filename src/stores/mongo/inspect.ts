@@ -139,7 +139,7 @@ function twoForms(users: readonly string[]): StoreProblem {
   return {
     isFailure: true,
     message: `${have} two rows, one under an ObjectId and one under text: ${named}${more}`,
-    hint: "delete the ones that are not wanted with another tool; keyctl touches neither",
+    hint: "delete the unwanted rows with another tool; keyctl changes neither",
   };
 }
 
@@ -147,7 +147,7 @@ function noIndex(names: readonly string[]): StoreProblem {
   const what = names.length === 1 ? `the index ${names[0]} is` : `the indexes ${names.join(" and ")} are`;
   return {
     isFailure: false,
-    message: `${what} missing: the next save makes what is missing`,
+    message: `${what} missing: the next save creates what is missing`,
     hint: "keyctl save --help",
   };
 }

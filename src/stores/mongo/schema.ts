@@ -75,7 +75,7 @@ async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
     if (last !== undefined && isOurs(document) && isSameUser(last, document)) {
       const { message } = duplicateRowsError(fromDocument(last), fromDocument(document));
       return new KeyctlError("STORE_CORRUPT", message, {
-        hint: "delete the one that is not wanted with another tool; keyctl touches neither",
+        hint: "delete the unwanted row with another tool; keyctl changes neither",
       });
     }
     last = document;
@@ -94,7 +94,7 @@ function conflictingIndex({ collectionName }: Collection, index: Document, wante
     "STORE_CORRUPT",
     `the collection ${collectionName} has an index ${name} on the fields of ours, but ${wantedUnique ? "not unique" : "unique"}`,
     {
-      hint: `drop it with another tool: db.${collectionName}.dropIndex(${JSON.stringify(name)}); keyctl then makes its own`,
+      hint: `drop it with another tool: db.${collectionName}.dropIndex(${JSON.stringify(name)}); keyctl then creates its own`,
     },
   );
 }
@@ -129,7 +129,7 @@ export function refuseNewer(documents: readonly MetaDocument[]): void {
   if (version <= SCHEMA_VERSION) return;
   throw new KeyctlError(
     "STORE_NEWER",
-    `the database was made by a newer keyctl (schema ${version}, this one knows ${SCHEMA_VERSION})`,
+    `the database was created by a newer keyctl (schema ${version}, this one knows ${SCHEMA_VERSION})`,
     { hint: "upgrade keyctl; nothing was written" },
   );
 }

@@ -74,7 +74,7 @@ export function migrate(database: DatabaseSync, seen: SchemaVersion): void {
   if (seen !== "empty" && seen > STEPS.length) {
     throw new KeyctlError(
       "STORE_NEWER",
-      `the database was made by a newer keyctl (schema ${seen}, this one knows ${STEPS.length})`,
+      `the database was created by a newer keyctl (schema ${seen}, this one knows ${STEPS.length})`,
       {
         hint: "upgrade keyctl; nothing was written",
       },

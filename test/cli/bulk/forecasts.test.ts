@@ -201,7 +201,7 @@ describe("a dry run ends as the run that it foretells, and writes nothing", () =
     const failure = errorOf(real)?.message;
     if (failure === undefined) return expect([winner, error]).toEqual([documentsOf(real)[0]?.["source"], null]);
     expect(JSON.stringify([error, warnings])).toContain(
-      failure.replace("the database was just made", "there is no database yet"),
+      failure.replace("the database was just created", "there is no database yet"),
     );
   });
 
@@ -307,7 +307,7 @@ describe("returns_from", () => {
     const { home, run, given } = await stage();
     await given("save --user alice --stdin", { input: KEY });
     home.writeKeyFile(OTHER);
-    const NOTE = "note: key.txt holds a key: the next sync of this user stores that one\n";
+    const NOTE = "note: key.txt holds a key: the next sync of this user stores that key\n";
     for (const line of ["purge --user alice --dry-run", "purge --user bob --yes", "purge --user alice --yes"]) {
       expect((await run(line)).stderr).toBe(NOTE);
     }

@@ -128,7 +128,7 @@ describe("the account of the management key", () => {
   });
 
   it("is a failure where it is another one", () => {
-    const other = "fail: it is of another account than this database";
+    const other = "fail: it belongs to another account than this database";
     expect(say(known({ status: "other" }))).toEqual([`${other}: it sees 0 of your 5,012 keys ${hint}`]);
     expect(say(known({ status: "other" }), known(0))).toEqual([`${other} ${hint}`]);
     expect(causeOf("management_key", { managementKey: asked, account: known({ status: "other" }) })).toBeNull();
@@ -136,9 +136,9 @@ describe("the account of the management key", () => {
 
   it("is worth a look where it is not known, or was not looked at", () => {
     expect(say(known({ status: "unknown", detail: "answered 403" }))).toEqual([
-      "attention: accepted, but its account is not known: OpenRouter answered 403 (until it is known, no key counts as deleted because it is missing; keyctl doctor   looks again)",
+      "attention: accepted, but its account is not known: OpenRouter answered 403 (until it is known, no key counts as deleted because it is missing; keyctl doctor   checks again)",
     ]);
-    expect(say(late)).toEqual(["attention: not looked at: the time was over (keyctl doctor --timeout 2m)"]);
+    expect(say(late)).toEqual(["attention: not checked: timed out (keyctl doctor --timeout 2m)"]);
     expect(say(failed("CONFIG_INVALID"))).toEqual(["fail: this is CONFIG_INVALID (do this)"]);
   });
 });
@@ -150,7 +150,7 @@ describe("a diagnosis", () => {
       ["server", "pass", "MongoDB 8.0.4, replica set rs0, index present, writable"],
       ["encryption", "pass", "5,012 keys, all sealed"],
       ["master_keys", "pass", "1, from KEYCTL_MASTER_KEYS_FILE (/run/secrets/kc, mode 0600)"],
-      ["management_key", "pass", "none, and no keys are to be made (KEYCTL_AUTO_PROVISION)"],
+      ["management_key", "pass", "none, and automatic creation is off (KEYCTL_AUTO_PROVISION)"],
       ["openrouter", "pass", "reachable, 182 ms, clock within 1 s"],
       ["key_file", "pass", "./key.txt: none"],
       ["environment", "pass", "KEYCTL_STORE, OPENROUTER_API_KEY"],
@@ -174,7 +174,7 @@ describe("a diagnosis", () => {
 
   it("says of a check that it was not made in time", () => {
     const hint = "(keyctl doctor --timeout 2m)";
-    const message = `attention: not looked at: the time was over ${hint}`;
+    const message = `attention: not checked: timed out ${hint}`;
     expect(said("server", { server: late })).toEqual([message]);
     expect(said("encryption", { census: late })).toEqual([message]);
     expect(said("key_file", { keyFile: late })).toEqual([message]);
@@ -188,7 +188,7 @@ describe("a diagnosis", () => {
 describe("the store and its server", () => {
   it("that is not there yet is worth a look", () => {
     expect(said("store", { storeExists: false, count: known(0) })).toEqual([
-      "attention: there is no store yet at mongodb://db.prod/keyctl (from KEYCTL_STORE) (keyctl sync --user <id>   makes it)",
+      "attention: no store exists yet at mongodb://db.prod/keyctl (from KEYCTL_STORE) (keyctl sync --user <id>   makes it)",
     ]);
   });
 
@@ -227,14 +227,14 @@ describe("encryption", () => {
       "pass: 5,012 keys, all sealed, and all of them open",
     ],
     [
-      "keys in clear, where programs may read them",
+      "keys in plain text, where programs may read them",
       { requireSealed: false, census: census({ clear: users(14, "alice") }) },
-      "fail: 14 keys are stored in clear (keyctl rekey)",
+      "fail: 14 keys are stored in plain text (keyctl rekey)",
     ],
     [
       "one key in clear, where programs may read it",
       { requireSealed: false, census: census({ clear: users(1, "alice") }) },
-      "fail: 1 key is stored in clear (keyctl rekey)",
+      "fail: 1 key is stored in plain text (keyctl rekey)",
     ],
     [
       "keys in plain text, where all are to be sealed",
@@ -259,12 +259,12 @@ describe("encryption", () => {
     [
       "rows that do not open",
       { deep: true, census: census({ unopened: users(1207, "alice", "bob") }) },
-      "fail: 1,207 rows do not open: alice, bob and 1,205 more (keyctl save --user alice --replace)",
+      "fail: 1,207 rows cannot be decrypted: alice, bob and 1,205 more (keyctl save --user alice --replace)",
     ],
     [
       "users with two rows",
       { census: census({ twins: users(2, "alice", "bob") }) },
-      "fail: 2 users have two rows: alice, bob (delete the ones that are not wanted with another tool; keyctl touches neither)",
+      "fail: 2 users have two rows: alice, bob (delete the unwanted rows with another tool; keyctl changes neither)",
     ],
     [
       "a user with the management key",
@@ -274,12 +274,12 @@ describe("encryption", () => {
     [
       "a census that was cut off",
       { deep: true, census: census({ total: 1200, isComplete: false, unopened: nobody }) },
-      "attention: only 1,200 of 5,012 rows were looked at: the time was over (keyctl doctor --deep --timeout 10m)",
+      "attention: only 1,200 of 5,012 rows were checked: timed out (keyctl doctor --deep --timeout 10m)",
     ],
     [
       "rows that could not be opened",
       { deep: true, census: census() },
-      "attention: no row was opened: there are no master keys that fit this database " +
+      "attention: no row was decrypted: no master key here fits this database " +
         "(keyctl help environment   lists the places that master keys are read from)",
     ],
   ])("says of %s what there is to say", (_, changed, line) => {
@@ -302,13 +302,13 @@ describe("master keys", () => {
         }),
         census: empty,
       },
-      "pass: none yet: the first save makes one in /m.json",
+      "pass: none yet: the first save creates one in /m.json",
       undefined,
     ],
     [
       "are missed where they may not be made",
       { masterKeys: masterKeys({ ...none, mayGenerate: false }), census: empty },
-      "fail: none: no key can be saved (keyctl rekey --init   makes one, and says how the others get it)",
+      "fail: none: no key can be saved (keyctl rekey --init   creates one, and tells how to share it)",
       "MASTER_KEY_MISSING",
     ],
     [
@@ -486,7 +486,7 @@ describe("the environment and the PATH", () => {
   it("says that certificates are verified although a variable asks not to, with and without a configuration", () => {
     const changed = { variables: [], asksForNoVerification: true };
     const line =
-      "attention: NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same " +
+      "attention: NODE_TLS_REJECT_UNAUTHORIZED=0 is set and ignored: certificates are still verified " +
       "(unset NODE_TLS_REJECT_UNAUTHORIZED; NODE_EXTRA_CA_CERTS=<file> names an authority of your own)";
     expect(said("environment", {}, changed)).toEqual([line, "pass: no variable of keyctl is set"]);
     const without = diagnoseWithout(new KeyctlError("CONFIG_EMPTY", "x"), surroundings(changed));
@@ -582,10 +582,10 @@ describe("OpenRouter and the management key", () => {
   it("names keys that wait on this machine", () => {
     expect(said("spool")).toEqual([]);
     expect(said("spool", { spooled: known({ own: 2, elsewhere: 0 }) })).toEqual([
-      expect.stringMatching(/^attention: 2 keys could not be stored when made/),
+      expect.stringMatching(/^attention: 2 keys could not be stored when created/),
     ]);
     expect(said("spool", { spooled: known({ own: 0, elsewhere: 1 }) })).toEqual([
-      expect.stringMatching(/^attention: 1 key could not be stored when made, in another database/),
+      expect.stringMatching(/^attention: 1 key could not be stored when created, in another database/),
     ]);
   });
 });

@@ -396,7 +396,7 @@ describe("an explanation", () => {
       { database: "no row", file: "nothing", variable: "nothing", management: "a management key" },
       "auto-provisioned",
       null,
-      ["absent", "absent", "absent", "used: a new key would be made"],
+      ["absent", "absent", "absent", "used: a new key would be created"],
     ],
     [
       { database: "no row", file: "nothing", variable: "nothing", autoProvision: false },

@@ -101,10 +101,10 @@ describe("no key anywhere", () => {
       "where none may be made in this run",
       {
         hasManagementKey: () => true,
-        provisioning: { ...noOpenRouter.provisioning, refusal: "the database was just made" },
+        provisioning: { ...noOpenRouter.provisioning, refusal: "the database was just created" },
       },
-      ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: the database was just made"],
-      "keyctl provision --user alice   makes a key all the same",
+      ["🔄 Attempting auto-provision...", "❌ Auto-provision failed: the database was just created"],
+      "keyctl provision --user alice   creates a key anyway",
     ],
     ["where none may be made", { autoProvision: false, hasManagementKey: () => true }, [], "keyctl save --user alice"],
   ])("is NO_KEY %s", async (_name, parts, attempt, hint) => {

@@ -246,7 +246,7 @@ describe("rekey", () => {
     expect(world.file).toHaveLength(3);
   });
 
-  it("makes a new master key although a row does not open", async () => {
+  it("makes a new master key although a row cannot be decrypted", async () => {
     const world = new World(["old", "damaged", "missing master key"]);
     await world.process().rekey();
     await world.process().rekey();
@@ -422,7 +422,7 @@ describe("rekey while others work", () => {
   });
 
   it.each([
-    ["old", "keys are saved with an older master key all the time", /^restart the programs that save them/],
+    ["old", "keys are still being saved with an older master key", /^restart the programs that save them/],
     ["clear", "keys are saved in plain text all the time", /; then: keyctl rekey --keep-key$/],
   ] as const)("ends as a conflict when somebody goes on writing keys as %s ones", async (form, message, hint) => {
     const world = new World(["old"]);

@@ -84,7 +84,7 @@ it("what seals for long learns of another active master key within a minute", as
 });
 
 describe("a wait for master keys that is over", () => {
-  const slow = new KeyctlError("CONFIG_INVALID", "the command did not end before the time was over");
+  const slow = new KeyctlError("CONFIG_INVALID", "the command did not end in time");
 
   it("is named to each who shared it, however many are left", async () => {
     const cache = sealerCache(

@@ -199,7 +199,7 @@ describe("the worries about a key that works", () => {
   });
 });
 
-describe("a key that was just made", () => {
+describe("a key that was just created", () => {
   it("is not called invalid while it may not be known everywhere", async () => {
     const { asked, verdict } = await examined([refused, refused], undefined, NOW - 29_000);
     expect([verdict.status, verdict.reason, asked]).toEqual(["unknown", "provider_error", ["key"]]);

@@ -116,7 +116,7 @@ function insertGiven({ made }: Pick<GivingOurs, "made">, command: Command): Step
   });
 }
 
-/** Never sent again: the first one may still land where there is none. It may be another's row that holds the same key. */
+/** Never sent again: the first one may still be applied where there is none. It may be another's row that holds the same key. */
 function readGivenBack({ made }: Pick<GivingOurs, "made">, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row === null) return UNSURE;

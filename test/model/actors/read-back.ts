@@ -29,7 +29,7 @@ function readReplaced({ seen, content, done, lost }: Looking): Step {
   });
 }
 
-/** A row that was changed meanwhile was not removed, and will not be; any other in its place says that it was. */
+/** A row that was changed in the meantime was not removed, and will not be; any other in its place says that it was. */
 function readRemoved({ seen, done, lost }: Omit<Looking, "content">): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;

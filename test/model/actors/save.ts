@@ -28,7 +28,7 @@ interface Saved {
   readonly seen: Version;
 }
 
-/** Never sent again: while the row is as it was seen, the first one may still land. */
+/** Never sent again: while the row is as it was seen, the first one may still be applied. */
 function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;

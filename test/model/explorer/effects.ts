@@ -22,7 +22,7 @@ export interface Effect {
   readonly result: Result | "unavailable" | "checked";
   /** What went wrong, on the way or in between. */
   readonly fault: string | null;
-  /** A write that nobody waits for any more and that may still land. */
+  /** A write that nobody waits for any more and that may still be applied. */
   readonly late: Place | null;
   /** Whether it wrote over a row that was not the one read. */
   readonly unread: boolean;

@@ -39,16 +39,16 @@ const CASES: readonly Case[] = [
   ["readOnlyRole", WRITES, 4, "STORE_DENIED", "does not let this user do that"],
   ["readOnlyRoleOnAtlas", WRITES, 4, "STORE_DENIED", "does not let this user do that"],
   ["mayNotIndex", WRITES, 4, "STORE_DENIED", "does not let this user do that"],
-  ["notPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
-  ["noPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
-  ["shuttingDown", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
-  ["interruptedAtShutdown", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
-  ["steppingDown", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
+  ["notPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
+  ["noPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
+  ["shuttingDown", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
+  ["interruptedAtShutdown", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
+  ["steppingDown", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
   ["noMajority", WRITES, 7, "STORE_UNAVAILABLE", "could not confirm the write on a majority of its members"],
   ["tooSlow", ALL, 7, "STORE_UNAVAILABLE", "does not answer in time"],
   ["cursorLost", [GET, "list", ...WRITES], 7, "STORE_UNAVAILABLE", "closed the list while it was being read"],
-  ["shardWithoutPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
-  ["shardUnreachable", SOME, 7, "STORE_UNAVAILABLE", "has no member that takes reads and writes just now"],
+  ["shardWithoutPrimary", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
+  ["shardUnreachable", SOME, 7, "STORE_UNAVAILABLE", "has no member that accepts reads and writes right now"],
   ["shardKeyMissing", WRITES, 7, "STORE_UNAVAILABLE", "has sharded api_keys by fields that keyctl does not write"],
   ["diskFull", WRITES, 7, "STORE_UNAVAILABLE", "could not write: its disk or its quota is full"],
   ["quotaUsedUpOnAtlas", WRITES, 7, "STORE_UNAVAILABLE", "could not write: its disk or its quota is full"],
@@ -189,7 +189,7 @@ describe("a log-in that nobody is named for", () => {
 
   it("is asked for by MONGODB-AWS, and AWS has set up no credentials here", async () => {
     const { uri } = await mongodbStub();
-    const problem = "asks in its URI for what keyctl does not carry (Kerberos, AWS credentials, ";
+    const problem = "asks in its URI for what keyctl does not support (Kerberos, AWS credentials, ";
     await expectFailure(withSpare(`${uri}?authMechanism=MONGODB-AWS`), GET, {
       exit: 4,
       code: "CONFIG_INVALID",

@@ -87,7 +87,7 @@ describeWithMongodb("a MongoDB database without a document of ours", () => {
     const env = { CI: "1", KEYCTL_CREATE_STORE: "1", ...environmentFor(openRouter) };
     const run = await inProcess(home, ["sync", "-u", "alice"], { env });
     expect([run.code, openRouter.count("POST /keys")]).toEqual([3, 0]);
-    expect(run.stderr).toContain("the database was just made, and CI is set: no key is bought for it");
+    expect(run.stderr).toContain("the database was just created, and CI is set: no key is created for it");
     expect((await inProcess(home, ["rekey", "--init"])).code).toBe(0);
     expect((await inProcess(home, ["sync", "-u", "alice"], { env })).code).toBe(0);
   });
@@ -125,7 +125,7 @@ const REMOVALS: Readonly<Record<string, (database: Database) => Promise<unknown>
 };
 
 describeWithMongodb.each(Object.entries(REMOVALS))("a MongoDB database that %s under a program", (_, take) => {
-  it("is not ready, and no key is bought for it", async () => {
+  it("is not ready, and no key is created for it", async () => {
     const database = named();
     const { home } = database;
     const openRouter = await mockOpenRouter();

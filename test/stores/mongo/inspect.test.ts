@@ -57,7 +57,7 @@ describeWithMongodb("the inspection of a MongoDB database", () => {
     ]);
   });
 
-  it("is part of doctor, beside the keys in clear that another program wrote", async () => {
+  it("is part of doctor, beside the keys in plain text that another program wrote", async () => {
     const { db, uri } = storeOfTest();
     await db.collection("api_keys").insertOne({ user_id: new ObjectId(USER), key_encrypted: KEY, source: "manual" });
     const env = { PATH: "/none", KEYCTL_STORE: uri, KEYCTL_MASTER_KEYS: newJwk().k };
@@ -67,7 +67,7 @@ describeWithMongodb("the inspection of a MongoDB database", () => {
     expect(checks).toContainEqual({
       id: "encryption",
       status: "fail",
-      message: "1 key is stored in clear",
+      message: "1 key is stored in plain text",
       hint: "keyctl rekey",
     });
     expect(checks.find(({ id }) => id === "server")).toMatchObject({ message: expect.stringMatching(/, writable$/) });

@@ -135,9 +135,9 @@ describeWithMongodb("a document that the Python program wrote", () => {
     }
   });
 
-  it("is counted as stored in clear by list", async () => {
+  it("is counted as stored in plain text by list", async () => {
     const { people } = await databaseWith({ ...OLD, user_id: "alice" }, { ...OLD, user_id: "bob" });
-    expect((await people(["list"])).stderr).toContain("2 keys are stored in clear; keyctl rekey encrypts them");
+    expect((await people(["list"])).stderr).toContain("2 keys are stored in plain text; keyctl rekey encrypts them");
   });
 
   it("is found by the hash of its key, which it does not have", async () => {

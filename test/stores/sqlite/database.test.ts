@@ -143,7 +143,7 @@ describe("a database that cannot be used", () => {
     [
       "was made by a newer keyctl",
       (path) => altered(path, "UPDATE api_key_meta SET value = '99' WHERE _id = 'schema'"),
-      () => "the database was made by a newer keyctl (schema 99, this one knows 3)",
+      () => "the database was created by a newer keyctl (schema 99, this one knows 3)",
       "upgrade keyctl; nothing was written",
     ],
     ["is a folder", (path) => mkdirSync(path), (path) => `the database ${path} is not a regular file`, PLACE],
@@ -403,7 +403,7 @@ describe("the schema", () => {
     await make(home.database);
     const list = await keyctl(home, ["list"]);
     expect(list).toMatchObject({ code: 0, stdout: "" });
-    expect(list.stderr).toMatch(/^there is no store yet at /);
+    expect(list.stderr).toMatch(/^no store exists yet at /);
     expect((await keyctl(home, ["get", "--user", "alice", "--stored"])).code).toBe(3);
     expect((await save(home, "alice")).code).toBe(0);
     expect((await keyctl(home, ["list", "--count"])).stdout).toBe("1\n");

@@ -10,8 +10,8 @@ import { openFile } from "../../support/sqlite/sqlite.ts";
 import { waitingProgram } from "../../support/programs/waiting-program.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
-const TIME_OVER = `error: the time was over before the database had answered
-hint: another program may hold it up; try again, or give more time with --timeout
+const TIME_OVER = `error: timed out before the database answered
+hint: another program may be blocking it; try again, or give more time with --timeout
 `;
 
 /** This process as the other one that uses the database. */

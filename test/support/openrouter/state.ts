@@ -68,7 +68,7 @@ export interface StateOptions {
   readonly pageSize: number;
   /** Every page of keys is the first. */
   readonly ignoresOffset: boolean;
-  /** For how long a key that was just made is refused, in milliseconds. */
+  /** For how long a key that was just created is refused, in milliseconds. */
   readonly newKeysRefusedMs: number;
   /** For how long a key that was disabled or deleted is accepted all the same, in milliseconds. */
   readonly goneKeysAcceptedMs: number;

@@ -24,9 +24,9 @@ interface CopyFlags extends CreateFlags {
 
 export function configureCommand(command: Command, run: Run): void {
   addCreateOption(command)
-    .option("--to <uri>", "where to copy: mongodb://<host>/<database> or sqlite:<path>")
-    .option("--dry-run", "say what would be copied, and write nothing")
-    .option("--stop-after <duration>", "end cleanly after this time", flagDuration("--stop-after"))
+    .option("--to <uri>", "the destination: mongodb://<host>/<database> or sqlite:<path>")
+    .option("--dry-run", "show what would be copied; write nothing")
+    .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
     .addHelpText(
       "after",
       `
@@ -34,7 +34,7 @@ Copies what is not there yet; a key that is there stays. Rows move as they are,
 so both stores need the same master keys; a key in plain text is sealed on its
 way into an embedded store, and named. The journal of the keys that keyctl
 made goes first. In the end every entry of it is looked up in the destination,
-and every row is opened there. Run again, it goes on where it ended. A URI with
+and every row is opened there. Run again, it continues where it stopped. A URI with
 a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
 
 Examples:
@@ -55,8 +55,8 @@ async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlErr
     summarize: (end) => reportCopy(invocation, run, end),
     done: ({ elapsedMs }) => ({
       line: run.tally.describe(elapsedMs),
-      gap: run.complete ? null : "what was copied stays",
-      hint: "keyctl copy > <file>   keeps the output; what is there already is not copied again",
+      gap: run.complete ? null : "copied keys stay in the destination",
+      hint: "keyctl copy > <file>   keeps the output; keys that are already there are not copied again",
     }),
   });
 }

@@ -103,13 +103,13 @@ export class CopyTally {
         "SOME_FAILED",
         `${formatNumber(failed)} of ${counted(this.done, "row")} failed${journals}`,
         {
-          hint: "each line says why",
+          hint: "see the lines above",
         },
       );
     }
     if (complete) return null;
-    return new KeyctlError("SOME_UNKNOWN", `the time was over after ${counted(this.done, "row")}`, {
-      hint: "run it again, without --stop-after or with a longer one: it goes on where it ended",
+    return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(this.done, "row")}`, {
+      hint: "run it again without --stop-after, or with a longer one: it continues where it stopped",
       retryable: true,
     });
   }
@@ -145,7 +145,7 @@ export class CopyTally {
     const { verified, unverified } = this.#counts;
     if (verified + unverified === 0) return undefined;
     const failed = unverified === 0 ? "" : `, ${counted(unverified, "is", "are")} not`;
-    return `${counted(verified, "row")} ${plural(verified, "is there and opens", "are there and open")}${failed}`;
+    return `${counted(verified, "row")} ${plural(verified, "is verified: present and readable", "are verified: present and readable")}${failed}`;
   }
 }
 

@@ -101,7 +101,7 @@ async function show(
 ): Promise<void> {
   if (stores === null || tally.done === 0) return;
   const { source, destination } = stores;
-  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json names them all`);
+  if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json lists them all`);
   terminal.footer(`from ${nameOf(source)} to ${nameOf(destination)}`);
   for (const { message } of tally.warnings(requireSealed)) terminal.warning(message);
   if (!requireSealed && tally.sealed > 0)
@@ -111,7 +111,7 @@ async function show(
   else if (tally.proof !== undefined) await terminal.result(tally.proof);
   if (tally.journals !== undefined) await terminal.result(tally.journals);
   if (toTotal !== null) terminal.footer(`${counted(toTotal, "key")} in the destination`);
-  if (failure !== null) terminal.note("what was copied stays; run it again, and it goes on there");
+  if (failure !== null) terminal.note("copied keys stay in the destination; run it again to continue");
   if (tally.inClear > 0 && !dryRun) sayClear(terminal, tally.inClear, destination);
 }
 
@@ -120,7 +120,7 @@ function nameOf({ name, from }: StoreName): string {
 }
 
 function sayClear(terminal: Terminal, count: number, { name }: StoreName): void {
-  const which = `${counted(count, "key is", "keys are")} stored in clear`;
+  const which = `${counted(count, "key is", "keys are")} stored in plain text`;
   // The name of a MongoDB store lacks its password and its options.
   const [when, store] = name.startsWith("sqlite:")
     ? ["", ` --store ${shellQuote(name)}`]

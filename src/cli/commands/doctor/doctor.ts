@@ -21,7 +21,7 @@ const CLOSE_TIMEOUT_MS = 700;
 
 export function configureCommand(command: Command, run: Run): void {
   command
-    .option("--deep", "open every row, and name those that do not open")
+    .option("--deep", "decrypt every row, and list those that cannot be decrypted")
     .addHelpText(
       "after",
       `
@@ -104,11 +104,11 @@ function failureOf(findings: readonly CheckFinding[]): KeyctlError | null {
   });
 }
 
-/** `1 check failed, 3 need a look`. */
+/** `1 check failed, 3 need attention`. */
 function sentence(failed: number, attention: number): string {
   const failures = `${failed} ${plural(failed, "check")} failed`;
   if (attention === 0) return failures;
-  const need = plural(attention, "needs a look", "need a look");
+  const need = plural(attention, "needs attention", "need attention");
   if (failed > 0) return `${failures}, ${attention} ${need}`;
   return `${attention} ${plural(attention, "check")} ${need}`;
 }

@@ -1,3 +1,4 @@
+import { counted } from "../../../core/text/format.ts";
 import type { CheckId, CheckFinding } from "../../../core/doctor/diagnose.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Paint } from "../../terminal/paint.ts";
@@ -35,7 +36,7 @@ const NARROWEST = 24;
 
 export async function showDiagnosis(terminal: Terminal, { version, findings, counts }: Diagnosis): Promise<void> {
   const { columns, paint } = terminal;
-  const totals = `${counts.passed} passed, ${counts.attention} to look at, ${counts.failed} failed`;
+  const totals = `${counts.passed} passed, ${counted(counts.attention, "warning")}, ${counts.failed} failed`;
   if (columns === undefined) {
     await terminal.result(findings.map(plainLine).join("\n"));
     terminal.footer(totals);

@@ -71,9 +71,9 @@ function sentence(sync: Forecast): string {
     case "keeps":
       return "sync would keep the database key";
     case "makes":
-      return "sync would make a new key, which costs money";
+      return "sync would create a new key, which costs money";
     case "saves":
-      return `sync would save the key of ${CALLED[sync.from]}`;
+      return `sync would save the key from ${CALLED[sync.from]}`;
     case "fails":
       return `sync would fail: ${printable(sync.error.message)}`;
   }

@@ -37,7 +37,7 @@ export function configureCommand(command: Command, run: Run): void {
     "only keys with this risk, as of their last check; may be repeated",
   );
   command
-    .option("--source <text>", "only keys that came from here (key.txt, environment, manual, …)")
+    .option("--source <text>", "only keys with this origin (key.txt, environment, manual, …)")
     .addOption(verdict.choices(VERDICTS).argParser(parseVerdict))
     .option("--hash <sha256>", "only the key with this hash", parseHash)
     .option(
@@ -46,7 +46,7 @@ export function configureCommand(command: Command, run: Run): void {
       flagDuration("--expires-within"),
     )
     .addOption(risk.choices(RISKS).argParser(parseRisks))
-    .option("--count", "print the number only")
+    .option("--count", "print only the number")
     .addHelpText(
       "after",
       `
@@ -158,7 +158,7 @@ function sayTotals(
 ): void {
   const place = storeLabel(store);
   if (!storeExists) {
-    terminal.footer(`there is no store yet at ${place}`);
+    terminal.footer(`no store exists yet at ${place}`);
     terminal.hint("keyctl sync --help");
     return;
   }
@@ -175,8 +175,8 @@ function sayTotals(
 }
 
 function clearKeys(count: number): string {
-  if (count === 1) return "1 key is stored in clear; keyctl rekey encrypts it";
-  return `${formatNumber(count)} keys are stored in clear; keyctl rekey encrypts them`;
+  if (count === 1) return "1 key is stored in plain text; keyctl rekey encrypts it";
+  return `${formatNumber(count)} keys are stored in plain text; keyctl rekey encrypts them`;
 }
 
 /** Separated by commas; the flag may be given again. */

@@ -39,7 +39,7 @@ async function confirmed(
   if (flags.yes === true) return;
   const hint = `keyctl purge ${userFlag(userId)}${revokeFlag(flags)} --yes`;
   if (!terminal.options.isInteractive)
-    throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint });
+    throw new KeyctlError("CONFIRMATION_NEEDED", "cannot prompt: no terminal; nothing was changed", { hint });
   const { confirm } = await prompt();
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
@@ -55,7 +55,9 @@ export async function confirmMany(
   if (flags.yes === true) return Number.POSITIVE_INFINITY;
   const { terminal, prompt } = invocation;
   if (!terminal.options.isInteractive || (selection.kind === "file" && selection.path === "-")) {
-    throw new KeyctlError("CONFIRMATION_NEEDED", "nobody can be asked; nothing was changed", { hint: "add --yes" });
+    throw new KeyctlError("CONFIRMATION_NEEDED", "cannot prompt: no terminal; nothing was changed", {
+      hint: "add --yes",
+    });
   }
   const whose =
     selection.kind === "file" ? `all users in ${printable(selection.path)}` : `${selection.users.length} users`;
@@ -76,7 +78,7 @@ async function confirmAll(
   if (!terminal.options.isInteractive && !["--store", "KEYCTL_STORE"].includes(store.from)) {
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      "off a terminal, purge --all wants the store to be named by --store or KEYCTL_STORE",
+      "when not run in a terminal, purge --all requires the store in --store or KEYCTL_STORE",
       {
         hint: `keyctl purge --all${storeFlag(store)} --confirm <count>`,
       },
@@ -94,10 +96,10 @@ async function confirmAll(
     const part = shard === undefined ? undefined : `${shard.index}/${shard.count}`;
     const hint = `keyctl purge --all${part === undefined ? "" : ` --shard ${part}`}${storeFlag(store)} --confirm ${keys}`;
     if (!terminal.options.isInteractive)
-      throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all wants the number of keys", { hint });
+      throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all requires the number of keys", { hint });
     const { text } = await prompt();
     const answer = await text(
-      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(store.name)}${andUpstream(flags)}. Type the number of keys to go on:`,
+      `This deletes ${keyCount(keys)}, ${part === undefined ? "all" : `the part ${part}`} of ${printable(store.name)}${andUpstream(flags)}. Type the number of keys to continue:`,
     );
     if (!/^\d+$/.test(answer.trim())) throw declined();
     return Number(answer.trim());
@@ -111,7 +113,7 @@ function andUpstream(flags: PurgeFlags): string {
 
 function declined(): KeyctlError {
   return new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", {
-    hint: "add --yes to go on without a question",
+    hint: "add --yes to skip the question",
   });
 }
 

@@ -32,7 +32,7 @@ export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["retur
       terminal.note("the next sync of this user creates a new, paid key; --no-provision prevents that");
       continue;
     }
-    terminal.note(`${placeOf(name)} holds a key: the next sync of this user stores that one`);
+    terminal.note(`${placeOf(name)} holds a key: the next sync of this user stores that key`);
   }
 }
 

@@ -61,6 +61,6 @@ export async function showPurge(
 const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
   done: "and deleted at OpenRouter",
   pending: "not confirmed at OpenRouter",
-  kept: "it goes on working at OpenRouter",
-  not_ours: "it goes on working at OpenRouter",
+  kept: "it stays active at OpenRouter",
+  not_ours: "it stays active at OpenRouter",
 };

@@ -25,13 +25,13 @@ const NO_KEYS_HASH = "none";
 export function configureCommand(command: Command, run: Run): void {
   addDryRunOption(addBulkOptions(addSelection(command)))
     .option("-y, --yes", "do not ask")
-    .option("--revoke", "also delete the key at OpenRouter, if keyctl made it")
-    .option("--revoke-foreign", "also delete it at OpenRouter, whoever made it")
-    .option("--confirm <count>", "with --all: the number of keys that are to be deleted", parseCount)
+    .option("--revoke", "also delete the key at OpenRouter, if keyctl created it")
+    .option("--revoke-foreign", "also delete it at OpenRouter, even if keyctl did not create it")
+    .option("--confirm <count>", "with --all: the number of keys to delete", parseCount)
     .addHelpText(
       "after",
       `
-Deletes from the database. Without --revoke, the key itself goes on working at
+Deletes from the database. Without --revoke, the key itself stays active at
 OpenRouter. With it, every key that keyctl created for the user is deleted
 there, those included that were replaced or purged before and kept.
 
@@ -46,8 +46,8 @@ Examples:
 
 async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlError | null> {
   if (flags.confirm !== undefined && flags.all !== true) {
-    throw new KeyctlError("USAGE", "--confirm goes with --all", {
-      hint: "--yes   answers the question for named users",
+    throw new KeyctlError("USAGE", "--confirm requires --all", {
+      hint: "--yes   answers the question for the given users",
     });
   }
   if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
@@ -139,7 +139,7 @@ async function* upTo(limit: number, batches: UserBatches): AsyncGenerator<readon
     if (left >= 0) continue;
     throw new KeyctlError(
       "COUNT_CHANGED",
-      `keys were saved meanwhile; no more than the confirmed ${limit} were deleted`,
+      `keys were saved in the meantime; no more than the confirmed ${limit} were deleted`,
       {
         hint: "keyctl list --count",
       },

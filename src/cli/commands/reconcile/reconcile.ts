@@ -15,24 +15,24 @@ interface ReconcileFlags {
 }
 
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
-  orphan: "made here and decided against, or to be revoked",
-  purge_pending: "a purge that died before it had removed the row",
-  undecided: "being made, just abandoned, or waiting in a file here",
-  unknown_nonce: "named as ours, and no operation of this store made it",
-  other_deployment: "made by another store",
-  no_row: "recorded as in use, and in nobody's row",
-  dangling_row: "stored here, and gone at OpenRouter",
-  other_account: "of the account before; nobody knows whether it is gone",
-  disabled: "stored here, and disabled at OpenRouter",
-  expired: "stored here, and expired",
+  orphan: "created by this store, then abandoned or to be revoked",
+  purge_pending: "a purge that was interrupted before it removed the row",
+  undecided: "being created, just abandoned, or waiting in a file on this machine",
+  unknown_nonce: "named like a key of this store, but created by none of its operations",
+  other_deployment: "created by another store",
+  no_row: "recorded as in use, but in no row",
+  dangling_row: "stored here, but missing at OpenRouter",
+  other_account: "of the previous account; whether it still works is unknown",
+  disabled: "stored here, but disabled at OpenRouter",
+  expired: "stored here, but expired",
   expiry_unknown: "stored here; when it expires cannot be read",
-  duplicate: "one key of two users",
+  duplicate: "one key shared by two users",
 };
 
 export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "only this user")
-    .option("--fix", "do what is to be done; without it nothing is changed")
-    .option("--confirm <count>", "with --fix: the number of keys that are to be removed", parseCount)
+    .option("--fix", "make the changes; without it, nothing is changed")
+    .option("--confirm <count>", "with --fix: the number of keys to remove", parseCount)
     .option("--adopt-account", "first bind the database to the account of this management key")
     .addHelpText(
       "after",
@@ -60,7 +60,7 @@ Examples:
 
 async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise<KeyctlError | null> {
   if (flags.confirm !== undefined && flags.fix !== true) {
-    throw new KeyctlError("USAGE", "--confirm goes with --fix", { hint: "keyctl reconcile --fix" });
+    throw new KeyctlError("USAGE", "--confirm requires --fix", { hint: "keyctl reconcile --fix" });
   }
   const userId = flags.user === undefined ? undefined : oneUser("reconcile", flags.user);
   const task = {
@@ -89,7 +89,7 @@ function parseCount(text: string): number {
 }
 
 function noStore({ store }: Session): KeyctlError {
-  return new KeyctlError("EMPTY_SELECTION", `there is no database yet at ${printable(store.name)}`, {
-    hint: "keyctl sync --user <id>   makes one",
+  return new KeyctlError("EMPTY_SELECTION", `no database exists yet at ${printable(store.name)}`, {
+    hint: "keyctl sync --user <id>   creates one",
   });
 }

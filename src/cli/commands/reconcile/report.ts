@@ -143,7 +143,7 @@ export class ReconcileReport {
     if (reconciliation === undefined || store === undefined) throw failure;
     const { listed, tally, warnings, isStable } = reconciliation;
     if (!isStable) {
-      terminal.warning("keys came and went while they were listed: rows whose key was not seen are not reported");
+      terminal.warning("keys changed while they were listed: rows whose key was not listed are not reported");
     }
     await this.#table.end();
     if (terminal.options.json) {
@@ -173,16 +173,16 @@ export class ReconcileReport {
   done({ failure }: RunEnd): Done {
     return {
       line: this.#line,
-      gap: failure === null ? null : "the work was stopped before its end",
-      hint: `${this.#command} > <file>   says what is left`,
+      gap: failure === null ? null : "the run stopped early",
+      hint: `${this.#command} > <file>   lists what is left`,
     };
   }
 
   get #line(): string {
     const { listed = 0, tally = { matched: 0, kept: 0 } } = this.#reconciliation ?? {};
     const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
-    const counts = [`${formatNumber(tally.matched)} as stored`, `${formatNumber(tally.kept)} kept`, removed];
-    return `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${this.#reported} to look at`;
+    const counts = [`${formatNumber(tally.matched)} matched`, `${formatNumber(tally.kept)} kept`, removed];
+    return `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${counted(this.#reported, "warning")}`;
   }
 
   get #command(): string {
@@ -197,7 +197,7 @@ export class ReconcileReport {
     const hint = left > 0 ? `${this.#command} --fix` : "keyctl help reconcile";
     const parts = [
       ...(left > 0 ? [`${counted(left, "key")} to remove`] : []),
-      ...(this.#reported > 0 ? [`${this.#reported} to look at`] : []),
+      ...(this.#reported > 0 ? [counted(this.#reported, "warning")] : []),
     ];
     return new KeyctlError("ATTENTION", parts.join(", "), { hint });
   }

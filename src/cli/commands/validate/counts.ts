@@ -78,33 +78,33 @@ export class VerdictScore implements BulkSummary<Validation> {
       });
     }
     if (failed > 0) {
-      return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} ${of} could not be looked at`, {
-        hint: "each line says why",
+      return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} ${of} could not be read`, {
+        hint: "see the lines above",
       });
     }
     if (!complete) return this.#cutShort();
     if (unknown > this.#allowance(this.done)) {
-      return new KeyctlError("SOME_UNKNOWN", `${formatNumber(unknown)} ${of} could not be decided`, {
-        hint: "--not-validated-since 1h   asks about these alone",
+      return new KeyctlError("SOME_UNKNOWN", `${formatNumber(unknown)} ${of} could not be checked`, {
+        hint: "--not-validated-since 1h   checks only these",
         retryable: true,
       });
     }
     if (this.#pressing > 0) {
-      const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} a look`;
-      return new KeyctlError("ATTENTION", message, { hint: "each line says why" });
+      const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} attention`;
+      return new KeyctlError("ATTENTION", message, { hint: "see the lines above" });
     }
     if (this.done > 0 || allowEmpty) return null;
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
-      hint: "--allow-empty   if that is as it should be",
+      hint: "--allow-empty   accepts that",
     });
   }
 
   #cutShort(): KeyctlError {
-    const hint = "--not-validated-since 24h   goes on where this run ended";
+    const hint = "--not-validated-since 24h   continues where this run stopped";
     const message =
       this.#facts()?.providerIsSick === true
-        ? `OpenRouter gives no answers any more; it was not asked on after ${counted(this.done, "key")}`
-        : `the time was over after ${counted(this.done, "key")}`;
+        ? `OpenRouter stopped answering; the run stopped after ${counted(this.done, "key")}`
+        : `timed out after ${counted(this.done, "key")}`;
     return new KeyctlError("SOME_UNKNOWN", message, { hint, retryable: true });
   }
 

@@ -50,7 +50,7 @@ export function verdictScreen(
 }
 
 function moreOf(hasInvalid: boolean): string {
-  return hasInvalid ? "keyctl list --verdict invalid" : "--json names them all";
+  return hasInvalid ? "keyctl list --verdict invalid" : "--json lists them all";
 }
 
 function cells(validation: Validation): readonly string[] {

@@ -39,17 +39,21 @@ const DAY_MS = 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
-    .option("--stdin", "the key on standard input; no database is used")
-    .option("--warn-within <duration>", "exit 10 for a key that ends within this time", flagDuration("--warn-within"))
+    .option("--stdin", "read the key from standard input; use no database")
+    .option(
+      "--warn-within <duration>",
+      "exit 10 for a key that expires within this time",
+      flagDuration("--warn-within"),
+    )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
-    .option("--concurrency <n>", "many users: keys that are asked about at a time (default 20)", atOnce, CONCURRENCY)
-    .option("--allow-unknown <n|n%>", "many users: so many may be unknown without an error", allowance, noneAllowed)
+    .option("--concurrency <n>", "many users: keys checked at once (default 20)", atOnce, CONCURRENCY)
+    .option("--allow-unknown <n|n%>", "many users: accept this many unknown verdicts", allowance, noneAllowed)
     .option(
       "--not-validated-since <duration>",
-      "many users: take over verdicts that are younger",
+      "many users: reuse verdicts younger than this",
       flagDuration("--not-validated-since"),
     )
-    .option("--from-listing", "many users: judge by OpenRouter's list of all keys (needs a management key)")
+    .option("--from-listing", "many users: decide by OpenRouter's list of all keys (needs a management key)")
     .addHelpText(
       "after",
       `
@@ -69,7 +73,7 @@ async function validate(invocation: Invocation, flags: ValidateFlags): Promise<K
   const { user, usersFile, all, stdin } = flags;
   if (stdin !== true) return forUsers(invocation, flags, validateCommand(invocation, flags));
   if (user !== undefined || usersFile !== undefined || all !== undefined) {
-    throw new KeyctlError("USAGE", "a key on standard input is no user's", {
+    throw new KeyctlError("USAGE", "a key on standard input belongs to no user", {
       hint: "give --stdin, or users with --user, --users-file or --all",
     });
   }

@@ -40,7 +40,7 @@ export function judged<Value>(
     case "failed":
       return [failure(outcome.error)];
     case "late":
-      return [attention("not looked at: the time was over", "keyctl doctor --timeout 2m")];
+      return [attention("not checked: timed out", "keyctl doctor --timeout 2m")];
     case "skipped":
       return [];
   }

@@ -27,12 +27,17 @@ export function encryptionVerdicts(census: StoreStats, conditions: Conditions): 
       "rows hold no key",
       (user) => `keyctl save ${userFlag(user)} --replace`,
     ),
-    ...ofSample(unopened, "row does not open", "rows do not open", (user) => `keyctl save ${userFlag(user)} --replace`),
+    ...ofSample(
+      unopened,
+      "row cannot be decrypted",
+      "rows cannot be decrypted",
+      (user) => `keyctl save ${userFlag(user)} --replace`,
+    ),
     ...ofSample(
       twins,
       "user has two rows",
       "users have two rows",
-      () => "delete the ones that are not wanted with another tool; keyctl touches neither",
+      () => "delete the unwanted rows with another tool; keyctl changes neither",
     ),
     ...ofSample(
       withManagementKey,
@@ -55,7 +60,7 @@ function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerd
   const { count } = sample;
   if (count === 0) return [];
   const [are, them] = count === 1 ? ["is", "it"] : ["are", "them"];
-  if (!requireSealed) return [wrong(`${counted(count, "key")} ${are} stored in clear`, "keyctl rekey")];
+  if (!requireSealed) return [wrong(`${counted(count, "key")} ${are} stored in plain text`, "keyctl rekey")];
   return [
     wrong(
       `${counted(count, "key")} ${are} stored in plain text and not used: ${namesIn(sample)}; see that https://openrouter.ai/keys lists ${them} as yours`,
@@ -89,14 +94,14 @@ function namesIn({ count, first }: Sample): string {
 
 function cutOff({ total }: StoreStats, all: number, deep: boolean): CheckVerdict {
   return attention(
-    `only ${formatNumber(total)} of ${formatNumber(all)} rows were looked at: the time was over`,
+    `only ${formatNumber(total)} of ${formatNumber(all)} rows were checked: timed out`,
     `keyctl doctor${deep ? " --deep" : ""} --timeout 10m`,
   );
 }
 
 function notOpened(): CheckVerdict {
   return attention(
-    "no row was opened: there are no master keys that fit this database",
+    "no row was decrypted: no master key here fits this database",
     "keyctl help environment   lists the places that master keys are read from",
   );
 }

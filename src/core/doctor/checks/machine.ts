@@ -71,6 +71,6 @@ export function variablesVerdicts({ variables, asksForNoVerification }: HostFact
 }
 
 const NOT_FOLLOWED = attention(
-  "NODE_TLS_REJECT_UNAUTHORIZED=0 is set and not followed: certificates are verified all the same",
+  "NODE_TLS_REJECT_UNAUTHORIZED=0 is set and ignored: certificates are still verified",
   "unset NODE_TLS_REJECT_UNAUTHORIZED; NODE_EXTRA_CA_CERTS=<file> names an authority of your own",
 );

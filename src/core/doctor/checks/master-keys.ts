@@ -36,8 +36,8 @@ function noMasterKeys({ place, checks, mayGenerate }: MasterKeyFacts, census: St
     const message = "none, and the database is sealed: no key can be used";
     return wrong(message, hint, new KeyctlError("MASTER_KEY_MISSING", message, { hint }));
   }
-  if (mayGenerate) return pass(`none yet: the first save makes one in ${printable(place.file?.path ?? place.from)}`);
-  const init = "keyctl rekey --init   makes one, and says how the others get it";
+  if (mayGenerate) return pass(`none yet: the first save creates one in ${printable(place.file?.path ?? place.from)}`);
+  const init = "keyctl rekey --init   creates one, and tells how to share it";
   const message = "none: no key can be saved";
   return wrong(message, init, new KeyctlError("MASTER_KEY_MISSING", message, { hint: init }));
 }

@@ -10,9 +10,9 @@ import { counted } from "../../text/format.ts";
 const MOST_SKEW_MS = 60_000;
 
 export function managementKeyVerdict(facts: ManagementKeyFacts): CheckVerdict {
-  const anew = "make one at https://openrouter.ai/settings/management-keys, and set OPENROUTER_PROVISIONING_KEY_FILE";
+  const anew = "create one at https://openrouter.ai/settings/management-keys, and set OPENROUTER_PROVISIONING_KEY_FILE";
   if (facts.status === "none") {
-    if (!facts.isNeeded) return pass("none, and no keys are to be made (KEYCTL_AUTO_PROVISION)");
+    if (!facts.isNeeded) return pass("none, and automatic creation is off (KEYCTL_AUTO_PROVISION)");
     return attention(
       "none: sync cannot provision, purge --revoke refuses",
       "set OPENROUTER_PROVISIONING_KEY_FILE, or KEYCTL_AUTO_PROVISION=0",
@@ -23,7 +23,7 @@ export function managementKeyVerdict(facts: ManagementKeyFacts): CheckVerdict {
     case "accepted":
       return check.isManagementKey
         ? pass(`accepted by OpenRouter${balance(credits)}`)
-        : wrong("it is an ordinary key, with which no key can be made or removed", anew);
+        : wrong("it is an ordinary key, which cannot create or delete keys", anew);
     case "refused":
       return wrong("OpenRouter refuses it", anew);
     case "unknown":
@@ -40,7 +40,7 @@ export function accountVerdict(account: Probe<Sight>, count: Probe<number>): Che
     if (sight.status === "other") {
       const stored = count.status === "known" ? count.value : 0;
       const seen = stored === 0 ? "" : `: it sees 0 of your ${counted(stored, "key")}`;
-      return [wrong(`it is of another account than this database${seen}`, ADOPT)];
+      return [wrong(`it belongs to another account than this database${seen}`, ADOPT)];
     }
     if (sight.status !== "unknown") return [];
     return [attention(`accepted, but its account is not known: OpenRouter ${sight.detail}`, UNKNOWN)];
@@ -50,7 +50,7 @@ export function accountVerdict(account: Probe<Sight>, count: Probe<number>): Che
 
 const ADOPT =
   "set OPENROUTER_PROVISIONING_KEY_FILE to a management key of the database's account; or   keyctl reconcile --adopt-account";
-const UNKNOWN = "until it is known, no key counts as deleted because it is missing; keyctl doctor   looks again";
+const UNKNOWN = "until it is known, no key counts as deleted because it is missing; keyctl doctor   checks again";
 
 function balance(credits: Credits | null): string {
   if (credits?.status !== "known") return "";
@@ -74,18 +74,13 @@ export function spoolVerdicts({ own, elsewhere }: SpoolFacts): readonly CheckVer
   return [
     ...(own === 0
       ? []
-      : [
-          attention(
-            `${counted(own, "key")} could not be stored when made`,
-            "keyctl reconcile --fix   stores what waits",
-          ),
-        ]),
+      : [attention(`${counted(own, "key")} could not be stored when created`, "keyctl reconcile --fix   stores them")]),
     ...(elsewhere === 0
       ? []
       : [
           attention(
-            `${counted(elsewhere, "key")} could not be stored when made, in another database than this one`,
-            "keyctl reconcile --fix   with --store and that database, stores what waits",
+            `${counted(elsewhere, "key")} could not be stored when created, in another database than this one`,
+            "keyctl reconcile --fix   with --store and that database, stores them",
           ),
         ]),
   ];

@@ -8,7 +8,7 @@ import { counted } from "../../text/format.ts";
 export function storeVerdict(exists: boolean, count: Probe<number>, label: string): CheckVerdict {
   if (count.status === "failed") return failure(count.error);
   if (count.status !== "known") return failure(tooLate(label));
-  if (!exists) return attention(`there is no store yet at ${label}`, "keyctl sync --user <id>   makes it");
+  if (!exists) return attention(`no store exists yet at ${label}`, "keyctl sync --user <id>   creates it");
   return pass(`${label}, ${counted(count.value, "key")}`);
 }
 
@@ -35,7 +35,7 @@ export function serverVerdicts({ server, details, refusal, problems }: StoreFact
 
 export function integrityUnknown(deep: boolean): CheckVerdict {
   const hint = `keyctl doctor${deep ? " --deep" : ""} --timeout 10m`;
-  return attention("not checked for damage: the time was over", hint);
+  return attention("not checked for damage: timed out", hint);
 }
 
 /** That a quick look has found nothing is not worth a line. */
@@ -43,5 +43,5 @@ export function integrityVerdicts(integrity: Integrity | undefined, deep: boolea
   if (integrity === undefined) return [];
   const { check, damage } = integrity;
   if (damage !== null) return [failure(damage)];
-  return deep ? [pass(`${check} has found no damage`)] : [];
+  return deep ? [pass(`${check} found no damage`)] : [];
 }
