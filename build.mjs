@@ -64,37 +64,41 @@ const UNDICI_PARTS = {
 };
 /** What undici's own index puts on every dispatcher, of which `ProxyAgent` uses this one. */
 const DISPATCHER_METHODS = { connect: "api/api-connect" };
+const LOAD_UNDICI_PARTS = [
+  ...Object.entries(UNDICI_PARTS).map(([name, file]) => `exports.${name} = require("undici/lib/${file}.js");`),
+  `const { prototype } = require("undici/lib/dispatcher/dispatcher.js");`,
+  ...Object.entries(DISPATCHER_METHODS).map(([name, file]) => `prototype.${name} = require("undici/lib/${file}.js");`),
+].join("\n");
+
 const partsOfUndici = {
   name: "parts-of-undici",
   setup(build) {
     build.onResolve({ filter: /^undici$/ }, () => ({ path: "undici", namespace: "parts-of-undici" }));
     build.onLoad({ filter: /.*/, namespace: "parts-of-undici" }, () => ({
-      contents: [
-        ...Object.entries(UNDICI_PARTS).map(([name, file]) => `exports.${name} = require("undici/lib/${file}.js");`),
-        `const { prototype } = require("undici/lib/dispatcher/dispatcher.js");`,
-        ...Object.entries(DISPATCHER_METHODS).map(
-          ([name, file]) => `prototype.${name} = require("undici/lib/${file}.js");`,
-        ),
-      ].join("\n"),
+      contents: LOAD_UNDICI_PARTS,
       resolveDir: root,
     }));
   },
 };
 
 /**
- * The undici that a user of the library has installed. When it is loaded, it makes itself the dispatcher of Node's own fetch,
- * unless there is one: so Node's is loaded first, and the fetch of the program stays as it was.
+ * The undici that a user of the library has installed: its parts, or all of it where another version has them elsewhere. All
+ * of it makes itself the dispatcher of Node's own fetch, unless there is one: so Node's is loaded first, and the fetch of the
+ * program stays as it was.
  */
 const installedUndici = {
   name: "installed-undici",
   setup(build) {
-    build.onResolve({ filter: /^undici$/ }, ({ pluginData }) =>
-      pluginData === "installed"
-        ? { path: "undici", external: true }
-        : { path: "undici", namespace: "installed-undici" },
+    build.onResolve({ filter: /^undici(?:\/|$)/ }, ({ path, pluginData }) =>
+      pluginData === "installed" ? { path, external: true } : { path, namespace: "installed-undici" },
     );
     build.onLoad({ filter: /.*/, namespace: "installed-undici" }, () => ({
-      contents: `void globalThis.Response; module.exports = require("undici");`,
+      contents: `try {
+        ${LOAD_UNDICI_PARTS}
+      } catch {
+        void globalThis.Response;
+        module.exports = require("undici");
+      }`,
       resolveDir: root,
       pluginData: "installed",
     }));

@@ -1,10 +1,10 @@
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { newJwk } from "../support/fixtures/jwk.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
-import { compile, runProgram } from "../support/programs/installed-library.ts";
+import { compile, ownCopy, runProgram } from "../support/programs/installed-library.ts";
 import { keyctl } from "../support/programs/keyctl.ts";
 import { always, on } from "../support/openrouter/faults.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
@@ -304,22 +304,29 @@ describe("the manager", () => {
 });
 
 describe("the fetch of a program", () => {
+  const source = `import { createRequire } from "node:module";
+    const keys = await keyctl.KeyManager.open();
+    const { error } = await keys.autoProvisionKey("alice");
+    const dispatcher = globalThis[Symbol.for("undici.globalDispatcher.1")];
+    const { Agent } = createRequire(import.meta.resolve("keyctl"))("undici");
+    console.log(JSON.stringify({ error, isReplaced: dispatcher instanceof Agent }));
+    await keys.close();`;
+
   it("is Node's own before and after keyctl has called OpenRouter", async () => {
     const { environment } = await openRouter();
-    const answer = await printed(
-      emptyHome(),
-      `import { createRequire } from "node:module";
-       import { dirname, join } from "node:path";
-       import { fileURLToPath } from "node:url";
-       const keys = await keyctl.KeyManager.open();
-       const { error } = await keys.autoProvisionKey("alice");
-       const require = createRequire(fileURLToPath(import.meta.resolve("keyctl")));
-       const { Agent, getGlobalDispatcher } = require("undici");
-       console.log(JSON.stringify({ error, isReplaced: getGlobalDispatcher() instanceof Agent }));
-       await keys.close();`,
-      environment,
-    );
-    expect(answer).toEqual({ error: null, isReplaced: false });
+    expect(await printed(emptyHome(), source, environment)).toEqual({ error: null, isReplaced: false });
+  });
+
+  it("is so as well with an undici that has its parts elsewhere", async () => {
+    const { environment } = await openRouter();
+    const home = emptyHome();
+    const undici = join(ownCopy(home), "..", "undici");
+    const moved = join(undici, "..", "moved-undici");
+    cpSync(undici, moved, { recursive: true, dereference: true });
+    rmSync(undici);
+    mkdirSync(undici);
+    writeFileSync(join(undici, "index.js"), `module.exports = require("../moved-undici");`);
+    expect(await printed(home, source, environment)).toEqual({ error: null, isReplaced: false });
   });
 });
 

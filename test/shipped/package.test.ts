@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { filesBelow } from "../support/fixtures/leak-canaries.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
-import { compile, shipped } from "../support/programs/installed-library.ts";
+import { compile, ownCopy, shipped } from "../support/programs/installed-library.ts";
 import { BIN, keyctl, onlyIn } from "../support/programs/keyctl.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -53,18 +53,6 @@ interface Manifest {
 function manifest(): Manifest {
   const text = readFileSync(join(shipped().project, "node_modules", "keyctl", "package.json"), "utf8");
   return JSON.parse(text) as Manifest;
-}
-
-/** The installed package, in a project of its own that may be changed. */
-function ownCopy({ work }: Home): string {
-  const modules = join(work, "node_modules");
-  mkdirSync(modules);
-  const installed = join(shipped().project, "node_modules");
-  for (const name of readdirSync(installed).filter((each) => each !== "keyctl" && !each.startsWith("."))) {
-    symlinkSync(join(installed, name), join(modules, name));
-  }
-  cpSync(join(installed, "keyctl"), join(modules, "keyctl"), { recursive: true });
-  return join(modules, "keyctl");
 }
 
 function digestsBelow(folder: string): Readonly<Record<string, string>> {

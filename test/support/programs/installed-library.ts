@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
@@ -20,6 +20,18 @@ function installLibrary({ work }: Home): void {
   mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
   symlinkSync(join(shipped().project, "node_modules", "keyctl"), join(work, "node_modules", "keyctl"));
   symlinkSync(join(ROOT, "node_modules", "@types", "node"), join(work, "node_modules", "@types", "node"));
+}
+
+/** The installed package, in a project of its own that may be changed. */
+export function ownCopy({ work }: Home): string {
+  const modules = join(work, "node_modules");
+  mkdirSync(modules);
+  const installed = join(shipped().project, "node_modules");
+  for (const name of readdirSync(installed).filter((each) => each !== "keyctl" && !each.startsWith("."))) {
+    symlinkSync(join(installed, name), join(modules, name));
+  }
+  cpSync(join(installed, "keyctl"), join(modules, "keyctl"), { recursive: true });
+  return join(modules, "keyctl");
 }
 
 /** What the run tests. Throws in a run that tests the checkout. */

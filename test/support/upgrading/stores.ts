@@ -9,7 +9,7 @@ import { openFile } from "../sqlite/sqlite.ts";
 import type { Build } from "./earlier.ts";
 
 /** What the stores that are kept here were sealed with. */
-const MASTER_KEY = Buffer.alloc(32, 1).toString("base64url");
+const MASTER_KEY = "SSdIlLO_wYEXH_1bt_-8vWU109sY9mnvR6mX2QLWM5o";
 
 /** The bare key of each user in such a store. */
 export type KeysOf = Readonly<Record<string, string>>;
