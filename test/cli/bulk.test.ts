@@ -94,7 +94,7 @@ describe("a bulk run", () => {
     const home = emptyHome();
     home.writeKeyFile("hello");
     const run = await inProcess(home, ["sync", "--users-file", "-"], { env: withKey, input: users(520).join("\n") });
-    expect(run.stderr.match(/key\.txt holds something else/g)).toHaveLength(1);
+    expect(run.stderr.match(/key\.txt holds something other/g)).toHaveLength(1);
   });
 
   it("prints no log lines", async () => {

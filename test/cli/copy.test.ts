@@ -52,7 +52,7 @@ describe("copy", () => {
     change(home.database, "UPDATE api_keys SET revision = 7, generation = 2, settled = 0, last_validated = created_at");
     const run = await copy(home);
     expect(run.code).toBe(0);
-    expect(run.stdout).toMatch(/^3 rows in \d+s: 3 copied\n3 rows are there and open\n$/);
+    expect(run.stdout).toMatch(/^3 rows in \d+s: 3 copied\n3 rows verified: present and readable\n$/);
     expect(run.stderr).toBe(
       `from sqlite:${home.database} (default) to sqlite:${copyOf(home)} (from --to)\n3 keys in the destination\n`,
     );
@@ -97,7 +97,7 @@ describe("copy", () => {
     await copy(home);
     const before = contentOf(copyOf(home));
     const again = await copy(home);
-    expect(again.stdout).toMatch(/^3 rows in \d+s: 3 there already\n3 rows are there and open\n$/);
+    expect(again.stdout).toMatch(/^3 rows in \d+s: 3 there already\n3 rows verified: present and readable\n$/);
     expect(contentOf(copyOf(home))).toEqual(before);
     await saveIn(home, `sqlite:${home.database}`, "dave", OTHER);
     const more = await copy(home, ["--json"]);
@@ -115,7 +115,7 @@ describe("copy", () => {
     const home = await homeOf();
     change(home.database, `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL WHERE user_id <> 'carol'`);
     const run = await copy(home);
-    expect(run.stdout).toMatch(/3 copied\n3 rows are there and open\n$/);
+    expect(run.stdout).toMatch(/3 copied\n3 rows verified: present and readable\n$/);
     expect(run.stderr).toContain(
       "warning: 2 keys were stored in plain text and sealed in the copy: alice, bob; another program may have put them there: see that https://openrouter.ai/keys lists them as yours\n",
     );
@@ -206,7 +206,7 @@ describe("the journal", () => {
     const run = await copy(home);
     expect(run.code).toBe(0);
     expect(run.stdout).toMatch(
-      /^3 rows in \d+s: 3 copied\n3 rows are there and open\nthe journals of 2 users: 2 copied; 2 are there\n$/,
+      /^3 rows in \d+s: 3 copied\n3 rows verified: present and readable\nthe journals of 2 users: 2 copied; 2 are there\n$/,
     );
     expect(rowsOf(copyOf(home), JOURNAL)).toEqual(rowsOf(home.database, JOURNAL));
     expect(rowsOf(copyOf(home), DEPLOYMENT)).toEqual(rowsOf(home.database, DEPLOYMENT));
@@ -321,7 +321,7 @@ describe("a key that the destination has already", () => {
     const home = await homeOf();
     await saveIn(home, "sqlite:copy.db", "bob", OTHER);
     const run = await copy(home);
-    expect(run.stdout).toMatch(/^3 rows in \d+s: 2 copied, 1 in conflict\n2 rows are there and open\n$/);
+    expect(run.stdout).toMatch(/^3 rows in \d+s: 2 copied, 1 in conflict\n2 rows verified: present and readable\n$/);
     expect(run.stderr).toContain(
       `warning: user bob has another key in the destination (${maskOf(OTHER)}, from manual); it stays\n`,
     );
@@ -335,7 +335,7 @@ describe("a row that holds no readable key", () => {
     change(home.database, "UPDATE api_keys SET key_encrypted = 'nonsense' WHERE user_id = 'bob'");
     const run = await copy(home);
     expect(run.code).toBe(9);
-    expect(run.stdout).toMatch(/3 copied\n2 rows are there and open, 1 is not\n$/);
+    expect(run.stdout).toMatch(/3 copied\n2 rows verified: present and readable, 1 is not\n$/);
     expect(run.stderr).toContain("warning: what is stored for user bob is not a key\n");
     expect(rowsOf(copyOf(home), ROWS)).toEqual(rowsOf(home.database, ROWS));
   });

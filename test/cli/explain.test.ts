@@ -44,17 +44,17 @@ describe("the screen of explain", () => {
     expect(run.code).toBe(0);
   });
 
-  it("shows the file that wins where there is no store yet, and the command that saves it", async () => {
+  it("shows the file that wins where no store exists yet, and the command that saves it", async () => {
     const home = emptyHome();
     home.writeKeyFile(KEY);
     const run = await inProcess(home, ALICE, { columns: 120, env: { NO_COLOR: "1", OPENROUTER_API_KEY: KEY } });
     expect(shownIn(home, run.stdout)).toBe(`\
-· database          absent       -                    there is no store yet
+· database          absent       -                    no store exists yet
 ✓ key.txt           used         ***************b465  /srv/work/key.txt
 · environment       not needed   ***************b465  OPENROUTER_API_KEY: holds the same key
 · auto-provisioned  not needed   -
 
-sync would save the key of key.txt
+sync would save the key from key.txt
 `);
     expect(run.stderr).toBe(`store: sqlite:${home.database} (default)\nhint: keyctl sync --user alice\n`);
   });

@@ -63,7 +63,7 @@ describe("provision", () => {
   it("is a line on a terminal, and a warning where the key has no limit", async () => {
     const { run } = await stage(made);
     const line = await run("provision --user alice -q", { columns: 80, env: { NO_COLOR: "1" } });
-    expect(line.stdout).toBe(`${maskOf(MADE)} made (no limit, does not expire)\n`);
+    expect(line.stdout).toBe(`${maskOf(MADE)} created (no limit, does not expire)\n`);
     expect(line.stderr).toBe("warning: the new key has no spending limit\n");
   });
 

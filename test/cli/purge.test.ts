@@ -79,7 +79,7 @@ describe("purge of one user", () => {
   it("without a store makes none", async () => {
     const home = emptyHome();
     expect((await inProcess(home, ["purge", "--user", "alice", "--yes"])).code).toBe(0);
-    expect((await inProcess(home, ["list"])).stderr).toContain("there is no store yet");
+    expect((await inProcess(home, ["list"])).stderr).toContain("no store exists yet");
   });
 
   it.each([[[]], [["--json"]], [["--no-input"]]])("off a terminal wants --yes, with %j", async (flags) => {

@@ -398,7 +398,7 @@ describe("reconcile", () => {
     });
     const done = await run("reconcile --json");
     expect([done.code, classesOf(done)]).toEqual([0, []]);
-    expect(done.stderr).toContain("warning: keys came and went while they were listed");
+    expect(done.stderr).toContain("warning: keys changed while they were listed");
   });
 
   it("refuses a management key that OpenRouter refuses", async () => {

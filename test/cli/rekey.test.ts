@@ -45,7 +45,7 @@ describe("rekey", () => {
     const run = await inProcess(home, ["rekey"]);
     const [after = ""] = kidsIn(home.masterKeys);
     expect(run.code).toBe(0);
-    expect(run.stdout).toBe(`3 keys in 0s: 3 sealed anew; the active master key is ${after}\n`);
+    expect(run.stdout).toBe(`3 keys in 0s: 3 re-encrypted; the active master key is ${after}\n`);
     expect(run.stderr).toBe(
       `note: put a new master key in front of those in ${home.masterKeys}; back that file up again, older keys included\n` +
         `note: nothing in this database is sealed with master key ${before} any more\n` +
@@ -113,7 +113,7 @@ describe("rekey", () => {
     );
     const kids = kidsIn(home.masterKeys);
     const run = await inProcess(home, ["rekey", "--keep-key"]);
-    expect(run.stdout).toBe(`3 keys in 0s: 3 sealed anew; the active master key is ${kids[0]}\n`);
+    expect(run.stdout).toBe(`3 keys in 0s: 3 re-encrypted; the active master key is ${kids[0]}\n`);
     expect(kidsIn(home.masterKeys)).toEqual(kids);
     expect(await masterKeysInUse(home)).toEqual(kids);
     expect(await revealed(home)).toEqual([KEY, KEY, KEY]);
@@ -163,7 +163,7 @@ describe("rekey", () => {
     const before = [await allThatIsStored(home), readFileSync(home.masterKeys, "utf8")];
     const run = await inProcess(home, ["rekey", "--dry-run"]);
     expect(run.stdout).toBe(
-      "3 keys in 0s: 3 would be sealed anew, 1 of them stored in plain text; the active master key is a new one\n",
+      "3 keys in 0s: 3 would be re-encrypted, 1 of them stored in plain text; the active master key is a new one\n",
     );
     expect([await allThatIsStored(home), readFileSync(home.masterKeys, "utf8")]).toEqual(before);
   });

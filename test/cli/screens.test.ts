@@ -129,7 +129,7 @@ c\\u202ed    ***************b465  manual  1d   never
 `);
   });
 
-  it("says where there is no store yet, and how to make one", async () => {
+  it("says where no store exists yet, and how to make one", async () => {
     const home = emptyHome();
     const run = await inProcess(home, ["list"], { columns: 80, env: plain });
     expect(run.stdout).toBe("");
@@ -270,7 +270,7 @@ Hash        ${hashOf(KEY)}
     const home = emptyHome();
     home.writeKeyFile(KEY);
     expect((await inProcess(home, ["get", "--user", USER, "--stored"])).code).toBe(3);
-    expect((await inProcess(home, ["list"])).stderr).toContain("there is no store yet");
+    expect((await inProcess(home, ["list"])).stderr).toContain("no store exists yet");
   });
 });
 

@@ -88,7 +88,7 @@ describe("a reader that has seen enough", () => {
     const run = await inProcess(home, args, { input: OTHER, onStdout: readerOf(1).onStdout });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(
-      /^error: user alice has another key .*\nhint: .*\nerror: the output could not be written \(EPIPE\)\n/m,
+      /^error: user alice already has another key .*\nhint: .*\nerror: the output could not be written \(EPIPE\)\n/m,
     );
   });
 });
@@ -215,7 +215,7 @@ describe("a reader that goes away from a run that changes something", () => {
     const rekeyed = await inProcess(home, ["rekey", ...more], { onStdout: readerOf(1).onStdout });
     expect(rekeyed.code).toBe(1);
     expect(rekeyed.stderr).toMatch(
-      lost("the run finished: 3 keys in \\d+s: 3 sealed anew; the active master key is .*"),
+      lost("the run finished: 3 keys in \\d+s: 3 re-encrypted; the active master key is .*"),
     );
     expect(await masterKeysInUse(home)).not.toEqual(before);
   });

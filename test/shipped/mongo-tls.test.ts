@@ -24,7 +24,7 @@ describeWithOwnServer("a MongoDB server with a certificate", () => {
       message: expect.stringContaining("could not be reached over TLS") as string,
     });
     expect(refused.stderr).not.toContain("Warning");
-    // It is asked, and says that there is no store yet.
+    // It is asked, and says that no store exists yet.
     expect(errorOf(await list(trusted))).toMatchObject({ code: "STORE_MISSING" });
 
     const program = `

@@ -40,7 +40,7 @@ describe("a hidden prompt", () => {
     const gone = name === "the end of the terminal";
     expect(ending).toEqual({ code, signal: null, echoes: gone ? null : true, showsCursor: true });
     if (!gone) expect(screen).toContain("error: interrupted");
-    expect((await inProcess(home, ["list"])).stderr).toContain("there is no store yet");
+    expect((await inProcess(home, ["list"])).stderr).toContain("no store exists yet");
   });
 
   it("hears of a signal soon, however much is pasted into it", async () => {

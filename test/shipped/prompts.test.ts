@@ -71,7 +71,7 @@ describe("save on a terminal", () => {
     );
     expect(code).toBe(130);
     expect(screen).toContain("error: interrupted");
-    expect((await inProcess(home, ["list"])).stderr).toContain("there is no store yet");
+    expect((await inProcess(home, ["list"])).stderr).toContain("no store exists yet");
   });
 
   it("does not ask for a key for an id that is none", async () => {

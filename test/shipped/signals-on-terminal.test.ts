@@ -154,7 +154,7 @@ describe("a second signal", () => {
     const preload = join(given.home.folder, "preload.cjs");
     writeFileSync(preload, `process.getActiveResourcesInfo = () => ["GetAddrInfoReqWrap"];`);
     const tool = given.start(["list"], { env: { NODE_OPTIONS: `--require=${preload}` } });
-    await tool.shows("there is no store yet");
+    await tool.shows("no store exists yet");
     await tool.send("SIGINT");
     expect(await Promise.race([sleep(500, "running"), tool.ended])).toBe("running");
     await tool.send("SIGINT");

@@ -14,7 +14,12 @@ const WITH_AN_OLDER_SCHEMA = ["schema-1", "schema-2"] as const;
 
 async function revealed(home: Home, user: string): Promise<string> {
   const { code, stdout, stderr } = await inProcess(home, ["get", "--stored", "--reveal", "--user", user]);
-  expect({ user, code, stderr: stderr.replaceAll(/^\[KeyManager\].*\n/gm, "") }).toEqual({ user, code: 0, stderr: "" });
+  // What an earlier build has found out about a key is said with it.
+  const unexpected = stderr.replaceAll(
+    /^(?:\[KeyManager\]|warning: the key of user \S+ is not valid: its last check).*\n/gm,
+    "",
+  );
+  expect({ user, code, stderr: unexpected }).toEqual({ user, code: 0, stderr: "" });
   return stdout.trimEnd();
 }
 
@@ -73,7 +78,7 @@ describe.each(BUILDS)("an embedded store that the build with %s has made", (buil
     expect(await schemaOf(home)).toEqual(await schemaOf(fresh));
   });
 
-  it("is one to work on: keys are replaced, removed, copied and sealed anew", async () => {
+  it("is one to work on: keys are replaced, removed, copied and re-encrypted", async () => {
     const { home, keys } = await homeOf(build);
     const given = async (args: readonly string[], input = "") => {
       const { code, stderr } = await inProcess(home, args, { input });
@@ -116,7 +121,7 @@ describe.each(WITH_AN_OLDER_SCHEMA)("the build with %s, run beside this one on a
     );
     expect(refusal).toEqual({
       code: "STORE_CORRUPT",
-      message: `the database was created by a newer keyctl (schema 3, this one knows ${build.slice(-1)})`,
+      message: `the database was made by a newer keyctl (schema 3, this one knows ${build.slice(-1)})`,
     });
     expect(readFileSync(home.database).equals(before)).toBe(true);
   });

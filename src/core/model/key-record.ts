@@ -194,7 +194,7 @@ export function withKey(row: KeyRecord, given: KeyToStore): KeyRecord {
   };
 }
 
-/** The row with the same key sealed anew. What stands beside a key that another program wrote over is about the one before. */
+/** The row with the same key re-encrypted. What stands beside a key that another program wrote over is about the one before. */
 export function withNewSeal(row: KeyRecord, key: ApiKey, sealed: string, now: Timestamp): KeyRecord {
   const isAboutIt = row.keyHash === null || row.keyHash === key.hash;
   return {

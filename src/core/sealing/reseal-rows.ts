@@ -252,5 +252,5 @@ function neverDone({ inClear }: Pass): KeyctlError {
           "with an older master key",
           "restart the programs that save them, so that they reload the master keys; then: keyctl rekey",
         ];
-  return new KeyctlError("CONFLICT", `keys are saved ${how} all the time`, { hint: remedy, retryable: true });
+  return new KeyctlError("CONFLICT", `keys are still being saved ${how}`, { hint: remedy, retryable: true });
 }

@@ -47,7 +47,7 @@ interface Value {
   readonly isActive: boolean;
 }
 
-/** Opens rows with the master keys as they are by now, and says which are to be sealed anew. Each failure is told once. */
+/** Opens rows with the master keys as they are by now, and says which are to be re-encrypted. Each failure is told once. */
 export class RowInspector {
   readonly #context: Context;
   readonly #lock: SealingSetup;

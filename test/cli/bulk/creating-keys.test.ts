@@ -153,7 +153,7 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
       expect([done.code, errorOf(done)?.code, waiting]).toEqual([7, "STORE_UNAVAILABLE", count]);
       expect(lines.at(-1)).toMatchObject({ total: count, failed: count, complete: false });
       for (const { error } of lines.slice(0, -1)) {
-        expect(error).toMatchObject({ message: expect.stringContaining("it is safe, sealed in a file") as string });
+        expect(error).toMatchObject({ message: expect.stringContaining("it is safe, encrypted in a file") as string });
       }
     },
   );

@@ -217,7 +217,7 @@ describe("a dry run ends as the run that it foretells, and writes nothing", () =
           failed: 0,
           error: {
             code: "PROVISION_CAP",
-            message: "6 users would be left without a key: this run may create no more",
+            message: "6 users would be left without a key: this run may create no more keys",
             hint: "--max-keys 9   creates all of them",
           },
         },

@@ -182,7 +182,7 @@ describe("a copy", () => {
     expect(sizes).toEqual([500, 500, 203, 500, 500, 203]);
   });
 
-  it("is kept where the key is the same though it is sealed anew, or in clear", async () => {
+  it("is kept where the key is the same though it is re-encrypted, or in clear", async () => {
     const from = { store: memoryStore(record("alice"), cleared("bob"), record("carol")) };
     const to = { store: memoryStore(record("alice"), record("bob"), cleared("carol")) };
     expect(wordsOf(await copied(from, to))).toEqual([

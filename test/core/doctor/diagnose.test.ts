@@ -188,7 +188,7 @@ describe("a diagnosis", () => {
 describe("the store and its server", () => {
   it("that is not there yet is worth a look", () => {
     expect(said("store", { storeExists: false, count: known(0) })).toEqual([
-      "attention: no store exists yet at mongodb://db.prod/keyctl (from KEYCTL_STORE) (keyctl sync --user <id>   makes it)",
+      "attention: no store exists yet at mongodb://db.prod/keyctl (from KEYCTL_STORE) (keyctl sync --user <id>   creates it)",
     ]);
   });
 

@@ -45,7 +45,7 @@ const SETTLED: readonly (readonly [string, Write, readonly KeyRecord[], unknown]
 const OPEN: readonly (readonly [string, Write, readonly KeyRecord[], string])[] = [
   ["an insert", insert, [], "the key of user alice was written; it may still be applied"],
   ["a replacement", replace, [alice], "the key of user alice was written; it may still be applied"],
-  ["a removal", remove, [alice], "the key of user alice was removed; it may still go"],
+  ["a removal", remove, [alice], "the key of user alice was removed; it may still be deleted"],
   ["many inserts", insertBoth, [], "the keys of user alice and 1 more were written; they may still be applied"],
   ["one of many inserts", insertBoth, [alice], "the key of user bob was written; it may still be applied"],
 ];

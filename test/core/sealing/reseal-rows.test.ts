@@ -423,7 +423,7 @@ describe("rekey while others work", () => {
 
   it.each([
     ["old", "keys are still being saved with an older master key", /^restart the programs that save them/],
-    ["clear", "keys are saved in plain text all the time", /; then: keyctl rekey --keep-key$/],
+    ["clear", "keys are still being saved in plain text", /; then: keyctl rekey --keep-key$/],
   ] as const)("ends as a conflict when somebody goes on writing keys as %s ones", async (form, message, hint) => {
     const world = new World(["old"]);
     const process = world.process((call) => {

@@ -159,7 +159,7 @@ describe("a server that cannot be reached", () => {
   });
 
   it.each([
-    ["authMechanism=GSSAPI", "asks in its URI for what keyctl does not carry"],
+    ["authMechanism=GSSAPI", "asks in its URI for what keyctl does not support"],
     ["authMechanism=scram-sha-999", "asks for a way to log in that keyctl does not know (authMechanism)"],
     ["authMechanism=MONGODB-OIDC", "asks for a way to log in that keyctl does not know (authMechanism)"],
     ["authMechanism=MONGODB-AWS", "has a user or a password that its way to log in (authMechanism) does not take"],

@@ -116,7 +116,7 @@ describe("doctor", () => {
     expect(document?.["checks"]).toContainEqual({
       id: "server",
       status: "pass",
-      message: "integrity_check has found no damage",
+      message: "integrity_check found no damage",
       hint: null,
     });
   });

@@ -34,8 +34,9 @@ Copies what is not there yet; a key that is there stays. Rows move as they are,
 so both stores need the same master keys; a key in plain text is sealed on its
 way into an embedded store, and named. The journal of the keys that keyctl
 made goes first. In the end every entry of it is looked up in the destination,
-and every row is opened there. Run again, it continues where it stopped. A URI with
-a password goes into KEYCTL_COPY_TO, or into the file of KEYCTL_COPY_TO_FILE.
+and every row is opened there. Run again, it continues where it stopped. A URI
+with a password goes into KEYCTL_COPY_TO, or into the file of
+KEYCTL_COPY_TO_FILE.
 
 Examples:
   keyctl copy --to mongodb://db.prod/keyctl --dry-run

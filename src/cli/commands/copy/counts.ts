@@ -140,12 +140,12 @@ export class CopyTally {
     return named.join(", ");
   }
 
-  /** `5,010 rows are there and open`; undefined before the proof. */
+  /** `5,010 rows verified: present and readable`; undefined before the proof. */
   get proof(): string | undefined {
     const { verified, unverified } = this.#counts;
     if (verified + unverified === 0) return undefined;
     const failed = unverified === 0 ? "" : `, ${counted(unverified, "is", "are")} not`;
-    return `${counted(verified, "row")} ${plural(verified, "is verified: present and readable", "are verified: present and readable")}${failed}`;
+    return `${counted(verified, "row")} verified: present and readable${failed}`;
   }
 }
 

@@ -93,7 +93,7 @@ function detailOf(
 ): string | null {
   if (source === "auto-provisioned") return reason;
   if (source === "database") {
-    const absent = place?.storeExists === false ? "there is no store yet" : "no key for this user";
+    const absent = place?.storeExists === false ? "no store exists yet" : "no key for this user";
     const row = stored === null ? null : `${stored.origin}, ${ageOf(stored.createdAt)}`;
     return state === "absent" ? absent : [row, reason].filter((part) => part !== null).join("; ");
   }
