@@ -139,7 +139,7 @@ describe("a broken source", () => {
       });
       await withStore(home, (store, signal) => store.insert(row, signal));
     };
-    const [done] = await Promise.all([run(SYNC), isMade()]);
+    const [done] = await Promise.all([run(SYNC, { env: { KEYCTL_REQUIRE_SEALED: "0" } }), isMade()]);
     expect(documentsOf(done)[0]).toMatchObject({ source: "database", key: maskOf(OTHER), error: null });
     expect(server.count("POST /keys")).toBe(1);
   });

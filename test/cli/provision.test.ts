@@ -459,7 +459,7 @@ describe("somebody else's operation", () => {
     const { home, server, run, given } = await stage();
     await given("save --user bob --stdin", { input: OTHER });
     await note(home, "alice", operation(1));
-    const waiting = run([...verb.split(" "), "--user", "alice", "--json"]);
+    const waiting = run([...verb.split(" "), "--user", "alice", "--json"], { env: { KEYCTL_REQUIRE_SEALED: "0" } });
     await new Promise((resolve) => setTimeout(resolve, 400));
     await withStore(home, async (store, signal) => {
       const key = ApiKey.parse(KEY) as ApiKey;

@@ -53,7 +53,7 @@ async function embedded(): Promise<Place> {
       const rows = database.prepare("SELECT user_id, key_encrypted FROM api_keys").all();
       return new Map(rows.map((row) => [String(row["user_id"]), String(row["key_encrypted"])]));
     });
-  return { keys, home, env: {}, masterKeys: home.masterKeys, values };
+  return { keys, home, env: { KEYCTL_REQUIRE_SEALED: "0" }, masterKeys: home.masterKeys, values };
 }
 
 /** Few rows: FerretDB 1 looks at all of them for each change of one. */

@@ -237,7 +237,8 @@ describe("what the built tool loads on a terminal only", () => {
 
 /** A home whose database holds user-0's key, sealed, and those of others in clear up to this number. */
 async function homeWith(rows: number): Promise<Home> {
-  const home = emptyHome();
+  const bare = emptyHome();
+  const home = { ...bare, environment: { ...bare.environment, KEYCTL_REQUIRE_SEALED: "0" } };
   if (rows === 0) return home;
   seed ??= await madeByTool();
   for (const [path, bytes] of Object.entries(seed)) {

@@ -55,7 +55,10 @@ const damaged: Setting = {
   database: "UPDATE api_keys SET key_encrypted = substr(key_encrypted, 1, length(key_encrypted) - 4) || 'AAAA'",
 };
 const unreadable: Setting = { database: `UPDATE api_keys SET key_encrypted = 'sk-or-v1 ' || substr('${KEY}', 10)` };
-const inClear: Setting = { database: `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL` };
+const inClear: Setting = {
+  database: `UPDATE api_keys SET key_encrypted = '${KEY}', key_hash = NULL`,
+  env: { KEYCTL_REQUIRE_SEALED: "0" },
+};
 const corrupt: Setting = { files: { "data/keyctl/keyctl.db": `not a database, but ${KEY}` } };
 const malformedFile: Setting = { files: { "work/key.txt": `export OPENROUTER_API_KEY="${KEY}"\n` } };
 const twoKeys: Setting = { files: { "work/key.txt": `${KEY}\n${OTHER}\n` } };

@@ -20,7 +20,9 @@ export function exposuresOf(path: string): readonly StoreProblem[] {
   try {
     const file = realpathSync.native(path);
     const folder = dirname(file);
-    return [...exposuresOfFile(file, statSync(file), user), ...exposuresOfFolder(folder, statSync(folder), user)];
+    const stats = statSync(file);
+    if (!stats.isFile()) return [];
+    return [...exposuresOfFile(file, stats, user), ...exposuresOfFolder(folder, statSync(folder), user)];
   } catch {
     return [];
   }
