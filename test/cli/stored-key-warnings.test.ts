@@ -9,7 +9,9 @@ import type { MockOptions } from "../support/openrouter/server.ts";
 
 const DAY = 86_400_000;
 const from = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString();
-const plain = { NO_COLOR: "1" };
+/** A key in plain text is used here: what is said of it is the subject. */
+const handedOut = { KEYCTL_REQUIRE_SEALED: "0" };
+const plain = { NO_COLOR: "1", ...handedOut };
 
 /** alice has a key of her own; what is to be known of it is up to the test. */
 async function withAlice(options?: MockOptions): Promise<Stage> {
@@ -53,7 +55,7 @@ describe.each(KNOWN)("%s", (code, given) => {
   ])("is a warning of the document, and no failure: %s", async (command) => {
     const set = await withAlice();
     await given(set);
-    const run = await set.run(command);
+    const run = await set.run(command, { env: handedOut });
     expect(run.code).toBe(0);
     const [document, summary = document] = documentsOf(run);
     for (const { warnings } of [document, summary] as readonly { warnings?: readonly { code: string }[] }[]) {
@@ -76,7 +78,7 @@ describe.each(KNOWN)("%s", (code, given) => {
   it("is never printed on standard output with --reveal", async () => {
     const set = await withAlice();
     await given(set);
-    const run = await set.run("get --user alice --reveal");
+    const run = await set.run("get --user alice --reveal", { env: handedOut });
     expect([run.code, run.stdout]).toEqual([0, `${KEY}\n`]);
     expect(run.stderr).toMatch(/^warning: the (key|last check|time)|^warning: when/m);
     expect(run.stderr).not.toContain(KEY);
@@ -313,7 +315,7 @@ it("the hash and the mask are those of the key that is handed out", async () => 
   const set = await withAlice();
   await change(set, "key_encrypted = ?", KEY);
   set.server.behave(always("GET /key", { status: 503 }));
-  expect(documentsOf(await set.run("get --user alice --json"))[0]).toMatchObject({
+  expect(documentsOf(await set.run("get --user alice --json", { env: handedOut }))[0]).toMatchObject({
     key: maskOf(KEY),
     key_hash: hashOf(KEY),
   });

@@ -38,5 +38,11 @@ export function openReader(database: string): { readonly close: () => void } {
   const file = new sqlite.DatabaseSync(database);
   file.exec("BEGIN");
   file.prepare("SELECT count(*) FROM api_keys").get();
-  return file;
+  return {
+    close() {
+      // On Node 20 the connection stays until it is garbage-collected; what it reads must not.
+      file.exec("COMMIT");
+      file.close();
+    },
+  };
 }

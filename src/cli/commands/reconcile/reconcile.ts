@@ -17,8 +17,8 @@ interface ReconcileFlags {
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   orphan: "created by this store, then abandoned or to be revoked",
   purge_pending: "a purge that was interrupted before it removed the row",
-  undecided: "being created, just abandoned, or waiting in a file on this machine",
-  unknown_nonce: "named like a key of this store, but created by none of its operations",
+  undecided: "being created, just abandoned, or waiting in a local file",
+  unknown_nonce: "named like our keys, but created by none of our operations",
   other_deployment: "created by another store",
   no_row: "recorded as in use, but in no row",
   dangling_row: "stored here, but missing at OpenRouter",
