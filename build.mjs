@@ -1,4 +1,5 @@
-// Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as ESM, and its types.
+// Builds dist/ from src/: the tool as small CommonJS files (an ESM start costs a fifth of Node's own), the library as
+// ESM, and its types.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +13,7 @@ const root = dirname(fileURLToPath(import.meta.url));
 const src = join(root, "src");
 const dist = join(root, "dist");
 
-/** commander needs child_process only for subcommands that are programs of their own; we have none. */
+/** commander needs child_process only for subcommands that are separate programs; keyctl has none. */
 const spawnOnUse = {
   name: "spawn-on-use",
   setup(build) {
@@ -26,8 +27,8 @@ const spawnOnUse = {
 };
 
 /**
- * Loaded by who calls one of these, and not by who could: node:crypto costs a sixth of Node's own start. ESM, so that
- * a name which is missing here fails the build.
+ * Modules of Node that are loaded when one of these functions is called, not when it is imported: node:crypto costs a
+ * sixth of Node's own start. The generated code is ESM, so that a name that is missing here fails the build.
  */
 const ON_USE = { "node:crypto": ["createCipheriv", "createDecipheriv", "hash", "randomBytes", "randomFillSync"] };
 const loadedByCalls = {
@@ -44,7 +45,7 @@ const loadedByCalls = {
   },
 };
 
-/** The driver brings a copy of the WHATWG URL that costs as much as the rest of it; Node has that built in. */
+/** The driver's copy of the WHATWG URL costs as much as the rest of the driver; Node has URL built in. */
 const builtInUrl = {
   name: "built-in-url",
   setup(build) {
@@ -55,14 +56,14 @@ const builtInUrl = {
   },
 };
 
-/** Of undici only what we use: all of it takes three times as long to load. */
+/** The used parts of undici: the whole package takes three times as long to load. */
 const UNDICI_PARTS = {
   Agent: "dispatcher/agent",
   Pool: "dispatcher/pool",
   ProxyAgent: "dispatcher/proxy-agent",
   buildConnector: "core/connect",
 };
-/** What undici's own index puts on every dispatcher, of which `ProxyAgent` uses this one. */
+/** The one method that `ProxyAgent` uses of those that undici's own index adds to every dispatcher. */
 const DISPATCHER_METHODS = { connect: "api/api-connect" };
 const LOAD_UNDICI_PARTS = [
   ...Object.entries(UNDICI_PARTS).map(([name, file]) => `exports.${name} = require("undici/lib/${file}.js");`),
@@ -82,9 +83,9 @@ const partsOfUndici = {
 };
 
 /**
- * The undici that a user of the library has installed: its parts, or all of it where another version has them elsewhere. All
- * of it makes itself the dispatcher of Node's own fetch, unless there is one: so Node's is loaded first, and the fetch of the
- * program stays as it was.
+ * The undici that a user of the library has installed: its parts, or the whole package if another version keeps them
+ * elsewhere. The whole package installs itself as the dispatcher of Node's own fetch if there is none yet: so Node's
+ * dispatcher is loaded first, and the program's fetch stays unchanged.
  */
 const installedUndici = {
   name: "installed-undici",
@@ -105,7 +106,7 @@ const installedUndici = {
   },
 };
 
-/** What the driver uses where it is installed; we do not carry it. */
+/** Packages that the driver uses if they are installed; keyctl does not bundle them. */
 const NOT_CARRIED = [
   "@aws-sdk/credential-providers",
   "@mongodb-js/zstd",
@@ -116,7 +117,7 @@ const NOT_CARRIED = [
   "socks",
 ];
 
-/** The tool shows its version, and nothing else of its package.json. */
+/** The tool contains only the version from its package.json. */
 const onlyVersion = {
   name: "only-version",
   setup(build) {
@@ -133,7 +134,7 @@ if (!existsSync(src)) refuse("there is no src/ here");
 else if (esbuild === undefined) refuse("esbuild is not installed");
 else await buildAnew();
 
-/** What is there stays, and will do for who installs; who builds must know that nothing was built. */
+/** Keeps the existing dist/. That is enough for an installation; a build fails, because nothing was built. */
 function refuse(reason) {
   const isBuilt = existsSync(join(dist, "tool", "main.cjs"));
   console.error(`keyctl: ${reason}, so nothing is built; dist/ is ${isBuilt ? "as it was" : "missing"}`);
@@ -141,7 +142,7 @@ function refuse(reason) {
   process.exitCode = isInstalling && isBuilt ? 0 : 1;
 }
 
-/** Beside dist/ first: what fails leaves the dist/ that is there, and what runs meanwhile never sees half of one. */
+/** Builds next to dist/ first: a failure leaves the old dist/, and a running program never sees half a build. */
 async function buildAnew() {
   const fresh = mkdtempSync(join(root, ".dist-"));
   try {
@@ -163,11 +164,11 @@ async function buildAnew() {
 }
 
 /**
- * Every `import()` in the sources starts a file of its own, loaded on use: esbuild cannot split CommonJS, so this
- * follows the imports itself. Code that two files share is in both; nothing may depend on its identity.
+ * Every `import()` in the sources becomes a separate file that is loaded on use: esbuild cannot split CommonJS, so this
+ * function follows the imports itself. Both files contain code that they share; nothing may depend on its identity.
  */
 async function buildTool(outdir) {
-  /** The source of each file in dist/tool by the name that it has there. */
+  /** The source of each file in dist/tool, by its name there. */
   const sources = new Map();
   const nameFor = (file, path) => {
     const name = file.startsWith(src) ? relative(src, file).replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-") : path;
@@ -220,7 +221,7 @@ async function buildTool(outdir) {
   }
 }
 
-/** The packages that it uses are its dependencies: who installs it decides on their versions, and audits them. */
+/** The library's packages stay its dependencies: its users choose and audit their versions. */
 async function buildLibrary(outdir) {
   const { metafile } = await esbuild.build({
     entryPoints: [join(src, "index.ts")],
@@ -235,14 +236,14 @@ async function buildLibrary(outdir) {
     logLevel: "warning",
     plugins: [installedUndici],
     external: ["mongodb"],
-    // For undici, which is asked for when Node's own is there.
+    // For undici: `require` loads it after Node's own.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
     metafile: true,
   });
   return metafile;
 }
 
-/** One file that shows what src/index.ts exports, and what that is made of. */
+/** One declaration file with the exports of src/index.ts and the types that they use. */
 async function buildTypes(work, outdir) {
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const words = [tsc, "--project", "tsconfig.build.json", "--outDir", work];
@@ -254,7 +255,7 @@ async function buildTypes(work, outdir) {
   writeFileSync(join(outdir, "index.d.ts"), text);
 }
 
-/** The man page, of the program's own commands. */
+/** The man page, from the program's own commands. */
 async function buildManual(work, outdir) {
   const outfile = join(work, "program.mjs");
   await esbuild.build({
@@ -279,7 +280,7 @@ async function buildManual(work, outdir) {
   writeFileSync(join(outdir, "keyctl.1"), page);
 }
 
-/** What is in dist/ of others. */
+/** The notices and the list of the third-party packages in dist/. */
 function writePapers(folder, metafiles) {
   const packages = bundledPackages(metafiles, root);
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

@@ -1,5 +1,6 @@
-// Asks the registry for advisories on all that people get with keyctl: what is bundled into dist/, and what npm installs beside it.
-// Each finding is mended, or stands in .ci/audit-accepted.json with a reason and a date; else this fails.
+// Asks the registry for advisories on everything that keyctl ships: the packages that are bundled into dist/, and those
+// that npm installs next to it. Fails for a finding without an entry, reason and date in .ci/audit-accepted.json, and
+// for an entry that is incomplete or no longer found.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const [acceptedFile = join(root, ".ci", "audit-accepted.json")] = process.argv.slice(2);
-/** What a registry answers that has no such endpoint. */
+/** The HTTP status codes of a registry without this endpoint. */
 const NO_ENDPOINT = [404, 405, 501];
 
 const { vulnerabilities, statusCode, message } = report();
@@ -32,7 +33,7 @@ function judge(byName) {
   const isShipped = (name) => (node) => packages[node].dev !== true || isBundled(name, packages[node].version);
   const findings = Object.values(byName)
     .filter(({ name, nodes }) => nodes.some(isShipped(name)))
-    // A text is the name of another package, which has its own place here.
+    // A text is the name of another package, which has its own entry.
     .flatMap(({ via }) => via.filter((one) => typeof one === "object"))
     .map(({ name, url, title, severity }) => ({ name, url, title, severity }));
 

@@ -1,5 +1,5 @@
 // The floor of a bulk sync: AES-256-GCM of each key and an insert of each row, in batches of 500, and nothing else.
-// Usage: bare-bulk.mjs <database made by keyctl> <file of user ids, or a number of rows> <key>
+// Usage: bare-bulk.mjs <database created by keyctl> <file of user ids, or a number of rows> <key>
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { rowMaker, userId } from "./sealed-rows.mjs";

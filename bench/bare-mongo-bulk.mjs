@@ -1,4 +1,5 @@
-// The floor of a bulk sync over MongoDB: the same keys sealed, the same documents in unordered batches of 500, and nothing else.
+// The floor of a bulk sync over MongoDB: only seals the same keys and inserts the same documents, in unordered batches
+// of 500.
 // Usage: bare-mongo-bulk.mjs <uri> <number of users> <key>
 import { MongoClient, ObjectId } from "mongodb";
 import { rowMaker, userId } from "./sealed-rows.mjs";

@@ -1,4 +1,4 @@
-// The floor of `get --stored` over MongoDB: one row by the bare driver. Usage: bare-mongo-get.cjs <uri> <user id>
+// The floor of `get --stored` over MongoDB: the bare driver reads one row. Usage: bare-mongo-get.cjs <uri> <user id>
 const { MongoClient } = require("mongodb");
 
 const [uri, user] = process.argv.slice(2);

@@ -1,5 +1,6 @@
-// A mock server of OpenRouter that knows so many keys and answers late. Usage: openrouter.mjs <bundled mock server> <keys> <latency in ms>
-// Prints its address; ends with standard input.
+// A mock server of OpenRouter with a given number of keys and a given latency. Prints its address and its management
+// key, and ends when standard input ends.
+// Usage: openrouter.mjs <bundled mock server> <keys> <latency in ms>
 import { keyOf } from "./sealed-rows.mjs";
 
 const [mockOpenRouter, count, latency] = process.argv.slice(2);

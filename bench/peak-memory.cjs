@@ -1,6 +1,6 @@
 "use strict";
 
-// Preloaded by the benchmark: leaves the peak resident memory of the process, in MiB, in the file that is named.
+// Preloaded by the benchmark: writes the peak resident memory of the process, in MiB, to the file in PEAK_MEMORY_FILE.
 const { writeFileSync } = require("node:fs");
 
 process.on("exit", () => {

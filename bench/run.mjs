@@ -1,5 +1,5 @@
-// npm run bench: each figure beside its floor, in turn and in one run, since machines differ and are noisy.
-// Prints medians and ratios; asserts nothing. `-- --smoke` runs everything once, small, to see that it works.
+// npm run bench: measures each figure and its floor alternately in one run, because machines differ and are noisy.
+// Prints medians and ratios; asserts nothing. `-- --smoke` runs everything with small numbers, to see that it works.
 import { randomBytes } from "node:crypto";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ const smoke = process.argv.includes("--smoke");
 const here = dirname(fileURLToPath(import.meta.url));
 const bin = join(here, "..", "bin", "keyctl.cjs");
 const home = mkdtempSync(join(tmpdir(), "keyctl-bench-"));
-// NODE_EXTRA_CA_CERTS is not among them: it triples the start of Node 20, and with it the floor.
+// NODE_EXTRA_CA_CERTS is left out: it triples the start of Node 20, and with it the floor.
 const env = { PATH: process.env.PATH, HOME: home, KEYCTL_CREATE_STORE: "1" };
 const KEY = "sk-or-v1-" + "0123456789abcdef".repeat(4);
 
@@ -35,7 +35,7 @@ try {
   rmSync(home, { recursive: true, force: true });
 }
 
-/** Cold starts as ratios to `node -e 0`, the runs of all commands in turn. */
+/** Cold starts as ratios to `node -e 0`; each round runs every command once. */
 function starts(rounds) {
   keyctl(["sync", "--user", "stored", "--quiet"]);
   let fresh = 0;
@@ -65,7 +65,7 @@ function starts(rounds) {
   });
 }
 
-/** `sync --users-file` beside a process that does nothing but seal the same keys and insert the same rows in the same batches. */
+/** `sync --users-file` compared with a process that only seals the same keys and inserts the same rows in batches. */
 function bulk(sizes, rounds) {
   console.log("\nBulk sync from a file of users, median of", rounds);
   const peaks = [];
@@ -94,7 +94,7 @@ function bulk(sizes, rounds) {
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
 }
 
-/** `sync --users-file` where no, half or all users have a key already, in turn, and `get --stored` of them all. */
+/** `sync --users-file` if none, half or all of the users already have a key, and `get --stored` of all of them. */
 function sharesStored(storeNamed, count, rounds) {
   const ids = Array.from({ length: count }, (_, index) => userId(index));
   const usersFile = (name, users) => {
@@ -119,7 +119,7 @@ function sharesStored(storeNamed, count, rounds) {
   for (let round = 0; round < rounds; round += 1) {
     stored.forEach(({ before, reads }, index) => {
       const store = storeNamed(`share${index}round${round}`);
-      // Also the first of them makes the store, so that no run is measured with that.
+      // Creates the store, so that no measurement includes its creation.
       keyctl(["sync", "--user", "none", "--key-file", "absent", "--store", store, "--quiet"]);
       if (before !== undefined) run([bin, "sync", "--users-file", before, "--json", "--store", store]);
       const verb = reads ? ["get", "--stored"] : ["sync"];
@@ -135,7 +135,7 @@ function sharesStored(storeNamed, count, rounds) {
   print("all of them, beside get", "", ratio(beside(2, 3), 1.3), "");
 }
 
-/** `list --json` of a large store; its memory beside that of a small one. */
+/** `list --json` of a large store; its memory compared with that of a small store. */
 function lists(sizes) {
   console.log("\nlist --json");
   const peaks = sizes.map((size) => {
@@ -149,7 +149,7 @@ function lists(sizes) {
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
 }
 
-/** `validate --all` beside what the latency allows at best, and `--from-listing` of the same keys. */
+/** `validate --all` compared with the best time that the latency allows, and `--from-listing` of the same keys. */
 async function validations({ keys, latencyMs, rounds }) {
   const concurrency = 50;
   console.log(`\nvalidate --all of ${keys} keys, ${latencyMs} ms away, ${concurrency} at a time, median of`, rounds);
@@ -193,7 +193,7 @@ function atLeast(value, target) {
   return `× ${value.toFixed(2)} of the ideal (target ≥ ${target}${value < target ? ", MISSED" : ""})`;
 }
 
-/** In a process of its own: this one waits for what it measures. */
+/** Runs in a separate process: this one blocks while it measures. */
 async function startOpenRouter(keys, latencyMs) {
   const outfile = await bundled("openrouter/mock-openrouter.ts");
   const words = [join(here, "openrouter.mjs"), pathToFileURL(outfile).href, String(keys), String(latencyMs)];
@@ -202,7 +202,10 @@ async function startOpenRouter(keys, latencyMs) {
   return { words: String(line).trim().split(" "), end: () => child.stdin.end() };
 }
 
-/** The same three over MongoDB's protocol, on the server that the tests would use: what it is counts, so compare with the bare driver only. */
+/**
+ * Cold start, bulk sync, shares and list over MongoDB's protocol, on the server that the tests would use. The figures
+ * depend on that server: compare them only with the bare driver's.
+ */
 async function overMongo({ rounds, users, rows }) {
   const { findProgram, startServer, uriOf } = await testSupport("mongodb/server.ts");
   const program = await findProgram(process.env);
@@ -259,7 +262,7 @@ function mongoLists(uriOf, sizes) {
   print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
 }
 
-/** A file of the tests' support: TypeScript, which Node 20 does not read. */
+/** A file of the tests' support, bundled: Node 20 does not read TypeScript. */
 async function testSupport(name) {
   return import(pathToFileURL(await bundled(name)).href);
 }
@@ -287,7 +290,9 @@ function withPeak(args) {
   return ["--require", join(here, "peak-memory.cjs"), ...args];
 }
 
-/** Runs Node to its end; wall time in seconds, and the peak memory in MiB where peak-memory.cjs is preloaded. */
+/**
+ * Runs Node to its end. Returns the wall time in seconds and, if peak-memory.cjs is preloaded, the peak memory in MiB.
+ */
 function run(args) {
   const peakFile = join(home, "peak");
   rmSync(peakFile, { force: true });

@@ -1,4 +1,5 @@
-// Saves a key of its own for each of so many users, by the library, in the environment's store. Usage: save-many.mjs <users>
+// Saves a different key for each user with the library, in the environment's store.
+// Usage: save-many.mjs <number of users>
 import { KeyManager } from "../dist/library/index.js";
 import { keyOf, userId } from "./sealed-rows.mjs";
 

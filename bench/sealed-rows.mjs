@@ -1,20 +1,20 @@
-// What a bulk run has to make at least: AES-256-GCM of a key for each user, as a document of api_keys.
+// The least that a bulk run creates: AES-256-GCM of a key for each user, as a document of api_keys.
 import { createCipheriv, createHash, randomBytes } from "node:crypto";
 
 const masterKey = randomBytes(32);
 const now = new Date();
 
-/** The n-th of a store's users, as 24 hex characters. */
+/** The id of the n-th user of a store: 24 hex characters. */
 export function userId(index) {
   return (0x68e228e8_0000n + BigInt(index)).toString(16).padStart(24, "0");
 }
 
-/** The key of the n-th user, where each has one of its own. */
+/** The key of the n-th user, if each user has a different key. */
 export function keyOf(index) {
   return `sk-or-v1-${index.toString(16).padStart(64, "0")}`;
 }
 
-/** A function that makes the row of a user who is given this key. */
+/** A function that creates the row of a user with this key. */
 export function rowMaker(key, sub) {
   const hash = createHash("sha256").update(key).digest("hex");
   const header = Buffer.from(

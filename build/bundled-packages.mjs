@@ -1,4 +1,4 @@
-// What the bundler put into dist/ of others: their names, versions and licences, as a text for people and as a CycloneDX list.
+// The third-party packages in dist/: names, versions and licences, as a text for people and as a CycloneDX list.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,8 +7,8 @@ const PACKAGE = /^(.*\bnode_modules\/((?:@[^/]+\/)?[^/]+))\//;
 const LICENCE_FILE = /^(licen[cs]e|copying|notice)\b/i;
 
 /**
- * The packages of which code is in the outputs of these metafiles of esbuild, in the order of their names. Throws for one
- * that comes without the text of its licence.
+ * The packages with code in the outputs of these esbuild metafiles, by name. Throws for a package without the text of
+ * its licence.
  */
 export function bundledPackages(metafiles, root) {
   const folders = new Map();
@@ -36,7 +36,7 @@ function idOf({ name, version }) {
   return `${name}@${version}`;
 }
 
-/** The notices that the licences ask for. */
+/** The notices that the licences require. */
 export function thirdPartyNotices(packages) {
   const chapters = packages.map(({ name, version, license, texts }) =>
     [`## ${name} ${version}`, `Licence: ${license}`, ...texts.map((text) => `~~~text\n${text}\n~~~`)].join("\n\n"),
@@ -45,8 +45,8 @@ export function thirdPartyNotices(packages) {
 }
 
 /**
- * The same packages as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/). Without a time and a serial number, which it
- * allows: two builds of the same sources are the same.
+ * The same packages as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/). Leaves out the optional time and serial
+ * number, so that two builds of the same sources are identical.
  */
 export function softwareBillOfMaterials(packages, { name, version, license }) {
   const own = { type: "application", ...component({ name, version, license }) };

@@ -1,11 +1,12 @@
-// Makes one declaration file of those that the compiler wrote: what the entry exports, what that is made of, and nothing else.
+// Merges the compiler's declaration files into one: the exports of the entry, the types that they use, and nothing
+// else.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseSync } from "oxc-parser";
 
 /**
- * The declarations of `entry` and all that they refer to, as the text of one file. The entry's exports stay exports; the
- * rest is there, and cannot be imported. Throws for what it does not know how to put into one file.
+ * The declarations of `entry` and everything that they refer to, as the text of one file. The entry's exports stay
+ * exports; the other declarations cannot be imported. Throws for a statement that cannot be merged.
  */
 export function rolledUp(entry) {
   const files = new Map();
@@ -13,10 +14,10 @@ export function rolledUp(entry) {
     if (!files.has(path)) files.set(path, readDeclarations(path));
     return files.get(path);
   };
-  /** The statements to write, by the name that each has there; in the order in which they are met. */
+  /** The statements of the result, by their name there, in the order in which they are found. */
   const written = new Map();
 
-  /** What a name that is exported by this file stands for: the file that declares it, and its name there. */
+  /** The origin of an exported name of this file: the file that declares it, and its name there. */
   const originOf = (path, name) => {
     const { exported } = fileAt(path);
     const origin = exported.get(name);
@@ -24,13 +25,13 @@ export function rolledUp(entry) {
     return origin.from === undefined ? { path, name: origin.name } : originOf(origin.from, origin.name);
   };
 
-  /** The name in the result of what `path` calls `name`. */
+  /** The name in the result for `name` in the file `path`. */
   const take = (path, name) => {
     const imported = fileAt(path).imported.get(name);
     return place(imported === undefined ? { path, name } : originOf(imported.from, imported.name), name);
   };
 
-  /** On a clash of names, the name that the importing file gives it. */
+  /** Adds a declaration to the result and returns its name there: on a clash of names, that of the importing file. */
   const place = ({ path, name }, alias) => {
     const placed = [...written].find(([, one]) => one.path === path && one.name === name);
     if (placed !== undefined) return placed[0];
@@ -64,7 +65,7 @@ export function rolledUp(entry) {
   return `${blocks.join("\n")}\nexport {};\n`;
 }
 
-/** A file's declarations by their names, and where its imports and exports come from. */
+/** A file's declarations by name, and the origins of its imports and exports. */
 function readDeclarations(path) {
   const text = readFileSync(path, "utf8");
   const { program, comments, errors } = parseSync(path, text);
@@ -108,14 +109,14 @@ function namesOf({ id, declarations }) {
   return declarations === undefined ? [id.name] : declarations.map((one) => one.id.name);
 }
 
-/** The declaration file of an import; a package or a module of Node would be needed by every user of ours. */
+/** The declaration file of an import. Throws for a package or a module of Node: every user would need its types. */
 function target(path, specifier) {
   const file = join(dirname(path), specifier.replace(/\.ts$/, ".d.ts"));
   if (!specifier.startsWith(".") || !existsSync(file)) throw new Error(`${path} needs ${specifier}`);
   return file;
 }
 
-/** Every identifier that may stand for a declaration or an import of its file; no names of members or parameters. */
+/** Every identifier that may refer to a declaration or an import of its file; no names of members or parameters. */
 function* referencesIn(node, file) {
   if (typeof node !== "object" || node === null) return;
   if (Array.isArray(node)) {
@@ -129,7 +130,7 @@ function* referencesIn(node, file) {
     return;
   }
   if (node.type === "Identifier") {
-    // The span of a parameter or a constant holds its type as well.
+    // The span of a parameter or a constant includes its type.
     const { name, start } = node;
     if (file.imported.has(name) || file.declared.has(name)) yield { start, end: start + name.length, name };
     yield* referencesIn(node.typeAnnotation ?? null, file);

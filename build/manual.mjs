@@ -56,7 +56,7 @@ function optionLines({ flags, description, argChoices, hidden }) {
   return tagged(text(tag).replaceAll("\u0001", String.raw`\f`), `${description}${choices}`);
 }
 
-/** What the help says below the options, as it stands there. */
+/** The help text below the options. */
 function notesOf(command) {
   let notes = "";
   command.emit("afterHelp", { error: false, command, write: (more) => (notes += more) });
@@ -84,7 +84,7 @@ function lowered(sentence) {
   return sentence.charAt(0).toLowerCase() + sentence.slice(1).replace(/\.$/, "");
 }
 
-/** Nothing in it is a request or an escape, and a dash is the one that is typed. */
+/** Escapes a line: nothing in it is a request or an escape, and each dash is the ASCII character. */
 function text(line) {
   return line
     .replaceAll("\\", String.raw`\e`)

@@ -75,32 +75,32 @@ export type { ValidateOptions, Validation } from "./core/validate/validate-key.t
 export type { RunFacts, ValidationRun } from "./core/validate/validate-many.ts";
 
 export interface OpenOptions {
-  /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: as the tool, from KEYCTL_STORE or the embedded store of this user. */
+  /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: KEYCTL_STORE, or this user's embedded store. */
   readonly store?: string;
-  /** Whether a store that is named and missing is made; else it is STORE_MISSING. Default false, or KEYCTL_CREATE_STORE. */
+  /** Whether a named store that is missing is created; else STORE_MISSING. Default false, or KEYCTL_CREATE_STORE. */
   readonly create?: boolean;
-  /** The file to read in place of `./key.txt`. */
+  /** The file to read instead of `./key.txt`. */
   readonly keyFile?: string;
-  /** Whether a key may be made for a user who has none. Default true, or KEYCTL_AUTO_PROVISION. */
+  /** Whether a key may be created for a user without one. Default true, or KEYCTL_AUTO_PROVISION. */
   readonly autoProvision?: boolean;
   /**
-   * Whether a key that the database holds in plain text is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
-   * for an embedded store and false on MongoDB, where another program may write keys so.
+   * Whether a key in plain text in the database is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
+   * for an embedded store, and false for MongoDB, where another program may write such keys.
    */
   readonly requireSealed?: boolean;
-  /** Where the `[KeyManager]` lines go. Default `silent`. */
+  /** The destination of the `[KeyManager]` lines. Default `silent`. */
   readonly log?: "silent" | "stderr" | Log;
-  /** How long each call may take, in milliseconds. Default 30000. */
+  /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
   readonly timeoutMs?: number;
 }
 
-/** Owns the keys of all users of one store; made by `KeyManager.open`. */
+/** Owns the keys of all users of one store; created by `KeyManager.open`. */
 export type KeyManager = Manager;
 
 export const KeyManager = {
   /**
-   * Opens the store. The default one is made when it is not there yet; one that is named must exist, or `create` makes it.
-   * Rejects with a KeyctlError; a MongoDB server is asked only by the first call.
+   * Opens the store. The default store is created if it is missing; a named store must exist, unless `create` is set.
+   * Rejects with a KeyctlError. A MongoDB server is first asked by the first call.
    */
   async open(options: OpenOptions = {}): Promise<Manager> {
     const { log = "silent", create, ...overrides } = options;
@@ -123,7 +123,7 @@ export const KeyManager = {
 
 let shared: Promise<Manager> | undefined;
 
-/** As `KeyManager.syncAndGetKey`, on one manager for the whole process; that it cannot be opened is in `error` too. */
+/** As `KeyManager.syncAndGetKey`, with one manager for the whole process. A failure to open it is in `error`, too. */
 export async function syncUserApiKey(userId: string): Promise<SyncResult> {
   try {
     return await (await sharedManager()).syncAndGetKey(userId);
@@ -133,8 +133,8 @@ export async function syncUserApiKey(userId: string): Promise<SyncResult> {
 }
 
 /**
- * The user's bare key, for use in a request. Null only when there is no key for this user (NO_KEY);
- * every other failure rejects with a KeyctlError.
+ * The user's bare key, for use in a request. Null only if there is no key for this user (NO_KEY); any other failure
+ * rejects with a KeyctlError.
  */
 export async function getUserApiKey(userId: string): Promise<string | null> {
   const { key, error } = await syncUserApiKey(userId);
@@ -152,7 +152,7 @@ async function sharedManager(): Promise<Manager> {
   }
 }
 
-/** Told on stderr, as the tool does; a caller that listens to events, or to nothing, is not. */
+/** Written to stderr as the tool does, with `log: "stderr"` only. */
 function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
   const say = (line: string) => {
     if (log === "stderr") process.stderr.write(`${line}\n`);

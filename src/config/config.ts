@@ -101,7 +101,6 @@ export function readDestination(environment: Environment, source: Config, flag: 
 
 /** MongoDB may have programs that write keys in plain text beside us; an embedded store has none. */
 function requireSealed(environment: Environment, { kind }: StorePlace): boolean {
-  notEmpty(environment, "KEYCTL_REQUIRE_SEALED");
   return switchOf(environment, "KEYCTL_REQUIRE_SEALED", kind === "sqlite");
 }
 

@@ -45,10 +45,10 @@ export function parsedVariable<Value>(
   throw new KeyctlError("CONFIG_INVALID", `${name} has an invalid value`, { hint: `${name} is ${example}` });
 }
 
-/** Set but empty counts as unset. Throws CONFIG_INVALID. */
+/** An empty value, such as a missing CI variable, does not mean the default. Throws CONFIG_EMPTY, CONFIG_INVALID. */
 export function switchOf(environment: Environment, name: string, otherwise: boolean): boolean {
-  const value = environment[name];
-  if (value === undefined || value === "") return otherwise;
+  const value = notEmpty(environment, name);
+  if (value === undefined) return otherwise;
   const known = SWITCH.get(value.toLowerCase());
   if (known === undefined) throw new KeyctlError("CONFIG_INVALID", `${name} is neither 0 nor 1`, { hint: `${name}=0` });
   return known;

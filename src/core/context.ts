@@ -10,26 +10,26 @@ import type { AccountOnUse } from "./ports/account.ts";
 export interface Context {
   readonly store: KeyStore;
   readonly journal: Journal;
-  /** Where a key waits that was made and could not be stored. */
+  /** Where keys wait that were created and could not be stored. */
   readonly spool: Spool;
-  /** Proven master keys, fetched when the first key is sealed or opened. */
+  /** Verified master keys, loaded when the first key is sealed or opened. */
   readonly sealer: (purpose: Purpose, signal: AbortSignal) => Promise<Sealer>;
-  /** Rejects as `sealer` would for sealing; makes and writes nothing. */
+  /** Rejects with the error that `sealer` would reject with for sealing; creates and writes nothing. */
   readonly assertCanSeal: (signal: AbortSignal) => Promise<void>;
   readonly sources: readonly KeySource[];
   readonly clock: Clock;
   readonly log: Log;
   readonly openRouter: OpenRouterOnUse;
-  /** Undefined when there is none. Throws CONFIG_… errors. */
+  /** Undefined without a management key. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
   readonly account: AccountOnUse;
-  /** Throws CONFIG_… errors: asked where a key may be made, and nowhere else. */
+  /** Throws CONFIG_… errors, so it is called only where a key may be created. */
   readonly hasManagementKey: () => boolean;
-  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  /** The hashes of all configured management keys that can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly provisioning: ProvisioningRules;
-  /** A row that holds its key in plain text is unreadable: who can write to the database could have planted it. */
+  /** A row with its key in plain text is unreadable: any program that can write to the database may have planted it. */
   readonly requireSealed: boolean;
-  /** How long each call may take that says nothing else, in milliseconds. */
+  /** The default time limit of a call, in milliseconds. */
   readonly timeoutMs: number;
 }

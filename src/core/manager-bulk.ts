@@ -29,8 +29,8 @@ const CREATED_AT_ONCE = 8;
 const VALIDATED_AT_ONCE = 20;
 
 /**
- * The runs over many users, behind the manager's methods of the same names. The time-out is each step's: of a batch, a
- * page or a user. Results are given as they come, and what fails for all users is thrown.
+ * The runs over many users, behind the manager's methods of the same names. The time limit applies to each step: a
+ * batch, a page or a user. Results are yielded as they arrive. A failure that concerns all users is thrown.
  */
 export class BulkRuns {
   readonly #context: ManagerContext;
@@ -88,7 +88,7 @@ export class BulkRuns {
     yield* previewProvisionMany(batches, this.#context, { terms, budget: budgetFor({ maxKeys }), newSignal });
   }
 
-  /** Rejects with MANAGEMENT_KEY_MISSING for a listing, and with USAGE for a number that an option cannot be. */
+  /** Rejects with MANAGEMENT_KEY_MISSING for a listing, and with USAGE for an option that is not a valid number. */
   async validateMany(options: ValidateManyOptions): Promise<ValidationRun> {
     const { ValidationRun: Run } = await import("./validate/validate-many.ts");
     const { validateContext } = await import("./validate/validate-key.ts");
@@ -104,7 +104,8 @@ export class BulkRuns {
   }
 
   /**
-   * Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT, PROVIDER_UNAVAILABLE.
+   * Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED, MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT,
+   * PROVIDER_UNAVAILABLE.
    */
   async reconcile({
     userId,
@@ -122,13 +123,15 @@ export class BulkRuns {
     }
   }
 
-  /** Each progress says how far it has come; a signal stops it, and the next call goes on. */
+  /** Yields its progress. A signal stops the run, and the next call continues it. */
   async *rekey({ kind = "new-key", kid, dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
     const { rekey } = await import("./sealing/reseal-rows.ts");
     yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, kid, dryRun });
   }
 
-  /** Throws CONFLICT for a destination that has made keys of its own; the next call goes on where this one ended. */
+  /**
+   * Throws CONFLICT for a destination that has created keys of its own. The next call continues where this one ended.
+   */
   async *copyTo(destination: ManagerContext, { dryRun = false, ...options }: CopyOptions): ResultBatches<CopyOutcome> {
     const { copyRows } = await import("./copy/copy-rows.ts");
     yield* copyRows(this.#context, destination, { dryRun, newSignal: this.#work.newSignal(options) });

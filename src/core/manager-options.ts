@@ -9,62 +9,62 @@ import type { OnOvertime } from "./protocol/shared-user-runs.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 
 export interface SyncOptions extends CallOptions {
-  /** Whether a key may be made when there is none. Default: as the manager was opened. */
+  /** Whether a key may be created for a user without one. Default: the setting of the manager. */
   readonly autoProvision?: boolean | undefined;
 }
 
 export interface ProvisionOptions extends CallOptions {
-  /** What the key may do; what is not said is as KEYCTL_PROVISION_… say. */
+  /** The terms of the key; KEYCTL_PROVISION_… set the rest. */
   readonly terms?: Partial<WantedTerms> | undefined;
 }
 
 export interface EnsureOptions extends SyncOptions {
-  /** Ask OpenRouter whether the key works, and note a definite answer in the database. Default false. */
+  /** Ask OpenRouter whether the key works, and record a definite answer in the database. Default false. */
   readonly validate?: boolean | undefined;
 }
 
 export interface ValidateManyOptions extends ValidateOptions {
-  /** How many keys are asked about at a time. Default 20. */
+  /** How many keys are checked at once. Default 20. */
   readonly concurrency?: number | undefined;
-  /** A definite verdict that is younger than this is taken over, in milliseconds. */
+  /** A definite verdict that is younger than this is reused, in milliseconds. */
   readonly notValidatedSinceMs?: number | undefined;
-  /** Judge by the list of all keys, and ask only about those that are not on it. Default false. */
+  /** Take verdicts from the list of all keys, and check only keys that are not listed. Default false. */
   readonly fromListing?: boolean | undefined;
-  /** The run is to end cleanly: what is under way has no result. */
+  /** Ends the run without an error. Checks in flight have no result. */
   readonly stop?: AbortSignal | undefined;
 }
 
 export interface PurgeOptions extends CallOptions {
-  /** Only the key with this hash: CONFLICT when another one is there by now. */
+  /** Only the key with this hash: CONFLICT if the user has another key now. */
   readonly onlyHash?: string | null | undefined;
   /**
-   * Also remove it at OpenRouter: `ours` if keyctl made it, or whoever made it; and with it every other key that keyctl made
-   * for this user. Default `no`.
+   * Whether the key is also deleted at OpenRouter: `ours` if keyctl created it, `foreign too` in any case. Every other
+   * key that keyctl created for this user is deleted with it. Default `no`.
    */
   readonly revoke?: Revoke | undefined;
 }
 
-/** Of many users, or of what would be purged. */
+/** Options for many users, or for a preview. */
 export interface PurgeManyOptions extends Omit<PurgeOptions, "onlyHash"> {
-  /** Told once, after the last result, where what was purged is still on the disk. */
+  /** Called after the last result if purged data is still on the disk. */
   readonly onStillOnDisk?: ((warning: Warning) => void) | undefined;
 }
 
 export interface PreviewPurgeOptions extends PurgeManyOptions {
-  /** Whether to find out what the next sync does; without that, `returnsFrom` is empty. Default true. */
+  /** Whether to predict the next sync. If false, `returnsFrom` is empty. Default true. */
   readonly looksAhead?: boolean | undefined;
 }
 
 export interface BulkOptions extends CallOptions {
-  /** Whether a key is created for each user who has none; the hourly cap does not count these. Default false. */
+  /** Whether a key is created for each user without one. The hourly cap does not count these keys. Default false. */
   readonly provision?: boolean | undefined;
-  /** Creates at most so many keys; a user who is left without one ends with PROVISION_CAP. Default: any number. */
+  /** The maximum number of keys to create. A user who is left without a key gets PROVISION_CAP. Default: any number. */
   readonly maxKeys?: number | undefined;
-  /** One user after the other, each with their log lines. Default false. */
+  /** Resolves one user after the other, each with its log lines. Default false. */
   readonly logged?: boolean | undefined;
-  /** Begins no more keys, and ends those in flight; users that were not come to have no result. */
+  /** Begins no further creation and finishes those in flight. Users who were not reached have no result. */
   readonly stop?: AbortSignal | undefined;
-  /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. Default `sources`. */
+  /** `stored`: read only the database. `known`: save nothing, report sources with another key. Default `sources`. */
   readonly reach?: "stored" | "known" | "sources" | undefined;
 }
 
@@ -73,14 +73,14 @@ export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach" | "maxK
 export type PreviewProvisionOptions = ProvisionOptions & Pick<BulkOptions, "maxKeys">;
 
 export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys" | "stop"> {
-  /** How many keys are created at the same time. Default 8. */
+  /** How many keys are created at once. Default 8. */
   readonly concurrency?: number | undefined;
 }
 
 export interface ReconcileOptions extends CallOptions {
-  /** Only this user. Default all. */
+  /** Only this user. Default: all users. */
   readonly userId?: string | undefined;
-  /** `fix` is to follow, so that keys which wait in files may be brought in. Default false. */
+  /** `fix` will follow, so spooled keys may be imported first. Default false. */
   readonly fixes?: boolean | undefined;
   /** First binds the store to the account of the management key, whatever it was bound to. Default false. */
   readonly adoptAccount?: boolean | undefined;
@@ -89,17 +89,16 @@ export interface ReconcileOptions extends CallOptions {
 export interface RekeyOptions extends CallOptions, Partial<RekeyTask> {}
 
 export interface CopyOptions extends CallOptions {
-  /** Say what would be copied, and write nothing. Default false. */
+  /** Report what would be copied, and write nothing. Default false. */
   readonly dryRun?: boolean | undefined;
 }
 
-/** What a manager works with. */
 export interface ManagerContext extends Context {
   readonly lock: SealingSetup;
   readonly autoProvision: boolean;
-  /** Where a key may be made, in place of `timeoutMs`. */
+  /** The time limit of a call that may create a key, instead of `timeoutMs`; in milliseconds. */
   readonly makingTimeoutMs: number;
-  /** Who stops waiting for a key that is being made leaves it to itself; else its end is waited for. */
+  /** True: a key whose caller stops waiting is finished in the background. False: the caller waits for its end. */
   readonly detaches: boolean;
   readonly onOvertime?: OnOvertime | undefined;
 }

@@ -12,7 +12,10 @@ import type { OpenWork } from "./open-work.ts";
 import type { UpstreamSnapshot } from "./reconcile/upstream-snapshot.ts";
 import { NextSync } from "./resolve/next-sync.ts";
 
-/** The purges of one call, with what reconcile does for users without a row. All of them read the list of all keys once, and ask once what is in the way of the next sync. */
+/**
+ * The purges of one call, and what reconcile does for users without a row. The list of all keys is read once for all of
+ * them, and the obstacles of the next sync are checked once.
+ */
 export class PurgeBatch {
   readonly #context: ManagerContext;
   readonly #options: PurgeOptions & PurgeManyOptions;
@@ -56,7 +59,7 @@ export class PurgeBatch {
     for (const warning of warnings) onStillOnDisk(warning);
   }
 
-  /** What a purge would remove; changes nothing. */
+  /** The keys that a purge would remove; changes nothing. */
   async preview(user: UserId, looksAhead: boolean, signal: AbortSignal): Promise<PurgePreview> {
     const { revoke = "no" } = this.#options;
     return previewPurge(user, { revoke, nextSync: looksAhead ? this.#nextSync : null }, this.#context, signal);
@@ -80,14 +83,15 @@ export class PurgeBatch {
     return purgeKey(user, { onlyHash, revoke, nextSync: this.#nextSync, finish }, this.#context, signal);
   }
 
-  /** What a purge with `revoke` of a user without a row still owes. */
+  /** Finishes earlier purges of a user without a row. Called only with `revoke`. */
   async #finish(user: UserId, signal: AbortSignal): Promise<PurgeCompletion> {
     const { upstreamSnapshot, reconcileContext } = await import("./reconcile/reconciliation.ts");
     const { finishPurges } = await import("./reconcile/finish-purges.ts");
     const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
     const context = await reconcileContext(this.#context, () => signal);
     await requestRetainedDeletions(user, null, context, signal);
-    // It is the whole run's: no user's time is enough for all keys, and no failure is kept.
+    // The snapshot belongs to the whole run: the time of one user does not suffice for all keys. A failure is not
+    // cached.
     this.#snapshot ??= upstreamSnapshot({
       ...context,
       newSignal: () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs),

@@ -8,7 +8,7 @@ import { SharedUserRuns } from "./protocol/shared-user-runs.ts";
 import { resolve } from "./resolve/resolve-key.ts";
 import type { ResolveOptions } from "./resolve/resolve-key.ts";
 
-/** The calls that find or create the key of one user: calls of one kind for one user at the same time share one run. */
+/** The calls that find or create the key of one user. Concurrent calls of one kind for one user share one run. */
 export class ResolvingCalls {
   readonly #context: ManagerContext;
   readonly #work: OpenWork;
@@ -23,7 +23,7 @@ export class ResolvingCalls {
     this.#provisioning = new SharedUserRuns(detaches, onOvertime);
   }
 
-  /** Creating a key takes longer than finding one: where it may be, the time-out is another by default. */
+  /** Creating a key takes longer than finding one, so the default time limit is longer if a key may be created. */
   async sync(userId: string, wanted: Omit<ResolveOptions, "onStage">, options: CallOptions): Promise<SyncResult> {
     const { makingTimeoutMs, timeoutMs: findingMs, hasManagementKey } = this.#context;
     const { autoProvision, isDeliberate } = wanted;
@@ -52,7 +52,7 @@ export class ResolvingCalls {
     });
   }
 
-  /** Resolves when no run is under way, also none that its callers have left. */
+  /** Resolves when no run is in flight, including runs whose callers stopped waiting. */
   async drain(): Promise<void> {
     await this.#resolving.drain();
     await this.#provisioning.drain();

@@ -10,7 +10,7 @@ import type { OpenWork } from "./open-work.ts";
 import { conflictError } from "./protocol/contention.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
 
-/** The calls that ask OpenRouter about one key. What they need is loaded by the first of them. */
+/** The calls that ask OpenRouter about one key. The first call loads the modules. */
 export class ValidatingCalls {
   readonly #context: ManagerContext;
   readonly #work: OpenWork;
@@ -45,7 +45,7 @@ export class ValidatingCalls {
     }
   }
 
-  /** What was resolved and, with `validate`, whether that key works. */
+  /** The result of a sync and, with `validate`, whether its key works. */
   async ensured(result: SyncResult, { validate = false, ...options }: EnsureOptions): Promise<EnsureResult> {
     if (result.error !== null)
       return { key: null, source: null, valid: null, warnings: result.warnings, error: result.error };

@@ -42,14 +42,17 @@ import { resolveStored } from "./resolve/resolve-many.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
 import { raceSignalWithGrace } from "./async/race-signal.ts";
 
-/** Owns the keys of all users of one store. Methods that return a result put every expected failure into its `error` and reject only for a bug. */
+/**
+ * Owns the keys of all users of one store. A method that returns a result puts every expected failure into its `error`
+ * and rejects only for a bug.
+ */
 export class KeyManager {
   readonly #context: ManagerContext;
   readonly #work: OpenWork;
   readonly #resolving: ResolvingCalls;
   readonly #validating: ValidatingCalls;
 
-  /** @internal Made by `KeyManager.open`. */
+  /** @internal Created by `KeyManager.open`. */
   constructor(context: Omit<ManagerContext, "account">) {
     this.#context = { ...context, account: accountOnUse(context) };
     this.#work = new OpenWork(this.#context);
@@ -58,15 +61,17 @@ export class KeyManager {
   }
 
   /**
-   * Finds the user's key (database, key.txt, environment) and keeps it in the database.
-   * Calls for one user at the same time share one resolution; each has its own time-out and signal.
+   * Finds the user's key (database, key.txt, environment), or creates one if that is allowed, and keeps it in the
+   * database. Concurrent calls for one user share one resolution; each has its own time-out and signal.
    */
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
     const { autoProvision = this.#context.autoProvision, ...call } = options;
     return this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, call);
   }
 
-  /** Makes a key for a user who has none, whatever key.txt and the environment hold; KEY_EXISTS for one who has. */
+  /**
+   * Creates a key for a user without one, whatever key.txt and the environment hold. KEY_EXISTS for a user with a key.
+   */
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}) {
     return this.#resolving.provision(userId, options);
   }
@@ -76,35 +81,37 @@ export class KeyManager {
     return this.#validating.ensured(await this.syncAndGetKey(userId, options), options);
   }
 
-  /** Asks OpenRouter whether the key in the database works, and notes a definite answer beside it. Never saves or makes a key. */
+  /**
+   * Asks OpenRouter whether the key in the database works, and records a definite answer. Never saves or creates a key.
+   */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
     return this.#validating.stored(userId, options);
   }
 
-  /** As `validate`, for a key that was just found: CONFLICT when the database holds another one by now. */
+  /** As `validate`, for a key that was just found: CONFLICT if the database holds another one now. */
   async validateFound(found: SyncedKey, options: ValidateOptions = {}): Promise<Validation> {
     return this.#validating.found(found, options);
   }
 
   /**
    * Asks OpenRouter whether this key works; the database is not used. `userId` is null in the result.
-   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED
+   * @param key the bare key. BAD_KEY_FORMAT for anything but one well-formed key; KEY_IS_MASKED for a mask
    */
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
     return this.#validating.given(key, options);
   }
 
-  /** Validates the keys of many users. Rejects with USAGE, and for a listing with MANAGEMENT_KEY_MISSING. */
+  /** Validates the keys of many users. Rejects with USAGE, and with MANAGEMENT_KEY_MISSING for a listing. */
   async validateMany(options: ValidateManyOptions = {}) {
     return (await this.#bulk()).validateMany(options);
   }
 
-  /** What the database alone holds: key.txt and the environment are not read, nothing is written. */
+  /** The user's key in the database: key.txt and the environment are not read, and no key is written. */
   async getStoredKey(userId: string, options: CallOptions = {}): Promise<SyncResult> {
     return this.#work.run(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#context, signal));
   }
 
-  /** Every source in order, what it holds, who wins, and what `syncAndGetKey` would do; writes nothing. */
+  /** Every source in the order of the search, the winner, and what `syncAndGetKey` would do; writes nothing. */
   async explain(userId: string, options: SyncOptions = {}): Promise<Explanation> {
     return this.#work.run(userId, options, explainFailed, async (user, signal) => {
       const { explain } = await import("./resolve/explain-resolution.ts");
@@ -113,16 +120,16 @@ export class KeyManager {
   }
 
   /**
-   * Stores this key for the user, over one that is there.
-   * @param key the bare key; anything but one well-formed key is BAD_KEY_FORMAT, a mask KEY_IS_MASKED, a management key
-   * that is configured here MANAGEMENT_KEY_AS_USER_KEY
-   * @param source how the key came here: 1 to 32 letters, digits, dots, dashes or underscores
+   * Stores this key for the user, and replaces any key that the user has.
+   * @param key the bare key. BAD_KEY_FORMAT for anything but one well-formed key; KEY_IS_MASKED for a mask;
+   * MANAGEMENT_KEY_AS_USER_KEY for a management key that is configured here
+   * @param source the origin of the key: 1 to 32 letters, digits, dots, dashes or underscores
    */
   async saveKeyToDb(userId: string, key: string | ApiKey, source?: string, options?: CallOptions): Promise<SaveResult> {
     return this.save(userId, key, { ...options, source, replace: "any" });
   }
 
-  /** As `saveKeyToDb`, but another key that is there is replaced only as `replace` allows; else KEY_EXISTS or CONFLICT. */
+  /** As `saveKeyToDb`, but replaces another key only as `replace` allows; else KEY_EXISTS or CONFLICT. */
   async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<CheckedSaveResult> {
     return this.#work.run(userId, options, saveFailed, async (user, signal) => {
       const { saveWithCheck } = await import("./change/save-with-check.ts");
@@ -130,41 +137,41 @@ export class KeyManager {
     });
   }
 
-  /** Deletes the user's key from the database. */
+  /** Deletes the user's key from the database and, with `revoke`, at OpenRouter. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
     return this.#work.run(userId, options, purgeFailed, async (user, signal) =>
       (await this.#purges(options)).purgeOne(user, signal),
     );
   }
 
-  /** As `purge`, one user after the other; with `revoke`, it is asked for all of them together whether their keys are gone. */
+  /** As `purge`, one user after the other. With `revoke`, deletions at OpenRouter are confirmed together. */
   async *purgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
     yield* (await this.#purges(options)).purgeAll(batches, this.#work);
   }
 
-  /** What a purge of this user would remove with the same `revoke`; changes nothing. */
+  /** The keys that a purge of this user would remove with the same `revoke`; changes nothing. */
   async previewPurge(userId: string, options: PreviewPurgeOptions = {}): Promise<PurgePreview> {
     return this.#work.run(userId, options, purgePreviewFailed, async (user, signal) =>
       (await this.#purges(options)).preview(user, options.looksAhead ?? true, signal),
     );
   }
 
-  /** As `previewPurge`, one user after the other. Throws what fails for all of them. */
+  /** As `previewPurge`, one user after the other. Throws a failure that concerns all users. */
   async *previewPurgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
     yield* (await this.#purges(options)).previewAll(batches, this.#work);
   }
 
-  /** Compares all keys at OpenRouter with all that is stored; `plan` of what is given says what it found. */
+  /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */
   async reconcile(options: ReconcileOptions = {}) {
     return (await this.#bulk()).reconcile(options);
   }
 
-  /** Resolves many users; results are given after their commit. Keys are created only with `provision`. */
+  /** Resolves many users. Results are yielded after their commit. Keys are created only with `provision`. */
   async *syncMany(batches: UserBatches, options: BulkOptions = {}) {
     yield* (await this.#bulk()).syncMany(batches, options);
   }
 
-  /** What `syncAndGetKey` would do, and where the key would come from; changes nothing. */
+  /** What `syncAndGetKey` would do, and the source of the key; changes nothing. */
   async previewSync(userId: string, options: SyncOptions = {}): Promise<SyncPreview> {
     const { previewSync, syncPreviewFailed } = await import("./resolve/preview-sync.ts");
     return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) =>
@@ -172,12 +179,12 @@ export class KeyManager {
     );
   }
 
-  /** As `previewSync`, of `syncMany`. */
+  /** What `syncMany` would do for each user; changes nothing. */
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions = {}) {
     yield* (await this.#bulk()).previewSyncMany(batches, options);
   }
 
-  /** As `autoProvisionKey`, for many users, several at a time. Throws what fails for all of them. */
+  /** As `autoProvisionKey`, for many users, several at once. Throws a failure that concerns all users. */
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions = {}) {
     yield* (await this.#bulk()).provisionMany(batches, options);
   }
@@ -187,37 +194,46 @@ export class KeyManager {
     yield* (await this.#bulk()).previewProvisionMany(batches, options);
   }
 
-  /** Seals every row with a new master key, or with the active one, and says how far it has come. Called again, it goes on. */
+  /**
+   * Seals every row with a new master key or the active one. Yields progress; the next call continues a stopped run.
+   */
   async *rekey(options: RekeyOptions = {}) {
     yield* (await this.#bulk()).rekey(options);
   }
 
-  /** Copies the journal, then every row to where its user has none, and proves each. Called again, it goes on. */
+  /**
+   * Copies the journal, then every row whose user has none in the destination, and verifies each. The next call
+   * continues a stopped run.
+   */
   async *copyTo(destination: KeyManager, options: CopyOptions = {}) {
     yield* (await this.#bulk()).copyTo(destination.#context, options);
   }
 
-  /** Whether there is a management key; false where it cannot be read. */
+  /** Whether there is a management key; false if it cannot be read. */
   hasManagementKey(): boolean {
     return isThere(this.#context.hasManagementKey);
   }
 
-  /** What a new key may do: `given`, and the rest as KEYCTL_PROVISION_… say. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
+  /**
+   * The terms of a new key: `given`, and the rest from KEYCTL_PROVISION_…. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID.
+   */
   provisionTerms(given: Partial<WantedTerms> = {}): WantedTerms {
     return termsFor(this.#context.provisioning, given);
   }
 
-  /** Every row in the order of the user id, unopened and in constant memory; only those of this key when a hash is given. */
+  /**
+   * Every row in the order of the user ids, unopened and in constant memory; with a hash, only the rows of that key.
+   */
   rows(options: CallOptions = {}, keyHash?: string): AsyncIterable<KeyRecord> {
     return this.#context.store.scan(this.#work.newSignal(options), keyHash);
   }
 
-  /** How many users have a key. */
+  /** The number of rows: one for each user with a key, except that other programs may create a second row. */
   async count(options: CallOptions = {}): Promise<number> {
     return this.#work.track(options, (signal) => this.#context.store.count(signal));
   }
 
-  /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless what is sealed here opens; writes nothing. */
+  /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless the master keys open the store; writes nothing. */
   async requireMasterKeys(options: CallOptions = {}): Promise<void> {
     return this.#work.track(options, async (signal) => {
       const { unlockSource } = await import("./copy/copy-rows.ts");
@@ -225,7 +241,10 @@ export class KeyManager {
     });
   }
 
-  /** Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. */
+  /**
+   * Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. A new embedded store
+   * gets its first master key.
+   */
   async check(options: CallOptions = {}): Promise<void> {
     return this.#work.track(options, async (signal) => {
       await raceSignalWithGrace(this.#context.store.ping(signal), signal);
@@ -233,7 +252,7 @@ export class KeyManager {
     });
   }
 
-  /** Waits for work in flight, then lets go of the store. */
+  /** Waits for calls in flight, then closes the store. */
   async close(): Promise<void> {
     return this.#work.close(async () => {
       await this.#resolving.drain();

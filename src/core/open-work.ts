@@ -11,7 +11,7 @@ interface Warned {
   readonly warnings: readonly Warning[];
 }
 
-/** The calls of one manager: the time of each, which of them are under way, and the end of all. */
+/** The calls of one manager: their time limits, those in flight, and the end of all. */
 export class OpenWork {
   readonly #timeoutMs: number;
   readonly #account: AccountOnUse;
@@ -24,8 +24,8 @@ export class OpenWork {
   }
 
   /**
-   * A call for one user, under way from this moment: what it needs is loaded within `work`, so that `close` waits for that
-   * too. Every expected failure becomes the result that `failed` gives; rejects only for a bug.
+   * Runs a call for one user. It is in flight at once, and `work` loads its modules itself, so `close` waits for those
+   * as well. An expected failure becomes the result of `failed`. Rejects only for a bug.
    */
   async run<Result extends Warned>(
     userId: string,
@@ -40,7 +40,7 @@ export class OpenWork {
     }
   }
 
-  /** A call that `close` waits for. Rejects with a KeyctlError, or for a bug. */
+  /** Runs a call that `close` waits for. Rejects with a KeyctlError, or for a bug. */
   async track<Result>(options: CallOptions, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     this.#refuseClosed();
     const signal = deadlineSignal(options, this.#timeoutMs);
@@ -55,13 +55,13 @@ export class OpenWork {
     }
   }
 
-  /** What is known of the management key's account is told once, with the first result after that. */
+  /** Warnings about the management key's account are reported once, with the next result. */
   withWarnings<Result extends Warned>(result: Result): Result {
     const warnings = this.#account.takeWarnings();
     return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
   }
 
-  /** A signal for each step of a call that `close` does not wait for. Throws USAGE for a step after it. */
+  /** A signal for each step of a call that `close` does not wait for. Throws USAGE for a step after `close`. */
   newSignal(options: CallOptions): () => AbortSignal {
     return () => {
       this.#refuseClosed();
@@ -69,7 +69,7 @@ export class OpenWork {
     };
   }
 
-  /** Refuses new calls, waits for those that are under way, and then for `release`; all that only once. */
+  /** Refuses new calls, waits for those in flight, and then for `release`. Happens only once. */
   async close(release: () => Promise<void>): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#pending).then(release);
     return this.#closed;

@@ -3,7 +3,7 @@ import { randomBytes } from "../core/model/random-bytes.ts";
 
 /**
  * JWE compact serialization (RFC 7516) with `alg: dir` and `enc: A256GCM`, and nothing else.
- * The protected header is authenticated with the ciphertext, so that what it says of the row cannot be changed.
+ * The protected header is authenticated with the ciphertext, so the row that it names cannot be changed.
  */
 
 /** A 256-bit master key and its RFC 7638 thumbprint. */
@@ -12,7 +12,7 @@ export interface MasterKey {
   readonly bytes: Buffer;
 }
 
-/** What a value was sealed for. */
+/** The subject and the provider that a value is sealed for. */
 export interface SealedFor {
   readonly sub: string;
   readonly prv: string;
@@ -25,7 +25,7 @@ export type Opened =
 
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
-/** Header parameters that would change how the value is to be read. */
+/** Header parameters that would change how the value is read. */
 const REFUSED = ["zip", "crit", "p2c", "p2s"];
 
 export function masterKey(bytes: Buffer): MasterKey {
@@ -42,7 +42,7 @@ export function sealJwe(text: string, key: MasterKey, { sub, prv }: SealedFor): 
   return `${header}..${iv.toString("base64url")}.${sealed.toString("base64url")}.${cipher.getAuthTag().toString("base64url")}`;
 }
 
-/** Never throws for a bad value: a damaged one, one for another row and one of another algorithm are all `damaged`. */
+/** Never throws for a bad value: a damaged value, a value for another row and another algorithm are all `damaged`. */
 export function openJwe(value: string, keys: ReadonlyMap<string, MasterKey>, expected: SealedFor): Opened {
   const damaged = { status: "damaged" } as const;
   const [protectedHeader, encryptedKey, ...rest] = value.split(".");
@@ -65,13 +65,13 @@ export function openJwe(value: string, keys: ReadonlyMap<string, MasterKey>, exp
   }
 }
 
-/** The `kid` that a value's header names, whoever it is sealed for; nothing is verified. */
+/** The `kid` in a value's header, whatever the value is sealed for. Verifies nothing. */
 export function kidOfJwe(value: string): string | undefined {
   const header = parseObject(decode(value.slice(0, Math.max(0, value.indexOf("."))))?.toString("utf8"));
   return typeof header?.["kid"] === "string" ? header["kid"] : undefined;
 }
 
-/** The `kid` of a header that says what we expect of it. */
+/** The `kid` of a header with the expected content; undefined for any other header. */
 function kidOf(protectedHeader: string, { sub, prv }: SealedFor): string | undefined {
   const header = parseObject(decode(protectedHeader)?.toString("utf8"));
   if (header === undefined || REFUSED.some((name) => name in header)) return undefined;
@@ -94,7 +94,7 @@ function encode(text: string): string {
   return Buffer.from(text, "utf8").toString("base64url");
 }
 
-/** Strict: Node's decoder skips what is no base64url, and spare bits could hide a change. */
+/** Strict: Node's decoder skips invalid characters and ignores spare bits, which could hide a change. */
 function decode(part: string): Buffer | undefined {
   const bytes = Buffer.from(part, "base64url");
   return bytes.toString("base64url") === part ? bytes : undefined;

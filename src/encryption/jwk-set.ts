@@ -3,12 +3,12 @@ import type { MasterKey } from "./jwe.ts";
 
 const KEY_BYTES = 32;
 
-/** The first key is active, the others only open. */
+/** The first key is active and seals; the others only open. */
 export type MasterKeySet = readonly [active: MasterKey, ...others: MasterKey[]];
 
-/** Says what is wrong with a text that should hold master keys, without any of it. */
+/** The problem of a text that should hold master keys. Contains nothing of the text. */
 export class BadMasterKeys extends Error {
-  /** The form that 32 bytes are written in there, where it is another one than base64url. */
+  /** The encoding of the 32 bytes, if it is a known one other than base64url; else null. */
   readonly otherForm: OtherForm | null;
 
   constructor(message: string, otherForm: OtherForm | null = null) {
@@ -17,10 +17,10 @@ export class BadMasterKeys extends Error {
   }
 }
 
-/** As `openssl rand` prints them with -base64 and with -hex. */
+/** An encoding that `openssl rand` prints, with -base64 or -hex. */
 export interface OtherForm {
   readonly name: "base64" | "hex";
-  /** One bare key, and no JWK Set. */
+  /** A single bare key, not a JWK Set. */
   readonly isBare: boolean;
 }
 
@@ -34,12 +34,12 @@ export function parseMasterKeys(text: string): MasterKeySet {
   return [active, ...others];
 }
 
-/** The JWK Set of one key, as it is written to a file. */
+/** The JWK Set of one key, as the text of a file. */
 export function formatMasterKeys(key: MasterKey): string {
   return textOf({ keys: [jwkOf(key)] });
 }
 
-/** This text with one more key in front; what else its writer put there stays. Throws BadMasterKeys. */
+/** This text with one more key in front; all other content stays. Throws BadMasterKeys. */
 export function withActiveKey(text: string, key: MasterKey): string {
   const present = parseMasterKeys(text);
   const set = parsedSet(text);
@@ -65,7 +65,7 @@ function trimmed(text: string): string {
   return text.replace(/^\uFEFF/, "").trim();
 }
 
-/** Undefined for what is no JSON object. */
+/** Undefined for a text that is no JSON object. Throws BadMasterKeys for an object that is no JWK Set. */
 function parsedSet(text: string): { readonly keys: readonly unknown[] } | undefined {
   if (!trimmed(text).startsWith("{")) return undefined;
   const set = parseJson(trimmed(text));

@@ -2,14 +2,14 @@ import { shellQuote } from "../core/text/shell-quote.ts";
 import type { OtherForm } from "./jwk-set.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
 
-/** What reads the other form on standard input and writes base64url. */
+/** Shell commands that read the other encoding on standard input and write base64url. */
 const CONVERSION: Readonly<Record<OtherForm["name"], string>> = {
   base64: "tr '+/' '-_' | tr -d '=\\n'",
   hex: "xxd -r -p | base64 | tr '+/' '-_' | tr -d '=\\n'",
 };
 const FORM: Readonly<Record<OtherForm["name"], string>> = { base64: "standard base64", hex: "hex" };
 
-/** How a key that `openssl rand` has printed becomes what keyctl reads: a command that can be typed as it is. */
+/** A hint with a command that converts a key printed by `openssl rand` to base64url; it can be typed as printed. */
 export function conversionOf({ name, isBare }: OtherForm, place: MasterKeyPlace): string {
   const conversion = CONVERSION[name];
   const isIn = `it is in ${FORM[name]}`;

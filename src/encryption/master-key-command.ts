@@ -7,8 +7,8 @@ const LIMIT_MS = 10_000;
 const LIMIT_BYTES = 64 * 1024;
 
 /**
- * The standard output of a shell command that prints master keys. It runs in a process group of its own, so that
- * nothing of it outlives the time limit; what it says on standard error is dropped, since that may hold a secret.
+ * The standard output of a shell command that prints master keys. The command runs in its own process group, so that
+ * none of its processes outlives the time limit. Its standard error is dropped, because it may hold a secret.
  */
 export async function runCommand(
   command: string,
@@ -40,7 +40,7 @@ export async function runCommand(
     const status = await new Promise<number | null>((resolve, reject) => {
       child.once("error", () => resolve(null));
       child.once("close", (code) => resolve(code));
-      // Its end is not waited for: whoever shares this has no time left to hear why.
+      // Rejects before the process ends: the callers that share this run have no time left.
       const stop = () => {
         kill();
         child.stdout.destroy();
@@ -57,7 +57,7 @@ export async function runCommand(
   }
 }
 
-/** Why a command is not waited for any more: its caller's own reason, unless that is the time. */
+/** The error once the caller stops waiting for a command: the caller's reason, or CONFIG_INVALID after a time-out. */
 function givenUp(from: string, reason: unknown): unknown {
   return isTimeout(reason) ? tooSlow(from) : reason;
 }

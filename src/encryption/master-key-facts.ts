@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
 
-/** Where master keys are looked for. Reads none of them. */
+/** The place of the master keys. Reads no key. */
 export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
   switch (place.kind) {
     case "text":

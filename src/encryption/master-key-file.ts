@@ -12,24 +12,24 @@ import { BadMasterKeys, parseMasterKeys, withActiveKey, withoutMasterKey } from 
 import { codeOf } from "../files/system-error.ts";
 
 const MAX_BYTES = 64 * 1024;
-/** Longer than any honest writer needs. */
+/** Longer than any writer needs. */
 const LOCK_WAIT_MS = 5_000;
 
 /**
- * Puts a new master key in front of the set in this file, and gives its id. No key is ever lost: the set is read and
- * replaced under a lock, and at every moment the file is whole. A symbolic link stays, and what it names is changed.
- * Throws CONFIG_INVALID or CONFLICT; nothing has changed then.
+ * Puts a new master key in front of the set in this file and returns its id. Throws CONFIG_INVALID or CONFLICT; nothing
+ * has changed then. No key is ever lost: the set is read and replaced under a lock, and the file is complete at every
+ * moment. A symbolic link stays, and the file behind it is changed.
  */
 export async function addMasterKey(path: string, signal: AbortSignal): Promise<string> {
   return changeSet(path, "a new master key could not be written to", addTo, signal);
 }
 
-/** Takes a master key out of the set in this file, as `addMasterKey` puts one there. Throws CONFLICT for the active one. */
+/** Removes a master key from the set in this file; else as `addMasterKey`. Throws CONFLICT for the active key. */
 export async function removeMasterKey(path: string, kid: string, signal: AbortSignal): Promise<void> {
   return changeSet(path, "the master key could not be taken out of", (file) => removeFrom(file, kid), signal);
 }
 
-/** @param problem what could not be done, as the beginning of a sentence that goes on with the path */
+/** @param problem the change that failed, as the beginning of a sentence that continues with the path */
 async function changeSet<Result>(
   path: string,
   problem: string,

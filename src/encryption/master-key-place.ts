@@ -8,7 +8,7 @@ export type MasterKeyPlace =
       readonly command: string;
       readonly environment: NodeJS.ProcessEnv;
     }
-  /** As systemd gives it to a service: a file that only systemd writes. */
+  /** A credential that systemd gives to a service: a file that only systemd writes. */
   | { readonly kind: "credential"; readonly path: string }
-  /** Absent until the first key is sealed; made then. */
+  /** Created when the first key is sealed. */
   | { readonly kind: "default-file"; readonly path: string };

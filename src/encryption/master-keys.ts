@@ -17,16 +17,19 @@ import { codeOf } from "../files/system-error.ts";
 
 const MAX_BYTES = 64 * 1024;
 
-/** How the outside is told of what only a person can act on. */
+/** Callbacks for events that need the attention of a person. */
 export interface MasterKeyNotices {
   generated(path: string): void;
   added(path: string): void;
   readableByOthers(path: string, mode: number): void;
-  /** A master key that anybody can guess; `place` is where it stands. */
+  /** A master key is guessable; `place` is the place that holds it. */
   guessable(kid: string, place: string): void;
 }
 
-/** Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; never says what it holds. */
+/**
+ * Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; the message
+ * contains nothing of its content.
+ */
 export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
   const from = nameOf(place);
   const guessable = new Set<string>();
@@ -39,7 +42,7 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
       reading -= 1;
     }
   };
-  /** Each that anybody can guess is told once. */
+  /** Reports each guessable key once. */
   const sealerOf = (text: string): Sealer => {
     const keys = keysIn(text, place);
     for (const { kid, bytes } of keys) {
@@ -87,7 +90,7 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
   };
 }
 
-/** The places that keyctl itself may put a master key in. */
+/** True for the places to which keyctl itself may write a master key. */
 function isWritable(place: MasterKeyPlace): place is Extract<MasterKeyPlace, { kind: "file" | "default-file" }> {
   return place.kind === "file" || place.kind === "default-file";
 }
@@ -168,7 +171,7 @@ function notRemovable(from: string, kid: string): KeyctlError {
 
 const WHAT_IT_HOLDS = "it holds a JWK Set, or one base64url key of 32 bytes";
 
-/** Never how to make a new one: a store that is sealed already would not open with it. */
+/** Never suggests a new key: it would not open a store that is already sealed. */
 function checked(path: string | null): string {
   return `check it, or restore it from its backup${path === null ? "" : ` to ${shellQuote(path)}`}; ${WHAT_IT_HOLDS}`;
 }

@@ -35,7 +35,7 @@ export function createSealer(active: MasterKey, others: readonly MasterKey[] = [
   };
 }
 
-/** A sealed text is the key's bytes and nothing around them. */
+/** The key, if the opened text is exactly a key with nothing around it. */
 function exactKey(text: string): ApiKey | undefined {
   const key = ApiKey.parse(text);
   return key?.reveal() === text ? key : undefined;

@@ -1,8 +1,8 @@
-/** Of 32 random bytes, so few are different in one case of 10^36. */
+/** Fewer than one in 10^36 random keys has fewer different bytes. */
 const MIN_DISTINCT = 8;
 
 /**
- * Whether a master key follows a pattern that anybody would try: zeros, one byte or a short text again and again, bytes
+ * Whether a master key follows a pattern that is easy to guess: zeros, one byte or a short text that repeats, bytes
  * that count up or down. No random key does.
  */
 export function isGuessable(bytes: Uint8Array): boolean {

@@ -1,7 +1,7 @@
 import type { Journal } from "../core/ports/journal.ts";
 import type { Inspection, KeyStore, KeyCheckValues } from "../core/ports/stores-and-sources.ts";
 
-/** A store that is not there yet, for commands that never create one: it holds nothing and takes nothing. */
+/** A store that does not exist yet, for commands that never create one: it is empty and accepts no writes. */
 export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   find: async () => undefined,
   findMany: async () => [],
@@ -19,7 +19,7 @@ export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   addKeyCheckValue: refuse,
   removeKeyCheckValue: refuse,
   inspect: refuse,
-  // No store has this one, so that no key upstream is its own.
+  // No store has this id, so no key upstream belongs to it.
   deployment: async () => "0".repeat(16),
   existingDeployment: async () => undefined,
   adoptDeployment: refuse,

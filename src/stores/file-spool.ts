@@ -15,7 +15,9 @@ const SENT = ".sent.jwe";
 const NAME = /^([0-9a-f]{16})-([0-9a-f]{64})-([1-9]\d*)(\.sent)?\.jwe$/;
 const MOST_BYTES = 16 * 1024;
 
-/** A folder with one file for each key: its name says whose it is and whether it was sent, its content is sealed. */
+/**
+ * A folder with one file per key. The name identifies the key and shows whether it was sent; the key inside is sealed.
+ */
 export function fileSpool(folder: string): Spool {
   const namesHere = (): readonly string[] =>
     orAbsent(folder, () => readdirSync(folder).filter((name) => NAME.test(name))) ?? [];
@@ -59,7 +61,7 @@ export function fileSpool(folder: string): Spool {
         rmSync(draft, { force: true });
         throw thrown;
       }
-      // From here on the file is there, whole: who was told otherwise would delete its key.
+      // The file is complete from here on. A failure reported now would make the caller delete the key.
       syncIfPossible(folder);
     },
     claim: async (key) => rename(key, WAITING, SENT),
@@ -70,7 +72,7 @@ export function fileSpool(folder: string): Spool {
       try {
         rmSync(pathOf(folder, key, SENT), { force: true });
       } catch {
-        // It is decided: brought in once more, it is found to be so.
+        // Its outcome is recorded: if the file is read again, the key is found to be decided.
       }
     },
   };
@@ -80,7 +82,7 @@ function pathOf(folder: string, { deployment, userId, n }: SpooledKey, ending: s
   return join(folder, `${deployment}-${userHash(userId)}-${n}${ending}`);
 }
 
-/** Undefined where there is no such file or folder. Throws STORE_UNAVAILABLE for what cannot be looked at. */
+/** Undefined if the file or folder does not exist. Throws STORE_UNAVAILABLE if it cannot be used. */
 function orAbsent<Result>(folder: string, work: () => Result): Result | undefined {
   try {
     return work();
@@ -98,11 +100,11 @@ function syncIfPossible(folder: string): void {
   try {
     syncFolder(folder);
   } catch {
-    // What a power cut may undo is found by the next reconcile.
+    // A power cut may undo the change; the next reconcile finds the key.
   }
 }
 
-/** Of one user, a file that is damaged is their error; of all, it is passed over. */
+/** In a list of one user, a damaged file is an error; in a list of all users, it is skipped. */
 function readOne(folder: string, name: string, user: SpooledKey["userId"] | undefined): SpooledKey | undefined {
   try {
     return read(folder, name);
@@ -112,7 +114,7 @@ function readOne(folder: string, name: string, user: SpooledKey["userId"] | unde
   }
 }
 
-/** Undefined for a file that another process has taken meanwhile. Throws ROW_UNREADABLE for one that says nothing. */
+/** Undefined for a file that another process has taken meanwhile. Throws ROW_UNREADABLE for a damaged file. */
 function read(folder: string, name: string): SpooledKey | undefined {
   const path = join(folder, name);
   const file = readRegularFile(path, MOST_BYTES);
@@ -120,7 +122,7 @@ function read(folder: string, name: string): SpooledKey | undefined {
   const key = file.status === "read" ? parse(Buffer.from(file.bytes).toString("utf8")) : undefined;
   const [, deployment, hash, n, sent] = NAME.exec(name) ?? [];
   const isItself = key?.deployment === deployment && key?.n === Number(n) && userHash(key.userId) === hash;
-  // Keyctl puts no key there in plain text: another program has.
+  // keyctl writes no key in plain text here: another program did.
   if (key !== undefined && isItself && storedValue(key.keyEncrypted).kind !== "clear") {
     return { ...key, sent: sent !== undefined };
   }
@@ -135,7 +137,7 @@ function read(folder: string, name: string): SpooledKey | undefined {
 
 function parse(text: string): SpooledKey | undefined {
   try {
-    // Its parts that decide are held against the file's name; what is sealed proves itself.
+    // The deciding fields are compared with the file's name; the sealed key is authenticated when it is opened.
     return JSON.parse(text) as SpooledKey;
   } catch {
     return undefined;

@@ -8,7 +8,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues 
   const fail = async (): Promise<never> => {
     throw error;
   };
-  // oxlint-disable-next-line require-yield -- it fails before the first row
+  // oxlint-disable-next-line require-yield -- fails before the first row
   const scan = async function* () {
     throw error;
   };

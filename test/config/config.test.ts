@@ -338,7 +338,6 @@ describe("what variables name at home", () => {
 describe("the rest", () => {
   it.each<readonly [string | undefined, boolean]>([
     [undefined, true],
-    ["", true],
     ["1", true],
     ["yes", true],
     ["0", false],
@@ -349,7 +348,16 @@ describe("the rest", () => {
     expect(configOf({ KEYCTL_AUTO_PROVISION: value }, { autoProvision: !expected }).autoProvision).toBe(!expected);
   });
 
-  it.each(["maybe", " ", "toString", "__proto__"])("KEYCTL_AUTO_PROVISION=%j is CONFIG_INVALID", (value) => {
+  it.each(["KEYCTL_AUTO_PROVISION", "KEYCTL_CREATE_STORE", "KEYCTL_REQUIRE_SEALED"])(
+    "an empty %s, as a missing CI variable is, is CONFIG_EMPTY",
+    (name) => {
+      for (const empty of ["", " "]) {
+        expect(() => configOf({ [name]: empty })).toThrow(expect.objectContaining({ code: "CONFIG_EMPTY" }));
+      }
+    },
+  );
+
+  it.each(["maybe", "toString", "__proto__"])("KEYCTL_AUTO_PROVISION=%j is CONFIG_INVALID", (value) => {
     expect(() => configOf({ KEYCTL_AUTO_PROVISION: value })).toThrow(
       expect.objectContaining({ code: "CONFIG_INVALID" }),
     );

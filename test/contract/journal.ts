@@ -22,13 +22,13 @@ const OBJECT_ID = parseUserId("68e228e87f803a11a4e23045");
 const NOW = "2026-11-22T00:00:00.000Z";
 const HASH = "a".repeat(64);
 const OTHER_HASH = "b".repeat(64);
-/** More than any store reads at once. */
+/** More entries than any store reads at once. */
 const MANY = 1_300;
 const MANY_OPERATIONS = 510;
 
 const numbered = (index: number) => parseUserId(`user-${index}`);
 
-/** What every store does with the journal, whatever holds it; races between processes are each store's own test. */
+/** The contract of the journal for every store. Races between processes are tested for each store separately. */
 export function journalContract(name: string, emptyPlace: () => Promise<JournalPlace>): void {
   describe(`${name} as a journal`, () => {
     let place: JournalPlace;

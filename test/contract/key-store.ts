@@ -43,7 +43,7 @@ const FORMER: Previous = {
   lastCheck: INVALID,
 };
 
-/** What else a check may know. */
+/** The optional facts of a check. */
 const SAID = {
   limit: 10,
   limitRemaining: 3.2,
@@ -52,10 +52,10 @@ const SAID = {
   lastUsedAt: EARLIER,
 } as const;
 
-/** More than any store reads at once. */
+/** More rows than any store reads at once. */
 const MANY = 1_300;
 
-/** Ids that a careless store would mix up, cut, or read as something else than text. */
+/** Ids that a careless store would confuse, truncate, or interpret as something else than text. */
 const ODD_USERS = [
   "68e228e87f803a11a4e23045",
   "68e228e87f803a11a4e2304",
@@ -87,8 +87,8 @@ const ODD_USERS = [
 ].map(parseUserId);
 
 /**
- * What every store does, whatever holds the keys. The order of events between two connections is written down
- * step by step, so that nothing here depends on luck; writers that really race are each store's own test.
+ * The contract of the key store for every store. The order of events between two connections is fixed step by step, so
+ * no result depends on chance. Real races between writers are tested for each store separately.
  */
 export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>): void {
   describe(`${name} as a key store`, () => {
@@ -116,7 +116,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       await place.remove();
     });
 
-    /** The row as a program that goes on from here sees it. */
+    /** The row as a program reads it now. */
     const seen = async (connection: Store, user: UserId): Promise<KeyRecord> => {
       const row = await connection.find(user, patient);
       if (row === undefined) throw new Error(`no row for ${user}`);
@@ -688,7 +688,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       const step = fc.record({
         act: fc.constantFrom("insert", "replace", "remove", "check"),
         user: fc.constantFrom(...users),
-        /** Which of the versions that ever were: the present one is the last. */
+        /** Selects a version by its age; 0 is the latest. */
         age: fc.nat({ max: 3 }),
         by: fc.boolean(),
       });
@@ -739,12 +739,12 @@ function newKey(): ApiKey {
   return key;
 }
 
-/** A fresh row. What is sealed in it is the sealer's business: a store keeps it as it is. */
+/** A new row. A store keeps the sealed value unchanged; only the sealer interprets it. */
 function record(user: UserId, key = newKey()): KeyRecord {
   return newRecord(user, { key, sealed: `eyJ0eXAi.${key.hash}...`, origin: "manual", now: NOW });
 }
 
-/** A fresh row for each user; with one key each, or all with this one. */
+/** A new row for each user: each with its own key, or all with the given one. */
 function rowsFor(users: readonly UserId[], key?: ApiKey): readonly KeyRecord[] {
   return users.map((user) => record(user, key));
 }

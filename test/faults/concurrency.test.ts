@@ -17,7 +17,7 @@ function keyOf(index: number): string {
   return `sk-or-v1-${String(index).padStart(64, "0")}`;
 }
 
-/** `get` syncs as `sync` does, and says which key it came to. */
+/** `get` syncs like `sync`, and prints the resulting key. */
 function sync(home: Home, user: string, key: string) {
   return keyctl(home, ["get", "--user", user, "--reveal"], { env: { OPENROUTER_API_KEY: key } });
 }
@@ -62,10 +62,10 @@ function sharedHome() {
   return { home: { ...home, environment }, keys: db.collection("api_keys"), meta: db.collection("api_key_meta") };
 }
 
-/** What a process says that has tried to win these operations of one user, by its index. */
+/** The report of one process that has tried to win operations of one user. */
 interface Racer {
   readonly won: readonly number[];
-  /** The nonces that it read when it was done, by number. */
+  /** The nonces that the process read at its end, by operation number. */
   readonly seen: readonly string[];
   readonly deployment: string;
 }
@@ -94,7 +94,7 @@ function nonceOf(index: number): string {
   return String(index).padStart(16, "0");
 }
 
-/** Each operation was won by one process, and that is the one that everybody reads. */
+/** Each operation was won by one process, and all processes read the nonce of that winner. */
 function expectOneWinnerEach(racers: readonly Racer[]): void {
   const numbers = Array.from({ length: OPERATIONS }, (_, index) => index + 1);
   expect(racers.flatMap(({ won }) => won).toSorted((one, other) => one - other)).toEqual(numbers);

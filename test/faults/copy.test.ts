@@ -28,7 +28,7 @@ async function homeOf(users: number): Promise<Home> {
   return home;
 }
 
-/** Kills a copy after so long; true when it was still at work. */
+/** Kills a copy after this time. Resolves to true if it was still running. */
 async function killed(home: Home, to: string, afterMs: number): Promise<boolean> {
   const env = { ...home.environment, KEYCTL_COPY_TO: to };
   const child = spawn(process.execPath, [BIN, "copy", "--create", "--json"], { cwd: home.work, env, stdio: "ignore" });
@@ -39,7 +39,7 @@ async function killed(home: Home, to: string, afterMs: number): Promise<boolean>
   return signal === "SIGKILL";
 }
 
-/** Copies that are killed at moments from the start to the end of a whole one, each going on with the same destination. */
+/** Kills copies at random moments within the duration of a complete copy. `to` names the destination of each round. */
 async function killMany(home: Home, to: (round: number) => string, kills: number): Promise<number> {
   const started = Date.now();
   await keyctl(home, ["copy", "--create"], { env: { KEYCTL_COPY_TO: to(-1) } });

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { damagedDatabase, PART_OF_A_PAGE, WHOLE_PAGE } from "../support/sqlite/damaged-database.ts";
 import type { Outcome } from "../support/sqlite/damaged-database.ts";
 
-/** A row whose own bytes are damaged, or a master key's proof, is told apart from a file that is. */
+/**
+ * The accepted outcomes. Damage within a row or within a master key's check has its own error, unlike a damaged file.
+ */
 const SAID: ReadonlySet<Outcome> = new Set([
   "right",
   "STORE_CORRUPT",
@@ -49,7 +51,7 @@ describe("a database of which a part of one page is lost", () => {
         const check = (command: string, outcome: Outcome, more: readonly Outcome[] = []) => {
           if (!SAID.has(outcome) && !more.includes(outcome)) strange.push(`page ${page}, ${command}: ${outcome}`);
         };
-        // A user whom SQLite does not find has no key for it: that costs nothing here.
+        // A user whose row SQLite does not find has no key, which costs nothing here.
         check("get of all", await database.getAll(), ["NO_KEY"]);
         for (const user of [page, page * 7 + 3, 149 - (page % 30)]) {
           check("get", await database.get(user), ["NO_KEY"]);

@@ -14,13 +14,13 @@ const PROCESSES = 13;
 const CAP = 3;
 const ROUNDS = [1, 2, 3, 4, 5];
 
-/** Processes that all begin at once, each for a user of its own; of some a person asks. */
+/** Runs processes that all begin at once, each for its own user, after one key was requested explicitly. */
 async function crowd(home: Home, spoilt: number) {
   const openRouter = await mockOpenRouter({ latencyMs: 30 });
   openRouter.behave(on("POST /keys", "pass", ...Array.from({ length: spoilt }, () => ({ status: 402 }) as const)));
   const start = await recordingProgram();
   const options = { env: { KEYCTL_MAX_PROVISIONS_PER_HOUR: String(CAP) } };
-  // The store and its master key are there: what is tested is the cap.
+  // Creates the store and its master key first, because only the cap is under test.
   const first = await start(home, openRouter, { args: ["provision", "--user", "first"] }, options).ended;
   expect([first.code, first.stderr]).toEqual([0, first.stderr]);
   const runs = await Promise.all(
@@ -35,7 +35,7 @@ async function crowd(home: Home, spoilt: number) {
   });
   const of = (code: string) => codes.filter((one) => one === code).length;
   return {
-    // But the one that a person asked for.
+    // Without the key that was requested explicitly.
     made: madeKeys(openRouter).length - 1,
     handedOut: of("made"),
     capped: of("PROVISION_CAP"),

@@ -14,11 +14,11 @@ const KILLS = 1_000;
 const MUST_HIT = 300;
 const HOMES = 10;
 const ROUNDS = 5;
-/** Programs that write at the same time; one recovers what is left of another while a third writes. */
+/** Lanes that write at the same time: a program of one lane recovers after a kill while the other lane writes. */
 const LANES = 2;
 const USERS = 50;
 
-/** What may be in the database for a user: what was last said to be done, or what was begun since. */
+/** The possible content of the database for a user: the last change reported as done, or a change begun since then. */
 type Possible = Map<string, Set<string>>;
 
 interface Lane {
@@ -57,7 +57,10 @@ async function killMany(home: Home, lane: Lane, tally: Tally): Promise<void> {
   for (let n = 0; n < KILLS / HOMES / ROUNDS / LANES; n += 1) await killOne(home, lane, tally);
 }
 
-/** Half of them at any moment from the start on, so that opening is hit too; half of them while they write. */
+/**
+ * Half of the kills happen at any moment after the start, so that they also hit the opening; half of them during
+ * writes.
+ */
 async function killOne(home: Home, { users, possible }: Lane, tally: Tally): Promise<void> {
   const program = savingProgram(home, users, ":", "changes");
   const waitsUntilOpen = randomInt(2) === 0;
@@ -77,7 +80,9 @@ function note(possible: Possible, begun: readonly Change[], done: number): void 
   }
 }
 
-/** The file is sound, every row opens and holds the key that its hash names, and every user has what was acknowledged. */
+/**
+ * Checks that the file is sound, every row opens with the key of its hash, and every user has the acknowledged content.
+ */
 async function expectWhole(home: Home, possible: Possible): Promise<void> {
   const { integrity, rows } = await readCopy(home);
   expect(integrity).toEqual([{ integrity_check: "ok" }]);
@@ -95,7 +100,7 @@ async function expectWhole(home: Home, possible: Possible): Promise<void> {
   for (const user of hashes.keys()) expect([...possible.keys()]).toContain(user);
 }
 
-/** What the dead have left, recovered elsewhere: this process must not stand in for the next one to open the database. */
+/** Reads a recovered copy. The next program must recover the original itself, so this process must not open it. */
 async function readCopy(home: Home) {
   const copy = mkdtempSync(join(home.folder, "copy-"));
   cpSync(dirname(home.database), copy, { recursive: true });

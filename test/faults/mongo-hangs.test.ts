@@ -14,9 +14,9 @@ import { on, tcpProxy } from "../support/mongodb/tcp-proxy.ts";
 import type { Action } from "../support/mongodb/tcp-proxy.ts";
 
 const LIBRARY = new URL("../../dist/library/index.js", import.meta.url).href;
-/** `--timeout 2s`, the start of a Node, and a machine that is busy. */
+/** `--timeout 2s`, plus the start of Node on a busy machine. */
 const SOON_MS = 5_000;
-/** More than one page of a list. */
+/** More users than one page of a list. */
 const MANY = 600;
 
 const SYNC = ["sync", "-u", "carol"];
@@ -154,7 +154,7 @@ describeWithOwnServer("a server that is killed", () => {
     const took = performance.now() - started;
     await server.restart();
 
-    // The server may have been quicker than its end.
+    // The command may have finished before the server was killed.
     expect([0, 7]).toContain(run.code);
     expect(took).toBeLessThan(8_000);
     expect(canariesIn({ stdout: run.stdout, stderr: run.stderr })).toEqual([]);
@@ -163,7 +163,7 @@ describeWithOwnServer("a server that is killed", () => {
   });
 });
 
-/** A home whose store is a database with many users, over a proxy. */
+/** A home whose store is a database with many users, behind a proxy. */
 async function listed() {
   const { uri, db } = databaseOfTest();
   const keys = db.collection("api_keys");

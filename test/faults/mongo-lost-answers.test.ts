@@ -13,13 +13,13 @@ import { concernFailure, firstBatch, mongodbStub } from "../support/mongodb/stub
 import { tcpProxy } from "../support/mongodb/tcp-proxy.ts";
 import type { Action } from "../support/mongodb/tcp-proxy.ts";
 
-/** The change reaches the server and its answer never comes back, or it never reaches the server. */
+/** LANDED: the change reaches the server, but its answer is lost. LOST: the change never reaches the server. */
 const LANDED: readonly Action[] = ["cut-answer", "half-close", "lose-answer"];
 const LOST: readonly Action[] = ["cut", "swallow"];
 
 interface Change {
   readonly args: readonly string[];
-  /** Its command in MongoDB's protocol. */
+  /** The command of the change in MongoDB's protocol. */
   readonly command: string;
   readonly before: readonly string[];
   readonly after: readonly string[];
@@ -142,7 +142,7 @@ describe("an insert that the server has done and cannot promise", () => {
   });
 });
 
-/** A database in which the change can be made, and the way to it over a proxy that does this to the change. */
+/** A database that is ready for the change, behind a proxy that applies this action to the change. */
 async function over(name: string, action: Action) {
   const change = CHANGES[name];
   if (change === undefined) throw new Error("there is no such change");

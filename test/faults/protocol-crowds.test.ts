@@ -38,13 +38,13 @@ it(`${CROWD} processes that sync one user at the same time hand out one key, and
   expect(await leftovers(stage)).toEqual([]);
 });
 
-/** Whether the winner finds the key of the one that stands still: its name is looked for, and that may fail. */
+/** Whether the winner finds the key of the stopped process: it searches by the key's name, which may fail. */
 const LOOKS: readonly (readonly [string, Rule])[] = [
   ["the winner has deleted", () => "pass"],
   ["the winner could not find", always("GET /keys", { status: 403 })],
 ];
 
-/** How a process stands is read from Linux. */
+/** Only Linux, which shows the state of a process. */
 it.runIf(process.platform === "linux").each(LOOKS)(
   "who stood still past its time returns the winner's key, and its own, which %s, is gone",
   async (_, rule) => {

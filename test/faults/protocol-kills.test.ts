@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { KILL_SCENES, killEverywhere } from "../support/faults/kills.ts";
 
-/** Each moment before and after each call of a port, by `kill -9` of the real process. */
+/** Kills the real process (`kill -9`) at each moment before and after each port call. */
 it.each(Object.entries(KILL_SCENES))(
   "a killed %s leaves nothing that reconcile does not put right",
   async (name, scene) => {

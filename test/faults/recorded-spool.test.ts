@@ -17,7 +17,7 @@ const SAVE: Given = { args: ["save", "--user", "alice", "--stdin"], input: `sk-o
 const RECONCILE: Given = { args: ["reconcile", "--fix"] };
 const AWAY = 7;
 
-/** From its first insert of a row on, the store is away. */
+/** The store is away from the first insert of a row on. */
 type Away = "the insert was never sent" | "the insert may have been sent" | "the insert has landed";
 
 const SCENES: readonly (readonly [Away, readonly (readonly [Given, number])[]])[] = [
@@ -38,7 +38,7 @@ const SCENES: readonly (readonly [Away, readonly (readonly [Given, number])[]])[
   ["the insert has landed", [[GET, 0]]],
 ];
 
-/** Each takes as long as a store that is away is tried. */
+/** Each case takes as long as the attempts to reach a store that is away. */
 it.each(SCENES)("a key is spooled when %s, and the next command brings it in: %j", async (how, commands) => {
   const stage = sqliteStage(emptyHome(), await mockOpenRouter());
   const { home, openRouter } = stage;

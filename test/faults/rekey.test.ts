@@ -24,13 +24,13 @@ function keysOf(users: number): ReadonlyMap<string, string> {
   return new Map(keys.map((key, index) => [`user-${index}`, key]));
 }
 
-/** A store whose rows another program has written in clear; they are sealed as the campaign goes on. */
+/** A store whose rows another program has written in plain text. The campaign seals them. */
 interface Place {
   readonly keys: ReadonlyMap<string, string>;
   readonly home: Home;
   readonly env: Readonly<Record<string, string>>;
   readonly masterKeys: string;
-  /** Each user's value as it is stored. */
+  /** The stored value of each user. */
   readonly values: () => Promise<ReadonlyMap<string, string>>;
 }
 
@@ -56,7 +56,7 @@ async function embedded(): Promise<Place> {
   return { keys, home, env: { KEYCTL_REQUIRE_SEALED: "0" }, masterKeys: home.masterKeys, values };
 }
 
-/** Few rows: FerretDB 1 looks at all of them for each change of one. */
+/** Few rows, because FerretDB 1 scans all rows for each change of one. */
 async function shared(): Promise<Place> {
   const keys = keysOf(50);
   const home = emptyHome();
@@ -71,7 +71,7 @@ async function shared(): Promise<Place> {
   return { keys, home, env, masterKeys, values };
 }
 
-/** Kills a rekey before or after it writes a random row; false when it was through before. */
+/** Kills a rekey before or after it writes a random row. Resolves to false if it had finished before. */
 async function killedAtARow({ home, env, keys }: Place): Promise<boolean> {
   const at = `store.replace#${randomInt(1, keys.size / 2)} ${randomInt(2) === 0 ? "before" : "after"}`;
   const watch = { WATCH_CALLS: join(home.folder, "calls"), WATCH_SIGNAL: "SIGKILL", WATCH_AT: at };
@@ -80,7 +80,7 @@ async function killedAtARow({ home, env, keys }: Place): Promise<boolean> {
   return run.signal === "SIGKILL";
 }
 
-/** Kills a rekey at a random moment; false when it was through before. */
+/** Kills a rekey at a random moment. Resolves to false if it had finished before. */
 async function killedAtAnyMoment({ home, env, masterKeys }: Place): Promise<boolean> {
   const child = spawn(process.execPath, [BIN, "rekey", "-q"], {
     cwd: home.work,
@@ -90,13 +90,13 @@ async function killedAtAnyMoment({ home, env, masterKeys }: Place): Promise<bool
   const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once("close", (_, signal) => resolve(signal)));
   await Promise.race([sleep(randomInt(40, 400)), ended]);
   child.kill("SIGKILL");
-  // What a person does whom the next rekey has told of it.
+  // Removes the lock file, like a user after the error of the next rekey.
   const isKilled = (await ended) === "SIGKILL";
   if (existsSync(`${masterKeys}.lock`)) rmSync(`${masterKeys}.lock`);
   return isKilled;
 }
 
-/** Kills as often as is wanted, while others read; then one rekey that is left alone ends it. */
+/** Kills KILLS rekeys while other programs read. Then one undisturbed rekey finishes the work. */
 async function campaign(place: Place, kill: (place: Place) => Promise<boolean>): Promise<void> {
   const { keys, home, env, masterKeys, values } = place;
   const readers = readersOf(home, keys, env);

@@ -14,7 +14,8 @@ const SCENES: readonly (readonly [name: string, scene: Scene, calls: readonly st
       args: ["sync", "-u", "carol", "--json"],
       setUp: withKeyFile,
       env: {
-        // For the look at the rows afterwards; written whole or not at all, since the signal kills the command too.
+        // Keeps the master key for the check of the rows. Written completely or not at all: the signal kills this
+        // command too.
         KEYCTL_MASTER_KEYS_COMMAND: `cd .. && mkdir -p config/keyctl && echo ${MASTER_KEY} >draft &&
           mv draft config/keyctl/master-keys.json && echo ${MASTER_KEY}`,
       },

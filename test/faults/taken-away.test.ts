@@ -18,7 +18,7 @@ import { openRouterServer } from "../support/openrouter/server.ts";
 import { witnessed } from "../support/recording/port-calls.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 
-/** Most of the time goes to waiting for a store that does not come back. */
+/** A high number, because most of the time is spent waiting for a store that does not come back. */
 const AT_ONCE = 40;
 const LOGS = ["-wal", "-shm", "-journal"] as const;
 
@@ -29,9 +29,9 @@ const olderOf = ({ folder }: Home) => join(folder, "older.db");
 
 interface Removal {
   readonly takes: (home: Home) => void;
-  /** What a person does then, by the hint of the error that every command ends with. */
+  /** The user's repair, according to the hint of the error that every command ends with. */
   readonly mends: (home: Home) => void;
-  /** The store that is there then knows the one that was there before. */
+  /** Whether the store after the repair knows the earlier store. */
   readonly isKin: boolean;
 }
 
@@ -59,7 +59,7 @@ const REMOVALS: Readonly<Record<string, Removal>> = {
   },
 };
 
-/** A home with a store, a copy of that, and another store; made once by the tool, then copied. */
+/** A home with a store, a copy of that store, and another store. The tool creates it once; each run uses a copy. */
 async function template(): Promise<Home> {
   const [home, other] = [emptyHome(), emptyHome()];
   for (const each of [home, other]) {
@@ -67,7 +67,7 @@ async function template(): Promise<Home> {
   }
   copyFileSync(home.database, olderOf(home));
   copyFileSync(other.database, anotherOf(home));
-  // It is sealed with this home's master keys.
+  // Seals the other store with this home's master keys.
   const reseal = ["rekey", "--store", `sqlite:${anotherOf(home)}`];
   const env = { KEYCTL_MASTER_KEYS: JSON.stringify({ keys: [...keysOf(home), ...keysOf(other)] }) };
   expect((await keyctl(home, [...reseal, "--keep-key"], { env })).code).toBe(0);
@@ -84,7 +84,7 @@ interface Ended {
   readonly problems: readonly string[];
 }
 
-/** A sync that makes a key, in which the database is taken away at this moment; then what is left. */
+/** Runs a sync that creates a key, takes the database away at this moment, and returns the problems afterwards. */
 async function run(from: Home, removal: Removal | undefined, at: number): Promise<Ended> {
   const home = emptyHome();
   cpSync(from.folder, home.folder, { recursive: true });
@@ -108,7 +108,7 @@ async function run(from: Home, removal: Removal | undefined, at: number): Promis
     if (removal === undefined) return { moments, code, problems: [] };
     removal.mends(home);
     const stage = sqliteStage(home, openRouter);
-    // What is taken away after the last look at it was there when the key was reported as saved.
+    // A database that is taken away after its last check was still there when the key was reported as saved.
     if (moments.length === at && moments.at(-1) === LAST) return { moments, code, problems: [] };
     return { moments, code, problems: await problemsOf(stage, removal, code) };
   } finally {
@@ -130,7 +130,7 @@ async function problemsOf(stage: Stage, { isKin }: Removal, code: string | null)
   if (made.length > 0 && !isWaiting && !isStored && !isRemoved) problems.push("its key is lost");
   const sync = await inTurn(() => inProcess(home, ["sync", "-u", "alice"], { env: environmentFor(openRouter) }));
   const waiting = spooledHashes(home);
-  // No second key is bought beside one that waits for the database that is gone.
+  // No second key is created while one waits in a file for the missing database.
   const expectedCode = !isKin && waiting.length > 0 ? 8 : 0;
   if (sync.code !== expectedCode) problems.push(`the next sync ends with ${sync.code}: ${sync.stderr}`);
   const expected = new Set([...(isKin ? [] : waiting), ...(await stored(stage)).rows.map(({ hash }) => hash)]);
@@ -184,7 +184,7 @@ const TAKEN: Readonly<Record<string, (database: Database) => Promise<unknown>>> 
       .updateOne({ _id: "deployment" }, { $set: { value: "0123456789abcdef" } }),
 };
 
-/** Each call of the store, before and after, as its own moment. */
+/** Reports a moment before and after each call of the store. */
 function atStoreCalls(comesTo: (moment: string) => Promise<unknown>): (ports: Ports) => Ports {
   return (ports) => {
     const store = new Proxy(ports.store, {
@@ -217,7 +217,7 @@ async function runOnMongo(takes: ((database: Database) => Promise<unknown>) | un
       if (counts && moments.push(moment) === at) await takes?.(database);
     };
     const manager = await openManager(home, environmentFor(openRouter), atStoreCalls(comesTo));
-    // The first call is what opens it.
+    // The first call opens the store.
     await manager.check();
     counts = true;
     const { error } = await manager.syncAndGetKey("alice");

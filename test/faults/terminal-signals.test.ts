@@ -14,16 +14,16 @@ import { CTRL_C, ENTER, terminalSession } from "../support/programs/terminal-ses
 import type { Ending, TerminalSession } from "../support/programs/terminal-session.ts";
 
 const SIGNALS = 1_000;
-/** Runs at a time, each in a home of its own. */
+/** The number of runs at the same time, each in its own home. */
 const LANES = 6;
-/** In one home, one after the other. */
+/** The number of runs in one home, one after the other. */
 const RUNS = 25;
 const LATENCY_MS = 15;
-/** In some homes somebody is impatient: a second signal may leave a key, which reconcile then finds. */
+/** In one of this many homes a second signal follows. It may leave a key, which reconcile then finds. */
 const IMPATIENT_SHARE = 8;
 const USERS = 12;
 
-/** Of a run that did what it was to do, or whose question was answered with no. */
+/** The exit codes of a run that finished its work, or whose question was answered with no. */
 const LATE: readonly number[] = [0, 2];
 const HANG_UP = "the end of the terminal";
 
@@ -44,13 +44,13 @@ const WAYS: readonly Way[] = [
 
 interface Scene {
   readonly args: (user: string) => readonly string[];
-  /** Where its documents go, if anywhere. */
+  /** The place of its documents, if it writes any. */
   readonly documents?: "stdout" | "--output";
-  /** What the terminal asks, and what is typed then. */
+  /** The question on the terminal, and the typed answer. */
   readonly answer?: { readonly to: string; readonly type: string };
 }
 
-/** Of all, without a question. */
+/** For all users in the file, without a question. */
 const CREATING = ["--users-file", "users", "--provision", "--max-keys", "100000"];
 const SCENES: readonly Scene[] = [
   { args: () => ["sync", ...CREATING, "--json"], documents: "stdout" },
@@ -69,9 +69,9 @@ const SCENES: readonly Scene[] = [
 
 interface Figures {
   signals: number;
-  /** Of those, before the tool had begun to listen. */
+  /** The signals before the tool listened for them. */
   early: number;
-  /** Of those, so late that the run ended as if there had been none. */
+  /** The signals so late that the run ended as without a signal. */
   late: number;
   runs: number;
   readonly problems: string[];
@@ -88,7 +88,7 @@ it(`loses no key and leaves no draft in ${SIGNALS} signals on terminals`, { time
   console.log(`${signals} signals in ${runs} runs: ${early} before the tool listened, ${late} after it was done`);
   expect(figures.problems).toEqual([]);
   expect(signals).toBeGreaterThanOrEqual(SIGNALS);
-  // Most must have hit a run at work.
+  // Most signals must have hit a working run.
   expect(early + late).toBeLessThan(signals / 2);
 });
 
@@ -122,7 +122,7 @@ async function oneRun(stage: Stage, figures: Figures, isImpatient: boolean): Pro
   const tool = terminalSession(home, args, scene.documents === "stdout" ? { env, stdout: out } : { env });
   if (scene.answer !== undefined && randomInt(2) === 0) answer(tool, scene.answer);
   await tool.started;
-  // What the run before has sent is there by now, and this one has sent nothing yet.
+  // All requests of the previous run have arrived, and this run has sent none yet.
   const requests = openRouter.requests.length;
   const isRunning = await runsFor(tool, randomInt(longestOf(scene)));
   if (isRunning) {
@@ -140,9 +140,9 @@ async function oneRun(stage: Stage, figures: Figures, isImpatient: boolean): Pro
 }
 
 interface End extends Ending {
-  /** The exit code that its last document names. */
+  /** The exit code in its last document. */
   readonly said: number | undefined;
-  /** It has done something that can be seen. */
+  /** Whether it has done something visible. */
   readonly hasBegun: boolean;
 }
 
@@ -153,12 +153,12 @@ async function endOf(tool: TerminalSession, out: string, hasAsked: () => boolean
   return { ...ending, said, hasBegun: last !== undefined || hasAsked() || !/^(\^C)?$/.test(ending.screen) };
 }
 
-/** False when it ends before. */
+/** Resolves to false if the tool ends before. */
 async function runsFor(tool: TerminalSession, milliseconds: number): Promise<boolean> {
   return (await Promise.race([sleep(milliseconds, true), tool.ended])) === true;
 }
 
-/** A little more than the run takes beside three others. */
+/** Slightly longer, in milliseconds, than the run takes beside the other lanes. */
 function longestOf({ documents }: Scene): number {
   return documents === undefined ? 900 : 1100;
 }
@@ -166,7 +166,7 @@ function longestOf({ documents }: Scene): number {
 function answer(tool: TerminalSession, { to, type }: { readonly to: string; readonly type: string }): void {
   tool.shows(to).then(
     () => tool.type(type),
-    () => {}, // It was ended before it asked.
+    () => {}, // The tool ended before its question.
   );
 }
 
@@ -200,7 +200,7 @@ function draftsBelow(folder: string): readonly string[] {
   return files.filter((name) => /(^|\/)\.keyctl-output-|\.[0-9a-f]{12}$/.test(name));
 }
 
-/** Keys that are alive and in nobody's row, and rows whose key is not there. */
+/** Active keys without a row, and rows whose key is missing upstream. */
 async function lostKeys(stage: Stage): Promise<readonly string[]> {
   const { rows, kept } = await stored(stage);
   const made = madeKeys(stage.openRouter);

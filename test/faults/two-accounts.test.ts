@@ -14,7 +14,9 @@ import { recordingProgram } from "../support/recording/process.ts";
 
 const USERS = ["alice", "bob", "carol"];
 
-/** What tells two accounts apart; where nobody does, work goes on. */
+/**
+ * The properties that distinguish two accounts, and the routes without faults. Without an answer, commands continue.
+ */
 const ACCOUNTS: readonly (readonly [string, string | null, string | null, readonly Route[]])[] = [
   ["organisations", "org_1", "org_2", []],
   ["persons", null, null, ["GET /workspaces"]],
@@ -33,7 +35,7 @@ describeWithMongodb("on a MongoDB server", () => {
   });
 });
 
-/** Nothing of ours is lost, and nothing of theirs is touched, whatever dies and is lost. */
+/** No key of this account is lost and no key of the other one is changed, in spite of deaths and lost answers. */
 async function among(
   stage: Stage,
   [, organization, faultless]: readonly [string | null, string | null, readonly Route[]],

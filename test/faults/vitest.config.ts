@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 
-/** Campaigns of minutes, run by `npm run test:faults`; one at a time, because each uses the whole machine. */
+/**
+ * Campaigns that take minutes, for `npm run test:faults`. They run one at a time, because each uses the whole machine.
+ */
 export default defineConfig({
   test: {
     include: ["test/faults/**/*.test.ts"],

@@ -1,21 +1,23 @@
 /**
- * The words of the protocol: every single access to the store, the upstream and the spool folder that a command may make,
- * and what each answers. One access is one step; between two of them anybody else may do anything.
+ * The accesses of the protocol: every access to the store, the upstream and the spool folder that a command may make,
+ * with its answers. One access is one step. Between two steps, other processes may do anything.
  */
 
-/** The hash that names a key everywhere. */
+/** The hash that identifies a key everywhere. */
 export type Hash = string;
-/** Which state of a row was seen: its `_id` and its revision. A compare-and-set hands it back, unread. */
+/**
+ * The state of a row that was read: its `_id` and revision. A compare-and-set passes it back without interpreting it.
+ */
 export type Version = string;
 
-/** The note of what a row replaced, kept until that is revoked. */
+/** The note about the key that a row replaced, kept until that key is revoked. */
 export interface Previous {
   readonly generation: number;
   readonly hash: Hash;
   readonly revoke: boolean;
 }
 
-/** Generation 0: a key that the protocol did not make. */
+/** The content of a row. Generation 0 is a key that the protocol did not create. */
 export interface RowContent {
   readonly generation: number;
   readonly hash: Hash;
@@ -27,16 +29,16 @@ export interface Row extends RowContent {
   readonly version: Version;
 }
 
-/** `out:n`: a hash when generation n is saved. */
+/** The record `out:n`: `abandoned`, or the hash of the key if generation n is saved. */
 export type Outcome = "abandoned" | { readonly saved: Hash };
 
-/** `rev:n`. */
+/** The record `rev:n`. */
 interface Retirement {
   readonly reason: "superseded" | "purged";
   readonly revoke: boolean;
 }
 
-/** A key in the upstream's list, and the generation that its name says; or one that an outcome saved, and its generation. */
+/** A key in the upstream's list with the generation in its name, or a key that an outcome saved with its generation. */
 export interface Listed {
   readonly hash: Hash;
   readonly generation: number;
@@ -54,11 +56,11 @@ export interface Records {
   readonly operations: number;
   readonly outcomes: readonly (Outcome | null)[];
   readonly retirements: readonly (Retirement | null)[];
-  /** The generations with a `del`: a revocation that is owed after all. */
+  /** The generations with a record `del`: their keys were kept at first, and are to be deleted after all. */
   readonly owedAfterAll: readonly number[];
 }
 
-/** The operations of all users that nobody asked for and nobody has abandoned; together no more than were asked for. */
+/** The automatic operations of all users that are not abandoned. At most `atMost` of them are counted. */
 export interface LiveOperations {
   readonly saved: number;
   readonly open: number;
@@ -96,17 +98,17 @@ export type Access =
 
 type AccessName = Access["access"];
 
-/** `refused`: a definite no (there is a row already, or it is no longer the one that was seen). */
+/** `refused`: certainly not written, because a row exists already or is no longer the one that was read. */
 type Written = { readonly answer: "done"; readonly version: Version } | { readonly answer: "refused" } | Unanswered;
 type Removed = { readonly answer: "done" } | { readonly answer: "refused" } | Unanswered;
-/** The write may have been applied, may be applied later, or never. */
+/** The write may have been applied, may be applied later, or may never be applied. */
 interface Unanswered {
   readonly answer: "unanswered";
 }
 
 type Posted = { readonly created: Hash } | "ambiguous" | "refused";
 
-/** What an actor learns from each access. An insert into the journal that was lost tells what stands there instead. */
+/** The answer to each access. An insert into the journal that lost answers with the existing record. */
 export interface Results {
   readonly "row.find": Row | null;
   readonly "row.insert": Written;
@@ -140,7 +142,7 @@ export interface Results {
 
 export type Result = Results[AccessName];
 
-/** One key makes one text, for labels and for messages: `journal.insert out 2 abandoned`. */
+/** An access as text, for labels and messages: `journal.insert out 2 abandoned`. */
 export function named({ access, ...operands }: { readonly access: string }): string {
   return [access, ...Object.values(operands).map(text)].join(" ");
 }

@@ -1,6 +1,6 @@
 import type { Hash } from "./accesses.ts";
 
-/** The rules that can be left out, to see that the check notices. Each is a way in which the protocol is easily built wrong. */
+/** The rules that can be left out, to prove that the check notices. Each is an easy mistake in an implementation. */
 export type Breach =
   | "trust-row"
   | "upsert"
@@ -23,25 +23,25 @@ export type Breach =
   | "own-row-is-foreign"
   | "spool-fails-delete";
 
-/** The protocol, and the plainer one that it is compared with. */
+/** The protocol, and the simpler one that is compared with it. */
 export type Protocol = "row first" | "outcome first" | "outcome first, patched";
 
 export type ActorKind = "sync" | "get" | "save" | "purge" | "rotate" | "reconcile";
 
-/** What a person asked for. */
+/** The command of a user. */
 export interface Command {
   readonly kind: ActorKind;
   /** The key that `save` stores, or that sync and get find in key.txt or in the environment. */
   readonly key: Hash | null;
-  /** `--revoke`, and `--revoke-foreign`. */
+  /** `ours` for `--revoke`, `foreign too` for `--revoke-foreign`. */
   readonly revoke: "no" | "ours" | "foreign too";
-  /** Whose key it is about: 0, or another user's, of whom there is one command at most. */
+  /** The user of the key: 0, or another user with at most one command. */
   readonly user: number;
-  /** How many keys may be made within an hour without anybody asking for them; null: any number. */
+  /** The maximum number of keys that may be created automatically within an hour; null: no limit. */
   readonly cap: number | null;
-  /** A person has asked for this key: it is not counted, and not capped. */
+  /** The key was requested explicitly: it neither counts towards the cap nor is limited by it. */
   readonly deliberate: boolean;
-  /** Whether the machine has a spool folder to look into. */
+  /** Whether the machine has a spool folder. */
   readonly spool: boolean;
   readonly breach: Breach | null;
   readonly protocol: Protocol;

@@ -5,7 +5,7 @@ import { explore } from "./explorer/explore.ts";
 import { told } from "./explorer/history.ts";
 import { BREACHES, PLAINER, SMALL, SPLIT } from "./tables.ts";
 
-/** Which invariant falls first, with the history that shows it. */
+/** The first violated invariant, with the history that shows the violation. */
 function caught(configuration: Configuration) {
   const [[invariant, violation] = []] = explore(explorationOf(configuration)).violations;
   return { invariant, history: violation === undefined ? [] : told(violation.history) };
@@ -49,7 +49,7 @@ describe("a compare-and-set that reads and then writes", () => {
     (_, invariants, configuration) => {
       const { violations } = explore({ ...explorationOf(configuration), all: true });
       expect([...violations.keys()]).toEqual(expect.arrayContaining([...invariants]));
-      // These two hold even there.
+      // I5 and I6 hold even on such a store.
       expect([violations.has("I5"), violations.has("I6")]).toEqual([false, false]);
     },
   );

@@ -2,16 +2,18 @@ import type { Access, Hash, Results, Row } from "./accesses.ts";
 import type { Command } from "./command.ts";
 
 /**
- * An actor stands at a place: a step and all that it remembers there. The step makes exactly one access, and its answer decides
- * the next place. Places are data, so that the explorer can tell two of them apart, and so that a recorded run can be held
- * against them.
+ * An actor is at a place: a step and its memory. The step makes exactly one access, and the answer decides the next
+ * place. Places are data, so the explorer can compare two places, and a recorded run can be compared with them.
  */
 export interface Place {
   readonly step: StepFunction<never>;
   readonly memory: object;
-  /** Chosen while the clock says that an operation is fresh. Nothing that is proved to end may rest on waiting. */
+  /** Chosen while the clock says that an operation is fresh. A proof that a command ends must not depend on waiting. */
   readonly waits: boolean;
-  /** Patience is bounded: a command that would wait here, or start over, may end instead. The explorer sees a death in that. */
+  /**
+   * A command that waits here, or starts over, may end instead, because waiting is limited. The explorer treats that as
+   * a death.
+   */
   readonly mayEnd: boolean;
 }
 
@@ -20,7 +22,7 @@ export type StepFunction<Memory extends object> = (memory: Memory, command: Comm
 export interface Step {
   readonly access: Access;
   readonly next: (result: never) => Moves;
-  /** Where it goes when the access certainly did not happen and no attempt is left. Without it the command ends there. */
+  /** The next moves if the access certainly did not happen and no attempt is left. If null, the command ends here. */
   readonly otherwise: (() => Moves) | null;
 }
 
@@ -32,10 +34,10 @@ export interface Ended {
 }
 
 export type Move = Place | Ended;
-/** Several: what comes next is the actor's own choice (its clock, its patience), not an answer. */
+/** With several moves, the actor chooses (by its clock or its time limit); the answer does not decide. */
 export type Moves = Move | readonly Move[];
 
-/** What a step remembers when it is about a row that was read. */
+/** The memory of a step about a row that was read. */
 export interface Holding {
   readonly row: Row;
 }
@@ -56,7 +58,7 @@ export function ended(how: string, returned: Hash | null = null): Ended {
   return { ended: how, returned, waits: false };
 }
 
-/** A write whose answer was lost, where no rule says how to go on: exit 7, the rest is for whoever comes next. */
+/** A write whose answer was lost, without a rule to continue: exit 7. The next command finishes the rest. */
 export const UNSURE = ended("the store did not answer");
 
 export function doing<Asked extends Access>(
@@ -68,12 +70,12 @@ export function doing<Asked extends Access>(
 }
 
 export function stepAt(place: Place, command: Command): Step {
-  // `to` has paired the step with the memory that it asks for.
+  // `to` has paired the step with its type of memory.
   return place.step(place.memory as never, command);
 }
 
 export function movesAfter(step: Step, result: unknown): readonly Move[] {
-  // Whoever calls has the result of this very access.
+  // The caller passes the result of this step's access.
   return listOf(step.next(result as never));
 }
 
@@ -85,10 +87,10 @@ export function isPlace(move: Move): move is Place {
   return "step" in move;
 }
 
-/** Steps are told apart by their names; two steps of one name would be taken for one. */
+/** Steps are identified by their names, so every name must be unique. */
 const steps = new Map<string, unknown>();
 
-/** One text for all things that are equal, places among them. */
+/** The same text for equal things, including places. Throws if two steps have the same name. */
 export function keyOf(thing: unknown): string {
   return JSON.stringify(thing, (_, value: unknown) => {
     if (typeof value !== "function") return value;

@@ -1,7 +1,7 @@
 import type { Breach } from "./command.ts";
 import type { Configuration } from "./explorer/configuration.ts";
 
-/** All hold, within seconds together: these are checked with every `npm test`. */
+/** All invariants hold. Together these take seconds and are checked with every `npm test`. */
 export const SMALL: readonly Configuration[] = [
   { actors: "sync,sync" },
   { actors: "sync,get,purge" },
@@ -24,7 +24,7 @@ export const SMALL: readonly Configuration[] = [
   { actors: "sync,sync", split: true },
 ];
 
-/** All hold, within minutes: for the campaign. */
+/** All invariants hold. These take minutes and belong to the campaign. */
 export const LARGE: readonly Configuration[] = [
   { actors: "sync,reconcile", faults: 2, spool: true },
   { actors: "sync,purge!", faults: 2, spool: true },
@@ -63,10 +63,10 @@ export const LARGE: readonly Configuration[] = [
   { actors: "sync,purge!,sync2,reconcile", cap: 1, faults: 0 },
 ];
 
-/** C1: within an hour, no more keys are made without anybody asking than the cap allows. */
+/** C1: within an hour, no more keys are created automatically than the cap allows. */
 export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "C1";
 
-/** One of the invariants that falls, and where, when a rule is left out. */
+/** For each rule that is left out, one violated invariant and a configuration that shows it. */
 export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
   ["trust-row", "I6", { actors: "sync,sync" }],
   ["upsert", "I4", { actors: "sync,save" }],
@@ -92,7 +92,7 @@ export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] 
 const SIMPLE = "outcome first";
 const PATCHED = "outcome first, patched";
 
-/** What a plainer protocol gets wrong. */
+/** The invariants that the simpler protocol violates. */
 export const PLAINER: readonly (readonly [Invariant, Configuration])[] = [
   ["I5", { actors: "sync,sync,purge", protocol: SIMPLE }],
   ["I1", { actors: "sync,sync,save", protocol: SIMPLE }],
@@ -103,7 +103,10 @@ export const PLAINER: readonly (readonly [Invariant, Configuration])[] = [
   ["I2", { actors: "rotate,reconcile@row", protocol: PATCHED }],
 ];
 
-/** What a store loses that compares and sets by reading and then writing, as soon as a row is replaced beside another command. */
+/**
+ * The invariants that a store with a split compare-and-set violates as soon as a row is replaced beside another
+ * command.
+ */
 export const SPLIT: readonly (readonly [readonly Invariant[], Configuration])[] = [
   [["I4"], { actors: "sync,save", split: true }],
   [["I4"], { actors: "save,purge!@row", split: true }],

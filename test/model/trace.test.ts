@@ -7,7 +7,7 @@ import { BREACHES, SPLIT } from "./tables.ts";
 import { accepts } from "./trace.ts";
 import type { Recorded, TraceOptions } from "./trace.ts";
 
-/** What real processes would record: hashes and versions are texts that the model hands back unread. */
+/** Records like those of real processes: hashes and versions are texts that the model does not interpret. */
 const HASH = "7d8f";
 const OLD = "11aa";
 const done = { answer: "done" } as const;
@@ -62,14 +62,14 @@ const readsDeletion = (generation: number, result: unknown): Recorded => ({
   generation,
   result,
 });
-/** A key of another generation is given. */
+/** The given key is the key of another generation. */
 const ours = isHeld(HASH, [{ hash: HASH, generation: 2 }]);
 const givenRow = { generation: 0, hash: HASH, settled: true, previous: null };
 const gives: Recorded = { access: "row.insert", row: givenRow, result: { ...done, version: "c/1" } };
 
 type Case = readonly [string, ActorKind, TraceOptions, readonly Recorded[]];
 
-/** Whole runs, each access in its place. */
+/** Complete runs, with each access in its place. */
 const WHOLE: readonly Case[] = [
   ["a settled row is one read", "sync", {}, [looks, hasRow]],
   ["a new key: operation, POST, row, outcome, settled", "sync", {}, [...makes, stores, saves, settles]],
@@ -436,12 +436,12 @@ describe("the model accepts", () => {
   });
 });
 
-/** An access may be repeated when it certainly did nothing. */
+/** An access that certainly did nothing may be repeated, so it may be missing. */
 const mayBeMissed = ({ result }: Recorded) => result === "unavailable";
 
 describe("the model refuses", () => {
   it.each(WHOLE)("%s, with one access left out", (_, kind, options, trace) => {
-    // Where patience is bounded, a command may end before its last access.
+    // With limited waiting, a command may end before its last access.
     for (const [at, left] of trace.slice(0, -1).entries()) {
       if (mayBeMissed(left)) continue;
       expect(accepts(kind, { ...options, ended: true }, trace.toSpliced(at, 1)), `without ${at}`).toMatchObject({
@@ -507,7 +507,7 @@ describe("the model refuses", () => {
   });
 });
 
-/** What each actor did in the histories that violate something. */
+/** The trace of each actor in the histories that violate an invariant. */
 function tracesOf(configuration: Configuration, all = false) {
   const exploration = explorationOf(configuration);
   const histories = [...explore({ ...exploration, all }).violations.values()].map(({ history }) => history);
@@ -522,7 +522,9 @@ function tracesOf(configuration: Configuration, all = false) {
   );
 }
 
-/** The explorer's inserts tell at once what stands there, and its versions say how old they are. */
+/**
+ * Converts an access of the explorer: its inserts return the existing record, and its versions contain the row's state.
+ */
 function asRecorded({ access, result, ...operands }: Recorded): Recorded {
   const won = result === "won" || result === "stands";
   const answer = won ? done : { answer: "refused", stands: result };
@@ -530,9 +532,9 @@ function asRecorded({ access, result, ...operands }: Recorded): Recorded {
   return JSON.parse(JSON.stringify(entry).replaceAll(/"(now|revised|gone)\|/g, '"'));
 }
 
-/** These leave out a rule of the store; each actor there does as it should. */
+/** Breaches of a rule of the store; each actor behaves correctly. */
 const OF_THE_STORE: readonly Breach[] = ["upsert", "aba"];
-/** These make an access less and are done, so that their traces are merely over; or all that shows them comes after their death. */
+/** Breaches that a trace cannot show: the actor skips its last accesses, or the effect comes only after its death. */
 const UNSEEN: readonly Breach[] = ["trust-row", "purge-finishes-nothing", "purge-forgets-retained", "save-looks-once"];
 
 describe("an actor in the explorer's histories", () => {
@@ -540,7 +542,7 @@ describe("an actor in the explorer's histories", () => {
   const ofStores = BREACHES.filter(([breach]) => OF_THE_STORE.includes(breach));
 
   it.each(ofActors)("is refused by its trace when it leaves out a rule: %s", (breach, _, configuration) => {
-    // Its first violation may be one of whoever comes after everybody's death.
+    // The first violation may be of a command that runs after all others died.
     const traces = tracesOf({ ...configuration, breach }, breach === "no-previous");
     expect(traces.filter(({ kind, options, trace }) => !accepts(kind, options, trace).ok)).not.toEqual([]);
   });

@@ -8,23 +8,24 @@ import { ended, isPlace, keyOf, movesAfter, movesWithout, stepAt } from "./step.
 import type { Move, Place, Step } from "./step.ts";
 
 /**
- * Holds what a real process did against the model: the same actors, fed with recorded answers instead of the explorer's.
- * An access that the actor does not make there, or makes with other operands, is refused.
+ * Compares a real process with the model: the same actors get recorded answers instead of the explorer's. An access
+ * that the actor does not make at that point, or makes with other operands, is refused.
  */
 export interface Recorded {
   readonly access: string;
   /**
-   * What the model's `Results` say, and beside that: `unavailable` for an access that certainly did nothing (it may be repeated), and
-   * for an insert into the journal an `InsertAnswer`. Missing: the process died during this access, which is its last.
+   * A value of the model's `Results`, or `unavailable` for an access that certainly did nothing (it may be repeated).
+   * For an insert into the journal, an `InsertAnswer`. If missing, the process died during this access, which is its
+   * last.
    */
   readonly result?: unknown;
-  /** The operands, as in `Access`. More than the model knows (a nonce) may stand there. */
+  /** The operands, as in `Access`. There may be operands that the model does not know, such as a nonce. */
   readonly [operand: string]: unknown;
 }
 
 /**
- * An insert that was refused must be followed by the read of what stands there, or say it; one that was not answered must be followed
- * by that read, and is repeated when there is nothing. The record of an `op` is told by its `nonce`.
+ * A refused insert must contain the existing record, or be followed by a read of that record. An unanswered insert must
+ * be followed by that read, and is repeated if there is no record. The record of an `op` is identified by its `nonce`.
  */
 type InsertAnswer =
   | { readonly answer: "done" }
@@ -32,13 +33,13 @@ type InsertAnswer =
   | { readonly answer: "unanswered" };
 
 export interface TraceOptions extends Partial<Omit<Command, "kind" | "breach" | "protocol">> {
-  /** The command ended as the protocol lets it end; otherwise it may have died anywhere. */
+  /** Whether the command ended as the protocol allows. Otherwise it may have died anywhere. */
   readonly ended?: boolean;
 }
 
 export type Acceptance =
   | { readonly ok: true }
-  /** `at` counts from 0; `expected` is empty where the actor has ended, `got` null where the trace has. */
+  /** `at` counts from 0. `expected` is empty if the actor has ended; `got` is null if the trace has ended. */
   | { readonly ok: false; readonly at: number; readonly expected: readonly string[]; readonly got: Recorded | null };
 
 export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly Recorded[]): Acceptance {
@@ -55,10 +56,10 @@ export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly 
   return { ok: false, at: trace.length, expected: expectedBy(standings, asked), got: null };
 }
 
-/** Where the actor may stand: its own choices leave several. */
+/** A possible place of the actor. Its own choices may leave several. */
 interface Standing {
   readonly move: Move;
-  /** The insert whose record must be read next. */
+  /** The insert whose record must be read next; null without one. */
   readonly read: Recorded | null;
 }
 
@@ -76,7 +77,7 @@ function after(standing: Standing, got: Recorded, asked: Command): readonly Stan
   return standingAt(movesAfter(step, got.result));
 }
 
-/** Nothing happened, and no attempt is left: the command ends, unless the model has a way on. */
+/** Nothing happened, and no attempt is left: the command ends, unless the model has another move. */
 function withoutAnswer({ read }: Standing, step: Step): readonly Standing[] {
   return standingAt(read === null && step.otherwise !== null ? movesWithout(step) : [ended("unavailable")]);
 }
@@ -92,7 +93,7 @@ function isInsert(access: Access): access is Insert {
 }
 
 function afterInsert(place: Place, access: Insert, got: Recorded, asked: Command): readonly Standing[] {
-  // The recorder writes this answer for these accesses.
+  // The recorder writes this type of answer for inserts.
   const answer = got.result as InsertAnswer;
   const learns = (result: unknown) => standingAt(movesAfter(stepAt(place, asked), result));
   if (answer.answer === "done") return learns(ownRecord(access));
@@ -104,7 +105,7 @@ function afterInsert(place: Place, access: Insert, got: Recorded, asked: Command
     : [reads, ...learns(access.access === "journal.insert op" ? "lost" : ownRecord(access))];
 }
 
-/** What stands there after an insert that was won. */
+/** The record after an insert that was won. */
 function ownRecord(access: Insert): unknown {
   switch (access.access) {
     case "journal.insert op":
@@ -118,7 +119,7 @@ function ownRecord(access: Insert): unknown {
   }
 }
 
-/** A lost insert means: read the record and obey it. Only where nothing depends on it may the read be left out. */
+/** After a lost insert, the record must be read and obeyed. The read may be left out only if nothing depends on it. */
 function mustObey(access: Insert): boolean {
   return access.access === "journal.insert out" || (access.access === "journal.insert rev" && access.retirement.revoke);
 }
@@ -134,11 +135,11 @@ function afterRead(place: Place, inserted: Recorded, got: Recorded, asked: Comma
 function recordFrom(inserted: Recorded, { result }: Recorded): unknown {
   if (inserted.access === "journal.insert del") return "stands";
   if (inserted.access !== "journal.insert op") return result;
-  // A record of an operation is an object with its nonce.
+  // The record of an operation is an object with its nonce.
   return (result as { readonly nonce: unknown }).nonce === inserted["nonce"] ? "won" : "lost";
 }
 
-/** The access that is made next: the step's own, or the read of a record that the step has tried to insert. */
+/** The next access: the step's own, or the read of a record that the step has tried to insert. */
 function accessOf({ read }: Standing, place: Place, asked: Command): Recorded {
   const { access } = stepAt(place, asked);
   if (read === null || !isInsert(access)) return access;

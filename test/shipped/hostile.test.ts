@@ -152,7 +152,7 @@ describe("a bulk run", () => {
   it("refuses a pipe that it could not let go of", async () => {
     const run = await keyctl(emptyHome(), ["sync", "--users-file", "/dev/null"]);
     expect(run.stderr).toContain(
-      "it is not a regular file\nhint: give a file with one user id a line, or pipe them in",
+      "it is not a regular file\nhint: give a file with one user id per line, or pipe the ids to --users-file -",
     );
     expect(run.code).toBe(2);
   });

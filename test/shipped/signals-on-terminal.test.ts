@@ -132,7 +132,7 @@ describe("a second signal", () => {
     await untilMade(given, 8);
     expect(draftsIn(given.home)).toHaveLength(1);
     await tool.send("SIGINT");
-    await tool.shows("note: keyctl finishes what it has begun");
+    await tool.shows("note: keyctl finishes what it has started");
     await tool.send(signal);
     expect(await tool.ended).toMatchObject({ code: null, signal, echoes: true, showsCursor: true });
     expect(readdirSync(given.home.work)).toEqual(["users"]);

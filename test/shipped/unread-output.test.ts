@@ -99,7 +99,7 @@ describe("one result that nobody reads", () => {
       "save --user user-0 --from-file other.txt --replace",
       "note: the run finished: user-0, ***************91aa, replaced\n",
     ],
-    ["save --user user-0 --from-file other.txt --json", "error: user user-0 has another key already"],
+    ["save --user user-0 --from-file other.txt --json", "error: user user-0 already has another key"],
     ["doctor --timeout 10s", "error: "],
   ])("is an error, after what was done: %s", async (command, said) => {
     const home = await homeWith(1);

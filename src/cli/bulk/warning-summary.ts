@@ -3,7 +3,7 @@ import type { Warning, WarningCode } from "../../core/model/warning.ts";
 
 type Sentence = (keys: string, count: number) => string;
 
-/** Of one key each: a run over many users counts them, and says what there is to do once. */
+/** Warnings about one key each: a run over many users counts them and prints the advice once. */
 const OF_ONE_KEY: Readonly<Partial<Record<WarningCode, Sentence>>> = {
   KEY_EXPIRED: (keys, count) =>
     `${keys} ${plural(count, "has", "have")} expired: keyctl validate --all   asks OpenRouter`,
@@ -17,7 +17,9 @@ const OF_ONE_KEY: Readonly<Partial<Record<WarningCode, Sentence>>> = {
     `${keys} ${plural(count, "has", "have")} a time in the future, which counts as never: keyctl validate --all   asks OpenRouter`,
 };
 
-/** The warnings of a run over many users, in constant memory: those of one key each by their number, the others once. */
+/**
+ * The warnings of a run over many users, in constant memory: those about one key each as a count, the others once each.
+ */
 export class WarningSummary {
   readonly #counts = new Map<WarningCode, number>();
   readonly #others = new Map<string, Warning>();

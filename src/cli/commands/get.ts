@@ -64,7 +64,7 @@ async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError
   return forUsers(invocation, flags, getCommand(invocation, flags));
 }
 
-/** A key that was found and, with --validate, what OpenRouter says of it. */
+/** A key that was found and, with --validate, OpenRouter's verdict about it. */
 interface Gotten {
   readonly userId: string;
   readonly found: SyncResult;
@@ -141,7 +141,7 @@ function document({ found, validation, warnings, error }: Gotten, reveals: boole
   };
 }
 
-/** Nothing at all is printed of a key that must not be used. */
+/** Prints nothing on stdout for a key that must not be used. */
 async function showBare({ terminal }: Invocation, { found, warnings, error }: Gotten): Promise<void> {
   sayWarnings(terminal, warnings);
   if (error === null && found.key !== null) await terminal.reveal(found.key.reveal());
@@ -167,7 +167,7 @@ async function showCard({ terminal }: Invocation, { found, validation, warnings 
   terminal.hint(`keyctl get ${userFlag(userId)} --reveal   prints the bare key`);
 }
 
-/** What OpenRouter said just now; else what is known from before. */
+/** The terms from the answer that OpenRouter gave just now; else the stored ones. */
 function termsOf(found: SyncResult, validation: Validation | null): Omit<KeyTerms, "blockedBy" | "lastUsedAt"> {
   const { limit, limitReset, expiresAt, lastCheck } = found;
   const verdict = validation?.verdict ?? null;

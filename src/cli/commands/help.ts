@@ -47,7 +47,7 @@ async function help({ terminal }: Invocation, topic: string): Promise<KeyctlErro
   });
 }
 
-/** A name that would leave its meaning less than half of the width has a line of its own. */
+/** A name that would leave less than half of the width for its meaning gets a line of its own. */
 function aligned(rows: readonly (readonly [name: string, meaning: string])[], width: number): string {
   const indent = Math.min(Math.max(...rows.map(([name]) => name.length)) + 4, Math.floor(width / 2));
   const margin = `\n${" ".repeat(indent)}`;

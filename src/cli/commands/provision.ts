@@ -32,7 +32,7 @@ import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
 interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   readonly label?: string;
-  /** In an object, since commander takes null for a value that is missing. */
+  /** In an object: commander treats null as a missing value. */
   readonly limit?: Pick<WantedTerms, "limit">;
   readonly limitReset?: WantedTerms["limitReset"];
   /** In milliseconds. */
@@ -98,7 +98,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
         terms: () => manager.provisionTerms(options.terms),
       });
     },
-    // The log lines of two users do not mix.
+    // One user at a time, so that the log lines of two users do not mix.
     many: (manager, batches, _selection, stop) =>
       flags.log === true
         ? manager.provisionMany(oneByOne(batches, stop), { ...options, maxKeys, stop, concurrency: 1 })
@@ -171,13 +171,13 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
   };
 }
 
-/** When a key that was created now would expire, to the second. */
+/** The expiry of a key that was created now, rounded down to the second. */
 function expiryOf(terms: WantedTerms | null): string | null {
   if (terms?.expiresInMs == null) return null;
   return new Date(Math.floor((Date.now() + terms.expiresInMs) / 1000) * 1000).toISOString();
 }
 
-/** Only what was said: the rest is as the environment says. */
+/** Only the terms that flags set; the environment sets the others. */
 function termsOf({ label: text, limit, limitReset, expiresIn, workspace }: ProvisionFlags): Partial<WantedTerms> {
   return {
     ...(text === undefined ? {} : { label: text }),

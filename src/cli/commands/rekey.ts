@@ -24,7 +24,7 @@ interface RekeyFlags {
   readonly stopAfter?: number;
 }
 
-/** Rows that are named on a screen. */
+/** The maximum number of failures that are named on the screen. */
 const NAMED = 10;
 
 export function configureCommand(command: Command, run: Run): void {
@@ -88,12 +88,12 @@ interface State {
   readonly task: RekeyTask;
   store: StoreName | null;
   last: RekeyProgress | undefined;
-  /** Rows that were named on the screen. */
+  /** The number of failures for the screen so far, including those above the maximum. */
   named: number;
   readonly plain: PlainKeys;
-  /** Keyctl may take master keys out of their place. */
+  /** Whether keyctl can write the place of the master keys, and so remove one. */
   isWritable: boolean;
-  /** Keys in plain text are handed out, and need not be. */
+  /** Whether to recommend KEYCTL_REQUIRE_SEALED: it is not set, so keys in plain text are accepted. */
   recommends: boolean;
 }
 

@@ -10,15 +10,15 @@ import type { UserCommand } from "../bulk/user-command.ts";
 
 export interface ResolveKeysOptions {
   readonly signal: AbortSignal;
-  /** Whether a key may be created for one user; undefined: as the environment says. */
+  /** Whether a key may be created for one user; undefined: the environment decides. */
   readonly autoProvision: boolean | undefined;
-  /** Whether keys are created for many. */
+  /** Whether keys are created for many users. */
   readonly provision: boolean;
-  /** How many. */
+  /** The maximum number of keys created for many users. */
   readonly maxKeys: () => number;
-  /** Read the database only. */
+  /** Reads the database only. */
   readonly stored: boolean;
-  /** With the log lines of each user, and so one by one. */
+  /** Writes the log lines of each user, so users are processed one by one. */
   readonly log: boolean;
 }
 
@@ -28,7 +28,7 @@ type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
   readonly counting: Pick<ResultCountsOptions<SyncResult>, "endings" | "endingOf">;
 };
 
-/** What sync and get do alike: they resolve keys, and show which and from where. */
+/** The common part of sync and get: resolves keys, and shows each key and its source. */
 export function resolving(options: ResolveKeysOptions): ResolvingCommand {
   const { signal, autoProvision, provision, maxKeys, stored, log } = options;
   const given = new Map<string, number>();
@@ -54,12 +54,12 @@ export function resolving(options: ResolveKeysOptions): ResolvingCommand {
   };
 }
 
-/** Nothing is saved for those who are in the database already. */
+/** `--all` selects users from the database, so there is nothing to save. */
 export function reachOf(selection: Many): "known" | "sources" {
   return selection.kind === "all" ? "known" : "sources";
 }
 
-/** One key for many users cannot be told apart at OpenRouter: not its limit, not its use. */
+/** OpenRouter has one limit and one usage for each key, so users who share a key cannot be told apart there. */
 function sharedKeyWarning(users: number): readonly Warning[] {
   return users < 2 ? [] : [{ code: "KEY_SHARED", message: `${users} users were given the same key` }];
 }

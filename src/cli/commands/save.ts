@@ -100,7 +100,7 @@ async function saveOrAsk(
   return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
 }
 
-/** The same command once more, and over what is there. */
+/** The same command with --replace. */
 function replaceCommand(user: string, { stdin, fromFile, validate, revoke }: SaveFlags): string {
   const validates = validate === true ? " --validate" : "";
   const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";

@@ -6,7 +6,7 @@ interface Ends {
   readonly destination: Journal;
 }
 
-/** Throws CONFLICT for a destination that is bound to another account at OpenRouter than the source. */
+/** Throws CONFLICT if the destination is bound to another account at OpenRouter than the source. */
 export async function refuseOtherAccount({ source, destination }: Ends, signal: AbortSignal): Promise<void> {
   const [from, to] = [await source.account(signal), await destination.account(signal)];
   if (from === undefined || to === undefined || isSame(from, to)) return;
@@ -16,8 +16,8 @@ export async function refuseOtherAccount({ source, destination }: Ends, signal: 
 }
 
 /**
- * The destination is then bound to what the source is bound to; what it is bound to already stays, but for the time: the
- * keys that come were created before the later one.
+ * Binds an unbound destination to the account of the source. A bound destination keeps its account and gets the later
+ * of the two adoption times, because a copied key may be older than that adoption.
  */
 export async function copyAccount({ source, destination }: Ends, signal: AbortSignal): Promise<void> {
   const account = await source.account(signal);
@@ -28,7 +28,7 @@ export async function copyAccount({ source, destination }: Ends, signal: AbortSi
   await destination.rebindAccount({ ...stands, adoptedAt }, signal);
 }
 
-/** What has nothing to compare is not refused. */
+/** Two bindings without a common property are not refused. */
 function isSame(one: AccountBinding, other: AccountBinding): boolean {
   if (one.organization !== null && other.organization !== null) return one.organization === other.organization;
   if (one.workspaces.length === 0 || other.workspaces.length === 0) return true;

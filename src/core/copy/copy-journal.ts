@@ -8,28 +8,27 @@ import { batched } from "../async/batched.ts";
 import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
 
 /**
- * **Order:** a user's journal is copied before any row. **Invariant:** entries move as they are, into a store of the same
- * deployment, and a user's come all or not at all: where one of them differs from what is there, that user's history has
- * split, and nothing of it is copied, so that nothing is mixed and nothing lost.
+ * **Order:** the journal of a user is copied before any row. **Invariant:** entries are copied unchanged, into a store
+ * of the same deployment, and all entries of a user are copied or none. If an entry of the destination differs, the
+ * history of that user has split and none of it is copied, so nothing is mixed and nothing is lost.
  */
 
-/** What became of a user's journal; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
+/** A user's journal. Without `dryRun`, each one that is not in conflict is reported a second time, with its proof. */
 export type JournalOutcome = { readonly kind: "journal"; readonly userId: UserId } & (
   | { readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
   | { readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError }
 );
 
-/** Users whose journals are compared at a time. */
+/** Users whose journals are compared at once. */
 const IN_FLIGHT = 16;
 
 /**
- * The order in which a user's entries are brought, which may be cut off anywhere while somebody looks at the copy: an
- * operation without its outcome would be called stale and its key removed, and an outcome without its revocation would
- * be revoked anew, without "keep". So what decides comes before what it decides about.
+ * The order in which the entries of a user are inserted. A copy may stop at any entry while another command reads the
+ * destination: an operation without its outcome would be called stale and its key deleted, and an outcome without its
+ * revocation would be revoked again, without "keep". So an entry is inserted before the one that it decides about.
  */
 const ORDER: readonly EntryKind[] = ["gone", "del", "rev", "out", "op"];
 
-/** One user's entries. */
 interface History {
   readonly userId: UserId;
   readonly entries: readonly Recorded[];
@@ -40,7 +39,7 @@ export class JournalCopy {
   readonly #destination: Journal;
   readonly #dryRun: boolean;
   readonly #split = new Map<UserId, KeyctlError>();
-  /** Generations that were ended in the destination alone. */
+  /** Generations that were revoked in the destination only. */
   readonly #ended = new Map<UserId, ReadonlySet<number>>();
 
   constructor(source: Journal, destination: Journal, dryRun: boolean) {
@@ -49,11 +48,11 @@ export class JournalCopy {
     this.#dryRun = dryRun;
   }
 
-  /** Throws CONFLICT before anything is written for a destination whose journal is that of another deployment. */
+  /** Throws CONFLICT, before anything is written, for a destination with the journal of another deployment. */
   async *bring(newSignal: () => AbortSignal): AsyncGenerator<readonly JournalOutcome[]> {
     let isJoined = false;
     for await (const batch of batched(histories(this.#source.scanJournal(newSignal)), IN_FLIGHT)) {
-      // Only for a journal that holds something: a store that never made a key brings no id.
+      // Only for a journal with entries: a store that never created a key has no id to adopt.
       if (!isJoined) await this.#join(newSignal);
       isJoined = true;
       const signal = newSignal();
@@ -61,7 +60,7 @@ export class JournalCopy {
     }
   }
 
-  /** Looks each entry up. What came to the source meanwhile is not there, and copied the next time. */
+  /** Looks up every entry. A user with new entries in the source is `unverified`, and the next copy adds them. */
   async *prove(newSignal: () => AbortSignal): AsyncGenerator<readonly JournalOutcome[]> {
     for await (const batch of batched(histories(this.#source.scanJournal(newSignal)), IN_FLIGHT)) {
       const others = batch.filter(({ userId }) => !this.#split.has(userId));
@@ -70,7 +69,9 @@ export class JournalCopy {
     }
   }
 
-  /** Why a row may not come to a destination that has none of its user; null when it may. Known after `bring`. */
+  /**
+   * Why a row must not be inserted even if its user has none in the destination; null if it may. Known after `bring`.
+   */
   refusal(row: KeyRecord): KeyctlError | null {
     const { userId, generation } = row;
     if (isOfNoUser(row)) return noUserError(row);
@@ -96,7 +97,7 @@ export class JournalCopy {
     return { kind: "journal", userId, outcome: missing.length > 0 ? "copied" : "kept", error: null };
   }
 
-  /** False when somebody else has put another entry into a place meanwhile. */
+  /** False if another command inserted a different entry in the meantime. */
   async #insert(entries: readonly Recorded[], signal: AbortSignal): Promise<boolean> {
     if (this.#dryRun) return true;
     const inOrder = entries.toSorted((one, other) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
@@ -127,7 +128,7 @@ export class JournalCopy {
   }
 }
 
-/** An entry that is sent twice is still the same. False where another one is in its place. */
+/** An entry that is sent twice is still the same entry. False if a different entry has its place. */
 async function insertAsItIs(journal: Journal, entry: Recorded, signal: AbortSignal): Promise<boolean> {
   const isThere = async (lost?: KeyctlError) => {
     const existing = await journal.entry(entry.userId, entry.kind, entry.n, signal);
@@ -144,7 +145,7 @@ async function isEmpty(journal: Journal, newSignal: () => AbortSignal): Promise<
   return done;
 }
 
-/** All of a user's entries at once: they stand beside each other in the order of the journal. */
+/** Groups the entries by user: in the order of the journal, the entries of a user are adjacent. */
 async function* histories(entries: AsyncIterable<Recorded>): AsyncGenerator<History> {
   let current: Recorded[] = [];
   for await (const entry of entries) {
@@ -159,7 +160,7 @@ async function* histories(entries: AsyncIterable<Recorded>): AsyncGenerator<Hist
   if (last !== undefined) yield { userId: last.userId, entries: current };
 }
 
-/** Nothing is under way when this ends, also where one of them fails. */
+/** When this settles, no work is in flight, even if one of the promises rejects. */
 async function all<Result>(works: readonly Promise<Result>[]): Promise<readonly Result[]> {
   await Promise.allSettled(works);
   return Promise.all(works);
@@ -173,7 +174,7 @@ function entryKey({ kind, n }: Recorded): string {
   return `${kind}:${n}`;
 }
 
-/** Whether both decide the same. When they did is not a part of it: two stores may each have helped one operation to its end. */
+/** Whether both record the same decision. Their times may differ: each store may have finished the operation. */
 function isSame(one: Recorded, other: Recorded): boolean {
   const fields = new Map<string, unknown>(Object.entries(one));
   const others = Object.entries(other);

@@ -15,18 +15,20 @@ import { conflictError } from "../protocol/contention.ts";
 import { batched } from "../async/batched.ts";
 
 /**
- * **Invariant:** a row moves only to where its user has none, and what is there stays. It moves as it is, but for a key in
- * plain text that the destination is to hold sealed. **Order:** (1) the journal, since a row is what its journal says; (2) the
- * rows; (3) the source once more, to verify everything: an entry is there as it was, a row is there and holds the source's
- * key, and the master keys open it.
+ * **Invariant:** a row is inserted only if its user has none in the destination; existing rows stay. It is copied
+ * unchanged, except for a key in plain text if the destination holds sealed keys only. **Order:** (1) the journal,
+ * because a row is interpreted by its journal; (2) the rows; (3) the source again, to verify everything: each entry is
+ * present and unchanged, each row is present and holds the key of the source, and the master keys open it.
  */
 
-/** What became of a row of the source; without `dryRun`, each that is not in conflict comes a second time, with its proof. */
+/**
+ * A row of the source. Without `dryRun`, each one that is not in conflict is reported a second time, with its proof.
+ */
 export type RowOutcome = {
   readonly kind: "row";
-  /** As it stands in the destination, where it is there. */
+  /** The row of the destination for `kept` and, once it is inserted, for `copied`; else the row of the source. */
   readonly row: KeyRecord;
-  /** It was copied, and sealed on its way: the source holds it in plain text. */
+  /** The row was copied and sealed on the way: the source holds it in plain text. */
   readonly wasPlain?: boolean;
 } & (
   | { readonly outcome: "copied" | "kept" | "verified"; readonly error: null }
@@ -36,17 +38,17 @@ export type RowOutcome = {
 export type CopyOutcome = RowOutcome | JournalOutcome;
 
 export interface Copying {
-  /** Says what a copy would do, and writes nothing. */
+  /** Reports what a copy would do, and writes nothing. */
   readonly dryRun: boolean;
   readonly newSignal: () => AbortSignal;
 }
 
-/** Small enough for a commit well under 50 ms. */
+/** Small enough for a commit that takes well under 50 ms. */
 const BATCH = 500;
 
 /**
- * Batch by batch, in the order of the source. Throws what fails for all rows, and CONFLICT for a destination with the
- * journal of another deployment; what has been copied stays, and is kept the next time.
+ * Copies in batches, in the order of the source. Throws a failure that concerns all rows, and CONFLICT for a
+ * destination with the journal of another deployment. Copied rows stay, and the next copy reports them as `kept`.
  */
 export async function* copyRows(
   source: CopyEnd,
@@ -72,7 +74,8 @@ export async function* copyRows(
     yield outcomes;
   }
   if (dryRun) return;
-  // A rekey of the source may have begun meanwhile: it makes the check of a new master key before it seals a row with it.
+  // A rekey of the source may have begun in the meantime: it adds the check of a new master key before it seals a row
+  // with that key.
   await bringSealChecks(source, destination, newSignal());
   yield* journal.prove(newSignal);
   for await (const rows of batched(source.store.scan(newSignal), BATCH)) {
@@ -82,13 +85,15 @@ export async function* copyRows(
   }
 }
 
-/** Rejects with MASTER_KEY_… unless what is sealed there opens; writes nothing. A store without a check has sealed nothing. */
+/**
+ * Rejects with MASTER_KEY_… unless the master keys open the store; writes nothing. Without a check, nothing is sealed.
+ */
 export async function unlockSource({ lock, sealer }: CopyEnd, signal: AbortSignal): Promise<void> {
   const checks = await lock.checks.keyCheckValues(signal);
   if (checks.length > 0) await naming("source", () => sealer("open", signal));
 }
 
-/** The sealer of the destination; null for a dry run, which needs none. */
+/** The sealer of the destination; null for a dry run, which seals nothing. */
 async function unlockDestination(
   { sealer, assertCanSeal }: CopyEnd,
   dryRun: boolean,
@@ -101,18 +106,18 @@ async function unlockDestination(
   });
 }
 
-/** No other program reads an embedded store, whose first master key is made by itself. */
+/** True for an embedded store, too: no other program reads it, and its first master key is created automatically. */
 function holdsSealedOnly({ requireSealed, lock }: CopyEnd): boolean {
   return requireSealed || lock.mayGenerate;
 }
 
-/** Sealed values move as they are: the destination, too, is then sealed with each master key of the source. */
+/** Sealed values are copied unchanged, so the destination needs the check of each master key of the source. */
 async function bringSealChecks(source: CopyEnd, destination: CopyEnd, signal: AbortSignal): Promise<void> {
   const checks = await source.lock.checks.keyCheckValues(signal);
   for (const check of checks) await destination.lock.checks.addKeyCheckValue(check, signal);
 }
 
-/** With two stores, it must be said which of them the master keys do not open. */
+/** With two stores, MASTER_KEY_WRONG must name the store that the master keys do not open. */
 async function naming<Result>(name: "source" | "destination", work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -124,11 +129,10 @@ async function naming<Result>(name: "source" | "destination", work: () => Promis
   }
 }
 
-/** Where rows go. */
 interface BringTarget {
   readonly store: KeyStore;
   readonly journal: JournalCopy;
-  /** Of a destination that is to hold sealed keys only; else null. */
+  /** The sealer of a destination that holds sealed keys only; else null. */
   readonly sealer: Sealer | null;
 }
 
@@ -146,7 +150,7 @@ async function insertMissing(
   return rows.map((row) => {
     const copy = winners.get(row);
     if (copy !== undefined) return { kind: "row", row: copy, wasPlain: copy !== row, outcome: "copied", error: null };
-    // Whoever lost to a row that is gone by now has met another program.
+    // The insert lost to a row that is gone now: another program is changing this user.
     const absent = journal.refusal(row) ?? conflictError(row.userId);
     return compareWithExisting(row, there.get(row.userId)) ?? { kind: "row", row, outcome: "conflict", error: absent };
   });
@@ -168,7 +172,7 @@ async function compare(
   });
 }
 
-/** What stays in the place of a row; undefined when nothing is there. */
+/** The result for a row whose user has a row in the destination; undefined if there is none. */
 function compareWithExisting(row: KeyRecord, [found, twin]: readonly KeyRecord[] = []): RowOutcome | undefined {
   if (found === undefined) return undefined;
   if (twin !== undefined) return { kind: "row", row, outcome: "conflict", error: duplicateRowsError(found, twin) };

@@ -4,9 +4,9 @@ import type { KeyRecord } from "../model/key-record.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 
 /**
- * **Invariant:** a destination that is to hold sealed keys gets none in plain text.
- * The row as it is to stand there: sealed on its way, the key before the current one as well.
- * @param sealer of the destination; null where rows go there as they are
+ * The row for the destination, with its key and the previous key sealed if they are in plain text.
+ * **Invariant:** a destination that holds sealed keys only gets no key in plain text.
+ * @param sealer the sealer of the destination; null if rows are copied unchanged
  */
 export function rowForDestination(row: KeyRecord, sealer: Sealer | null): KeyRecord {
   if (sealer === null) return row;

@@ -9,7 +9,7 @@ import type { SealingSetup } from "../sealing/verify-master-keys.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
-/** One of two stores, and what opens it. */
+/** One of the two stores, with its master keys. */
 export interface CopyEnd extends Context {
   readonly lock: SealingSetup;
 }
@@ -19,7 +19,7 @@ export interface Sides {
   readonly destination: CopyEnd;
 }
 
-/** Why a row of the source is not proven by what is there for its user in the destination; null when it is. */
+/** The reason why the destination's rows of this user do not prove the row of the source; null if they do. */
 export async function verifyRow(
   row: KeyRecord,
   [found, twin]: readonly KeyRecord[],
@@ -36,7 +36,7 @@ export async function verifyRow(
   return isSame ? null : changedMeanwhile(row.userId, "differs in the destination");
 }
 
-/** The key of a row, or why it cannot be read. Throws what is no row's fault. */
+/** The key of a row, or ROW_UNREADABLE as a value. Throws every failure that is not about this row. */
 async function opened(row: KeyRecord, side: CopyEnd, signal: AbortSignal): Promise<ApiKey | KeyctlError> {
   try {
     return await openRow(row, { ...side, log: silent }, signal);

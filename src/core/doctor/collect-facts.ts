@@ -28,91 +28,93 @@ import type { ProvisioningRules, WantedTerms } from "../model/provision-rules.ts
 import type { Warning } from "../model/warning.ts";
 import { raceSignalWithGrace } from "../async/race-signal.ts";
 
-/** What doctor looks at. */
+/** The parts of keyctl that doctor checks. */
 export interface DoctorContext {
   readonly store: KeyStore & KeyCheckValues & Inspection & Journal;
   readonly masterKeys: MasterKeys;
   readonly masterKeyPlace: () => Promise<MasterKeyPlaceFacts>;
-  /** True for a store whose first master key is made on first use. */
+  /** True for a store whose first master key is created on first use. */
   readonly mayGenerate: boolean;
   readonly sources: readonly KeySource[];
   readonly openRouter: OpenRouterOnUse;
-  /** Undefined when there is none. Throws CONFIG_… errors. */
+  /** Undefined without a management key. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
-  /** The hashes of all management keys that are configured, as far as they can be read now. Throws nothing. */
+  /** The hashes of all configured management keys that can be read now. Throws nothing. */
   readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly autoProvision: boolean;
-  /** A key in plain text is handed out to nobody. */
+  /** A key in plain text is never handed out. */
   readonly requireSealed: boolean;
   readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "counts">;
 }
 
-/** What OpenRouter says of the management key. */
+/** The management key, and OpenRouter's answers about it. */
 export type ManagementKeyFacts =
   | { readonly status: "none"; readonly isNeeded: boolean }
   | { readonly status: "asked"; readonly check: KeyCheck; readonly credits: Credits | null };
 
 export interface ReachFacts {
   readonly reach: Reach;
-  /** How far its clock and ours are apart, in milliseconds; undefined when it did not say. */
+  /** The difference between OpenRouter's clock and this machine's, in milliseconds; undefined if not known. */
   readonly skewMs: number | undefined;
 }
 
-/** What came of looking at one thing: a check that cannot be made does not stop the others. */
+/** The outcome of one probe. A probe that fails does not stop the others. */
 export type Probe<Value> =
   | { readonly status: "known"; readonly value: Value }
   | { readonly status: "failed"; readonly error: KeyctlError }
-  /** The time was over first. */
+  /** The probe timed out. */
   | { readonly status: "late" }
-  /** It makes no sense without another one. */
+  /** The probe depends on another one that has no result. */
   | { readonly status: "skipped" };
 
 export interface MasterKeyFacts {
   readonly place: MasterKeyPlaceFacts;
-  /** Undefined when there are none. */
+  /** Undefined without master keys. */
   readonly sealer: Sealer | undefined;
-  /** Those that anybody can guess. */
+  /** The ids of master keys that follow a pattern, so that anyone can guess them. */
   readonly guessableKids?: readonly string[];
-  /** The master keys that the store says it is sealed with, and whether the ones at hand open its proof. */
+  /** The ids of the master keys that the store names, and whether the available master keys open their checks. */
   readonly checks: readonly { readonly kid: string; readonly opens: boolean }[];
   readonly mayGenerate: boolean;
 }
 
 export interface SourceFacts {
-  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  /** The place that a person corrects if it holds no key: the path of a file, or the name of a variable. */
   readonly place: string;
   readonly reading: SourceReading;
   readonly warnings: readonly Warning[];
 }
 
-/** Everything that was found out about a store and its keys. */
+/** All facts about a store and its keys. */
 export interface DoctorFacts {
-  /** False: there is no store yet. */
+  /** False: the store does not exist yet. */
   readonly storeExists: boolean;
   readonly count: Probe<number>;
   readonly server: Probe<StoreFacts>;
-  /** Undefined where a server answers for its files. */
+  /** Undefined for a store whose server is responsible for its files. */
   readonly integrity?: Probe<Integrity | undefined>;
   readonly masterKeys: Probe<MasterKeyFacts>;
   readonly census: Probe<StoreStats>;
-  /** The files of the store that hold a key in plain text; none where a server answers for them. */
+  /**
+   * The files of the store that hold a key in plain text; empty for a store whose server is responsible for its files.
+   */
   readonly plainText?: Probe<readonly string[]>;
   readonly deep: boolean;
   readonly requireSealed: boolean;
   readonly keyFile: Probe<SourceFacts>;
   readonly environment: Probe<SourceFacts>;
   readonly managementKey: Probe<ManagementKeyFacts>;
-  /** Whether it is of the account that the store is bound to. */
+  /** Whether the management key belongs to the account that the store is bound to. */
   readonly account: Probe<Sight>;
   readonly openRouter: Probe<ReachFacts>;
-  /** What the environment says of making keys; null where none are made by themselves. */
+  /** The terms of new keys from the environment; null if keys are not created automatically. */
   readonly provisioning: Probe<WantedTerms | null>;
-  /** How many keys wait on this machine that could not be stored. */
+  /** The number of keys that wait on this machine because they could not be stored. */
   readonly spooled: Probe<SpoolFacts>;
 }
 
-/** Each has its own time, and none of them more than there is; the command that prints master keys has 10 s itself. */
+/** The time limit of each probe, capped by the total. The command that prints master keys has its own limit of 10 s. */
 const LIMIT_MS = { store: 10_000, server: 10_000, masterKeys: 12_000, sources: 5_000, openRouter: 5_000 } as const;
 
 const skipped = { status: "skipped" } as const;
@@ -120,11 +122,13 @@ const skipped = { status: "skipped" } as const;
 interface Conditions {
   readonly storeExists: boolean;
   readonly deep: boolean;
-  /** How long all of it may take. */
+  /** The total time limit, in milliseconds. */
   readonly timeMs: number;
 }
 
-/** Finds out what there is to know, in time; changes nothing. Rejects only when the caller stops waiting, or for a bug. */
+/**
+ * Collects all facts within the time limit; changes nothing. Rejects only if the caller stops waiting, or for a bug.
+ */
 export async function collectFacts(
   subject: DoctorContext,
   { storeExists, deep, timeMs }: Conditions,
@@ -133,7 +137,7 @@ export async function collectFacts(
   const { store, sources, mayGenerate } = subject;
   const signal = anySignal(caller, AbortSignal.timeout(clampTimeout(timeMs)));
   const within: RunProbe = (limitMs, work) => outcome(work, Math.min(limitMs, timeMs), signal);
-  // What needs no store does not wait for one that does not answer.
+  // Probes that need no store do not wait for a store that does not answer.
   const [storeOutcomes, loaded, keyFile, environment, managementKey, openRouter, provisioning, spooled] =
     await Promise.all([
       askStore(store, storeExists, timeMs, within),
@@ -177,7 +181,7 @@ export async function collectFacts(
   };
 }
 
-/** Does this within its own time, and within that of the whole. */
+/** Runs one probe within its own time limit and the total one. */
 type RunProbe = <Value>(limitMs: number, work: (signal: AbortSignal) => Promise<Value>) => Promise<Probe<Value>>;
 
 async function askAboutManagementKey(
@@ -190,7 +194,7 @@ async function askAboutManagementKey(
   const budget = deadlineIn(LIMIT_MS.openRouter, signal);
   const check = await open.checkKey(key, budget);
   const mayAsk = check.status === "accepted" && check.isManagementKey;
-  // An ordinary key is shown a balance of nothing.
+  // For an ordinary key, OpenRouter reports a balance of zero, which is not shown.
   return { status: "asked", check, credits: mayAsk ? await open.withManagementKey(key).credits(budget) : null };
 }
 
@@ -216,7 +220,7 @@ async function reachOpenRouter({ openRouter }: DoctorContext, signal: AbortSigna
   return { reach, skewMs: serverTime === undefined ? undefined : Math.abs(Date.now() - serverTime.getTime()) };
 }
 
-/** Half of the time is left for what there is to know beside a store that does not answer. */
+/** Half of the time is kept for the other probes, in case the store does not answer. */
 async function askStore(store: DoctorContext["store"], exists: boolean, timeMs: number, within: RunProbe) {
   const count = await within(Math.min(LIMIT_MS.store, timeMs / 2), async (patience) => {
     await store.ping(patience);
@@ -230,7 +234,7 @@ async function askStore(store: DoctorContext["store"], exists: boolean, timeMs: 
   return { count, server, checks };
 }
 
-/** Master keys that do not open the store's proof open none of its rows. */
+/** Master keys that open none of the store's checks open none of its rows. */
 function isProven({ checks }: MasterKeyFacts): boolean {
   return checks.length === 0 || checks.some(({ opens }) => opens);
 }
@@ -268,7 +272,7 @@ async function sourceFacts(sources: readonly KeySource[], name: KeySource["name"
   return { place: source.place, ...(await source.read()) };
 }
 
-/** Within this time, whether or not the work heeds the signal. */
+/** Settles within the time limit, even if the work does not observe the signal. */
 function outcome<Value>(
   work: (signal: AbortSignal) => Promise<Value>,
   limitMs: number,

@@ -9,7 +9,7 @@ import type { CheckVerdict } from "./checks/check-result.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { DoctorFacts } from "./collect-facts.ts";
 
-/** **Order:** all facts are collected first and diagnosed after that. Nothing here looks at anything. */
+/** **Order:** all facts are collected first and diagnosed afterwards. This file reads no store, file or network. */
 
 export type CheckFinding = CheckVerdict & { readonly id: CheckId };
 
@@ -28,7 +28,7 @@ export type CheckId =
 
 type Check = (facts: DoctorFacts, surroundings: HostFacts) => readonly CheckVerdict[];
 
-/** In the order in which they are shown. A check that has several things to say has a verdict for each. */
+/** In the order of the output. A check with several problems has one verdict for each. */
 const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ["configuration", ({ provisioning }) => judged(provisioning, () => [])],
   ["store", ({ storeExists, count }, { storeLabel }) => [storeVerdict(storeExists, count, storeLabel)]],
@@ -80,7 +80,7 @@ export function diagnose(facts: DoctorFacts, surroundings: HostFacts): readonly 
   return CHECKS.flatMap(([id, check]) => check(facts, surroundings).map((verdict) => ({ id, ...verdict })));
 }
 
-/** What can be said when the configuration itself was refused. */
+/** The findings that are possible if the configuration itself was refused. */
 export function diagnoseWithout(error: KeyctlError, surroundings: HostFacts): readonly CheckFinding[] {
   return [
     { id: "configuration", ...failure(error) },

@@ -6,47 +6,46 @@ import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
 import type { UserId } from "../model/user-id.ts";
 
-/** How many there are, and the first of them. */
+/** A count of users, and the first of them. */
 export interface Sample {
   readonly count: number;
   readonly first: readonly UserId[];
 }
 
-/** What the rows of a store are, counted in one stream. */
+/** The counts of a store's rows, from one scan. */
 export interface StoreStats {
   readonly total: number;
   readonly sealed: number;
-  /** Rows that hold a key in plain text, the current one or the one before it. */
+  /** Rows that hold a key in plain text: the current key or the previous one. */
   readonly clear: Sample;
   /** Rows that hold neither a sealed value nor a key. */
   readonly unreadable: Sample;
-  /** Users with two rows, which only other programs make. */
+  /** Users with two rows, which only other programs create. */
   readonly twins: Sample;
-  /** Users who have a management key that is configured here. */
+  /** Users whose key is a management key that is configured here. */
   readonly withManagementKey: Sample;
-  /** Sealed rows that do not open; null when they were not tried. */
+  /** Sealed rows that cannot be decrypted; null if no row was decrypted. */
   readonly unopened: Sample | null;
-  /** How many keys each master key seals, by its id, those beside the current one included; only with a sealer at hand. */
+  /** How many keys each master key seals, by its id, including previous keys. Empty without a sealer. */
   readonly kids: ReadonlyMap<string, number>;
-  /** False: the time was over before the last row. */
+  /** False: the scan timed out before the last row. */
   readonly isComplete: boolean;
 }
 
-/** Enough to act on; all of them would be a list of its own. */
+/** Enough users to act on. A complete list is the job of another command. */
 const FIRST = 5;
-/** Between two of these, timers and signals get their turn. */
+/** After this many rows, timers and signals get their turn. */
 const ROWS_A_TURN = 500;
 
-/** What rows are looked at with. */
 export interface CensusTask {
   readonly sealer: Sealer | undefined;
-  /** Open each row that is sealed. */
+  /** Decrypt each sealed row. */
   readonly deep: boolean;
   /** The hashes of the keys that no user may have. */
   readonly managementKeys: ReadonlySet<string>;
 }
 
-/** Looks at every row. What the time does not suffice for is left out, and said. */
+/** Scans every row. After a time-out, the result covers the rows so far and is not `isComplete`. */
 export async function collectStoreStats(store: KeyStore, task: CensusTask, signal: AbortSignal): Promise<StoreStats> {
   const counter = new StatsCollector(task);
   try {
@@ -82,7 +81,7 @@ class StatsCollector {
     this.#managementKeys = managementKeys;
   }
 
-  /** Rows come in the order of their users. */
+  /** Called in the order of the user ids. */
   add(row: KeyRecord): void {
     this.total += 1;
     if (row.userId === this.#last) this.#twins.add(row.userId);
@@ -95,7 +94,7 @@ class StatsCollector {
     if (typeof row.previous?.keyEncrypted === "string") this.#addPrevious(row.previous.keyEncrypted);
   }
 
-  /** The key before the current one, kept until a change is final: a master key is needed for it as well. */
+  /** The previous key, kept until a change is final: its master key is needed as well. */
   #addPrevious(value: string): void {
     if (storedValue(value).kind === "sealed") this.#addKid(value);
   }
@@ -105,7 +104,7 @@ class StatsCollector {
     if (kid !== undefined) this.#kids.set(kid, (this.#kids.get(kid) ?? 0) + 1);
   }
 
-  /** The hash of the key in it: what the row says, or with `deep` what it holds. */
+  /** The hash of the row's key: the recorded hash or, with `deep`, that of the decrypted key. */
   #addSealed({ userId, keyEncrypted, keyHash }: KeyRecord): string | null {
     this.#sealed += 1;
     this.#addKid(keyEncrypted);

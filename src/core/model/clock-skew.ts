@@ -4,14 +4,15 @@ import type { KeyRecord, Timestamp } from "./key-record.ts";
 export const MAX_CLOCK_SKEW_MS = 300_000;
 
 /**
- * Whether a time was written by a clock that had jumped ahead. It counts as never: what it says to be recent may be old.
+ * Whether a time was written by a clock that was ahead. Such a time counts as never: a check that looks recent may be
+ * old.
  * @param now in milliseconds since 1970
  */
 export function isFromFuture(at: Timestamp, now: number): boolean {
   return Date.parse(at) > now + MAX_CLOCK_SKEW_MS;
 }
 
-/** The row as if it was never checked, where its checks are from the future; else the row itself. */
+/** The row without checks whose time is in the future; the row itself if there are none. */
 export function withoutFutureChecks(row: KeyRecord, now: number): KeyRecord {
   const { lastCheck, lastValidated } = row;
   const losesCheck = lastCheck !== null && isFromFuture(lastCheck.at, now);

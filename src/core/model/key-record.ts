@@ -5,10 +5,13 @@ import { printable } from "../text/printable.ts";
 import { randomBytes } from "./random-bytes.ts";
 import type { UserId } from "./user-id.ts";
 
-/** RFC 3339 in UTC with milliseconds, as `Date.prototype.toISOString` makes it: text order is time order. */
+/** RFC 3339 in UTC with milliseconds, in the form of `Date.prototype.toISOString`: text order is time order. */
 export type Timestamp = string;
 
-/** The last definite answer about a key, with what else OpenRouter said of it then. What it did not say is missing; null is "none". */
+/**
+ * The last definite answer about a key, and what else OpenRouter said about it then. A property that OpenRouter did not
+ * state is missing; null is "none".
+ */
 export interface LastCheck {
   readonly at: Timestamp;
   readonly verdict: "valid" | "invalid";
@@ -24,30 +27,30 @@ export interface LastCheck {
 }
 
 /**
- * Which state of a row was seen. A change compares all of it: `revision` alone is fooled by a delete and an insert,
- * and by programs that write a key without counting.
+ * Identifies the state of a row that was read. A change compares all of it. `revision` alone would miss a delete
+ * followed by an insert, and programs that write a key without counting.
  */
 export interface Version {
   /** The store's `_id` as text, whatever its type there. */
   readonly id: string;
   readonly revision: number | null;
-  /** A JWE, or a well-formed key in clear (from before encryption), or something unreadable. */
+  /** A JWE, a well-formed key in plain text (from before encryption), or an unreadable value. */
   readonly keyEncrypted: string;
 }
 
 export type LimitReset = "daily" | "weekly" | "monthly";
 
-/** What OpenRouter was told when it made a key; all null for a key that keyctl did not make. Money is in USD. */
+/** The terms that keyctl requested for the key; all null for a key that keyctl did not create. Money is in USD. */
 export interface Terms {
-  /** Its name upstream, which holds the operation that made it. */
+  /** The name of the key upstream, which contains its operation. */
   readonly name: string | null;
-  /** What a person called it; kept here only. */
+  /** A person's label for the key; stored only here. */
   readonly label: string | null;
   readonly limit: number | null;
   readonly limitReset: LimitReset | null;
-  /** Null for never; a text that is no RFC 3339 time where it cannot be read. */
+  /** Null: the key never expires. An unreadable time is kept as a text that is not RFC 3339. */
   readonly expiresAt: string | null;
-  /** OpenRouter's own id of the key, where that is not our SHA-256. */
+  /** OpenRouter's own id of the key, if that differs from keyctl's SHA-256. */
   readonly upstreamHash: string | null;
 }
 
@@ -60,18 +63,18 @@ export const NO_TERMS: Terms = {
   upstreamHash: null,
 };
 
-/** These alone, of whatever else has them. */
+/** Picks the terms out of a larger object. */
 export function termsOf({ name, label, limit, limitReset, expiresAt, upstreamHash }: Terms): Terms {
   return { name, label, limit, limitReset, expiresAt, upstreamHash };
 }
 
-/** What a row held before a change that is not dealt with yet, and what it takes to put it back. */
+/** The content of a row before an unsettled change, as needed to restore it. */
 export interface Previous extends Terms {
-  /** Whether the key is to be removed upstream when the change is final. */
+  /** Whether the key is deleted upstream once the change is final. */
   readonly revoke: boolean;
   readonly generation: number;
   readonly keyHash: string | null;
-  /** Null after a save: that is never undone. */
+  /** Null after a save, which is never undone. */
   readonly keyEncrypted: string | null;
   readonly keyTail: string | null;
   readonly origin: string;
@@ -80,7 +83,6 @@ export interface Previous extends Terms {
   readonly lastCheck: LastCheck | null;
 }
 
-/** One user's key as it is stored. */
 export interface KeyRecord extends Version, Terms {
   readonly userId: UserId;
   readonly keyHash: string | null;
@@ -89,34 +91,36 @@ export interface KeyRecord extends Version, Terms {
   readonly origin: string;
   readonly createdAt: Timestamp;
   readonly updatedAt: Timestamp;
-  /** Moves only when a validation says `valid`. */
+  /** Changes only when a validation finds the key valid. */
   readonly lastValidated: Timestamp | null;
   readonly lastCheck: LastCheck | null;
-  /** 0: a key that keyctl did not make. */
+  /** 0: a key that keyctl did not create. */
   readonly generation: number;
-  /** False while its outcome is not known to be saved, or `previous` is not dealt with. */
+  /** False until the outcome is known to be saved and `previous` is handled. */
   readonly settled: boolean;
-  /** The names of fields that another program keeps in this row; a change leaves them alone, a copy does not take them along. */
+  /**
+   * The names of fields that another program keeps in this row. A change leaves them as they are; a copy omits them.
+   */
   readonly foreignFields: readonly string[];
   readonly previous: Previous | null;
 }
 
-/** When keyctl made this key, in milliseconds since 1970; undefined for a key of others. */
+/** When keyctl created this key, in milliseconds since 1970; undefined for any other key. */
 export function createdAtMs({ generation, createdAt }: KeyRecord): number | undefined {
   return generation === 0 ? undefined : Date.parse(createdAt);
 }
 
-/** The only provider there is; a part of every row's identity. */
+/** The only provider, and a part of every row's identity. */
 export const PROVIDER = "openrouter";
 
-/** What other programs may have written there is not shown. */
+/** A tail that another program wrote in any other form is not shown. */
 const TAIL = /^[A-Za-z0-9_-]{4}$/;
 const JWE = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
 
-/** Stands in the place of the key in a row that is no single user's, as only other programs write it. */
+/** Replaces the stored key of a row that belongs to no single user. Only other programs write such rows. */
 export const OF_NO_USER = "of no user";
 
-/** Whether a row is listed and never touched: where its user's id should be is a list, a document, a date or null. */
+/** Whether a row is listed but never changed: its user id is a list, a document, a date or null. */
 export function isOfNoUser({ keyEncrypted }: Pick<KeyRecord, "keyEncrypted">): boolean {
   return keyEncrypted === OF_NO_USER;
 }
@@ -129,7 +133,7 @@ export function noUserError({ id, userId }: Pick<KeyRecord, "id" | "userId">): K
   );
 }
 
-/** What a stored value is, without opening it. */
+/** The kind of a stored value, found without opening it. */
 export type StoredValue =
   | { readonly kind: "sealed" }
   | { readonly kind: "clear"; readonly key: ApiKey }
@@ -141,7 +145,7 @@ export function storedValue(keyEncrypted: string): StoredValue {
   return key === undefined ? { kind: "unreadable" } : { kind: "clear", key };
 }
 
-/** What a person may see of the key in a row, without opening it; null when it holds none. */
+/** The mask of the key in a row, without opening it; null if the row holds no key. */
 export function maskOfRecord(record: KeyRecord): string | null {
   const value = storedValue(record.keyEncrypted);
   if (value.kind === "unreadable") return null;
@@ -149,13 +153,15 @@ export function maskOfRecord(record: KeyRecord): string | null {
   return record.keyTail === null ? null : maskOf(TAIL.test(record.keyTail) ? record.keyTail : "????");
 }
 
-/** The hash of the key in a row, without opening it: what stands beside a key in plain text may be about another one. */
+/**
+ * The hash of the key in a row, without opening it. With a key in plain text, the recorded hash may be another key's.
+ */
 export function hashOfRecord({ keyEncrypted, keyHash }: Pick<KeyRecord, "keyEncrypted" | "keyHash">): string | null {
   const value = storedValue(keyEncrypted);
   return value.kind === "clear" ? value.key.hash : keyHash;
 }
 
-/** Only other programs make a second row of a user, such as one under a text id beside one under an ObjectId. */
+/** Only other programs create a second row for a user, such as one with a text id beside one with an ObjectId. */
 export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlError {
   const ids = [one, other].map(({ id }) => printable(id)).join(" and ");
   return new KeyctlError("CONFLICT", `user ${printable(one.userId)} has two rows in the database: _id ${ids}`, {
@@ -163,16 +169,16 @@ export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlErro
   });
 }
 
-/** A key that is to be stored. */
+/** A key to store. */
 export interface KeyToStore {
   readonly key: ApiKey;
-  /** What is stored of it. */
+  /** The encrypted key. */
   readonly sealed: string;
   readonly origin: string;
   readonly now: Timestamp;
 }
 
-/** A fresh row for a key that keyctl did not make: settled, generation 0, never checked. */
+/** A new row for a key that keyctl did not create: settled, generation 0, never checked. */
 export function newRecord(userId: UserId, given: KeyToStore): KeyRecord {
   return {
     id: randomBytes(16).toString("hex"),
@@ -184,7 +190,7 @@ export function newRecord(userId: UserId, given: KeyToStore): KeyRecord {
   };
 }
 
-/** The row with another key in it: everything that belonged to the old key goes with it. */
+/** The row with another key in it. Everything that belonged to the old key is removed. */
 export function withKey(row: KeyRecord, given: KeyToStore): KeyRecord {
   return {
     ...row,
@@ -194,7 +200,10 @@ export function withKey(row: KeyRecord, given: KeyToStore): KeyRecord {
   };
 }
 
-/** The row with the same key re-encrypted. What stands beside a key that another program wrote over is about the one before. */
+/**
+ * The row with the same key re-encrypted. If another program has overwritten the key, the recorded facts are about the
+ * previous key and are removed.
+ */
 export function withNewSeal(row: KeyRecord, key: ApiKey, sealed: string, now: Timestamp): KeyRecord {
   const isAboutIt = row.keyHash === null || row.keyHash === key.hash;
   return {
@@ -208,7 +217,7 @@ export function withNewSeal(row: KeyRecord, key: ApiKey, sealed: string, now: Ti
   };
 }
 
-/** Beside a key that nobody knows anything of. */
+/** The fields of a key about which nothing is known. */
 export const NOTHING_KNOWN = {
   lastValidated: null,
   lastCheck: null,

@@ -2,11 +2,11 @@ import { expiryMs } from "./expiry.ts";
 import type { KeyRecord } from "./key-record.ts";
 
 /**
- * What is known of a stored key without asking: from its creation, if keyctl created it, and from its last check. Undefined is
- * what neither says, null is "none".
+ * The terms of a stored key that are known without asking: from its creation, if keyctl created it, and from its last
+ * check. Undefined: neither states it. Null: none.
  */
 
-/** The earlier of the two, and one that cannot be read before any that can: nobody is told that a key lasts longer than it does. */
+/** The earlier of the two, or the one that cannot be read: a key is never shown to last longer than it does. */
 export function knownExpiry({
   generation,
   expiresAt,
@@ -22,7 +22,7 @@ export function knownExpiry({
   return givenMs <= checkedMs ? given : checked;
 }
 
-/** In USD; the last check knows what was changed since the creation. */
+/** In USD. The last check includes changes since the creation. */
 export function knownLimit({
   generation,
   limit,

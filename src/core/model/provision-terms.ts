@@ -11,8 +11,8 @@ export const LONGEST_LABEL = 200;
 export const LIMIT_RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"];
 
 /**
- * The terms of a new key: `given`, and the rest from the environment. Throws USAGE for a given value, and CONFIG_EMPTY or
- * CONFIG_INVALID for any variable about creating keys, so that no operation begins and then fails because of one.
+ * The terms of a new key: `given`, and the rest from the environment. Throws USAGE for a given value, and CONFIG_EMPTY
+ * or CONFIG_INVALID for any variable about creating keys, so that no operation begins and then fails because of one.
  */
 export function termsFor(rules: ProvisioningRules, given: Partial<WantedTerms> = {}): WantedTerms {
   const checked = checkedTerms(given);
@@ -28,12 +28,12 @@ function isLimitReset(text: string): text is LimitReset {
   return LIMIT_RESETS.some((reset) => reset === text);
 }
 
-/** An id as OpenRouter gives it. */
+/** An id in OpenRouter's form. */
 function isWorkspace(text: string): boolean {
   return /^[A-Za-z0-9_-]{1,128}$/.test(text);
 }
 
-/** Untyped callers may pass anything. Undefined means not given. */
+/** Untyped callers may pass any value. Undefined means not given. */
 function checkedTerms({
   label,
   limit,
@@ -75,7 +75,7 @@ export function parseLimitReset(text: string): LimitReset | undefined {
   return isLimitReset(text) ? text : undefined;
 }
 
-/** An id as OpenRouter gives it. */
+/** An id in OpenRouter's form. */
 export function parseWorkspace(text: string): string | undefined {
   return isWorkspace(text) ? text : undefined;
 }

@@ -6,17 +6,17 @@ import type { ExternalSource, Source } from "./log-event.ts";
 import type { Verdict } from "./verdict.ts";
 import type { Warning } from "./warning.ts";
 
-/** What became of a user's key: where `error` is null there is a key. */
+/** The result for a user. If `error` is null, there is a key. */
 export type SyncResult = SyncedKey | SyncFailure;
 
-/** Results of many users, as they come. */
+/** Results of many users, yielded as they arrive. */
 export type ResultBatches<Result> = AsyncGenerator<readonly Result[]>;
 
 export interface SyncedKey {
   readonly userId: string;
   readonly key: ApiKey;
   readonly keyHash: string;
-  /** Where this answer came from. */
+  /** The source of this answer. */
   readonly source: Source;
   /** How the key entered the database. */
   readonly origin: string;
@@ -24,14 +24,14 @@ export interface SyncedKey {
   readonly synced: boolean;
   /** When the stored key was written. */
   readonly createdAt: Timestamp;
-  /** Null also where it is from the future. */
+  /** Also null if its time is in the future. */
   readonly lastCheck: LastCheck | null;
-  /** In USD, as far as it is known without asking; null is none, undefined is not known. */
+  /** In USD, as far as it is known without asking. Null: no limit. Undefined: not known. */
   readonly limit: number | null | undefined;
   readonly limitReset: string | null;
-  /** Null is never, undefined is not known; `unknown` for an end that cannot be read. */
+  /** Null: never. Undefined: not known. `unknown`: an expiry that cannot be read. */
   readonly expiresAt: string | null | undefined;
-  /** Sources that hold another well-formed key and lost. */
+  /** Sources that hold another well-formed key and were not used. */
   readonly shadowed: readonly ExternalSource[];
   /** The last four characters of each of those keys, in the same order. */
   readonly shadowedTails: readonly string[];
@@ -39,7 +39,7 @@ export interface SyncedKey {
   readonly error: null;
 }
 
-/** An expected failure, in the same fields. */
+/** An expected failure, with the same fields. */
 export interface SyncFailure {
   readonly userId: string;
   readonly key: null;
@@ -58,15 +58,15 @@ export interface SyncFailure {
   readonly error: KeyctlError;
 }
 
-/** `valid` is null: not asked, or nobody could find out. A key that does not work, or may not, comes with its error. */
+/** `valid` is null if OpenRouter was not asked or gave no verdict. An invalid key comes with its error. */
 export type EnsureResult =
   | (Pick<SyncedKey, "key" | "source" | "warnings" | "error"> & { readonly valid: true | null })
   | (Pick<SyncedKey, "key" | "source" | "warnings"> & { readonly valid: boolean | null; readonly error: KeyctlError })
   | (Pick<SyncFailure, "key" | "source" | "warnings" | "error"> & { readonly valid: null });
 
-/** The key that a row held before it was replaced or purged: what may be shown of it. */
+/** The key that a row held before it was replaced or purged, as far as it may be shown. */
 export interface FormerKey {
-  /** The mask; null when the row held no readable key. */
+  /** The mask; null if the row held no readable key. */
   readonly key: string | null;
   readonly keyHash: string | null;
   readonly origin: string;
@@ -77,17 +77,17 @@ export interface SaveResult {
   readonly key: ApiKey | null;
   readonly keyHash: string | null;
   readonly origin: string | null;
-  /** False when the database held this very key already, or nothing was saved. */
+  /** False if the database already held this key, or nothing was saved. */
   readonly changed: boolean;
   readonly previous: (FormerKey & { readonly revocation: "done" | "pending" | "kept" | "not_ours" }) | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
 
-/** `verdict` is null where OpenRouter was not asked. */
+/** `verdict` is null if OpenRouter was not asked. */
 export type CheckedSaveResult = SaveResult & { readonly verdict: Verdict | null };
 
-/** A key that was made because somebody asked for it. `row` and `key` are null exactly when `error` is not. */
+/** A key that was created on request. `row` and `key` are null exactly if `error` is not. */
 export interface ProvisionResult {
   readonly userId: string;
   readonly key: ApiKey | null;
@@ -98,39 +98,39 @@ export interface ProvisionResult {
 
 export interface PurgeResult {
   readonly userId: string;
-  /** What was removed, or would have been; null when there was no row. */
+  /** The key that was removed, or would be; null if there was no row. */
   readonly former: FormerKey | null;
   readonly purged: boolean;
-  /** What became of the key at OpenRouter; null when nothing was purged. */
+  /** The state of the key at OpenRouter; null if nothing was purged. */
   readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
-  /** How many keys were deleted at OpenRouter: the user's, and those that keyctl created for them before. */
+  /** How many keys were deleted at OpenRouter: the user's key, and earlier ones that keyctl created for the user. */
   readonly revokedKeys: number;
-  /** Sources from which the next sync would store a key again; `auto-provisioned`: it would create a new one, which is paid. */
+  /** Sources of a key that the next sync would store again. `auto-provisioned`: it would create a new, paid key. */
   readonly returnsFrom: readonly (ExternalSource | "auto-provisioned")[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
 
-/** What a purge would remove. */
+/** The keys that a purge would remove. */
 export interface PurgePreview extends PurgeResult {
-  /** How many keys that keyctl created for this user before were kept at OpenRouter, and would go too; 0 without `revoke`. */
+  /** How many earlier keys by keyctl, kept at OpenRouter, would be deleted too; 0 without `revoke`. */
   readonly retained: number;
 }
 
 /**
- * What a source is to the search for a user's key. `shadowed` holds another key than the winner's, `ignored` holds
- * something that is not used, `unavailable` could not be asked.
+ * The state of a source in the search for a user's key. `shadowed`: holds another key than the winner. `ignored`: holds
+ * something that is not used. `unavailable`: could not be read.
  */
 export type StepState = "used" | "shadowed" | "absent" | "ignored" | "unavailable" | "not_needed";
 
-/** One source, in the order in which sync asks them. */
+/** One source, in the order of the search. */
 export interface Step {
   readonly source: Exclude<Source, "manual">;
   readonly state: StepState;
   /** The mask. */
   readonly key: string | null;
   readonly keyHash: string | null;
-  /** Why it is so, where the state does not say it; nothing of what was read. */
+  /** The reason, if the state does not tell it. Contains nothing of what was read. */
   readonly reason: string | null;
 }
 
@@ -141,13 +141,13 @@ export type Forecast =
   | { readonly kind: "saves"; readonly from: ExternalSource }
   | { readonly kind: "fails"; readonly error: KeyctlError };
 
-/** Where a user's key would come from, and how the sync that it foretells would end: `error` is what that would fail with. */
+/** The source of a user's key, and how the next sync would end: `error` is the error that it would fail with. */
 export interface Explanation {
   readonly userId: string;
-  /** Null where no source has a key that wins; a sync may fail where one has. */
+  /** Null if no source holds a key that wins. A sync may fail even with a winner. */
   readonly winner: Step["source"] | null;
   readonly steps: readonly Step[];
-  /** How the key in the database came there, and when. */
+  /** The origin of the key in the database, and when it was stored. */
   readonly stored: { readonly origin: string; readonly createdAt: Timestamp } | null;
   readonly sync: Forecast;
   readonly warnings: readonly Warning[];
@@ -156,7 +156,7 @@ export interface Explanation {
 
 const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as const;
 
-/** A key that was given in place of a user id is not repeated. */
+/** A key that was given instead of a user id is not repeated. */
 export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncFailure {
   return {
     ...nothing,

@@ -10,7 +10,7 @@ const RULES = {
   "never-expires": (row) => knownExpiry(row) === null,
   "idle-90d": ({ lastCheck, createdAt }) => {
     if (lastCheck?.lastUsedAt === undefined) return false;
-    // One that was never used is idle since it was stored.
+    // A key that was never used is idle since it was stored.
     return Date.parse(lastCheck.at) - Date.parse(lastCheck.lastUsedAt ?? createdAt) >= IDLE_MS;
   },
   "limit-used-up": ({ lastCheck }) =>
@@ -20,10 +20,10 @@ const RULES = {
 
 export type Risk = keyof typeof RULES;
 
-// The names of a table's own rows.
+// `Object.keys` types the names of this table as `string`.
 export const RISKS = Object.keys(RULES) as readonly Risk[];
 
-/** The risks of a key that works as far as is known, as of its last check. */
+/** The risks of a key, as of its last check. Empty for a key that was found invalid. */
 export function risksOf(row: KeyRecord): readonly Risk[] {
   if (row.lastCheck?.verdict === "invalid") return [];
   return RISKS.filter((risk) => RULES[risk](row));

@@ -9,8 +9,8 @@ import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 
 /**
- * **Invariant:** a stored key is handed out whatever is known of it, and what is known is said with it. Pure, and nothing is
- * allocated for a row without a warning: a run over a million rows asks for each.
+ * **Invariant:** a stored key is handed out whatever is known about it, together with what is known as warnings. Pure,
+ * and without an allocation for a row without warnings: a run over a million rows calls it for each.
  */
 
 const NONE: readonly Warning[] = [];
@@ -18,7 +18,7 @@ const SEALED_BEGINNING = "eyJ";
 
 /**
  * @param now in milliseconds since 1970
- * @param keyHash of the key that the row holds, where it was opened: what stands beside another one is not about it
+ * @param keyHash the hash of the key in the row, if it was opened: facts that are recorded for another key are ignored
  */
 export function storedKeyWarnings(row: KeyRecord, now: number, keyHash = row.keyHash): readonly Warning[] {
   const { keyHash: known, keyEncrypted } = row;
@@ -30,7 +30,7 @@ export function storedKeyWarnings(row: KeyRecord, now: number, keyHash = row.key
   return isPlain ? withMore(warnings, plainTextWarning(row)) : warnings;
 }
 
-/** That a time is from the future, and counts as never. */
+/** Warns of a time in the future, which counts as never. */
 export function futureTimeWarnings(row: KeyRecord, now: number): readonly Warning[] {
   const { lastCheck, lastValidated, createdAt } = row;
   const at = lastCheck?.at ?? lastValidated;
@@ -44,7 +44,7 @@ export function futureTimeWarnings(row: KeyRecord, now: number): readonly Warnin
   return withMore(warnings, { code: "TIME_IN_FUTURE", message });
 }
 
-/** These without what a new check of the key says better. */
+/** The warnings without those that a new check of the key supersedes. */
 export function withoutChecked(warnings: readonly Warning[]): readonly Warning[] {
   return warnings.filter(({ code }) => !SAID_BY_CHECK.has(code));
 }

@@ -4,23 +4,23 @@ import type { UnknownReason, Remedy } from "./unknown-reason.ts";
 
 export type InvalidReason = "deleted" | "disabled" | "expired" | "management_key" | "refused";
 
-/** Who said so: the key itself (`GET /key`), its entry (`GET /keys/{hash}`), or the list of all keys. */
+/** The source of a verdict: the key itself (`GET /key`), its entry (`GET /keys/{hash}`), or the list of all keys. */
 export type Witness = "key" | "hash" | "list";
 
-/** What OpenRouter lets a key do. Money is in USD. Undefined is what was not said, null is "none". */
+/** The terms of a key at OpenRouter. Money is in USD. Undefined: OpenRouter did not say. Null: none. */
 export interface KeyTerms {
   readonly limit: number | null | undefined;
   readonly limitRemaining: number | null | undefined;
   readonly limitReset: string | null;
-  /** A text that is no RFC 3339 time where it cannot be read. */
+  /** An unreadable time is kept as a text that is not RFC 3339. */
   readonly expiresAt: string | null | undefined;
-  /** The scope of the budget that is used up, such as `workspace`; GET /key alone says it. */
+  /** The scope of the budget that is used up, such as `workspace`; known only from `GET /key`. */
   readonly blockedBy: string | null | undefined;
-  /** Null: not since OpenRouter counts. The entry of a key alone says it. */
+  /** Null: not used since OpenRouter began to count. Known only from the entry of a key. */
   readonly lastUsedAt: Timestamp | null | undefined;
 }
 
-/** Valid and invalid are definite: OpenRouter said so of this very key. Everything else is unknown. */
+/** Valid and invalid are definite: OpenRouter's answer about this key. Everything else is unknown. */
 export type Verdict =
   | ({ readonly status: "valid"; readonly reason: null; readonly witness: Witness | null } & KeyTerms)
   | ({ readonly status: "invalid"; readonly reason: string; readonly witness: Witness | null } & KeyTerms)
@@ -32,7 +32,7 @@ export interface UnknownVerdict {
   readonly witness: null;
   /** One sentence. */
   readonly detail: string;
-  /** It says something of OpenRouter, and not of this key alone. */
+  /** The answer concerns OpenRouter, and not only this key. */
   readonly isAboutProvider: boolean;
   readonly remedy: Remedy | undefined;
 }
@@ -46,7 +46,7 @@ export const NOT_SAID: KeyTerms = {
   lastUsedAt: undefined,
 };
 
-/** What a row keeps of a definite verdict. */
+/** The part of a definite verdict that a row keeps. */
 export function lastCheckOf(verdict: Exclude<Verdict, UnknownVerdict>, at: Timestamp): LastCheck {
   const { status, reason, limit, limitRemaining, blockedBy, expiresAt, lastUsedAt } = verdict;
   return {
@@ -69,7 +69,7 @@ const INVALID_WORDS: Readonly<Record<InvalidReason, string>> = {
   refused: "refused by OpenRouter",
 };
 
-/** What a check found, as `valid` or `deleted at OpenRouter`; to be escaped where it is shown. */
+/** The result of a check, such as `valid` or `deleted at OpenRouter`; not yet escaped for output. */
 export function checkInWords({ verdict, reason }: Pick<LastCheck, "verdict" | "reason">): string {
   if (verdict === "valid") return verdict;
   return isInvalidReason(reason) ? INVALID_WORDS[reason] : (reason ?? INVALID_WORDS.refused);
@@ -79,20 +79,20 @@ function isInvalidReason(reason: string | null): reason is InvalidReason {
   return reason !== null && Object.hasOwn(INVALID_WORDS, reason);
 }
 
-/** The verdict of an earlier run, as the row keeps it. */
+/** The verdict of an earlier run, from its row. */
 export function storedVerdict({ verdict, reason, at: _at, ...said }: LastCheck): Verdict {
   const terms = { ...NOT_SAID, ...said, witness: null };
   if (verdict === "valid") return { status: "valid", reason: null, ...terms };
   return { status: "invalid", reason: reason ?? "refused", ...terms };
 }
 
-/** A worry about a key that works. */
+/** A remark on a key that works. */
 export type Attention = "EXPIRES_SOON" | "EXPIRED" | "EXPIRY_UNKNOWN" | "LIMIT_USED_UP" | "NO_LIMIT";
 
 export interface Limits {
-  /** How long before its end a key expires soon, in milliseconds. */
+  /** How long before its expiry a key counts as `EXPIRES_SOON`, in milliseconds. Default 14 days. */
   readonly warnWithinMs?: number | undefined;
-  /** What a key must have left, in USD. */
+  /** A key with less than this left, in USD, counts as `LIMIT_USED_UP`; so does a key with nothing left. */
   readonly minRemaining?: number | undefined;
 }
 
@@ -104,7 +104,7 @@ const RULES: Readonly<Record<Attention, Rule>> = {
   EXPIRES_SOON: ({ expiresAt }, { warnWithinMs = USUAL_WARNING_MS }, now) => {
     return isOver(expiresAt, now + warnWithinMs) && !isOver(expiresAt, now);
   },
-  // OpenRouter accepts it all the same: one of the two clocks is wrong, or it is about to be refused.
+  // OpenRouter still accepts the key: one of the two clocks is wrong, or the key is about to be refused.
   EXPIRED: ({ expiresAt }, _limits, now) => isOver(expiresAt, now),
   EXPIRY_UNKNOWN: ({ expiresAt }) => expiryMs(expiresAt) === "unknown",
   LIMIT_USED_UP: ({ limitRemaining, blockedBy }, { minRemaining = 0 }) =>
@@ -115,15 +115,15 @@ const RULES: Readonly<Record<Attention, Rule>> = {
 
 export function attentionOf(verdict: Verdict, limits: Limits, now: number): readonly Attention[] {
   if (verdict.status !== "valid") return [];
-  // The names of a table's own rows.
+  // `Object.keys` types the names of this table as `string`.
   const names = Object.keys(RULES) as Attention[];
   return names.filter((name) => RULES[name](verdict, limits, now));
 }
 
-/** An end that is not known may be any. */
+/** An unknown expiry may be any time. */
 const ABOUT_THE_END: ReadonlySet<Attention> = new Set(["EXPIRES_SOON", "EXPIRED", "EXPIRY_UNKNOWN"]);
 
-/** Those that the caller has set a limit for, and that are a failure therefore. */
+/** The attention values for which the caller set a limit, which makes them errors. */
 export function failingWarnings(attention: readonly Attention[], limits: Limits): readonly Attention[] {
   return attention.filter(
     (name) =>

@@ -3,15 +3,15 @@ import { backOff } from "../async/sleep.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { printable } from "../text/printable.ts";
 
-/** How often a lost race begins anew before it is called a conflict. */
+/** The number of lost races after which a change fails with CONFLICT. */
 const MAX_ATTEMPTS = 12;
 const FIRST_PAUSE_MS = 4;
 const LONGEST_PAUSE_MS = 256;
 
 /**
- * The number of each attempt, from 1. The first retry begins at once, and each later one after a pause that doubles up
- * to a longest, of random length, so that those who lost together do not meet again: forty who change one row at the same
- * time all come to an end.
+ * The number of each attempt, from 1. The first retry starts at once, each later one after a random pause that doubles
+ * up to LONGEST_PAUSE_MS. The randomness separates commands that lost the same race: forty that change one row at the
+ * same time all finish.
  */
 export async function* attempts(): AsyncGenerator<number> {
   for (let tries = 1; tries <= MAX_ATTEMPTS; tries += 1) {
@@ -21,9 +21,9 @@ export async function* attempts(): AsyncGenerator<number> {
 }
 
 /**
- * What the first attempt gives that loses no race; `conflict` is one that does. Throws CONFLICT after the last one.
- * @param attempt reads anew what it changes; `tries` counts from 1
- * @param failure what to throw instead of CONFLICT, where the last attempt failed in another way
+ * The result of the first attempt that loses no race. Throws CONFLICT after the last attempt.
+ * @param attempt reads again what it changes, and returns `conflict` for a lost race; `tries` counts from 1
+ * @param failure returns the error to throw instead of CONFLICT, if the last attempt failed in another way
  */
 export async function retryOnConflict<Outcome>(
   user: UserId,

@@ -8,20 +8,21 @@ import { sleep } from "../async/sleep.ts";
 import type { Context } from "../context.ts";
 
 /**
- * **Invariant:** within an hour, no more keys than the cap are created without a person asking, whatever runs at once and
- * wherever. **Order:** record the operation, then count those that nobody has abandoned, this one included. The last of
- * several to be recorded sees all others, so that too many never go on; one that is too many is abandoned before it has
- * created a key, and what was abandoned does not count.
+ * **Invariant:** within an hour, no more keys than the cap are created automatically, whatever runs at once and
+ * wherever.
+ * **Order:** (1) record the operation; (2) count the operations that are not abandoned, including this one; (3) create
+ * the key, or abandon the operation if it exceeds the cap. The last of several recorded operations sees all others, so
+ * too many never continue. Abandoned operations do not count.
  */
 
 const HOUR_MS = 3_600_000;
 const WAIT = { leastMs: 200, mostMs: 2_000 } as const;
 
 /**
- * Whether the cap leaves room for one more key. False where operations that are under way use up the rest of it, which may
- * yet come to nothing. Throws PROVISION_CAP where no room can come soon.
- * @param at when the caller's operation began, or would begin
- * @param recorded how many of the operations that are counted are the caller's own
+ * Whether the cap leaves room for one more key. False if operations that are under way use up the rest of the cap: they
+ * may still be abandoned. Throws PROVISION_CAP if no room is possible soon.
+ * @param at when the caller's operation started, or would start
+ * @param recorded the number of the caller's own operations among those that are counted
  */
 export async function hasRoomUnderCap(
   { journal, provisioning }: Pick<Context, "journal" | "provisioning">,
@@ -40,7 +41,7 @@ export async function hasRoomUnderCap(
   throw capReached(cap);
 }
 
-/** A while of random length, so that those who were too many do not meet again. Throws PROVISION_CAP when the time is over first. */
+/** Waits for a random time, so that competing commands do not meet again. Throws PROVISION_CAP after a time-out. */
 export async function waitForRoom(cap: number, signal: AbortSignal): Promise<void> {
   try {
     await sleep(WAIT.leastMs + Math.random() * (WAIT.mostMs - WAIT.leastMs), signal);
@@ -57,7 +58,7 @@ function capReached(cap: number): KeyctlError {
   });
 }
 
-/** It stays counted: what is stale and without an outcome will not get one soon. */
+/** The operation stays counted: it is saved, or it is stale and will not get an outcome soon. */
 function isLasting({ at, isSaved }: LiveOperation, now: number): boolean {
   return isSaved || !isFresh(at, now);
 }

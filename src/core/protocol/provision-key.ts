@@ -29,18 +29,20 @@ import type { Warning } from "../model/warning.ts";
 import { provisionPending } from "./shared-user-runs.ts";
 
 export interface CreationTask {
-  /** False: wait for somebody's fresh operation, but begin none and decide about none. */
+  /** False: waits for another command's fresh operation, but starts and abandons none. */
   readonly mayMake: boolean;
-  /** False: a person asked for this key, so that the hourly cap neither holds it up nor counts it. */
+  /** False: a person asked for this key, so the hourly cap neither delays nor counts it. */
   readonly isAuto: boolean;
   readonly terms: WantedTerms;
-  /** How many operations this call has begun, with this one. */
+  /** The number of operations that this call has started, including this one. */
   readonly tries: number;
-  /** Told what is waited for; from the first on a key may exist, and may not be given up. */
+  /**
+   * Receives the stage that the call waits for. From the first one on, a key may exist: the call must not be given up.
+   */
   readonly onStage: (stage: Stage) => void;
 }
 
-/** What came of it: a key, a row that somebody else made meanwhile, another try, or none. */
+/** The result: a new key, a row that another command created meanwhile, a request to start over, or no key. */
 export type Provision =
   | {
       readonly status: "made";
@@ -52,11 +54,11 @@ export type Provision =
   | { readonly status: "look-again" }
   | { readonly status: "none" };
 
-/** No attempt of an operation begins later. */
+/** No attempt to create the key of an operation starts later. */
 const ATTEMPTS_END_MS = 30_000;
 const LOOK_AGAIN = { status: "look-again" } as const;
 const NONE = { status: "none" } as const;
-/** One call for a key: whose, how, and until when. */
+/** One call that may create a key: for which user, how, and until when. */
 interface Call {
   readonly user: UserId;
   readonly task: CreationTask;
@@ -68,8 +70,8 @@ const NO_KEY_CAN_BE_MADE = "no key can be created";
 const POLL = { firstMs: 250, mostMs: 2_000 } as const;
 
 /**
- * RECORD OPERATION to RECORD OUTCOME, for a user without a row. Throws PROVISION_CAP where the hourly cap is used up, and
- * where it may be, when the time is over.
+ * RECORD OPERATION to RECORD OUTCOME, for a user without a row. Throws PROVISION_CAP at once if the hourly cap is used
+ * up, and after a time-out if operations that are under way may use it up.
  */
 export async function provision(
   user: UserId,
@@ -91,7 +93,7 @@ export async function provision(
   }
 }
 
-/** The user's last operation, once it has an outcome (0: there was none), or what came instead. */
+/** The number of the user's last operation once it has an outcome (0 for none), or another end of this call. */
 async function settleLastOperation(call: Call): Promise<{ readonly n: number } | Provision> {
   const { user, task, context, signal } = call;
   const { store, journal, clock } = context;
@@ -119,9 +121,9 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
   const { user, task, context, signal } = call;
   const { journal, log, clock } = context;
   const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_MADE, signal);
-  // Whoever cannot seal makes no key.
+  // Without a sealer, no key is created.
   const sealer = await context.sealer("seal", signal);
-  // Where there is no room, nothing is written. It saves two entries; the cap holds without it.
+  // Saves two entries if the cap leaves no room. The cap holds without this check.
   if (task.isAuto && !(await hasRoomUnderCap(context, clock.now().toISOString(), 0, signal))) return "crowded";
   const deployment = await journal.deployment(signal);
   await refuseSecondKey(user, deployment, context);
@@ -139,12 +141,12 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
     return handleNoKey(operation, creation, keys, call);
   }
   const accountBound = account.created(creation.upstream);
-  // A bug of it is thrown where it is waited for, if the key does not go elsewhere first.
+  // A failure is thrown where `accountBound` is awaited, unless storing the key fails first.
   accountBound.catch(() => {});
   return storeCreated({ creation, operation, sealer, keys, deployment, accountBound }, call);
 }
 
-/** What was created, and what it takes to store it or to delete it again. */
+/** A created key, and everything that is needed to store it or to delete it again. */
 interface Created extends Pick<NewKey, "deployment" | "accountBound"> {
   readonly creation: Extract<CreateResult, { status: "created" }>;
   readonly operation: Operation;
@@ -177,14 +179,14 @@ async function storeCreated(created: Created, { user, task, context, signal }: C
   return { status: "made", row: placed, key, warnings: warningsOf(operation) };
 }
 
-/** The row that was there first, for one who has no time left to start over. */
+/** The row that was stored first, for a call without time to start over. */
 async function winnerOf(user: UserId, { store }: Context): Promise<Provision> {
   const row = await store.find(user, AbortSignal.timeout(CLEAN_UP_MS));
   if (row === undefined) throw conflictError(user);
   return { status: "found", row };
 }
 
-/** CREATE KEY, without a key. */
+/** CREATE KEY without a key as its result. */
 async function handleNoKey(
   operation: Operation,
   creation: Exclude<CreateResult, { status: "created" }>,
@@ -199,7 +201,7 @@ async function handleNoKey(
     throw unanswered(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
   await abandonOperationWithoutKey(user, operation.n, context);
-  // That the time is over is no reason to blame the store: it was OpenRouter that was waited for.
+  // A time-out is reported as OpenRouter's failure below: the call waited for OpenRouter, not for the store.
   if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
   if (creation.status === "rate-limited" && task.tries < MAX_OPERATIONS) {
     if (await keys.pause(creation, task.tries, deadlineIn(ATTEMPTS_END_MS, signal))) return LOOK_AGAIN;
@@ -213,12 +215,15 @@ async function handleNoKey(
 }
 
 const RUN_AGAIN = "run the same command again";
-/** Of one call: OpenRouter has asked us to slow down. */
+/** The maximum number of operations of one call that OpenRouter asks to slow down. */
 const MAX_OPERATIONS = 4;
 
 const SERVER_TIME_MS = 5_000;
 
-/** From when on a new key lives: by OpenRouter's clock, which ends it, where that can be known; in milliseconds since 1970. */
+/**
+ * The start of a new key's lifetime, in milliseconds since 1970: by OpenRouter's clock, which also ends it, or by the
+ * local clock if OpenRouter's is unknown.
+ */
 async function beginningOf(
   { expiresInMs }: WantedTerms,
   { openRouter, clock }: Context,
@@ -233,20 +238,23 @@ async function beginningOf(
 
 function operationOf(n: number, { terms, isAuto }: CreationTask, beginning: number): Operation {
   const { label, limit, limitReset, expiresInMs, workspace } = terms;
-  // To the second, as OpenRouter keeps it.
+  // In whole seconds, as OpenRouter stores it.
   const expiresAt =
     expiresInMs === null ? null : new Date(Math.floor((beginning + expiresInMs) / 1000) * 1000).toISOString();
   const nonce = randomBytes(8).toString("hex");
   return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace, deliberate: !isAuto };
 }
 
-/** The worries about a key with this limit. */
+/** The warnings about a key with this limit. */
 export function warningsOf({ limit }: Pick<WantedTerms, "limit">): readonly Warning[] {
   if (limit !== null) return [];
   return [{ code: "NO_LIMIT", message: "the new key has no spending limit" }];
 }
 
-/** The hourly cap, once the operation is recorded. One that finds no room, or cannot find out, is abandoned: false, or throws. */
+/**
+ * Checks the hourly cap after the operation is recorded. Abandons the operation if the cap leaves no room (false) or
+ * the check fails (throws).
+ */
 async function keepUnderCap({ n, at }: Recorded<Operation>, { user, context, signal }: Call): Promise<boolean> {
   let hasRoom = false;
   try {
@@ -257,7 +265,7 @@ async function keepUnderCap({ n, at }: Recorded<Operation>, { user, context, sig
   }
 }
 
-/** While somebody else is at it. Throws PROVISION_PENDING when the time is over first. */
+/** Pauses while another command creates the key. Throws PROVISION_PENDING after a time-out. */
 async function pauseFor(milliseconds: number, user: UserId, signal: AbortSignal): Promise<void> {
   try {
     await sleep(milliseconds, signal);
@@ -270,12 +278,12 @@ function unavailable(message: string): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint: RUN_AGAIN, retryable: true });
 }
 
-/** Of a POST: what came of it was decided against, and may yet be there. */
+/** The error for a POST whose answer was lost: its operation is abandoned, but a key may exist. */
 function unanswered(message: string, hint = RUN_AGAIN): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", message, { hint, retryable: true, mayHaveHappened: true });
 }
 
-/** A key that was paid for this user waits for a database that is away, or was replaced: a second one is not bought beside it. */
+/** Throws CONFLICT if a key of this user waits for another database, offline or replaced: no second key is bought. */
 async function refuseSecondKey(user: UserId, deployment: string, { spool }: Context): Promise<void> {
   const path = await spool.elsewhere(deployment, user);
   if (path === undefined) return;

@@ -7,7 +7,7 @@ import { settleLostAnswer } from "./settle-lost-answer.ts";
 
 /**
  * Inserts an entry and returns the recorded one: its own or, if another command was first, that one, which decides. An
- * insert whose answer was lost is read back, and resent if nothing is recorded: each id has one winner, so this is safe.
+ * insert whose answer was lost is read back, and resent if nothing is recorded: safe, because each id has one winner.
  */
 export async function appendEntry<Of extends Entry>(
   user: UserId,

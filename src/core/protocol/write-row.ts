@@ -8,8 +8,8 @@ import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * **Invariant:** no write of a row is sent twice. One whose answer was lost is settled by reading: what is seen has happened,
- * and what is not seen may still be applied, which is reported and left alone.
+ * **Invariant:** no write of a row is sent twice. A write whose answer was lost is settled by reading: a visible change
+ * has happened. A change that is not visible may still be applied: that is reported, and nothing else is done.
  */
 
 /** As `KeyStore.insert`. */
@@ -75,7 +75,7 @@ export function insertRows(
 
 type Seen = boolean | "unknown";
 
-/** @param readBack whether the write has happened; `unknown` where it may still */
+/** @param readBack whether the write has happened; `unknown` if it still may */
 function resolveLostWrite(
   user: UserId,
   what: "written" | "removed",
@@ -89,7 +89,7 @@ function resolveLostWrite(
   });
 }
 
-/** A database that fails once more, or for which no time is left, leaves the question open. */
+/** Returns `otherwise` if the database fails again or the time is over. */
 async function readBackOr<Value, Otherwise>(
   otherwise: Otherwise,
   readBack: () => Promise<Value>,

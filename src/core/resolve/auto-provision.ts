@@ -13,19 +13,19 @@ import type { Context } from "../context.ts";
 import { answer } from "./sync-result.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
 
-/** A row that was found meanwhile, or a result, or nothing that can be relied on: look again. */
+/** A result, or a row that another command created in the meantime. `lost`: not certain, so the row is read again. */
 export type Adoption = SyncResult | "lost" | { readonly row: KeyRecord };
 
-/** What a resolution without a row knows: whether a key is wanted, and how often that was tried. */
+/** The state of a resolution without a row: whether a key is wanted, and the number of attempts. */
 export interface Attempt {
   readonly wish: Wish;
-  /** A person asked for this key, so that the hourly cap does not count it. */
+  /** A person asked for this key, so the hourly cap does not count it. */
   readonly isDeliberate: boolean;
   readonly onStage: (stage: Stage) => void;
   tries: number;
 }
 
-/** There is no key anywhere: one is made, or somebody else's is waited for. */
+/** For a user without a key in any place: creates one, or waits for one that another command is creating. */
 export async function withoutKey(
   user: UserId,
   {
@@ -54,10 +54,10 @@ export async function withoutKey(
   return syncFailed(user, candidates.noKey(user, refusal), candidates.warnings);
 }
 
-/** What a new key may do where none is made. */
+/** The terms if no key is created. */
 const NOTHING_WANTED: WantedTerms = { label: null, limit: null, limitReset: null, expiresInMs: null, workspace: null };
 
-/** Throws what the decision fails with. */
+/** Throws the error of a decision to fail. */
 async function provisioned(
   user: UserId,
   { wish, isDeliberate, decision, onStage, tries }: Attempt & { readonly decision: Decision },

@@ -4,13 +4,13 @@ import { WorkerPool } from "../async/worker-pool.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyBudget } from "./key-budget.ts";
 
-/** A user of a batch, and their result where it is known without creating a key. */
+/** A user of a batch. `known` is the result if it is known without creating a key. */
 export interface Member<Result> {
   readonly userId: UserId;
   readonly known: Result | undefined;
 }
 
-/** After these, there certainly is no key that the run has created. */
+/** Errors after which the run has certainly created no key. */
 const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
   "NO_KEY",
   "KEY_EXISTS",
@@ -20,29 +20,29 @@ const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
   "MANAGEMENT_KEY_AS_USER_KEY",
 ]);
 
-/** Whether a creation that failed may have created a key all the same. */
+/** Whether a failed creation may have created a key anyway. */
 export function mayHaveCreated({ code, mayHaveHappened }: KeyctlError): boolean {
   return mayHaveHappened || !NOTHING_CREATED.has(code);
 }
 
 export interface CreateSteps<Result> {
   readonly create: (user: UserId) => Promise<Result>;
-  /** Whether a result without an error is that of a key which was created. */
+  /** Whether a result without an error belongs to a key that was created. */
   readonly isCreated: (result: Result) => boolean;
-  /** The result of a user for whom the budget has no slot. */
+  /** The result of a user for whom the budget has no slot left. */
   readonly refuse: (user: UserId, error: KeyctlError) => Result;
   readonly budget: KeyBudget;
-  /** How many keys are created at the same time. */
+  /** How many keys are created at once. */
   readonly concurrency: number;
-  /** Begins no more of them, and ends those in flight: users that were not come to have no result. */
+  /** Begins no further creation and finishes those in flight. Users who were not reached have no result. */
   readonly stop: AbortSignal | undefined;
 }
 
 /**
- * Creates a key for each user of a batch whose result is not known. Results are given as they come, in the order of the
- * users. What fails for all users is thrown when the others in flight have ended; before that every key that was
- * created is given, for it is paid, and every user for whom the store failed, since a key may wait for it. A caller that
- * stops asking starts no more of them.
+ * Creates a key for each user of a batch whose result is not known. Yields results as they arrive, in the order of the
+ * users. Throws a failure that concerns all users after the creations in flight have ended. Before that it yields every
+ * created key, because it is paid for, and every user for whom the store failed, because a key may wait in the spool.
+ * Begins no further creation if the caller stops iterating.
  */
 export async function* createMissing<Result extends { readonly error: KeyctlError | null }>(
   batch: readonly Member<Result>[],
@@ -84,7 +84,7 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
     this.#failed.signal.throwIfAborted();
   }
 
-  /** Begins no more of them. */
+  /** Begins no further creation. */
   cancel(): void {
     this.#failed.abort();
   }
@@ -110,7 +110,7 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
     }
   }
 
-  /** Undefined for a user who was not come to. */
+  /** Undefined for a user who was not reached. */
   async #createWithinBudget(user: UserId): Promise<Result | undefined> {
     const { create, isCreated, refuse, budget } = this.#steps;
     while (!budget.take()) {
@@ -128,7 +128,7 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
     }
   }
 
-  /** The results up to the first that is still to come. */
+  /** The results before the first one that is still missing. */
   #takeReady(): readonly Result[] {
     const gap = this.#results.indexOf(undefined, this.#given);
     const next = this.#results.slice(this.#given, gap === -1 ? undefined : gap);

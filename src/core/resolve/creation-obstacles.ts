@@ -3,7 +3,7 @@ import { managementKeyMissing } from "../model/management-key.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
-/** Throws MANAGEMENT_KEY_MISSING, CONFIG_CONFLICT or CONFIG_INVALID: what each user would fail with. */
+/** Throws MANAGEMENT_KEY_MISSING, CONFIG_CONFLICT or CONFIG_INVALID: the error that each user would fail with. */
 export function assertManagementKey({
   hasManagementKey,
   managementKey,
@@ -12,7 +12,7 @@ export function assertManagementKey({
   managementKey();
 }
 
-/** Rejects as the creation of a key for a user without a row would before OpenRouter is asked. */
+/** Rejects with the error that creating a key for a user without a row would fail with before OpenRouter is asked. */
 export async function assertCanCreate(
   user: UserId,
   context: Pick<Context, "store" | "managementKey" | "assertCanSeal">,
@@ -23,7 +23,10 @@ export async function assertCanCreate(
   await context.assertCanSeal(signal);
 }
 
-/** Rejects with PROVISION_CAP where the hourly cap is used up. That keys under creation may use it up decides nothing yet. */
+/**
+ * Rejects with PROVISION_CAP if the hourly cap is used up. Operations without an outcome may use up the rest of it;
+ * they do not count yet.
+ */
 export async function assertRoomUnderCap(
   context: Pick<Context, "journal" | "provisioning" | "clock">,
   signal: AbortSignal,

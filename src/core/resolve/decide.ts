@@ -8,9 +8,9 @@ import type { Context } from "../context.ts";
 import type { Candidates } from "./source-candidates.ts";
 
 /**
- * **Order:** the database, then key.txt, then the environment, then a new key. A key in the database wins and nothing is
- * synced over it. Absent is not unavailable: a place that fails ends the search. A sync performs the decision; an explanation
- * and a dry run print it.
+ * **Order:** the database, then key.txt, then the environment, then a new key. A key in the database wins and is never
+ * overwritten by a sync. Absent is not unavailable: a place that fails ends the search. A sync performs the decision;
+ * an explanation and a dry run print it.
  */
 export function decide(stored: Stored, candidates: DecisionInput, permission: Permission): Decision {
   if (stored.kind === "held") return { kind: "keep" };
@@ -30,7 +30,7 @@ export function decide(stored: Stored, candidates: DecisionInput, permission: Pe
     : { kind: "none", reason: refusal, isRefused: true };
 }
 
-/** What the database says of a user. */
+/** The state of a user's row. */
 export type Stored =
   | { readonly kind: "absent" }
   | { readonly kind: "held" }
@@ -40,12 +40,12 @@ export const ABSENT = { kind: "absent" } as const;
 
 type DecisionInput = Pick<Candidates, "failure" | "winner" | "refusal">;
 
-/** Where a user's key comes from, and whether one is created. */
+/** The source of a user's key, and whether a key is created. */
 export type Decision =
   | { readonly kind: "keep" }
   | { readonly kind: "save"; readonly from: ExternalSource; readonly key: ApiKey }
   | { readonly kind: "create"; readonly terms: WantedTerms }
-  /** `isRefused`: a key was wanted, and could be created if it were not for the reason. */
+  /** `isRefused`: a key is wanted and could be created, except for the reason. */
   | { readonly kind: "none"; readonly reason: string; readonly isRefused: boolean }
   | {
       readonly kind: "fail";
@@ -53,19 +53,19 @@ export type Decision =
       readonly error: KeyctlError;
     };
 
-/** Why a key that was wanted is not created; null where that is not the decision. */
+/** The reason why a wanted key is not created; null for any other decision. */
 export function refusalIn(decision: Decision): string | null {
   return decision.kind === "none" && decision.isRefused ? decision.reason : null;
 }
 
-/** Whether a key may be created where there is none. */
+/** Whether a key may be created for a user without one. */
 export type Permission =
   | { readonly kind: "off" }
   | { readonly kind: "no-management-key"; readonly fault: KeyctlError | null }
   | { readonly kind: "may"; readonly fault: KeyctlError }
   | { readonly kind: "may"; readonly fault: null; readonly terms: WantedTerms; readonly refusal: string | null };
 
-/** Whether a key is wanted, as far as that is known before the database was asked. Throws CONFIG_… errors. */
+/** Whether a key is wanted, as far as is known before the database answers. Throws CONFIG_… errors. */
 export function wishOf({ hasManagementKey }: Pick<Context, "hasManagementKey">, autoProvision: boolean): Wish {
   if (!autoProvision) return "off";
   return hasManagementKey() ? "may" : "no-management-key";
@@ -73,7 +73,7 @@ export function wishOf({ hasManagementKey }: Pick<Context, "hasManagementKey">, 
 
 export type Wish = Permission["kind"];
 
-/** To be asked after the database: whether that was just created may be known only then. */
+/** Called after the database has answered: only then is it certain whether the database was just created. */
 export function permissionOf({ provisioning }: Pick<Context, "provisioning">, wish: Wish): Permission {
   if (wish === "off") return { kind: wish };
   try {

@@ -8,7 +8,7 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
-/** What `foresee` says, in words. */
+/** The result of `foresee` in words. */
 export async function explain(
   user: UserId,
   context: Context,
@@ -33,7 +33,7 @@ export async function explain(
   };
 }
 
-/** What sync would warn of beside the sources. */
+/** The warnings that sync would add to those of the sources. */
 function warningsOfSync({ outcome, stored }: Foresight, now: number): readonly Warning[] {
   if (outcome.kind === "create") return warningsOf(outcome.terms);
   return stored.kind === "held" ? storedKeyWarnings(stored.row, now, stored.keyHash) : [];

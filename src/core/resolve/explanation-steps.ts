@@ -5,7 +5,7 @@ import { maskOfRecord } from "../model/key-record.ts";
 import type { ExternalSource } from "../model/log-event.ts";
 import type { Explanation, Step } from "../model/results.ts";
 
-/** Where the key would come from; null where there would be none. That sync would fail later hides nothing. */
+/** The source of the key; null without one. It is reported even if a later step of the sync would fail. */
 export function winnerOf({ decision }: Pick<Foresight, "decision">): Explanation["winner"] {
   switch (decision.kind) {
     case "keep":
@@ -20,7 +20,7 @@ export function winnerOf({ decision }: Pick<Foresight, "decision">): Explanation
   }
 }
 
-/** The place that ends the search before it comes to creating a key. */
+/** The place that ends the search before a key would be created; null if none does. */
 function stopOf({ decision }: Foresight): "database" | "environment" | null {
   return decision.kind === "fail" && decision.at !== "auto-provisioned" ? decision.at : null;
 }
@@ -72,7 +72,7 @@ export function outsideStep(candidate: Candidate, foresight: Foresight): Step {
   }
 }
 
-/** What becomes of a key that a source holds. */
+/** The state of a source that holds a key. */
 function standing(name: ExternalSource, keyHash: string, foresight: Foresight): Pick<Step, "state" | "reason"> {
   const { stored, candidates } = foresight;
   const winner = winnerOf(foresight);

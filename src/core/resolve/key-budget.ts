@@ -1,17 +1,19 @@
 import { KeyctlError } from "../model/errors.ts";
 
-/** How many keys a run may create: a slot is taken before each key, and given back where none was created. */
+/**
+ * The number of keys that a run may create. A slot is taken before each creation and returned if no key was created.
+ */
 export class KeyBudget {
   readonly #max: number;
   #taken = 0;
   #open = 0;
 
-  /** @param max how many keys; `Infinity` for any number */
+  /** @param max the number of keys; `Infinity` for any number */
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** Whether somebody may yet give a slot back. */
+  /** Whether a slot may still be returned. */
   get mayGrow(): boolean {
     return this.#open > 0;
   }
@@ -28,7 +30,7 @@ export class KeyBudget {
     if (!mayHaveCreated) this.#taken -= 1;
   }
 
-  /** Of a user who is left without a key. */
+  /** The error of a user who is left without a key. */
   usedUp(): KeyctlError {
     return new KeyctlError("PROVISION_CAP", `no key was created: this run may create no more than ${this.#max}`, {
       hint: "run it again for those who are left",

@@ -7,12 +7,10 @@ import type { PurgeResult } from "../model/results.ts";
 import { lookUpGiven } from "../protocol/given-key.ts";
 import type { Context } from "../context.ts";
 
-/** Nobody waits long for what is said beside a result. */
+/** The time limit for this addition to a result. */
 const LOOK_MS = 5_000;
 
-/**
- * What the next sync does for a user without a row. Of all users of a run, what is asked of the machine is asked once.
- */
+/** Predicts the next sync of a user without a row. The checks of this machine run once for all users of a run. */
 export class NextSync {
   readonly #context: Context;
   readonly #autoProvision: boolean;
@@ -24,8 +22,9 @@ export class NextSync {
   }
 
   /**
-   * Where it finds a key, or that it creates one; nothing where it would fail. Rejects only for a bug.
-   * @param doomed hashes of keys whose deletion at OpenRouter is decided by then, beside those that are now
+   * The sources in which the next sync finds a key, or `auto-provisioned` if it creates one; empty if it would fail.
+   * Rejects only for a bug.
+   * @param doomed the hashes of further keys that will be marked for deletion at OpenRouter by then
    */
   async returnsFrom(doomed: ReadonlySet<string>, caller: AbortSignal): Promise<PurgeResult["returnsFrom"]> {
     const signal = anySignal(caller, AbortSignal.timeout(LOOK_MS));
@@ -42,7 +41,7 @@ export class NextSync {
     }
   }
 
-  /** Every source whose key may be stored, and not only the first. */
+  /** All sources with a key that may be stored, not only the first one. */
   async #usable(doomed: ReadonlySet<string>, signal: AbortSignal): Promise<Candidates> {
     const { sources, journal } = this.#context;
     let candidates = await Candidates.readBeside(sources);
@@ -53,7 +52,7 @@ export class NextSync {
     return candidates;
   }
 
-  /** Where nobody said so in time, nothing is known to be in the way. */
+  /** Without an answer in time, no obstacle is assumed. */
   async #performs(kind: "save" | "create", signal: AbortSignal): Promise<boolean> {
     const known = this.#canPerform.get(kind);
     if (known !== undefined) return known;

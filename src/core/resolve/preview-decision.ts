@@ -15,14 +15,14 @@ import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 import { usableOf } from "./usable-candidates.ts";
 
-/** What a sync of one user would decide, and on what grounds. */
+/** The decision that a sync of one user would reach, and its reasons. */
 export interface Foresight {
   readonly stored: StoredKey;
   readonly candidates: Candidates;
   readonly decision: Decision;
-  /** A mistake in our own configuration: it ends a sync before it begins. */
+  /** A fault of keyctl's own configuration, which ends a sync before it begins. */
   readonly startFailure: KeyctlError | null;
-  /** What becomes of the decision. */
+  /** The decision if it can be performed, else the error of the sync. */
   readonly outcome: Outcome;
 }
 
@@ -30,22 +30,22 @@ export type Outcome = Performable | { readonly kind: "fails"; readonly error: Ke
 
 export type Performable = Extract<Decision, { kind: "keep" | "save" | "create" }>;
 
-/** What the database says of a user. */
+/** The state of a user's row. */
 export type StoredKey =
   | { readonly kind: "absent"; readonly row: undefined }
   | {
       readonly kind: "held";
       readonly row: KeyRecord;
-      /** Null where the master keys do not open it. */
+      /** Null if the master keys do not open the row. */
       readonly key: ApiKey | null;
       readonly mask: string | null;
       readonly keyHash: string | null;
-      /** What is wrong with the master keys that would open it. */
+      /** The fault of the master keys that would open the row. */
       readonly obstacle: KeyctlError | null;
     }
   | { readonly kind: "failed"; readonly row: KeyRecord | undefined; readonly error: KeyctlError };
 
-/** What is wrong with our own keys and configuration, and not with the row. */
+/** Faults of keyctl's own keys or configuration, not of the row. */
 const OUR_OWN: readonly ErrorCode[] = [
   "MASTER_KEY_MISSING",
   "MASTER_KEY_WRONG",
@@ -55,8 +55,8 @@ const OUR_OWN: readonly ErrorCode[] = [
 ];
 
 /**
- * **Invariant:** the decision is that of `resolve`, and nothing is written: no store and no master key is made. OpenRouter is
- * not asked. That the master keys to open a row are missing does not hide that it wins.
+ * **Invariant:** the decision is the one that `resolve` would reach, and nothing is written: no store and no master key
+ * is created. OpenRouter is not asked. A row wins even if the master keys to open it are missing.
  */
 export async function foresee(
   user: UserId,
@@ -67,7 +67,7 @@ export async function foresee(
   const start = wishOrFailure(context, autoProvision);
   const stored = await lookUp(user, foreseen(context), signal);
   const read = await Candidates.readBeside(context.sources);
-  // As resolve does, which asks only where there is no row.
+  // As in `resolve`, the journal is asked only without a row.
   const { candidates } = stored.kind === "absent" ? await usableOf(read, context, signal) : { candidates: read };
   const permission: Permission =
     typeof start === "string" ? permissionOf(context, start) : { kind: "may", fault: start };
@@ -90,7 +90,7 @@ function wishOrFailure(context: Context, autoProvision: boolean): Permission["ki
   }
 }
 
-/** What keeps a sync from performing its decision is found in the order of the sync. */
+/** Checks the obstacles of the decision in the order of the sync. */
 async function outcomeOf(
   user: UserId,
   { decision, candidates }: { readonly decision: Decision; readonly candidates: Candidates },
@@ -125,7 +125,7 @@ async function lookUp(user: UserId, context: Context, signal: AbortSignal): Prom
   }
 }
 
-/** What was thrown as a finding; that the caller stopped waiting is none. */
+/** The thrown error as a value. Throws again if the caller stopped waiting. */
 function failureOf(thrown: unknown, signal: AbortSignal): KeyctlError {
   const error = toKeyctlError(thrown, signal);
   if (error.code === "INTERRUPTED") throw error;

@@ -13,10 +13,10 @@ import { assertCanCreate } from "./creation-obstacles.ts";
 import { membersOf, requireMeans } from "./provision-many.ts";
 import type { ProvisionManyTask } from "./provision-many.ts";
 
-/** What `provision` would do for a user, and what the new key might do. */
+/** What `provision` would do for a user, and the terms of the new key. */
 export interface ProvisionPreview extends Pick<ProvisionResult, "userId" | "warnings" | "error"> {
   readonly action: "create" | "none";
-  /** Null where nothing could be found out. */
+  /** Null if the terms are not known. */
   readonly terms: WantedTerms | null;
 }
 
@@ -42,7 +42,7 @@ export async function* previewProvisionMany(
   }
 }
 
-/** Of a user without a row. */
+/** For a user without a row. */
 async function previewOf(
   user: UserId,
   view: Context,

@@ -19,7 +19,7 @@ import type { SyncManyTask } from "./sync-many.ts";
 import { answer } from "./sync-result.ts";
 import { usableOf } from "./usable-candidates.ts";
 
-/** What sync would do for a user. `source` is where the key is or would come from. */
+/** What sync would do for a user. `source` is the place that the key comes from or would come from. */
 export interface SyncPreview extends Pick<SyncResult, "userId" | "shadowed" | "warnings"> {
   readonly action: "create" | "none";
   readonly key: SyncResult["key"];
@@ -58,7 +58,7 @@ export async function* previewSyncMany(
   const saved = decide(ABSENT, candidates, { kind: "off" });
   const assertCanSeal = memoizeAsync(context.assertCanSeal);
   const resolving = { candidates: read, adopt: false, onSpooled: adopts ? assertSpoolReadable : null, newSignal };
-  // As the run, which seals before it has a result.
+  // As in the run, which needs the sealer before it has a result.
   const sealable = async function* () {
     for await (const batch of batches) {
       if (adopts && saved.kind === "save" && batch.length > 0) await assertCanSeal(newSignal());
@@ -96,7 +96,7 @@ export function syncPreviewFailed(user: string, error: KeyctlError, warnings: re
   return { ...syncFailed(user, error, warnings), action: "none" };
 }
 
-/** Of a user without a row. */
+/** For a user without a row. */
 function previewOf(
   userId: string,
   decision: Exclude<Performable, { kind: "keep" }>,

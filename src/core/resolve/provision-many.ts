@@ -18,15 +18,15 @@ import type { KeyctlError } from "../model/errors.ts";
 export interface ProvisionManyTask {
   readonly terms: Partial<WantedTerms>;
   readonly budget: KeyBudget;
-  /** How many keys are created at the same time. */
+  /** How many keys are created at once. */
   readonly concurrency: number;
   readonly newSignal: () => AbortSignal;
-  /** No more keys are begun. */
+  /** Begins no further creation. */
   readonly stop: AbortSignal | undefined;
   readonly provisionOne: (user: UserId) => Promise<ProvisionResult>;
 }
 
-/** Creates a key for each user who has none, whatever the sources hold. Throws what fails for all users. */
+/** Creates a key for each user without one, whatever the sources hold. Throws a failure that concerns all users. */
 export async function* provisionMany(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
@@ -47,7 +47,7 @@ export async function* provisionMany(
   }
 }
 
-/** Known are those who have a key, and those whose file in the spool is damaged. */
+/** The result is known for users with a key, and for users with a damaged file in the spool. */
 export async function membersOf<Result>(
   batch: readonly UserId[],
   {
@@ -67,7 +67,10 @@ export async function membersOf<Result>(
   });
 }
 
-/** Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT or MANAGEMENT_KEY_MISSING: what each user would fail with. */
+/**
+ * The terms of the new keys. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT or MANAGEMENT_KEY_MISSING: the
+ * error that each user would fail with.
+ */
 export function requireMeans(context: Context, terms: Partial<WantedTerms>): WantedTerms {
   const wanted = termsFor(context.provisioning, terms);
   assertManagementKey(context);

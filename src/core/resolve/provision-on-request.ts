@@ -16,8 +16,9 @@ import type { WantedTerms } from "../model/provision-rules.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 
 /**
- * Throws KEY_EXISTS for a user who has one; key.txt and the environment are not asked.
- * @param given what the key may do; the rest is as KEYCTL_PROVISION_… say
+ * Creates a key for a user without one; key.txt and the environment are not read. Throws KEY_EXISTS for a user with a
+ * key.
+ * @param given the terms of the key; KEYCTL_PROVISION_… set the rest
  */
 export async function provisionKey(
   user: UserId,

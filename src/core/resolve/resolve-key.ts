@@ -13,16 +13,19 @@ import { answer } from "./sync-result.ts";
 import { isInUse, sealed } from "./sealed-record.ts";
 import { usableOf } from "./usable-candidates.ts";
 
-/** How a resolution that may end in a new key is watched. */
+/** Options of a resolution that may create a key. */
 export interface ResolveOptions {
   readonly autoProvision: boolean;
-  /** A person asked for keys, so that the hourly cap does not count one that is created. */
+  /** A person asked for keys, so the hourly cap does not count a key that is created. */
   readonly isDeliberate: boolean;
-  /** Told what is waited for; from the first on a key may exist: the work goes on by itself then, whoever stops waiting. */
+  /**
+   * Receives the stage that the run waits for. From the first stage on a key may exist, so the run continues even if
+   * all callers stop waiting.
+   */
   readonly onStage: (stage: Stage) => void;
 }
 
-/** Performs what `decide` says. A row that does not open ends the search, as a database that fails. */
+/** Performs the result of `decide`. A row that cannot be opened ends the search, as does a database that fails. */
 export async function resolve(
   user: UserId,
   context: Context,

@@ -17,20 +17,20 @@ import { openForUse } from "../sealing/open-row.ts";
 
 export type OnSpooled = (user: UserId, context: Context, signal: AbortSignal) => Promise<void>;
 
-/** What many users of one run are given: the sources are read once, before it. */
+/** Settings for all users of a run. The sources are read once, before the run. */
 export interface ResolveManyTask {
   readonly candidates: Candidates;
   /** False: a user without a row stays without one. */
   readonly adopt: boolean;
-  /** What is done first with the keys of a user that wait in the spool. ROW_UNREADABLE is that user's error. */
+  /** Called first, for the spooled keys of each user. ROW_UNREADABLE is the error of that user. */
   readonly onSpooled: OnSpooled | null;
   readonly newSignal: () => AbortSignal;
 }
 
 /**
- * As `resolve`, for many users. **Order:** a batch is read, what is missing is inserted, and who lost an insert is read
- * again. After a batch in which nobody had a row, the next one is inserted without a look: a new store has nothing to read,
- * and in any other a look costs less than the inserts that lose.
+ * As `resolve`, for many users. **Order:** read the rows of a batch, insert the missing ones, and read the rows whose
+ * insert lost. After a batch in which no user had a row, the next batch is inserted without reading: a new store has
+ * nothing to read, and in any other store a read costs less than the inserts that lose.
  */
 export async function* resolveMany(
   users: AsyncIterable<readonly UserId[]>,
@@ -47,15 +47,15 @@ export async function* resolveMany(
 
 export interface ResolvedBatch {
   readonly results: readonly SyncResult[];
-  /** Those without a row: their result says that there is no key for them. */
+  /** The users without a row, whose result is the error that no key was found. */
   readonly missing: ReadonlySet<string>;
-  /** Whether one of them had a row. */
+  /** Whether a user of the batch had a row. */
   readonly hasStored: boolean;
-  /** As the batch has found them: without those that may not be stored, where keys are to be stored. */
+  /** The sources as this batch found them. If keys are stored, sources whose key must not be stored are marked. */
   readonly candidates: Candidates;
 }
 
-/** A user whose insert lost, and whose winner was purged before it was read, is tried again. */
+/** Tries again for a user whose insert lost and whose winning row was purged before it was read. */
 async function resolveBatch(
   batch: readonly UserId[],
   context: Context,
@@ -78,7 +78,7 @@ async function resolveBatch(
     if (found.size === batch.length) break;
     if (mayAdopt) usable = await usableOf(candidates, context, signal);
     const saves = usable.given !== null;
-    // What all users would fail with is said before the first of them has a result.
+    // A failure that concerns all users is thrown before the first of them has a result.
     if (saves && tries === 1) await context.sealer("seal", signal);
     const looks = looksFirst || tries > 1 || !saves;
     const stored = looks ? await storedResults(missing(), context, candidates, signal) : NOT_LOOKED;
@@ -95,7 +95,7 @@ async function resolveBatch(
 
 const NOT_LOOKED: ReadonlyMap<UserId, SyncResult | "lost"> = new Map();
 
-/** What the database alone holds for a user. */
+/** The user's key in the database; no other source is read. */
 export async function resolveStored(user: UserId, context: Context, signal: AbortSignal): Promise<SyncResult> {
   return retryOnConflict(user, async () => {
     const candidates = await Candidates.read([]);
@@ -105,7 +105,7 @@ export async function resolveStored(user: UserId, context: Context, signal: Abor
   });
 }
 
-/** A file that is damaged is its user's error. */
+/** A damaged file is the error of its user. */
 export async function spoolFailures(
   batch: readonly UserId[],
   context: Context,
@@ -167,7 +167,10 @@ async function storedResults(
   return results;
 }
 
-/** A row that does not open, or not with the master keys that are here, is its user's error; no or wrong master keys are everybody's. */
+/**
+ * A row that cannot be opened, or only with a master key that is not here, is the error of its user. Missing or wrong
+ * master keys are thrown for all users.
+ */
 async function storedResult(
   row: KeyRecord,
   { setting, managementKeys }: { readonly setting: AnswerSetting; readonly managementKeys: ReadonlySet<string> },

@@ -5,14 +5,14 @@ import type { ApiKey } from "../model/api-key.ts";
 import type { Sealer, Clock } from "../ports/stores-and-sources.ts";
 import { newRecord } from "../model/key-record.ts";
 
-/** A settled row costs its reader one read. */
+/** A settled row needs no further read. */
 export async function isInUse(row: KeyRecord, context: Context, signal: AbortSignal): Promise<boolean> {
   if (row.settled || row.generation === 0) return true;
   const { confirmGeneration } = await import("../protocol/settle-row.ts");
   return confirmGeneration(row, context, signal);
 }
 
-/** @param given a key, and the name of the source that holds it */
+/** @param given a key, and the name of its source */
 export function sealed(
   user: UserId,
   { key, name: origin }: { readonly key: ApiKey; readonly name: string },

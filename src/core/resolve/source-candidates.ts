@@ -7,13 +7,13 @@ import { shellQuote, userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Warning, WarningCode } from "../model/warning.ts";
 
-/** One place, and what is there. */
+/** One place outside the database, and its reading. */
 export interface Candidate {
   readonly name: ExternalSource;
-  /** What a person corrects where it holds no key: the path of a file, or the name of a variable. */
+  /** The place that a person corrects if it holds no key: the path of a file, or the name of a variable. */
   readonly place: string;
   readonly reading: SourceReading;
-  /** Why it could not be asked at all; its reading is `absent` then. */
+  /** The error if the place could not be read at all; its reading is then `absent`. */
   readonly failure: KeyctlError | null;
 }
 
@@ -25,9 +25,9 @@ const IGNORED: Readonly<Record<ExternalSource, WarningCode>> = {
 export const HOLDS_OWED_KEY = "holds a key that keyctl created and marked for deletion at OpenRouter";
 
 /**
- * What the places outside the database hold, read once, in the order in which they are asked.
- * **Invariant:** a place that is there, or that a person named, and that holds no key is passed over, but no key is made
- * because of it: money is spent only where nothing is there.
+ * The places outside the database, read once, in the order of the search.
+ * **Invariant:** a place that exists, or that a person named, but holds no key is skipped, and it stops the automatic
+ * creation of a key: money is spent only if all places are absent.
  */
 export class Candidates {
   readonly all: readonly Candidate[];
@@ -38,7 +38,7 @@ export class Candidates {
     this.warnings = warnings;
   }
 
-  /** As `read`, where the answer is known already: a source that fails is passed over, with a warning. */
+  /** As `read`, but a source that fails is skipped with a warning; `failure` holds its error. */
   static async readBeside(sources: readonly KeySource[]): Promise<Candidates> {
     const read = await Promise.all(sources.map(readOrPassOver));
     return new Candidates(
@@ -47,14 +47,14 @@ export class Candidates {
     );
   }
 
-  /** Throws what a source throws. */
+  /** Throws the error of the first source that fails. */
   static async read(sources: readonly KeySource[]): Promise<Candidates> {
     const candidates = await Candidates.readBeside(sources);
     if (candidates.failure !== null) throw candidates.failure;
     return candidates;
   }
 
-  /** Of the first place that could not be asked. */
+  /** The error of the first place that could not be read. */
   get failure(): KeyctlError | null {
     return this.all.find(({ failure }) => failure !== null)?.failure ?? null;
   }
@@ -69,7 +69,7 @@ export class Candidates {
     return this.all.flatMap(({ name, reading }) => (reading.status === "found" ? [{ name, key: reading.key }] : []));
   }
 
-  /** Why no key is made by itself while this is so; null where nothing is there, or a key is. */
+  /** The reason why no key is created automatically; null if all places are absent or one holds a key. */
   get refusal(): string | null {
     const [first] = this.#broken;
     return first === undefined || this.winner !== undefined ? null : faultOf(first);
@@ -80,8 +80,8 @@ export class Candidates {
   }
 
   /**
-   * That nobody has a key for this user, and what to do about it: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY.
-   * @param otherRefusal why none is created, where that is not because of a place
+   * The error for a user without a key, with the remedy: NO_KEY, or MANAGEMENT_KEY_AS_USER_KEY.
+   * @param otherRefusal the reason why no key is created, if that is not a place
    */
   noKey(user: UserId, otherRefusal: string | null = null): KeyctlError {
     const reason = this.refusal ?? otherRefusal;
@@ -102,7 +102,7 @@ export class Candidates {
     return new KeyctlError("NO_KEY", reason === null ? message : `${message}: ${reason}`, { hint });
   }
 
-  /** As these, but keyctl is about to delete the key in this place: it is passed over. */
+  /** The same candidates, with the key in this place skipped because keyctl is about to delete it. */
   withOwed(name: ExternalSource): Candidates {
     const all = this.all.map((candidate): Candidate => {
       const { reading } = candidate;
@@ -113,16 +113,13 @@ export class Candidates {
     return new Candidates(all, [...this.warnings, ...owed.flatMap(warningsFor)]);
   }
 
-  /** The places that hold another key than this one, and that key's last four characters. */
+  /** The places that hold another key than this one, and the last four characters of those keys. */
   shadowedBy(key: ApiKey): { readonly shadowed: readonly ExternalSource[]; readonly shadowedTails: readonly string[] } {
     const others = this.holders.filter((holder) => !holder.key.equals(key));
     return { shadowed: others.map(({ name }) => name), shadowedTails: others.map((other) => other.key.tail) };
   }
 
-  /**
-   * Tells about each place in turn: a key that is no key, or may not be used, a file that cannot be read, and what `found`
-   * says of a key.
-   */
+  /** Logs each place in order: an invalid key, a management key, an unreadable file. Calls `found` for each key. */
   logTo(log: Log, found: (name: ExternalSource, key: ApiKey) => void): void {
     for (const { name, reading } of this.all) {
       if (reading.status === "found") found(name, reading.key);
@@ -156,12 +153,12 @@ function warningsFor({ name, place, reading }: Candidate): readonly Warning[] {
   return [];
 }
 
-/** `key.txt` is called so wherever it is. */
+/** `key.txt` has this name wherever the file is. */
 function calledBy(name: ExternalSource, place: string): string {
   return name === "key.txt" ? name : place;
 }
 
-/** In a log line that other programs search for. */
+/** Part of a log line that other programs search for. */
 function faultOf({ name, place, reading }: Candidate): string {
   if (reading.status === "missing") return "the file named in place of key.txt does not exist";
   const called = calledBy(name, place);

@@ -21,23 +21,23 @@ import { importSpooled } from "../protocol/spool-gate.ts";
 const CREATED_AT_ONCE = 8;
 
 export interface SyncManyTask {
-  /** `stored`: read the database only; `known`: save nothing, but say which sources hold another key. */
+  /** `stored`: read only the database. `known`: save nothing, but report sources that hold another key. */
   readonly reach: "stored" | "known" | "sources";
-  /** Whether a key is created for each user who has none. */
+  /** Whether a key is created for each user without one. */
   readonly provision: boolean;
   readonly budget: KeyBudget;
-  /** One user after the other, each with their log lines. */
+  /** Resolves one user after the other, each with its log lines. */
   readonly isLogged: boolean;
   readonly newSignal: () => AbortSignal;
-  /** No more keys are begun, and with `isLogged` no more users. */
+  /** Begins no further creation and, with `isLogged`, no further user. */
   readonly stop: AbortSignal | undefined;
-  /** Resolves one user, and creates a key where that is allowed. */
+  /** Resolves one user, and creates a key if that is allowed. */
   readonly resolveOne: (user: UserId, autoProvision: boolean) => Promise<SyncResult>;
 }
 
 /**
- * Resolves many users, batch by batch: what the database and the sources hold first, and then the keys that are to be
- * created. Throws what fails for all users.
+ * Resolves many users, batch by batch: first from the database and the sources, then by creating keys. Throws a failure
+ * that concerns all users.
  */
 export async function* syncMany(
   batches: AsyncIterable<readonly UserId[]>,
@@ -63,7 +63,7 @@ export async function* syncMany(
   }
 }
 
-/** The users of a batch, of whom those who are missing have no row. */
+/** The results of a batch. `missing` are the users without a row. */
 export interface Batch<Result> extends Pick<ResolvedBatch, "missing" | "candidates"> {
   readonly results: readonly Result[];
 }
@@ -75,13 +75,13 @@ export interface MissingKeysTask<Result> extends Pick<SyncManyTask, "reach" | "p
   readonly concurrency: number;
 }
 
-/** Creates a key for each user of a batch who has none, if that is decided. Throws what fails for all users. */
+/** Creates a key for each user without one, if that is the decision. Throws a failure that concerns all users. */
 export async function* createForMissing<Result extends Pick<SyncResult, "userId" | "error">>(
   { results, missing, candidates }: Batch<Result>,
   context: Context,
   { create, isCreated, failed, budget, concurrency, ...task }: MissingKeysTask<Result>,
 ): AsyncGenerator<readonly Result[]> {
-  // Where only the database is asked, what is wrong with a source is nobody's failure.
+  // If nothing is taken from the sources, a fault of a source is not an error of a user.
   if (missing.size === 0 || task.reach !== "sources") return void (yield results);
   const decision = decideForMany(context, candidates, task);
   if (decision.kind === "fail") throw decision.error;
@@ -108,7 +108,7 @@ export async function* createForMissing<Result extends Pick<SyncResult, "userId"
   });
 }
 
-/** For a user without a row. A person asked for keys: that there is no management key is their mistake, and no reason. */
+/** For a user without a row. A person asked for keys, so a missing management key is an error. */
 function decideForMany(
   context: Context,
   candidates: Candidates,
@@ -117,7 +117,7 @@ function decideForMany(
   return decide(ABSENT, candidates, permissionOf(context, provision ? "may" : "off"));
 }
 
-/** A user of `known` who was purged meanwhile does not get a key back. */
+/** With `known`, a user who was purged in the meantime does not get a key again. */
 async function* syncOneByOne(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
@@ -150,12 +150,12 @@ async function* syncOneByOne(
   };
   const saves = decide(ABSENT, candidates, OFF).kind === "save";
   for await (const users of batches) {
-    // As in a run without log lines, which seals before it has a result.
+    // As in a run without log lines, which needs the sealer before it has a result.
     if (saves && reach === "sources" && users.length > 0) await context.sealer("seal", newSignal());
     for (const user of users) {
       if (task.stop?.aborted === true) return;
       const batch = await one(user);
-      // Whoever is left without a key is told so as in a run without log lines.
+      // A user without a key gets the same error as in a run without log lines.
       yield* createForMissing(batch, context, {
         ...task,
         create: async () => batch.results[0] ?? syncFailed(user, candidates.noKey(user)),

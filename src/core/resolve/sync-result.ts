@@ -8,7 +8,7 @@ import { storedKeyWarnings } from "../model/stored-key-warnings.ts";
 import type { Candidates } from "./source-candidates.ts";
 import type { SyncedKey } from "../model/results.ts";
 
-/** What an answer says beside the key. */
+/** The facts of an answer apart from the key. */
 export interface AnswerSetting {
   readonly source: Source;
   readonly candidates: Candidates;

@@ -2,15 +2,15 @@ import type { Context } from "../context.ts";
 import type { GivenKey } from "../protocol/given-key.ts";
 import type { Candidates } from "./source-candidates.ts";
 
-/** The sources, and what the journal says of the winner's key, which may be stored; null where there is no winner. */
+/** The sources, and the journal's entry of the winning key, which may be stored; null without a winner. */
 export interface Usable {
   readonly candidates: Candidates;
   readonly given: GivenKey | null;
 }
 
 /**
- * The first source whose key may be stored wins: one whose key is to be deleted at OpenRouter is passed over. One query
- * for each text of a key, however many users. Nothing is asked where a source that fails ends the search.
+ * The first source whose key may be stored wins; a key that is marked for deletion at OpenRouter is skipped. One query
+ * for each distinct key, however many users there are. The journal is not asked if a source that fails ends the search.
  */
 export async function usableOf(
   candidates: Candidates,

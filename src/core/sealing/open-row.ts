@@ -10,7 +10,7 @@ import type { Context } from "../context.ts";
 
 /**
  * The key in a row. Throws ROW_UNREADABLE, MASTER_KEY_MISSING, MASTER_KEY_WRONG.
- * **Invariant:** every key that is read from a row comes through here, so that `requireSealed` holds for each of them.
+ * **Invariant:** every key that is handed out from a row is read here, so `requireSealed` applies to all of them.
  */
 export async function openRow(
   row: KeyRecord,
@@ -34,7 +34,7 @@ export async function openRow(
   }
 }
 
-/** As `openRow`, of a key that is to be handed out. Throws MANAGEMENT_KEY_AS_USER_KEY as well. */
+/** As `openRow`, for a key that is handed out. Also throws MANAGEMENT_KEY_AS_USER_KEY. */
 export async function openForUse(
   row: KeyRecord,
   context: Context,
@@ -47,7 +47,7 @@ export async function openForUse(
   throw managementKeyStored(row.userId);
 }
 
-/** Where it comes from is for a person to find out: whoever can write to the database can write such a row. */
+/** A person must find out the origin of such a key: any program that can write to the database can write such a row. */
 function inPlainText({ userId }: KeyRecord, key: ApiKey): KeyctlError {
   const message = `the key of user ${printable(userId)}, ${key.masked}, is stored in plain text and is not used: this database holds sealed keys, and another program may have put it there`;
   return new KeyctlError("ROW_UNREADABLE", message, {
@@ -57,7 +57,9 @@ function inPlainText({ userId }: KeyRecord, key: ApiKey): KeyctlError {
   });
 }
 
-/** A value that names a master key which is not at hand is reason to look for it again: a rekey may be under way. */
+/**
+ * If the value names a master key that is not available, the master keys are loaded again: a rekey may be under way.
+ */
 async function sealerFor(value: string, sealer: Context["sealer"], signal: AbortSignal): Promise<Sealer> {
   const known = await sealer("open", signal);
   const kid = known.kidOf(value);

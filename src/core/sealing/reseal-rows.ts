@@ -19,50 +19,53 @@ import type { SealingSetup } from "./verify-master-keys.ts";
 import type { Context } from "../context.ts";
 
 /**
- * **Invariant:** a rekey replaces a row by compare-and-set and changes nothing but its seals: that of its key, and that of
- * the key before it, which a rollback puts back. The rows alone say what is left to do, so that after a kill at any moment
- * a second run goes on. A run ends when a pass over all rows has found nothing to do.
+ * **Invariant:** a rekey replaces a row by compare-and-set and re-encrypts only: its key, and the previous key, which a
+ * rollback restores. The rows alone show what remains to be done, so a second run continues after a kill at any moment.
+ * A run ends after a pass over all rows that found nothing to do.
  */
 
 export interface RekeyTask {
-  /** `new-key`: add a master key, unless an earlier rekey is unfinished. `init` seals a store for the first time, and no row of it. */
+  /**
+   * `new-key`: add a master key, unless an earlier rekey is unfinished. `init`: seal a store for the first time: create
+   * its first master key if there is none, and seal no row.
+   */
   readonly kind: "new-key" | "keep-key" | "init" | "retire";
-  /** With `retire`: the id of a master key that nothing uses and that leaves its set. No row is changed. */
+  /** With `retire`: the id of an unused master key, which is removed from its set. No row is changed. */
   readonly kid?: string | undefined;
-  /** Change nothing, and count what would be. */
+  /** Change nothing, and count the rows that would change. */
   readonly dryRun: boolean;
 }
 
-/** How far it has come. The last one is `complete`, and the result. */
+/** The progress of a rekey. The last one is `complete`, and is the result. */
 export interface RekeyProgress {
   readonly total: number;
-  /** Rows that were looked at. */
+  /** Rows that were read. */
   readonly done: number;
   /** Rows that were sealed with the active master key, or would be. */
   readonly resealed: number;
-  /** Rows that the latest pass has found to hold a key in clear. */
+  /** Rows with a key in plain text, as counted by the latest pass. */
   readonly inClear: number;
   readonly unreadable: number;
-  /** Null where a dry run would make a new one. */
+  /** Null if a dry run would create a new master key. */
   readonly activeKid: string | null;
-  /** Master keys of the set that nothing uses any more. */
+  /** Master keys of the set that nothing uses now. */
   readonly removableKids: readonly string[];
-  /** Where the master keys are. */
+  /** The place of the master keys. */
   readonly place: string;
   /** For `init`: the store was sealed before, with these master keys. */
   readonly wasSealed: boolean;
   readonly complete: boolean;
-  /** Rows that do not open, each of them once in all of the progress. */
+  /** Rows that cannot be opened; each is reported once per run. */
   readonly failures: readonly RowFailure[];
-  /** The users whose rows held a key in plain text, each once in all of the progress: who wrote them is to be looked at. */
+  /** The users whose rows held a key in plain text, each once per run. The program that wrote them needs attention. */
   readonly plain: readonly string[];
-  /** What is still to be done about the run as a whole; with the last progress only. */
+  /** Remaining problems of the whole run; only in the last progress. */
   readonly warnings: readonly Warning[];
 }
 
 export interface RekeyContext extends Context {
   readonly lock: SealingSetup;
-  /** Asked for each step. */
+  /** Called for each step. */
   readonly newSignal: () => AbortSignal;
 }
 
@@ -77,14 +80,16 @@ const NOTHING_DONE = {
   warnings: [],
 } as const;
 
-/** Rows that are written at a time. */
+/** Rows that are written at once. */
 const IN_FLIGHT = 16;
-/** Rows between two signs of life. */
+/** The number of rows between two progress reports. */
 const PROGRESS_EVERY = 100;
-/** Each pass over all rows meets what was written with an older master key during the one before. */
+/** A pass may find rows that were written with an older master key during the previous pass. */
 const MAX_PASSES = 10;
 
-/** Throws STORE_NOT_ATOMIC, MASTER_KEY_…, CONFIG_… or CONFLICT before a row is changed; later, what the store throws. */
+/**
+ * Throws STORE_NOT_ATOMIC, MASTER_KEY_…, CONFIG_… or CONFLICT before a row is changed; later, the errors of the store.
+ */
 export async function* rekey(context: RekeyContext, task: RekeyTask): AsyncGenerator<RekeyProgress> {
   const { store, lock, newSignal } = context;
   if (task.kind === "init") {
@@ -108,13 +113,13 @@ export async function* rekey(context: RekeyContext, task: RekeyTask): AsyncGener
 class ResealRun {
   readonly #context: RekeyContext;
   readonly #rows: RowInspector;
-  /** What was stored in rows whose change was refused once, by their ids. */
+  /** The stored values of rows whose replacement was refused once, by row id. */
   readonly #refused = new Map<string, string>();
   readonly #total: number;
   #done = 0;
   #resealed = 0;
 
-  /** @param sealer undefined where a dry run would make a new master key */
+  /** @param sealer undefined if a dry run would create a new master key */
   constructor(context: RekeyContext, sealer: Sealer | undefined, total: number) {
     this.#context = { ...context, log: silent };
     this.#rows = new RowInspector(this.#context, sealer);
@@ -142,7 +147,7 @@ class ResealRun {
     yield this.#result(pass, []);
   }
 
-  /** Opens nothing. */
+  /** Counts the rows; opens none. */
   async *count(wasSealed: boolean): AsyncGenerator<RekeyProgress> {
     const { store, newSignal } = this.#context;
     const pass = newPass();
@@ -154,7 +159,7 @@ class ResealRun {
     yield { ...this.#result(pass, []), wasSealed };
   }
 
-  /** Opens every row, and hands on those that are to be sealed. */
+  /** Opens every row, and passes on those that must be sealed. */
   async *#passOver(pass: Pass, seal: (rows: readonly Stale[]) => Promise<void>): AsyncGenerator<RekeyProgress> {
     const { store, newSignal } = this.#context;
     let waiting: Stale[] = [];
@@ -173,7 +178,7 @@ class ResealRun {
     yield this.#progress(pass);
   }
 
-  /** Nothing is under way when this ends, also where one of them fails. */
+  /** When this settles, no work is in flight, even if one row fails. */
   async #sealAll(rows: readonly Stale[]): Promise<void> {
     const { newSignal } = this.#context;
     const { sealer } = this.#rows;
@@ -184,7 +189,7 @@ class ResealRun {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** A row that was changed in the meantime is met again at the next pass. */
+  /** A row that was changed in the meantime is read again in the next pass. */
   async #seal({ row, key, keyBefore }: Stale, sealer: Sealer, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#context;
     const { userId, previous } = row;
@@ -197,7 +202,7 @@ class ResealRun {
     else this.#refused.set(row.id, row.keyEncrypted);
   }
 
-  /** Gives the master keys that nothing uses. */
+  /** Returns the master keys that nothing uses. */
   async #release(pass: Pass): Promise<readonly string[] | "another key is active"> {
     const { lock, newSignal } = this.#context;
     const sealer = await this.#rows.refreshSealer();
@@ -211,7 +216,7 @@ class ResealRun {
     return notNeeded.filter((kid) => !pass.named.has(kid) && !waiting.has(kid));
   }
 
-  /** A key that waits in a file is opened when it is stored at last. */
+  /** A spooled key is opened only when it is finally stored. */
   async #kidsInSpool(): Promise<ReadonlySet<string>> {
     const { spool, journal, newSignal } = this.#context;
     if (!spool.mayHoldKeys()) return new Set();
@@ -243,7 +248,7 @@ class ResealRun {
   }
 }
 
-/** Another program goes on writing what is to be sealed. */
+/** Another program keeps writing values that must be sealed. */
 function neverDone({ inClear }: Pass): KeyctlError {
   const [how, remedy] =
     inClear > 0

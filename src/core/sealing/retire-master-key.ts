@@ -9,27 +9,30 @@ import { NAMED_FOR_MS } from "./sealer-cache.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
- * **Order:** (1) nothing is sealed with the master key; (2) the store names it no more, so that no program seals with it from
- * here on; (3) once every program has noticed that, nothing is sealed with it still; (4) it leaves its set. Killed at any
- * moment, every row opens, and the same command goes on.
+ * **Order:** (1) verify that nothing is sealed with the master key; (2) remove its check from the store, so that no
+ * program seals with it from then on; (3) wait until every program has noticed, and verify again; (4) remove it from
+ * its set. After a kill at any moment, every row opens, and the same command continues.
  */
 
 export interface RetireContext extends Context {
   readonly lock: SealingSetup;
-  /** Asked for each step. */
+  /** Called for each step. */
   readonly newSignal: () => AbortSignal;
 }
 
 export interface Retirement {
   readonly activeKid: string;
-  /** Rows that were looked at. */
+  /** Rows that were read. */
   readonly total: number;
 }
 
-/** Users that are named where a master key is still used. */
+/** The number of users that are named if a master key is still used. */
 const NAMED = 5;
 
-/** Throws USAGE for a master key that is not there, CONFLICT for one that is used, CONFIG_INVALID where keyctl cannot write. */
+/**
+ * Throws USAGE for an unknown master key, CONFLICT for the active one or one that is used, CONFIG_INVALID if keyctl
+ * cannot write to its set.
+ */
 export async function retireMasterKey(context: RetireContext, kid: string): Promise<Retirement> {
   const { lock, newSignal } = context;
   const { checks, masterKeys } = lock;
@@ -47,13 +50,13 @@ export async function retireMasterKey(context: RetireContext, kid: string): Prom
     if (isInSet) await masterKeys.remove(kid, newSignal());
     return { activeKid: sealer.activeKid, total };
   } catch (thrown) {
-    // Something may be sealed with it after all, or it is still in its set: it is as it was.
+    // A key may be sealed with it after all, or it is still in its set: its check is restored.
     if (named !== undefined) await checks.addKeyCheckValue(named, newSignal());
     throw thrown;
   }
 }
 
-/** The number of rows. Throws CONFLICT with what uses this master key. */
+/** The number of rows. Throws CONFLICT with the rows and spooled keys that use this master key. */
 async function assertUnused(context: RetireContext, kid: string): Promise<number> {
   const { store, lock, newSignal } = context;
   const sealer = await currentSealer(lock, newSignal);
@@ -72,7 +75,7 @@ async function assertUnused(context: RetireContext, kid: string): Promise<number
   throw stillUsed(kid, { used, users, waiting });
 }
 
-/** Keys that wait in files, for whichever database: each is opened when it is stored at last. */
+/** Keys that wait in files, for any database: each is opened only when it is finally stored. */
 async function countSpooled({ spool }: Context, isMeant: (value: string) => boolean): Promise<number> {
   if (!spool.mayHoldKeys()) return 0;
   let count = 0;
@@ -116,7 +119,7 @@ function notThere(kid: string, place: string): KeyctlError {
   );
 }
 
-/** The command that takes this master key out. Its id may begin with a dash. */
+/** The command that removes this master key. Its id may begin with a dash. */
 export function retireCommand(kid: string): string {
   return `keyctl rekey --retire=${shellQuote(kid)}`;
 }

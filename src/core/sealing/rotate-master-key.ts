@@ -5,9 +5,9 @@ import { verifySealer, loadVerifiedSealer, refuseGuessable } from "./verify-mast
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
- * **Order:** (1) add a master key to its set and read it back from there; (2) name it by a check of the store; (3) seal the
- * first row with it; (4) take it out of the set only when nothing uses it. So every row opens at every moment, for every
- * reader.
+ * **Order:** (1) add a master key to its set, and read it back from there; (2) add its check to the store; (3) seal the
+ * first row with it; (4) remove a master key from the set only when nothing uses it. So every reader can always open
+ * every row.
  */
 
 export interface FirstSeal {
@@ -16,7 +16,10 @@ export interface FirstSeal {
   readonly wasSealed: boolean;
 }
 
-/** Makes the first master key where there is none, and names it in the store. Throws MASTER_KEY_WRONG for a store that others seal. */
+/**
+ * Creates the first master key if there is none, and adds its check to the store. Throws MASTER_KEY_MISSING or
+ * MASTER_KEY_WRONG for a store that is sealed with other master keys.
+ */
 export async function firstSeal(
   { checks, masterKeys }: SealingSetup,
   newSignal: () => AbortSignal,
@@ -31,7 +34,9 @@ export async function firstSeal(
   return { sealer: verifySealer(sealer, await checks.keyCheckValues(newSignal()), masterKeys), wasSealed: true };
 }
 
-/** The sealer to seal all rows with: of a new master key, unless that is not wanted or an earlier change is unfinished. */
+/**
+ * The sealer for all rows: of a new master key, or the loaded one if none is wanted or an earlier change is unfinished.
+ */
 export async function changeMasterKey(
   lock: SealingSetup,
   mayAdd: boolean,
@@ -40,12 +45,13 @@ export async function changeMasterKey(
   const present = await lock.checks.keyCheckValues(newSignal());
   const sealer = await loadVerifiedSealer(lock, "seal", newSignal());
   const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, newSignal) : sealer;
-  // The check of a store's first seal may be hidden behind the next one, where its maker died before it was whole.
+  // If the process that sealed the store first died before it had written both records of its check, the next check
+  // would hide the first one.
   for (const check of [...present, active.newSealCheck()]) await lock.checks.addKeyCheckValue(check, newSignal());
   return active;
 }
 
-/** What `changeMasterKey` would give; undefined where it would make a new master key. */
+/** The result of `changeMasterKey`; undefined if it would create a new master key. */
 export async function previewMasterKey(
   lock: SealingSetup,
   mayAdd: boolean,
@@ -56,7 +62,7 @@ export async function previewMasterKey(
   return mayAdd && isFinished(sealer, present) ? undefined : sealer;
 }
 
-/** The master keys as they are by now. */
+/** The master keys as they are now. */
 export async function currentSealer(
   { checks, masterKeys }: SealingSetup,
   newSignal: () => AbortSignal,
@@ -65,7 +71,7 @@ export async function currentSealer(
   return verifySealer(await masterKeys.load(newSignal()), present, masterKeys);
 }
 
-/** Master keys that the store names and that are not in the set: where every row opens with those that are, nothing uses them. */
+/** Master keys that the store names and that are not in the set: unused if those of the set open every row. */
 export async function unknownCheckIds(
   { checks }: SealingSetup,
   kids: readonly string[],
@@ -74,7 +80,7 @@ export async function unknownCheckIds(
   return (await checks.keyCheckValues(newSignal())).map(({ kid }) => kid).filter((kid) => !kids.includes(kid));
 }
 
-/** The store is sealed with none of these any more, and with the active one still: somebody may have released that. */
+/** Removes these checks. Adds that of the active master key first, because another rekey may have removed it. */
 export async function retireMasterKeys(
   { checks }: SealingSetup,
   active: Sealer,
@@ -85,7 +91,7 @@ export async function retireMasterKeys(
   for (const kid of kids) await checks.removeKeyCheckValue(kid, newSignal());
 }
 
-/** A new master key counts only when its real place gives it back, with all that was there before. */
+/** A new master key counts only if its real place returns it, with all master keys that were there before. */
 async function withNewKey(
   { masterKeys }: SealingSetup,
   before: Sealer,
@@ -106,7 +112,10 @@ async function withNewKey(
   );
 }
 
-/** A store is sealed with one master key, the active one, unless a rekey stopped on its way or a key was put in front by hand. */
+/**
+ * True if the store names exactly one master key, the active one. False if a rekey stopped halfway, or if a master key
+ * was put first by hand.
+ */
 function isFinished({ activeKid }: Sealer, present: readonly KeyCheckValue[]): boolean {
   return present.length === 1 && present[0]?.kid === activeKid;
 }

@@ -15,16 +15,16 @@ export interface RowFailure {
   readonly error: KeyctlError;
 }
 
-/** What one pass over all rows has seen. */
+/** The counts of one pass over all rows. */
 export interface Pass {
   done: number;
   /** Rows that were not sealed with the active master key. */
   stale: number;
   inClear: number;
   unreadable: number;
-  /** Master keys of the set that a row names, for its key or for the one before. */
+  /** Master keys of the set that a row names, for its current or its previous key. */
   readonly named: Set<string>;
-  /** Those of them that opened something. */
+  /** Those of them that opened a value. */
   readonly needed: Set<string>;
 }
 
@@ -32,40 +32,40 @@ export function newPass(): Pass {
   return { done: 0, stale: 0, inClear: 0, unreadable: 0, named: new Set(), needed: new Set() };
 }
 
-/** A row that is to be sealed with the active master key. */
+/** A row that must be sealed with the active master key. */
 export interface Stale {
   readonly row: KeyRecord;
   readonly key: ApiKey;
-  /** Of `previous`; undefined when it holds none, or does not open: then it stays as it is. */
+  /** The previous key; undefined if there is none or it cannot be opened. In both cases `previous` stays unchanged. */
   readonly keyBefore: ApiKey | undefined;
 }
 
-/** What one of the values of a row holds. */
+/** The content of one value of a row. */
 interface Value {
-  /** Undefined when it does not open. */
+  /** Undefined if the value cannot be opened. */
   readonly key: ApiKey | undefined;
   readonly isActive: boolean;
 }
 
-/** Opens rows with the master keys as they are by now, and says which are to be re-encrypted. Each failure is told once. */
+/** Opens rows with the current master keys, and finds those that must be re-encrypted. Reports each failure once. */
 export class RowInspector {
   readonly #context: Context;
   readonly #lock: SealingSetup;
   readonly #newSignal: () => AbortSignal;
   readonly #reported = new Set<string>();
-  /** What was stored in rows that nobody can change, by their ids. */
+  /** The stored values of rows that cannot be changed, by row id. */
   readonly #unchangeable = new Map<string, string>();
   readonly #namedAsPlain = new Set<string>();
   #failures: RowFailure[] = [];
   #plain: string[] = [];
   #sealer: Sealer | undefined;
 
-  /** @param sealer undefined where a dry run would make a new master key */
+  /** @param sealer undefined if a dry run would create a new master key */
   constructor(
     context: Context & { readonly lock: SealingSetup; readonly newSignal: () => AbortSignal },
     sealer: Sealer | undefined,
   ) {
-    // What is in plain text is to be sealed, whatever may be handed out.
+    // A key in plain text must be sealed, even if it must not be handed out.
     this.#context = { ...context, requireSealed: false };
     this.#lock = context.lock;
     this.#newSignal = context.newSignal;
@@ -76,30 +76,32 @@ export class RowInspector {
     return this.#sealer;
   }
 
-  /** The sealer as it is by now; undefined where another master key became the active one. */
+  /** Loads the sealer again. Undefined if another master key is active now. */
   async refreshSealer(): Promise<Sealer | undefined> {
     const before = this.#sealer?.activeKid;
     this.#sealer = await currentSealer(this.#lock, this.#newSignal);
     return this.#sealer.activeKid === before ? this.#sealer : undefined;
   }
 
-  /** What was not told yet. */
+  /** The failures that were not reported yet. */
   takeFailures(): readonly RowFailure[] {
     return this.#failures.splice(0);
   }
 
-  /** As `takeFailures`: the users whose rows held a key in plain text, the current one or the one before. */
+  /** As `takeFailures`: the users whose rows held a key in plain text, the current or the previous one. */
   takePlain(): readonly string[] {
     return this.#plain.splice(0);
   }
 
-  /** Another program wrote it in a form in which the store does not find it again: it is told, and stops nothing. */
+  /**
+   * Another program wrote the row in a form that the store cannot find again. It is reported, and the run continues.
+   */
   reportUnchangeable(row: KeyRecord): void {
     this.#unchangeable.set(row.id, row.keyEncrypted);
     this.#report(row, notChangeable(row));
   }
 
-  /** Undefined for a row that is as it should be, and for one that does not open. */
+  /** Undefined for a row that needs no change, and for one that cannot be opened. */
   async staleIn(row: KeyRecord, pass: Pass, signal: AbortSignal): Promise<Stale | undefined> {
     const [{ key, isActive }, before] = await this.#valuesOf(row, pass, signal);
     if (key === undefined || (before !== undefined && before.key === undefined)) pass.unreadable += 1;
@@ -118,7 +120,7 @@ export class RowInspector {
     return { row, key, keyBefore: before?.key };
   }
 
-  /** Its key, and the one before it where there is one. */
+  /** The values of the current and the previous key; undefined if there is no previous key. */
   async #valuesOf(row: KeyRecord, pass: Pass, signal: AbortSignal): Promise<readonly [Value, Value | undefined]> {
     const before = row.previous?.keyEncrypted ?? null;
     return [
@@ -152,7 +154,7 @@ export class RowInspector {
     this.#reported.add(userId);
   }
 
-  /** Another rekey at the same time may have put a newer key in front of ours, and that is the active one then. */
+  /** A concurrent rekey may have added a newer master key in front of ours; that one is then active. */
   async #refreshSealerFor(kid: string): Promise<void> {
     if (this.#sealer?.kids.includes(kid) === false) {
       this.#sealer = await currentSealer(this.#lock, this.#newSignal);
@@ -160,7 +162,7 @@ export class RowInspector {
   }
 }
 
-/** In clear, as from before encryption: its key, or the one before. */
+/** Whether the current or the previous key is in plain text, as before encryption. */
 export function holdsClear({ keyEncrypted, previous }: KeyRecord): boolean {
   return [keyEncrypted, previous?.keyEncrypted ?? ""].some((value) => storedValue(value).kind === "clear");
 }

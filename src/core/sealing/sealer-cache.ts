@@ -4,24 +4,24 @@ import { isTimeout } from "../async/deadline.ts";
 import type { Clock, Sealer, Purpose } from "../ports/stores-and-sources.ts";
 type Ask = (purpose: "seal" | "open", signal: AbortSignal) => Promise<Sealer>;
 
-/** A server that goes on sealing learns within this time that a rekey has made another master key active. */
+/** A running server learns within this time that a rekey made another master key active. */
 const SEALS_FOR_MS = 60_000;
-/** A master key that the store has named, and names no more, seals nothing after this time: somebody is taking it out. */
+/** A master key that the store no longer names seals nothing after this time: it is being retired. */
 export const NAMED_FOR_MS = 1000;
-/** Values of a master key that is truly missing do not each ask anew. */
+/** After a master key was missing, values that name it do not cause another load within this time. */
 const MISSING_FOR_MS = 1000;
 
 interface KnownSealer {
   readonly sealer: Sealer;
   readonly at: number;
-  /** When the store has last named its active master key; undefined where it did not when it was fetched. */
+  /** When the store last named the active master key; undefined if it did not name it when the sealer was loaded. */
   readonly namedAt: number | undefined;
 }
 
 /**
- * Asks for master keys once, also when many users need them at a time. A failure is not kept, so that a server
- * recovers when the key is back.
- * @param late what is waited for, where it can be named, when the time of one of them is over
+ * Loads master keys once, also for concurrent callers. A failure is not cached, so a server recovers when the key is
+ * back.
+ * @param late the error for a load that times out, if its cause can be named
  * @param isNamed whether the store names this master key as one that rows may be sealed with
  */
 export function sealerCache(
@@ -59,12 +59,12 @@ export function sealerCache(
   const toOpen = async (signal: AbortSignal) =>
     known.get("open")?.sealer ?? known.get("seal")?.sealer ?? askAnew("open", signal);
 
-  /** A master key is in its set before a value is sealed with it: what is fetched after the value was read holds it. */
+  /** A master key is in its set before it seals a value, so a load that begins after the value was read contains it. */
   const holding = async (kid: string, signal: AbortSignal) => {
     const sealer = await toOpen(signal);
     if (sealer.kids.includes(kid) || isMissing(kid)) return sealer;
     const joined = await askAnew("open", signal);
-    // What was joined may have been under way before the value was read.
+    // The load that was joined may have begun before the value was read.
     const fetched = joined.kids.includes(kid) ? joined : await askAnew("open", signal);
     if (!fetched.kids.includes(kid)) missing.set(kid, clock.now().getTime());
     return fetched;

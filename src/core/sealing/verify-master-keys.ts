@@ -6,14 +6,14 @@ import type { MasterKeys, KeyCheckValue, KeyCheckValues, Sealer } from "../ports
 export interface SealingSetup {
   readonly checks: KeyCheckValues;
   readonly masterKeys: MasterKeys;
-  /** True for an embedded store: its first master key is made on first use. A shared store's never is. */
+  /** True for an embedded store: its first master key is created on first use. That of a shared store never is. */
   readonly mayGenerate: boolean;
 }
 
 /**
- * The sealer of a store, proven against the store's check record before anything is sealed or opened with it.
- * **Invariant:** a store's first check record names its master key, and only one process can insert it.
- * Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG.
+ * The sealer of a store, verified with the store's check before anything is sealed or opened with it. Throws
+ * MASTER_KEY_MISSING, MASTER_KEY_WRONG.
+ * **Invariant:** the first check of a store names its master key, and only one process can insert it.
  */
 export async function loadVerifiedSealer(
   lock: SealingSetup,
@@ -32,7 +32,7 @@ export async function loadVerifiedSealer(
   return verifySealer(sealer, await checks.keyCheckValues(signal), masterKeys);
 }
 
-/** Rejects as `loadVerifiedSealer` would for sealing; makes and writes nothing. */
+/** Rejects with the error that `loadVerifiedSealer` would reject with for sealing; creates and writes nothing. */
 export async function assertCanSeal(
   { checks, masterKeys, mayGenerate }: SealingSetup,
   signal: AbortSignal,
@@ -44,10 +44,10 @@ export async function assertCanSeal(
   else if (!mayGenerate) notMade();
 }
 
-/** Prints a master key as keyctl reads it. */
+/** Prints a master key in the form that keyctl reads. */
 export const RANDOM_KEY_COMMAND = "openssl rand -base64 32 | tr '+/' '-_' | tr -d '='";
 
-/** A store is not sealed with a master key that anybody can guess, unless it is so already. Throws CONFIG_INVALID. */
+/** Throws CONFIG_INVALID if a store would be sealed for the first time with a master key that anyone can guess. */
 export function refuseGuessable({ activeKid }: Sealer, masterKeys: MasterKeys): void {
   if (masterKeys.isGuessable?.(activeKid) !== true) return;
   throw new KeyctlError(
@@ -57,7 +57,7 @@ export function refuseGuessable({ activeKid }: Sealer, masterKeys: MasterKeys): 
   );
 }
 
-/** The sealer, if it opens one of these checks of a store. Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
+/** The sealer, if it opens one of these checks. Throws MASTER_KEY_MISSING, MASTER_KEY_WRONG. */
 export function verifySealer(
   sealer: Sealer | undefined,
   checks: readonly KeyCheckValue[],
@@ -73,7 +73,7 @@ export function verifySealer(
   });
 }
 
-/** @param kids of the master keys that the store names */
+/** @param kids the ids of the master keys that the store names */
 export function wrongKeysHint(place: string, kids: readonly string[]): string {
   const needed = kids.map((kid) => printable(kid)).join(" or ");
   return (
@@ -82,7 +82,7 @@ export function wrongKeysHint(place: string, kids: readonly string[]): string {
   );
 }
 
-/** @param place where they were looked for: the path of a file */
+/** @param place the place that was searched: the path of a file */
 export function missingKeysHint(place: string): string {
   return `restore master-keys.json from its backup to ${shellQuote(place)}, or set KEYCTL_MASTER_KEYS_FILE`;
 }

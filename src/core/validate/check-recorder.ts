@@ -11,8 +11,8 @@ type Recording = { readonly recorded: boolean; readonly warnings: readonly Warni
 const NOTHING: Recording = { recorded: false, warnings: [] };
 
 /**
- * Notes definite verdicts beside the keys that they are about. That it cannot is a warning and no failure: the verdict is
- * known all the same. A store that refuses it once is not asked again.
+ * Records definite verdicts in the rows of their keys. A failure is a warning and not an error, because the verdict is
+ * known anyway. A store that refused one record is not asked again; after STORE_UNAVAILABLE for a record, it is.
  */
 export class CheckRecorder {
   readonly #store: KeyStore;

@@ -8,8 +8,8 @@ import type { InvalidReason, Verdict, Witness } from "../model/verdict.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * **Invariant:** only OpenRouter's own answer about this very key is a verdict. A refusal is asked for twice; where there is
- * a second witness, that one decides. A question without an answer is `unknown`, and absence from a list says nothing.
+ * **Invariant:** only OpenRouter's own answer about this key is a verdict. A refusal is confirmed by a second request;
+ * with a second witness, that witness decides. No answer is `unknown`, and absence from a list is no verdict.
  */
 export interface VerdictSources {
   readonly openRouter: OpenRouter;
@@ -19,14 +19,14 @@ export interface VerdictSources {
   readonly now: () => number;
 }
 
-/** The time by OpenRouter's clock, where its answers say it: keys end by that. */
+/** The time by OpenRouter's clock, by which keys expire, if its answers tell it; else the time of this machine. */
 export function timeAtOpenRouter({ openRouter, now }: Pick<VerdictSources, "openRouter" | "now">): number {
   return openRouter.serverTime() ?? now();
 }
 
 /**
  * Rejects with MANAGEMENT_KEY_REFUSED, CONFIG_INVALID, or the reason of the budget's signal.
- * @param bornAt when the key was made, if keyctl made it; in milliseconds since 1970
+ * @param bornAt when keyctl created the key, in milliseconds since 1970; not given for other keys
  */
 export async function decideVerdict(
   key: ApiKey,
@@ -56,7 +56,7 @@ export async function decideVerdict(
   return verdict.status === "valid" ? CONTRADICTION : verdict;
 }
 
-/** What the entry of a key says: the first of these that applies. */
+/** The verdict from the listed entry of a key: the first rule that applies. */
 export function verdictOfEntry(entry: UpstreamKey, witness: Witness, now: number): Verdict {
   const { limit, limitRemaining, limitReset, expiresAt, lastUsedAt } = entry;
   const terms = { limit, limitRemaining, limitReset, expiresAt, lastUsedAt, blockedBy: undefined };
@@ -64,7 +64,7 @@ export function verdictOfEntry(entry: UpstreamKey, witness: Witness, now: number
   return fate === undefined ? valid(witness, terms) : invalid(fate.reason, witness, terms);
 }
 
-/** Without a second witness, a refusal may be the provider's mistake. */
+/** Without a second witness, a refusal may be a fault of the provider. */
 export function isUnconfirmed({ reason, witness }: Verdict): boolean {
   return reason === "refused" && witness === "key";
 }
@@ -104,9 +104,11 @@ const CONTRADICTION: Verdict = {
   remedy: undefined,
 };
 
-/** Answers about what this key may spend or see; the others are about OpenRouter, or about the way there. */
+/**
+ * HTTP statuses that concern only this key: its spending or its permissions. Others concern OpenRouter or the network.
+ */
 const OF_ONE_KEY: ReadonlySet<number | null> = new Set([402, 403]);
-/** The same of its entry: that it is missing proves nothing while the management key may be of another account. */
+/** The same for a key's entry. Its absence (404) proves nothing if the management key may be of another account. */
 const OF_ONE_ENTRY: ReadonlySet<number | null> = new Set([...OF_ONE_KEY, 404]);
 
 function unknownVerdict({ reason, httpStatus, attempts, detail, remedy }: Unknown, ofOne = OF_ONE_KEY): Verdict {

@@ -10,31 +10,31 @@ import { ProviderHealth } from "./provider-health.ts";
 import { verdictSources } from "./validate-key.ts";
 import { sleep } from "../async/sleep.ts";
 
-/** Undefined when the run ended first. */
+/** Undefined if the run ended first. */
 type Answer = { readonly verdict: Verdict; readonly at: Timestamp } | undefined;
 
 export interface AskingOptions {
   readonly concurrency: number;
-  /** How long each key may take, in milliseconds. */
+  /** The time limit for each key, in milliseconds. */
   readonly timeoutMs: number;
-  /** Gives up what is asked. */
+  /** Cancels the requests in flight. */
   readonly signal: AbortSignal;
-  /** What OpenRouter did not say after that is no answer. */
+  /** Whether the run is over: a request that OpenRouter has not answered then has no result. */
   readonly isOver: () => boolean;
-  /** Told of what fails for all keys. */
+  /** Receives a failure that concerns all keys. */
   readonly onFailure: (thrown: unknown) => void;
 }
 
 const RECHECK_MS = 50;
 
-/** **Invariant:** each distinct key is asked once, however many users have it. */
+/** **Invariant:** each distinct key is checked once, however many users have it. */
 export class KeyAnswers {
   readonly health = new ProviderHealth();
   readonly #context: Context;
   readonly #options: AskingOptions;
   readonly #pool: WorkerPool;
   readonly #answers = new Map<string, Promise<Answer>>();
-  /** Each its own signal: hundreds of listeners on one look like a leak. */
+  /** One controller per request: Node reports hundreds of listeners on one signal as a leak. */
   readonly #underWay = new Set<AbortController>();
   #sources: Promise<VerdictSources> | undefined;
 
@@ -48,7 +48,7 @@ export class KeyAnswers {
     });
   }
 
-  /** How many distinct keys were asked. */
+  /** How many distinct keys were checked. */
   get count(): number {
     return this.#answers.size;
   }
@@ -57,12 +57,12 @@ export class KeyAnswers {
     return (this.#sources ??= verdictSources(this.#context));
   }
 
-  /** Does not reject. Undefined for a key that was not asked. */
+  /** Never rejects. Undefined for a key that was not passed to `ask`. */
   of(hash: string): Promise<Answer> | undefined {
     return this.#answers.get(hash);
   }
 
-  /** Asks about a key that was not asked. */
+  /** Checks a key that was not checked yet. */
   ask(key: ApiKey, createdAtMs: number | undefined): void {
     const answer = new Promise<Answer>((resolve) => {
       this.#pool.start(async () => {
@@ -77,7 +77,7 @@ export class KeyAnswers {
     this.#answers.set(key.hash, answer);
   }
 
-  /** True when one more key may be asked now; else waits until that may have changed. A probe waits until it is alone. */
+  /** True if another key may be checked now; else waits until that may have changed. A probe runs alone. */
   async isReady(): Promise<boolean> {
     const { needsProbe, holdMs } = this.health;
     if (needsProbe ? !this.#pool.isIdle : this.#pool.isFull) await this.#pool.waitForChange();
@@ -86,7 +86,7 @@ export class KeyAnswers {
     return false;
   }
 
-  /** Whoever waits in `isReady` looks again. */
+  /** Wakes the caller that waits in `isReady`. */
   wake(): void {
     this.#pool.wake();
   }

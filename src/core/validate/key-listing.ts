@@ -6,7 +6,7 @@ import { managementKeyMissing } from "../model/management-key.ts";
 import type { Warning } from "../model/warning.ts";
 import type { Deadline } from "../async/deadline.ts";
 
-/** What the list of all keys says of them. A key that is not on it has no verdict: absence says nothing. */
+/** The verdicts from the list of all keys. A key that is not listed has no verdict: absence proves nothing. */
 export class KeyListing {
   readonly at: Timestamp;
   readonly warnings: readonly Warning[];
@@ -18,7 +18,10 @@ export class KeyListing {
     this.warnings = warnings;
   }
 
-  /** A list that breaks off is used as far as it goes. Rejects with MANAGEMENT_KEY_MISSING, MANAGEMENT_KEY_REFUSED. */
+  /**
+   * A listing that breaks off is used as far as it was read. Rejects with MANAGEMENT_KEY_MISSING,
+   * MANAGEMENT_KEY_REFUSED.
+   */
   static async read(sources: VerdictSources, budget: () => Deadline): Promise<KeyListing> {
     const { keys, now } = sources;
     const at = now();

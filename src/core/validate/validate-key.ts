@@ -23,40 +23,40 @@ import type { Attention, Limits, Verdict } from "../model/verdict.ts";
 import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
-/** What came of asking OpenRouter about one key. `error` is null only for a valid key without a pressing worry. */
+/** The result of checking one key. `error` is null only for a valid key whose attention values are not errors. */
 export interface Validation {
-  /** Null for a key that is nobody's here. */
+  /** Null for a key without a user here. */
   readonly userId: string | null;
   /** The mask. */
   readonly key: string | null;
   readonly keyHash: string | null;
-  /** Null when it was not asked. */
+  /** Null if OpenRouter was not asked. */
   readonly verdict: Verdict | null;
-  /** Of a definite verdict. */
+  /** The time of a definite verdict; else null. */
   readonly checkedAt: Timestamp | null;
-  /** The database has this verdict. */
+  /** The verdict is stored in the database. */
   readonly recorded: boolean;
-  /** An earlier run asked. */
+  /** The verdict is from an earlier run. */
   readonly resumed: boolean;
-  /** When an earlier run has found the key valid. */
+  /** When an earlier run found the key valid. */
   readonly lastValidated: Timestamp | null;
   readonly attention: readonly Attention[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
 
-/** What is a worry about a key that works; without them, only a key's own end or limit is none. */
+/** The limits turn an attention value into the error ATTENTION. Without them, it is only listed. */
 export interface ValidateOptions extends CallOptions, Limits {}
 
-/** How long one key may take, and who stops waiting. */
+/** The limits, the time limit of one key in milliseconds, and signals for its steps. */
 export interface ValidateContext {
   readonly limits: Limits;
   readonly timeoutMs: number;
-  /** For work that comes after the time for asking may be over. */
+  /** For steps after the check, whose own time may be over. */
   readonly newSignal: () => AbortSignal;
 }
 
-/** Throws USAGE for a number that an option cannot be. */
+/** Throws USAGE for an option that is not a valid number. */
 export function validateContext(
   { timeoutMs, signal, warnWithinMs, minRemaining }: ValidateOptions,
   { timeoutMs: defaultMs }: Pick<Context, "timeoutMs">,
@@ -67,7 +67,7 @@ export function validateContext(
   return { limits: { warnWithinMs, minRemaining }, timeoutMs: timeoutMs ?? defaultMs, newSignal };
 }
 
-/** Asks about the key that the database holds, and notes a definite verdict beside it. */
+/** Checks the key in the database, and records a definite verdict in its row. */
 export async function validateStored(
   user: UserId,
   context: Context,
@@ -90,7 +90,7 @@ export async function validateStored(
   );
 }
 
-/** Asks about a key, wherever it is. */
+/** Checks a given key; the database is not used. */
 export async function validateKey(
   key: ApiKey,
   context: Context,
@@ -102,7 +102,7 @@ export async function validateKey(
   return validation(facts, { verdict, at, now: Date.parse(at), resumed: false, recorded: false, warnings: [] }, limits);
 }
 
-/** Notes for a key that was just saved what was found of it. */
+/** Records the check of a key that was just saved. */
 export async function recordSavedCheck(
   { userId, keyHash, check }: { readonly userId: UserId; readonly keyHash: string; readonly check: LastCheck },
   store: KeyStore,
@@ -133,11 +133,11 @@ async function ask(key: ApiKey, context: Context, budget: ReturnType<typeof dead
   return { verdict, at: clock.now().toISOString() };
 }
 
-/** A verdict with what became of it. */
+/** A verdict, and whether it is recorded or from an earlier run. */
 export interface RecordedVerdict {
   readonly verdict: Verdict;
   readonly at: Timestamp;
-  /** When it is looked at, which may be later; in milliseconds since 1970. */
+  /** The time of the evaluation, which may be later than `at`; in milliseconds since 1970. */
   readonly now: number;
   readonly resumed: boolean;
   readonly recorded: boolean;

@@ -24,27 +24,27 @@ import type { Warning } from "../model/warning.ts";
 
 export interface ValidationRunOptions extends ValidateContext {
   readonly concurrency: number;
-  /** A definite verdict that is younger than this is taken over, in milliseconds. */
+  /** A definite verdict that is younger than this is reused, in milliseconds. */
   readonly notValidatedSinceMs?: number | undefined;
-  /** Judge by the list of all keys, and ask only about those that are not on it. */
+  /** Take verdicts from the list of all keys, and check only keys that are not listed. */
   readonly fromListing: boolean;
-  /** The run is given up. */
+  /** Cancels the run. */
   readonly signal: AbortSignal;
-  /** The run is to end cleanly: what is under way has no result. */
+  /** Ends the run without an error. Checks in flight have no result. */
   readonly stop?: AbortSignal | undefined;
 }
 
 export interface RunFacts {
-  /** False when it ended before all users were done. */
+  /** False if the run ended before all users had a result. */
   readonly complete: boolean;
-  /** OpenRouter gave no answers any more, so that asking on made no sense. */
+  /** OpenRouter stopped answering, so the run ended early. */
   readonly providerIsSick: boolean;
   readonly distinctKeys: number;
   readonly requests: number;
   readonly warnings: readonly Warning[];
 }
 
-/** Results that wait to be taken. */
+/** The limit of results that wait for the caller. */
 const MAX_WAITING = 1_000;
 const CHUNK = 100;
 
@@ -103,7 +103,7 @@ export class ValidationRun {
     };
   }
 
-  /** Each result as soon as it is there. Throws what fails for all users. */
+  /** Yields each result as soon as it is known. Throws a failure that concerns all users. */
   async *results(batches: UserBatches): AsyncGenerator<readonly Validation[]> {
     const stopListening = this.#context.openRouter.onPause((pause) => this.#answers.health.onPause(pause));
     void this.#feed(batches);
@@ -171,7 +171,7 @@ export class ValidationRun {
     this.#answers.health.settleProbe();
   }
 
-  /** A row that does not open is its user's error; no or wrong master keys are everybody's. */
+  /** A row that cannot be opened is the error of its user. Missing or wrong master keys are thrown for all users. */
   async #open(row: KeyRecord): Promise<ApiKey | undefined> {
     const signal = this.#options.newSignal();
     if (storedValue(row.keyEncrypted).kind === "sealed") await this.#context.sealer("open", signal);
@@ -184,7 +184,7 @@ export class ValidationRun {
     }
   }
 
-  /** A verdict that stands beside another key than the one that it is about is nobody's. */
+  /** Reuses a recorded verdict. One whose row names the hash of another key is not reused: it is about that key. */
   #takeOver(row: KeyRecord, key: ApiKey): boolean {
     const { notValidatedSinceMs, limits } = this.#options;
     const { lastCheck } = row;
@@ -197,7 +197,7 @@ export class ValidationRun {
     return true;
   }
 
-  /** A key that is listed is judged unopened. */
+  /** A listed key gets its verdict without being decrypted. */
   async #takeFromListing(row: KeyRecord): Promise<boolean> {
     const value = storedValue(row.keyEncrypted);
     if (value.kind === "clear" && this.#context.requireSealed) return false;
@@ -253,7 +253,7 @@ export class ValidationRun {
     }
   }
 
-  /** False when no more is to be asked. */
+  /** False if no more keys may be checked. */
   async #hasRoom(): Promise<boolean> {
     for (;;) {
       await this.#place();
@@ -262,7 +262,7 @@ export class ValidationRun {
     }
   }
 
-  /** Waits while more results are under way than are taken. */
+  /** Waits while too many results are in flight or wait for the caller. */
   async #place(): Promise<void> {
     while (!this.#isOver && (this.#settling.isFull || this.#finished.length >= MAX_WAITING)) {
       await this.#settling.waitForChange();

@@ -8,13 +8,13 @@ import type { Fields } from "./values.ts";
 import { userHash } from "../../core/model/user-id.ts";
 
 /**
- * The shape of a record of `api_key_journal`: its `_id`, which is one of a kind and decides who wins, and the fields of
- * its own; times are text here. A record that cannot be understood is never taken for one that is not there.
+ * The format of a record of `api_key_journal`: its `_id`, which is unique and decides between concurrent inserts, and
+ * the fields of its kind; times are text here. A damaged record is STORE_CORRUPT, never absent.
  */
 
 const ID = /^[0-9a-f]{64}:([^:]+):([a-z]+):(\d{8,16})$/;
 const DIGITS = 8;
-/** The character after the colon: ids that begin in one way are those from `<beginning>:` to before `<beginning>;`. */
+/** The character that follows the colon in ASCII: ids with the prefix `<beginning>:` sort before `<beginning>;`. */
 const AFTER_COLON = ";";
 const DEPLOYMENT = /^[0-9a-f]{16}$/;
 
@@ -27,7 +27,7 @@ export function outcomeId(operationId: string): string {
   return operationId.replace(":op:", ":out:");
 }
 
-/** All ids of a user, or those of one kind: from the first, to before the second. */
+/** All ids of a user, or those of one kind, as a range: `from` is included, `to` is not. */
 export function idRange(user: UserId, kind?: EntryKind): readonly [from: string, to: string] {
   const beginning = `${userHash(user)}:${PROVIDER}${kind === undefined ? "" : `:${kind}`}`;
   return [`${beginning}:`, `${beginning}${AFTER_COLON}`];
@@ -43,7 +43,7 @@ export function fieldsOfEntry(entry: Entry): Fields {
         limit_reset: entry.limitReset,
         expires_at: entry.expiresAt,
         workspace: entry.workspace,
-        // Only where it is so: an operation that says nothing counts.
+        // Written only if true: the hourly cap counts an operation without this field.
         ...(entry.deliberate ? { deliberate: true } : {}),
       };
     case "out":
@@ -68,7 +68,7 @@ export function entryIn(id: string, userId: UserId, at: unknown, fields: Fields)
   return { ...entry, userId, at: time };
 }
 
-/** All that are understood, by number. */
+/** The entries of known kinds, by number. */
 export function byNumber(entries: readonly (Recorded | undefined)[]): readonly Recorded[] {
   return entries.flatMap((entry) => entry ?? []).toSorted((one, other) => one.n - other.n);
 }
@@ -86,7 +86,7 @@ export function savedOutcomes(
   return entries.filter((entry) => isOfKind(entry, "out")).filter((out) => out.outcome === "saved");
 }
 
-/** The id of a store, which it has for good. Throws STORE_CORRUPT. */
+/** The id of a store, from its record. Throws STORE_CORRUPT. */
 export function deploymentIn(value: unknown): string {
   if (typeof value === "string" && DEPLOYMENT.test(value)) return value;
   throw new KeyctlError("STORE_CORRUPT", "the record 'deployment' of api_key_meta is missing or damaged", {
@@ -96,12 +96,12 @@ export function deploymentIn(value: unknown): string {
 
 /** The value of the record 'account' of `api_key_meta`. */
 export function accountText({ organization, workspaces, adoptedAt }: AccountBinding): string {
-  // A time only where there is one: the record of most stores has none.
+  // Written only if there is one: the record of most stores has no such time.
   const adopted = adoptedAt === null ? {} : { adopted_at: adoptedAt };
   return JSON.stringify({ organization_id: organization, workspace_ids: workspaces, ...adopted });
 }
 
-/** Fields that a newer version has added are ignored. Throws STORE_CORRUPT. */
+/** The account in that record. Ignores fields that a newer version has added. Throws STORE_CORRUPT. */
 export function accountIn(value: unknown): AccountBinding {
   const { organization_id: organization = null, workspace_ids: workspaces = [], adopted_at = null } = fieldsIn(value);
   const adoptedAt = timestampIn(adopted_at);
@@ -163,7 +163,7 @@ function isKind(text: string): text is EntryKind {
   return Object.hasOwn(readerOf, text);
 }
 
-/** STORE_CORRUPT. */
+/** The error STORE_CORRUPT for this record. */
 export function unreadableEntry(id: string): KeyctlError {
   return new KeyctlError("STORE_CORRUPT", `the record ${printable(id)} of api_key_journal cannot be read`, {
     hint: "restore that record from a backup; keyctl writes each of them once and changes none",

@@ -13,7 +13,7 @@ import {
 } from "./values.ts";
 import type { Fields } from "./values.ts";
 
-/** What stands in every store under these names; times are text here. */
+/** Terms and previous keys under the field names that every store uses; times are text here. */
 
 const EPOCH = new Date(0).toISOString();
 
@@ -58,7 +58,7 @@ export function fieldsOfPrevious(previous: Previous) {
   };
 }
 
-/** Null only where nothing was noted: what is missing of a note makes it no less one. */
+/** Null only if there is no note: a note with missing fields is still a note. */
 export function previousIn(value: unknown): Previous | null {
   const fields = fieldsIn(value);
   if (fields === null) return null;

@@ -1,12 +1,12 @@
 import { rfc3339In, UNKNOWN_EXPIRY } from "../../core/model/expiry.ts";
 import type { LastCheck, LimitReset, Timestamp } from "../../core/model/key-record.ts";
 
-/** As Python's `utcnow().isoformat()` writes it, in UTC; JavaScript would take it for the time of this machine. */
+/** A time in UTC as Python's `utcnow().isoformat()` writes it; JavaScript would read it as local time. */
 const WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
 
 /**
- * The values of a record as a store has them, in the names of the database. Other programs write there too: what is of
- * another type is no value, and a time may be a date or its text.
+ * The stored values of a record under the field names of the database. Other programs write there too: a value of
+ * another type counts as missing, and a time may be a date or text.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -20,13 +20,13 @@ export function textIn(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }
 
-/** A whole number that is not negative, in whatever numeric type it was written. */
+/** A whole number that is not negative, in any numeric type of the database. */
 export function countIn(value: unknown): number | null {
   const number = amountIn(value);
   return Number.isSafeInteger(number) && number !== null && number >= 0 ? number : null;
 }
 
-/** A number that is not infinite, in whatever numeric type it was written. */
+/** A finite number, in any numeric type of the database. */
 export function amountIn(value: unknown): number | null {
   const number = typeof value === "object" && value !== null ? Number(value) : value;
   return typeof number === "number" && Number.isFinite(number) ? number : null;
@@ -41,7 +41,7 @@ export function limitResetIn(value: unknown): LimitReset | null {
   return typeof value === "string" && LIMIT_RESETS.includes(value) ? (value as LimitReset) : null;
 }
 
-/** When a key ends; what cannot be read stays as text, so that it is not taken for never. */
+/** When a key expires; null for never. A value that cannot be parsed stays text or becomes UNKNOWN_EXPIRY. */
 export function expiryIn(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (value instanceof Date) return timestampIn(value) ?? UNKNOWN_EXPIRY;
@@ -80,7 +80,7 @@ export function lastCheckIn(value: unknown): LastCheck | null {
   };
 }
 
-/** Nothing for what is missing, and for what is neither null nor can be read. */
+/** One field; none if the value is missing or cannot be parsed. Null stays null. */
 function said<Name extends string, Value>(
   name: Name,
   value: unknown,
@@ -88,6 +88,6 @@ function said<Name extends string, Value>(
 ): Partial<Record<Name, Value | null>> {
   if (value === undefined) return {};
   const known = read(value);
-  // One field, under the name that was given.
+  // The object has one field, under the given name.
   return value === null || known !== null ? ({ [name]: known } as Record<Name, Value | null>) : {};
 }

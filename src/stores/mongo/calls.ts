@@ -8,22 +8,22 @@ import { mongoError, mongoLate } from "./errors.ts";
 import type { NamedStore } from "./errors.ts";
 import { isConflictCode, isExpiredCode, serverCodeOf } from "./write-outcome.ts";
 
-/** What every call to the server goes through: its limits, its errors, and the conflicts with other programs. */
+/** The path of every call to the server: its time limits, its errors and its conflicts with other programs. */
 export interface MongoCalls {
   readonly reading: Asking;
-  /** Half of a call's time: in the other half it can be read whether a write has landed whose answer is lost. */
+  /** Takes at most half of a call's time: if the answer is lost, the other half serves to read back the write. */
   readonly writing: Asking;
   /**
-   * Whether nothing was written because of another program that writes the same rows at the same time. **Invariant:** only
-   * what was answered so is sent again.
+   * Whether nothing was written because another program wrote the same rows at the same time. **Invariant:** a write is
+   * resent only after such an answer.
    */
   readonly isConflict: (code: unknown, signal: AbortSignal) => Promise<boolean>;
 }
 
 export interface CallLimits {
-  /** How long calls are given as a rule, in milliseconds. */
+  /** The usual time limit of a call, in milliseconds. */
   readonly timeoutMs: number;
-  /** What is done before the first of them. */
+  /** Runs before each call. */
   readonly ready: (signal: AbortSignal) => Promise<void>;
 }
 
@@ -77,8 +77,8 @@ interface Topology {
   close(): void;
 }
 
-/** What the driver keeps of its servers; undefined before it has begun to connect. */
+/** The driver's view of its servers; undefined before it begins to connect. */
 export function topologyOf(client: MongoClient): Topology | undefined {
-  // Not declared, because it may change: the version of the driver is fixed.
+  // The driver does not declare this property, because it may change; keyctl fixes the version of the driver.
   return (client as unknown as { readonly topology?: Topology }).topology;
 }

@@ -1,9 +1,9 @@
 import type { Document, FindCursor } from "mongodb";
 
-/** Does this over a connection, for as long as the signal lasts; with the errors of a store. */
+/** Runs the work over a connection until the signal is aborted. Rejects with the errors of a store. */
 export type Asking = <Result>(work: () => Promise<Result>, signal: AbortSignal) => Promise<Result>;
 
-/** What a cursor finds, as it comes; `newSignal` is asked for each step. */
+/** The documents of a cursor in batches, as they arrive; `newSignal` is called for each batch. */
 export async function* batchesOf(
   cursor: FindCursor,
   reading: Asking,
@@ -12,7 +12,7 @@ export async function* batchesOf(
   try {
     while (await reading(() => cursor.hasNext(), newSignal())) yield cursor.readBufferedDocuments();
   } finally {
-    // Not waited for: a server that is gone forgets it by itself.
+    // Not awaited: a server that is gone drops the cursor by itself.
     cursor.close().catch(() => {});
   }
 }

@@ -10,15 +10,15 @@ import { countIn, fieldsOfCheck, lastCheckIn, textIn, timestampIn } from "../for
 import type { Fields } from "../format/values.ts";
 
 /**
- * The shape of a document of `api_keys`. Other programs write here too: what they leave out or write in another type
- * is read as well as it can be, and what keyctl does not know is left as it is.
+ * The format of a document of `api_keys`. Other programs write here too: fields that are missing or of another type are
+ * read as well as possible, and fields that keyctl does not know stay unchanged.
  */
 
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 /** Ids that another program may have written as a number. */
 const NUMBER = /^(0|-?[1-9]\d{0,14})$/;
 const BSON_MARK = "bson:";
-/** What `toDocument` writes. */
+/** The fields that `toDocument` writes. */
 const FIELDS: ReadonlySet<string> = new Set([
   "_id",
   "user_id",
@@ -45,7 +45,7 @@ const FIELDS: ReadonlySet<string> = new Set([
 const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_used_at", "last_validated"]);
 const EPOCH = new Date(0).toISOString();
 
-/** A missing provider is ours: `null` matches both. So does a list that holds one of them. */
+/** A missing provider counts as OpenRouter: `null` matches null and missing. A list that holds one matches as well. */
 export const OURS: Document = { provider: { $in: [PROVIDER, null] } };
 
 export function isOurs({ provider }: Document): boolean {
@@ -56,28 +56,36 @@ function isOurProvider(provider: unknown): boolean {
   return provider === PROVIDER || provider === null || provider === undefined;
 }
 
-/** The forms in which a user's id may stand in a document; we write the first. */
+/** The forms that a user's id may have in a document; keyctl writes the first. */
 export function userForms(user: UserId): readonly [ObjectId | string, ...(string | number)[]] {
   if (OBJECT_ID.test(user)) return [new ObjectId(user), user, user.toUpperCase()];
   return NUMBER.test(user) ? [user, Number(user)] : [user];
 }
 
-/** A filter that matches a value also matches each list that holds it: a list is nobody's id, and never touched. */
+/**
+ * A filter for a value also matches a list that holds it. A list is no user's id: keyctl never changes such a document.
+ */
 const NO_LIST: Document = { $not: { $type: "array" } };
 
-/** All documents that name one of these users, also in a list. */
+/** Matches all documents that name one of these users, also in a list. */
 export function namesOneOf(users: readonly UserId[]): Document {
   return { user_id: { $in: users.flatMap(userForms) } };
 }
 
-/** Whether a row is found under the id by which it is shown: a list, a document, a date, a fraction or null is no user's id. */
+/**
+ * Whether the user id that a row is shown with also finds the row. False for a list, a document, a date, a fraction,
+ * null, 24 hex digits of mixed case, and for a list of providers.
+ */
 function isOfOneUser({ user_id: id, provider }: Document): boolean {
   if (!isOurProvider(provider)) return false;
   if (typeof id === "string") return !OBJECT_ID.test(id) || id === id.toLowerCase() || id === id.toUpperCase();
   return id instanceof ObjectId || (typeof id === "number" && NUMBER.test(String(id)));
 }
 
-/** The rows of these users that are ours. One that names a user in a list is unreadable, and only for who has no other. */
+/**
+ * The OpenRouter rows of these users. A document that names a user but is no single user's, such as one with a list of
+ * ids, gives an unreadable row to each of its users without another row.
+ */
 export function rowsOf(documents: readonly Document[], users: readonly UserId[]): readonly KeyRecord[] {
   const ours = documents.filter(isOurs);
   const rows = ours.filter(isOfOneUser).map(fromDocument);
@@ -93,7 +101,11 @@ export function rowsOf(documents: readonly Document[], users: readonly UserId[])
   return [...rows, ...unreadable];
 }
 
-/** Documents that the unique index does not hold apart from ours: an id as text where we write an ObjectId, as a number where we write text, or in a list, or no provider, or several. */
+/**
+ * Matches documents that may belong to a user although the unique index accepts another row for that user: an id as
+ * text where keyctl writes an ObjectId, as a number where keyctl writes text, or in a list; a missing provider or a
+ * list of providers.
+ */
 export const NON_CANONICAL_ID: Document = {
   $or: [
     { provider: null },
@@ -104,11 +116,10 @@ export const NON_CANONICAL_ID: Document = {
   ],
 };
 
-/** What `countIn` makes null: other programs may have written anything there, or nothing. */
+/** A missing or negative revision, or one that is no number, as other programs may write it: `countIn` reads null. */
 const NOT_COUNTED: Document = { $not: { $gte: 0 } };
 
-/** Undefined fields, of which `key_encrypted` may be one, are to be left out. */
-
+/** The writer must leave out undefined fields; `key_encrypted` may be one. */
 export function toDocument(record: KeyRecord): Document {
   return {
     _id: fromText(record.id),
@@ -119,7 +130,7 @@ export function toDocument(record: KeyRecord): Document {
   };
 }
 
-/** What a change writes; fields that keyctl does not know stay as they are. */
+/** The fields that a change writes; fields that keyctl does not know stay unchanged. */
 export function changeOf(record: KeyRecord): Document {
   return { ...contentOf(record), ...withDates(fieldsOfTerms(record)) };
 }
@@ -141,7 +152,7 @@ function contentOf(record: KeyRecord): Document {
   };
 }
 
-/** The times among these, at whatever depth, as dates; a text that is none of ours stays as it is. */
+/** The fields with their times as dates, at every depth. A text that is no RFC 3339 time stays text. */
 export function withDates(fields: Fields): Document {
   const inBson = (name: string, value: unknown): unknown => {
     if (TIMES.has(name) && typeof value === "string") return rfc3339In(value) === null ? value : new Date(value);
@@ -154,7 +165,7 @@ export function checkOf(check: LastCheck): Document {
   return withDates(fieldsOfCheck(check));
 }
 
-/** The state that was seen, as a filter. `$eq`, so that no value is taken for an operator. */
+/** A filter for the state that was seen. `$eq` prevents a value from being read as an operator. */
 export function unchangedFilter(user: UserId, { id, revision, keyEncrypted }: Version): Document {
   return {
     _id: { $eq: fromText(id) },
@@ -164,7 +175,10 @@ export function unchangedFilter(user: UserId, { id, revision, keyEncrypted }: Ve
   };
 }
 
-/** The same key as was seen, whatever else has changed: by its hash, or where that is missing or of a key before, as it is stored. */
+/**
+ * A filter for the key that was seen, whatever else has changed: by its hash or, if the stored hash is missing or
+ * belongs to an earlier key, by its stored value.
+ */
 export function sameKeyFilter({
   id,
   keyHash,
@@ -205,7 +219,10 @@ type AboutTheKey = Pick<
   "keyHash" | "keyTail" | "lastCheck" | "generation" | "settled" | "previous" | keyof Terms
 >;
 
-/** A key in clear speaks for itself: what stands beside it may be about a key that another program has written over. */
+/**
+ * For a key in plain text, hash and tail come from the key itself: the fields next to it may describe a key that
+ * another program has overwritten.
+ */
 function aboutTheKey(document: Document, keyEncrypted: string): AboutTheKey {
   const keyHash = textIn(document["key_hash"]);
   const value = storedValue(keyEncrypted);
@@ -233,7 +250,10 @@ type Making = Pick<KeyRecord, "generation" | "settled" | "previous" | keyof Term
 
 const NOT_MADE_BY_US: Making = { generation: 0, settled: true, previous: null, ...NO_TERMS };
 
-/** A keyctl from before there were terms leaves those of the key that it writes over, and the note of what was before that. */
+/**
+ * Ignores the terms of generation 0 and the note of a settled row: a keyctl older than terms leaves both behind when it
+ * overwrites a key.
+ */
 function makingOf(document: Document): Making {
   const generation = countIn(document["generation"]) ?? 0;
   const settled = document["settled"] !== false;
@@ -245,28 +265,28 @@ function makingOf(document: Document): Making {
   };
 }
 
-/** Text as it is; a value of another type, which other programs may have written, as Extended JSON behind a mark. */
+/** Text unchanged; a value of another type, which other programs may write, as Extended JSON after a mark. */
 function toText(value: unknown): string {
   if (typeof value === "string" && !value.startsWith(BSON_MARK)) return value;
   return BSON_MARK + (value === undefined ? "" : BSON.EJSON.stringify(value, { relaxed: false }));
 }
 
-/** What may look like a key in it is masked. */
+/** Masks everything that looks like a key. */
 function inExtendedJson(value: unknown): string {
   return withoutKeys(BSON_MARK + BSON.EJSON.stringify(value ?? null));
 }
 
-/** Undefined for what was missing. */
+/** Undefined if the field was missing. */
 function fromText(text: string): unknown {
   if (text === BSON_MARK) return undefined;
   return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }
 
-/** Of a value that can be no id, its text in Extended JSON, for a person. */
+/** The user id in a stored value. For a value that cannot be an id, its Extended JSON, for people. */
 export function userIdOf(value: unknown): UserId {
   const isId = typeof value === "string" || typeof value === "number";
   const text = value instanceof ObjectId ? value.toHexString() : isId ? String(value) : inExtendedJson(value);
-  // An id as it stands in the database: it was somebody else's to check.
+  // Not validated here: another program may have written the id.
   return (OBJECT_ID.test(text) ? text.toLowerCase() : text) as UserId;
 }
 

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../../core/model/errors.ts";
 
-/** What is said of a failure: nothing of it comes from the server, the driver or the URI. */
+/** The message for a failure. It contains no text of the server, the driver or the URI. */
 export interface ErrorTemplate {
   readonly code: ErrorCode;
   /** Completes a sentence that begins with the store's name. */
@@ -197,18 +197,18 @@ export const BY_SERVER_CODE: Readonly<Record<number, ErrorTemplate>> = {
   166: NOT_A_COLLECTION,
 };
 
-/** By the system's or OpenSSL's code of the connection. */
+/** By the connection's error code, from the system or from OpenSSL. */
 export const BY_SYSTEM: readonly (readonly [pattern: RegExp, sentence: ErrorTemplate])[] = [
   [/^ECONNREFUSED$/, REFUSED],
   [/^(ENOTFOUND$|EAI_)/, UNKNOWN_HOST],
   [/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN)$/, TIMED_OUT],
   [/^(ERR_SSL_|ERR_TLS_|EPROTO$|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_|INVALID_CA|PATH_LENGTH)/, TLS],
   [/^(ECONNRESET|EPIPE|ECONNABORTED)$/, CUT],
-  // A socket in the file system says the first two as well: that is looked at before.
+  // A Unix socket fails with the first two codes as well: `isSocketFile` is checked before.
   [/^E(NOENT|ACCES|ISDIR|PERM)$|^ERR_(OSSL|CRYPTO)_/, TLS_FILE],
 ];
 
-/** What is said of a code that is not in the table. That it cannot pass is not known. */
+/** The message for a code that is not in the table. Retryable, because the failure may be temporary. */
 export function unknownCode(code: unknown): ErrorTemplate {
   return {
     code: "STORE_UNAVAILABLE",

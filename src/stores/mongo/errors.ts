@@ -39,18 +39,21 @@ import type { ErrorTemplate } from "./error-messages.ts";
 import { codeOf } from "../../files/system-error.ts";
 import { isConflictCode, mayHaveBeenApplied, unwrapBulkError } from "./write-outcome.ts";
 
-/** What is said of the store: its display name, and the variable or flag that holds its URI. */
+/** The store in error messages: its display name, and the variable or flag that holds its URI. */
 export interface NamedStore {
   readonly name: string;
   readonly from: string;
-  /** The URI logs nobody in. */
+  /** The URI contains no login. */
   readonly isAnonymous: boolean;
 }
 
 const ATLAS = 8000;
 const UNAUTHORIZED = 13;
 
-/** The driver's, the server's or the system's error as our own, in one sentence; a bug as it is. Nothing of theirs is shown. */
+/**
+ * Translates an error of the driver, the server or the system into a KeyctlError of one sentence that shows none of its
+ * text. Returns a bug unchanged.
+ */
 export function mongoError(thrown: unknown, store: NamedStore, { isWrite }: { readonly isWrite: boolean }): unknown {
   if (isKeyctlError(thrown)) return thrown;
   const bug = bugIn(thrown);
@@ -60,7 +63,7 @@ export function mongoError(thrown: unknown, store: NamedStore, { isWrite }: { re
   return sentence === undefined ? thrown : failure(sentence, store, isWrite && mayHaveBeenApplied(thrown));
 }
 
-/** The time is over: our own error, or a bug as it is. `seen` is what the driver knew of the servers by then. */
+/** The error after a time-out, or a bug unchanged. `seen` is the driver's view of the servers at that moment. */
 export function mongoLate(
   seen: TopologyDescription | undefined,
   store: NamedStore,
@@ -69,7 +72,7 @@ export function mongoLate(
   return bugOf(seen) ?? failure(noServer(seen, store), store, isWrite);
 }
 
-/** The mistake in our code or in the driver's that the driver took for a failure of the network, and wrapped or noted down. */
+/** A bug of keyctl or of the driver that the driver handled as a network failure: it wrapped or recorded the error. */
 function bugIn(thrown: unknown): Error | undefined {
   for (let error = thrown; error instanceof Error; error = error.cause) {
     if (isBug(error)) return error;
@@ -83,8 +86,8 @@ function bugOf(seen: TopologyDescription | undefined): Error | undefined {
 }
 
 /**
- * A certificate file that cannot be read is a TypeError too, with a code that is known. A RangeError is none of these: the
- * driver throws it for an answer that is cut off.
+ * A TypeError with a known code is no bug: a certificate file that cannot be read causes one. A RangeError is no bug
+ * either: the driver throws it for a truncated answer.
  */
 function isBug(error: Error): boolean {
   const isMistake = /^(?:TypeError|ReferenceError|SyntaxError|AssertionError)$/.test(error.name);
@@ -100,7 +103,7 @@ function failure({ code, problem, hint, retryable }: ErrorTemplate, store: Named
 }
 
 function sentenceOf(thrown: unknown, store: NamedStore): ErrorTemplate | undefined {
-  // keyctl carries nothing of AWS, so that the driver finds no credentials there.
+  // keyctl bundles no AWS packages, so the driver finds no AWS credentials.
   if (thrown instanceof MongoMissingDependencyError || thrown instanceof MongoAWSError) return MISSING_PART;
   if (thrown instanceof MongoCompatibilityError) return /load balanc/.test(thrown.message) ? LOAD_BALANCED : TOO_OLD;
   if (thrown instanceof MongoServerSelectionError) return noServer(thrown.reason, store);
@@ -114,7 +117,7 @@ function sentenceOf(thrown: unknown, store: NamedStore): ErrorTemplate | undefin
   return thrown instanceof MongoUnexpectedServerResponseError ? NO_MONGODB : UNKNOWN;
 }
 
-/** Some codes stand for much; what is said with them is read, and not shown. */
+/** Some codes have several meanings: the server's text tells them apart, and is not shown. */
 function serverSentence(error: MongoServerError, { isAnonymous }: NamedStore): ErrorTemplate {
   if (error.code === ATLAS && error.hasErrorLabel(MongoErrorLabel.HandshakeError)) return CREDENTIALS;
   if (error.code === ATLAS && /quota/i.test(error.message)) return NO_SPACE;
@@ -122,7 +125,7 @@ function serverSentence(error: MongoServerError, { isAnonymous }: NamedStore): E
   return isConflictCode(error.code) ? BUSY : (BY_SERVER_CODE[Number(error.code)] ?? unknownCode(error.code));
 }
 
-/** Why no server could be chosen: each of them has its own reason, and the first that says one is told. */
+/** Why no server could be selected. Each server has its own reason: the first one that is known is reported. */
 function noServer(seen: TopologyDescription | undefined, store: NamedStore): ErrorTemplate {
   if (seen === undefined) return TIMED_OUT;
   if (!seen.compatible) return TOO_OLD;
@@ -136,15 +139,15 @@ function noServer(seen: TopologyDescription | undefined, store: NamedStore): Err
     : TIMED_OUT;
 }
 
-/** A socket in the file system that is not there, or not for us. */
+/** A Unix socket that does not exist, or that this user may not use. */
 function isSocketFile({ cause }: MongoNetworkError): boolean {
   return /^(ENOENT|EACCES)$/.test(codeOf(cause));
 }
 
-/** By the system's code, which stands in the error or in what caused it. */
+/** By the system's code, in the error or in one of its causes. */
 function connectionSentence(thrown: unknown): ErrorTemplate | undefined {
   for (let error = thrown; error instanceof Error; error = error.cause) {
-    // All that a look-up of records can say.
+    // Every failed DNS query means an unknown host.
     if ("syscall" in error && String(error.syscall).startsWith("query")) return UNKNOWN_HOST;
     const code = codeOf(error);
     const known = BY_SYSTEM.find(([pattern]) => pattern.test(code));

@@ -4,24 +4,25 @@ import { ensureIdentity, refuseNewer } from "./schema.ts";
 import type { MetaDocument } from "./schema.ts";
 
 /**
- * **Invariant:** a store stays the database that was opened. Its id is read by the first call of a process; a database that
- * has another one later, or none, was dropped or restored from that of another store, and no key is made for it.
+ * **Invariant:** a store stays the database that was opened. The first call of a process reads the database's id. If
+ * the id is later different or missing, the database was dropped or replaced by that of another store: no key is
+ * created for it.
  */
 export interface MongoIdentity {
-  /** Before the first call. Throws STORE_NEWER, and what `whenMissing` gives where there is no document of ours, unless one may be made. */
+  /** Runs before the first call. Throws STORE_NEWER, and the error of `whenMissing` if no document is keyctl's. */
   readonly look: () => Promise<void>;
-  /** There was no document of ours when this process came. */
+  /** True if `look` found no document of keyctl. */
   readonly wasMissing: () => boolean;
-  /** The id; undefined where there is none yet. Throws STORE_UNAVAILABLE for another one than it was. */
+  /** The id; undefined if there is none yet. Throws STORE_UNAVAILABLE if it differs from the known id. */
   readonly read: () => Promise<string | undefined>;
-  /** Makes one where there is none, and gives what is there then. */
+  /** Creates an id if there is none, and returns the stored one. */
   readonly make: () => Promise<string | undefined>;
-  /** The id is this one from now on. */
+  /** Replaces the id with this one. */
   readonly adopt: (deployment: string) => Promise<void>;
 }
 
 const DEPLOYMENT = { _id: { $eq: "deployment" } } as const;
-/** Its id, and the version of its schema. */
+/** The id of the database and the version of its schema. */
 const WHAT_IT_IS = { _id: { $in: ["deployment", "schema"] } };
 const ANY = { projection: { _id: 1 } } as const;
 

@@ -6,31 +6,31 @@ import type { UserId } from "../../core/model/user-id.ts";
 import { batchCodeOf, isDuplicateCode, mayHaveBeenApplied, writeErrorsOf } from "./write-outcome.ts";
 
 export interface BatchInsert {
-  /** Sends these in one unordered command. Rejects with the driver's error. */
+  /** Sends these records in one unordered command. Rejects with the driver's error. */
   readonly insert: (records: readonly KeyRecord[]) => Promise<unknown>;
   readonly findMany: (users: readonly UserId[], signal: AbortSignal) => Promise<readonly KeyRecord[]>;
   readonly writing: <Result>(work: () => Promise<Result>, signal: AbortSignal) => Promise<Result>;
   readonly isConflict: (code: unknown, signal: AbortSignal) => Promise<boolean>;
 }
 
-/** What became of a batch; the rows that are not named were inserted. */
+/** The outcome of a batch. Rows that are in none of these sets were inserted. */
 interface BatchOutcome {
-  /** They lost to a row that is there. */
+  /** Not inserted: another row exists. */
   readonly lost: ReadonlySet<KeyRecord>;
-  /** Nothing was written of them, because another program wrote the same rows at the same time. */
+  /** Not written, because another program wrote the same rows at the same time. */
   readonly conflicts: ReadonlySet<KeyRecord>;
   readonly failed: ReadonlySet<KeyRecord>;
-  /** Of those that failed, the one that says most: a row that may be there all the same. */
+  /** The error of one of the failed rows: preferably of a row that may have been inserted all the same. */
   readonly failure: MongoServerError | undefined;
 }
 
-/** The command has failed as a whole because of a conflict: what it wrote before that is to be read. */
+/** The whole command failed because of a conflict: the rows that it wrote before must be read back. */
 type Broken = "broken";
 
 /**
- * Inserts each row for itself, and gives those that won. **Order:** by user id, because programs that insert the same users
- * in different orders block each other. Rows that met a conflict are sent again; what failed in another way is thrown when
- * all others are decided.
+ * Inserts each row independently and returns the rows that were inserted. Rows that met a conflict are resent; another
+ * failure is thrown once all other rows are decided. **Order:** by user id, because programs that insert the same users
+ * in different orders block each other.
  */
 export async function insertEach(
   records: readonly KeyRecord[],
@@ -71,7 +71,7 @@ export async function insertEach(
   return won;
 }
 
-/** Some rows are to be sent again. */
+/** Thrown within a round if some rows must be resent. */
 const CONFLICT = new Error("a conflict");
 
 function byUser({ userId: one }: KeyRecord, { userId: other }: KeyRecord): number {

@@ -10,18 +10,18 @@ import { plural } from "../../core/text/format.ts";
 
 const FORM: Document = { user_id: 1, provider: 1 };
 const BATCH = 500;
-/** Ids as text in a database of ObjectIds are the exception; more of them are not looked at. */
+/** The maximum number of text ids that are checked; they are rare in a database of ObjectIds. */
 const LOOKED_AT = 20_000;
 const NAMED = 5;
-/** Collections in which a unique `_id` decides. */
+/** Collections in which a unique `_id` decides between concurrent commands. */
 const DECIDING = ["api_key_journal", "api_key_meta"];
 
-/** What the server says of itself; nothing is asked of it that every server of the protocol does not know. */
+/** The facts that the server reports about itself. Uses only commands that every server of the protocol knows. */
 export async function inspectServer(client: MongoClient, keys: Collection): Promise<Omit<StoreFacts, "refusal">> {
   const database = client.db();
   const hello = await database.command({ hello: 1 });
   const build = await database.command({ buildInfo: 1 });
-  // They come with the first key.
+  // The indexes are created with the first key.
   const missing = (await keys.estimatedDocumentCount()) === 0 ? undefined : await missingIndexes(keys);
   const twins = await usersInBothForms(keys);
   const wronglySharded = isRouter(hello) ? await shardedByOthers(client.db("config"), database) : [];
@@ -37,7 +37,7 @@ export async function inspectServer(client: MongoClient, keys: Collection): Prom
   };
 }
 
-/** Why this write is refused; null when it is not. */
+/** The error with which this write is refused; null if it succeeds. */
 export async function probeWrite(write: () => Promise<void>): Promise<KeyctlError | null> {
   try {
     await write();
@@ -48,7 +48,7 @@ export async function probeWrite(write: () => Promise<void>): Promise<KeyctlErro
   }
 }
 
-/** Users with a row under an ObjectId and one under the same id as text: the index and the order of a scan keep these apart. */
+/** Users with a row under an ObjectId and another under the same id as text: the index and a scan separate these. */
 async function usersInBothForms(keys: Collection): Promise<readonly string[]> {
   const twins: string[] = [];
   const asText = { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } };
@@ -62,7 +62,7 @@ async function usersInBothForms(keys: Collection): Promise<readonly string[]> {
   };
   for await (const document of keys.find(asText, { projection: FORM }).limit(LOOKED_AT)) {
     const { user_id: userId } = document;
-    // An element of a list matches the filter as well.
+    // The filter also matches an element of a list.
     if (isOurs(document) && typeof userId === "string") batch.push(userId);
     if (batch.length === BATCH) await look();
   }
@@ -79,7 +79,7 @@ function serverOf(build: Document): string {
   return `FerretDB ${versionIn((ferretdb as Document | null)?.["version"]) ?? "2"} (speaks as MongoDB ${version})`;
 }
 
-/** FerretDB writes `v2.5.0`, or a word where it was built without its version. */
+/** FerretDB writes `v2.5.0`, or a word if it was built without its version. */
 function versionIn(text: unknown): string | undefined {
   return /^v?(\d[\w.+-]*)$/.exec(String(text))?.[1];
 }
@@ -98,7 +98,7 @@ interface Sharded {
   readonly fields: string;
 }
 
-/** The collections that are sharded by other fields than `_id`. Where this user may not read it, nothing is known. */
+/** The deciding collections that are sharded by fields other than `_id`; none if this user may not read that fact. */
 async function shardedByOthers(config: Db, { databaseName }: Db): Promise<readonly Sharded[]> {
   try {
     const names = DECIDING.map((name) => `${databaseName}.${name}`);

@@ -30,7 +30,7 @@ interface JournalDocument extends Document {
 const PAGE = 500;
 const ACCOUNT = "account";
 
-/** The journal beside the keys: the unique `_id` decides between inserts, and nothing is ever changed. */
+/** The journal next to the keys: the unique `_id` decides between inserts, and entries never change. */
 export function mongoJournal(
   database: Db,
   {
@@ -143,7 +143,7 @@ function withoutAbandoned(
   });
 }
 
-/** `kind` and `n` say what stands in the `_id` too, for those who read it. */
+/** `kind` and `n` repeat parts of the `_id`: queries use `kind`, and people read both. */
 function toDocument(entry: Recorded): JournalDocument {
   const { userId, kind, n, at } = entry;
   return {

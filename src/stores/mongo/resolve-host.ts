@@ -1,12 +1,12 @@
 import { Resolver } from "node:dns/promises";
 import { serviceOf } from "./uri.ts";
 
-/** The records that mongodb+srv is about; the second may be missing. */
+/** The system's codes for a missing record. A `mongodb+srv` host needs an SRV record; its TXT record may be missing. */
 const ABSENT = /^(ENODATA|ENOTFOUND)$/;
 
 /**
- * Asks for the records behind a `mongodb+srv` URI before the driver does: for a name server that is silent the driver
- * waits a minute, and nobody can stop it. Does nothing for other URIs. Rejects with the system's error.
+ * Queries the DNS records of a `mongodb+srv` URI before the driver does. Does nothing for other URIs. Rejects with the
+ * system's error. The driver alone would wait a minute for a silent name server, and that wait cannot be cancelled.
  */
 export async function lookUp(uri: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
   const service = serviceOf(uri);

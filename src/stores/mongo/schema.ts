@@ -9,12 +9,12 @@ import { isDuplicateKey } from "./write-outcome.ts";
 
 type Indexes = readonly (IndexDescription & { readonly name: string })[];
 
-/** The unique one decides every race for a user; keys are in the order of their fields. */
+/** The unique index decides every race for a user. The order of an index's fields is significant. */
 const KEY_INDEXES: Indexes = [
   { name: "user_id_1_provider_1", key: { user_id: 1, provider: 1 }, unique: true },
   { name: "key_hash_1", key: { key_hash: 1 } },
 ];
-/** What decides there is `_id`. */
+/** None is unique: in the journal, `_id` decides every race. */
 export const JOURNAL_INDEXES: Indexes = [
   { name: "hash_1", key: { hash: 1 } },
   { name: "upstream_hash_1", key: { upstream_hash: 1 } },
@@ -23,15 +23,15 @@ export const JOURNAL_INDEXES: Indexes = [
 const NAMESPACE_NOT_FOUND = 26;
 const SCHEMA_VERSION = 1;
 
-/** What `doctor` says of the indexes: the names of those that are missing. */
+/** The names of the missing indexes, for `doctor`. */
 export async function missingIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<readonly string[]> {
   const present = await indexesOf(collection);
   return indexes.filter((wanted) => present.every((index) => !isOnSameFields(index, wanted))).map(({ name }) => name);
 }
 
 /**
- * Makes the indexes that are missing, each alone: some servers fail at several. Throws STORE_CORRUPT for an index that
- * contradicts ours, and for two rows of one user, by name.
+ * Creates the missing indexes, one per command, because some servers fail at several. Throws STORE_CORRUPT for an index
+ * on the same fields that differs in uniqueness, and for two rows of one user, which the message names.
  */
 export async function ensureIndexes(collection: Collection, indexes = KEY_INDEXES): Promise<void> {
   const present = await indexesOf(collection);
@@ -68,7 +68,7 @@ async function createIndex(keys: Collection, index: IndexDescription): Promise<v
   }
 }
 
-/** The first two rows of one user and provider, which a unique index cannot hold. */
+/** The error for the first two rows of one user and provider, which prevent the unique index. */
 async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
   let last: Document | undefined;
   for await (const document of keys.find({}).sort({ user_id: 1, provider: 1 })) {
@@ -83,7 +83,7 @@ async function firstTwins(keys: Collection): Promise<KeyctlError | undefined> {
   return undefined;
 }
 
-/** FerretDB's index holds an ObjectId and the same id as text for one. */
+/** FerretDB's index treats an ObjectId and the same id as text as equal. */
 function isSameUser(one: Document, other: Document): boolean {
   return userIdOf(one["user_id"]) === userIdOf(other["user_id"]) && one["provider"] === other["provider"];
 }
@@ -99,7 +99,7 @@ function conflictingIndex({ collectionName }: Collection, index: Document, wante
   );
 }
 
-/** Says once what this database is: a random id of the deployment, and the version of the schema. */
+/** Writes the identity of this database once: a random deployment id and the version of the schema. */
 export async function ensureIdentity(meta: Collection<MetaDocument>): Promise<void> {
   await insertIfAbsent(meta, { _id: "deployment", value: randomBytes(8).toString("hex") });
   await insertIfAbsent(meta, { _id: "schema", value: String(SCHEMA_VERSION) });
@@ -112,7 +112,7 @@ export interface MetaDocument {
   readonly kid?: string;
 }
 
-/** False when it was there already. */
+/** False if a document with this id exists. */
 export async function insertIfAbsent(meta: Collection<MetaDocument>, document: MetaDocument): Promise<boolean> {
   try {
     await meta.insertOne(document);
@@ -123,7 +123,7 @@ export async function insertIfAbsent(meta: Collection<MetaDocument>, document: M
   }
 }
 
-/** Throws STORE_NEWER for a database that a newer keyctl has made. */
+/** Throws STORE_NEWER for a database that a newer keyctl has created. */
 export function refuseNewer(documents: readonly MetaDocument[]): void {
   const version = Number(documents.find(({ _id }) => _id === "schema")?.value ?? SCHEMA_VERSION);
   if (version <= SCHEMA_VERSION) return;

@@ -33,17 +33,17 @@ import { memoizeAsync } from "../../core/async/memoize.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 
 export interface MongoPlace {
-  /** With its password. */
+  /** Contains the password. */
   readonly uri: string;
-  /** What may be shown of it. */
+  /** The part of the URI that may be shown. */
   readonly name: string;
   /** The variable or flag that holds the URI. */
   readonly from: string;
-  /** Changes of one row are made although the server may let two of them win. */
+  /** Allows changes of a row although the server may let two concurrent changes win. */
   readonly allowNonAtomic: boolean;
 }
 
-/** Of those options the URI says nothing. An ambiguous write is ours to settle, so the driver never sends one again. */
+/** The URI sets none of these options. keyctl settles a write whose answer was lost; the driver never resends one. */
 function optionsFor(timeoutMs: number): MongoClientOptions {
   const answerMs = Math.max(10_000, Math.ceil(timeoutMs / 3));
   return {
@@ -58,14 +58,14 @@ function optionsFor(timeoutMs: number): MongoClientOptions {
     waitQueueTimeoutMS: answerMs,
     maxPoolSize: 16,
     minPoolSize: 0,
-    // Else NODE_TLS_REJECT_UNAUTHORIZED in the environment switches it off.
+    // Otherwise NODE_TLS_REJECT_UNAUTHORIZED in the environment switches verification off.
     rejectUnauthorized: true,
-    // Else MONGODB_LOG_* in the environment prints keys.
+    // Otherwise MONGODB_LOG_* in the environment prints keys.
     mongodbLogPath: { write() {} },
   };
 }
 
-/** A part of the time of a call, so that it can still say why it failed. */
+/** The time limit for connecting, in milliseconds: a part of a call's time, so that the call can report its failure. */
 function connectingMs(timeoutMs: number): number {
   return Math.min(5_000, Math.ceil(timeoutMs / 2));
 }
@@ -74,14 +74,18 @@ const PAGE = 500;
 const CLOSE_TIMEOUT_MS = 500;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const CHECK = "check:";
-/** Its insert decides who seals a new store; it carries the first check, should its maker die before that is written. */
+/**
+ * The insert of this record decides which process seals a new store. It holds the first check, in case the process dies
+ * before it writes the check's own record.
+ */
 const FIRST_CHECK = "sealed";
 
 /**
- * Keys in MongoDB, or in a server that speaks its protocol. It asks only for what all of them keep: a unique index decides
- * between inserts, and a change compares in its filter. Throws CONFIG_INVALID for a URI that the driver refuses.
- * @param timeoutMs how long calls are given as a rule, in milliseconds
- * @param whenMissing gives the error of a database in which there is no document of ours; without it, one may be made
+ * Keys in MongoDB, or in a server that speaks its protocol. Throws CONFIG_INVALID for a URI that the driver refuses.
+ * Relies on two guarantees that these servers share: a unique index decides between inserts, and a change compares in
+ * its filter.
+ * @param timeoutMs the usual time limit of a call, in milliseconds
+ * @param whenMissing returns the error for a database without documents of keyctl; without it, they may be created
  */
 export function mongoStore(
   place: MongoPlace,
@@ -165,7 +169,7 @@ export function mongoStore(
         return (await keys.updateOne(sameKeyFilter(seen), { $set: noted })).matchedCount === 1;
       }, signal),
     async *scan(newSignal, keyHash) {
-      // A key in clear that another program wrote has no hash beside it, or an older one.
+      // A plain-text key of another program has no stored hash, or that of an earlier key: `fromDocument` computes it.
       const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
       const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
       for await (const documents of batchesOf(cursor, reading, newSignal)) {
@@ -184,7 +188,7 @@ export function mongoStore(
     },
     async keyCheckValues(signal) {
       const found = await reading(() => meta.find({}).toArray(), signal);
-      // Another program may keep records there too, under ids of other types.
+      // Another program may keep records here too, under ids of other types.
       const documents = found.filter(({ _id }) => typeof _id === "string");
       refuseNewer(documents);
       const checks = documents.filter(({ _id }) => _id.startsWith(CHECK));
@@ -196,7 +200,7 @@ export function mongoStore(
     },
     async insertFirstKeyCheckValue({ kid, value }, signal) {
       await writing(() => ensureIdentity(meta), signal);
-      // Alone: what has met a conflict is done again, and a second time it would not be the first.
+      // A call of its own: `writing` repeats a call that met a conflict, and then this record would already exist.
       if (!(await writing(() => insertIfAbsent(meta, { _id: FIRST_CHECK, kid, value }), signal))) return false;
       await writing(() => insertIfAbsent(meta, { _id: `${CHECK}${kid}`, value }), signal);
       return true;
@@ -218,7 +222,7 @@ export function mongoStore(
   };
 }
 
-/** Goes the whole way of a write and changes nothing. */
+/** A complete write that changes nothing. */
 async function deleteNothing(keys: Collection): Promise<void> {
   await keys.deleteOne({ _id: { $eq: new ObjectId() } });
 }
@@ -245,8 +249,8 @@ function notAtomic({ name }: MongoPlace): KeyctlError {
 }
 
 /**
- * The driver takes leave of the server and waits for its answer, which one that is gone never gives; its connections
- * would keep the process alive.
+ * The driver ends its sessions at the server and waits for the answer. A server that is gone never answers, and the
+ * connections would keep the process alive: after a time limit they are closed anyway.
  */
 async function close(client: MongoClient): Promise<void> {
   const topology = topologyOf(client);

@@ -1,4 +1,4 @@
-/** What may be shown of a MongoDB URI: the servers and the database, without user, password and options. */
+/** The parts of a MongoDB URI that may be shown: the servers and the database, without user, password and options. */
 export interface MongoUri {
   readonly name: string;
   readonly database: string;
@@ -10,14 +10,17 @@ const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?<port>\d{1,5}))?$|^[A
 const DEFAULT_PORT = ":27017";
 const DATABASE = /^[^/\\. "$*<>:|?\p{Cc}]{1,63}$/u;
 
-/** What a URI may say; as the driver does, in any case. https://www.mongodb.com/docs/manual/reference/connection-string-options/ */
+/**
+ * Options that a URI may set; as in the driver, letter case does not matter.
+ * https://www.mongodb.com/docs/manual/reference/connection-string-options/
+ */
 const TAKEN = namesOf(`
   replicaSet directConnection loadBalanced srvServiceName srvMaxHosts
   tls ssl tlsCAFile tlsCRLFile tlsCertificateKeyFile tlsCertificateKeyFilePassword
   authSource authMechanism authMechanismProperties
   compressors zlibCompressionLevel localThresholdMS heartbeatFrequencyMS serverMonitoringMode maxIdleTimeMS
 `);
-/** What it may say and keyctl decides: some of these lose a write, or let a read miss one. */
+/** Options that a URI may contain but keyctl decides: some of them can lose a write, or let a read miss one. */
 const OVERRULED = namesOf(`
   w wtimeout wtimeoutMS j journal fsync safe readConcernLevel readPreference readPreferenceTags maxStalenessSeconds
   retryWrites retryReads appName timeoutMS serverSelectionTimeoutMS serverSelectionTryOnce connectTimeoutMS
@@ -26,8 +29,8 @@ const OVERRULED = namesOf(`
 
 const AUTHORITY = "leave that option out; tlsCAFile=<file> names the authority, or the server's own certificate";
 /**
- * What would let anybody stand in for the server, and what to do instead. keyctl decides these too: a store that is not
- * the right one may say that a user has no key, and a key is bought.
+ * Options that would let another machine impersonate the server, each with a hint. keyctl refuses them unless they are
+ * false: a wrong store may report that a user has no key, and then a key is bought.
  */
 const UNVERIFIED: ReadonlyMap<string, string> = new Map([
   ["tlsinsecure", AUTHORITY],
@@ -35,7 +38,7 @@ const UNVERIFIED: ReadonlyMap<string, string> = new Map([
   ["tlsallowinvalidhostnames", "leave that option out, and name the server as its certificate does"],
 ]);
 
-/** The ways to log in, in lower case, and whether a user and a password belong to them. */
+/** The login mechanisms, in lower case, and whether each takes a user and a password. */
 const MECHANISMS: ReadonlyMap<string, "user" | "user without password" | "no user" | "either"> = new Map([
   ["default", "either"],
   ["scram-sha-1", "user"],
@@ -48,15 +51,15 @@ const MECHANISMS: ReadonlyMap<string, "user" | "user without password" | "no use
 const WITH_USER = "put a user and a password before the host, or leave authMechanism out where nobody has to log in";
 
 export interface UriProblem {
-  /** Completes a sentence that begins with what named the URI. */
+  /** Completes a sentence that begins with the source of the URI. */
   readonly problem: string;
-  /** Undefined where an example of a URI says most. */
+  /** Undefined if an example of a URI is the best hint. */
   readonly hint?: string;
 }
 
 /**
- * Reads the parts of a connection string that keyctl needs to know; the driver reads the rest. Strict, because what is
- * shown must hold nothing of a password, also where its special characters were not escaped.
+ * Parses the parts of a connection string that keyctl needs; the driver parses the rest. Strict, because the name that
+ * is shown must contain nothing of a password, even if the password's special characters are not escaped.
  * https://www.mongodb.com/docs/manual/reference/connection-string/
  */
 export function parseMongoUri(uri: string): MongoUri | UriProblem {
@@ -86,7 +89,7 @@ export function parseMongoUri(uri: string): MongoUri | UriProblem {
 
 function problemOf(options: ReturnType<typeof optionsOf>): UriProblem | undefined {
   const unknown = options.findIndex(({ name }) => !TAKEN.has(name) && !OVERRULED.has(name) && !UNVERIFIED.has(name));
-  // Not by its name: it may be a part of a password that was not escaped.
+  // Reported by number, not by name: it may be a part of an unescaped password.
   if (unknown !== -1) return { problem: `has an option that keyctl does not know (number ${unknown + 1})` };
   for (const { name, text } of options) {
     const hint = text.endsWith("=false") ? undefined : UNVERIFIED.get(name);
@@ -97,7 +100,7 @@ function problemOf(options: ReturnType<typeof optionsOf>): UriProblem | undefine
   return undefined;
 }
 
-/** Says nothing of the value: it may be a part of a password that was not escaped. */
+/** The message does not contain the value: it may be a part of an unescaped password. */
 function loginProblem(user: string | undefined, options: ReturnType<typeof optionsOf>): UriProblem | undefined {
   const named = options.find(({ name }) => name === "authmechanism");
   if (named === undefined) return undefined;
@@ -120,13 +123,13 @@ function loginProblem(user: string | undefined, options: ReturnType<typeof optio
   };
 }
 
-/** Whether nobody is to be logged in, in a valid URI. */
+/** Whether a valid URI contains no login. */
 export function isAnonymous(uri: string): boolean {
   const { user, options = "" } = PARTS.exec(uri)?.groups ?? {};
   return user === undefined && optionsOf(options).every(({ name }) => name !== "authmechanism");
 }
 
-/** For the driver: a valid URI, without the options that keyctl decides. */
+/** A valid URI without the options that keyctl decides, for the driver. */
 export function withoutOverruled(uri: string): string {
   const servers = uri.replace(/\?.*/s, "");
   const options = uri.slice(servers.length + 1);
@@ -134,7 +137,7 @@ export function withoutOverruled(uri: string): string {
   return kept.length === 0 ? servers : `${servers}?${kept.map(({ text }) => text).join("&")}`;
 }
 
-/** The DNS name of a service, and the host that it stands for, in a valid URI; undefined where the URI names the servers. */
+/** The DNS name of the service in a valid URI, and its host; undefined if the URI names the servers themselves. */
 export function serviceOf(uri: string): { readonly name: string; readonly host: string } | undefined {
   const { scheme, hosts: host = "", options = "" } = PARTS.exec(uri)?.groups ?? {};
   if (scheme !== "mongodb+srv") return undefined;
@@ -151,7 +154,9 @@ function namesOf(text: string): ReadonlySet<string> {
   return new Set(text.toLowerCase().trim().split(/\s+/));
 }
 
-/** Whether these names of `parseMongoUri` mean one database of the same servers, in whatever order and case they stand. */
+/**
+ * Whether two names of `parseMongoUri` mean the same database; the order and letter case of the servers do not matter.
+ */
 export function isSameDatabase(one: string, other: string): boolean {
   return plainName(one) === plainName(other);
 }

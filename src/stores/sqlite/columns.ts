@@ -4,8 +4,8 @@ import { fieldsIn } from "../format/values.ts";
 import type { Fields } from "../format/values.ts";
 
 /**
- * The values of a row, as the schema's STRICT columns and our own writing promise them. A page that is damaged may hold
- * anything that SQLite still takes for a row: each of these throws STORE_CORRUPT for it.
+ * The values of a row, in the types that the schema's STRICT columns and keyctl's own writes guarantee. A damaged page
+ * may hold anything that SQLite still accepts as a row: each of these functions throws STORE_CORRUPT for it.
  */
 
 export function textOf(row: Row, column: string, path: string): string {
@@ -38,7 +38,7 @@ export function fieldsOrNullOf(row: Row, column: string, path: string): Fields |
   return json === null ? null : (fieldsIn(parsedJson(json)) ?? unfit(column, path));
 }
 
-/** The JSON array of texts in a column, or null where there is none. */
+/** The JSON array of texts in a column, or null. */
 export function textsOrNullOf(row: Row, column: string, path: string): readonly (string | null)[] | null {
   const json = textOrNullOf(row, column, path);
   if (json === null) return null;
@@ -46,15 +46,15 @@ export function textsOrNullOf(row: Row, column: string, path: string): readonly 
   return Array.isArray(values) && values.every(isTextOrNull) ? values : unfit(column, path);
 }
 
-/** Where the page after this one begins. An index that is out of order would be gone through for ever. */
+/** The start of the next page. Throws STORE_CORRUPT for an index that is out of order: its scan would never end. */
 export function nextAfter(after: string, page: readonly Row[], column: string, path: string): string {
   const last = textOf(page.at(-1) ?? {}, column, path);
-  // As SQLite compares them.
+  // SQLite compares text by its bytes.
   if (Buffer.compare(Buffer.from(last), Buffer.from(after)) > 0) return last;
   throw indexMisses(path);
 }
 
-/** Undefined for what is no JSON. */
+/** Undefined for a text that is no JSON. */
 export function parsedJson(json: string): unknown {
   try {
     return JSON.parse(json);

@@ -14,27 +14,28 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { codeOf } from "../../files/system-error.ts";
 
-/** The first SQLite whose WAL cannot lose a reset: https://sqlite.org/wal.html#walresetbug */
+/** The first SQLite version without the WAL-reset bug: https://sqlite.org/wal.html#walresetbug */
 const SAFE_WAL = [3, 51, 3];
-/** Short, because it blocks the event loop; longer waits are `whileUnlocked`'s. */
+/** Short, because it blocks the event loop; `whileUnlocked` does the longer waits. */
 const BUSY_TIMEOUT_MS = 10;
 
 export interface OpenedDatabase {
   readonly connection: DatabaseSync;
   readonly file: DatabaseFile;
-  /** It has just got its schema. */
+  /** This process found it empty and created its schema. */
   readonly isNew: boolean;
 }
 
-/** Somebody replaces the file again and again. */
+/** Limits the attempts if another program keeps replacing the file. */
 const MAX_OPENINGS = 5;
-/** A second in all: a crowd of processes is done with what they do at once, and a log that is left stays. */
+/** One second in all: concurrent processes finish within this time, while a log that was left behind stays. */
 const MAX_LOOKS = 21;
 const LOOK_AGAIN_MS = 50;
 
 /**
- * Opens the database file, and makes it (0600, in a folder that is 0700 if it is new) when it may be made.
- * Undefined when there is none, or no schema in it, and it may not be made. Rejects with STORE_UNAVAILABLE or STORE_CORRUPT.
+ * Opens the database file and, with `mayCreate`, creates a missing one (mode 0600, in a folder that has 0700 if it is
+ * new). Undefined without `mayCreate` if there is no file or no schema in it. Rejects with STORE_UNAVAILABLE,
+ * STORE_CORRUPT or STORE_NEWER.
  */
 export async function openDatabase(
   path: string,
@@ -52,7 +53,7 @@ export async function openDatabase(
   }
 }
 
-/** `replaced`: another file has taken its place while it was opened. */
+/** `replaced`: another file took its place while it was opened. */
 async function openOnce(
   path: string,
   mayCreate: boolean,
@@ -83,8 +84,8 @@ async function openOnce(
 }
 
 /**
- * What stands at this path, whose log is its own. Other processes that open, write and close it at this moment may make
- * it look otherwise: only what stays so is refused.
+ * The file at this path, once its log is known to belong to it. Other processes that open, write and close the file at
+ * this moment can make the log look foreign: it is refused only if it stays so.
  */
 async function lookForLogs(path: string, signal: AbortSignal): Promise<BigIntStats | undefined> {
   for (let looks = 1; ; looks += 1) {
@@ -99,7 +100,7 @@ async function lookForLogs(path: string, signal: AbortSignal): Promise<BigIntSta
   }
 }
 
-/** `no schema`: its making was cut off, and it may not get one now. */
+/** `no schema`: the file is empty because its creation was interrupted, and `mayCreate` is false. */
 function prepare(database: DatabaseSync, mayCreate: boolean): "made" | "was there" | "no schema" {
   database.exec(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON`);
   const version = schemaVersion(database);
@@ -111,7 +112,7 @@ function prepare(database: DatabaseSync, mayCreate: boolean): "made" | "was ther
   return version === "empty" ? "made" : "was there";
 }
 
-/** Whether its SQLite is new enough for WAL. */
+/** Whether this SQLite is new enough for WAL. */
 export function hasSafeWal(database: DatabaseSync): boolean {
   const row = database.prepare("SELECT sqlite_version() AS version").get();
   const version = String(row?.["version"]).split(".").map(Number);
@@ -119,7 +120,7 @@ export function hasSafeWal(database: DatabaseSync): boolean {
   return different === -1 || (version[different] ?? 0) > (SAFE_WAL[different] ?? 0);
 }
 
-/** Made before SQLite sees it, so that its mode does not depend on the umask; the -wal and -journal files take it over. */
+/** Creates the file before SQLite opens it: its mode does not depend on the umask, and -wal and -journal inherit it. */
 function createFile(path: string): void {
   makePrivateFolder(dirname(path));
   try {
@@ -129,7 +130,10 @@ function createFile(path: string): void {
   }
 }
 
-/** What stands at this path; undefined for nothing. Absent is not unavailable: what cannot be seen, or cannot hold a database, is an error. */
+/**
+ * The file at this path; undefined if there is none. A path that cannot be read, or that is no regular file, is an
+ * error and never counts as absent.
+ */
 function look(path: string): BigIntStats | undefined {
   const stats = statsOf(path);
   if (stats === undefined) {
@@ -152,7 +156,7 @@ function loadSqlite(): Sqlite {
   return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
 }
 
-/** Its native file is found and loaded directly: the package's own loader costs a third of Node's start. */
+/** Finds and loads the package's native file directly: the package's own loader costs a third of Node's start. */
 function loadDropIn(): Sqlite {
   for (const file of dropInFiles()) {
     const loaded = load(file);
@@ -167,7 +171,7 @@ function loadDropIn(): Sqlite {
   );
 }
 
-/** Where the drop-in's native file is, for one C library or the other. */
+/** The paths of the drop-in's native files, for both C libraries. */
 export function dropInFiles(): readonly string[] {
   const prebuilds = join(
     "node_modules",
@@ -188,9 +192,9 @@ function load(file: string): Sqlite | undefined {
   try {
     process.dlopen(module, file);
   } catch {
-    return undefined; // Made for the other C library.
+    return undefined; // Built for the other C library.
   }
-  // The native file has the interface of the package, which is that of node:sqlite.
+  // The native file has the interface of its package, which is that of node:sqlite.
   return module.exports as Sqlite;
 }
 

@@ -8,18 +8,19 @@ import type { DatabaseFile } from "./file.ts";
 import { isSqliteError } from "./result.ts";
 import { walOf } from "./wal-owner.ts";
 
-/** Rewritten in less than a tenth of a second, in which no signal is heard. */
+/** A rewrite of this size takes less than 0.1 s, during which no signal is handled. */
 const SMALL_BYTES = 8 * 1024 * 1024;
-/** Of a run that goes through the whole store, in less than a second or two. */
+/** The limit after work on all rows: a rewrite of this size takes less than 2 s. */
 const MAX_BYTES = 256 * 1024 * 1024;
 const WAIT_MS = 1_000;
 const PAUSE_MS = 25;
 
 /**
- * **Invariant:** what was removed is on the disk no more when this gives null. `secure_delete` zeroes a cell that is freed. It
- * does not zero the copies that stay in free space where SQLite has moved rows from page to page, which only a rewrite
- * of the file removes. The log keeps every older state until it is brought into the database and cut off.
- * Never rejects for a store that is busy or full: what was done before is done.
+ * **Invariant:** null means that what was removed is no longer on the disk. The exception is a file above SMALL_BYTES
+ * and a task that is not thorough: copies in its free space may remain. Never rejects for a store that is busy or full:
+ * the removal itself is already done. `secure_delete` zeroes a freed cell, but not the copies that stay in free space
+ * after SQLite moved rows between pages: only a rewrite of the file removes these. The log keeps every older state
+ * until a checkpoint truncates it.
  */
 export async function eraseFromFile(
   database: DatabaseSync,
@@ -30,12 +31,12 @@ export async function eraseFromFile(
   const mayRewrite = statSync(file.path).size <= (isThorough ? MAX_BYTES : SMALL_BYTES);
   const isRewritten = mayRewrite && (await inTime(database, file, rewrite, signal));
   if (!(await inTime(database, file, cutOffLog, signal))) return { place: walOf(file.path), how: "held" };
-  // That a large file is not rewritten for each row that is removed is known, and told of a whole run alone.
+  // A large file is not rewritten for each removed row: that is reported only after work on all rows.
   if (isRewritten || (!mayRewrite && !isThorough)) return null;
   return { place: file.path, how: mayRewrite ? "held" : "too large" };
 }
 
-/** Whether this was done within a moment: another program may be in the way for as long as it likes. */
+/** Whether the work succeeded within WAIT_MS: another program may block it for any length of time. */
 async function inTime(
   database: DatabaseSync,
   file: DatabaseFile,
@@ -55,7 +56,7 @@ function attempt(database: DatabaseSync, file: DatabaseFile, work: (database: Da
   try {
     file.beforeWrite();
     const isDone = work(database);
-    // A checkpoint has changed the database file, which the note beside the log must know.
+    // A checkpoint has changed the database file: the note next to the log must record that.
     file.afterWrite();
     return isDone;
   } catch (thrown) {
@@ -66,12 +67,12 @@ function attempt(database: DatabaseSync, file: DatabaseFile, work: (database: Da
 }
 
 function rewrite(database: DatabaseSync): boolean {
-  // Not in a file of its own, where the rows would be once more.
+  // A temporary file would hold another copy of the rows.
   database.exec("PRAGMA temp_store=MEMORY; VACUUM");
   return true;
 }
 
-/** True as well where there is no log. */
+/** Also true if there is no log. */
 function cutOffLog(database: DatabaseSync): boolean {
   return database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"] === 0;
 }

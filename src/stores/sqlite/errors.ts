@@ -5,13 +5,13 @@ import { shellQuote } from "../../core/text/shell-quote.ts";
 import { extendedResultCode, isSqliteError, RESULT } from "./result.ts";
 import { codeOf } from "../../files/system-error.ts";
 
-/** Without a hint of its own: the way out of damage, which depends on whether anything was written. */
+/** Without a hint, the caller's way out of damage is used, which depends on whether the database was already open. */
 type ErrorTemplate = readonly [code: ErrorCode, problem: string, hint?: string];
 
 const WRITABLE = "the file, its -wal and -shm if they are there, and its folder must be writable by this user";
 const RESTORE = "put it aside and restore a backup; nothing was written to it";
 const CORRUPT: ErrorTemplate = ["STORE_CORRUPT", "is damaged, or is not a SQLite database"];
-/** Our statements are fixed, so that it is the schema or what a row holds that SQLite finds wrong. */
+/** keyctl's statements are fixed, so SQLite's complaint is about the schema or the content of a row. */
 const ALTERED: ErrorTemplate = ["STORE_CORRUPT", "is damaged, or another program has changed it"];
 const FULL: ErrorTemplate = [
   "STORE_UNAVAILABLE",
@@ -46,9 +46,9 @@ const BY_RESULT: Readonly<Record<number, ErrorTemplate>> = {
   [RESULT.damagedFileSystem]: CORRUPT,
 };
 /**
- * **Invariant:** a write that failed may have been applied, unless its code is known to say that it was not: the statement or
- * the lock was refused, or a page could not be read or written, and the page that commits comes last. A sync that fails
- * comes after that page: whoever opens the file next may find it there.
+ * **Invariant:** a write that failed may have been applied, unless its code is known to mean that it was not: the
+ * statement or the lock was refused, or a page could not be read or written before the last page, which commits. A
+ * failed sync comes after that page: the next process that opens the file may find the write.
  */
 const NOT_APPLIED: ReadonlySet<number> = new Set([
   RESULT.error,
@@ -69,9 +69,9 @@ const NOT_APPLIED: ReadonlySet<number> = new Set([
   RESULT.shortRead,
   RESULT.failedWrite,
 ]);
-/** `SQLITE_ERROR` of BEGIN and its like says that we have lost count of our own transactions. */
+/** `SQLITE_ERROR` from BEGIN, COMMIT or ROLLBACK means that keyctl has lost track of its own transactions. */
 const OF_A_TRANSACTION = /^cannot (?:start|commit|rollback) /;
-/** By the system's code, for what fails before SQLite is asked. */
+/** By the system's code, for failures before SQLite is called. */
 const BY_SYSTEM: Readonly<Record<string, ErrorTemplate>> = {
   EACCES: DENIED,
   EPERM: DENIED,
@@ -89,14 +89,14 @@ const BY_SYSTEM: Readonly<Record<string, ErrorTemplate>> = {
     "cannot be opened: its path is a loop of symbolic links",
     "check --store or KEYCTL_STORE",
   ],
-  // An integer in a column of ours that JavaScript cannot hold.
+  // A column holds an integer that JavaScript cannot represent.
   ERR_OUT_OF_RANGE: ALTERED,
   ENAMETOOLONG: ["STORE_UNAVAILABLE", "cannot be opened: its path is too long", "check --store or KEYCTL_STORE"],
 };
 
 /**
- * SQLite's or the system's error as our own, in one sentence; anything else as it is.
- * @param options `wayOut`: what to do about a damaged file, to which nothing was written yet
+ * Translates an error of SQLite or of the system into a KeyctlError of one sentence. Returns anything else unchanged.
+ * @param options `wayOut`: the hint for a damaged file, by default for one to which nothing was written
  */
 export function storeError(thrown: unknown, path: string, { wayOut = RESTORE, isWrite = false } = {}): unknown {
   if (isKeyctlError(thrown)) return thrown;
@@ -112,7 +112,7 @@ export function storeError(thrown: unknown, path: string, { wayOut = RESTORE, is
   return new KeyctlError("STORE_UNAVAILABLE", `the database ${printable(path)} failed (${said})`, { mayHaveHappened });
 }
 
-/** As `storeError`, of a database that was open already. */
+/** As `storeError`, for a database that is already open. */
 export function openStoreError(thrown: unknown, path: string, isWrite = false): unknown {
   return storeError(thrown, path, { wayOut: recovery(path), isWrite });
 }
@@ -130,7 +130,7 @@ function byResult(thrown: Error): ErrorTemplate | undefined {
   return BY_RESULT[code] ?? BY_RESULT[code & 0xff];
 }
 
-/** A row or record that SQLite gives and that keyctl cannot have written so. */
+/** The error for a row or record that SQLite returns but that keyctl cannot have written. */
 export function damaged(path: string, what: string): KeyctlError {
   return new KeyctlError("STORE_CORRUPT", `the database ${printable(path)} is damaged: ${printable(what)}`, {
     hint: recovery(path),
@@ -141,7 +141,7 @@ export function indexMisses(path: string): KeyctlError {
   return damaged(path, "its index leaves out a row that its table holds");
 }
 
-/** The way out of damage: https://sqlite.org/recovery.html */
+/** The hint for a damaged database: https://sqlite.org/recovery.html */
 function recovery(path: string): string {
   return `put it aside and restore a backup, or save what can still be read: sqlite3 ${shellQuote(path)} .recover | sqlite3 ${shellQuote(`${path}.recovered`)}`;
 }

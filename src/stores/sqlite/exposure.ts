@@ -11,8 +11,8 @@ const STICKY = 0o1000;
 const ROOT = 0;
 
 /**
- * Who else can change the database: with a key of their own in a row, or with another file or log in its place. None on
- * Windows, which has no mode bits, and none for what cannot be looked at.
+ * The ways in which another user of the machine can change the database: by writing a key into a row, or by replacing
+ * the file or its log. Empty on Windows, which has no mode bits, and for a path that cannot be read.
  */
 export function exposuresOf(path: string): readonly StoreProblem[] {
   const user = process.getuid?.();
@@ -37,7 +37,7 @@ function exposuresOfFile(path: string, { mode, uid }: Stats, user: number): read
   ];
 }
 
-/** A folder of root's is nobody's to abuse: root needs no folder for that. */
+/** A folder that root owns is no problem: root can change the database anyway. */
 function exposuresOfFolder(path: string, { mode, uid }: Stats, user: number): readonly StoreProblem[] {
   const name = `the folder of the database, ${printable(path)},`;
   const isShared = (mode & STICKY) !== 0;

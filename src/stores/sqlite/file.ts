@@ -7,24 +7,24 @@ import { shellQuote } from "../../core/text/shell-quote.ts";
 import { forgetOwner, hasForeignWal, noteOwner, statsOf, walOf } from "./wal-owner.ts";
 
 /**
- * **Invariant:** a store stays the file that was opened. SQLite goes on with a file that was deleted, moved or replaced,
- * and what is written then is nowhere: so the path is looked at beside every statement. While the file is open, no other
- * one can have its inode.
+ * **Invariant:** a store stays the file that was opened. SQLite continues with a file that was deleted, moved or
+ * replaced, and its writes are then lost: so the path is checked with every statement. While the file is open, no other
+ * file can have its inode.
  */
 export interface DatabaseFile {
-  /** As it was named. */
+  /** The path as the caller gave it; it may lead through symbolic links. */
   readonly path: string;
-  /** Throws STORE_UNAVAILABLE unless the path still leads to the open file, and its log is still beside it. */
+  /** Throws STORE_UNAVAILABLE unless the path still leads to the open file and the file's log is still next to it. */
   requireSame(): void;
-  /** The same before a write. */
+  /** The same check before a write. */
   beforeWrite(): void;
-  /** The same after a write: one that is in a file without a name `mayHaveHappened`. */
+  /** The same check after a write. Its error `mayHaveHappened`: the write may be in a file that has left the path. */
   afterWrite(): void;
-  /** Closes the connection to it. */
+  /** Closes the connection to the file. */
   close(connection: DatabaseSync): void;
 }
 
-/** The file that is open under this path, which is the one that `opened` describes. */
+/** The file that is open under this path; `opened` are its stats. */
 export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
   const place = realpathSync.native(path);
   let wal = statsOf(walOf(place));
@@ -34,7 +34,7 @@ export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
     if (main === undefined) throw takenAway(path, "was deleted or moved", mayHaveHappened);
     if (!isSame(main, opened)) throw takenAway(path, "was replaced by another file", mayHaveHappened);
     const log = statsOf(walOf(place));
-    // Another program may begin a log. One that is there stays as long as this connection is open.
+    // Another program may create a log. An existing log stays as long as this connection is open.
     wal ??= log;
     if (wal !== undefined && (log === undefined || !isSame(log, wal)))
       throw takenAway(walOf(path), "was deleted or replaced", mayHaveHappened);
@@ -59,22 +59,26 @@ export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
   };
 }
 
-/** The drop-in for Node 20 closes the file when its statements are collected, often as late as the process ends. */
+/**
+ * True for the drop-in of Node 20: it closes the file when its statements are garbage-collected, often at process exit.
+ */
 export function leavesFileOpen(): boolean {
   return process.getBuiltinModule("node:sqlite") === undefined;
 }
 
-/** Brings the log into the database, as closing does. Another connection may be in the way, and go on with it. */
+/**
+ * Copies the log into the database, as closing does. Another connection may prevent this and continue to use the log.
+ */
 function emptyLog(connection: DatabaseSync, requireSame: () => void): void {
   try {
     requireSame();
     connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   } catch {
-    // The log stays, and its note with it.
+    // The log and its note stay.
   }
 }
 
-/** Throws STORE_UNAVAILABLE where a log stands beside a database that it was not written for, or without one. */
+/** Throws STORE_UNAVAILABLE for a log that was written for another database, or whose database is gone. */
 export function refuseForeignLogs(path: string, main: BigIntStats | undefined): void {
   if (main === undefined) {
     for (const log of [walOf(path), `${path}-journal`]) if (statsOf(log) !== undefined) throw orphaned(path, log);
@@ -116,7 +120,7 @@ function foreign(path: string, log: string): KeyctlError {
   );
 }
 
-/** The log is moved, not deleted: it may hold the last changes. */
+/** Moves the log instead of deleting it: it may hold the last changes. */
 function removal(path: string, log: string): string {
   return `mv ${shellQuote(log)} ${shellQuote(`${log}.old`)} && rm -f ${shellQuote(`${path}-shm`)}`;
 }

@@ -13,7 +13,7 @@ import { whileUnlocked } from "./retry-locked.ts";
 
 const INDEX = "api_keys_user";
 
-/** As `Inspection.inspect`. A transaction that is rolled back shows whether the file takes writes. */
+/** As `Inspection.inspect`. A transaction that is rolled back shows whether the file accepts writes. */
 export async function inspectDatabase(database: DatabaseSync, path: string, signal: AbortSignal): Promise<StoreFacts> {
   const read = () => {
     return {
@@ -53,7 +53,7 @@ async function refusalOf(database: DatabaseSync, path: string, signal: AbortSign
   return mayWriteBeside(path) ? null : readOnly(path);
 }
 
-/** A transaction that is to write, and does not: on a file that is read-only, SQLite lets one begin and refuses the deletion. */
+/** A write transaction that changes nothing. On a read-only file, SQLite allows its start and refuses the deletion. */
 function writeNothing(database: DatabaseSync): void {
   database.exec("BEGIN IMMEDIATE");
   try {
@@ -63,7 +63,7 @@ function writeNothing(database: DatabaseSync): void {
   }
 }
 
-/** A change needs a journal beside the file. */
+/** A change needs a journal next to the file. */
 function mayWriteBeside(path: string): boolean {
   try {
     accessSync(dirname(path), constants.W_OK);

@@ -8,17 +8,17 @@ import { dropInFiles } from "./database.ts";
 import { damaged, openStoreError } from "./errors.ts";
 import { whileUnlocked } from "./retry-locked.ts";
 
-/** A file of this size is checked in a tenth of a second. */
+/** The check of a file of this size takes 0.1 s. */
 const SMALL_BYTES = 16 * 1024 * 1024;
 const LONGEST_FINDING = 160;
 
-/** What a check has said: SQLite's sentence, or what it threw. */
+/** The result of a check: SQLite's sentence, or its error. */
 type Answer = { readonly said: string } | { readonly thrown: unknown };
 
 /**
- * As `Inspection.checkIntegrity`. Nothing can stop SQLite's check, and while it runs no signal is heard: that of a file
- * that is not small runs in a process of its own, which ends with the signal.
- * @param smallBytes the size up to which it runs here
+ * As `Inspection.checkIntegrity`. SQLite's check cannot be cancelled, and no signal is handled while it runs: a file
+ * that is not small is checked in a process of its own, which is killed when the signal is aborted.
+ * @param smallBytes the size in bytes up to which the check runs in this process
  */
 export async function checkIntegrity(
   { database, path }: { readonly database: DatabaseSync; readonly path: string },
@@ -33,7 +33,7 @@ export async function checkIntegrity(
   return { check, damage: damageIn(elsewhere ?? (await askHere(database, sql, signal)), path) };
 }
 
-/** Null where there is none. Throws what is no damage. */
+/** The damage, or null. Throws an error that is no damage. */
 function damageIn(answer: Answer, path: string): KeyctlError | null {
   if ("thrown" in answer) {
     const error = openStoreError(answer.thrown, path);
@@ -41,7 +41,7 @@ function damageIn(answer: Answer, path: string): KeyctlError | null {
     throw error;
   }
   if (answer.said === "ok") return null;
-  // Below a headline that names the database.
+  // The finding follows a headline that names the database.
   const finding = answer.said.split("\n").find((line) => !line.startsWith("***"));
   return damaged(path, (finding ?? answer.said).slice(0, LONGEST_FINDING));
 }
@@ -56,7 +56,7 @@ async function askHere(database: DatabaseSync, sql: string, signal: AbortSignal)
   }
 }
 
-/** Read-only, and it waits for locks as long as it is let. */
+/** Opens the database read-only, and waits for locks until it is killed. */
 const PROGRAM = `
 const [dropIns, path, sql] = process.argv.slice(1);
 const loaded = (file) => {
@@ -78,7 +78,7 @@ try {
 process.stdout.write(JSON.stringify(answer));
 `;
 
-/** Undefined where no process can be started. */
+/** Undefined if no process can be started. */
 async function askElsewhere(path: string, sql: string, signal: AbortSignal): Promise<Answer | undefined> {
   const words = ["--no-warnings", "--eval", PROGRAM, "--", JSON.stringify(dropInFiles()), path, sql];
   const output = await new Promise<string>((resolve) => {

@@ -35,10 +35,10 @@ const SQL = {
   find: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id = ?`,
   last: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id DESC LIMIT 1`,
   range: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id >= ? AND _id < ? ORDER BY _id`,
-  // A union, because an OR over two indexes is not always seen as one.
+  // A union, because SQLite does not always use both indexes for an OR.
   ofHashes: `SELECT ${COLUMNS} FROM api_key_journal WHERE hash IN (SELECT value FROM json_each(?1))
     UNION SELECT ${COLUMNS} FROM api_key_journal WHERE upstream_hash IN (SELECT value FROM json_each(?1))`,
-  // The first two conditions are those of the index on `at`.
+  // The first two conditions are those of the partial index on `at`.
   live: `SELECT op.at, out._id IS NOT NULL AS is_saved FROM api_key_journal AS op
     LEFT JOIN api_key_journal AS out ON out._id = replace(op._id, ':op:', ':out:')
     WHERE op._id GLOB '*:op:*' AND json_extract(op.body, '$.deliberate') IS NULL AND op.at BETWEEN ? AND ?
@@ -48,7 +48,7 @@ const SQL = {
   page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
 } as const;
 
-/** The journal of the embedded store; as there, every call is one statement. */
+/** The journal of the embedded store. Every call is one statement, except a scan, which takes one for each page. */
 export function sqliteJournal(
   database: DatabaseSync,
   file: DatabaseFile,
@@ -112,10 +112,10 @@ export function sqliteJournal(
   return { port, forget };
 }
 
-/** Throws STORE_CORRUPT for a record that keyctl cannot have written so. */
+/** Throws STORE_CORRUPT for a record that keyctl cannot have written. */
 function fromRow(row: Row, path: string): Recorded | undefined {
   const id = textOf(row, "_id", path);
-  // As it was written: it was checked then.
+  // The id was validated when it was written.
   const user = textOf(row, "user_id", path) as UserId;
   const fields = fieldsIn(parsedJson(textOf(row, "body", path)));
   if (fields === null) throw unreadableEntry(id);

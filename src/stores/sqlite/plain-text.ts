@@ -5,7 +5,7 @@ import { walOf } from "./wal-owner.ts";
 const KEY = /sk-or-v1-[A-Za-z0-9_-]{8}/;
 const LONGEST = 32;
 
-/** Which of the files of this database hold a key in plain text, in a row, in free space or in the log. */
+/** The files of this database that hold a key in plain text: in a row, in free space or in the log. */
 export async function filesWithPlainText(path: string, signal: AbortSignal): Promise<readonly string[]> {
   const files: string[] = [];
   for (const file of [path, walOf(path)]) if (await holdsKey(file, signal)) files.push(file);

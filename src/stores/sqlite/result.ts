@@ -1,4 +1,4 @@
-/** The result codes that something depends on: https://sqlite.org/rescode.html */
+/** The result codes that keyctl distinguishes: https://sqlite.org/rescode.html */
 export const RESULT = {
   error: 1,
   noPermission: 3,
@@ -24,7 +24,7 @@ export const RESULT = {
 } as const;
 
 /**
- * SQLite's own sentences. The drop-in for Node 20 throws from `all` and `iterate` with a sentence and without its code.
+ * SQLite's messages. The drop-in for Node 20 throws from `all` and `iterate` with a message but without the code.
  * @see sqlite3ErrStr in https://sqlite.org/src/file/src/main.c
  */
 const BY_SENTENCE: readonly (readonly [beginning: string, code: number])[] = [
@@ -45,18 +45,18 @@ const BY_SENTENCE: readonly (readonly [beginning: string, code: number])[] = [
   ["datatype mismatch", RESULT.mismatch],
   ["malformed JSON", RESULT.error],
   ["JSON cannot hold BLOB values", RESULT.error],
-  // The drop-in's own, for what node:sqlite throws as ERR_OUT_OF_RANGE.
+  // The drop-in's own message; node:sqlite throws ERR_OUT_OF_RANGE instead.
   ["Value is too large to be represented as a JavaScript number", RESULT.mismatch],
 ];
 
-/** SQLite's extended result code; 0 for what SQLite did not throw, or threw without a code that is known here. */
+/** SQLite's extended result code; 0 for an error of another origin, or without a known code. */
 export function extendedResultCode(thrown: unknown): number {
   if (!isSqliteError(thrown)) return 0;
   if ("errcode" in thrown && typeof thrown.errcode === "number") return thrown.errcode;
   return BY_SENTENCE.find(([beginning]) => thrown.message.startsWith(beginning))?.[1] ?? 0;
 }
 
-/** The same without its extension. */
+/** The result code without its extension. */
 export function resultCode(thrown: unknown): number {
   return extendedResultCode(thrown) & 0xff;
 }

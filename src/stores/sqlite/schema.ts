@@ -3,8 +3,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { KeyctlError } from "../../core/model/errors.ts";
 
 /**
- * The schema, as the steps that lead to it. A step that was released is never edited: a change is a new step.
- * The version is the number of steps that were done; it stands in `api_key_meta`.
+ * **Invariant:** a released step of the schema is never edited: a change is a new step. The version is the number of
+ * steps that were run; `api_key_meta` holds it.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE api_keys (
@@ -51,9 +51,9 @@ const STEPS: readonly string[] = [
 
 export type SchemaVersion = number | "empty";
 
-/** How far the database has come. Throws STORE_CORRUPT for one that is not ours. */
+/** The version of the database's schema. Throws STORE_CORRUPT for the database of another program. */
 export function schemaVersion(database: DatabaseSync): SchemaVersion {
-  // One statement sees one state; between two of them another process may make the schema.
+  // One statement sees one state; between two statements another process may create the schema.
   const tables = database
     .prepare("SELECT count(*) AS total, count(*) FILTER (WHERE name = 'api_key_meta') AS ours FROM sqlite_schema")
     .get();
@@ -68,7 +68,7 @@ export function schemaVersion(database: DatabaseSync): SchemaVersion {
   });
 }
 
-/** Does the steps that are missing, in one transaction, unless another process has done them meanwhile. Throws STORE_NEWER. */
+/** Runs the missing steps in one transaction, unless another process has run them meanwhile. Throws STORE_NEWER. */
 export function migrate(database: DatabaseSync, seen: SchemaVersion): void {
   if (seen === STEPS.length) return;
   if (seen !== "empty" && seen > STEPS.length) {
@@ -92,7 +92,7 @@ export function migrate(database: DatabaseSync, seen: SchemaVersion): void {
   });
 }
 
-/** All of it or nothing. A lock that is held is thrown, with nothing done. */
+/** All or nothing. Throws SQLite's error if the lock is held; nothing has changed then. */
 export function inTransaction<Result>(database: DatabaseSync, act: () => Result): Result {
   database.exec("BEGIN IMMEDIATE");
   try {
@@ -109,6 +109,6 @@ function rollBack(database: DatabaseSync): void {
   try {
     database.exec("ROLLBACK");
   } catch {
-    // A full disk or a failed read has rolled it back already.
+    // A full disk or a failed read has already rolled it back.
   }
 }

@@ -6,16 +6,16 @@ import { whileUnlocked } from "./retry-locked.ts";
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 type Values = readonly SQLInputValue[];
 
-/** The statements of a database, by their names; each is prepared when it is first used, and done once no other process holds the lock. */
+/** The statements of a database, by name. Each is prepared on first use and runs once no other process has the lock. */
 export interface SqliteStatements<Name extends string> {
-  /** Changes something in one go, a statement or a transaction, and again from its start while another process holds the lock. */
+  /** Runs one change, a statement or a transaction; again from its start while another process has the lock. */
   readonly write: <Result>(work: () => Result, signal: AbortSignal) => Promise<Result>;
   readonly prepared: (name: Name) => StatementSync;
   readonly one: (name: Name, values: Values, signal: AbortSignal) => Promise<Row | undefined>;
   readonly all: (name: Name, values: Values, signal: AbortSignal) => Promise<readonly Row[]>;
-  /** Whether it has changed a row. */
+  /** Whether the statement changed one row. */
   readonly changes: (name: Name, values: Values, signal: AbortSignal) => Promise<boolean>;
-  /** On Node 20 the file stays open until the statements are collected. */
+  /** Drops the statements: on Node 20 the file stays open until they are garbage-collected. */
   readonly forget: () => void;
 }
 

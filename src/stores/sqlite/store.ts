@@ -16,12 +16,12 @@ import { fieldsOfPrevious, previousIn } from "../format/terms.ts";
 import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
 const PAGE = 100;
-/** Rows that are looked at in one go: a few milliseconds. */
+/** The number of rows that one statement checks: a few milliseconds. */
 const SLICE = 5000;
 const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
 const COLUMNS =
   '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, previous';
-/** Most of the terms as one value: a column costs a reader the same when there is nothing in it. JSON would round a number. */
+/** Reads most terms as one value, because even an empty column costs time. `limit` is separate: JSON would round it. */
 const READ =
   '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash) END AS terms, "limit", previous';
 const SET =
@@ -37,12 +37,12 @@ const SQL = {
     "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
   page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
   pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
-  // By the table itself, a slice at a time.
+  // Reads the table itself without an index, one slice at a time.
   sliceOf: `SELECT count(*) AS rows, max(at) AS last, max(CASE WHEN user_id = ?2 AND provider = ?3 THEN at END) AS found
     FROM (SELECT rowid AS at, user_id, provider FROM api_keys NOT INDEXED WHERE rowid > ?1 ORDER BY rowid LIMIT ${SLICE})`,
   hidden: `SELECT 1 FROM api_keys NOT INDEXED WHERE rowid = ?1 AND user_id = ?2 AND provider = ?3
     AND NOT EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_user WHERE user_id = ?2 AND provider = ?3)`,
-  // With the condition of a scan: without one, SQLite counts by whichever index is the smallest.
+  // With the conditions of a scan: without a condition, SQLite counts by the smallest index.
   uncounted: `SELECT 1 WHERE (SELECT count(*) FROM api_keys NOT INDEXED WHERE provider = ?1)
     <> (SELECT count(*) FROM api_keys INDEXED BY api_keys_user WHERE user_id > '' AND provider = ?1)`,
   count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
@@ -55,8 +55,9 @@ const SQL = {
 } as const;
 
 /**
- * The embedded store over an open database. Every call is one statement or one transaction, done in one go:
- * nothing stays open between two turns of the event loop, so that calls cannot mix and a kill cannot halve one.
+ * The embedded store over an open database. Every write is one statement or one transaction that runs within one turn
+ * of the event loop: nothing stays open between two turns, so calls cannot mix and a kill cannot interrupt a write
+ * halfway.
  */
 export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues & Inspection & Journal {
   const { connection: database, file } = opened;
@@ -113,7 +114,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
         if (page.length < PAGE) break;
         after = nextAfter(after, page, "user_id", path);
       }
-      // Rows that the index leaves out would be left out of a copy, or of a change of the master key.
+      // Rows that the index leaves out would be missing in a copy or in a change of the master key.
       if (keyHash === undefined && (await one("uncounted", [PROVIDER], newSignal())) !== undefined)
         throw indexMisses(path);
     },
@@ -163,7 +164,7 @@ function toRow(record: KeyRecord): SQLInputValue[] {
   return [record.id, record.userId, PROVIDER, ...contentOf(record)];
 }
 
-/** What a change compares, in the order of the statements. */
+/** The values that a change compares, in the order of the statements. */
 function versionOf({ id, revision, keyEncrypted }: Version): SQLInputValue[] {
   return [id, revision, keyEncrypted];
 }
@@ -192,11 +193,11 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
   ];
 }
 
-/** Throws STORE_CORRUPT for a row that keyctl cannot have written so. */
+/** Throws STORE_CORRUPT for a row that keyctl cannot have written. */
 function fromRow(row: Row, path: string): KeyRecord {
   return {
     id: textOf(row, "_id", path),
-    // As it was written: it was checked then.
+    // The id was validated when it was written.
     userId: textOf(row, "user_id", path) as UserId,
     keyEncrypted: textOf(row, "key_encrypted", path),
     keyHash: textOrNullOf(row, "key_hash", path),

@@ -6,13 +6,13 @@ import { readBeginning, readRegularFile } from "../../files/read-regular-file.ts
 import { temporaryPath } from "../../files/temporary-path.ts";
 
 /**
- * **Invariant:** a write-ahead log is replayed only into the database file that it was written for. SQLite finds the log by
- * its name. A log that a killed process has left would undo or damage a database that is restored under the same name. A
- * note beside the log (`-wal-owner`) names the database file and its last change. Without a note, or with a note about
- * another log, the log is used as SQLite uses it: a crash needs no note to be recovered from.
+ * **Invariant:** a write-ahead log is replayed only into the database file that it was written for. SQLite finds the
+ * log by its name. A log that a killed process has left would undo or damage a database that is restored under the same
+ * name. A note beside the log (`-wal-owner`) names the database file and its last change. Without a note, or with a
+ * note about another log, the log is used as SQLite uses it: a crash needs no note to be recovered from.
  */
 interface Note {
-  /** The database file, as `nameOf` says it. */
+  /** The database file, as `nameOf` names it. */
   readonly main: string;
   /** The log. */
   readonly wal: string;
@@ -28,7 +28,7 @@ export function walOf(database: string): string {
   return `${database}-wal`;
 }
 
-/** What stands at this path, by links too; undefined for nothing. */
+/** The stats of this path, with symbolic links followed; undefined if nothing is there. */
 export function statsOf(path: string): BigIntStats | undefined {
   return statSync(path, { bigint: true, throwIfNoEntry: false });
 }
@@ -54,14 +54,14 @@ export function hasForeignWal(database: string): boolean {
   return !mayBeCheckpoint(database);
 }
 
-/** A file on its file system: the inode alone is used again once the file is deleted. */
+/** Identifies a file on its file system: the inode alone may be reused once the file is deleted. */
 function nameOf({ ino, birthtimeNs }: BigIntStats): string {
   return `${ino}@${birthtimeNs}`;
 }
 
 /**
- * Notes whose log it is. Called before a write goes into the log, and when a checkpoint has changed the database file. A
- * failure is ignored: the write itself reports what is wrong with the folder.
+ * Writes the note of a log. Called before a write goes into the log, and after a checkpoint has changed the database
+ * file. A failure is ignored: the write itself reports the problem with the folder.
  */
 export function noteOwner(database: string, main: BigIntStats, wal: BigIntStats): void {
   const note = { main: nameOf(main), wal: nameOf(wal), mainChangedNs: main.mtimeNs };
@@ -73,15 +73,15 @@ export function noteOwner(database: string, main: BigIntStats, wal: BigIntStats)
   }
 }
 
-/** Called when a connection is closed. Removes the note of a log that is gone or empty, whose inode the next log may get. */
+/** Called when a connection is closed. Removes the note of a missing or empty log: the next log may get its inode. */
 export function forgetOwner(database: string): void {
   if ((statsOf(walOf(database))?.size ?? 0n) === 0n) removeNote(database);
 }
 
 /**
- * Whether a checkpoint may have changed the database file after the last write to the log; it may have been killed in the
- * middle. The index of the log counts the frames that a checkpoint was to copy: fewer than there are means that none was
- * at work. https://sqlite.org/walformat.html#the_wal_index_file_format
+ * Whether a checkpoint, perhaps a killed one, may have changed the database file after the last write to the log. The
+ * index of the log counts the frames that a checkpoint was to copy: fewer than the log has means that none was at work.
+ * https://sqlite.org/walformat.html#the_wal_index_file_format
  */
 function mayBeCheckpoint(database: string): boolean {
   const index = readIndex(`${database}-shm`);
@@ -100,9 +100,9 @@ const INDEX_BYTES = 136;
 const openIndexes = new Map<bigint, number>();
 
 /**
- * The first bytes of the index. Its file stays open, one descriptor for each: closing it would drop the locks that another
- * connection of this process holds on it (https://sqlite.org/howtocorrupt.html, "Posix advisory locks canceled by a
- * separate thread doing close()").
+ * The first bytes of the index. Its file stays open, one descriptor for each: closing it would drop the locks that
+ * another connection of this process holds on it (https://sqlite.org/howtocorrupt.html, "Posix advisory locks canceled
+ * by a separate thread doing close()").
  */
 function readIndex(path: string): Buffer | undefined {
   const stats = statsOf(path);
@@ -134,7 +134,7 @@ function readNote(database: string): Note | undefined {
   return { main, wal, mainChangedNs: BigInt(mainChangedNs) };
 }
 
-/** @param durable a power cut must not bring the older note back, by which a checkpoint looks like a restore */
+/** @param durable syncs the note: if a power cut brought an older note back, a checkpoint would look like a restore */
 function writeNote(database: string, note: Note, main: BigIntStats, durable: boolean): void {
   const path = noteOf(database);
   const draft = temporaryPath(path);
@@ -159,6 +159,6 @@ function removeNote(database: string): void {
   try {
     if (statsOf(noteOf(database)) !== undefined) rmSync(noteOf(database), { force: true });
   } catch {
-    // A folder that takes no changes keeps it.
+    // A folder that cannot be changed keeps the note.
   }
 }

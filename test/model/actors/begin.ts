@@ -9,7 +9,7 @@ import { beginPlainer } from "../plainer/commands.ts";
 import { ended, to } from "../step.ts";
 import type { Move, Place } from "../step.ts";
 
-/** Where a command begins: spooled keys are brought in before its step 1. */
+/** The start of a command: it imports spooled keys before its first read of the row. */
 export function begin(command: Command): Place {
   if (command.protocol !== "row first") return beginPlainer(command);
   return command.spool ? to(listSpool, {}) : stepOne(command);
@@ -20,7 +20,7 @@ export function stepOne({ kind }: Command): Place {
   return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
 }
 
-/** What each command does for a user without a row. */
+/** The next move of each command for a user without a row. */
 export function withoutRow(command: Command): Move {
   const { kind, key, revoke, breach } = command;
   switch (kind) {
@@ -31,7 +31,7 @@ export function withoutRow(command: Command): Move {
     case "rotate":
       return ended("NO_KEY");
     default:
-      // 1a: a key in key.txt or in the environment needs no operation.
+      // A key in key.txt or in the environment needs no operation.
       return key === null ? to(readLastOperation, { old: null, opens: kind === "sync" }) : giving(null, command);
   }
 }

@@ -8,17 +8,18 @@ import { doing, ended, to, UNSURE } from "../step.ts";
 import type { Ended, Move, Place, Step } from "../step.ts";
 
 /**
- * A sync that finds a key, and save: a key that somebody gives becomes current at once, as generation 0, and needs no operation. One that was
- * made here may be about to go: a revocation that was decided must not find it in use again. What takes a key out of its row is
- * recorded before it is out, so that whoever has read the row after that sees it here.
+ * For save, and for a sync that finds a key: a given key becomes current at once, as generation 0, and needs no
+ * operation. A given key that was created here may be about to be deleted: it must not be in use again when a recorded
+ * revocation is carried out. The removal of a key from its row is recorded before the row changes, so an actor that
+ * reads the row after that change finds the record here.
  */
 interface Giving {
-  /** The row that is replaced; null: the user has none. */
+  /** The row that is replaced; null if the user has none. */
   readonly row: Row | null;
 }
 
 interface GivingOurs extends Giving {
-  /** The generation that this key was made as; null: it is somebody else's. */
+  /** The generation of this key; null if the protocol did not create it. */
   readonly made: number | null;
 }
 
@@ -39,7 +40,7 @@ function readHolders({ row }: Giving, command: Command): Step {
   });
 }
 
-/** A key is bought only where nothing is there: a source that holds one that may not be used is something. */
+/** No key is created if a source holds a key, even one that must not be used. */
 function passedOver({ kind }: Command): Move {
   return kind === "save" ? CONFLICT : to(readLastOperation, { old: null, opens: false });
 }
@@ -69,8 +70,8 @@ function readDeletionOfGiven({ made: generation, after, otherwise }: Asking): St
 }
 
 /**
- * A key that was kept may be owed after all while it is given, and whoever owes it has perhaps looked at the row already: so
- * it is looked up once more when it stands, and withdrawn.
+ * While a kept key is given again, another command may record its deletion, possibly after its look at the row. So the
+ * records are read again after the key is in the row, and the row is removed if the key is to be deleted.
  */
 export function confirming(
   { row, made, after }: { row: Row; made: number | null; after: Move },
@@ -84,7 +85,7 @@ function withdrawing(row: Row): Place {
   return row.previous === null ? to(withdraw, { row }) : to(retireBeforeWithdrawal, { row });
 }
 
-/** REVOKE PREDECESSOR, as before every removal of a row. */
+/** REVOKE PREDECESSOR, which precedes every removal of a row. */
 function retireBeforeWithdrawal({ row }: { readonly row: Row }): Step {
   const { generation, revoke } = row.previous ?? { generation: 0, revoke: false };
   const retirement = { reason: "superseded", revoke } as const;
@@ -116,7 +117,10 @@ function insertGiven({ made }: Pick<GivingOurs, "made">, command: Command): Step
   });
 }
 
-/** Never sent again: the first one may still be applied where there is none. It may be another's row that holds the same key. */
+/**
+ * The insert is never sent again: without a row, the first insert may still be applied. A row with the same key may be
+ * another command's.
+ */
 function readGivenBack({ made }: Pick<GivingOurs, "made">, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row === null) return UNSURE;

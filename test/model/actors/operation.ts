@@ -7,25 +7,25 @@ import { found, startOver } from "./settle.ts";
 import { bounded, doing, ended, to, waiting } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
-/** RECORD OPERATION and CREATE KEY, which rotate shares: one operation at a time makes one generation. */
+/** RECORD OPERATION and CREATE KEY, shared with rotate: one operation at a time creates one generation. */
 interface Making {
   readonly generation: number;
   /** The row that a rotation replaces. */
   readonly old: Row | null;
-  /** False: somebody's fresh operation is waited for, but none is abandoned and none begun. */
+  /** False: the actor waits for a fresh operation of another command, but abandons none and begins none. */
   readonly opens: boolean;
 }
 
 const NO_KEY = ended("NO_KEY");
 
-/** What became of the user's last operation. */
+/** Reads the user's last operation, and then its outcome. */
 export function readLastOperation(memory: Omit<Making, "generation">, command: Command): Step {
   return doing({ access: "journal.last op" }, (generation) =>
     generation === 0 ? decided({ generation, ...memory }, command) : to(readLastOutcome, { generation, ...memory }),
   );
 }
 
-/** An operation without an outcome is somebody's at work, or stale: only the clock says which, so both are tried. */
+/** An operation without an outcome is in progress or stale. Only the clock tells which, so both are tried. */
 function readLastOutcome(memory: Making, command: Command): Step {
   const { generation } = memory;
   return doing({ access: "journal.read out", generation }, (outcome) => {
@@ -35,7 +35,7 @@ function readLastOutcome(memory: Making, command: Command): Step {
   });
 }
 
-/** A rotation has its row; everybody else waits for a row or an outcome, whichever comes first. */
+/** A rotation already has a row. Every other command waits for a row or an outcome, whichever comes first. */
 function poll({ old }: Making) {
   return old === null ? pollRow : readLastOutcome;
 }
@@ -55,7 +55,7 @@ function decided(memory: Making, command: Command): Move {
   return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
 
-/** The row once more, after the journal. It saves a paid POST; safety does not need it. */
+/** Reads the row again after the journal. This saves a paid POST; safety does not depend on it. */
 function readRowAgain(memory: Making, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row !== null) return found({ row, listed: null }, command);
@@ -67,12 +67,12 @@ function opening(memory: Making, command: Command): Move {
   return capOf(command) === null ? to(openOperation, memory) : to(lookAtCap, memory);
 }
 
-/** Of a key that nobody asked for. */
+/** The cap applies only to keys that are created automatically. */
 function capOf({ kind, cap, deliberate }: Command): number | null {
   return kind === "rotate" || deliberate ? null : cap;
 }
 
-/** Where the cap is used up, nothing is written. It saves two records; safety does not need it. */
+/** If the cap is used up, nothing is written. This saves two records; safety does not depend on it. */
 function lookAtCap(memory: Making, command: Command): Step {
   const cap = capOf(command) ?? 0;
   return doing({ access: "journal.live operations", atMost: cap }, (live) =>
@@ -80,13 +80,13 @@ function lookAtCap(memory: Making, command: Command): Step {
   );
 }
 
-/** Some that are under way may yet come to nothing: who has patience starts over. */
+/** Operations in progress may still be abandoned, so a command that can wait starts over. */
 function crowded({ saved }: Pick<LiveOperations, "saved">, cap: number): readonly Move[] {
   const full = ended("PROVISION_CAP");
   return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { old: null, opens: true }))), full];
 }
 
-/** RECORD OPERATION: allowed only when the last operation has an outcome. This is a rule of safety. */
+/** RECORD OPERATION. **Invariant:** it is allowed only if the last operation has an outcome. Safety depends on this. */
 function openOperation({ generation, old }: Making, command: Command): Step {
   const next = { generation: generation + 1, old };
   const { deliberate } = command;
@@ -96,7 +96,10 @@ function openOperation({ generation, old }: Making, command: Command): Step {
   });
 }
 
-/** The hourly cap: insert, then count, mine included. Whoever is last sees all the others, so that there are never more than the cap. */
+/**
+ * The hourly cap. **Order:** insert the own operation, then count all, including the own one. The last inserter sees
+ * all others, so the cap is never exceeded.
+ */
 function countMine(memory: Omit<Making, "opens">, command: Command): Step {
   const { generation } = memory;
   const cap = capOf(command) ?? 0;
@@ -107,7 +110,7 @@ function countMine(memory: Omit<Making, "opens">, command: Command): Step {
   );
 }
 
-/** What came to nothing does not count. */
+/** Abandons an operation above the cap. Abandoned operations do not count. */
 function abandonOverCap(
   { generation, saved }: Pick<Making & LiveOperations, "generation" | "saved">,
   command: Command,
@@ -117,7 +120,7 @@ function abandonOverCap(
   );
 }
 
-/** CREATE KEY: once. */
+/** CREATE KEY: the request is sent once. */
 function post({ generation, old }: Omit<Making, "opens">, command: Command): Step {
   const unmade = () => to(abandonUnmade, { generation });
   return doing(
@@ -132,7 +135,7 @@ function post({ generation, old }: Omit<Making, "opens">, command: Command): Ste
   );
 }
 
-/** Nothing was made, so there is nothing to list. */
+/** Abandons an operation that created no key. No listing is necessary. */
 function abandonUnmade({ generation }: Pick<Making, "generation">): Step {
   return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, () => [
     startOver(),
@@ -140,7 +143,7 @@ function abandonUnmade({ generation }: Pick<Making, "generation">): Step {
   ]);
 }
 
-/** Decided against first, looked for after that: nobody can save it any more. */
+/** **Order:** abandon the operation, then look for its key. After that, no actor can save the key. */
 function abandonSuspect({ generation }: Pick<Making, "generation">): Step {
   return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, (stands) =>
     stands === "abandoned" ? to(listByName, { generation }) : startOver(),

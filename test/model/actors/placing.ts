@@ -6,15 +6,18 @@ import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
 
-/** STORE ROW, RECORD OUTCOME and SETTLE, which rotate and the import of a spooled key share: the row first, then its outcome. */
+/**
+ * STORE ROW, RECORD OUTCOME and SETTLE, shared with rotate and the import of a spooled key. **Order:** the row, then
+ * its outcome.
+ */
 export interface Placing {
   readonly generation: number;
   readonly hash: Hash;
-  /** What the row of a rotation replaces. */
+  /** The key that the row of a rotation replaces. */
   readonly replaced: Previous | null;
   readonly won: Move;
   readonly lost: Move;
-  /** What is done when the store is away: a claimed file is given back, and a rotation still has its old key. */
+  /** The action if the store is away: write a spool file, give a claimed file back, or (rotation) keep the old key. */
   readonly whenAway: "spool" | "release" | "leave";
 }
 
@@ -23,7 +26,7 @@ export function place({ generation, hash }: Pick<Placing, "generation" | "hash">
   return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
 }
 
-/** STORE ROW: this persists the secret. */
+/** STORE ROW: this makes the secret durable. */
 export function insertOwn(own: Placing, command: Command): Step {
   const row: RowContent = { generation: own.generation, hash: own.hash, settled: false, previous: null };
   return doing(
@@ -37,7 +40,7 @@ export function insertOwn(own: Placing, command: Command): Step {
   );
 }
 
-/** There is a row, or the answer was lost: is it mine? Its insert is never sent again. */
+/** After a refused or unanswered insert: reads whether the row is the own one. The insert is never sent again. */
 export function readOwnBack(own: Placing, command: Command): Step {
   return doing(
     { access: "row.find" },
@@ -55,7 +58,7 @@ interface Placed extends Placing {
   readonly row: Row;
 }
 
-/** RECORD OUTCOME: nothing is handed out before this. For a rotation it is the commit. */
+/** RECORD OUTCOME: no key is handed out before this. For a rotation it is the commit. */
 export function saveOutcome(memory: Placed): Step {
   const { row, replaced, won, generation, hash } = memory;
   return doing(
@@ -68,19 +71,19 @@ export function saveOutcome(memory: Placed): Step {
   );
 }
 
-/** Somebody decided against it while its row stood: the row goes first, then the key. */
+/** The generation was abandoned while its row was in place. **Order:** revert the row, then remove the key. */
 function undoRow({ row, hash, lost }: Placed, command: Command): Step {
   return revert(row, command, removing([hash], lost));
 }
 
-/** Decided against before the key is deleted: nobody who saw its row can save it any more. */
+/** The generation is abandoned before its key is deleted: after that, no actor that read its row can save it. */
 export function refuseOwn(own: Placing, command: Command): Step {
   const { generation, hash, lost } = own;
   const foreign = command.breach === "own-row-is-foreign";
   return doing(
     { access: "journal.insert out", generation, outcome: "abandoned" },
     (stands) =>
-      // Saved: somebody saw it in the row and moved on, so it is theirs now.
+      // Saved: another actor read the key in the row and confirmed it, so it stays.
       stands === "abandoned" || foreign ? removing([hash], lost) : lost,
     () => spoolOwn(own, { sent: true }),
   );
@@ -92,7 +95,7 @@ interface Retiring {
   readonly after: Move;
 }
 
-/** The new row is current: what it replaced is retired, then revoked, and last the note is dropped. */
+/** The new row is current. **Order:** record the replaced key's retirement, revoke the key, drop the note. */
 export function retiring({ row, replaced, after }: Retiring): Move {
   return replaced === null ? to(settleOwn, { row, after }) : to(retireReplaced, { row, replaced, after });
 }
@@ -113,7 +116,7 @@ function revoking({ row, replaced, after }: Retiring & { readonly replaced: Prev
   return removing([replaced.hash], to(settleOwn, { row, after }));
 }
 
-/** SETTLE, by the owner. Losing it is harmless. */
+/** SETTLE, by the owner. A lost write is harmless. */
 function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
   const next = () => after;
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);

@@ -9,21 +9,27 @@ import type { Holding, Move, Step } from "../step.ts";
 
 const PURGED = ended("purged");
 
-/** `purge --revoke` takes every key that was made for the user: those that were replaced or purged, and kept, are owed after all. */
+/**
+ * `purge --revoke` deletes every key that was created for the user: keys that were replaced or purged, and kept, are to
+ * be deleted after all.
+ */
 function retainedIn({ retirements }: Records): readonly number[] {
   return retirements.flatMap((retirement, generation) =>
     retirement !== null && !retirement.revoke ? [generation] : [],
   );
 }
 
-/** No row: a purge without `--revoke`, or one that died, is finished by one with it. */
+/** Without a row: purge with `--revoke` finishes an earlier purge that died or had no `--revoke`. */
 export function readRecords(): Step {
   return doing({ access: "journal.records" }, (records) =>
     owing({ generations: notOwed(retainedIn(records), records), after: to(listUpstream, {}) }),
   );
 }
 
-/** With a row: in each round, for only the compare-and-set that removes it proves that nothing came between. */
+/**
+ * With a row: repeated in each round, because only the compare-and-set that removes the row proves that nothing
+ * changed.
+ */
 export function withRetained(row: Row, command: Command): Move {
   return command.revoke === "no" || command.breach === "purge-forgets-retained"
     ? recordPurge({ row, retained: [] }, command)
@@ -69,11 +75,11 @@ export function lookForOthers({ row }: Holding, command: Command): Step {
 }
 
 interface Purging extends Holding {
-  /** The keys that go upstream with the one in the row. */
+  /** The keys that are deleted upstream together with the one in the row. */
   readonly retained: readonly Hash[];
 }
 
-/** The revocation is recorded before the row is removed: a row that is gone has no room for a note. */
+/** **Order:** record the revocation, then remove the row. A removed row has no room for a note. */
 function recordPurge(memory: Purging, command: Command): Move {
   return memory.row.generation === 0 || command.breach === "purge-row-first"
     ? to(removeRow, memory)
@@ -92,7 +98,6 @@ function owePurged(memory: Purging): Step {
   return doing({ access: "journal.insert del", generation: memory.row.generation }, () => to(removeRow, memory));
 }
 
-/** Removes the row. */
 function removeRow(memory: Purging, command: Command): Step {
   const { row } = memory;
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
@@ -102,7 +107,7 @@ function removeRow(memory: Purging, command: Command): Step {
   });
 }
 
-/** DELETE UPSTREAM: last, so that the row never holds a dead key. */
+/** DELETE UPSTREAM comes last, so the row never holds a dead key. */
 function revoked({ row: { generation, hash }, retained }: Purging, { revoke }: Command): Move {
   const deletes = revoke === "foreign too" || (revoke === "ours" && generation > 0);
   return removing([...new Set([...(deletes ? [hash] : []), ...retained])], PURGED);

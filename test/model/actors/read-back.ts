@@ -3,8 +3,8 @@ import { doing, to, UNSURE } from "../step.ts";
 import type { Moves, Place, Step } from "../step.ts";
 
 /**
- * A change of a row that nobody answered is looked for, and never sent again: a row that is still as it was seen may yet
- * change, any other shows that the change has happened, or cannot happen any more.
+ * A change of a row without an answer is read back, and never sent again. If the row is unchanged, the change may still
+ * happen. Any other state shows that the change has happened, or can no longer happen.
  */
 interface Looking {
   readonly seen: Version;
@@ -13,7 +13,7 @@ interface Looking {
   readonly lost: Moves;
 }
 
-/** `content`: what the row holds afterwards. */
+/** `content`: the content of the row after the change. */
 export function lookForReplacement(looking: Looking): Place {
   return to(readReplaced, looking);
 }
@@ -29,7 +29,10 @@ function readReplaced({ seen, content, done, lost }: Looking): Step {
   });
 }
 
-/** A row that was changed in the meantime was not removed, and will not be; any other in its place says that it was. */
+/**
+ * If the row was changed in the meantime, it was not and will not be removed. Another row in its place proves the
+ * removal.
+ */
 function readRemoved({ seen, done, lost }: Omit<Looking, "content">): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;
@@ -38,8 +41,8 @@ function readRemoved({ seen, done, lost }: Omit<Looking, "content">): Step {
 }
 
 /**
- * By its `_id`: what stands before the revision in a recorded version. The explorer keeps no `_id`s, but says of a version
- * that was read what became of its row since.
+ * Compares the `_id`, the part of a recorded version before the revision. The explorer has no `_id`s; its versions tell
+ * whether the row was revised or removed since it was read.
  */
 function isSameRow(seen: Version, now: Version): boolean {
   return seen.startsWith("revised|") || (!seen.startsWith("gone|") && seen.split("/")[0] === now.split("/")[0]);

@@ -8,25 +8,25 @@ import { doing, ended, to, waiting } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
 
 /**
- * LIST first, then the row, then the records of each listed key: a key that is listed before its records are read has its `op`
- * before that, and every fact used here is written once and cannot turn back. "Absent" is never acted on without
- * winning an insert first.
+ * **Order:** list upstream, read the row, then read the records of each listed key. A key that is listed before its
+ * records are read had its `op` before that. Every fact used here is written once and never changes. A missing record
+ * leads to an action only after an insert was won.
  */
 interface Judging {
   readonly listed: readonly Listed[];
 }
 
-/** Lists upstream, before anything is read. */
+/** Lists upstream before anything else is read. */
 export function listUpstream(): Step {
   return doing({ access: "upstream.list" }, (listed) => to(readRowAfterList, { listed }));
 }
 
-/** SETTLE. */
+/** Reads the row after the list. A row found leads to SETTLE. */
 export function readRowAfterList({ listed }: Judging, command: Command): Step {
   return doing({ access: "row.find" }, (row) => (row === null ? judge(listed) : found({ row, listed }, command)));
 }
 
-/** A settled row whose generation is retired: a purge died before it removed the row. */
+/** If the generation of a settled row is retired, a purge died before it removed the row. */
 export function isPurgePending({ row, listed }: Found): Move {
   return row.generation === 0 ? judge(listed ?? []) : to(readRetirement, { row, listed });
 }
@@ -44,7 +44,7 @@ function finishPurge({ row, listed }: Found): Step {
   );
 }
 
-/** Each listed key, by records that are read for it. */
+/** Judges each listed key by records that are read for that key. */
 function judge(listed: readonly Listed[]): Move {
   return listed.length === 0 ? ended("reconciled") : to(judgeFirst, { listed });
 }
@@ -64,7 +64,7 @@ function judgeFirst({ listed }: Judging, command: Command): Step {
       case "keep":
         return judge(rest);
       case "undecided":
-        // Only the clock tells a fresh operation from a stale one.
+        // Only the clock distinguishes a fresh operation from a stale one.
         return [waiting(judge(rest)), stale(listed, generation, command)];
       case "decided against":
         return to(spareStored, { hashes: [key.hash], after: judge(rest) });
@@ -76,7 +76,7 @@ function judgeFirst({ listed }: Judging, command: Command): Step {
   });
 }
 
-/** The generation that recorded this hash, whatever the key's name says; else the one of its name. */
+/** The generation whose outcome recorded this hash, whatever the key's name is; else the generation in the name. */
 function generationOf({ hash, generation }: Listed, { outcomes }: Records): number {
   const recorded = outcomes.findIndex((outcome) => isSaved(outcome, hash));
   return recorded === -1 ? generation : recorded;
@@ -95,7 +95,7 @@ function verdictOn(hash: Hash, generation: number, records: Records, { breach }:
   return later || eager ? "superseded" : "keep";
 }
 
-/** Decided against first, deleted after that. */
+/** **Order:** abandon the generation, then delete its key. */
 function stale(listed: readonly Listed[], generation: number, { breach }: Command): Place {
   const { key, rest } = firstOf(listed);
   if (breach === "delete-before-abandon") return to(spareStored, { hashes: [key.hash], after: judge(rest) });
@@ -113,7 +113,7 @@ function abandonStale({ listed, generation }: JudgingOne): Step {
   );
 }
 
-/** A later generation is saved, so this one can never be current again. */
+/** A later generation is saved, so this one can never become current again. */
 function supersede({ listed, generation }: JudgingOne): Step {
   const retirement = { reason: "superseded", revoke: true } as const;
   return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
@@ -121,7 +121,7 @@ function supersede({ listed, generation }: JudgingOne): Step {
   );
 }
 
-/** Row first: a row that still holds the key goes before the key does. */
+/** **Order:** a row that still holds the key is removed before the key is deleted. */
 function revokeOwed({ listed, generation }: JudgingOne, command: Command): Step {
   const { key, rest } = firstOf(listed);
   return doing({ access: "row.find" }, (row) => {
@@ -137,7 +137,7 @@ interface RevokingOne extends JudgingOne, Found {
   readonly listed: readonly Listed[];
 }
 
-/** REVOKE PREDECESSOR of that row, as before any removal of one: else its note of what it replaced is lost. */
+/** REVOKE PREDECESSOR, which precedes every removal of a row: else the row's note about its predecessor is lost. */
 function withoutNote(memory: RevokingOne, { breach }: Command): Move {
   const { previous } = memory.row;
   const isNoted = previous !== null && previous.generation > 0 && breach !== "owed-drops-note";
@@ -167,7 +167,7 @@ function removeOwed({ row, listed, generation }: RevokingOne): Step {
   );
 }
 
-/** The row may still go back to this key: RECORD OUTCOME decides, as for everybody who reads the row. */
+/** The row may still be reverted to this key. RECORD OUTCOME decides, as for every actor that reads the row. */
 function readSuccessor(memory: RevokingOne): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) =>
     outcome === null ? to(helpSuccessor, memory) : successorDecided(memory, outcome),

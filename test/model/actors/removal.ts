@@ -2,7 +2,7 @@ import type { Hash } from "../accesses.ts";
 import { doing, to } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
-/** Touching upstream is the last thing that is done about a key: disable first, then delete. */
+/** **Order:** the changes upstream are the last steps for a key: disable, then delete. */
 interface Removal {
   readonly hashes: readonly Hash[];
   readonly after: Move;
@@ -14,7 +14,7 @@ export function removing(hashes: readonly Hash[], after: Move): Move {
 
 function disableKey({ hashes, after }: Removal): Step {
   const [hash = "", ...rest] = hashes;
-  // What could not be confirmed is found by the next reconcile.
+  // The next reconcile finds a key whose removal was not confirmed.
   const leave = () => removing(rest, after);
   return doing(
     { access: "upstream.disable", hash },
@@ -30,8 +30,8 @@ function deleteKey({ hashes, after }: Removal): Step {
 }
 
 /**
- * A key that was matched by its name is spared when any row, or any `out`, holds its hash: it then belongs to somebody,
- * whatever its name says.
+ * A key that was matched by its name is kept if any row or any `out` holds its hash: it is then in use, whatever its
+ * name is.
  */
 export function removingMatches(hashes: readonly Hash[], after: Move): Move {
   return hashes.length === 0 ? after : to(spareRecorded, { hashes, after });
@@ -44,7 +44,7 @@ function spareRecorded({ hashes, after }: Removal): Step {
   });
 }
 
-/** One key after the other. */
+/** Checks one key after the other. */
 export function spareStored({ hashes, after, free = [] }: Removal & { readonly free?: readonly Hash[] }): Step {
   const [hash = "", ...rest] = hashes;
   return doing({ access: "row.holding", hashes: [hash] }, (held) => {

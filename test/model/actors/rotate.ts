@@ -12,14 +12,14 @@ interface NewKey {
 
 const CONFLICT = ended("CONFLICT");
 
-/** Rotate 3: a new key that does not work is never put into use. */
+/** A new key that does not work is never put into use. */
 export function verifyNewKey(made: NewKey): Step {
   return doing({ access: "upstream.verify", hash: made.hash }, (answer) =>
     answer === "works" ? to(swapRow, made) : to(refuseOwn, placing(made)),
   );
 }
 
-/** Rotate 4: the old key stays current until 5, and the row has what it takes to put it back. */
+/** STORE ROW: the old key stays current until RECORD OUTCOME. The row keeps the data to put the old key back. */
 function swapRow(made: NewKey): Step {
   const { generation, hash, old } = made;
   const row: RowContent = { generation, hash, settled: false, previous: previousFrom(old) };
@@ -30,7 +30,7 @@ function swapRow(made: NewKey): Step {
   });
 }
 
-/** A key that the protocol did not make is left alone upstream. */
+/** An old key that the protocol did not create is kept upstream. */
 function placing({ generation, hash, old }: NewKey): Placing {
   const replaced = old.generation === 0 ? null : previousFrom(old);
   return { generation, hash, replaced, won: ended("rotated", hash), lost: CONFLICT, whenAway: "leave" };

@@ -8,7 +8,7 @@ import type { Holding, Move, Step } from "../step.ts";
 
 const SAVED = ended("saved");
 
-/** STORE ROW: the row says at once what it replaced, so that a save that dies leaves no key behind unrecorded. */
+/** STORE ROW: the row immediately notes the key that it replaced, so a save that dies leaves no unrecorded key. */
 export function replaceWithSaved({ row: old, made }: Replacing, command: Command): Step {
   const row = savedRow(old, command);
   return doing({ access: "row.replace", row, seen: old.version }, (written) => {
@@ -28,7 +28,7 @@ interface Saved {
   readonly seen: Version;
 }
 
-/** Never sent again: while the row is as it was seen, the first one may still be applied. */
+/** The write is never sent again: while the row is unchanged, the first write may still be applied. */
 function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === seen) return UNSURE;
@@ -36,7 +36,7 @@ function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step 
   });
 }
 
-/** REVOKE PREDECESSOR: after the row, or a save that dies would leave a revocation of a key that is still in use. */
+/** REVOKE PREDECESSOR comes after the row: else a save that dies would leave a revocation of a key in use. */
 function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Move {
   const after = replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
   return confirming({ row, made, after }, command);

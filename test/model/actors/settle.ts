@@ -10,8 +10,9 @@ import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
 import type { Moves, Place, Step } from "../step.ts";
 
 /**
- * SETTLE: what every actor does with a row that it has read. A row of generation n is current once `out:n` is saved; until then
- * its `previous` is. RECORD OUTCOME before REVOKE PREDECESSOR: a predecessor is revoked only when its successor can no longer be undone.
+ * SETTLE: the steps of every actor that has read a row. A row of generation n is current once `out:n` is saved; until
+ * then its `previous` is current. **Order:** RECORD OUTCOME, then REVOKE PREDECESSOR: a predecessor is revoked only
+ * after its successor can no longer be undone.
  */
 export interface Found {
   readonly row: Row;
@@ -19,14 +20,14 @@ export interface Found {
   readonly listed: readonly Listed[] | null;
 }
 
-/** Step 1 of every command but reconcile. */
+/** The first read of the row in every command except reconcile. */
 export function readRow(_: object, command: Command): Step {
   return doing({ access: "row.find" }, (row) =>
     row === null ? withoutRow(command) : found({ row, listed: null }, command),
   );
 }
 
-/** Go to 1. */
+/** Starts over with the first read of the row. */
 export function startOver(): Place {
   return bounded(to(readRow, {}));
 }
@@ -38,7 +39,7 @@ export function found(memory: Found, command: Command): Moves {
   return to(readOutcome, memory);
 }
 
-/** RECORD OUTCOME: what was decided about this generation? */
+/** RECORD OUTCOME: reads the outcome of this generation. */
 function readOutcome(memory: Found, command: Command): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
     if (outcome === null) return to(helpOutcome, memory);
@@ -46,7 +47,7 @@ function readOutcome(memory: Found, command: Command): Step {
   });
 }
 
-/** RECORD OUTCOME: whoever has seen generation n in the row may say that it is saved, and only they. */
+/** RECORD OUTCOME: only an actor that has read generation n in the row may record it as saved. */
 function helpOutcome(memory: Found, command: Command): Step {
   const { generation, hash } = memory.row;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
@@ -54,13 +55,13 @@ function helpOutcome(memory: Found, command: Command): Step {
   );
 }
 
-/** RECORD OUTCOME: decided against: its predecessor is put back, then everything starts over. */
+/** RECORD OUTCOME: the generation is abandoned. Its predecessor is put back, then everything starts over. */
 function revertRow({ row, listed }: Found, command: Command): Step {
   const again = listed === null ? startOver() : to(readRowAfterList, { listed });
   return revert(row, command, again);
 }
 
-/** The row as it was before an abandoned generation took its place. */
+/** Restores the row from before an abandoned generation. */
 export function revert(row: Row, command: Command, after: Moves): Step {
   const before = command.breach === "no-previous" ? null : row.previous;
   const looking = { seen: row.version, content: before ?? row, done: after, lost: after };
@@ -70,7 +71,9 @@ export function revert(row: Row, command: Command, after: Moves): Step {
   return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
 }
 
-/** The row is current for good: readers are done, writers must not lose its note of a predecessor. */
+/**
+ * The row is current, and this is final. Readers are done; writers must not lose the row's note about its predecessor.
+ */
 function confirmed(memory: Found, command: Command): Moves {
   const { row, listed } = memory;
   if (isReader(memory, command)) return ended("has the key", row.hash);
@@ -82,7 +85,7 @@ function confirmed(memory: Found, command: Command): Moves {
   return retirePreviousOf(memory, command);
 }
 
-/** REVOKE PREDECESSOR stands before any write over the row or removal of it: else the note is lost. */
+/** **Order:** REVOKE PREDECESSOR precedes every replacement or removal of the row: else the note is lost. */
 export function retirePreviousOf(memory: Found, command: Command): Moves {
   const { previous } = memory.row;
   return previous === null || previous.generation === 0 ? retired(memory, command) : to(retirePrevious, memory);
@@ -96,7 +99,7 @@ function retirePrevious(memory: Found, command: Command): Step {
   );
 }
 
-/** The predecessor was to be kept, and a later command wants it revoked. */
+/** The predecessor was recorded as kept, and this row's note requests its revocation. */
 function owePrevious(memory: Found, command: Command): Step {
   const { generation } = previousIn(memory.row);
   return doing({ access: "journal.insert del", generation }, () => retired(memory, command));
@@ -106,7 +109,7 @@ function retired(memory: Found, command: Command): Moves {
   return memory.listed !== null && !memory.row.settled ? to(settleRow, memory) : settled(memory, command);
 }
 
-/** SETTLE, as reconcile does it. */
+/** SETTLE by reconcile. */
 function settleRow({ row, listed }: Found, command: Command): Step {
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, (written) => {
     const again = to(readRowAfterList, { listed: listed ?? [] });
@@ -116,7 +119,7 @@ function settleRow({ row, listed }: Found, command: Command): Step {
   });
 }
 
-/** Somebody else may have settled it, which is as good. */
+/** Another actor may have settled the row, which is equally good. */
 function readSettled({ row: old, listed }: Found, command: Command): Step {
   return doing({ access: "row.find" }, (row) => {
     if (row?.version === old.version) return UNSURE;
@@ -126,7 +129,7 @@ function readSettled({ row: old, listed }: Found, command: Command): Step {
   });
 }
 
-/** Nothing is owed to the row any more: the command proper. */
+/** The row has no open work. The command itself begins. */
 function settled({ row, listed }: Found, command: Command): Moves {
   if (listed !== null) return isPurgePending({ row, listed });
   switch (command.kind) {

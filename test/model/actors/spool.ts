@@ -8,13 +8,14 @@ import { doing, ended, to } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
 /**
- * A key that was made but could not be stored waits in a file. The file's name says whether its insert may have been sent:
- * what may have been sent is never sent again, because it may have landed, been purged, and would come back.
+ * A key that was created but could not be stored waits in a file. The file's name tells whether its insert may have
+ * been sent. **Invariant:** such an insert is never sent again, because the key may have been stored and purged, and
+ * would come back.
  */
 const SPOOLED = ended("spooled");
 const AWAY = ended("STORE_UNAVAILABLE");
 
-/** Before step 1: every spooled key of this user is brought in. */
+/** Imports every spooled key of this user before the first read of the row. */
 export function listSpool(_: object, command: Command): Step {
   return doing({ access: "spool.list" }, (files) => importing(files, command));
 }
@@ -28,7 +29,7 @@ function importing(files: readonly Spooled[], command: Command): Move {
     : to(readOwnBack, imported(file, rest));
 }
 
-/** The renaming is the claim: whoever loses it leaves the file alone. */
+/** Renaming the file is the claim. An actor that loses it does not touch the file. */
 function claim({ file, rest }: Importing, command: Command): Step {
   return doing({ access: "spool.claim", generation: file.generation }, (result) =>
     result === "won" ? to(insertOwn, imported(file, rest)) : importing(rest, command),
@@ -40,7 +41,7 @@ interface Importing {
   readonly rest: readonly Spooled[];
 }
 
-/** The file goes when its outcome is decided and, where that is "abandoned", its key is deleted. */
+/** The file is removed after its outcome is recorded and, if that is `abandoned`, its key is deleted. */
 function imported(file: Spooled, rest: readonly Spooled[]): Placing {
   const done = to(removeFile, { file, rest });
   return { generation: file.generation, hash: file.hash, replaced: null, won: done, lost: done, whenAway: "release" };
@@ -50,18 +51,21 @@ function removeFile({ file, rest }: Importing, command: Command): Step {
   return doing({ access: "spool.remove", generation: file.generation }, () => importing(rest, command));
 }
 
-/** The store is away. `sent`: the insert may have reached it. */
+/** Handles a store that is away. `sent`: the insert may have reached the store. */
 export function spoolOwn({ generation, hash, whenAway }: Placing, { sent }: Pick<Spooled, "sent">): Move {
   if (whenAway === "spool") return to(writeFile, { generation, hash, sent });
   return whenAway === "release" && !sent ? to(releaseFile, { generation }) : AWAY;
 }
 
-/** An import that certainly sent nothing: the next one may send it. Else a second try while the store is away would cost the key. */
+/**
+ * Gives the file back after an import that certainly sent nothing, so the next import may send the insert. Otherwise a
+ * second try while the store is away would lose the key.
+ */
 function releaseFile({ generation }: Pick<Spooled, "generation">): Step {
   return doing({ access: "spool.release", generation }, () => AWAY);
 }
 
-/** Only a key whose insert was never sent, and never will be, may be deleted without a decision. */
+/** Only a key whose insert was never sent, and never will be, may be deleted without a recorded outcome. */
 function writeFile(spooled: Spooled, command: Command): Step {
   const { hash, sent } = spooled;
   return doing({ access: "spool.write", spooled }, (answer) => {

@@ -12,7 +12,7 @@ import {
 } from "./world.ts";
 import type { World } from "./world.ts";
 
-/** I3 and I6: what would become of a world if everybody died in it, and then one command ran, alone and undisturbed. */
+/** I3 and I6: the future of a world in which all commands died and then one command runs alone, without faults. */
 export class Alone {
   readonly #space: Space;
   readonly #ends = new Map<string, readonly number[] | null>();
@@ -21,19 +21,19 @@ export class Alone {
     this.#space = space;
   }
 
-  /** Of a world as it would be left by everybody's death. */
+  /** Judges a world in which all commands died. */
   readonly left = onceEach((world): { readonly violation: string | null } => ({
     violation: this.#afterReconcile(world) ?? this.#afterPurge(world) ?? this.#afterSync(world),
   }));
 
-  /** I1: where everybody has come to an end, without a death, the current key works. */
+  /** I1: after all commands have ended without a death, the current key works. */
   readonly atRest = onceEach((world): { readonly violation: string | null } => {
     const { current, live } = this.#space.standing(world);
     const isDead = (current & MADE_KEYS & ~live) !== 0;
     return { violation: isDead ? "I1 everybody is done, and the current key is dead" : null };
   });
 
-  /** I6: an unfinished command alone. */
+  /** I6: an unfinished command ends when it runs alone. */
   readonly finishes = onceEachPair((world, entry): { readonly violation: string | null } => {
     const { late, command } = this.#space.entries.at(entry);
     if (late) return { violation: null };
@@ -42,7 +42,7 @@ export class Alone {
   });
 
   #afterReconcile(world: number): string | null {
-    // A POST that is still on its way has not failed yet, and nobody can say that it will not arrive.
+    // A POST in flight has not failed yet, and may still arrive.
     if (this.#space.worlds.at(world).inFlight.length > 0) return null;
     const ends = this.#endsOf(world, this.#space.fresh("reconcile"));
     if (ends === null) return "I6 reconcile alone does not end";
@@ -68,8 +68,8 @@ export class Alone {
   }
 
   /**
-   * I3: `purge --revoke` leaves no key that was made for the user: of one without a row none at all, and of one with a row
-   * none that was replaced or purged and kept. The rest is for reconcile.
+   * I3: `purge --revoke` leaves no key that was created for the user. For a user without a row, no key at all remains;
+   * for a user with a row, no key that was replaced or purged and kept. The others are left to reconcile.
    */
   #afterPurge(world: number): string | null {
     const { row, inFlight, spool } = this.#space.worlds.at(world);
@@ -78,7 +78,7 @@ export class Alone {
     if (ends === null) return "I6 purge --revoke alone does not end";
     return firstOf(ends, (end) => {
       const { row: left, listed, outcomes, retirements } = this.#space.worlds.at(end);
-      // A key that a person saved is refused, and nothing is changed.
+      // The purge refuses a key that was saved by hand, and changes nothing.
       if (left !== null) return null;
       const survivor = listed.find((hash) => {
         const n = generationOfKey(hash);
@@ -98,19 +98,19 @@ export class Alone {
     });
   }
 
-  /** As many operations as the cap allows have come to something, or may yet. */
+  /** Whether the saved and open operations use up the cap. */
   #isFull(world: number): boolean {
     const { saved, open } = liveOperations(this.#space.worlds.at(world));
     return this.#space.cap !== null && saved + open >= this.#space.cap;
   }
 
-  /** The worlds in which it may end, without faults and without waiting for anybody; null when it may go on for ever. */
+  /** The worlds in which the command may end, without faults and without waiting; null if it may run forever. */
   #endsOf(world: number, entry: number): readonly number[] | null {
     if (entry === 0) return [world];
     const pair = `${world} ${entry}`;
     const known = this.#ends.get(pair);
     if (known !== undefined) return known;
-    // Whoever comes by here again on its own way goes in a circle.
+    // Reaching this pair again from itself is a cycle.
     this.#ends.set(pair, null);
     const ends = this.#endsAfter(world, entry);
     this.#ends.set(pair, ends);
@@ -130,7 +130,7 @@ export class Alone {
   }
 }
 
-/** The plainer protocol keeps a saved key without a row: the next sync projects it. */
+/** The simpler protocol keeps a saved key without a row: the next sync projects it. */
 function isProjectable({ row, operations, outcomes, retirements }: World, hash: string, protocol: Protocol): boolean {
   const isLast = savedHash(outcomes[operations]) === hash && !retirements[operations];
   return protocol !== "row first" && row === null && isLast;

@@ -5,23 +5,23 @@ import type { Habits } from "./space.ts";
 import { keyOfGeneration, worldAtStart } from "./world.ts";
 import type { StartName } from "./world.ts";
 
-/** One row of a table: who acts, from what start, and what may go wrong. */
+/** One row of a table: the actors, the start, and the possible faults. */
 export interface Configuration {
   /**
-   * `sync,save!,purge@row`: actors, then where they start. `!` is `--revoke`; a `sync` with `+` has a key in key.txt; with
-   * `=`, it has the text of the key that was made first, as a `save` may. `provision` is a sync that a person asked for, and
-   * `sync2` one of a second user.
+   * `sync,save!,purge@row`: the actors, then their start. `!` is `--revoke`. A `sync` with `+` has a key in key.txt.
+   * With `=`, a `sync` or `save` has the text of the key that was created first. `provision` is a sync whose key was
+   * requested explicitly, and `sync2` is a sync of a second user.
    */
   readonly actors: string;
   readonly faults?: number;
   readonly generations?: number;
-  /** Of keys that nobody asked for, of all users. */
+  /** The cap on automatically created keys of all users. */
   readonly cap?: number;
   readonly breach?: Breach;
   readonly protocol?: Protocol;
-  /** The store reads and then writes when it compares and sets. */
+  /** The compare-and-set of the store reads and then writes. */
   readonly split?: boolean;
-  /** The commands look into a spool folder, and the store may be away. */
+  /** The commands have a spool folder, and the store may be away. */
   readonly spool?: boolean;
 }
 

@@ -15,28 +15,30 @@ import {
 } from "./world.ts";
 import type { Comparison, StoredRow, World } from "./world.ts";
 
-/** One thing that an access may do. */
+/** One possible effect of an access. */
 export interface Effect {
   readonly world: World;
-  /** `unavailable`: certainly not done. `checked`: the reading half of a split compare-and-set, which no actor is told. */
+  /**
+   * `unavailable`: certainly not done. `checked`: the read of a split compare-and-set, which the actor does not learn.
+   */
   readonly result: Result | "unavailable" | "checked";
-  /** What went wrong, on the way or in between. */
+  /** The fault, if there was one. */
   readonly fault: string | null;
-  /** A write that nobody waits for any more and that may still be applied. */
+  /** A write whose actor no longer waits for it, and that may still be applied. */
   readonly late: Place | null;
   /** Whether it wrote over a row that was not the one read. */
   readonly unread: boolean;
 }
 
-/** How this store and its clients behave. */
+/** The behaviour of this store and its clients. */
 export interface Laws {
   readonly comparison: Comparison;
-  /** An insert overwrites. */
+  /** An insert overwrites an existing row. */
   readonly upserts: boolean;
   readonly protocol: Protocol;
 }
 
-/** Everything that this access may do here and now. */
+/** All possible effects of this access in this world. */
 export function effectsOf(access: Access, world: World, laws: Laws): readonly Effect[] {
   switch (access.access) {
     case "row.find":
@@ -65,7 +67,7 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
     case "spool.write":
       return [
         effect({ ...world, spool: [...world.spool, access.spooled] }, "done"),
-        // Only a command that has met a fault comes here, so that a full disk is not counted as one more.
+        // Only a command after a fault gets here, so a full disk does not count as another fault.
         effect(world, "failed"),
       ];
     case "spool.remove":
@@ -108,7 +110,7 @@ function effect(world: World, result: Effect["result"], more: Partial<Effect> = 
   return { world, result, fault: null, late: null, unread: false, ...more };
 }
 
-/** The insert of a row: one winner for each user. */
+/** The effects of inserting a row: one winner for each user. */
 function insertEffects(row: RowContent, world: World, laws: Laws): readonly Effect[] {
   const lands = world.row === null || laws.upserts;
   const stored: StoredRow = { ...row, revision: 1 };
@@ -127,7 +129,7 @@ function landInsert({ row }: { readonly row: RowContent }): Step {
   return doing({ access: "row.insert", row }, () => LANDED);
 }
 
-/** A compare-and-set of the row, or its removal (null). */
+/** The effects of a compare-and-set of the row, or of its removal (null). */
 function changeEffects(row: RowContent | null, seen: Version, world: World, laws: Laws): readonly Effect[] {
   const old = world.row;
   const changed = isStill(old, seen, laws.comparison) ? changedRow(row, old, seen, world, laws) : null;

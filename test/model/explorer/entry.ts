@@ -2,15 +2,15 @@ import type { Command } from "../command.ts";
 import { begin } from "../actors/begin.ts";
 import type { Place } from "../step.ts";
 
-/** An unfinished command, or a write that is still on its way to the store. */
+/** An unfinished command, or a write that has not reached the store yet. */
 export interface Entry {
   readonly command: Command;
   readonly place: Place;
-  /** A write of this command that nobody waits for any more. */
+  /** Whether this is a write of the command that the command no longer waits for. */
   readonly late: boolean;
-  /** Only where a compare-and-set is read-then-write: it has read, and found its row. */
+  /** Only with a split compare-and-set: it has read, and found its row. */
   readonly checked: boolean;
-  /** Of a reader: has the current key changed since it began? Nobody else is asked. */
+  /** For a reader: whether the current key has changed since the reader began. Other commands have `nobody asks`. */
   readonly saw: "not begun" | "no change" | "a change" | "nobody asks";
 }
 
@@ -19,10 +19,12 @@ export function entryOf(command: Command): Entry {
   return { command, place: begin(command), late: false, checked: false, saw: reads ? "not begun" : "nobody asks" };
 }
 
-/** What others did to the row: `revised` keeps its `_id`. */
+/** The change of the row by another actor: `revised` keeps its `_id`. */
 export type RowChange = "kept" | "revised" | "gone";
 
-/** The entry after others changed the row: what it has read stays as it was, but is no longer the row that is there. */
+/**
+ * The entry after another actor changed the row: the content that it has read stays, but is no longer the current row.
+ */
 export function outdated(entry: Entry, change: RowChange): Entry {
   if (change === "kept") return entry;
   const place = { ...entry.place, memory: outdatedIn(entry.place.memory, change) as object };

@@ -13,31 +13,31 @@ import type { World } from "./world.ts";
 
 export interface Exploration extends Limits {
   readonly commands: readonly Command[];
-  /** For the commands that come after everybody's death. */
+  /** The settings of the commands that run after all others died. */
   readonly habits: Habits;
   readonly start: World;
   readonly setting: Setting;
-  /** Go on after the first violation, to see which invariants fall. */
+  /** Continue after the first violation, to find all violated invariants. */
   readonly all?: boolean;
 }
 
 interface Violation {
   readonly text: string;
-  /** A shortest history that leads there. */
+  /** A shortest history that leads to the violation. */
   readonly history: readonly Happening[];
 }
 
 export interface Findings {
   readonly states: number;
-  /** The first of each invariant, by its name. */
+  /** The first violation of each invariant, by the name of the invariant. */
   readonly violations: ReadonlyMap<string, Violation>;
-  /** How many states are reached by opening a paid operation beside a current key. */
+  /** The number of states that are reached by opening a paid operation although a current key exists. */
   readonly wasteful: number;
 }
 
 /**
- * Visits every state that can be reached, breadth first, and judges each step (I1, I2, I4, I5) and each state as if everybody died in
- * it (I3, I6): so any number of commands may die, anywhere, although no death is ever played.
+ * Visits every reachable state, breadth first. It judges each step (I1, I2, I4, I5), and each state as if all commands
+ * died in it (I3, I6). So this covers any number of deaths at any point, although no death is simulated.
  */
 export function explore({ commands, habits, start, setting, all = false, ...limits }: Exploration): Findings {
   const space = new Space(setting, habits);

@@ -8,7 +8,7 @@ import type { Successors, Taken } from "./successors.ts";
 
 /** One access in a history. */
 export interface Happening {
-  /** Which of the commands, counted from 0; writes that are late have slots of their own, behind them. */
+  /** The index of the command, from 0. Late writes have their own slots after the commands. */
   readonly slot: number;
   readonly command: Command | null;
   readonly late: boolean;
@@ -17,18 +17,21 @@ export interface Happening {
   readonly fault: string | null;
 }
 
-/** Something that no command does. */
+/** An event without a command. */
 const ARRIVAL: Happening = { slot: -1, command: null, late: false, access: null, result: null, fault: null };
 
 interface Explored {
   readonly table: StateTable;
   readonly successors: Successors;
   readonly space: Space;
-  /** The commands as they began. */
+  /** The entries of the commands at their start. */
   readonly entries: readonly number[];
 }
 
-/** How a state was reached, and one more step from there. States do not say which actor is which, so the steps are taken again. */
+/**
+ * The history that leads to a state, and optionally one more step. States do not identify their actors, so the steps
+ * are repeated.
+ */
 export function historyOf(state: number, last: Taken | undefined, explored: Explored): readonly Happening[] {
   const path = pathTo(state, explored.table);
   const steps = path.slice(1).map((row, at) => stepBetween(path[at] ?? row, row, explored));
@@ -36,7 +39,7 @@ export function historyOf(state: number, last: Taken | undefined, explored: Expl
   return [...steps, ...(last === undefined ? [] : [last])].map((taken) => happening(slots, taken, explored));
 }
 
-/** The states from the first one to this one. */
+/** The states from the first one up to this one. */
 function pathTo(state: number, table: StateTable): readonly Int32Array[] {
   const parent = table.parentOf(state);
   return [...(parent < 0 ? [] : pathTo(parent, table)), table.row(state)];
@@ -51,7 +54,7 @@ function stepBetween(before: Int32Array, after: Int32Array, { successors }: Expl
   return taken;
 }
 
-/** Names the actor, and brings the slots of all actors up to date; 0 stands for one that has ended. */
+/** Identifies the actor and updates the slots of all actors. An actor that has ended has 0. */
 function happening(slots: number[], taken: Taken, { successors, space }: Explored): Happening {
   if (taken.edge === null) return ARRIVAL;
   const { edge, actor } = taken;
@@ -64,7 +67,7 @@ function happening(slots: number[], taken: Taken, { successors, space }: Explore
   return { slot, command, late, access: edge.access, result: edge.result, fault: edge.fault };
 }
 
-/** For people: one access a line. */
+/** The history as readable text, one access a line. */
 export function told(history: readonly Happening[]): readonly string[] {
   return history.map(({ slot, command, late, access, result, fault }) => {
     if (command === null || access === null) return "upstream: a late POST arrives, or is lost";

@@ -1,4 +1,4 @@
-/** Gives equal things one number, so that a state is a handful of numbers. 0 is never given. */
+/** Gives equal things the same number, so a state consists of a few numbers. The number 0 is never used. */
 export class Interning<Thing> {
   readonly #numbers = new Map<string, number>();
   readonly #things: Thing[] = [];
@@ -28,7 +28,7 @@ export class Interning<Thing> {
   }
 }
 
-/** A table that is filled on use: every question about a numbered thing is answered once. */
+/** Caches the answer for each numbered thing: it is computed only once. */
 export function onceEach<Answer>(answer: (number: number) => Answer): (number: number) => Answer {
   const answers: (Answer | undefined)[] = [];
   return (number) => (answers[number] ??= answer(number));

@@ -8,8 +8,9 @@ interface Change {
 }
 
 /**
- * The journal is insert-only with one winner for each id, and what stands there is never changed. So a lost answer needs no fault
- * of its own: whoever reads the record afterwards, and inserts the same one again where there is none, was merely slow.
+ * The journal is insert-only with one winner for each id, and an existing record never changes. So a lost answer needs
+ * no fault of its own: an actor that reads the record afterwards, and inserts it again if it is missing, was merely
+ * slow.
  */
 export function journalEffects(access: Access, world: World): readonly Change[] {
   switch (access.access) {

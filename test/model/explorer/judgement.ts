@@ -6,15 +6,15 @@ import type { Transition } from "./transitions.ts";
 import { bitOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash } from "./world.ts";
 import type { World } from "./world.ts";
 
-/** What one access did to the users' keys, and whether it may. */
+/** The effect of one access on the users' keys, and whether it is allowed. */
 export interface Judgement {
-  /** Another key is current now, or none. */
+  /** The current key was replaced by another one or by none. */
   readonly displaced: boolean;
-  /** Sets of keys: handed out, removed from its row by a purge, given up by a command's decision. */
+  /** Sets of keys: handed out, removed from the row by a purge, given up by a command's decision. */
   readonly returned: number;
   readonly purged: number;
   readonly decided: number;
-  /** A paid operation was opened although there is a current key: allowed, and to be avoided. */
+  /** A paid operation was opened although a current key exists: allowed, but wasteful. */
   readonly wasteful: boolean;
   readonly violation: string | null;
 }
@@ -42,7 +42,10 @@ function returnedBy({ move }: Transition): Hash | null {
   return "checked" in move || isPlace(move) ? null : move.returned;
 }
 
-/** A save or a committed rotation that wants its predecessor revoked has said so in the row (the plainer one says nothing). */
+/**
+ * A save or committed rotation notes in the row that its predecessor is to be revoked; the simpler protocol has no
+ * note.
+ */
 function isReplacedForGood(was: Hash, { row }: World, { command }: Entry): boolean {
   if (command.protocol !== "row first") return command.kind === "rotate";
   return row?.previous?.hash === was && row.previous.revoke;
@@ -56,8 +59,9 @@ function decidedBy({ access }: Transition, { outcomes }: World): number {
 }
 
 /**
- * I2 and I4: only save and purge displace; anybody may finish a placed rotation, reconcile an interrupted purge, and who has
- * found a key that is owed by now takes it back.
+ * I2 and I4: only save and purge may displace a current key, with three exceptions. Any command may finish a placed
+ * rotation. A reconcile may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
+ * then.
  */
 function displacement({ command }: Entry, was: Hash, is: Hash | null, before: World): string | null {
   const { row, retirements } = before;

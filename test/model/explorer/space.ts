@@ -16,39 +16,43 @@ import type { World } from "./world.ts";
 /** A transition between numbered worlds and entries. */
 export interface Edge extends Judgement {
   readonly world: number;
-  /** 0: the command has ended. */
+  /** The entry afterwards; 0 if the command has ended. */
   readonly entry: number;
-  /** 0: nothing was left on its way. */
+  /** The entry of a late write; 0 without one. */
   readonly late: number;
   readonly rowChange: RowChange;
   readonly fault: string | null;
   readonly waits: boolean;
   readonly access: Transition["access"];
   readonly result: Effect["result"];
-  /** Whose key it is about. */
+  /** The user of the key. */
   readonly user: number;
-  /** How many generations are open afterwards. */
+  /** The number of generations that were opened so far. */
   readonly operations: number;
 }
 
-/** What the invariants ask of a world, as sets of keys. */
+/** The facts about a world that the invariants need, as sets of keys. */
 export interface Standing {
   readonly current: number;
-  /** The current key where it was made here, whoever put it into the row, and nobody but a late `purge --revoke` may end it. */
+  /**
+   * The current key if it was created here, by whichever command it got into the row; only a late `purge --revoke` may
+   * end it.
+   */
   readonly guarded: number;
-  /** The current key where the protocol made it. */
+  /** The current key if it was stored with its generation, not as a given key. */
   readonly currentMade: number;
   readonly live: number;
-  /** More keys than the cap were made. */
+  /** Whether more keys were created than the cap allows. */
   readonly overCap: boolean;
 }
 
-/** What all commands of one exploration have in common. */
+/** The settings that all commands of one exploration share. */
 export type Habits = Pick<Command, "spool" | "breach" | "protocol" | "cap">;
 
 /**
- * All worlds and all entries, numbered. What an actor may do depends on its own entry and on the world alone, so that each pair is
- * worked out once, however many states it stands in: this is what lets the actors be written for the reader.
+ * All worlds and all entries, numbered. The moves of an actor depend only on its own entry and the world. So each pair
+ * is computed once, even if it occurs in many states. Therefore the actors can be written for readability instead of
+ * speed.
  */
 export class Space {
   readonly worlds = new Interning<World>(JSON.stringify);
@@ -86,7 +90,7 @@ export class Space {
     };
   });
 
-  /** The worlds in which one POST that was on its way has arrived, or is lost for good. */
+  /** The worlds in which one POST in flight has arrived or is lost. */
   readonly landings = onceEach((number): readonly number[] => {
     const world = this.worlds.at(number);
     return [...new Set(world.inFlight)].flatMap((generation) => {
@@ -96,20 +100,20 @@ export class Space {
     });
   });
 
-  /** The world without the POSTs on their way. */
+  /** The world without POSTs in flight. */
   readonly calmed = onceEach((number) => this.worlds.numberOf({ ...this.worlds.at(number), inFlight: [] }));
 
   readonly userOf = onceEach((entry) => this.entries.at(entry).command.user);
   readonly revised = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "revised")));
   readonly gone = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "gone")));
 
-  /** The entry after the current key was displaced by somebody. */
+  /** The entry after the current key was displaced. */
   readonly displaced = onceEach((number) => {
     const entry = this.entries.at(number);
     return entry.saw === "no change" ? this.entries.numberOf({ ...entry, saw: "a change" }) : number;
   });
 
-  /** The entry where nobody asks any more whether its answer is the current key. */
+  /** The entry without the question whether its answer is the current key. */
   readonly unasked = onceEach((number) => this.entries.numberOf({ ...this.entries.at(number), saw: "nobody asks" }));
 
   fresh(kind: "sync" | "reconcile" | "purge"): number {
@@ -130,7 +134,7 @@ export class Space {
     const judgement = judgeTransition(entry, before, transition, this.protocol);
     return {
       ...judgement,
-      // The sets of keys are one user's.
+      // The sets of keys are about user 0 only.
       ...(user === 0 ? {} : { returned: 0, purged: 0, decided: 0 }),
       user,
       world: this.worlds.numberOf(asSeenBy(user, effect.world)),

@@ -2,14 +2,14 @@ const GROWTH = 2;
 const FREE = -1;
 
 /**
- * All states that were reached, each a row of `width` numbers, in the order in which they were found: the table is the queue of
- * the search as well. With its parent's number, a state of four actors takes some fifty bytes.
+ * All reached states, each a row of `width` numbers, in the order of their discovery: the table is also the queue of
+ * the search. With the number of its parent, a state of four actors takes about fifty bytes.
  */
 export class StateTable {
   readonly width: number;
   #rows: Int32Array;
   #parents: Int32Array;
-  /** Open addressing; at most half full. */
+  /** A hash table with open addressing, at most half full. */
   #slots: Int32Array;
   #size = 0;
 
@@ -32,7 +32,7 @@ export class StateTable {
     return this.#parents[state] ?? FREE;
   }
 
-  /** False when the state was known. */
+  /** Returns false if the state was known. */
   add(row: Int32Array, parent: number): boolean {
     const slot = this.#slotOf(row);
     if (this.#slots[slot] !== FREE) return false;
@@ -74,7 +74,7 @@ function longer(numbers: Int32Array): Int32Array {
   return more;
 }
 
-/** FNV-1a over the numbers, then mixed: neighbouring states differ in few bits. */
+/** FNV-1a over the numbers, then mixed, because similar states differ in few bits. */
 function hashOf(row: Int32Array): number {
   let hash = 0x811c9dc5;
   for (const number of row) hash = Math.imul(hash ^ number, 0x01000193) ^ (hash >>> 15);

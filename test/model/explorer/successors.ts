@@ -2,7 +2,7 @@ import { Interning } from "./interning.ts";
 import type { Edge, Space } from "./space.ts";
 import { MADE_KEYS } from "./world.ts";
 
-/** What no store records: how much went wrong so far, and the sets of keys that the invariants ask about. */
+/** The part of a state that no store records: the number of faults so far, and the key sets for the invariants. */
 interface Past {
   readonly faults: number;
   readonly returned: number;
@@ -10,43 +10,43 @@ interface Past {
   readonly decided: number;
 }
 
-/** A state in its table: the number of its world, of its past, and of each unfinished actor, in order. */
+/** The columns of a state: the number of its world, of its past, and of each unfinished actor, in ascending order. */
 const WORLD = 0;
 const PAST = 1;
 const FIRST_ACTOR = 2;
 
-/** An actor, by its entry, and what it did; no edge: the upstream did something on its own. */
+/** An actor (its entry) and its step. Without an edge, the upstream changed by itself. */
 export type Taken = Acted | { readonly edge: null };
 type Acted = { readonly actor: number; readonly edge: Edge };
 const ARRIVAL: Taken = { edge: null };
 
-/** `after` is good only until the next visit. */
+/** `after` is valid only until the next visit. */
 export type Visit = (after: Int32Array, violation: string | null, taken: Taken) => void;
 
-/** How many faults may happen, and how many generations may be opened, in one history. */
+/** The maximum number of faults and of opened generations in one history. */
 export interface Limits {
   readonly faults: number;
   readonly generations: number;
 }
 
-/** Which states follow which. */
+/** Computes the successors of a state. */
 export class Successors {
   readonly width: number;
   readonly #space: Space;
   readonly #limits: Limits;
   readonly #pasts = new Interning<Past>(JSON.stringify);
-  /** The one row that is written again and again. */
+  /** One row that is reused for every state. */
   readonly #draft: Int32Array;
 
   constructor(space: Space, actors: number, limits: Limits) {
     this.#space = space;
     this.#limits = limits;
-    // Each fault may leave one write on its way.
+    // Each fault may leave one late write.
     this.width = FIRST_ACTOR + actors + limits.faults;
     this.#draft = new Int32Array(this.width);
   }
 
-  /** What is stored at the start was handed out before it. */
+  /** The first state. The key that is stored at the start counts as handed out. */
   first(world: number, actors: readonly number[]): Int32Array {
     const returned = this.#space.standing(world).current;
     return this.#rowOf(world, this.#pasts.numberOf({ faults: 0, returned, purged: 0, decided: 0 }), actors);
@@ -67,7 +67,7 @@ export class Successors {
     for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, ARRIVAL);
   }
 
-  /** The other actors after this: what they have read may be outdated. */
+  /** The other actors after this step: their knowledge of the row may be outdated. */
   onlookers({ rowChange, displaced, user }: Edge, others: readonly number[]): number[] {
     const { revised, gone, displaced: touched, userOf } = this.#space;
     return others.map((one) => {
@@ -77,7 +77,7 @@ export class Successors {
     });
   }
 
-  /** The actor itself after this; 0 when it has ended. */
+  /** The actor itself after this step; 0 if it has ended. */
   itself({ entry, displaced }: Edge): number {
     return displaced && entry !== 0 ? this.#space.displaced(entry) : entry;
   }
@@ -85,7 +85,7 @@ export class Successors {
   #follow(taken: Acted, past: number, others: readonly number[], before: Int32Array, visit: Visit): void {
     const { edge } = taken;
     if (edge.operations > this.#limits.generations) {
-      // The budget of generations is spent: this actor is left to die here.
+      // The limit of generations is reached: this actor dies here.
       visit(this.#rowOf(worldIn(before), past, others), null, taken);
       return;
     }
@@ -97,7 +97,7 @@ export class Successors {
     visit(this.#rowOf(edge.world, since, actors), edge.violation ?? this.#judgeKeys(edge.world, since), taken);
   }
 
-  /** Actors of one kind at one place are interchangeable, so their order is dropped. */
+  /** Actors of the same kind at the same place are interchangeable, so they are sorted. */
   #rowOf(world: number, past: number, actors: readonly number[]): Int32Array {
     const row = this.#draft.fill(0);
     row[WORLD] = world;
@@ -118,7 +118,7 @@ export class Successors {
     });
   }
 
-  /** I1 and I5. */
+  /** Checks I1, I5 and C1. */
   #judgeKeys(world: number, past: number): string | null {
     const { guarded, currentMade, live, overCap } = this.#space.standing(world);
     const { returned, purged, decided } = this.#pasts.at(past);

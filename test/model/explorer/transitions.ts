@@ -7,18 +7,18 @@ import type { Entry, RowChange } from "./entry.ts";
 import { isStill } from "./world.ts";
 import type { World } from "./world.ts";
 
-/** One access of one actor, in one of the ways in which it may go. */
+/** One access of one actor with one of its possible effects. */
 export interface Transition {
   readonly access: Access;
   readonly effect: Effect;
   readonly rowChange: RowChange;
-  /** The actor afterwards, or its end with the key that it handed out. */
+  /** The place of the actor afterwards, or its end with the key that it handed out. */
   readonly move: Move | { readonly checked: true };
-  /** A write that it leaves on its way. */
+  /** The late write that it leaves. */
   readonly late: Entry | null;
 }
 
-/** How the store compares and sets: at once, or by reading and then writing. */
+/** The compare-and-set of the store: atomic, or split into a read and a write. */
 export type Setting = Laws & { readonly split: boolean };
 
 export function transitionsOf(entry: Entry, world: World, setting: Setting): readonly Transition[] {
@@ -43,7 +43,7 @@ function movesOf(step: Step, { result }: Effect): readonly Transition["move"][] 
   return result === "checked" ? [{ checked: true }] : movesAfter(step, result);
 }
 
-/** A write on its way meets no more faults. A store that is away matters only to a command that has a spool. */
+/** A late write meets no more faults. A store that is away matters only to a command with a spool. */
 function possibleEffects(entry: Entry, step: Step, world: World, setting: Setting): readonly Effect[] {
   const effects = effectsOf(step.access, world, setting);
   if (entry.late) return effects.filter(({ fault }) => fault === null);
@@ -53,7 +53,7 @@ function possibleEffects(entry: Entry, step: Step, world: World, setting: Settin
   return [...effects, away];
 }
 
-/** Read-then-write: between the two anybody may change the row, and the write hits whatever row has its `_id`. */
+/** A split compare-and-set: between read and write the row may change, and the write hits any row with its `_id`. */
 function splitEffects(entry: Entry, access: Access, world: World, setting: Setting): readonly Effect[] | null {
   if (!setting.split || (access.access !== "row.replace" && access.access !== "row.remove")) return null;
   const plain = { world, fault: null, late: null, unread: false };

@@ -1,23 +1,23 @@
 import type { Protocol } from "../command.ts";
 import type { Hash, LiveOperations, Outcome, Records, Row, RowContent, Spooled, Version } from "../accesses.ts";
 
-/** The store, the upstream and the spool folder of one user, and beside that the others'. */
+/** The store, the upstream and the spool folder of one user, and the worlds of the other users. */
 export interface World extends Records {
   readonly row: StoredRow | null;
   /** Keys that work upstream, in order. */
   readonly live: readonly Hash[];
-  /** Keys that the upstream lists: the live ones, and those that are only disabled. */
+  /** Keys that the upstream lists: the live and the disabled ones. */
   readonly listed: readonly Hash[];
   /** The generations of POSTs that may still arrive. */
   readonly inFlight: readonly number[];
   readonly spool: readonly Spooled[];
-  /** The generations that a person asked for. */
+  /** The generations whose keys were requested explicitly. */
   readonly deliberate: readonly number[];
   readonly others: readonly World[];
 }
 
 export interface StoredRow extends RowContent {
-  /** Counted only where a compare-and-set looks at nothing else (the breach "aba"). */
+  /** Counted only if a compare-and-set compares nothing else (the breach "aba"). */
   readonly revision: number;
 }
 
@@ -38,14 +38,14 @@ const NOTHING: World = {
 export type StartName = "none" | "row" | "manual" | "retained";
 
 /**
- * A user without anything, with a key that was made and saved, with a key that a person saved, or with the second key that
- * was made, the first one being replaced and kept.
+ * A user with nothing, with a created key, with a key that was saved by hand, or with a second created key that has
+ * replaced the first one, which was kept.
  */
 export function worldAtStart(start: StartName, others: number): World {
   return { ...worldOf(start), others: Array.from({ length: others }, () => NOTHING) };
 }
 
-/** The world of another user first, and back again. */
+/** The world with the given other user in the first place. A second call restores the original. */
 export function asSeenBy(user: number, world: World): World {
   const other = world.others[user - 1];
   if (other === undefined) return world;
@@ -72,7 +72,7 @@ function settledAt(generation: number, hash: Hash): RowContent {
   return { generation, hash, settled: true, previous: null };
 }
 
-/** What users get: a row counts once its generation's outcome is "saved"; until then its predecessor does. */
+/** The key that users get: the row's key once its generation's outcome is "saved"; until then its predecessor. */
 export function currentKey({ row, outcomes, retirements }: World, protocol: Protocol): Hash | null {
   if (row === null) return null;
   if (protocol === "outcome first") return row.hash;
@@ -85,14 +85,14 @@ export function savedHash(outcome: Outcome | null | undefined): Hash | null {
   return outcome === null || outcome === undefined || outcome === "abandoned" ? null : outcome.saved;
 }
 
-/** All that counts towards the cap. */
+/** The operations that count towards the cap. */
 export function liveOperations(world: World): LiveOperations {
   const outcomes = [world, ...world.others].flatMap((one) => undecidedOrSaved(one).map(({ outcome }) => outcome));
   const saved = outcomes.filter((outcome) => outcome !== null).length;
   return { saved, open: outcomes.length - saved };
 }
 
-/** C1: the keys that were made without anybody asking, or may still be, and that nobody has decided against. */
+/** C1: the number of keys that were, or may still be, created automatically and are not abandoned. */
 export function keysTowardsCap(world: World): number {
   const ofOne = (one: World) =>
     undecidedOrSaved(one).filter(
@@ -110,14 +110,14 @@ function undecidedOrSaved({ operations, outcomes, deliberate }: World) {
   });
 }
 
-/** The revocation of this generation was decided. */
+/** Whether the deletion of this generation's key is recorded. */
 export function isOwed({ retirements, owedAfterAll }: Records, generation: number): boolean {
   return retirements[generation]?.revoke === true || owedAfterAll.includes(generation);
 }
 
 /**
- * A key that was kept is given back by a person in the very moment in which somebody owes it after all: it may die in its row
- * before its giver has looked a second time.
+ * A kept key is given again while another command records its deletion: the key may die in the row before the giving
+ * command has read the records a second time.
  */
 export function isGivenBackLate({ row, retirements, owedAfterAll }: World): boolean {
   if (row === null || row.generation > 0) return false;
@@ -125,12 +125,12 @@ export function isGivenBackLate({ row, retirements, owedAfterAll }: World): bool
   return made > 0 && retirements[made]?.revoke === false && owedAfterAll.includes(made);
 }
 
-/** The hash of the key of a generation, and of the one more that a POST made when it arrived twice. */
+/** The hash of the key of a generation, or of the second key from a POST that arrived twice. */
 export function keyOfGeneration(generation: number, copy: "" | "'" = ""): Hash {
   return `g${generation}${copy}`;
 }
 
-/** 0 for a key that the protocol did not make. */
+/** The generation of a key; 0 if the protocol did not create it. */
 export function generationOfKey(hash: Hash): number {
   return hash.startsWith("g") ? Number.parseInt(hash.slice(1), 10) : 0;
 }
@@ -139,7 +139,7 @@ export const MOST_GENERATIONS = 12;
 const FIRST_MANUAL_BIT = 26;
 export const MADE_KEYS = (1 << FIRST_MANUAL_BIT) - 1;
 
-/** Sets of keys are bits: two for each generation, then the keys `m0` to `m5` that persons saved. */
+/** A key as a bit of a set: two bits for each generation, then the keys `m0` to `m5` that were saved by hand. */
 export function bitOf(hash: Hash | null): number {
   if (hash === null) return 0;
   const generation = generationOfKey(hash);
@@ -148,12 +148,13 @@ export function bitOf(hash: Hash | null): number {
   return 1 << place;
 }
 
-/** How a version compares: by whether the row is still the one that was read, or (aba) by its revision alone. */
+/** The comparison of versions: whether the row is still the one that was read, or (aba) the revision alone. */
 export type Comparison = "whole version" | "revision alone";
 
 /**
- * `_id` and revision never recur, so it is enough to know whether the row that was read is the row `now`, was `revised` since, or
- * is `gone`. The generation and the hash that were read ride along, to see whether a write hits something else.
+ * `_id` and revision never recur, so three states are enough for a row that was read: it is the row `now`, was
+ * `revised` since, or is `gone`. The version also contains the generation and hash that were read, to detect a write to
+ * another row.
  */
 export function versionOf(row: StoredRow, comparison: Comparison): Version {
   const state = comparison === "revision alone" ? row.revision : "now";

@@ -6,9 +6,9 @@ import type { Holding, Move, Moves, Place, Step } from "../step.ts";
 import { listAll } from "./reconcile.ts";
 
 /**
- * A plainer protocol, as one would first write it: the journal decides first, and the row is projected from it. It stands here to
- * show that the check sees why that is wrong. "Patched": readers and projectors look at `rev`, losers obey one that is there, and
- * reconcile reads the row before the journal.
+ * A simpler protocol, a typical first draft: the journal decides first, and the row is projected from it. It proves
+ * that the check finds the errors of that design. "Patched": readers and projectors read `rev`, losers obey an existing
+ * `rev`, and reconcile reads the row before the journal.
  */
 export function beginPlainer({ kind }: Command): Place {
   return kind === "reconcile" ? to(listAll, {}) : to(plainRead, {});
@@ -58,7 +58,7 @@ interface Making {
   readonly old: Row | null;
 }
 
-/** A saved outcome without a row is projected; an open one is taken for stale. */
+/** A saved outcome without a row is projected into a row; an open operation counts as stale. */
 function plainJournal({ old }: Pick<Making, "old">, { kind }: Command): Step {
   return doing({ access: "journal.records" }, ({ operations, outcomes, retirements }): Moves => {
     const outcome = outcomes[operations] ?? null;

@@ -4,7 +4,7 @@ import type { Command } from "../command.ts";
 import { doing, ended, to, waiting } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
-/** The plainer protocol's reconcile: LIST, journal, row; patched: LIST, row, journal. All keys are judged by the same reading. */
+/** The reconcile of the simpler protocol: LIST, journal, row; patched: LIST, row, journal. One read judges all keys. */
 interface Read {
   readonly listed: readonly Listed[];
   readonly row: Row | null;
@@ -30,7 +30,7 @@ function readTheRow(read: Read, { protocol }: Command): Step {
   );
 }
 
-/** What may come next: an open operation is left alone, or taken for stale. */
+/** The possible moves: an open operation is left alone, or counts as stale. */
 function judged(read: Read): readonly Move[] {
   const { listed, row, records } = read;
   const [key, ...others] = listed;
@@ -71,7 +71,7 @@ function plainFinishPurge(read: Read & { readonly row: Row }): Step {
   );
 }
 
-/** Superseded, or an interrupted rotation: this protocol cannot tell. */
+/** A superseded key or an interrupted rotation: this protocol cannot distinguish them. */
 function plainUndo(read: Read): Step {
   const { key, rest } = taken(read);
   const retirement = { reason: "superseded", revoke: true } as const;

@@ -8,26 +8,26 @@ import type { Given } from "../recording/keyctl.ts";
 import { refusalsOf } from "../recording/runs.ts";
 import type { RecordedProcess, StartRecording } from "../recording/process.ts";
 
-/** What is to happen, and how often. */
+/** The plan of a campaign. */
 export interface Campaign {
   readonly processes: number;
   readonly verbs: readonly Verb[];
   readonly users: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Another account at OpenRouter, whose management key some of the processes have. */
+  /** Another account at OpenRouter; some of the processes have its management key. */
   readonly stranger?: Pick<MockAccount, "managementKey">;
-  /** Routes where nothing goes wrong. */
+  /** Routes without faults. */
   readonly faultless?: readonly Route[];
 }
 
 export interface CampaignFigures {
   readonly processes: number;
   readonly kills: number;
-  /** Processes that were told that their management key is of another account. */
+  /** Processes that reported that their management key is of another account. */
   readonly strangers: number;
   readonly requests: number;
   readonly faults: number;
-  /** Of a user each: one process may be about several. */
+  /** Each trace is about one user, so one process may have several. */
   readonly traces: number;
   readonly accesses: number;
   readonly succeeded: number;
@@ -51,7 +51,7 @@ const VERBS = {
 
 export type Verb = keyof typeof VERBS;
 
-/** Those that hold on a store whose changes of one row are not atomic; most make a key, or make room for one. */
+/** The verbs that are safe on a store without atomic changes of a row. Most create a key, or make room for one. */
 export const PLAIN_VERBS: readonly Verb[] = [
   ...(["sync", "sync", "sync", "sync", "sync", "get", "provision", "provision"] as const),
   ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
@@ -60,13 +60,13 @@ export const PLAIN_VERBS: readonly Verb[] = [
 export const ALL_VERBS: readonly Verb[] = [...PLAIN_VERBS, "save", "save --revoke"];
 
 const AT_ONCE = 4;
-/** Shares, in percent. */
+/** Probabilities, in percent. */
 const KILLED = 50;
 const SPOILED = 20;
 const STRANGE = 50;
-/** Most commands have fewer moments: then the kill comes too late. */
+/** Most commands have fewer moments; a later kill never happens. */
 const MOST_MOMENTS = 40;
-/** Somebody's operation is not waited for longer than this; and it is not fresh for longer. */
+/** A process waits for another's operation no longer than this timeout; ageing makes operations stale even earlier. */
 const TIMEOUT = ["--timeout", "6s"] as const;
 const AGEING_MS = 500;
 
@@ -89,7 +89,9 @@ const FAULTS: Readonly<Partial<Record<Route, readonly Fault[]>>> = {
   "DELETE /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
 };
 
-/** Many processes at once, most of which go wrong; then everything comes to rest and is looked at. */
+/**
+ * Runs many processes at once, most of them with faults. Then waits until everything is at rest, and checks the result.
+ */
 export async function campaign(stage: Stage, start: StartRecording, plan: Campaign): Promise<CampaignFigures> {
   const runs: RecordedProcess[] = [];
   let faults = 0;
@@ -151,12 +153,12 @@ function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
   };
 }
 
-/** Operations of the living too are taken for stale: time must never decide whether something is safe. */
+/** Makes even the operations of running processes stale: safety must never depend on time. */
 function ageingAgainAndAgain({ age }: Stage): () => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
     last = last.then(age).catch(() => {
-      // There is no store yet, or it is busy.
+      // The store does not exist yet, or it is busy.
     });
   }, AGEING_MS);
   return async () => {

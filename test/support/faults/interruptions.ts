@@ -14,12 +14,12 @@ const WATCHED = fileURLToPath(new URL("watched-keyctl.mjs", import.meta.url));
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 const AT_ONCE = 2;
-/** What `save --replace` may put in the place of the key. */
+/** The key that replaces the first one in `save --replace`. */
 export const REPLACEMENT = `sk-or-v1-${"91aa".repeat(16)}`;
 
 export type Signal = keyof typeof EXIT_CODES;
 
-/** A command, and the home that it starts from. */
+/** A command, and the state of its home before it starts. */
 export interface Scene {
   readonly args: readonly string[];
   readonly input?: string;
@@ -32,7 +32,7 @@ export const withUsers = (home: Home) => {
   withKeyFile(home);
   writeFileSync(join(home.work, "users"), "alice\nbob\ncarol\n");
 };
-/** alice's and bob's keys are in the database. */
+/** The database holds the keys of alice and bob. */
 export const withRows = async (home: Home) => {
   rows ??= await rowsOfTheTool();
   for (const [path, bytes] of Object.entries(rows)) {
@@ -52,7 +52,7 @@ async function rowsOfTheTool() {
 
 /**
  * Runs the command once to learn its port calls, then once for each signal before and after each of them.
- * Returns what was not as it should be, and how many runs there were.
+ * Returns the problems and the number of runs.
  */
 export async function interruptEverywhere(scene: Scene, signals: readonly Signal[]) {
   const calls = callsOf(await run(scene, undefined, "SIGINT"));
@@ -101,7 +101,7 @@ function faultsOf({ code, stdout, stderr, home, args }: Result, signal: Signal):
   ];
 }
 
-/** The exit codes of the documents that say INTERRUPTED; every line must be a document. */
+/** The exit codes of the documents with INTERRUPTED. Every line must be a document. */
 function interruptionsIn(stdout: string): readonly number[] {
   const documents = stdout
     .trimEnd()
@@ -114,7 +114,7 @@ interface Document {
   readonly error: { readonly code: string; readonly exit_code: number } | null;
 }
 
-/** A row is whole or it is not there. */
+/** Problems of the database: each row must be complete or absent. */
 function brokenRowsOf({ database, masterKeys }: Home): readonly string[] {
   if (!existsSync(database)) return [];
   const [check] = rowsOf(database, "PRAGMA integrity_check");

@@ -13,11 +13,11 @@ import { refusalsOf } from "../recording/runs.ts";
 import { recordingProgram } from "../recording/process.ts";
 import type { RecordedProcess, StartRecording } from "../recording/process.ts";
 
-/** A command that is killed, and what happened before. */
+/** A command that is killed, and the state before it. */
 export interface KillScene {
   readonly given: Given;
   readonly before?: (stage: Stage) => Promise<void>;
-  /** What must hold beside the rest when everything is at rest again. */
+  /** Additional checks after everything is at rest again. */
   readonly problems?: (stage: Stage) => Promise<readonly string[]>;
 }
 
@@ -39,7 +39,7 @@ export const KILL_SCENES = {
   reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
 } as const satisfies Readonly<Record<string, KillScene>>;
 
-/** Runs the command once to learn its moments, then once for each of them, where it is killed. */
+/** Runs the command once to learn its moments, then once for each moment, and kills it there. */
 export async function killEverywhere(
   scene: KillScene,
   isChosen: (moment: string) => boolean = () => true,
@@ -90,7 +90,7 @@ async function problemsAfter({ run, stage }: Left, scene: KillScene, moment: str
   return [...refusals, ...atRest, ...(await syncProblems(stage, USER))];
 }
 
-/** Once its revocation was written down, the key does not come back, and is not alive. */
+/** After its revocation was recorded, the key must not come back and must not be active upstream. */
 async function purgeProblems(stage: Stage): Promise<readonly string[]> {
   const { rows, retired } = await stored(stage);
   if (retired.size > 0) return madeKeys(stage.openRouter).length > 0 ? ["the purged key is alive"] : [];
@@ -112,7 +112,7 @@ const disobeyed: Rule = ({ route }) => (route === "PATCH /keys/{hash}" ? { statu
 const lost: Rule = ({ route }) =>
   route === "POST /keys" ? "reset-after" : route === "GET /keys" ? { status: 403 } : "pass";
 
-/** One user for each kind of thing that reconcile finishes. */
+/** Leaves one user for each kind of interrupted work that reconcile finishes. */
 async function leaveMuchToDo(stage: Stage): Promise<void> {
   const sync = (user: string, more?: Parameters<typeof happened>[2]) => happened(stage, ["sync", "--user", user], more);
   await sync(USER);
@@ -132,7 +132,7 @@ async function leaveMuchToDo(stage: Stage): Promise<void> {
   await stage.age();
 }
 
-/** The command comes no further than this call. */
+/** The command dies at the nth call of this name. */
 function dyingAt(name: string, nth = 1): (ports: Ports) => Ports {
   let calls = 0;
   return (ports) =>

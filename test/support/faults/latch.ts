@@ -1,4 +1,4 @@
-/** A point that a test holds: work waits for `opened` until the test calls `open`. */
+/** A gate that the test controls: work waits for `opened` until the test calls `open`. */
 export interface Gate {
   readonly opened: Promise<void>;
   open(): void;

@@ -7,14 +7,14 @@ const MOST_ROUNDS = 5;
 
 let last: Promise<unknown> = Promise.resolve();
 
-/** Tools in this process share its working directory: one after the other. */
+/** Runs one piece of work after the other, because tools in this process share its working directory. */
 export function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
   const result = last.then(work);
   last = result.catch(() => {});
   return result;
 }
 
-/** `reconcile --fix` of everything, again and again until there is nothing to do, long after whatever happened. */
+/** Repeats `reconcile --fix` for all users until nothing is left to fix, after all operations were made stale. */
 export async function reconcileUntilQuiet(stage: Stage): Promise<void> {
   await stage.age();
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
@@ -30,13 +30,15 @@ async function tasksOf({ home, openRouter }: Stage, more: readonly string[]): Pr
     inProcess(home, ["reconcile", "--json", ...more], { env: environmentFor(openRouter) }),
   );
   const summary = documentsOf(run).at(-1);
-  // What the killed one had sent may be obeyed between two looks.
+  // A request that the killed process had sent may take effect between plan and fix.
   if (errorOf(run)?.code === "COUNT_CHANGED") return Number(summary?.["to_fix"]);
   if (summary?.["complete"] !== true) throw new Error(`reconcile did not come to its end: ${run.stdout}${run.stderr}`);
   return Number(summary["to_fix"]);
 }
 
-/** What must not be left when everything is at rest: keys that nobody has, rows without their key, two keys of one user. */
+/**
+ * Finds what must not remain when everything is at rest: keys without a row, rows without their key, unsettled rows.
+ */
 export async function leftovers(stage: Stage): Promise<readonly string[]> {
   const { rows, kept } = await stored(stage);
   const made = new Set(madeKeys(stage.openRouter));
@@ -50,7 +52,7 @@ export async function leftovers(stage: Stage): Promise<readonly string[]> {
   ];
 }
 
-/** A fresh sync of the user: what goes wrong, or that its key is not alive. */
+/** The problems of a fresh sync of the user: a failure, a key that is not active, or leftovers. */
 export async function syncProblems(stage: Stage, user: string): Promise<readonly string[]> {
   const { home, openRouter } = stage;
   const run = await inTurn(() => inProcess(home, ["sync", "--user", user], { env: environmentFor(openRouter) }));

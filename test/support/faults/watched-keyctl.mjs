@@ -1,6 +1,7 @@
-// The built tool with a watcher between the core and its ports: it writes the name of each call to the file WATCH_CALLS
-// and, at the call WATCH_AT (its number from 1, or its name, with `#3` for the third of that name, and `before` or `after`; `during` for the last of many records),
-// sends its own process WATCH_SIGNAL, or throws WATCH_ERROR, or, with WATCH_HANG, never comes back from the call.
+// The built tool with a watcher between the core and its ports. It writes the name of each call to the file
+// WATCH_CALLS. At the call WATCH_AT it sends WATCH_SIGNAL to its own process, throws WATCH_ERROR or, with WATCH_HANG,
+// never returns from the call. WATCH_AT is the number of the call (from 1) or its name (`#3` for the third of that
+// name), and `before`, `after` or, for the last of many records, `during`.
 import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -20,7 +21,7 @@ function reached(name, number, moment) {
   return undefined;
 }
 
-/** Every method of a port, and of what a port gives that has methods itself. */
+/** Watches every method of a port, and of returned values that have methods themselves. */
 function watched(name, target) {
   return new Proxy(target, {
     get(_, property) {
@@ -50,7 +51,7 @@ function given(name, number, value) {
   return isPort ? watched(name, value) : value;
 }
 
-/** The same array, but its last element is reached while the call is at work. */
+/** A copy of the array that reports `during` when the call reads the last element. */
 function duringLast(name, number, items) {
   const last = items.at(-1);
   const copy = [...items];
@@ -58,7 +59,7 @@ function duringLast(name, number, items) {
   return copy;
 }
 
-/** Each row that a port gives one by one is a call of its own. */
+/** Each row that a port yields counts as a call of its own. */
 function steps(name, iterable) {
   const iterator = iterable[Symbol.asyncIterator]();
   return { next: watchedCall(`${name}.next`, () => iterator.next()), return: () => iterator.return?.() };

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject, onTestFinished } from "vitest";
 
-/** An empty home of its own for a test: nothing of this machine's configuration is in it, and it goes when the test ends. */
+/** An empty home for one test, without this machine's configuration. It is removed when the test ends. */
 export interface Home {
   readonly folder: string;
-  /** The working directory, where key.txt is looked for. */
+  /** The working directory, where keyctl looks for key.txt. */
   readonly work: string;
   readonly database: string;
   readonly masterKeys: string;

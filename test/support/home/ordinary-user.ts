@@ -2,12 +2,13 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { execa } from "execa";
 
-/** Longer than any honest answer takes: a read that hangs ends here instead of holding up the run. */
+/** Longer than any correct answer takes: a read that hangs ends here instead of blocking the run. */
 const GIVE_UP_MS = 20_000;
 
 /**
- * What `expression` is worth in a process of its own, as a user whom file permissions bind: root gives up its rights
- * after everything is loaded. It may await and uses `subject`, the exports of this file of src/; its value comes back as JSON.
+ * Evaluates `expression` in a separate process, as a user who must obey file permissions: root gives up its rights
+ * after everything is loaded. The expression may await, and uses `subject`, the exports of this file of src/. Its value
+ * is returned through JSON.
  */
 export async function asOrdinaryUser(sourceFile: string, expression: string): Promise<unknown> {
   const script = `${await bundled(sourceFile)}

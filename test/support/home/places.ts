@@ -5,14 +5,14 @@ import type { Home } from "./home.ts";
 import { homeOn } from "../mongodb/run.ts";
 import { databaseOfTest } from "../mongodb/of-test.ts";
 
-/** A home and its store, looked at and changed without our own code. */
+/** A home and its store, read and changed without our own code. */
 export interface Place {
   readonly home: Home;
-  /** All that the store holds, as text: equal means unchanged. */
+  /** The whole content of the store as text: equal texts mean that it is unchanged. */
   readonly everything: () => Promise<string>;
   /** The record of the account that the store is bound to. */
   readonly account: () => Promise<unknown>;
-  /** Puts this value into that record, or takes the record away. */
+  /** Sets this record, or removes it. */
   readonly setAccount: (value: object | undefined) => Promise<void>;
 }
 

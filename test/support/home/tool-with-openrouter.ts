@@ -13,14 +13,14 @@ import { mockOpenRouter } from "../openrouter/of-test.ts";
 import type { OpenRouterServer, MockOptions } from "../openrouter/server.ts";
 import type { Route } from "../openrouter/state.ts";
 
-/** A home, an OpenRouter, and the tool with a management key for it. */
+/** A home, a mock server, and the tool with a management key for that server. */
 export interface Stage {
   readonly home: Home;
   readonly server: OpenRouterServer;
-  /** What leads the tool to that OpenRouter, with the management key. */
+  /** The variables with which the tool uses that mock server and its management key. */
   readonly env: Readonly<Record<string, string>>;
   readonly run: (args: string | readonly string[], options?: InProcessOptions) => Promise<Run>;
-  /** As `run`, of a command that must end well. */
+  /** Like `run`, for a command that must succeed. */
   readonly given: Stage["run"];
 }
 
@@ -46,7 +46,7 @@ export async function stage(options?: MockOptions, home = emptyHome()): Promise<
   };
 }
 
-/** The port of a home's store, for a moment. */
+/** Opens the port of a home's store while `work` runs. */
 export async function withStore<Result>(
   home: Home,
   work: (store: Ports["store"], signal: AbortSignal) => Promise<Result>,
@@ -62,15 +62,17 @@ export async function withStore<Result>(
   }
 }
 
-/** Puts an entry into the journal, as another process would have; `ageMs` ago. */
+/** Inserts an entry into the journal as if another process had done so `ageMs` milliseconds ago. */
 export async function note(home: Home, user: string, entry: Entry, ageMs = 0): Promise<void> {
   const at = new Date(Date.now() - ageMs).toISOString();
-  // The same entry, and whose it is.
+  // The same entry with its user.
   const recorded = { ...entry, userId: parseUserId(user), at } as Recorded;
   await withStore(home, (store, signal) => store.insertEntry(recorded, signal));
 }
 
-/** What was decided about a user's keys, in short, such as `op:1`, `out:1 saved`, `rev:1 purged, revoke`. */
+/**
+ * The journal of a user in short form, such as `op:1`, `out:1 saved`, `rev:1 purged, revoke`; without `gone` entries.
+ */
 export async function journalOf(home: Home, user = "alice"): Promise<readonly string[]> {
   const entries = await withStore(home, (store, signal) => store.entries(parseUserId(user), signal));
   return entries
@@ -90,7 +92,7 @@ export function deploymentOf(home: Home): Promise<string> {
   return withStore(home, (store, signal) => store.deployment(signal));
 }
 
-/** What a database holds, all of it, as text: equal means unchanged. */
+/** The whole content of a database as text: equal texts mean that it is unchanged. */
 export function everythingIn(home: Home): Promise<string> {
   return withDatabase(home, (database) =>
     JSON.stringify(
@@ -99,18 +101,18 @@ export function everythingIn(home: Home): Promise<string> {
   );
 }
 
-/** An operation of somebody else. */
+/** An operation of another process. */
 export function operation(n: number, nonce = "00112233aabbccdd"): Extract<Entry, { kind: "op" }> {
   const terms = { label: null, limit: null, limitReset: null, expiresAt: null, workspace: null };
   return { kind: "op", n, nonce, ...terms, deliberate: false };
 }
 
-/** Some calls of the store end in another way than their own. */
+/** Replaces some calls of the store. */
 export function withCalls(change: (store: Ports["store"]) => Partial<Ports["store"]>): (ports: Ports) => Ports {
   return (ports) => ({ ...ports, store: { ...ports.store, ...change(ports.store) } });
 }
 
-/** How often the mock server was asked to change something, by route. */
+/** The number of requests that change something, by route. */
 export function changesAt(server: OpenRouterServer): Readonly<Partial<Record<Route, number>>> {
   const counts: Partial<Record<Route, number>> = {};
   for (const { route, method } of server.requests) {

@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** Every file and folder below this one with its mode, as `0600 data/keyctl/keyctl.db`. */
+/** Every file and folder below this one with its mode, such as `0600 data/keyctl/keyctl.db`. */
 export function treeOf(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .toSorted()

@@ -3,13 +3,18 @@ import type { Options } from "execa";
 import type { Home } from "../home/home.ts";
 import { BIN, onlyIn } from "../programs/keyctl.ts";
 
-/** Root may write everywhere; without these two rights it obeys the modes of its own files, as everybody does. */
+/**
+ * Root may write everywhere. Without these two capabilities it obeys the modes of its own files, like any other user.
+ */
 const WITHOUT_OVERRIDE = ["--bounding-set", "--inh-caps"].map((set) => `${set} -dac_override,-dac_read_search`);
 
-/** A shell line after which file modes are obeyed, whoever runs the tests. */
+/** A shell line after which file modes are obeyed, even if root runs the tests. */
 export const OBEY_MODES = process.getuid?.() === 0 ? `exec setpriv ${WITHOUT_OVERRIDE.join(" ")} "$0" "$@"` : ":";
 
-/** A shell line after which no file grows beyond this: the disk is full there. Node ignores the signal, as it must be. */
+/**
+ * A shell line after which no file grows beyond this size, like on a full disk. It works because Node ignores the
+ * signal.
+ */
 export function fullAfter(kibibytes: number): string {
   return `ulimit -f ${kibibytes}`;
 }
@@ -20,7 +25,7 @@ export interface LimitedRun {
   readonly stderr: string;
 }
 
-/** Runs the built tool in a shell in which this line was done first. */
+/** Runs the built tool in a shell, after this line. */
 export async function keyctlAfter(
   line: string,
   home: Home,

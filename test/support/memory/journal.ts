@@ -2,7 +2,7 @@ import type { AccountBinding, Journal, Recorded } from "../../../src/core/ports/
 import type { UserId } from "../../../src/core/model/user-id.ts";
 import { entryId, isOfKind } from "../../../src/stores/format/journal-entry.ts";
 
-/** A journal that keeps its promises, in memory; `records` is what it holds, by their ids. */
+/** An in-memory journal that fulfils the contract. `records` is its content, by id. */
 export interface MemoryJournal extends Journal {
   readonly records: Map<string, Recorded>;
 }

@@ -51,7 +51,7 @@ export function source(name: KeySource["name"], reading: SourceReading) {
 export const found = (key: ApiKey): SourceReading => ({ status: "found", key });
 export const holding = (name: KeySource["name"], key: ApiKey) => source(name, found(key));
 
-/** A manager over these parts that remembers what it said. */
+/** A manager with these parts. `said` returns its log lines. */
 export function managerOver(parts: Partial<ManagerContext> & { readonly store: KeyStore }) {
   const events: LogEvent[] = [];
   const manager = new KeyManager({
@@ -71,7 +71,10 @@ export function managerOver(parts: Partial<ManagerContext> & { readonly store: K
   return { manager, said: () => events.flatMap(logLines).map((line) => line.replace("[KeyManager] ", "")) };
 }
 
-/** A store whose `find` waits at a gate, and says when somebody has come to it and with which signal. */
+/**
+ * A store whose `find` waits for `release`. `reached` resolves at the first call; `finds` lists the user and signal of
+ * each.
+ */
 export function gatedStore(...records: readonly KeyRecord[]) {
   const store = memoryStore(...records);
   const reached = gate();

@@ -7,13 +7,13 @@ import type { Home } from "../home/home.ts";
 
 const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };
 
-/** A manager on the store of this home, in this process, as the library opens it. */
+/** Opens a manager on the store of this home, in this process, like the library. */
 export async function openManager(
   { work, environment }: Home,
   env: NodeJS.ProcessEnv = {},
   around?: ComposeOptions["around"],
 ): Promise<KeyManager> {
-  // As the tool finds it in its working folder: nobody has named it.
+  // Like the tool, which finds key.txt in its working directory without a setting that names it.
   const keyFile = { path: `${work}/key.txt`, named: false };
   const config = { ...readConfig({ ...environment, ...env }), keyFile };
   const options = { mayCreateStore: true, creates: config.createStore, creation: "", around };
@@ -25,7 +25,7 @@ export async function openManager(
   return manager;
 }
 
-/** The same, for the length of the test that calls this. */
+/** The same; the manager is closed when the calling test ends. */
 export async function managerOfTest(...given: Parameters<typeof openManager>): Promise<KeyManager> {
   const manager = await openManager(...given);
   onTestFinished(() => manager.close());

@@ -8,7 +8,7 @@ import { memoryJournal } from "./journal.ts";
 import type { MemoryJournal } from "./journal.ts";
 import type { ManagerContext } from "../../../src/core/manager-options.ts";
 
-/** A store that keeps its promises, in memory; `rows` and `records` are what it holds. */
+/** An in-memory store that fulfils the contract. `rows` and `records` are its content. */
 export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal {
   readonly rows: Map<UserId, KeyRecord>;
 }
@@ -94,7 +94,7 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
 }
 
 const refuse = () => Promise.reject(new Error("nothing is rekeyed here"));
-/** For managers that ask OpenRouter nothing. */
+/** For managers that never call OpenRouter. */
 export const noOpenRouter: Pick<
   ManagerContext,
   | "openRouter"
@@ -152,7 +152,7 @@ const find: UpstreamKeys["find"] = async (hash) => ({
   key: described(hash, { name: "a key", limit: null, limitReset: null, expiresAt: null, workspace: null }),
 });
 
-/** An OpenRouter that makes this key, has every key that it is asked for, and can do nothing else. */
+/** An OpenRouter that creates this key, finds every requested key, and can do nothing else. */
 export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "managementKey"> {
   const create: UpstreamKeys["create"] = async (request) => ({
     status: "created",
@@ -183,7 +183,7 @@ export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "ma
   };
 }
 
-/** For managers that rekey nothing. */
+/** For managers that never rekey. */
 export const nobodysLock: ManagerContext["lock"] = {
   checks: {
     keyCheckValues: refuse,

@@ -6,9 +6,9 @@ const CHANGES = ["insert", "update", "delete", "findAndModify"];
 const READS = ["find", "aggregate", "count", "listIndexes", "listCollections"];
 const ALL = [...READS, ...CHANGES, "createIndexes"];
 
-/** What real servers answer in trouble that a real server in a test cannot be brought into. */
+/** The answers of real servers in failures that a test cannot cause on a real server. */
 export const FAILURES = {
-  /** MongoDB 4.2: the driver takes 4.4 and newer. */
+  /** MongoDB 4.2: the driver requires 4.4 or newer. */
   tooOld: toHello(hello({ maxWireVersion: 8 })),
 
   wrongPassword: to(["saslStart"], failure(18, "AuthenticationFailed")),
@@ -21,19 +21,19 @@ export const FAILURES = {
   mayNotIndex: to(["createIndexes"], failure(13, "Unauthorized")),
 
   notPrimary: to(ALL, failure(10107, "NotWritablePrimary")),
-  /** An election goes on: the only member that is seen is a secondary. */
+  /** An election is in progress: the only visible member is a secondary. */
   noPrimary: toHello(hello({ isWritablePrimary: false, ismaster: false, secondary: true, setName: "rs0" })),
   shuttingDown: to(ALL, failure(91, "ShutdownInProgress")),
   interruptedAtShutdown: to(ALL, failure(11600, "InterruptedAtShutdown")),
   steppingDown: to(ALL, failure(11602, "InterruptedDueToReplStateChange")),
 
-  /** The insert is there; nobody knows whether it stays. */
+  /** The insert was applied, but may be rolled back. */
   noMajority: to(CHANGES, concernFailure(64, "WriteConcernFailed")),
   shuttingDownAfterTheWrite: to(CHANGES, concernFailure(91, "ShutdownInProgress")),
   tooSlow: to(ALL, failure(50, "MaxTimeMSExpired")),
   cursorLost: { ...to(READS, firstBatch([], 77)), getMore: failure(43, "CursorNotFound") },
 
-  /** A sharded cluster's router, and what only it says. */
+  /** The router of a sharded cluster, and the answers that only a router gives. */
   router: toHello(hello({ msg: "isdbgrid" })),
   shardWithoutPrimary: { ...isdbgrid(), ...to(ALL, failure(133, "FailedToSatisfyReadPreference")) },
   shardUnreachable: { ...isdbgrid(), ...to(ALL, failure(6, "HostUnreachable")) },
@@ -41,7 +41,7 @@ export const FAILURES = {
 
   diskFull: { ...to(CHANGES, writeFailure(14031)), createIndexes: failure(14031, "OutOfDiskSpace") },
   quotaUsedUpOnAtlas: to([...CHANGES, "createIndexes"], failure(8000, "you are over your space quota")),
-  /** The collection has a schema of its own. */
+  /** The collection has a validation schema. */
   refusedByItsSchema: to(["insert", "update"], writeFailure(121)),
 } as const satisfies Readonly<Record<string, Answers>>;
 
@@ -53,12 +53,12 @@ function isdbgrid(): Answers {
   return toHello(hello({ msg: "isdbgrid" }));
 }
 
-/** What servers answer when two programs write the same rows at the same time: nothing was written. */
+/** The answers of servers when two programs write the same rows at the same time: nothing was written. */
 export const CONFLICTS = {
   writeConflict: failure(112, "WriteConflict"),
-  /** As of a single document. */
+  /** The form for a single document. */
   writeConflictOfOne: writeFailure(112),
-  /** FerretDB 2 passes on PostgreSQL's states, as numbers: 40P01, 40001, 55P03. */
+  /** FerretDB 2 returns PostgreSQL's error states as numbers: 40P01, 40001, 55P03. */
   deadlock: failure(16_908_292, "deadlock detected"),
   serialization: failure(16_777_220, "could not serialize access"),
   lockNotAvailable: failure(50_463_045, "canceling statement due to lock timeout"),

@@ -1,9 +1,9 @@
-/** What every part of a password in these URIs begins with. */
+/** The beginning of every part of a password in these URIs. */
 export const MARK = "c4nary";
 
-/** URIs that somebody gets wrong, each with a password somewhere. None of them may be taken to a server. */
+/** Malformed URIs, each with a password in it. None of them may be used to connect to a server. */
 export const MALFORMED_URIS: readonly string[] = [
-  // Characters of the password that are not escaped.
+  // Unescaped characters in the password.
   "mongodb://me:c4nary@c4nary@db/keys",
   "mongodb://me:c4nary/c4nary@db/keys",
   "mongodb://me:c4nary:c4nary@db/keys",
@@ -20,7 +20,7 @@ export const MALFORMED_URIS: readonly string[] = [
   "mongodb://me:c4nary:27017/c4nary@db/keys",
   "mongodb://me:c4nary,c4nary@db/keys@c4nary",
   "mongodb+srv://me:c4nary/c4nary@db.example/keys",
-  // No server, or none that there can be.
+  // A missing or impossible server.
   "mongodb://me:c4nary",
   "mongodb://me:c4nary@",
   "mongodb://me:c4nary@/keys",
@@ -38,7 +38,7 @@ export const MALFORMED_URIS: readonly string[] = [
   "mongodb://me:c4nary@[::1]27017/keys",
   "mongodb+srv://me:c4nary@db.example:27017/keys",
   "mongodb+srv://me:c4nary@a.example,b.example/keys",
-  // Another beginning.
+  // A wrong scheme.
   "mongodb://mongodb://me:c4nary@db/keys",
   "MongoDB://me:c4nary@db/keys",
   "MONGODB+SRV://me:c4nary@db.example/keys",
@@ -49,7 +49,7 @@ export const MALFORMED_URIS: readonly string[] = [
   "mongo://me:c4nary@db/keys",
   '"mongodb://me:c4nary@db/keys"',
   "KEYCTL_STORE=mongodb://me:c4nary@db/keys",
-  // No database, or none that there can be.
+  // A missing or impossible database.
   "mongodb://me:c4nary@db",
   "mongodb://me:c4nary@db/",
   "mongodb://me:c4nary@db/?tls=true",
@@ -59,7 +59,7 @@ export const MALFORMED_URIS: readonly string[] = [
   "mongodb://me:c4nary@db/a$c4nary",
   "mongodb://me:c4nary@db/a/c4nary",
   `mongodb://me:c4nary@db/${"a".repeat(64)}`,
-  // Options that there are not, and values that they do not take.
+  // Unknown options, and values that an option does not accept.
   "mongodb://me:c4nary@db/keys?c4nary",
   "mongodb://me:c4nary@db/keys?c4nary=c4nary",
   "mongodb://me:c4nary@db/keys?tls=true&password=c4nary",

@@ -2,7 +2,7 @@ import { CANARIES } from "../fixtures/leak-canaries.ts";
 import { emptyHome } from "../home/home.ts";
 import type { Home } from "../home/home.ts";
 
-/** What a run on a database of a test's own needs, which the first one makes. */
+/** A home for runs on a database of one test. The first run creates the store. */
 export function homeOn(uri: string): Home {
   const home = emptyHome();
   const masterKeys = { KEYCTL_MASTER_KEYS: CANARIES["master key"] };
@@ -14,7 +14,7 @@ export function withPassword(uri: string): string {
   return uri.replace("//", `//admin:${encodeURIComponent(CANARIES.password)}@`);
 }
 
-/** This URI with the canary password where nobody asks for it. */
+/** This URI with the canary password in an option that needs none. */
 export function withSpare(uri: string): string {
   return `${uri}${uri.includes("?") ? "&" : "?"}tlsCertificateKeyFilePassword=${encodeURIComponent(CANARIES.password)}`;
 }

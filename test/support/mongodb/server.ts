@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-/** A server program of this machine. FerretDB takes no passwords, and its changes of one row are not atomic. */
+/** A server program of this machine. FerretDB supports no passwords, and its changes of one row are not atomic. */
 export interface ServerProgram {
   readonly kind: "mongod" | "ferretdb";
   readonly path: string;
@@ -21,19 +21,19 @@ export interface Tls {
   readonly key: string;
 }
 
-/** A server of a test's own, on loopback, that lets everybody in. */
+/** A server of one test, on loopback, without authentication. */
 export interface MongodbServer {
   readonly kind: ServerProgram["kind"];
-  /** Without a database; `uriOf` adds one. */
+  /** The URI without a database; `uriOf` adds one. */
   readonly uri: string;
   readonly port: number;
   readonly folder: string;
   readonly pid: () => number | undefined;
-  /** SIGKILL: at once, nothing is written any more. The data stays for `restart`. */
+  /** Sends SIGKILL: the server stops at once and writes nothing more. The data stays for `restart`. */
   readonly kill: () => Promise<void>;
-  /** The same data on the same port. */
+  /** Starts the server again with the same data on the same port. */
   readonly restart: () => Promise<void>;
-  /** Kills it and removes its data. */
+  /** Kills the server and removes its data. */
   readonly remove: () => Promise<void>;
 }
 
@@ -41,7 +41,9 @@ const FERRETDB = fileURLToPath(new URL("../ferretdb/ferretdb", import.meta.url))
 const START_MS = 30_000;
 const START_ATTEMPTS = 3;
 
-/** The first of: `mongod` on PATH, the FerretDB that `npm run build:ferretdb` makes, a download that was asked for. */
+/**
+ * The first of: `mongod` on PATH, the FerretDB that `npm run build:ferretdb` builds, a download if it was requested.
+ */
 export async function findProgram(environment: NodeJS.ProcessEnv): Promise<ServerProgram | undefined> {
   const mongod = (environment["PATH"] ?? "").split(delimiter).map((folder) => join(folder, "mongod"));
   const path = mongod.find(isExecutable);
@@ -74,7 +76,7 @@ export async function startServer(program: ServerProgram, tls?: Tls): Promise<Mo
   };
 }
 
-/** This server's URI with another database: its user stays in the database where it was, which authSource then says. */
+/** This server's URI with another database. `authSource` names the original database, which holds its user. */
 export function uriOf(server: string, database: string): string {
   const parts = /^(mongodb(?:\+srv)?:\/\/)([^/?]*)\/?([^?]*)\??(.*)$/s.exec(server);
   if (parts === null) throw new Error("this is not a MongoDB URI");
@@ -93,7 +95,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Not among the dependencies: few need it, and the name is a variable so that no tool misses it. */
+/** Not among the dependencies, because few need it. Its name is a variable, so that no tool reports it as missing. */
 async function download(): Promise<string> {
   const name = "mongodb-memory-server-core";
   const { MongoBinary } = await import(name).catch(() => {
@@ -108,7 +110,7 @@ interface Start {
   readonly tls: Tls | undefined;
 }
 
-/** Somebody else may take the port between our look and the server's start. */
+/** Tries again with another port: another process may take the free port before the server starts. */
 async function startOnFreePort(how: Start, attempts: number): Promise<{ port: number; child: ChildProcess }> {
   const port = await freePort();
   try {
@@ -122,13 +124,13 @@ async function startOnFreePort(how: Start, attempts: number): Promise<{ port: nu
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
-  // An address with a port, because it listens on TCP.
+  // The address has a port, because the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   server.close();
   return port;
 }
 
-/** Resolves when the server takes connections. */
+/** Resolves when the server accepts connections. */
 async function start(how: Start & { readonly port: number }): Promise<ChildProcess> {
   const { program, port } = how;
   const child = spawn(program.path, ARGUMENTS[program.kind](how), { stdio: ["pipe", "ignore", "ignore"] });
@@ -172,7 +174,7 @@ const ARGUMENTS: Readonly<Record<ServerProgram["kind"], Arguments>> = {
   },
 };
 
-/** mongod wants both in one file, and an authority even when it asks nobody for a certificate. */
+/** mongod needs certificate and key in one file, and a CA file even if it requests no certificate from clients. */
 function tlsArguments({ certificate, key }: Tls, folder: string): readonly string[] {
   const both = join(folder, "certificate-and-key.pem");
   writeFileSync(both, Buffer.concat([readFileSync(certificate), readFileSync(key)]), { mode: 0o600 });

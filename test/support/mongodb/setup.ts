@@ -3,7 +3,7 @@ import type { TestProject } from "vitest/node";
 import { findProgram, startServer } from "./server.ts";
 import type { ServerProgram } from "./server.ts";
 
-/** The server that all tests of a run share, and the program of the servers that a test may kill. */
+/** The server that all tests of a run share, and the program for the servers that a test may kill. */
 export interface Mongodb {
   readonly uri: string;
   readonly kind: ServerProgram["kind"] | "given";
@@ -12,7 +12,7 @@ export interface Mongodb {
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** Null when this machine has no MongoDB server. */
+    /** Null if this machine has no MongoDB server. */
     readonly mongodb: Mongodb | null;
   }
 }
@@ -25,7 +25,7 @@ const NONE = [
 ].join(" ");
 const NO_PROGRAM = `${GIVEN} names the server, and there is no program to start others: tests that kill one are SKIPPED`;
 
-/** Vitest's global set-up: one server for the whole run, ended with it. */
+/** Vitest's global set-up: starts one server for the whole run, and stops it at the end. */
 export default async function setUp({ provide }: TestProject): Promise<(() => Promise<void>) | undefined> {
   const given = process.env[GIVEN];
   const program = await findProgram(process.env);
@@ -46,7 +46,7 @@ export default async function setUp({ provide }: TestProject): Promise<(() => Pr
   return server.remove;
 }
 
-/** The URI may hold a password, and the driver's messages may hold parts of the URI. */
+/** Hides the driver's error: the URI may hold a password, and the driver's messages may hold parts of the URI. */
 async function mustAnswer(uri: string): Promise<void> {
   try {
     const client = new MongoClient(uri, { serverSelectionTimeoutMS: 5_000 });

@@ -7,23 +7,26 @@ import { onTestFinished } from "vitest";
 import { answerTo, commandOf, onMessage } from "./wire.ts";
 import type { Command } from "./wire.ts";
 
-/** By the command's name, what the server answers to it; a function when that depends on what is asked. */
+/** The server's answer for each command name; a function if the answer depends on the command. */
 export type Answers = Readonly<Record<string, Document | ((command: Command) => Document)>>;
 
-/** A server that keeps nothing and answers by the book. */
+/** A server that stores nothing and gives scripted answers. */
 export interface MongodbStub {
-  /** Names a database. */
+  /** The URI, with a database. */
   readonly uri: string;
-  /** Every command that came, in order. */
+  /** Every received command, in order. */
   readonly commands: readonly Command[];
-  /** Other answers, from now on, for these commands. */
+  /** Changes the answers to these commands from now on. */
   readonly answer: (answers: Answers) => void;
 }
 
 const DATABASE = "keys";
 const NAMESPACE = `${DATABASE}.api_keys`;
 
-/** A stub for the length of the test that calls this: a healthy server with a store that is empty, but for the answers that are given. */
+/**
+ * Starts a stub that stops when the calling test ends. Without other answers it is a healthy server with an empty
+ * store.
+ */
 export async function mongodbStub(answers: Answers = {}): Promise<MongodbStub> {
   const commands: Command[] = [];
   const sockets = new Set<Socket>();
@@ -44,7 +47,7 @@ export async function mongodbStub(answers: Answers = {}): Promise<MongodbStub> {
     server.close();
     sockets.forEach((socket) => socket.destroy());
   });
-  // An address with a port, because it listens on TCP.
+  // The address has a port, because the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   return {
     uri: `mongodb://127.0.0.1:${port}/${DATABASE}`,
@@ -55,7 +58,7 @@ export async function mongodbStub(answers: Answers = {}): Promise<MongodbStub> {
   };
 }
 
-/** In every text that the stub's failures say: our own output must not have it. */
+/** Part of every error message of the stub. Our own output must not contain it. */
 export const SERVER_TEXT = "the text of the server";
 
 /** The command fails. */
@@ -63,12 +66,12 @@ export function failure(code: number, codeName: string): Document {
   return { ok: 0, errmsg: `${SERVER_TEXT}: ${codeName}`, code, codeName };
 }
 
-/** The command goes through, and its write fails. */
+/** The command succeeds, but its write fails. */
 export function writeFailure(code: number): Document {
   return { ok: 1, n: 0, nModified: 0, writeErrors: [{ index: 0, code, errmsg: SERVER_TEXT }] };
 }
 
-/** Of an unordered batch, these places fail with these codes and all others are written. */
+/** In an unordered batch, the documents at these indexes fail with these codes; all others are written. */
 export function writeFailures(codes: Readonly<Record<number, number>>): Document {
   const writeErrors = Object.entries(codes).map(([index, code]) => ({
     index: Number(index),
@@ -78,17 +81,17 @@ export function writeFailures(codes: Readonly<Record<number, number>>): Document
   return { ok: 1, n: 0, ...(writeErrors.length === 0 ? {} : { writeErrors }) };
 }
 
-/** The write was done here, but it is not certain that it stays. */
+/** The write was applied here, but may be rolled back. */
 export function concernFailure(code: number, codeName: string): Document {
   return { ok: 1, n: 1, nModified: 1, writeConcernError: { code, codeName, errmsg: SERVER_TEXT } };
 }
 
-/** The first documents of a cursor; more can be asked for when it has an id. */
+/** The first documents of a cursor. A cursor with an id has more. */
 export function firstBatch(documents: readonly Document[], id = 0): Document {
   return { ok: 1, cursor: { id: BSON.Long.fromNumber(id), ns: NAMESPACE, firstBatch: documents } };
 }
 
-/** What a server of the protocol says of itself. */
+/** The answer of a server to `hello`. */
 export function hello(differences: Document = {}): Document {
   return {
     ok: 1,
@@ -106,7 +109,7 @@ export function hello(differences: Document = {}): Document {
   };
 }
 
-/** The same answers to a hello, whichever of its names is used. */
+/** The same answer to `hello` under each of its names. */
 export function toHello(answer: Document): Answers {
   return { hello: answer, ismaster: answer, isMaster: answer };
 }

@@ -6,40 +6,40 @@ import { onTestFinished } from "vitest";
 import { commandOf, onMessage } from "./wire.ts";
 import type { Command, Message } from "./wire.ts";
 
-/** What becomes of a client's message and of its answer. */
+/** The treatment of a client's message and its answer. */
 export type Action =
   | "pass"
-  /** It never arrives, and the connection stays open. */
+  /** The message never arrives, and the connection stays open. */
   | "swallow"
-  /** It never arrives, and the connection is reset. */
+  /** The message never arrives, and the connection is reset. */
   | "cut"
-  /** It arrives and is obeyed; the answer is lost, and the connection stays open. */
+  /** The command is executed; the answer is lost, and the connection stays open. */
   | "lose-answer"
-  /** It arrives and is obeyed; the connection is reset in the place of the answer. */
+  /** The command is executed; the connection is reset instead of the answer. */
   | "cut-answer"
-  /** It arrives and is obeyed; in the place of the answer the server says that it will send no more, and still reads. */
+  /** The command is executed; instead of the answer the server closes its sending side, and still reads. */
   | "half-close"
   | { readonly delayMs: number };
 
-/** `number` counts the commands of this name from 1, since the rule was given. */
+/** `number` counts the commands of this name from 1, since the rule was set. */
 export type Rule = (command: Command, number: number) => Action;
 
 /** A faulty network in front of a server, on loopback. */
 export interface TcpProxy {
-  /** The server's URI, over the proxy. */
+  /** The server's URI through the proxy. */
   readonly uri: string;
-  /** The names of all commands that clients sent, in order; those that never arrive too. */
+  /** The names of all commands that clients sent, in order, including commands that never arrive. */
   readonly commands: readonly string[];
-  /** From now on, for open connections too. */
+  /** Sets the behaviour from now on, also for open connections. */
   readonly behave: (behaviour: Action | Rule) => void;
-  /** Resets every open connection, also those on which nothing is asked. */
+  /** Resets every open connection, including idle ones. */
   readonly cut: () => void;
-  /** New connections are refused until `accept`; open ones go on. */
+  /** Refuses new connections until `accept`; open ones continue. */
   readonly refuse: () => void;
   readonly accept: () => Promise<void>;
 }
 
-/** This action for the command of this name: for the n-th one only, when n is given. */
+/** A rule with this action for the commands of this name, or only for the nth one if `n` is given. */
 export function on(name: string, action: Action, n?: number): Rule {
   return (command, number) => (command.name === name && (n === undefined || n === number) ? action : "pass");
 }
@@ -48,8 +48,8 @@ const MONGODB_PORT = 27017;
 const PASS: Rule = () => "pass";
 
 /**
- * A proxy for the length of the test that calls this; everything passes until it is told to behave otherwise.
- * The URI names one host; it may name a database. No TLS: the proxy reads along.
+ * Starts a proxy that stops when the calling test ends. Everything passes until `behave` is called.
+ * The URI names one host and may name a database. TLS is not supported, because the proxy reads the messages.
  */
 export async function tcpProxy(uri: string): Promise<TcpProxy> {
   const { hostname, port: serverPort } = new URL(uri);
@@ -67,7 +67,7 @@ export async function tcpProxy(uri: string): Promise<TcpProxy> {
   const keep = (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    // What is cut on one side is cut on the other: "close" comes after it.
+    // Ignored: the `close` event that follows closes the other side too.
     socket.on("error", () => undefined);
   };
   const listen = async (port: number) => {
@@ -83,7 +83,7 @@ export async function tcpProxy(uri: string): Promise<TcpProxy> {
   const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
 
   let server: Server = await listen(0);
-  // An address with a port, because it listens on TCP.
+  // The address has a port, because the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   onTestFinished(() => {
     server.close();
@@ -104,7 +104,7 @@ export async function tcpProxy(uri: string): Promise<TcpProxy> {
   };
 }
 
-/** Without `directConnection` a driver would ask for the members of a replica set, and go to them past the proxy. */
+/** Without `directConnection` a driver would discover the members of a replica set and bypass the proxy. */
 function throughPort(uri: string, port: number): string {
   const through = new URL(uri);
   through.host = `127.0.0.1:${port}`;
@@ -112,7 +112,7 @@ function throughPort(uri: string, port: number): string {
   return through.href;
 }
 
-/** One connection: the client's messages in their order, each by what is decided on it. */
+/** Joins one connection: handles the client's messages in their order, each with its own action. */
 function join(client: Socket, upstream: Socket, decide: (message: Message) => Action): void {
   const answers = new Map<number, Action>();
   const deliver = async (earlier: Promise<void>, action: Action, { bytes }: Message) => {

@@ -2,7 +2,9 @@ import type { Socket } from "node:net";
 import { BSON } from "mongodb";
 import type { Document } from "mongodb";
 
-/** The little of MongoDB's wire protocol that a proxy and a stub need: whole messages, and the command that is in one. */
+/**
+ * The part of MongoDB's wire protocol that a proxy and a stub need: complete messages, and the command in a message.
+ */
 export interface Message {
   readonly bytes: Buffer;
   readonly requestId: number;
@@ -10,7 +12,7 @@ export interface Message {
   readonly responseTo: number;
 }
 
-/** What a client asks: `insert`, and `{ insert: "api_keys", documents: […], $db: "keys" }`. */
+/** A client's command: `insert`, and `{ insert: "api_keys", documents: […], $db: "keys" }`. */
 export interface Command {
   readonly name: string;
   readonly document: Document;
@@ -18,12 +20,12 @@ export interface Command {
 
 const HEADER_BYTES = 16;
 const BYTES_OF_AN_INT = 4;
-/** The kind of message of the first `hello` only. */
+/** The message type of the first `hello` only. */
 const OP_QUERY = 2004;
 const OP_REPLY = 1;
 const OP_MSG = 2013;
 
-/** Hands over each whole message that comes, in order. */
+/** Calls `take` with each complete message, in order. */
 export function onMessage(socket: Socket, take: (message: Message) => void): void {
   let waiting = Buffer.alloc(0);
   socket.on("data", (chunk) => {
@@ -41,7 +43,7 @@ export function commandOf({ bytes }: Message): Command {
   return { name: Object.keys(document)[0] ?? "", document };
 }
 
-/** Answers in the kind of message in which it was asked. */
+/** An answer in the message type of the request. */
 export function answerTo({ bytes, requestId }: Message, answer: Document): Buffer {
   const document = BSON.serialize(answer);
   const asked = bytes.readInt32LE(12);
@@ -53,20 +55,20 @@ export function answerTo({ bytes, requestId }: Message, answer: Document): Buffe
   return Buffer.concat([header, before, document]);
 }
 
-/** Flags, no cursor, from the first, and one document. */
+/** The fields before the document of an OP_REPLY: flags, no cursor, starting at 0, one document. */
 function beforeReply(): Buffer {
   const before = Buffer.alloc(20);
   before.writeInt32LE(1, 16);
   return before;
 }
 
-/** Flags, the collection's name, two numbers, then the document. */
+/** The document of an OP_QUERY, after flags, the name of the collection and two numbers. */
 function queryOf(bytes: Buffer): Document {
   const nameAt = HEADER_BYTES + BYTES_OF_AN_INT;
   return documentAt(bytes, bytes.indexOf(0, nameAt) + 1 + 2 * BYTES_OF_AN_INT);
 }
 
-/** Flags, then sections: one document (kind 0), or a named sequence of them (kind 1). */
+/** The document of an OP_MSG: after flags come sections, each one document (kind 0) or a named sequence (kind 1). */
 function sectionsOf(bytes: Buffer): Document {
   const document: Document = {};
   let at = HEADER_BYTES + BYTES_OF_AN_INT;

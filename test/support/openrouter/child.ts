@@ -5,8 +5,8 @@ import { parseBaseUrl } from "../../../src/openrouter/http/base-url.ts";
 import { openRouter } from "../../../src/openrouter/client.ts";
 import { deadlineIn } from "../../../src/core/async/deadline.ts";
 
-// A process that asks OpenRouter everything, with what its environment says, and prints all that it learns in every
-// way in which a person might.
+// A process that makes every call to OpenRouter with the settings of its environment, and prints every result in all
+// the ways in which a user might print it.
 const environment = process.env;
 const baseUrl = parseBaseUrl(environment["TEST_URL"] ?? "");
 const key = ApiKey.parse(environment["TEST_KEY"] ?? "");

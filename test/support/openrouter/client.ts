@@ -9,23 +9,23 @@ import type { OpenRouterServer } from "./server.ts";
 import { deadlineIn } from "../../../src/core/async/deadline.ts";
 import type { Deadline } from "../../../src/core/async/deadline.ts";
 
-/** A client whose clock stands still unless it waits; then that much time is over at once. */
+/** A client with a clock that advances only by waiting. A wait ends at once. */
 export interface TestClient {
   readonly client: OpenRouter;
   readonly upstream: UpstreamKeys;
-  /** In milliseconds, in order. */
+  /** All waits in order, in milliseconds. */
   readonly waits: readonly number[];
   readonly pauses: readonly RetryPause[];
   readonly budget: (ms?: number, signal?: AbortSignal) => Deadline;
 }
 
 interface Differences extends Partial<OpenRouterOptions> {
-  /** Called in the place of each wait. */
+  /** Called instead of each wait. */
   readonly whileWaiting?: () => Promise<unknown>;
 }
 
 export const NOW = "2026-11-24T12:00:00.000Z";
-/** For a server that is silent: as short as a busy machine allows. */
+/** Timeouts in milliseconds for a server that does not answer: as short as a busy machine allows. */
 export const IMPATIENT = { connect: 500, headers: 500, body: 500, attempt: 500, creation: 500 };
 
 export function clientOf(

@@ -3,40 +3,40 @@ import { gzipSync } from "node:zlib";
 import type { Reply, Route } from "./state.ts";
 import { error, zodError } from "./shapes.ts";
 
-/** What goes wrong with one request. Unless it says otherwise, the request is obeyed and its answer is spoiled. */
+/** A fault of one request. By default the request is executed and only its answer is damaged. */
 export type Fault =
   | keyof typeof FAULTS
   | StatusFault
   | { readonly delayMs: number }
   | { readonly deletesAfterMs: number };
 
-/** Another answer, in the place of the right one; the request is not obeyed unless `obeyed`. */
+/** An answer that replaces the right one. The request is executed only if `obeyed`. */
 interface StatusFault {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Default: an error of the API with this status. */
+  /** Default: an API error with this status. */
   readonly body?: "zod" | "html" | "none";
-  /** Default: what OpenRouter says with this status. */
+  /** Default: OpenRouter's message for this status. */
   readonly message?: string;
   readonly obeyed?: boolean;
 }
 
-/** When the request changes the state. */
+/** When, and how often, the request changes the state. */
 export type Obedience = "first" | "never" | "twice" | "late";
 
-/** `number` counts the requests of a route from 1, since the rule was given. */
+/** `number` counts the requests of a route from 1, since the rule was set. */
 export type Rule = (request: {
   readonly route: Route;
   readonly path: string;
   readonly number: number;
 }) => Fault | "pass";
 
-/** The first request of the route gets the first fault, and so on; then everything passes. */
+/** The first request of the route gets the first fault, and so on. Later requests pass. */
 export function on(route: Route, ...faults: readonly (Fault | "pass")[]): Rule {
   return (request) => (request.route === route ? (faults[request.number - 1] ?? "pass") : "pass");
 }
 
-/** Every request of the route gets it. */
+/** Every request of the route gets this fault. */
 export function always(route: Route, fault: Fault): Rule {
   return (request) => (request.route === route ? fault : "pass");
 }
@@ -48,21 +48,21 @@ const BOMB_BYTES = 64 * 1024 * 1024;
 const LATE_MS = 400;
 
 const FAULTS = {
-  /** It is cut off, and nothing happened. */
+  /** The connection is reset, and the request is not executed. */
   "reset-before": ["never", reset],
-  /** It is cut off, and it happened. */
+  /** The request is executed, then the connection is reset. */
   "reset-after": ["first", reset],
-  /** It is cut off, and happens a little later. */
+  /** The connection is reset, and the request is executed a little later. */
   "late-apply": ["late", reset],
-  /** It happens twice, and the first answer is lost. */
+  /** The request is executed twice, and the first answer is lost. */
   twice: ["twice", send],
-  /** No answer, and the connection stays open; nothing happened. */
+  /** No answer, and the connection stays open. The request is not executed. */
   hang: ["never", () => undefined],
-  /** No answer, and the connection stays open; it happened. */
+  /** No answer, and the connection stays open. The request is executed. */
   "hang-after": ["first", () => undefined],
-  /** Half of the body, then the connection breaks. */
+  /** Half of the body, then the connection is reset. */
   "cut-body": ["first", cutBody],
-  /** Half of the body, then the connection ends in peace; nothing said how long the body would be. */
+  /** Half of the body, then the connection ends normally. No header announced the length of the body. */
   "short-body": [
     "first",
     (response, { status, json }) => {
@@ -70,7 +70,7 @@ const FAULTS = {
       response.end(half(json));
     },
   ],
-  /** Half of the body, and then nothing. */
+  /** Half of the body, then nothing more; the connection stays open. */
   "stalled-body": [
     "first",
     (response, { status, json }) => {
@@ -78,11 +78,11 @@ const FAULTS = {
       response.write(half(json));
     },
   ],
-  /** A byte every tenth of a second. */
+  /** One byte every 100 ms. */
   "slow-body": ["first", slowBody],
   /** A body that does not end. */
   "endless-body": ["first", endlessBody],
-  /** It says at once how long it is: too long. */
+  /** A content-length header that announces too long a body. */
   "announced-too-long": [
     "first",
     (response, { status }) => {
@@ -90,13 +90,13 @@ const FAULTS = {
       response.write("{");
     },
   ],
-  /** An error that holds the credential that it was sent with. */
+  /** An error that contains the credential of the request. */
   echo: [
     "never",
     (response) => send(response, error(400, `No: ${response.req.headers.authorization ?? ""} of user_2abcDEF`)),
   ],
   html: ["first", (response) => plain(response, 200, "text/html; charset=utf-8", HTML)],
-  /** The right text under a wrong name. */
+  /** The right body with a wrong content type. */
   "wrong-content-type": [
     "first",
     (response, { status, json }) => plain(response, status, "text/plain", JSON.stringify(json)),
@@ -111,11 +111,11 @@ const FAULTS = {
   "not-json": ["first", (response, { status }) => plain(response, status, "application/json", "{nothing")],
   /** JSON of another API. */
   "other-shape": ["first", (response, { status }) => plain(response, status, "application/json", '{"ok":true}')],
-  /** A gateway before OpenRouter, which does not know the way. */
+  /** A gateway in front of OpenRouter without this route. */
   "no-route": ["never", (response) => send(response, { status: 404, json: NO_ROUTE })],
-  /** The same, in a shape that is nearly OpenRouter's. */
+  /** The same, in a shape close to OpenRouter's. */
   "no-route-error": ["never", (response) => send(response, { status: 404, json: { error: NO_ROUTE } })],
-  /** It says that the key was deleted, and it was not. */
+  /** The answer claims that the key was deleted, but it was not. */
   "not-deleted": ["never", (response) => send(response, DELETED)],
   "zod-error": ["never", (response) => send(response, zodError([{ path: "name", problem: "Invalid input" }]))],
   redirect: [
@@ -138,7 +138,7 @@ const NO_ROUTE = { message: "no Route matched with those values" };
 const DELETED = { status: 200, json: { deleted: true } };
 const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
 
-/** How a request with this fault is obeyed and answered. */
+/** How a request with this fault is executed and answered. */
 export function spoiled(fault: Fault): { obedience: Obedience; lateMs: number; spoil: Spoil } {
   if (typeof fault === "string") return { obedience: FAULTS[fault][0], lateMs: LATE_MS, spoil: FAULTS[fault][1] };
   if ("delayMs" in fault) {

@@ -1,9 +1,9 @@
-/** Where a value is not as a JSON Schema wants it, one line each. Knows the words that our schemas use; any other throws. */
+/** The violations of a JSON Schema, one line each. Throws for a keyword that our schemas do not use. */
 export function offences(schema: Schema, value: unknown, path = "$"): readonly string[] {
   return Object.entries(schema).flatMap(([word, argument]) => {
     const check = CHECKS[word];
     if (check === undefined) throw new Error(`JSON Schema's ${word} is not known here`);
-    // As JSON Schema says of the word.
+    // JSON Schema defines the type of each keyword's value.
     return check(argument as never, value, path);
   });
 }

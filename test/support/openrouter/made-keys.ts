@@ -6,11 +6,11 @@ import type { Home } from "../home/home.ts";
 import type { Database } from "../mongodb/of-test.ts";
 import type { OpenRouterServer } from "./server.ts";
 
-/** Where commands have run: their home, the upstream that they knew, and how time passes in their store. */
+/** The environment of commands: their home, their upstream, and a way to age their store. */
 export interface Stage {
   readonly home: Home;
   readonly openRouter: OpenRouterServer;
-  /** As if every operation had begun two minutes earlier: none is fresh any more. */
+  /** Moves the start of every operation two minutes back, so that none is fresh. */
   readonly age: () => Promise<void> | void;
 }
 
@@ -35,7 +35,7 @@ export function ageOperations({ database }: Pick<Home, "database">): void {
   );
 }
 
-/** The live keys upstream that bear the name of some keyctl. */
+/** The active keys upstream whose name was given by keyctl. */
 export function madeKeys({ keys }: Pick<OpenRouterServer, "keys">): readonly string[] {
   return [...keys.values()].flatMap(({ hash, name, disabled }) =>
     name.startsWith("keyctl/") && !disabled ? [hash] : [],
@@ -51,9 +51,9 @@ interface StoredKey {
 
 interface Stored {
   readonly rows: readonly StoredKey[];
-  /** The keys that were replaced or purged, and are to live on. */
+  /** The keys that were replaced or purged, and kept upstream. */
   readonly kept: ReadonlySet<string>;
-  /** `alice 1`: what was retired. */
+  /** The retired generations, such as `alice 1`. */
   readonly retired: ReadonlySet<string>;
 }
 
@@ -80,7 +80,7 @@ export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
 
 const patience = () => AbortSignal.timeout(20_000);
 
-/** The store of this home, as every command opens it. */
+/** Opens the store of this home like a command. */
 async function withStore<Result>(home: Home, work: (ports: Ports) => Promise<Result>): Promise<Result> {
   const config = readConfig(home.environment, {});
   const seen: Ports[] = [];

@@ -66,7 +66,7 @@ function options() {
   try {
     return parseArgs({ options: OPTIONS }).values;
   } catch (error) {
-    // A sentence with a long explanation behind it.
+    // Node's message is one sentence and a long explanation.
     return fail(`${error.message.split(/\.(?: |$)/)[0]}; see ${HELP_COMMAND}`);
   }
 }
@@ -78,7 +78,7 @@ function listenError({ code, message }) {
   return message;
 }
 
-/** Node 20 reads no TypeScript. */
+/** Bundles TypeScript, because Node 20 cannot run it. */
 async function typescript(name) {
   const folder = mkdtempSync(join(tmpdir(), "keyctl-mock-"));
   try {

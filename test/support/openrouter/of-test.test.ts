@@ -8,7 +8,7 @@ import { ROUTES } from "./state.ts";
 import type { OpenRouterServer } from "./server.ts";
 import { mockOpenRouter } from "./of-test.ts";
 
-// From OpenRouter's own SDK and, for workspaces, its OpenAPI document.
+// The schemas come from OpenRouter's own SDK and, for workspaces, from its OpenAPI document.
 const SCHEMAS = JSON.parse(readFileSync(new URL("response-schemas.json", import.meta.url), "utf8")) as Readonly<
   Record<string, Schema>
 >;

@@ -6,7 +6,7 @@ import { execa } from "execa";
 import { onTestFinished } from "vitest";
 import { CANARIES } from "../fixtures/leak-canaries.ts";
 
-/** What every call came to, in a process of its own, and all that it printed. */
+/** Runs every call in a separate process. Returns the status of each call and the whole output. */
 export async function askEverything(url: string, environment: Readonly<Record<string, string>> = {}) {
   const folder = mkdtempSync(join(tmpdir(), "keyctl-openrouter-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -17,7 +17,7 @@ export async function askEverything(url: string, environment: Readonly<Record<st
     bundle: true,
     platform: "node",
     format: "esm",
-    // undici is CommonJS and asks for Node's modules by require().
+    // undici is CommonJS and loads Node's modules with require().
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
   const env = {
@@ -28,7 +28,7 @@ export async function askEverything(url: string, environment: Readonly<Record<st
     ...environment,
   };
   const { stdout, stderr } = await execa(process.execPath, [outfile], { env, extendEnv: false, cwd: folder });
-  // One such line for each call.
+  // The process prints one such line for each call.
   const lines = stdout.split("\n").map((line) => JSON.parse(line) as { name: string; status: string });
   return { statuses: Object.fromEntries(lines.map(({ name, status }) => [name, status])), stdout, stderr };
 }

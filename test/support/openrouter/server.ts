@@ -10,52 +10,54 @@ import { openRouterState, randomKey, ROUTES, sha256 } from "./state.ts";
 import type { Call, Reply, Route, Seed, MockAccount, MockKey, StateOptions } from "./state.ts";
 
 export interface MockOptions extends Partial<StateOptions> {
-  /** Default: one that is free. */
+  /** Default: a free port. */
   readonly port?: number;
-  /** In PEM; then it speaks https. */
+  /** The certificate and key in PEM. With them, the server uses https. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** Called when a request has been decided on. */
+  /** Called when a request was recorded, before its answer is sent. */
   readonly onRequest?: (request: RecordedRequest) => void;
-  /** Each answer comes so many milliseconds late. */
+  /** The delay of each answer, in milliseconds. */
   readonly latencyMs?: number;
 }
 
-/** What is remembered of a request: no key, and of a body nothing. */
+/** The record of a request, without its key and body. */
 interface RecordedRequest {
   readonly route: Route | undefined;
   readonly method: string;
-  /** With its query, after the base URL's own. */
+  /** The path with its query, after the path of the base URL. */
   readonly path: string;
-  /** Of the right answer, 0 when the request was not obeyed; a fault may have sent another, or none. */
+  /**
+   * The status of the right answer; 0 if the request was not executed. A fault may have sent another status, or none.
+   */
   readonly status: number;
-  /** Who asked: `management`, `management of another account`, `none`, or the SHA-256 of the key. */
+  /** The credential: `management`, `management of another account`, `none`, or the SHA-256 of the key. */
   readonly credential: string;
 }
 
-/** A mock server of OpenRouter on loopback: real HTTP, state that is kept, faults by script. */
+/** A mock server of OpenRouter on loopback: real HTTP, state, and scripted faults. */
 export interface OpenRouterServer {
   /** The base URL. */
   readonly url: string;
   readonly managementKey: string;
   readonly defaultWorkspace: string;
-  /** All requests, in the order in which they came. */
+  /** All requests, in the order of arrival. */
   readonly requests: readonly RecordedRequest[];
-  /** How many requests came, of this route or of all. */
+  /** The number of requests of this route, or of all routes. */
   readonly count: (route?: Route) => number;
-  /** By their hashes; they may be changed. */
+  /** The keys by hash. A test may change them. */
   readonly keys: ReadonlyMap<string, MockKey>;
-  /** A key that is there already. */
+  /** Adds an existing key. */
   readonly addKey: (text: string, seed?: Seed) => MockKey;
   readonly removeKey: (hash: string) => boolean;
-  /** A workspace's id; by default of the first account. */
+  /** Adds a workspace, by default to the first account. Returns its id. */
   readonly addWorkspace: (name: string, owner?: MockAccount) => string;
-  /** Somebody else, with a management key and a default workspace of their own. */
+  /** Adds another account with its own management key and default workspace. */
   readonly addAccount: (organization?: string | null) => MockAccount;
-  /** One more management key of the first account. */
+  /** Adds a management key to the first account. */
   readonly addManagementKey: () => string;
-  /** From now on. */
+  /** Sets the rule for faults from now on. */
   readonly behave: (rule: Rule) => void;
-  /** Ends it, and every connection. */
+  /** Stops the server and closes every connection. */
   readonly close: () => Promise<void>;
 }
 
@@ -103,7 +105,9 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
     spoil(response, reply);
   }
 
-  /** What it would answer; a request that is not obeyed leaves no trace. */
+  /**
+   * Executes the request and returns the right answer. Status 0 without execution, or if the execution happens later.
+   */
   function obeyed(obedience: ReturnType<typeof spoiled>["obedience"], call: Call, lateMs: number): Reply {
     if (obedience === "never") return { status: 0, json: null };
     if (obedience === "late") {
@@ -133,7 +137,7 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
   const server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
   server.listen(options.port ?? 0, "127.0.0.1");
   await once(server, "listening");
-  // An address with a port, because it listens on TCP.
+  // The address has a port, because the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   return {
     url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}${PREFIX}`,

@@ -7,7 +7,7 @@ declare module "vitest" {
   }
 }
 
-/** One mock server for all tests that start none of their own: no test may reach the real OpenRouter. */
+/** Starts one mock server for all tests that start none of their own, so that no test reaches the real OpenRouter. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = await openRouterServer();
   project.provide("openRouterUrl", server.url);

@@ -8,7 +8,7 @@ export function error(status: number, message: string): Reply {
   return { status, json: { error: { code: status, message } } };
 }
 
-/** As routes answer whose own code never saw the request. */
+/** The answer to a request that is rejected before the code of its route runs. */
 export function zodError(issues: readonly Issue[]): Reply {
   const message = JSON.stringify(
     issues.map(({ path, problem }) => ({ code: "custom", path: [path], message: problem })),
@@ -61,7 +61,7 @@ export function workspaceOf(id: string, name: string) {
   };
 }
 
-/** GET /key: the budgets that a key belongs to, its own limit among them, and the one that allows it the least. */
+/** GET /key: the budgets of a key, including its own limit, and the budget with the least money left. */
 export function budgetsOf({ budget, limit, usage }: Pick<MockKey, "budget" | "limit" | "usage">) {
   const all = [
     ...(budget === null ? [] : [budgetOf(budget.scope, budget.limit, budget.spent)]),

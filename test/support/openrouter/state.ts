@@ -11,7 +11,7 @@ import {
   zodError,
 } from "./shapes.ts";
 
-/** What OpenRouter keeps of a key: never its text. Money is in USD, times are RFC 3339. */
+/** The record of a key at OpenRouter, without its text. Money is in USD, times are RFC 3339. */
 export interface MockKey {
   readonly hash: string;
   readonly label: string;
@@ -23,15 +23,15 @@ export interface MockKey {
   limit: number | null;
   limitReset: string | null;
   usage: number;
-  /** Null: not since OpenRouter counts. */
+  /** Null: never used since OpenRouter records the use. */
   lastUsedAt: string | null;
-  /** The budget that allows it the least, where it belongs to one. */
+  /** The budget with the least money left, if the key belongs to one. */
   budget: MockBudget | null;
-  /** In milliseconds since 1970: until then a new key is refused, as somewhere it is not known yet. */
+  /** In milliseconds since 1970. Before that time, the new key is refused, because it has not reached all servers. */
   acceptedFrom: number;
 }
 
-/** In USD; `spent` may pass `limit`, and then the key may spend nothing. */
+/** A budget in USD. `spent` may exceed `limit`; the key may then spend nothing. */
 interface MockBudget {
   readonly scope: "workspace_default_member" | "workspace_default_key" | "member" | "api_key" | "workspace";
   readonly limit: number;
@@ -51,7 +51,7 @@ export interface Seed {
   readonly budget?: MockBudget | null;
 }
 
-/** Who owns workspaces and the keys in them, and sees nobody else's. */
+/** The owner of workspaces and their keys. An account sees no other account's keys. */
 export interface MockAccount {
   readonly id: string;
   readonly managementKey: string;
@@ -62,30 +62,30 @@ export interface MockAccount {
 
 export interface StateOptions {
   readonly managementKey: string;
-  /** Of the account that is there from the beginning. */
+  /** The organization of the first account. */
   readonly organization: string | null;
   readonly now: () => number;
   readonly pageSize: number;
-  /** Every page of keys is the first. */
+  /** Whether every page of keys is the first page. */
   readonly ignoresOffset: boolean;
-  /** For how long a key that was just created is refused, in milliseconds. */
+  /** How long a new key is refused, in milliseconds. */
   readonly newKeysRefusedMs: number;
-  /** For how long a key that was disabled or deleted is accepted all the same, in milliseconds. */
+  /** How long a disabled or deleted key is still accepted, in milliseconds. */
   readonly goneKeysAcceptedMs: number;
-  /** The text of each key that is made. */
+  /** Returns the text of each new key. */
   readonly newKey: () => string;
-  /** The id of a key; another than SHA-256 for an OpenRouter that is not as documented. */
+  /** The id of a key. Anything but SHA-256 imitates an OpenRouter that differs from its documentation. */
   readonly hashOf: (key: string) => string;
 }
 
-/** A request as the state sees it. */
+/** A parsed request. */
 export interface Call {
   readonly route: Route;
-  /** Of `/keys/{hash}`. */
+  /** The hash in `/keys/{hash}`. */
   readonly hash: string;
   readonly query: URLSearchParams;
   readonly token: string | undefined;
-  /** Parsed; undefined for none, and for what is no JSON. */
+  /** The parsed body; undefined without one, or if it is not JSON. */
   readonly body: unknown;
 }
 
@@ -114,14 +114,14 @@ export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** The documented parts of OpenRouter that are about keys: what it keeps, and what it answers. */
+/** The documented behaviour of OpenRouter for keys: its state and its answers. */
 export function openRouterState(options: StateOptions) {
   const { now, pageSize, newKeysRefusedMs, goneKeysAcceptedMs, newKey, hashOf } = options;
   const keys = new Map<string, MockKey>();
   const workspaces = new Map<string, Workspace>();
-  /** By the hashes of their management keys. */
+  /** The accounts by the hashes of their management keys. */
   const accounts = new Map<string, MockAccount>();
-  /** Until when a key that is gone is accepted, in milliseconds since 1970. */
+  /** Disabled and deleted keys that are still accepted; `until` is in milliseconds since 1970. */
   const lingering = new Map<string, { readonly key: MockKey; readonly until: number }>();
   const account = addAccount(options);
   const { defaultWorkspace } = account;
@@ -149,7 +149,7 @@ export function openRouterState(options: StateOptions) {
   const accountOf = (token: string | undefined) => accounts.get(sha256(token ?? ""));
   const isOwn = ({ workspace }: Pick<MockKey, "workspace">, token: string | undefined) =>
     workspaces.get(workspace)?.owner === accountOf(token)?.id;
-  /** A key of another account is as one that is not there. */
+  /** A key of another account counts as missing. */
   const ownKeyOf = ({ hash, token }: Call) => {
     const key = keys.get(hash);
     return key !== undefined && isOwn(key, token) ? key : undefined;
@@ -205,7 +205,7 @@ export function openRouterState(options: StateOptions) {
     };
   }
 
-  /** GET /key: of the key that asks. */
+  /** GET /key: the data of the requesting key. */
   function ownKey(call: Call): Reply {
     if (call.token === undefined) return error(401, "Missing Authentication header");
     const manager = accountOf(call.token);
@@ -261,7 +261,7 @@ export function openRouterState(options: StateOptions) {
     acceptedFrom: 0,
   });
 
-  /** Undefined for one that may manage keys. */
+  /** The refusal of this credential; undefined for a management key. */
   function refusal(token: string | undefined): Reply | undefined {
     if (token === undefined) return error(401, "Missing Authentication header");
     if (accountOf(token) !== undefined) return undefined;
@@ -293,7 +293,7 @@ export function openRouterState(options: StateOptions) {
     const all = [...keys.values()].filter(
       (key) => key.workspace === workspace && isOwn(key, token) && (withDisabled || !key.disabled),
     );
-    // New ones first: by their time, and of one moment the last that came.
+    // Newest first; keys of the same time in reverse order of their creation.
     const sorted = all.toReversed().toSorted((one, other) => other.createdAt.localeCompare(one.createdAt));
     return { status: 200, json: { data: sorted.slice(offset, offset + pageSize).map(describe) } };
   }
@@ -355,7 +355,7 @@ export function openRouterState(options: StateOptions) {
     addAccount,
     addManagementKey: (managementKey: string) => addManagementKey(managementKey, account),
     addWorkspace: (name: string, owner = account) => addWorkspace(name, owner.id),
-    /** The account that this is a management key of. */
+    /** The account of this management key. */
     accountOf,
     account,
     answer(call: Call): Reply {
@@ -367,7 +367,7 @@ export function openRouterState(options: StateOptions) {
 
 interface Workspace {
   readonly name: string;
-  /** The id of its account. */
+  /** The id of the account that owns the workspace. */
   readonly owner: string;
 }
 

@@ -7,23 +7,26 @@ import { BIN, logOf } from "./keyctl.ts";
 import type { Run } from "./keyctl.ts";
 
 const HERE = process.cwd();
-/** The home that a run is in. */
+/** The home of the current run. */
 let entered: string | undefined;
 
 export interface InProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** What standard input gives; nothing by default. */
+  /** The content of standard input; empty by default. */
   readonly input?: string | Uint8Array | AsyncIterable<Uint8Array>;
-  /** The width of the terminal that stdout and stderr are; pipes by default. Nobody is there to answer a question. */
+  /** The width of the terminal on stdout and stderr; by default, both are pipes. Questions are not answered. */
   readonly columns?: number;
-  /** May run while others do: in the working directory of the tests, and not in that of its home. */
+  /** The run may overlap with others: it uses the working directory of the tests instead of its home's. */
   readonly besideOthers?: true;
-  /** Sees each piece of stdout as it is written, and may refuse it by throwing. */
+  /** Called with each piece of stdout as it is written. Throwing makes the write fail. */
   readonly onStdout?: (text: string) => void | Promise<void>;
   readonly around?: Host["around"];
 }
 
-/** Runs the whole tool in this process, from the sources: as `keyctl`, without the start of a Node. One at a time: it sets the working directory. */
+/**
+ * Runs the whole tool in this process, from the sources: like `keyctl`, without starting Node. Only one at a time,
+ * because it sets the working directory.
+ */
 export async function inProcess(home: Home, args: readonly string[], options: InProcessOptions = {}): Promise<Run> {
   const { columns, onStdout, around } = options;
   let stdout = "";
@@ -75,7 +78,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
   } finally {
     if (isAlone) {
       entered = undefined;
-      // The home goes with the test, and no program can be started in a folder that is gone.
+      // The home is removed after the test, and no program can be started in a removed folder.
       process.chdir(HERE);
     }
   }
@@ -89,7 +92,7 @@ export function documentsOf(run: Pick<Run, "stdout">): readonly Record<string, u
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** The error that a run with --json ended with: it is in the last document. */
+/** The final error of a run with --json: it is in the last document. */
 export function errorOf(run: Pick<Run, "stdout">): ErrorFields | null {
   return (documentsOf(run).at(-1)?.["error"] ?? null) as ErrorFields | null;
 }
@@ -102,7 +105,7 @@ export interface ErrorFields {
   readonly retryable: boolean;
 }
 
-/** A stream, and not the chunks themselves: letting go of it must end a read that is waiting. */
+/** A stream instead of the chunks themselves: destroying it must end a waiting read. */
 function inputOf(input: string | Uint8Array | AsyncIterable<Uint8Array>): Readable {
   const chunks = typeof input === "string" || input instanceof Uint8Array ? [Buffer.from(input)] : input;
   const stream = new PassThrough();

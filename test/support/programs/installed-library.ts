@@ -14,7 +14,7 @@ export interface ProgramRun {
   readonly stderr: string;
 }
 
-/** A project that has the package installed: what `import "keyctl"` finds is the tarball's. */
+/** Installs the package into the project of this home: `import "keyctl"` finds the package from the tarball. */
 function installLibrary({ work }: Home): void {
   if (existsSync(join(work, "node_modules"))) return;
   mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
@@ -22,7 +22,7 @@ function installLibrary({ work }: Home): void {
   symlinkSync(join(ROOT, "node_modules", "@types", "node"), join(work, "node_modules", "@types", "node"));
 }
 
-/** The installed package, in a project of its own that may be changed. */
+/** A copy of the installed package, in a project of its own. The test may change it. */
 export function ownCopy({ work }: Home): string {
   const modules = join(work, "node_modules");
   mkdirSync(modules);
@@ -34,14 +34,14 @@ export function ownCopy({ work }: Home): string {
   return join(modules, "keyctl");
 }
 
-/** What the run tests. Throws in a run that tests the checkout. */
+/** The package under test. Throws in a run that tests the checkout. */
 export function shipped(): Shipped {
   const there = inject("shipped");
   if (there === undefined) throw new Error("what is shipped is tested by `npm run test:shipped`");
   return there;
 }
 
-/** Runs a user's program (`.mjs` or `.cjs`) that has the library installed; it must end by itself. */
+/** Runs a user's program (`.mjs` or `.cjs`) with the library installed. The program must end by itself. */
 export async function runProgram(
   home: Home,
   name: "program.mjs" | "program.cjs",
@@ -50,7 +50,7 @@ export async function runProgram(
 ): Promise<ProgramRun> {
   installLibrary(home);
   writeFileSync(join(home.work, name), source);
-  // Node 22 calls its own SQLite experimental; the library leaves that to who uses it.
+  // Node 22 warns that its SQLite is experimental. The library does not suppress that warning.
   const result = await execa(process.execPath, ["--disable-warning=ExperimentalWarning", name], {
     cwd: home.work,
     extendEnv: false,
@@ -61,12 +61,12 @@ export async function runProgram(
   return { code: result.exitCode, stdout: result.stdout, stderr: result.stderr };
 }
 
-/** As a program of a Node user would be compiled, as strictly as the compiler can. */
+/** The options of a Node program. Every program is compiled as strictly as the compiler can. */
 const AS_NODENEXT = "--module nodenext --types node";
 const STRICTLY =
   "--noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false --target es2022";
 
-/** What the compiler says of these programs of a user, by their names; empty when it has nothing to say. */
+/** The compiler's messages about these programs (name → source); empty without messages. */
 export async function compile(
   home: Home,
   programs: Readonly<Record<string, string>>,

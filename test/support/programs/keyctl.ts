@@ -7,7 +7,7 @@ import type { Home } from "../home/home.ts";
 
 const PROJECT = inject("shipped")?.project;
 
-/** The tool that is tested: the installed one in a run of what is shipped, else that of this checkout. */
+/** The tool under test: the installed one if the run tests the package, else the one of this checkout. */
 export const BIN =
   PROJECT === undefined
     ? fileURLToPath(new URL("../../../bin/keyctl.cjs", import.meta.url))
@@ -22,7 +22,7 @@ export interface Run {
   readonly log: string;
 }
 
-/** A process in this home that knows nothing of ours, and whose failure is a result. */
+/** The options for a process that sees only this home's environment, and whose failure is a result. */
 export function onlyIn(home: Home, options: Options) {
   return {
     cwd: home.work,
@@ -35,7 +35,7 @@ export function onlyIn(home: Home, options: Options) {
   } satisfies Options;
 }
 
-/** Runs the built tool as a process of its own, with only this home's environment. */
+/** Runs the built tool as a separate process, with only this home's environment. */
 export async function keyctl(home: Home, args: readonly string[], options: Options = {}, bin = BIN): Promise<Run> {
   const result = await execa(process.execPath, [bin, ...args], onlyIn(home, options));
   const stderr = String(result.stderr);

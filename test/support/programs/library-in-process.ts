@@ -5,7 +5,10 @@ import type { Home } from "../home/home.ts";
 
 const HERE = process.cwd();
 
-/** What a server does with the library, from the sources, with this home's environment. One at a time: it sets the working directory. */
+/**
+ * Uses the library as a server does, from the sources and with this home's environment. Only one at a time, because it
+ * sets the working directory.
+ */
 export async function asLibrary<Result>(
   home: Home,
   environment: Readonly<Record<string, string>>,

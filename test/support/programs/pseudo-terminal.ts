@@ -5,19 +5,19 @@ import type { Home } from "../home/home.ts";
 import { BIN } from "./keyctl.ts";
 
 const SCRIPT = "/usr/bin/script";
-/** Wide, so that no question is broken into lines. */
+/** Wide enough that no question is wrapped. */
 const COLUMNS = 200;
 const LONGEST_MS = 20_000;
 
 export interface Answer {
-  /** What must be on the screen first. */
+  /** The text that must be on the screen first. */
   readonly to: string;
   readonly type: string;
 }
 
 export interface Session {
   readonly code: number | null;
-  /** All that the terminal got, without its control sequences. */
+  /** Everything that was written to the terminal, without control sequences. */
   readonly screen: string;
 }
 
@@ -25,7 +25,7 @@ export const ENTER = "\r";
 export const CTRL_C = "\u0003";
 export const CTRL_T = "\u0014";
 
-/** Runs the built tool on a real terminal, and answers its questions as they come. */
+/** Runs the built tool on a real terminal and answers its questions when they appear. */
 export function onTerminal(
   home: Home,
   args: readonly string[],
@@ -35,7 +35,7 @@ export function onTerminal(
   return programOnTerminal(home, [process.execPath, BIN, ...args], answers, env);
 }
 
-/** The same of any program; `script` of util-linux makes the terminal. */
+/** The same for any program. `script` of util-linux creates the terminal. */
 export function programOnTerminal(
   home: Home,
   words: readonly string[],

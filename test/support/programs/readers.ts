@@ -11,13 +11,13 @@ import { hashOf } from "../fixtures/keys.ts";
 const CHILD = fileURLToPath(new URL("../sqlite/reading-child.mjs", import.meta.url));
 
 export interface Readers {
-  /** Lets them end after what they are doing. */
+  /** Lets the readers finish their current read, then ends them. */
   readonly finish: () => Promise<{ readonly reads: number; readonly failures: readonly string[] }>;
 }
 
 /**
- * Everybody who reads beside a campaign: a server with the library that opens the store once, the tool again and again for
- * one user, and for all of them. Each must be given the right keys every time.
+ * The readers beside a campaign: a server with the library that opens the store once, the tool repeatedly for one user,
+ * and the tool repeatedly for all users. Each must get the right keys every time.
  */
 export function readersOf(
   home: Home,
@@ -52,7 +52,7 @@ export function readersOf(
     over.abort();
     return loops;
   };
-  // Also after a test that has failed before it asks, whose home goes then: they end with it, and fail nobody.
+  // If a test fails before it calls `finish`, its home is removed: the readers end then, and their errors are ignored.
   loops.catch(() => {});
   onTestFinished(async () => void (await Promise.allSettled([finishLoops()])));
   return {

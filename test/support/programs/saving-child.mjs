@@ -1,6 +1,6 @@
-// A program that uses the library: it opens the store, then saves new keys for these users until it is told to end by
-// the end of its input; one that "changes" also removes keys. It says what it is about to do and what is done; a line
-// is written before the next thing begins.
+// A program that uses the library: it opens the store, then saves new keys for these users until its input ends. With
+// the task "changes" it also removes keys. It reports each change before it begins and when it is done; each line is
+// written before the next step begins.
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import { writeSync } from "node:fs";
 import { KeyManager } from "../../../dist/library/index.js";
@@ -18,7 +18,7 @@ while (!process.stdin.readableEnded) {
   const outcome = removes ? "nothing" : createHash("sha256").update(key).digest("hex");
   say("begin", user, outcome);
   const { error } = await (removes ? keys.purge(user) : keys.saveKeyToDb(user, key));
-  // A race that was lost five times in a row changes nothing.
+  // CONFLICT: the race was lost five times in a row, and nothing was changed.
   say(error === null ? "done" : error.code === "CONFLICT" ? "lost" : error.message, user, outcome);
   await new Promise((resolve) => setImmediate(resolve));
 }

@@ -14,11 +14,11 @@ export interface Change {
 }
 
 export interface SavingProgram {
-  /** True once it has said that the store is open. */
+  /** Whether the program has reported that the store is open. */
   readonly hasOpened: () => boolean;
-  /** What it has begun; the last one may be under way. */
+  /** The changes that it has begun. The last one may be in progress. */
   readonly begun: readonly Change[];
-  /** How many of those it has said are done. */
+  /** The number of those changes that it has reported as done. */
   readonly done: () => number;
   readonly ended: Promise<unknown>;
   readonly opened: () => Promise<void>;
@@ -26,13 +26,16 @@ export interface SavingProgram {
   readonly saved: (count: number) => Promise<void>;
   readonly stop: () => void;
   readonly resume: () => void;
-  /** Lets it end after what it is doing; resolves when it has. */
+  /** Lets it finish its current change, then ends it. Resolves when it has ended. */
   readonly finish: () => Promise<void>;
-  /** kill -9; resolves when everything that it said before has been read. */
+  /** kill -9; resolves when its whole output has been read. */
   readonly kill: () => Promise<void>;
 }
 
-/** Starts a program that uses the built library to save keys of these users, or to save and remove them, after a line of shell. */
+/**
+ * Starts a program that uses the built library to save keys of these users, or to save and remove them. `line` is a
+ * shell line that runs first.
+ */
 export function savingProgram(
   home: Home,
   users: readonly string[],

@@ -6,12 +6,12 @@ import type { TestContext } from "vitest";
 import { onlyIn } from "./keyctl.ts";
 import type { Home } from "../home/home.ts";
 
-/** Skips a test on a machine that lacks this program, and says so. */
+/** Skips a test on a machine without this program, and reports that. */
 export function needs(program: string, { skip }: TestContext): void {
   if (spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0) skip(`${program} is not installed`);
 }
 
-/** What a shell offers where the cursor stands, at the end of this line, with this completion script. */
+/** The words that a shell with this completion script offers at the end of this line. */
 export type Completes = (home: Home, script: string, line: string) => Promise<readonly string[]>;
 
 async function said(home: Home, [program = "", ...words]: readonly string[]): Promise<readonly string[]> {
@@ -23,7 +23,7 @@ async function said(home: Home, [program = "", ...words]: readonly string[]): Pr
     .filter((text) => text !== "");
 }
 
-/** As bash splits it: a `=` is a word of its own. */
+/** The line split as bash splits it: a `=` is a word of its own. */
 function bashWords(line: string): readonly string[] {
   return line
     .split(" ")
@@ -40,7 +40,7 @@ export const inBash: Completes = async (home, script, line) => {
   return said(home, ["bash", "--norc", "--noprofile", "-c", BASH, "bash", file, ...bashWords(line)]);
 };
 
-/** What is added to the offer is written down; a key that is bound to nothing else says that the offer is over. */
+/** Records every word that zsh offers. A key with no other binding marks the end of the offer. */
 const ZSH_INSIDE = `compadd() {
   if [[ " \${@[1,(i)(-|--)]} " == *' -'(O|A|D)' '* ]]; then
     builtin compadd "$@"
@@ -77,7 +77,7 @@ export const inZsh: Completes = async (home, script, line) => {
 export const inFish: Completes = async (home, script, line) => {
   const file = written(home, "keyctl.fish", script);
   const offered = await said(home, ["fish", "--no-config", "-c", `source ${file}; complete -C $argv[1]`, line]);
-  // Behind a tab it says what it is, and with --option= it repeats that.
+  // After a tab comes the description, and after `--option=` the option itself is repeated.
   return offered.map((text) => (text.split("\t")[0] ?? "").replace(/^--[\w-]+=/, ""));
 };
 

@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import type { TestProject } from "vitest/node";
 
-/** The package as npm packs it, installed into an empty project. */
+/** The package as packed by npm, installed into an empty project. */
 export interface Shipped {
   readonly tarball: string;
-  /** The paths in the tarball, without the `package/` in front. */
+  /** The paths in the tarball, without the prefix `package/`. */
   readonly files: readonly string[];
-  /** The project: its node_modules holds nothing but the package and what that needs. */
+  /** The project: its node_modules holds only the package and its dependencies. */
   readonly project: string;
 }
 
@@ -23,10 +23,12 @@ declare module "vitest" {
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
-/** Vitest's global set-up of what is shipped: `npm pack` builds and packs, and every test of the run has what it installs. */
+/**
+ * Vitest's global set-up for the tests of the package: `npm pack` builds and packs it, and all tests share one install.
+ */
 export default async function setUp({ provide }: TestProject): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), "keyctl-shipped-"));
-  // Tests run programs as other users, who need a way in.
+  // Tests run programs as other users, who need access to this folder.
   chmodSync(folder, 0o755);
   const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
@@ -40,7 +42,7 @@ export default async function setUp({ provide }: TestProject): Promise<() => voi
 
 async function install(folder: string): Promise<Shipped> {
   const packed = await execa("npm", ["pack", "--json", "--pack-destination", folder], { cwd: ROOT, stderr: "inherit" });
-  // What the build says comes first.
+  // The output of the build comes first.
   const [{ filename, files }] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf("[\n"))) as [Packed];
   const tarball = join(folder, filename);
   const project = join(folder, "project");

@@ -2,13 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** A file of the project, by its path from the root, and what it imports: such paths too, or names of packages. */
+/** A file of the project: its path from the root, and its imports as paths from the root or names of packages. */
 export interface SourceFile {
   readonly path: string;
   readonly imports: readonly string[];
 }
 
-/** Every way in which one file names another: static (types too), on use, as a type, and `require`. */
+/** Every form of import: static (also of types), dynamic, as a type, and `require`. */
 const SPECIFIER =
   /(?:\b(?:import|export)\s+(?:type\s+)?(?:[\w$*{},\s]+?\s+from\s+)?|\bimport\s*\(\s*|\brequire\s*\(\s*|\bgetBuiltinModule\s*\(\s*)["']([^"']+)["']/g;
 
@@ -18,7 +18,7 @@ export function importsIn(path: string, text: string): readonly string[] {
   );
 }
 
-/** All TypeScript files under src/ and those of bin/. */
+/** All `.ts` and `.cjs` files of src/ and bin/. */
 export function sourceFiles(): readonly SourceFile[] {
   const root = fileURLToPath(new URL("../../../", import.meta.url));
   return ["src", "bin"].flatMap((folder) =>

@@ -1,13 +1,13 @@
 import { parseAst } from "vitest/node";
 
-/** A function of the source, by its name, or by the name of what it is assigned to. */
+/** A function of the source: its own name, or the name of the variable or property that it is assigned to. */
 interface SourceFunction {
   readonly name: string;
   readonly lines: number;
   readonly parameters: number;
 }
 
-/** What a file of TypeScript exports by its own declarations, and the functions in it, also those inside others. */
+/** The exports that a TypeScript file declares itself, and all its functions, including nested ones. */
 export interface SourceShape {
   readonly lines: number;
   readonly exports: readonly string[];
@@ -21,7 +21,7 @@ interface Node {
   readonly [field: string]: unknown;
 }
 
-/** Functions with a body, and the types of functions, which ask for the same parameters. */
+/** Functions with a body, and function types, which have parameters too. */
 const FUNCTIONS: ReadonlySet<string> = new Set([
   "FunctionDeclaration",
   "FunctionExpression",
@@ -57,13 +57,13 @@ function nodesIn(value: unknown): readonly Node[] {
   );
 }
 
-/** The name that a declaration, a method or a property gives to what it holds. */
+/** The name of a declaration, a method or a property. */
 function nameOf(node: Node): string | undefined {
   const [named] = nodesIn(node["id"] ?? node["key"]);
   return typeof named?.["name"] === "string" ? named["name"] : undefined;
 }
 
-/** A name that is exported from another file is that file's. */
+/** Re-exported names are left out: they belong to the other file. */
 function exportedBy(statement: Node): readonly string[] {
   if (statement.type === "ExportDefaultDeclaration") return ["default"];
   if (statement.type !== "ExportNamedDeclaration" || statement["source"] !== null) return [];

@@ -21,39 +21,39 @@ export const CTRL_BACKSLASH = "\u001C";
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Null when the terminal is gone. */
+  /** Null if the terminal was closed. */
   readonly echoes: boolean | null;
   readonly showsCursor: boolean;
-  /** All that the terminal got, without its control sequences. */
+  /** Everything that was written to the terminal, without control sequences. */
   readonly screen: string;
 }
 
-/** A tool on a terminal with a size, somebody at the keyboard, and the plug of the terminal. */
+/** A tool on a terminal with a size. The test can type, send signals and close the terminal. */
 export interface TerminalSession {
-  /** Resolves when the tool runs; it may have done nothing yet. */
+  /** Resolves when the tool has started; it may have done nothing yet. */
   readonly started: Promise<{ readonly pid: number }>;
   readonly ended: Promise<Ending>;
-  /** Resolves when this has come to the screen since the last such text; rejects when the tool ends without it. */
+  /** Resolves when this text appears after the last awaited text. Rejects if the tool ends without it. */
   shows(text: string): Promise<void>;
   type(text: string): void;
-  /** False when the tool has ended. */
+  /** Resolves to false if the tool has ended. */
   send(signal: NodeJS.Signals): Promise<boolean>;
-  /** Closes the terminal, as when its window is closed. */
+  /** Closes the terminal, like closing its window. */
   hangUp(): void;
-  /** Sets modes of the terminal from outside, as a shell does. */
+  /** Sets modes of the terminal from another process, as a shell does. */
   stty(...settings: readonly string[]): Promise<void>;
   echoes(): Promise<boolean>;
 }
 
 export interface SessionOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Standard output goes there and not to the terminal. */
+  /** The file that replaces the terminal as standard output. */
   readonly stdout?: string;
-  /** In place of the built tool. */
+  /** A program that replaces the built tool. */
   readonly bin?: string;
 }
 
-/** Starts the built tool on a terminal of its own, which `script` of util-linux makes. */
+/** Starts the built tool on a terminal of its own, created by `script` of util-linux. */
 export function terminalSession(
   home: Home,
   args: readonly string[],
@@ -68,11 +68,11 @@ export function terminalSession(
   });
   const { stdin, stdout: shown } = keyboard;
   if (stdin === null || shown === null) throw new Error("a pipe is missing");
-  // The keyboard of a terminal that is gone takes nothing.
+  // Typing into a closed terminal fails; that is ignored.
   stdin.on("error", () => {});
   const screen = new Screen();
   shown.setEncoding("utf8").on("data", (text: string) => screen.add(text));
-  // What the child tells: two lines.
+  // The child writes two lines.
   const news = newsFrom(keyboard.stdio[3] as Readable);
   const started = news.first as Promise<Start>;
   const closed = new Promise((resolve) => shown.on("close", resolve));
@@ -163,7 +163,7 @@ class Screen {
   }
 }
 
-/** The two lines that the child tells. */
+/** The two lines that the child writes. */
 function newsFrom(stream: Readable): { readonly first: Promise<unknown>; readonly last: Promise<unknown> } {
   const lines = createInterface({ input: stream })[Symbol.asyncIterator]();
   const next = async () => {
@@ -187,7 +187,7 @@ function wasSent(pid: number, signal: NodeJS.Signals): boolean {
   }
 }
 
-/** Both of a line discipline that no prompt has changed. */
+/** Whether `echo` and `icanon` are both set, as in a terminal that no prompt has changed. */
 function areCooked(modes: string): boolean {
   return / echo\b/.test(modes) && / icanon\b/.test(modes);
 }

@@ -1,5 +1,5 @@
-// A server that uses the library: it saves a key for each line that it reads, and says how that ended and for how long
-// its event loop stood still meanwhile, at most, in milliseconds.
+// A server that uses the library: it saves a key for each line of input, and reports the result and the longest time,
+// in milliseconds, during which its event loop was blocked.
 import { randomBytes } from "node:crypto";
 import { createInterface } from "node:readline";
 import { KeyManager } from "../../../dist/library/index.js";

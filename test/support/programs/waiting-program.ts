@@ -7,12 +7,12 @@ import type { Home } from "../home/home.ts";
 const CHILD = fileURLToPath(new URL("./waiting-child.mjs", import.meta.url));
 
 export interface Waited {
-  /** The error's code, or null when the key was saved. */
+  /** The code of the error, or null if the key was saved. */
   readonly code: string | null;
   readonly longestGapMs: number;
 }
 
-/** Starts a program that uses the built library, and gives what saves a key there. */
+/** Starts a program that uses the built library. Returns a function that saves a key in that program. */
 export function waitingProgram(home: Home): (user: string, timeoutMs: number) => Promise<Waited> {
   const child = spawn(process.execPath, [CHILD], {
     cwd: home.work,

@@ -5,15 +5,15 @@ import { witnessed } from "./port-calls.ts";
 import type { Witness } from "./port-calls.ts";
 import { recorder } from "./recorder.ts";
 
-// The built tool, which records what it does to its ports in RECORD_ACCESSES and each moment of a port call in
-// RECORD_MOMENTS. At the moment number SIGNAL_AT it sends itself SIGNAL.
+// The built tool. It records its accesses to its ports in the file RECORD_ACCESSES, and each moment of a port call in
+// the file RECORD_MOMENTS. At moment number SIGNAL_AT it sends SIGNAL to itself.
 interface Tool {
   readonly main: (host: Host) => Promise<number>;
   readonly thisProcess: typeof thisProcess;
 }
 
 const { RECORD_TOOL = "", RECORD_ACCESSES = "", RECORD_MOMENTS = "", SIGNAL_AT, SIGNAL } = process.env;
-// What is built of the file that these types are from.
+// The build of the file that these types come from.
 const { main, thisProcess: ofThisProcess } = createRequire(RECORD_TOOL)(RECORD_TOOL) as Tool;
 const accesses = recorder(RECORD_ACCESSES);
 let moments = 0;

@@ -10,7 +10,7 @@ import { capIn, tracesOf } from "./runs.ts";
 import type { UserTrace } from "./runs.ts";
 import { recorder } from "./recorder.ts";
 
-/** What a command is given: a key on standard input or in the environment. */
+/** The input of a command: its arguments, and a key on standard input or in the environment. */
 export interface Given {
   readonly args: readonly string[];
   readonly input?: string;
@@ -23,7 +23,7 @@ export interface RecordedRun {
   readonly traces: readonly UserTrace[];
 }
 
-/** The variables with which a command finds this mock server. */
+/** The variables with which a command uses this mock server. */
 export function environmentFor({ url, managementKey }: Pick<OpenRouterServer, "url" | "managementKey">) {
   return { KEYCTL_OPENROUTER_URL: url, OPENROUTER_PROVISIONING_KEY: managementKey };
 }
@@ -39,7 +39,10 @@ export function givenKey({ input, environmentKey }: Given): string | undefined {
 type Around = (ports: Ports) => Ports;
 const asTheyAre: Around = (ports) => ports;
 
-/** Runs a command in this process and records what it does to its ports. Below and above the recorder others may stand. */
+/**
+ * Runs a command in this process and records its accesses. `below` and `above` wrap the ports under and over the
+ * recorder.
+ */
 export async function recordedInProcess(
   home: Home,
   openRouter: OpenRouterServer,

@@ -1,21 +1,23 @@
 import type { Ports } from "../../../src/compose.ts";
 
-/** One call of a port, or of what a port has given: `store.insert`, `openRouter.open.withManagementKey.create`. */
+/**
+ * One call of a port, or of an object that a port returned: `store.insert`, `openRouter.open.withManagementKey.create`.
+ */
 interface PortCall {
   readonly name: string;
   readonly words: readonly unknown[];
 }
 
-/** What came of it: of something that is iterated, all that was seen of it. */
+/** The answer to a call. For an iteration, the value is the list of all items that were read. */
 export type PortAnswer = { readonly value: unknown } | { readonly error: unknown };
 
 /**
- * Stands between the core and its ports. Told synchronously, so that what it has written is written when the process is
- * killed; what it throws takes the place of the call or of its answer.
+ * Observes every call between the core and its ports. It is called synchronously, so its writes are complete when the
+ * process is killed. An error that it throws replaces the call or its answer.
  */
 export interface Witness {
   readonly begins: (call: PortCall) => unknown;
-  /** `token` is what `begins` gave for this call. */
+  /** `token` is the value that `begins` returned for this call. */
   readonly ends: (call: PortCall, answer: PortAnswer, token: unknown) => void;
 }
 
@@ -66,10 +68,10 @@ function watchedCall(name: string, act: Method, witness: Witness): Method {
   };
 }
 
-/** Calls that give something to iterate. */
+/** The calls that return an iterable. */
 const ITERATED = /\.(scan|scanJournal|withManagementKey\.list|withManagementKey\.workspaces)$/;
 
-/** Begins when it is first asked, and ends when nobody asks any more. */
+/** The call begins when its first item is requested, and ends with the iteration. */
 async function* iterated(
   items: AsyncIterable<unknown>,
   begin: () => unknown,

@@ -18,7 +18,7 @@ const TOOL = join(import.meta.dirname, "../../../dist/tool/main.cjs");
 type Moment = string;
 
 interface Signalled {
-  /** Counted from 1. */
+  /** The number of the moment, from 1. */
   readonly at: number;
   readonly signal: "SIGKILL" | "SIGSTOP";
 }
@@ -32,7 +32,7 @@ export interface RecordedProcess {
   readonly traces: readonly UserTrace[];
 }
 
-/** A process that has begun. */
+/** A started process. */
 export interface RecordingProcess {
   readonly pid: number | undefined;
   readonly moments: () => readonly Moment[];
@@ -46,7 +46,9 @@ export type StartRecording = (
   options?: { readonly signalled?: Signalled; readonly env?: Readonly<Record<string, string>> },
 ) => RecordingProcess;
 
-/** How to start the built tool so that it records what it does, for the length of the test that calls this. */
+/**
+ * Returns a function that starts the built tool with the recorder. Its files are removed when the calling test ends.
+ */
 export async function recordingProgram(): Promise<StartRecording> {
   const folder = mkdtempSync(join(tmpdir(), "keyctl-recording-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

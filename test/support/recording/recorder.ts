@@ -7,8 +7,8 @@ import type { Outcome, Records, Row, RowContent } from "../../model/accesses.ts"
 import type { PortAnswer, Witness } from "./port-calls.ts";
 
 /**
- * What a real process does to the store, the journal, OpenRouter and the spool folder, as it does it. `user` is null where
- * an access is not about one; a line without a `result` by its `id` is what the process died at.
+ * One access of a real process to the store, the journal, OpenRouter or the spool folder. `user` is null if the access
+ * is not about one user. The process died during an access without a `result` for its `id`.
  */
 export interface RawAccess {
   readonly access: string;
@@ -18,10 +18,10 @@ export interface RawAccess {
 }
 
 /**
- * Appends each access to the file before it is made, and its answer when that is there. Facts that never change
- * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol: they are no accesses. Nor is what
- * tells whose account the management key is of and whether a deletion has bitten: it changes nothing that the model has, and
- * can only stop a command, which the model lets die anywhere.
+ * Appends each access to the file before it happens, and its answer when the answer arrives. Facts that never change
+ * (seal checks), counts, `recordCheck` and whole scans decide no step of the protocol, so they are no accesses. The
+ * checks of the management key's account, and of whether a deletion has taken effect, are no accesses either: they
+ * change nothing in the model and can only stop a command, and in the model a command may die anywhere.
  */
 export function recorder(path: string): Witness {
   let last = 0;
@@ -44,21 +44,21 @@ function resultOf(name: string, words: readonly unknown[], answer: PortAnswer): 
   const meaning = WORDS[name];
   if ("value" in answer) return meaning?.answered(answer.value, words);
   if (meaning?.failed !== undefined) return meaning.failed;
-  // As KeyctlError has it, of whichever bundle.
+  // A property of KeyctlError, whichever bundle the class comes from.
   return (answer.error as { mayHaveHappened?: boolean }).mayHaveHappened === true
     ? { answer: "unanswered" }
     : "unavailable";
 }
 
 interface Word {
-  /** Undefined: this call is no access. */
+  /** Returns undefined if the call is no access. */
   readonly asked: (words: readonly unknown[]) => RawAccess | undefined;
   readonly answered: (value: unknown, words: readonly unknown[]) => unknown;
-  /** What a rejection means, where it is not the store's. */
+  /** The meaning of a rejection, if the store's default does not apply. */
   readonly failed?: unknown;
 }
 
-/** The ports promise what their words and answers are; each is named with its types once, here. */
+/** The ports define the types of arguments and answers. Each call gets its types once, here. */
 function word<Words extends readonly unknown[]>(
   asked: (...words: Words) => RawAccess | undefined,
   answered: (value: never, ...words: Words) => unknown,
@@ -101,7 +101,7 @@ const WORDS: Readonly<Record<string, Word>> = {
     (_patience: unknown, hash?: string) => (hash === undefined ? undefined : { access: "row.scan", user: null, hash }),
     (rows: readonly KeyRecord[]) => rows.map(({ userId }) => userId),
   ),
-  // That a key is proven gone is a note, which no step of the protocol reads.
+  // A `gone` entry is a note that no step of the protocol reads.
   "store.insertEntry": word(
     (entry: RecordedEntry) => (entry.kind === "gone" ? undefined : insertOf(entry)),
     (won: boolean) => (won ? { answer: "done" } : REFUSED),
@@ -110,7 +110,7 @@ const WORDS: Readonly<Record<string, Word>> = {
     (user: string, kind: EntryKind, n: number) => ({ access: `journal.read ${kind}`, user, generation: n }),
     (entry: RecordedEntry | undefined) => (entry === undefined ? null : standing(entry)),
   ),
-  // Said once of a process; it tells which keys upstream are this store's.
+  // Recorded once for each process. It identifies this store's keys upstream.
   "store.deployment": word(() => ({ access: "deployment", user: null }), same),
   "store.lastOperation": word(
     (user: string) => ({ access: "journal.last op", user }),
@@ -218,7 +218,7 @@ function insertOf(entry: Exclude<RecordedEntry, { kind: "gone" }>): RawAccess {
   }
 }
 
-/** What the model learns from an entry that stands. */
+/** The content of an existing entry, as the model knows it. */
 function standing(entry: Entry): unknown {
   switch (entry.kind) {
     case "op":
@@ -249,7 +249,7 @@ function recordsOf(entries: readonly Entry[]): Records {
   return { operations, outcomes, retirements, owedAfterAll };
 }
 
-/** `complete`: it did not break off. */
+/** `complete`: the listing did not break off. */
 export interface Listing {
   readonly keys: readonly { readonly hash: string; readonly name: string }[];
   readonly complete: boolean;

@@ -8,7 +8,7 @@ import type { Acceptance, Recorded, TraceOptions } from "../../model/trace.ts";
 import type { ActorKind } from "../../model/command.ts";
 import type { Listing, RawAccess } from "./recorder.ts";
 
-/** What one command did about one user, in the words of the model. */
+/** The accesses of one command for one user, in the terms of the model. */
 export interface UserTrace {
   readonly user: string;
   readonly kind: ActorKind;
@@ -16,13 +16,13 @@ export interface UserTrace {
   readonly trace: readonly Recorded[];
 }
 
-/** The command line, and the key that it was given or found in a source. */
+/** The command line, and the key that was given to it or found in a source. */
 export interface RecordedCommand {
   readonly args: readonly string[];
   readonly key?: string | undefined;
-  /** Of keys that nobody asks for; null: none. */
+  /** The hourly cap on keys that are created automatically; null: no cap. */
   readonly cap: number | null;
-  /** It said that all went well, so that nothing may be missing. */
+  /** Whether the command reported success. Then its trace must be complete. */
   readonly succeeded: boolean;
 }
 
@@ -30,7 +30,7 @@ export function replayed({ kind, options, trace }: UserTrace): Acceptance {
   return accepts(kind, options, trace);
 }
 
-/** Those that the model refuses, for a person. */
+/** The traces that the model refuses, as readable text. */
 export function refusalsOf(traces: readonly UserTrace[]): readonly string[] {
   return traces.flatMap((one) => {
     const acceptance = replayed(one);
@@ -47,7 +47,7 @@ export function refusalsOf(traces: readonly UserTrace[]): readonly string[] {
 function rawAccessesIn(path: string): readonly RawAccess[] {
   if (!existsSync(path)) return [];
   const byId = new Map<number, RawAccess>();
-  // A process that is killed halves no line: each is one write.
+  // Each line is one write, so a killed process leaves no partial line.
   for (const line of readFileSync(path, "utf8").split("\n").slice(0, -1)) {
     const { id, ...rest } = JSON.parse(line) as RawAccess & { readonly id: number };
     byId.set(id, { ...byId.get(id), ...rest });
@@ -55,7 +55,7 @@ function rawAccessesIn(path: string): readonly RawAccess[] {
   return [...byId.values()];
 }
 
-/** Everything that was recorded, for each user that it was about. */
+/** The recorded accesses as one trace for each user. */
 export function tracesOf(path: string, command: RecordedCommand): readonly UserTrace[] {
   const raw = attributed(rawAccessesIn(path));
   const users = new Set(raw.flatMap(({ user }) => (user === null ? [] : [user])));
@@ -85,7 +85,7 @@ function kindOf([verb = ""]: readonly string[]): ActorKind {
 
 function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKind): TraceOptions {
   const revoke = args.includes("--revoke-foreign") ? "foreign too" : args.includes("--revoke") ? "ours" : "no";
-  // What needed no repair was only looked at: reconcile ends before its actor does.
+  // If nothing needs repair, reconcile only looks at the user, and ends before its actor does.
   const ended = succeeded && kind !== "reconcile";
   const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
   return { key: hash, revoke, cap, deliberate: args[0] === "provision", ended };
@@ -93,20 +93,20 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
 
 const DEFAULT_CAP = 60;
 
-/** As a command reads it from its environment. */
+/** The cap, as a command reads it from its environment. */
 export function capIn(environment: Readonly<Record<string, string>> = {}): number | null {
   const cap = Number(environment["KEYCTL_MAX_PROVISIONS_PER_HOUR"] ?? DEFAULT_CAP);
   return cap === 0 ? null : cap;
 }
 
-/** An access that names a key and no user is about the user whom the process was at, or whose name it says. */
+/** An access without a user is about the user in its key's name, else about the user of the access before. */
 function attributed(raw: readonly RawAccess[]): readonly RawAccess[] {
   const byPrefix = new Map(raw.flatMap(({ user }) => (user === null ? [] : [[userPrefixOf(user as UserId), user]])));
   let current: string | null = null;
   let isListed = false;
   return raw.map((one) => {
     isListed ||= one.access === "upstream.list";
-    // Then it asks whose the listed keys are.
+    // After the listing, these accesses look up the owners of the listed keys.
     if (isListed && isClaim(one)) return one;
     const named = typeof one["name"] === "string" ? byPrefix.get(parseKeyName(one["name"])?.userPrefix ?? "") : null;
     current = one.user ?? named ?? current;
@@ -117,13 +117,16 @@ function attributed(raw: readonly RawAccess[]): readonly RawAccess[] {
 const ABOUT_ALL: ReadonlySet<string> = new Set(["deployment", "spool.may hold keys", "spool.list", "upstream.list"]);
 
 /**
- * From calls to accesses of the model's actor for one user. Left out is what only plans or attributes, and decides nothing:
- * the question whose the listed keys are (`outcomesOf` all of them, and the entries of a user that is alone asked for),
- * reconcile's first look at a user, by which it finds out whether there is anything to repair, and the look at a row by which
- * purge and save say what they would change; what is changed then is read again. And the outcome of a settled row, by which
- * one is told that a program has written over which is not in the model. And by which a purge says what the next sync does.
- * And an import's question whether the store knows
- * the operation, which only one that was restored from an older copy does not.
+ * Translates calls into accesses of the model's actor for one user. Calls that only plan or attribute, and decide
+ * nothing, are left out:
+ * - the lookup of the owners of the listed keys (`outcomesOf` all of them, and the entries of a user that is selected
+ *   alone);
+ * - reconcile's first look at a user, which finds out whether anything needs repair;
+ * - the look at a row by which purge and save report what they would change: they read the row again before they change
+ *   it;
+ * - the outcome of a settled row, which detects a row that was overwritten by a program outside the model;
+ * - the look ahead by which a purge reports what the next sync does;
+ * - an import's question whether the store knows the operation: only a store restored from an older copy does not.
  */
 class Translation {
   readonly #user: string;
@@ -134,7 +137,7 @@ class Translation {
   readonly #nonces = new Map<number, unknown>();
   readonly #deployment: unknown;
   #abandoned = 0;
-  /** The generation of the row that was read last, if that was settled. */
+  /** The generation of the row that was read last, if the row was settled. */
   #settled: number | undefined;
 
   constructor(user: string, kind: ActorKind, command: RecordedCommand, raw: readonly RawAccess[]) {
@@ -157,7 +160,7 @@ class Translation {
     return this.#out;
   }
 
-  /** The passes of one inventory are one access. */
+  /** The passes of one inventory count as one access. */
   #list(passes: readonly RawAccess[], after: readonly RawAccess[]): void {
     const results = passes.flatMap(({ result }) => (result === undefined ? [] : [result as Listing]));
     if (results.length < passes.length) return void this.#out.push({ access: "upstream.list" });
@@ -210,7 +213,7 @@ class Translation {
     if (access === "journal.insert out") this.#abandoned = Number(operands["generation"]);
   }
 
-  /** Theirs, and of the operation that was decided against last. */
+  /** The hashes of the listed keys of this user that belong to the last abandoned operation. */
   matches({ keys }: Listing): readonly string[] {
     return keys.flatMap(({ hash, name }) => {
       const parsed = parseKeyName(name);
@@ -232,14 +235,14 @@ class Translation {
   }
 }
 
-/** A command that says first what it would change looks into the spool for that as well: it begins with its last look. */
+/** A preview looks into the spool, too. So the command itself begins with its last such look before it acts. */
 function withoutPreview(raw: readonly RawAccess[]): readonly RawAccess[] {
   const acting = raw.findIndex(({ access }) => !PREVIEWS.has(access));
   const began = raw.slice(0, acting === -1 ? raw.length : acting).findLastIndex(({ access }) => access === FIRST);
   return began === -1 ? raw : raw.slice(began);
 }
 
-/** By which a purge says what the next sync does. */
+/** The accesses by which a purge reports what the next sync does. */
 const LOOKS_AHEAD: ReadonlySet<string> = new Set(["journal.live operations", "journal.holding"]);
 
 const FIRST = "spool.may hold keys";
@@ -265,7 +268,7 @@ type Translate = (one: Recorded, about: Translation) => Recorded | undefined;
 
 const unchanged: Translate = (one) => one;
 
-/** The answer, unless there was none. */
+/** Translates the answer, if there is one. */
 function answered({ result, ...one }: Recorded, translate: (result: never) => unknown): Recorded {
   if (result === undefined) return one;
   return { ...one, result: result === "unavailable" ? result : translate(result as never) };
@@ -289,7 +292,7 @@ const TRANSLATIONS: Readonly<Record<string, Translate>> = {
           owners.length > 0 ? [hash] : [],
         ),
   "upstream.post": ({ name, ...one }) => ({ ...one, generation: parseKeyName(String(name))?.n }),
-  // What came before it broke off is all that is looked at.
+  // If the listing broke off, only the keys before that point are considered.
   "upstream.list named": (one, about) => ({
     ...answered(one, (listing: Listing) => about.matches(listing)),
     generation: about.abandoned,

@@ -8,19 +8,19 @@ import { stage } from "../home/tool-with-openrouter.ts";
 
 const PAGE_BYTES = 4096;
 
-/** What happens to one page, numbered from 0, of a whole database; of the bytes that it is given, it may keep fewer. */
+/** Damages one page (numbered from 0) of a complete database. It may return fewer bytes than it is given. */
 export type Damage = (bytes: Buffer, page: number) => Buffer;
 
-/** What SQLite always sees: none of a page's structure is left. */
+/** Damage that SQLite always detects: the structure of the page is destroyed. */
 export const WHOLE_PAGE: Readonly<Record<string, Damage>> = {
   zeroes: (bytes, page) => bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES),
   ones: (bytes, page) => bytes.fill(0xff, page * PAGE_BYTES, (page + 1) * PAGE_BYTES),
   "random bytes": (bytes, page) => withRandom(bytes, page * PAGE_BYTES, PAGE_BYTES),
-  // Of the first page, something is left: a file of no bytes is a database that is still to be made.
+  // A part of the first page stays: an empty file counts as a database that is not created yet.
   "the end of the file": (bytes, page) => bytes.subarray(0, Math.max(512, page * PAGE_BYTES)),
 };
 
-/** What SQLite may take for a page of its own. */
+/** Damage that SQLite may accept as a valid page. */
 export const PART_OF_A_PAGE: Readonly<Record<string, Damage>> = {
   "zeroes in its first half": (bytes, page) => bytes.fill(0, page * PAGE_BYTES, page * PAGE_BYTES + PAGE_BYTES / 2),
   "zeroes in its second half": (bytes, page) =>
@@ -47,24 +47,24 @@ export const PART_OF_A_PAGE: Readonly<Record<string, Damage>> = {
   },
 };
 
-/** What came of a command on a damaged database: what a sound one gives, or the code of its error. */
+/** The result of a command on a damaged database: `right` if it equals the result on a sound one, or an error code. */
 export type Outcome = "right" | "WRONG" | "PAID KEY" | (string & {});
 
 export interface DamagedDatabase {
   readonly pages: number;
-  /** The database of a command that runs next is this one, which has one page damaged so. */
+  /** Sets the database of the next commands: a copy of the sound one with one damaged page. */
   readonly damage: (damage: Damage, page: number) => void;
-  /** `get` of all users, with their bare keys. */
+  /** `get --stored` of all users, with their bare keys. */
   readonly getAll: () => Promise<Outcome>;
   readonly list: () => Promise<Outcome>;
-  /** `get --stored` and `sync` of a user who has a key; `number` picks one. */
+  /** `get --stored` and `sync` of one user with a key, selected by `number`. */
   readonly get: (number: number) => Promise<Outcome>;
   readonly sync: (number: number) => Promise<Outcome>;
-  /** The error that doctor ends with, and whether SQLite's own check, which is deep or quick, finds nothing. */
+  /** The final error of doctor, and whether SQLite's own check (deep or quick) finds no damage. */
   readonly doctor: (deep: boolean) => Promise<{ readonly code: string | null; readonly isSound: boolean }>;
 }
 
-/** A database with keys that people saved, keys that were made, replaced and purged; `users` of them. */
+/** A database of `users` users with keys that were saved, created, replaced and purged. */
 export async function damagedDatabase(users: number): Promise<DamagedDatabase> {
   const { home, server, run, given } = await stage();
   const made = Array.from({ length: Math.floor(users / 4) }, (_, index) => `made-${index}`);
@@ -89,7 +89,7 @@ export async function damagedDatabase(users: number): Promise<DamagedDatabase> {
   );
   const names = [...keys.keys()];
   const listed = (await run("list --json")).stdout;
-  // A file of its own each time: another may still be open here.
+  // A new file each time: an earlier one may still be open in this process.
   let path = "";
   let files = 0;
   const at = (args: string | readonly string[]) => run(args, { env: { KEYCTL_STORE: `sqlite:${path}` } });
@@ -152,7 +152,7 @@ function withRandom(bytes: Buffer, from: number, length: number): Buffer {
   return bytes;
 }
 
-/** The same ones for the same seed. */
+/** The same bytes for the same seed. */
 function randomBytes(length: number, seed: string): Buffer {
   return createHash("shake256", { outputLength: length }).update(seed).digest();
 }

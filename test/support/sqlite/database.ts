@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { openDatabase } from "../../../src/stores/sqlite/database.ts";
 import type { Home } from "../home/home.ts";
 
-/** Works on a home's database with SQL of our own, as another program would. */
+/** Works on a home's database with plain SQL, like another program. */
 export async function withDatabase<Result>(
   home: Home,
   work: (database: DatabaseSync) => Result | Promise<Result>,
@@ -17,7 +17,7 @@ export async function withDatabase<Result>(
   }
 }
 
-/** The users that have a row, in order. */
+/** The users with a row, in order. */
 export function storedUsers(home: Home): Promise<readonly string[]> {
   return withDatabase(home, (database) =>
     database

@@ -1,12 +1,12 @@
-// The built tool, which in the place of looking for a key tries to win each of these operations of a user, once all
-// processes of the race are there, and says which it has won.
+// The built tool with a race in the place of its look for a key: when all processes of the race are ready, it tries to
+// win each operation of a user, and reports the ones that it has won.
 import { readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
 const { main, thisProcess } = createRequire(import.meta.url)("../../../dist/tool/main.cjs");
-/** Long ago: nobody waits for what comes of such operations. */
+/** Long ago: no process waits for the outcome of such an old operation. */
 const AT = "2026-01-01T00:00:00.000Z";
 let hasRaced = false;
 const { RACE_OPERATIONS, RACE_NONCE, RACE_GATE, RACE_PROCESSES } = process.env;
@@ -16,7 +16,7 @@ process.exitCode = await main({
   around: (ports) => ({ ...ports, store: { ...ports.store, find: (user, signal) => race(ports.store, user, signal) } }),
 });
 
-/** Whenever the tool looks for the key there is none; the first time is the race. */
+/** Every look for the key finds none. The first look runs the race. */
 async function race(store, user, signal) {
   if (hasRaced) return undefined;
   hasRaced = true;

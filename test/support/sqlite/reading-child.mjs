@@ -1,5 +1,5 @@
-// A server that uses the library: it opens the store once, then reads keys of these users until it is told to end by the
-// end of its input. It says what each failed read ended with, and at last how many there were.
+// A server that uses the library: it opens the store once, then reads keys of these users until its input ends. It
+// reports each failed read with its error, each wrong key and, at the end, the number of reads.
 import { createHash, randomInt } from "node:crypto";
 import { KeyManager } from "../../../dist/library/index.js";
 

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 
-/** The schema as the first version made it. Databases in it are out there: it stays as it is. */
+/** The schema of the first version. Users have databases with this schema, so it must not change. */
 const SCHEMA_1 = `CREATE TABLE api_keys (
      _id TEXT NOT NULL,
      user_id TEXT NOT NULL,
@@ -24,7 +24,7 @@ const SCHEMA_1 = `CREATE TABLE api_keys (
 const ROW =
   "_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled";
 
-/** Turns an open database into one of the first version: with the same rows, checks and deployment, and nothing that came later. */
+/** Converts an open database to the first schema: keeps rows, checks and deployment, and removes everything newer. */
 export function backToSchema1(database: DatabaseSync): void {
   database.exec(`
     BEGIN;

@@ -5,7 +5,7 @@ import { sqliteStore } from "../../../src/stores/sqlite/store.ts";
 
 const patient = new AbortController().signal;
 
-/** The database file as keyctl opens it, made when it is not there. Works on Node 20, which has no `node:sqlite`. */
+/** Opens the database file like keyctl, and creates a missing one. Works on Node 20, which has no `node:sqlite`. */
 export async function openFile(path: string): Promise<DatabaseSync> {
   return (await opened(path)).connection;
 }

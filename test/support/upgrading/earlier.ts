@@ -6,8 +6,9 @@ import { execa } from "execa";
 import type { Home } from "../home/home.ts";
 
 /**
- * The library as it was: the last build with each schema of the embedded store, the last of which is the build before this
- * one. The whole program of then, run with today's driver and today's SQLite; made by `pack-build.mjs`.
+ * Earlier builds of the library: the last build with each schema of the embedded store. The last one is the build
+ * before this one. Each is the complete program of its time, and runs with today's driver and SQLite. `pack-build.mjs`
+ * creates them.
  */
 export const BUILDS = ["schema-1", "schema-2", "schema-3"] as const;
 export type Build = (typeof BUILDS)[number];
@@ -15,7 +16,9 @@ export type Build = (typeof BUILDS)[number];
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const MODULES = fileURLToPath(new URL("../../../node_modules", import.meta.url));
 
-/** Starts a program in this home, in which `keyctl` is that build, and `said` the lines of its standard input. */
+/**
+ * Starts a program in this home. In its source, `keyctl` is that build and `said` iterates the lines of standard input.
+ */
 export function earlier(home: Home, build: Build, source: string, environment: NodeJS.ProcessEnv = {}) {
   const modules = join(home.work, "node_modules");
   if (!existsSync(modules)) symlinkSync(MODULES, modules);
@@ -36,7 +39,7 @@ export function earlier(home: Home, build: Build, source: string, environment: N
   });
 }
 
-/** What such a program told, line by line; it must end well. */
+/** The lines that such a program printed, parsed as JSON. The program must succeed. */
 export async function told(running: ReturnType<typeof earlier>): Promise<readonly unknown[]> {
   const { exitCode, stdout, stderr } = await running;
   if (exitCode !== 0) throw new Error(`the earlier build ended with ${exitCode}: ${stderr}`);

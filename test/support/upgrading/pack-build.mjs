@@ -1,5 +1,5 @@
-// node test/support/upgrading/pack-build.mjs <commit> <name>: keeps the library of that commit as <name>.mjs.gz, beside this file.
-// One file without its dependencies: the program itself, as it read and wrote, and small enough to stay in the repository.
+// node test/support/upgrading/pack-build.mjs <commit> <name>: stores the library of that commit as <name>.mjs.gz, next
+// to this file. It is one file without dependencies: the unchanged program, small enough for the repository.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -8,7 +8,7 @@ import type { Home } from "../home/home.ts";
 import { openFile } from "../sqlite/sqlite.ts";
 import type { Build } from "./earlier.ts";
 
-/** What the stores that are kept here were sealed with. */
+/** The master key that sealed the stores in this folder. */
 const MASTER_KEY = "SSdIlLO_wYEXH_1bt_-8vWU109sY9mnvR6mX2QLWM5o";
 
 /** The bare key of each user in such a store. */
@@ -20,7 +20,7 @@ function textOf(name: string): string {
   return readFileSync(fileURLToPath(new URL(name, import.meta.url)), "utf8");
 }
 
-/** A home whose embedded store is the one that this build has made: rows, journal and all. */
+/** A home with the embedded store that this build has created, including its journal. */
 export async function homeOf(build: Build): Promise<{ readonly home: Home; readonly keys: KeysOf }> {
   const home = withMasterKey(emptyHome());
   mkdirSync(dirname(home.database), { recursive: true });
@@ -31,7 +31,7 @@ export async function homeOf(build: Build): Promise<{ readonly home: Home; reado
   return { home, keys: KEYS[build].sqlite };
 }
 
-/** Puts the documents that this build has written into a database. */
+/** Inserts the documents that this build has written into a database. */
 export async function fill(db: Db, build: Build): Promise<KeysOf> {
   const stores = BSON.EJSON.parse(textOf("mongodb.json")) as Record<Build, Record<string, Document[]>>;
   for (const [name, documents] of Object.entries(stores[build])) {

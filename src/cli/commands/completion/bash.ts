@@ -1,7 +1,7 @@
 import { formsOf, withValue } from "./program-words.ts";
 import type { CommandWords, OptionWords, ProgramWords } from "./program-words.ts";
 
-/** For bash 3.2, which macOS has, and newer; it needs no other package. */
+/** The script for bash 3.2 (the version on macOS) and newer. It needs no other package. */
 export function bashScript({ commands, options }: ProgramWords): string {
   const names = commands.map(({ name }) => name);
   return `# bash completion of keyctl
@@ -53,7 +53,7 @@ function casesOf({ name, options }: CommandWords): readonly string[] {
   return options.flatMap((option) => valueCases(name, option));
 }
 
-/** What stands behind an option that takes a value: of this command, or of all. */
+/** The cases that complete the value of an option: of this command, or of every command if `command` is undefined. */
 function valueCases(command: string | undefined, option: OptionWords): readonly string[] {
   const { value } = option;
   if (value === undefined) return [];

@@ -10,7 +10,7 @@ import { programWords } from "./program-words.ts";
 import type { ProgramWords } from "./program-words.ts";
 import { zshScript } from "./zsh.ts";
 
-/** A script is text that asks keyctl nothing: a key stroke starts no process. */
+/** Each script is static text that never calls keyctl: a key stroke starts no process. */
 const SCRIPTS: Readonly<Record<string, (words: ProgramWords) => string>> = {
   bash: bashScript,
   zsh: zshScript,

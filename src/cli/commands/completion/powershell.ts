@@ -1,7 +1,7 @@
 import { formsOf, withValue } from "./program-words.ts";
 import type { OptionWords, ProgramWords } from "./program-words.ts";
 
-/** For Windows PowerShell 5.1 and newer. */
+/** The script for Windows PowerShell 5.1 and newer. */
 export function powershellScript({ commands, options }: ProgramWords): string {
   const rows = commands.map(
     (command) =>

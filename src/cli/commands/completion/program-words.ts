@@ -3,16 +3,16 @@ import type { Command, Option } from "commander";
 /** The words of the program's command lines, as data for a shell's completion. */
 export interface ProgramWords {
   readonly commands: readonly CommandWords[];
-  /** Of every command. */
+  /** The options that every command accepts. */
   readonly options: readonly OptionWords[];
 }
 
 export interface CommandWords {
   readonly name: string;
   readonly summary: string;
-  /** Its own. */
+  /** The options of this command only. */
   readonly options: readonly OptionWords[];
-  /** What may stand behind it; empty for a command that takes options only. */
+  /** The words that may follow the command; empty for a command that takes options only. */
   readonly topics: readonly string[];
 }
 
@@ -30,7 +30,7 @@ interface OptionValue {
   /** `id` */
   readonly name: string;
   readonly kind: "choice" | "file" | "text";
-  /** Of a choice. */
+  /** The possible values of a `choice`; else empty. */
   readonly choices: readonly string[];
 }
 
@@ -60,7 +60,7 @@ function optionsOf({ options }: Command): readonly OptionWords[] {
   });
 }
 
-/** A placeholder says what it stands for: `<path>`, `<file>`, and `<path|->` are files. */
+/** The kind is read from the placeholder: `<path>`, `<file>` and `<path|->` are files. */
 function valueOf({ flags, argChoices: choices = [] }: Option): OptionValue | undefined {
   const name = /<(.+)>/.exec(flags)?.[1];
   if (name === undefined) return undefined;
@@ -68,12 +68,12 @@ function valueOf({ flags, argChoices: choices = [] }: Option): OptionValue | und
   return { name, kind, choices };
 }
 
-/** The forms of these options, `-u` and `--user`. */
+/** The short and long forms of these options, such as `-u` and `--user`. */
 export function formsOf(options: readonly OptionWords[]): readonly string[] {
   return options.flatMap(({ short, long }) => (short === undefined ? [long] : [short, long]));
 }
 
-/** Those that are followed by a value. */
+/** The options that are followed by a value. */
 export function withValue(options: readonly OptionWords[]): readonly OptionWords[] {
   return options.filter(({ value }) => value !== undefined);
 }

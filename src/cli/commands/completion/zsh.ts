@@ -1,6 +1,6 @@
 import type { CommandWords, OptionWords, ProgramWords } from "./program-words.ts";
 
-/** To be sourced, or to be a file `_keyctl` in a folder of `$fpath`. */
+/** The script can be sourced, or stored as a file `_keyctl` in a folder of `$fpath`. */
 export function zshScript({ commands, options }: ProgramWords): string {
   return `#compdef keyctl openrouter-keyctl
 _keyctl() {
@@ -39,7 +39,9 @@ function commandCase({ name, options, topics }: CommandWords): string {
   return `        ${name})\n          _arguments -s ${specs.join(" \\\n            ")} ;;`;
 }
 
-/** One for each form of the option. It may be repeated: some may, and the others are told by keyctl. */
+/**
+ * One spec for each form of the option. Each may be repeated: keyctl itself rejects repetitions that are not allowed.
+ */
 function specsOf({ short, long, description, value }: OptionWords): readonly string[] {
   const text = `[${description.replaceAll(/[\\[\]:]/g, String.raw`\$&`)}]${actionOf(value)}`;
   const forms = [...(short === undefined ? [] : [short]), value === undefined ? long : `${long}=`];

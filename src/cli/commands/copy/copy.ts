@@ -83,7 +83,7 @@ async function work(invocation: Invocation, { to, create }: CopyFlags, run: Copy
     run.requireSealed = source.subject.requireSealed;
     run.total = await countSource(source, signal);
     const needs = { mayCreateStore: !run.dryRun, create: create === true, logs: "none" } as const;
-    // Before there is a destination: one that cannot be filled is not made.
+    // Checked before the destination is opened: a destination that cannot be filled is not created.
     await source.manager.requireMasterKeys({ signal });
     await destination.withManager(needs, async ({ manager }) => {
       await goThrough(invocation, source.manager, manager, run);
@@ -114,7 +114,7 @@ async function goThrough(
   try {
     for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
       for (const outcome of outcomes) tally.add(outcome);
-      // Each goes through the users once more.
+      // Each stage goes through the users again.
       if (stage !== tally.stage) {
         progress.stop();
         stage = tally.stage;
@@ -123,7 +123,7 @@ async function goThrough(
       if (outcomes.some(({ error }) => error !== null)) progress.clear();
       await sayFailures(invocation, outcomes, run);
       const { steps } = tally;
-      // How many users have a journal is known in the end.
+      // The number of users with a journal is known only at the end.
       progress.update(steps, stage === "journals" ? undefined : Math.min(1, steps / run.total));
       await yieldToEventLoop();
       signal.throwIfAborted();

@@ -11,7 +11,7 @@ const MOST_NAMES = 5;
 
 const nothing = () => ({ copied: 0, kept: 0, conflict: 0, verified: 0, unverified: 0 });
 
-/** What became of the rows of a copy, and of the journals of their users, in numbers. */
+/** Counts the outcomes of the rows of a copy and of the journals of their users. */
 export class CopyTally {
   readonly #counts = nothing();
   readonly #journals = nothing();
@@ -44,7 +44,7 @@ export class CopyTally {
     if (isFirst && storedValue(row.keyEncrypted).kind === "clear") this.#inClear += 1;
   }
 
-  /** Rows of the source that were gone through. */
+  /** The number of source rows that were processed. */
   get done(): number {
     return firstLooks(this.#counts);
   }
@@ -53,30 +53,30 @@ export class CopyTally {
     return this.#stage;
   }
 
-  /** Users that the stage has come to. */
+  /** The number of users that the current stage has processed. */
   get steps(): number {
     const { verified, unverified, conflict } = this.#counts;
     if (this.#stage === "journals") return firstLooks(this.#journals);
     return this.#stage === "copy" ? this.done : verified + unverified + conflict;
   }
 
-  /** Rows that hold their key in plain text in the destination, or in the source where nothing is written. */
+  /** The number of rows with a key in plain text: in the destination, or in the source if nothing is written. */
   get inClear(): number {
     return this.#inClear;
   }
 
-  /** `done`, `copied`, `kept` and the rest, as the summary has them. */
+  /** The counts (`done`, `copied`, `kept` and the others) as fields of the JSON summary. */
   get document() {
     const journals = inWords(this.#journals);
     return { done: this.done, ...inWords(this.#counts), in_clear: this.#inClear, journals };
   }
 
-  /** Users whose keys were sealed on their way. */
+  /** The number of users whose keys were sealed during the copy. */
   get sealed(): number {
     return this.#sealed.count;
   }
 
-  /** @param requireSealed the source is to hold no key in plain text */
+  /** @param requireSealed whether the source must hold no key in plain text */
   warnings(requireSealed: boolean): readonly Warning[] {
     return [...(requireSealed ? this.#sealed.warnings("and sealed in the copy") : []), ...this.#fieldsLeft()];
   }
@@ -93,7 +93,7 @@ export class CopyTally {
     return [{ code: "FIELDS_LEFT", message }];
   }
 
-  /** What the run as a whole ends with when nothing stopped it. */
+  /** The final error of the command if nothing stopped the run. */
   error(complete: boolean): KeyctlError | null {
     const failed = failuresIn(this.#counts);
     const failedJournals = failuresIn(this.#journals);
@@ -120,7 +120,7 @@ export class CopyTally {
     return `${counted(this.done, "row")} in ${formatSpan(elapsedMs)}${parts === "" ? "" : `: ${parts}`}`;
   }
 
-  /** `the journals of 4,000 users: 3,999 copied, 1 in conflict; 3,999 are there`; undefined where no key was ever made. */
+  /** `the journals of 4,000 users: 3,999 copied, 1 in conflict; 3,999 are there`; undefined without journals. */
   get journals(): string | undefined {
     const { verified, unverified } = this.#journals;
     const count = firstLooks(this.#journals);
@@ -149,7 +149,7 @@ export class CopyTally {
   }
 }
 
-/** What a copy is at. */
+/** The phase of a copy. */
 type Stage = "journals" | "copy" | "verify";
 type Counts = Readonly<ReturnType<typeof nothing>>;
 

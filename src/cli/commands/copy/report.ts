@@ -10,27 +10,27 @@ import { errorDocument } from "../../invocation.ts";
 import type { Invocation, StoreName } from "../../invocation.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
 
-/** Rows that are named on a screen. */
+/** The maximum number of failures that are named on the screen. */
 const NAMED = 10;
 
-/** A run as far as it has come: what can be said of it, however it ends. */
+/** The state of a run: the data of its report, however the run ends. */
 export interface CopyRun {
   readonly tally: CopyTally;
   readonly dryRun: boolean;
   readonly timeOver: AbortSignal | undefined;
   stores: { readonly source: StoreName; readonly destination: StoreName } | null;
-  /** How many rows the source had at first. */
+  /** The number of rows in the source at the start. */
   total: number;
-  /** The source is to hold no key in plain text. */
+  /** Whether the source must hold no key in plain text. */
   requireSealed: boolean;
-  /** How many the destination had in the end. */
+  /** The number of rows in the destination at the end. */
   toTotal: number | null;
   complete: boolean;
-  /** Rows that were to be named on the screen. */
+  /** The number of failures for the screen so far, including those above the maximum. */
   named: number;
 }
 
-/** What needs somebody's eyes, as soon as it is known. */
+/** Reports failures as soon as they are known. */
 export async function sayFailures(
   { terminal, receivedSignal }: Invocation,
   outcomes: readonly CopyOutcome[],
@@ -52,7 +52,7 @@ export async function sayFailures(
   );
 }
 
-/** Whose row or journal it is about. */
+/** The user whose row or journal failed, with the key and the outcome. */
 function subjectOf(failed: CopyOutcome): object {
   if (failed.kind === "journal") {
     return { user_id: failed.userId, key: null, key_hash: null, outcome: `journal_${failed.outcome}` };
@@ -121,7 +121,7 @@ function nameOf({ name, from }: StoreName): string {
 
 function sayClear(terminal: Terminal, count: number, { name }: StoreName): void {
   const which = `${counted(count, "key is", "keys are")} stored in plain text`;
-  // The name of a MongoDB store lacks its password and its options.
+  // The name of a MongoDB store omits the password and the options of its URI.
   const [when, store] = name.startsWith("sqlite:")
     ? ["", ` --store ${shellQuote(name)}`]
     : ["once KEYCTL_STORE names the copy, ", ""];

@@ -16,7 +16,7 @@ interface DoctorFlags {
   readonly deep?: true;
 }
 
-/** For letting go of a server that does not answer; of a short time, half. */
+/** The time reserved for closing the connection to a server that does not answer; at most half of the timeout. */
 const CLOSE_TIMEOUT_MS = 700;
 
 export function configureCommand(command: Command, run: Run): void {
@@ -57,7 +57,7 @@ async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<Keyct
   );
 }
 
-/** Rejects when a flag is wrong, or the run is interrupted. */
+/** Rejects with USAGE or INTERRUPTED. Every other failure becomes a finding. */
 async function findingsOf(
   invocation: Invocation,
   deep: boolean,
@@ -83,7 +83,7 @@ async function findingsOf(
   }
 }
 
-/** Whose failure the run ends with, the gravest first; everything else is worth attention. */
+/** The checks whose error the run ends with, the most severe first. Without one, it ends with ATTENTION. */
 const GRAVEST: readonly (readonly CheckId[])[] = [
   ["store", "server", "encryption"],
   ["configuration", "master_keys"],

@@ -6,8 +6,9 @@ const LIMIT_MS = 2000;
 const NOT_FOR_GIT = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
 
 /**
- * Whether git keeps this file. Not when there is no git, no repository, or no answer in time. Git gets no secret and
- * none of its own variables: they could point it to another repository, or make it run or write something.
+ * Whether git tracks this file. False without git, without a repository, or without an answer in time. Git gets no
+ * secret and no variable of its own (`GIT_…`): such a variable could select another repository, or make git run or
+ * write something.
  */
 export function isTrackedByGit(
   path: string,

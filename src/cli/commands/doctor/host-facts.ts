@@ -5,7 +5,7 @@ import { isTrackedByGit } from "./git.ts";
 import type { Invocation } from "../../invocation.ts";
 import { variablesSet } from "../../variable-meanings.ts";
 
-/** What this machine says to doctor. */
+/** The facts about this machine that doctor checks. */
 export async function inspectHost(
   { environment, program, keyPlaces }: Invocation,
   storeLabel: string,
@@ -22,7 +22,7 @@ export async function inspectHost(
       isTracked: mode !== null && (await isTrackedByGit(resolve(path), environment, signal)),
     },
     variables: variablesSet(environment),
-    // Node's own rule.
+    // Node uses the same comparison.
     asksForNoVerification: environment["NODE_TLS_REJECT_UNAUTHORIZED"] === "0",
     otherKeyctl: otherKeyctl(environment["PATH"] ?? "", program),
   };
@@ -42,7 +42,7 @@ function readersOf(mode: number | null): "group" | "others" | null {
   return (mode & 0o040) !== 0 ? "group" : null;
 }
 
-/** The first `keyctl` on the path, unless it is this program. On Windows the shims of npm cannot be told apart. */
+/** The first `keyctl` on the PATH, unless it is this program. Null on Windows: npm's shims cannot be distinguished. */
 function otherKeyctl(path: string, program: string): string | null {
   if (process.platform === "win32") return null;
   const files = path.split(delimiter).map((folder) => join(folder === "" ? "." : folder, "keyctl"));

@@ -31,7 +31,7 @@ const TITLES: Readonly<Record<CheckId, string>> = {
 };
 const TITLE_WIDTH = 16;
 const INDENT = 2 + TITLE_WIDTH + 1;
-/** Where less than this is left beside the titles, the text goes below them. */
+/** The minimum width, in columns, of text beside the titles. With less space, the text goes below them. */
 const NARROWEST = 24;
 
 export async function showDiagnosis(terminal: Terminal, { version, findings, counts }: Diagnosis): Promise<void> {
@@ -62,7 +62,7 @@ function findingLines(finding: CheckFinding, columns: number, paint: Paint): rea
   const left = " ".repeat(indent);
   const text = wrapped(printable(finding.message), columns - indent);
   const hint = hintOf(finding);
-  // In one line, however long: it is there to be copied.
+  // Never wrapped: the user copies this line.
   const below = hint === null ? [] : [left + paint.dim(`hint: ${printable(hint)}`)];
   if (indent < INDENT) return [title.trimEnd(), ...text.map((line) => left + line), ...below];
   const [first = "", ...more] = text;

@@ -28,7 +28,7 @@ Examples:
     .action(run((invocation, { user }: { user?: readonly string[] }) => explain(invocation, oneUser("explain", user))));
 }
 
-/** Null when the configuration was refused: nothing was opened then. */
+/** Null if the configuration was refused: nothing was opened. */
 type Place = Pick<Session, "store" | "storeExists" | "keyFile"> | null;
 
 async function explain(invocation: Invocation, user: string): Promise<KeyctlError | null> {
@@ -84,7 +84,7 @@ function ageOf(createdAt: string): string {
   return isFromFuture(createdAt, now) ? "of unknown age" : formatAge(now - Date.parse(createdAt));
 }
 
-/** Which place it is, and why it is so. */
+/** The place of the source, and the reason for its state. */
 function detailOf(
   { source, state, reason }: Step,
   { stored }: Explanation,

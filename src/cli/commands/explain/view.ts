@@ -24,7 +24,7 @@ const IN_THE_STEPS: readonly string[] = [
 ] satisfies readonly WarningCode[];
 const CALLED: Readonly<Record<ExternalSource, string>> = { "key.txt": "key.txt", environment: "OPENROUTER_API_KEY" };
 
-/** The steps, what sync would do, and how to change it. */
+/** Prints the steps, the result that sync would have, and how to change it. */
 export async function showExplanation(
   invocation: Invocation,
   explanation: Explanation,
@@ -55,7 +55,7 @@ export async function showExplanation(
   });
 }
 
-/** Off a terminal only rows are results; and that sync would fail, the error says there. */
+/** Without a terminal, only rows are printed as results, and the error reports that sync would fail. */
 async function saySentence(terminal: Terminal, sync: Forecast): Promise<void> {
   if (terminal.columns !== undefined) {
     await terminal.result(`\n${wrapped(sentence(sync), terminal.columns).join("\n")}`);
@@ -88,7 +88,7 @@ const STATE_WIDTH = 11;
 const KEY_WIDTH = 19;
 const INDENT = 4;
 
-/** One line, or the detail below it where it does not fit beside. */
+/** One line; the detail goes below if it does not fit beside. */
 function stepLines({ source, state, key }: Step, detail: string, columns: number, paint: Paint): readonly string[] {
   const { sign, colour } = SIGNS[state];
   const start = `${paint[colour](sign)} ${source.padEnd(SOURCE_WIDTH)}  ${wordsOf(state).padEnd(STATE_WIDTH)}`;

@@ -62,12 +62,12 @@ Examples:
     .action(run((invocation, flags: ListFlags) => list(invocation, flags)));
 }
 
-/** What was seen, for the lines below the table. */
+/** The counts for the lines below the table. */
 interface Totals {
   shown: number;
   clear: number;
   unreadable: number;
-  /** Of all that other flags let through: what is not checked has no risk that is known. */
+  /** The rows that match all flags except --risk and were never checked: their risks are unknown. */
   neverChecked: number;
   readonly warnings: WarningSummary;
 }
@@ -132,7 +132,7 @@ async function* wanted(rows: AsyncIterable<KeyRecord>, flags: ListFlags, totals:
   }
 }
 
-/** An end that cannot be read may be any. */
+/** An unreadable expiry matches every --expires-within. */
 function matches({ row, now }: ListedRow, { source, verdict, expiresWithin }: ListFlags): boolean {
   const { origin, lastCheck } = row;
   if (source !== undefined && source !== origin) return false;
@@ -163,7 +163,7 @@ function sayTotals(
     return;
   }
   terminal.footer(`${counted(shown, "key")} in ${place}`);
-  // The hint below says it.
+  // The hint below reports KEY_IN_PLAIN_TEXT.
   for (const { code, message } of warnings.all) if (code !== "KEY_IN_PLAIN_TEXT") terminal.warning(message);
   if (clear > 0) terminal.hint(clearKeys(clear));
   if (asksForRisks && neverChecked > 0) {
@@ -179,7 +179,7 @@ function clearKeys(count: number): string {
   return `${formatNumber(count)} keys are stored in plain text; keyctl rekey encrypts them`;
 }
 
-/** Separated by commas; the flag may be given again. */
+/** Risks are separated by commas, and the flag may be repeated. */
 function parseRisks(text: string, before: readonly Risk[] = []): readonly Risk[] {
   const names = text.split(",");
   const risks = names.flatMap((name) => RISKS.filter((risk) => risk === name));

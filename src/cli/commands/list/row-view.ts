@@ -28,9 +28,9 @@ export const COLUMNS = [
 ];
 export const RISKS_COLUMN = { title: "RISKS" };
 
-/** A row, and what there is to say of it at one moment. */
+/** A row with its warnings and risks at one moment. */
 export interface ListedRow {
-  /** As if it was never checked, where its checks are from the future. */
+  /** A check that is dated in the future is left out, as if it had never happened. */
   readonly row: KeyRecord;
   readonly kind: "sealed" | "clear" | "unreadable";
   readonly warnings: readonly Warning[];

@@ -10,7 +10,7 @@ import type { PurgeFlags } from "./purge-flags.ts";
 import { keyCount } from "./purge-texts.ts";
 import { plural } from "../../../core/text/format.ts";
 
-/** Rejects with CONFIRMATION_NEEDED, as all of these do. */
+/** Rejects with CONFIRMATION_NEEDED, like every function here. */
 export async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
   const { userId, former } = preview;
   const where = revocationWanted(flags) === "no" ? "" : ` here and at OpenRouter, and there ${everyOtherKey(preview)}`;
@@ -18,7 +18,7 @@ export async function confirmOne(invocation: Invocation, flags: PurgeFlags, prev
   await confirmed(invocation, flags, userId, `Delete the key of ${printable(userId)} (${which})${where}?`);
 }
 
-/** Of a user who has no key in the database. */
+/** For a user without a key in the database. */
 export async function confirmRetained(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
   const { userId } = preview;
   const question = `${printable(userId)} has no key in the database. Delete at OpenRouter ${everyOtherKey(preview)}?`;
@@ -44,7 +44,7 @@ async function confirmed(
   if (!(await confirm(question))) throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
 }
 
-/** How many keys may be deleted. */
+/** Returns the maximum number of keys that may be deleted. */
 export async function confirmMany(
   invocation: Invocation,
   flags: PurgeFlags,
@@ -67,7 +67,7 @@ export async function confirmMany(
   return Number.POSITIVE_INFINITY;
 }
 
-/** Emptying a store takes more than a yes: the count, and off a terminal the store's name. */
+/** Emptying a store requires more than a yes: the number of keys and, without a terminal, the name of the store. */
 async function confirmAll(
   invocation: Invocation,
   flags: PurgeFlags,
@@ -106,7 +106,7 @@ async function confirmAll(
   }
 }
 
-/** What goes at OpenRouter with the keys of many users. */
+/** The part of the question about the keys that are also deleted at OpenRouter, for many users. */
 function andUpstream(flags: PurgeFlags): string {
   return revocationWanted(flags) === "no" ? "" : ", and at OpenRouter every key that keyctl created for these users";
 }
@@ -122,7 +122,7 @@ function revokeFlag({ revoke, revokeForeign }: PurgeFlags): string {
   return revoke === true ? " --revoke" : "";
 }
 
-/** The name of a MongoDB store lacks the user and the password: its URI stays in the variable. */
+/** The name of a MongoDB store omits the user and the password, so a URI from KEYCTL_STORE stays in the variable. */
 function storeFlag({ name, from }: StoreName): string {
   if (name.startsWith("sqlite:")) return ` --store ${shellQuote(name)}`;
   return from === "--store" ? ` --store ${shellQuote(name)}` : "";

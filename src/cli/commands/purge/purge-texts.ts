@@ -2,7 +2,7 @@ import type { PurgeResult } from "../../../core/model/results.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
 import { plural } from "../../../core/text/format.ts";
 
-/** What people read of a purge besides its result: what went with it, and where the next sync finds a key. */
+/** The texts about a purge besides its result: the other deleted keys, and the source of the key of the next sync. */
 
 export function keyCount(count: number): string {
   return `${count} ${plural(count, "key")}`;
@@ -36,7 +36,7 @@ export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["retur
   }
 }
 
-/** The same of many users, in one sentence. */
+/** The remark about the next sync for many users, in one sentence. */
 export function remarkOnNextSync(returnsFrom: PurgeResult["returnsFrom"]): string | undefined {
   const [first] = returnsFrom;
   if (first === undefined) return undefined;

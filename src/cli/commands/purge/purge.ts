@@ -19,7 +19,7 @@ import type { PurgeFlags } from "./purge-flags.ts";
 import { hadEarlierKeys, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
 
-/** No row has it. */
+/** A hash that no row has. */
 const NO_KEYS_HASH = "none";
 
 export function configureCommand(command: Command, run: Run): void {
@@ -68,8 +68,8 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
       if (preview.error !== null) return preview;
-      // A key that waits in a file comes in, and what an earlier purge has left is finished. Who has said yes to all has
-      // said it to a key that came in as well; everybody else was asked about none.
+      // The purge imports a key from a spool file and finishes earlier purges. --yes also covers an imported key.
+      // Without --yes, no question named such a key, so it must not be deleted.
       if (preview.former === null) {
         if (preview.retained > 0) await confirmRetained(invocation, flags, preview);
         return manager.purge(user, { ...options, onlyHash: flags.yes === true ? undefined : NO_KEYS_HASH });
@@ -130,7 +130,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
   };
 }
 
-/** Not one key more than was confirmed, whatever was saved meanwhile. */
+/** At most as many users as keys were confirmed, even if keys were saved in the meantime. Throws COUNT_CHANGED. */
 async function* upTo(limit: number, batches: UserBatches): AsyncGenerator<readonly UserId[]> {
   let left = limit;
   for await (const batch of batches) {

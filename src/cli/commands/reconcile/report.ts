@@ -13,24 +13,24 @@ import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 
 export interface ReconcileRequest {
   readonly fixes: boolean;
-  /** How many keys a person has agreed to. */
+  /** The number of keys that was confirmed with --confirm. */
   readonly confirm: number | undefined;
   readonly adoptAccount: boolean;
   readonly userId: string | undefined;
 }
 
-/** What `--fix` removes without a question: so many keys, or this share of ours where that is more. */
+/** The limit for `--fix` without a question: this number of keys or this share of our keys, whichever is larger. */
 const UNASKED = { keys: 10, share: 0.01 } as const;
 
-/** Told, and no reason to worry: keys that others make, or that are being made at this moment. */
+/** Classes that are listed but do not count as warnings: keys of other stores, and keys that are not decided yet. */
 const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undecided"]);
 
-/** Plans, asks where it must, fixes, and tells all of it. */
+/** Plans, asks if necessary, fixes, and reports everything. */
 export class ReconcileReport {
   readonly #invocation: Invocation;
   readonly #task: ReconcileRequest;
   readonly #table: TablePrinter;
-  /** What is to be done, to be shown before a question. */
+  /** The planned removals, shown before a question. */
   readonly #tasks: Finding[] = [];
   #store: StoreName | undefined;
   #reconciliation: Reconciliation | undefined;
@@ -51,7 +51,7 @@ export class ReconcileReport {
     ]);
   }
 
-  /** Finds and fixes. */
+  /** Compares and, with --fix, removes. */
   async work({ manager, store }: Session): Promise<void> {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
@@ -62,7 +62,7 @@ export class ReconcileReport {
     if (fixes) await this.#fix(this.#reconciliation);
   }
 
-  /** With --fix, what is to be done is told when it is done. */
+  /** With --fix, a planned removal is printed when it is done. */
   async #plan(reconciliation: Reconciliation): Promise<void> {
     for await (const finding of reconciliation.plan()) {
       const isTask = finding.action !== "none";
@@ -135,11 +135,11 @@ export class ReconcileReport {
     await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, end]]);
   }
 
-  /** The end of the report, once the store is closed: a signal may stop a run until then. */
+  /** Ends the report after the store was closed: until then, a signal may stop the run. */
   async summarize({ failure, error, elapsedMs }: RunEnd): Promise<void> {
     const { terminal, receivedSignal } = this.#invocation;
     const [reconciliation, store] = [this.#reconciliation, this.#store];
-    // Nothing was compared yet.
+    // Nothing was compared.
     if (reconciliation === undefined || store === undefined) throw failure;
     const { listed, tally, warnings, isStable } = reconciliation;
     if (!isStable) {

@@ -10,10 +10,10 @@ import type { BulkSummary } from "../../bulk/user-command.ts";
 
 type Status = "valid" | "invalid" | "unknown" | "failed";
 
-/** How many keys may be unknown without an error, of so many. */
+/** The number of unknown verdicts without an error, for a number of checked keys. */
 export type Allowance = (done: number) => number;
 
-/** The verdicts of a bulk run, in numbers. */
+/** Counts the verdicts of a bulk run. */
 export class VerdictScore implements BulkSummary<Validation> {
   readonly countsRest = true;
   readonly statuses: Record<Status, number> = { valid: 0, invalid: 0, unknown: 0, failed: 0 };

@@ -10,7 +10,7 @@ import type { VerdictScore } from "./counts.ts";
 import { lastValid } from "../../views/verdict-view.ts";
 import type { BulkView } from "../../bulk/user-command.ts";
 
-/** Users that are named on a terminal; off one, all are. */
+/** The maximum number of users named on a terminal. Without a terminal, all are named. */
 const NAMED = 10;
 const COLUMNS = [
   { title: "USER", shrinks: true },
@@ -21,7 +21,7 @@ const COLUMNS = [
 ];
 const TITLE_WIDTH = 8;
 
-/** The sum of a bulk run, and the users whose keys do not work. */
+/** Prints the totals of a bulk run, and the users whose keys are invalid or unreadable. */
 export function verdictScreen(
   terminal: Terminal,
   score: VerdictScore,

@@ -135,7 +135,7 @@ function spanOf(milliseconds = 14 * DAY_MS): string {
   return milliseconds % DAY_MS === 0 ? `${milliseconds / DAY_MS} days` : formatSpan(milliseconds);
 }
 
-/** Keys are asked about at the same time; what is told of each stands together. */
+/** Keys are checked concurrently; the log lines of one key stay together. */
 function eventsOf({ verdict, resumed }: Validation): readonly LogEvent[] {
   if (verdict === null || resumed) return [];
   const asked = { kind: "validating" } as const;

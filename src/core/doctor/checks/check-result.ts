@@ -1,11 +1,11 @@
 import type { KeyctlError } from "../../model/errors.ts";
 import type { Probe } from "../collect-facts.ts";
 
-/** What one check says: `attention` is worth a look, `fail` is wrong. */
+/** The result of one check: `attention` is a warning, `fail` is a failure. */
 export type CheckVerdict =
   | { readonly status: "pass"; readonly message: string }
   | { readonly status: "attention"; readonly message: string; readonly hint: string }
-  /** `cause`: the error that other commands would end with. */
+  /** `cause`: the error that other commands would fail with. */
   | {
       readonly status: "fail";
       readonly message: string;
@@ -29,7 +29,7 @@ export function failure(cause: KeyctlError): CheckVerdict {
   return { status: "fail", message: cause.message, hint: cause.hint, cause };
 }
 
-/** What was found out, judged; that it could not be found out is a verdict too. */
+/** The verdicts for a probe. A probe that failed or timed out is a verdict as well. */
 export function judged<Value>(
   outcome: Probe<Value>,
   judge: (value: Value) => readonly CheckVerdict[],

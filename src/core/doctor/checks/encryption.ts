@@ -5,9 +5,9 @@ import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { counted, formatNumber } from "../../text/format.ts";
 
-/** How the rows were looked at. */
+/** How the rows were checked. */
 interface Conditions {
-  /** Rows that there are. */
+  /** The number of rows in the store. */
   readonly total: number;
   readonly deep: boolean;
   readonly requireSealed: boolean;
@@ -55,7 +55,7 @@ export function encryptionVerdicts(census: StoreStats, conditions: Conditions): 
   return [pass(`${counted(census.total, "key")}, ${all}${deep ? `, and ${open}` : ""}${advice}`)];
 }
 
-/** Where keys are to be sealed, another program has written such a row, perhaps in bad faith. */
+/** In a store that requires sealed keys, another program has written such a row, perhaps with bad intent. */
 function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerdict[] {
   const { count } = sample;
   if (count === 0) return [];
@@ -69,7 +69,7 @@ function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerd
   ];
 }
 
-/** No row holds it any more. */
+/** No row holds such a key now. */
 function stillOnDisk(files: readonly string[]): readonly CheckVerdict[] {
   if (files.length === 0) return [];
   const message = `no row holds a key in plain text, and an older one is still on disk, in ${files.map(printable).join(" and ")}`;

@@ -5,24 +5,24 @@ import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { octal } from "../../text/format.ts";
 
-/** What the machine says that the store and its keys do not. */
+/** Facts about this machine, apart from the store and its keys. */
 export interface HostFacts {
-  /** The store as people know it, and what named it. */
+  /** The place of the store as people know it, and the setting that names it. */
   readonly storeLabel: string;
   readonly keyFile: {
-    /** As a person would type it. */
+    /** The path as a person would type it. */
     readonly path: string;
-    /** Null when there is no such file. */
+    /** Null if the file does not exist. */
     readonly mode: number | null;
-    /** Which other users may read it, if any may. */
+    /** The other users who may read the file; null if no other user may. */
     readonly readableBy: "group" | "others" | null;
     readonly isTracked: boolean;
   };
   /** The names of the variables that are set and that keyctl reads. */
   readonly variables: readonly string[];
-  /** NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
+  /** Whether NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
   readonly asksForNoVerification: boolean;
-  /** The `keyctl` that a shell would start, when it is not this one. */
+  /** The path of the `keyctl` that a shell would start, if that is another program. */
   readonly otherKeyctl: string | null;
 }
 

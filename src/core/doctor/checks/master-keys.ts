@@ -49,7 +49,7 @@ function wrongMasterKeys({ place, checks }: MasterKeyFacts): CheckVerdict {
   return wrong(message, hint, new KeyctlError("MASTER_KEY_WRONG", message, { hint }));
 }
 
-/** Rows of a master key that is not here. */
+/** Keys that are sealed with a master key that is not available here. */
 function strangers(census: StoreStats | undefined, kids: readonly string[], from: string): readonly CheckVerdict[] {
   const strange = [...(census?.kids ?? [])].filter(([kid]) => !kids.includes(kid));
   return strange.map(([kid, count]) => {
@@ -63,7 +63,7 @@ function unfinished(checks: number): string {
   return `the database is sealed with ${checks} master keys: a rekey is not finished`;
 }
 
-/** Master keys that nothing is sealed with. */
+/** Master keys that seal nothing in this store. */
 function idle({ place, checks }: MasterKeyFacts, census: StoreStats, kids: readonly string[]): readonly CheckVerdict[] {
   const used = new Set([...census.kids.keys(), ...checks.map(({ kid }) => kid)]);
   return kids.flatMap((kid, index) => {
@@ -79,7 +79,7 @@ function idle({ place, checks }: MasterKeyFacts, census: StoreStats, kids: reado
   });
 }
 
-/** Of those that this database uses, or is to use. */
+/** Guessable master keys that this store uses or, if it uses none yet, would use. */
 function guessable(
   { checks, guessableKids = [] }: MasterKeyFacts,
   census: StoreStats | undefined,

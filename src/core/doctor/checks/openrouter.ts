@@ -6,7 +6,7 @@ import { attention, judged, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { counted } from "../../text/format.ts";
 
-/** Times of keys are compared with ours: an hour's cap, a stale operation, an expiry. */
+/** Times of keys are compared with this machine's clock: the hour of the cap, a stale operation, an expiry. */
 const MOST_SKEW_MS = 60_000;
 
 export function managementKeyVerdict(facts: ManagementKeyFacts): CheckVerdict {
@@ -34,7 +34,7 @@ export function managementKeyVerdict(facts: ManagementKeyFacts): CheckVerdict {
   }
 }
 
-/** Of a management key that OpenRouter accepts; undefined where it is of the store's account, or nothing can be compared. */
+/** For an accepted management key. Undefined if its account is the store's, or there is nothing to compare. */
 export function accountVerdict(account: Probe<Sight>, count: Probe<number>): CheckVerdict | undefined {
   const [verdict] = judged(account, (sight) => {
     if (sight.status === "other") {
@@ -69,7 +69,7 @@ export function openRouterVerdict({ reach, skewMs }: ReachFacts): CheckVerdict {
   return attention(`${reachable}, but its clock and this machine's differ by ${seconds} s`, "set this machine's clock");
 }
 
-/** Nothing where there are none: most machines never see one. */
+/** Empty without spooled keys: most machines never have one. */
 export function spoolVerdicts({ own, elsewhere }: SpoolFacts): readonly CheckVerdict[] {
   return [
     ...(own === 0

@@ -38,7 +38,7 @@ export function integrityUnknown(deep: boolean): CheckVerdict {
   return attention("not checked for damage: timed out", hint);
 }
 
-/** That a quick look has found nothing is not worth a line. */
+/** A quick check that found no damage is not reported. */
 export function integrityVerdicts(integrity: Integrity | undefined, deep: boolean): readonly CheckVerdict[] {
   if (integrity === undefined) return [];
   const { check, damage } = integrity;
