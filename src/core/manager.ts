@@ -69,9 +69,7 @@ export class KeyManager {
     return this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, call);
   }
 
-  /**
-   * Creates a key for a user without one, whatever key.txt and the environment hold. KEY_EXISTS for a user with a key.
-   */
+  /** Creates a key for a user without one, whatever key.txt and the environment hold; else KEY_EXISTS. */
   async autoProvisionKey(userId: string, options: ProvisionOptions = {}) {
     return this.#resolving.provision(userId, options);
   }
@@ -81,9 +79,7 @@ export class KeyManager {
     return this.#validating.ensured(await this.syncAndGetKey(userId, options), options);
   }
 
-  /**
-   * Asks OpenRouter whether the key in the database works, and records a definite answer. Never saves or creates a key.
-   */
+  /** Asks OpenRouter whether the key in the database works, and records a definite answer. Saves and creates no key. */
   async validate(userId: string, options: ValidateOptions = {}): Promise<Validation> {
     return this.#validating.stored(userId, options);
   }
@@ -93,10 +89,7 @@ export class KeyManager {
     return this.#validating.found(found, options);
   }
 
-  /**
-   * Asks OpenRouter whether this key works; the database is not used. `userId` is null in the result.
-   * @param key the bare key. BAD_KEY_FORMAT for anything but one well-formed key; KEY_IS_MASKED for a mask
-   */
+  /** As `validate`, for this bare key, without the database: `userId` is null. Else BAD_KEY_FORMAT or KEY_IS_MASKED. */
   async validateKeyWithApi(key: string | ApiKey, options: ValidateOptions = {}): Promise<Validation> {
     return this.#validating.given(key, options);
   }
@@ -121,8 +114,7 @@ export class KeyManager {
 
   /**
    * Stores this key for the user, and replaces any key that the user has.
-   * @param key the bare key. BAD_KEY_FORMAT for anything but one well-formed key; KEY_IS_MASKED for a mask;
-   * MANAGEMENT_KEY_AS_USER_KEY for a management key that is configured here
+   * @param key the bare key; else BAD_KEY_FORMAT, KEY_IS_MASKED or, for a management key, MANAGEMENT_KEY_AS_USER_KEY
    * @param source the origin of the key: 1 to 32 letters, digits, dots, dashes or underscores
    */
   async saveKeyToDb(userId: string, key: string | ApiKey, source?: string, options?: CallOptions): Promise<SaveResult> {
@@ -194,17 +186,12 @@ export class KeyManager {
     yield* (await this.#bulk()).previewProvisionMany(batches, options);
   }
 
-  /**
-   * Seals every row with a new master key or the active one. Yields progress; the next call continues a stopped run.
-   */
+  /** Seals every row with a new or the active master key. Yields progress; the next call continues a stopped run. */
   async *rekey(options: RekeyOptions = {}) {
     yield* (await this.#bulk()).rekey(options);
   }
 
-  /**
-   * Copies the journal, then every row whose user has none in the destination, and verifies each. The next call
-   * continues a stopped run.
-   */
+  /** Copies the journal, then every row that the destination lacks, and verifies each. Continues a stopped run. */
   async *copyTo(destination: KeyManager, options: CopyOptions = {}) {
     yield* (await this.#bulk()).copyTo(destination.#context, options);
   }
@@ -214,16 +201,12 @@ export class KeyManager {
     return isThere(this.#context.hasManagementKey);
   }
 
-  /**
-   * The terms of a new key: `given`, and the rest from KEYCTL_PROVISION_…. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID.
-   */
+  /** The terms of a new key: `given`, else KEYCTL_PROVISION_…. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
   provisionTerms(given: Partial<WantedTerms> = {}): WantedTerms {
     return termsFor(this.#context.provisioning, given);
   }
 
-  /**
-   * Every row in the order of the user ids, unopened and in constant memory; with a hash, only the rows of that key.
-   */
+  /** Every row in the order of the user ids, unopened, in constant memory; with a hash, only the rows of that key. */
   rows(options: CallOptions = {}, keyHash?: string): AsyncIterable<KeyRecord> {
     return this.#context.store.scan(this.#work.newSignal(options), keyHash);
   }
@@ -241,10 +224,7 @@ export class KeyManager {
     });
   }
 
-  /**
-   * Readiness: rejects with a KeyctlError unless the store answers and the master keys open it. A new embedded store
-   * gets its first master key.
-   */
+  /** Rejects unless the store answers and the master keys open it. Gives a new embedded store its first master key. */
   async check(options: CallOptions = {}): Promise<void> {
     return this.#work.track(options, async (signal) => {
       await raceSignalWithGrace(this.#context.store.ping(signal), signal);

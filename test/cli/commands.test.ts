@@ -18,7 +18,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",

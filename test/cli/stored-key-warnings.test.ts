@@ -272,14 +272,28 @@ describe("list --risk", () => {
     expect(rows.map((row) => row["user_id"])).toEqual(users);
   });
 
-  it("shows the time of the check and the risks, and says who was never checked", async () => {
+  it("shows the time of the check and the risks, and says of how many keys a risk is not known", async () => {
     const set = await withRisks();
     const run = await set.run("list --risk no-limit", { columns: 100, env: plain });
     expect(run.stdout).toMatch(/CHECKED {2}EXPIRES {2}LIMIT {2}RISKS\n/);
     expect(run.stdout).toMatch(/✓ \d+s +never +none +no-limit, never-expires\n$/);
     expect(run.stderr).toContain(
-      "hint: 1 key was never checked; keyctl validate --all --from-listing   finds their risks\n",
+      "hint: no-limit is not known of 1 key; keyctl validate --all --from-listing   finds it\n",
     );
+  });
+
+  it("does not call a risk absent that a later check of another kind did not tell", async () => {
+    const set = await withRisks();
+    await set.run("validate --all --from-listing");
+    const spent = await set.run("list --risk limit-used-up");
+    expect(spent.stderr).toContain("hint: limit-used-up is not known of 1 key; keyctl validate --all   finds it\n");
+    await set.given("validate --user unbounded");
+    const idle = await set.run("list --risk idle-90d");
+    expect(idle.stderr).toContain(
+      "hint: idle-90d is not known of 1 key; keyctl validate --all --from-listing   finds it\n",
+    );
+    const now = documentsOf(await set.run("list --risk limit-used-up --json"));
+    expect(now).toMatchObject([{ user_id: "spent", risks: ["limit-used-up"], risks_unknown: [] }]);
   });
 
   it.each(["nothing", "no-limit,", "", "no-limit,nothing"])("refuses %j", async (risk) => {

@@ -104,6 +104,24 @@ describe("the risks of a stored key", () => {
     ["was never used, and is new", { ...checked({ lastUsedAt: null }), createdAt: at(-10 * DAY) }, []],
     ["does not work any more", checked({ verdict: "invalid", limit: null, expiresAt: null }), []],
   ])("that %s", (_name, record, risks) => {
-    expect(risksOf(record)).toEqual(risks);
+    expect(risksOf(record).known).toEqual(risks);
+  });
+
+  it.each<[string, KeyRecord, readonly string[]]>([
+    ["was never checked", row(), ["no-limit", "never-expires", "idle-90d", "limit-used-up"]],
+    ["answered itself", checked({ limit: 5, expiresAt: null, limitRemaining: 5, blockedBy: null }), ["idle-90d"]],
+    [
+      "was in a listing",
+      checked({ limit: 5, expiresAt: null, limitRemaining: 5, lastUsedAt: null }),
+      ["limit-used-up"],
+    ],
+    [
+      "was in a listing, with nothing left",
+      checked({ limit: 5, expiresAt: null, limitRemaining: 0, lastUsedAt: null }),
+      [],
+    ],
+    ["does not work any more", checked({ verdict: "invalid" }), []],
+  ])("that the last check did not tell, of a key that %s", (_name, record, unknown) => {
+    expect(risksOf(record).unknown).toEqual(unknown);
   });
 });

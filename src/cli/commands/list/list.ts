@@ -28,6 +28,19 @@ interface ListFlags {
 }
 
 const BATCH = 100;
+
+/** The check that tells a risk: only a key's own answer shows budgets, and only the listing shows the last use. */
+const FINDS: Readonly<Record<Risk, string>> = {
+  "no-limit": "keyctl validate --all --from-listing",
+  "never-expires": "keyctl validate --all --from-listing",
+  "idle-90d": "keyctl validate --all --from-listing",
+  "limit-used-up": "keyctl validate --all",
+};
+
+function untoldRisks(): Record<Risk, number> {
+  return { "no-limit": 0, "never-expires": 0, "idle-90d": 0, "limit-used-up": 0 };
+}
+
 const VERDICTS = ["valid", "invalid", "never"];
 
 export function configureCommand(command: Command, run: Run): void {
@@ -67,19 +80,19 @@ interface Totals {
   shown: number;
   clear: number;
   unreadable: number;
-  /** The rows that match all flags except --risk and were never checked: their risks are unknown. */
-  neverChecked: number;
+  /** For each risk of --risk: the rows that match all other flags, and whose last check did not tell this risk. */
+  readonly untold: Record<Risk, number>;
   readonly warnings: WarningSummary;
 }
 
 async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlError | null> {
-  const totals = { shown: 0, clear: 0, unreadable: 0, neverChecked: 0, warnings: new WarningSummary() };
+  const totals = { shown: 0, clear: 0, unreadable: 0, untold: untoldRisks(), warnings: new WarningSummary() };
   const opened = await printRows(invocation, flags, totals);
   if (opened === "reader gone") return null;
   const { terminal } = invocation;
   const error = failureOf(totals);
   if (flags.count === true) await printCount(invocation, totals.shown, error);
-  else if (!terminal.options.json) sayTotals(invocation, opened, { ...totals, asksForRisks: flags.risk !== undefined });
+  else if (!terminal.options.json) sayTotals(invocation, opened, totals);
   return error;
 }
 
@@ -127,8 +140,8 @@ async function* wanted(rows: AsyncIterable<KeyRecord>, flags: ListFlags, totals:
   for await (const stored of rows) {
     const row = listed(stored, Date.now());
     if (!matches(row, flags)) continue;
-    if (row.row.lastCheck === null) totals.neverChecked += 1;
-    if (flags.risk === undefined || flags.risk.some((risk) => row.risks.includes(risk))) yield row;
+    if (flags.risk === undefined || flags.risk.some((risk) => row.risks.known.includes(risk))) yield row;
+    else for (const risk of flags.risk) if (row.risks.unknown.includes(risk)) totals.untold[risk] += 1;
   }
 }
 
@@ -154,7 +167,7 @@ async function printCount(
 function sayTotals(
   { terminal }: Invocation,
   { store, storeExists }: Session,
-  { shown, clear, neverChecked, warnings, asksForRisks }: Totals & { readonly asksForRisks: boolean },
+  { shown, clear, untold, warnings }: Totals,
 ): void {
   const place = storeLabel(store);
   if (!storeExists) {
@@ -166,11 +179,10 @@ function sayTotals(
   // The hint below reports KEY_IN_PLAIN_TEXT.
   for (const { code, message } of warnings.all) if (code !== "KEY_IN_PLAIN_TEXT") terminal.warning(message);
   if (clear > 0) terminal.hint(clearKeys(clear));
-  if (asksForRisks && neverChecked > 0) {
-    const are = plural(neverChecked, "key was", "keys were");
-    terminal.hint(
-      `${formatNumber(neverChecked)} ${are} never checked; keyctl validate --all --from-listing   finds their risks`,
-    );
+  for (const risk of RISKS) {
+    if (untold[risk] === 0) continue;
+    const of = plural(untold[risk], "key", "keys");
+    terminal.hint(`${risk} is not known of ${formatNumber(untold[risk])} ${of}; ${FINDS[risk]}   finds it`);
   }
 }
 

@@ -5,7 +5,7 @@ import { isOfNoUser, maskOfRecord, noUserError, storedValue } from "../../../cor
 import type { KeyRecord } from "../../../core/model/key-record.ts";
 import { knownExpiry, knownLimit } from "../../../core/model/known-terms.ts";
 import { risksOf } from "../../../core/model/risks.ts";
-import type { Risk } from "../../../core/model/risks.ts";
+import type { KeyRisks } from "../../../core/model/risks.ts";
 import { storedKeyWarnings } from "../../../core/model/stored-key-warnings.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { printable } from "../../../core/text/printable.ts";
@@ -34,7 +34,7 @@ export interface ListedRow {
   readonly row: KeyRecord;
   readonly kind: "sealed" | "clear" | "unreadable";
   readonly warnings: readonly Warning[];
-  readonly risks: readonly Risk[];
+  readonly risks: KeyRisks;
   /** In milliseconds since 1970. */
   readonly now: number;
 }
@@ -53,7 +53,7 @@ export function cells({ row, now }: ListedRow): readonly string[] {
 }
 
 export function cellOfRisks({ risks }: ListedRow): string {
-  return risks.join(", ");
+  return risks.known.join(", ");
 }
 
 function age(since: string, now: number): string {
@@ -97,7 +97,8 @@ export function document({ row, kind, warnings, risks }: ListedRow, signal: Node
     limit_remaining: lastCheck?.limitRemaining ?? null,
     blocked_by: lastCheck?.blockedBy ?? null,
     last_used_at: lastCheck?.lastUsedAt ?? null,
-    risks,
+    risks: risks.known,
+    risks_unknown: risks.unknown,
     warnings,
     error: kind === "unreadable" ? errorDocument(unreadable(row), signal) : null,
   };
