@@ -60,7 +60,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
     command: "delete",
     before: ["alice"],
     after: [],
-    sentence: "the key of user alice was removed; it may still go",
+    sentence: "the key of user alice was removed; it may still be deleted",
   },
 };
 
