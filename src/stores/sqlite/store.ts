@@ -149,7 +149,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     },
     async filesWithPlainText(signal) {
       const { filesWithPlainText } = await import("./plain-text.ts");
-      return filesWithPlainText(path, signal);
+      return filesWithPlainText(file, signal);
     },
     ...journal.port,
     async close() {
