@@ -11,6 +11,7 @@ import type {
   KeyStore,
   MasterKeyPlaceFacts,
   MasterKeys,
+  PlainTextRemains,
   SourceReading,
   KeyCheckValue,
   KeyCheckValues,
@@ -96,10 +97,8 @@ export interface DoctorFacts {
   readonly integrity?: Probe<Integrity | undefined>;
   readonly masterKeys: Probe<MasterKeyFacts>;
   readonly census: Probe<StoreStats>;
-  /**
-   * The files of the store that hold a key in plain text; empty for a store whose server is responsible for its files.
-   */
-  readonly plainText?: Probe<readonly string[]>;
+  /** Undefined for a store whose server is responsible for its files. */
+  readonly plainText?: Probe<PlainTextRemains | undefined>;
   readonly deep: boolean;
   readonly requireSealed: boolean;
   readonly keyFile: Probe<SourceFacts>;
@@ -159,7 +158,7 @@ export async function collectFacts(
     mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
     isThere ? attempt(() => collectStoreStats(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
-    isThere ? within(timeMs, async (patience) => (await store.filesWithPlainText?.(patience)) ?? []) : skipped,
+    isThere ? within(timeMs, async (patience) => store.filesWithPlainText?.(patience)) : skipped,
   ]);
   return {
     storeExists,

@@ -46,8 +46,8 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
     ({ census, count, deep, requireSealed, plainText }) =>
       judged(census, (value) => {
         const total = count.status === "known" ? count.value : value.total;
-        const files = plainText?.status === "known" ? plainText.value : [];
-        return encryptionVerdicts(value, { total, deep, requireSealed, plainText: files });
+        const remains = plainText?.status === "known" ? plainText.value : undefined;
+        return encryptionVerdicts(value, { total, deep, requireSealed, plainText: remains });
       }),
   ],
   [

@@ -59,13 +59,11 @@ export interface ErasureTask {
   readonly isThorough: boolean;
 }
 
-/** Text of removed or replaced rows that is still on the disk. */
-export interface Remains {
-  /** The file that contains it. */
-  readonly place: string;
+/** Text of removed or replaced rows that is still on the disk; `place` is the file that contains it. */
+export type Remains =
   /** The reason: another program holds the database, or its file is too large to be rewritten. */
-  readonly how: "held" | "too large";
-}
+  | { readonly place: string; readonly how: "held" | "too large" }
+  | { readonly place: string; readonly how: "failed"; readonly error: KeyctlError };
 
 /** Kept in the store: proves which master keys the store is sealed with. */
 export interface KeyCheckValue {
@@ -96,7 +94,13 @@ export interface Inspection {
    * The files of the store that hold a key in plain text, in a row or in the remains of one. Missing for a store whose
    * server is responsible for its files.
    */
-  filesWithPlainText?(signal: AbortSignal): Promise<readonly string[]>;
+  filesWithPlainText?(signal: AbortSignal): Promise<PlainTextRemains>;
+}
+
+export interface PlainTextRemains {
+  readonly files: readonly string[];
+  /** The database file if it is too large for `rekey` to rewrite; otherwise null. */
+  readonly tooLarge: string | null;
 }
 
 export interface Integrity {

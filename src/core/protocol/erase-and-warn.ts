@@ -1,6 +1,6 @@
 import { isKeyctlError } from "../model/errors.ts";
 import type { Warning } from "../model/warning.ts";
-import type { ErasureTask, KeyStore } from "../ports/stores-and-sources.ts";
+import type { ErasureTask, KeyStore, Remains } from "../ports/stores-and-sources.ts";
 import { printable } from "../text/printable.ts";
 import { shellQuote } from "../text/shell-quote.ts";
 
@@ -14,15 +14,21 @@ export async function eraseAndWarn(
   try {
     const remains = await erase(task, signal);
     if (remains === null) return [];
-    const { place, how } = remains;
-    const until =
-      how === "held"
-        ? "the other program that holds the database lets go of it; then: keyctl rekey --keep-key"
-        : `sqlite3 ${shellQuote(place)} VACUUM   has rewritten it: it is too large to do that here`;
-    const message = `what was removed or replaced is still on disk, in ${printable(place)}, until ${until}`;
+    const message = `what was removed or replaced is still on disk, in ${printable(remains.place)}, ${wayOut(remains)}`;
     return [{ code: "STILL_ON_DISK", message }];
   } catch (thrown) {
     if (isKeyctlError(thrown)) return [];
     throw thrown;
+  }
+}
+
+function wayOut(remains: Remains): string {
+  switch (remains.how) {
+    case "held":
+      return "until the other program that holds the database lets go of it; then: keyctl rekey --keep-key";
+    case "too large":
+      return `until sqlite3 ${shellQuote(remains.place)} VACUUM   has rewritten it: it is too large to do that here`;
+    case "failed":
+      return `because ${remains.error.message}; correct that, then: keyctl rekey --keep-key`;
   }
 }

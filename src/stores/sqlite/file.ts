@@ -14,6 +14,8 @@ import { forgetOwner, hasForeignWal, noteOwner, statsOf, walOf } from "./wal-own
 export interface DatabaseFile {
   /** The path as the caller gave it; it may lead through symbolic links. */
   readonly path: string;
+  /** The file that the path leads to. SQLite keeps the log beside it. */
+  readonly realPath: string;
   /** Throws STORE_UNAVAILABLE unless the path still leads to the open file and the file's log is still next to it. */
   requireSame(): void;
   /** The same check before a write. */
@@ -26,37 +28,45 @@ export interface DatabaseFile {
 
 /** The file that is open under this path; `opened` are its stats. */
 export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
-  const place = realpathSync.native(path);
-  let wal = statsOf(walOf(place));
+  const realPath = realpathSync.native(path);
+  let wal = statsOf(walOf(realPath));
   let notedNs: bigint | undefined;
   const look = (mayHaveHappened: boolean) => {
-    const main = statsOf(path);
-    if (main === undefined) throw takenAway(path, "was deleted or moved", mayHaveHappened);
-    if (!isSame(main, opened)) throw takenAway(path, "was replaced by another file", mayHaveHappened);
-    const log = statsOf(walOf(place));
+    const main = requireAt(path, opened, mayHaveHappened);
+    // A link may have followed the file to another place, where other programs make another log.
+    if (realPath !== path) requireAt(realPath, opened, mayHaveHappened);
+    const log = statsOf(walOf(realPath));
     // Another program may create a log. An existing log stays as long as this connection is open.
     wal ??= log;
     if (wal !== undefined && (log === undefined || !isSame(log, wal)))
-      throw takenAway(walOf(path), "was deleted or replaced", mayHaveHappened);
+      throw takenAway(walOf(realPath), "was deleted or replaced", mayHaveHappened);
     return { main, isEmpty: log?.size === 0n };
   };
   const lookAndNote = (mayHaveHappened: boolean) => {
     const { main, isEmpty } = look(mayHaveHappened);
     if (wal === undefined || (main.mtimeNs === notedNs && !isEmpty)) return;
-    noteOwner(place, main, wal);
+    noteOwner(realPath, main, wal);
     notedNs = main.mtimeNs;
   };
   return {
     path,
+    realPath,
     requireSame: () => void look(false),
     beforeWrite: () => lookAndNote(false),
     afterWrite: () => lookAndNote(true),
     close(connection) {
       if (notedNs !== undefined && leavesFileOpen()) emptyLog(connection, () => look(false));
       connection.close();
-      forgetOwner(place);
+      forgetOwner(realPath);
     },
   };
+}
+
+function requireAt(path: string, opened: BigIntStats, mayHaveHappened: boolean): BigIntStats {
+  const stats = statsOf(path);
+  if (stats === undefined) throw takenAway(path, "was deleted or moved", mayHaveHappened);
+  if (!isSame(stats, opened)) throw takenAway(path, "was replaced by another file", mayHaveHappened);
+  return stats;
 }
 
 /**

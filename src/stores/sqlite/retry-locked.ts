@@ -10,7 +10,8 @@ export function whileUnlocked<Result>(act: () => Result, signal: AbortSignal): P
   return retryWhile(act, isLocked, signal);
 }
 
-function isLocked(thrown: unknown): boolean {
+/** Whether SQLite refused because of a lock that another connection holds. */
+export function isLocked(thrown: unknown): boolean {
   const code = resultCode(thrown);
   return code === RESULT.busy || code === RESULT.locked;
 }

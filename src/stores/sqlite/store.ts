@@ -61,7 +61,7 @@ const SQL = {
  */
 export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues & Inspection & Journal {
   const { connection: database, file } = opened;
-  const { path } = file;
+  const { path, realPath } = file;
   const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const journal = sqliteJournal(database, file);
   const recordOf = (row: Row) => fromRow(row, path);
@@ -141,7 +141,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     },
     async inspect(signal) {
       const { inspectDatabase } = await import("./inspect.ts");
-      return inspectDatabase(database, path, signal);
+      return inspectDatabase(database, realPath, signal);
     },
     async checkIntegrity(deep, signal) {
       const { checkIntegrity } = await import("./integrity.ts");
@@ -149,7 +149,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
     },
     async filesWithPlainText(signal) {
       const { filesWithPlainText } = await import("./plain-text.ts");
-      return filesWithPlainText(path, signal);
+      return filesWithPlainText(file, signal);
     },
     ...journal.port,
     async close() {

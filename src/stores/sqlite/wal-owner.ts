@@ -1,9 +1,10 @@
-import { chmodSync, closeSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, readSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { dirname } from "node:path";
 import { openPrivateFile, syncFolder, writeSynced } from "../../files/private-files.ts";
 import { readBeginning, readRegularFile } from "../../files/read-regular-file.ts";
 import { temporaryPath } from "../../files/temporary-path.ts";
+import { keptDescriptor } from "./kept-descriptor.ts";
 
 /**
  * **Invariant:** a write-ahead log is replayed only into the database file that it was written for. SQLite finds the
@@ -97,21 +98,14 @@ function mayBeCheckpoint(database: string): boolean {
 }
 
 const INDEX_BYTES = 136;
-const openIndexes = new Map<bigint, number>();
 
-/**
- * The first bytes of the index. Its file stays open, one descriptor for each: closing it would drop the locks that
- * another connection of this process holds on it (https://sqlite.org/howtocorrupt.html, "Posix advisory locks canceled
- * by a separate thread doing close()").
- */
+/** The first bytes of the index. */
 function readIndex(path: string): Buffer | undefined {
   const stats = statsOf(path);
   if (stats === undefined || stats.size < INDEX_BYTES) return undefined;
   try {
-    const file = openIndexes.get(stats.ino) ?? openSync(path, "r");
-    openIndexes.set(stats.ino, file);
     const bytes = Buffer.alloc(INDEX_BYTES);
-    return readSync(file, bytes, 0, INDEX_BYTES, 0) === INDEX_BYTES ? bytes : undefined;
+    return readSync(keptDescriptor(path), bytes, 0, INDEX_BYTES, 0) === INDEX_BYTES ? bytes : undefined;
   } catch {
     return undefined;
   }

@@ -243,8 +243,13 @@ describe("encryption", () => {
     ],
     [
       "an older key in plain text in the log",
-      { plainText: known(["/srv/keys.db-wal"]) },
+      { plainText: known({ files: ["/srv/keys.db-wal"], tooLarge: null }) },
       "attention: no row holds a key in plain text, and an older one is still on disk, in /srv/keys.db-wal (keyctl rekey --keep-key   removes it, once no other program holds the database)",
+    ],
+    [
+      "an older key in plain text in a file that rekey does not rewrite",
+      { plainText: known({ files: ["/srv/my keys.db"], tooLarge: "/srv/my keys.db" }) },
+      "attention: no row holds a key in plain text, and an older one is still on disk, in /srv/my keys.db (sqlite3 '/srv/my keys.db' VACUUM   removes it, once no other program holds the database)",
     ],
     [
       "nothing in plain text, where programs could read it",

@@ -1,12 +1,16 @@
-import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
 import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { ApiKey } from "../../../src/core/model/api-key.ts";
+import { KeyctlError } from "../../../src/core/model/errors.ts";
 import { newRecord } from "../../../src/core/model/key-record.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
+import { eraseAndWarn } from "../../../src/core/protocol/erase-and-warn.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
+import { eraseFromFile } from "../../../src/stores/sqlite/erase.ts";
 import { sqliteStore } from "../../../src/stores/sqlite/store.ts";
 import { documentsOf, inProcess } from "../../support/programs/in-process.ts";
 import { keyEnding, OTHER } from "../../support/fixtures/keys.ts";
@@ -131,6 +135,70 @@ describe("the log of a database", () => {
     expect(stillOnDisk(await inProcess(home, ["rekey", "--keep-key", "--json", ...store]))).toEqual([]);
     expect(bytesOf(database)).not.toContain(SECRET);
     expect((await inProcess(home, ["doctor", ...store])).stdout).not.toContain("still on disk");
+  });
+
+  it("is named beside the file that a symbolic link leads to", async () => {
+    const { home, database } = await inPlainText("WAL");
+    const link = join(home.work, "link.db");
+    symlinkSync(database, link);
+    const reader = openReader(database);
+    const run = await inProcess(home, ["rekey", "--keep-key", "--json", "--store", `sqlite:${link}`]);
+    expect(stillOnDisk(run)).toEqual([expect.stringContaining(`still on disk, in ${database}-wal, until`)]);
+    reader.close();
+  });
+});
+
+/** A SQLite that ends every rewrite, or every checkpoint, with this error. */
+function failing(errcode: number, fails: "rewrite" | "checkpoint"): DatabaseSync {
+  const fail = () => {
+    throw Object.assign(new Error("as SQLite says"), { code: "ERR_SQLITE_ERROR", errcode });
+  };
+  const get = () => (fails === "checkpoint" ? fail() : { busy: 0 });
+  return { prepare: () => ({ get }), exec: fails === "rewrite" ? fail : () => {} } as unknown as DatabaseSync;
+}
+
+async function remainsAfter(errcode: number, fails: "rewrite" | "checkpoint") {
+  const home = emptyHome();
+  const { connection, file } = await opened(home.database);
+  onTestFinished(() => connection.close());
+  const remains = await eraseFromFile(failing(errcode, fails), file, { isThorough: true }, patient);
+  expect(remains?.place).toBe(fails === "rewrite" ? home.database : `${home.database}-wal`);
+  return remains;
+}
+
+describe("an erasure that SQLite refuses", () => {
+  const FULL = "could not be written: the disk is full";
+  const IO = "could not be read or written: the disk answered with an error";
+
+  it.each([
+    ["full", 13, FULL],
+    ["failing", 778, IO],
+    ["failing at a sync", 1034, IO],
+    ["damaged", 11, "is damaged, or is not a SQLite database"],
+  ])("on a disk or file that is %s (%i) is reported with that error, at once", async (_, errcode, problem) => {
+    for (const fails of ["rewrite", "checkpoint"] as const) {
+      const began = performance.now();
+      expect(await remainsAfter(errcode, fails)).toMatchObject({
+        how: "failed",
+        error: { message: expect.stringContaining(problem) },
+      });
+      expect(performance.now() - began).toBeLessThan(900);
+    }
+  });
+
+  it.each([5, 261, 517, 6, 262])("because of a lock (%i) is reported as held", async (errcode) => {
+    expect(await remainsAfter(errcode, "rewrite")).toMatchObject({ how: "held" });
+  });
+
+  it("warns with the error and what to type", async () => {
+    const error = new KeyctlError("STORE_UNAVAILABLE", `the database /srv/a.db ${FULL}`, { hint: "free some space" });
+    const eraseRemoved = async () => ({ place: "/srv/a.db", how: "failed", error }) as const;
+    expect(await eraseAndWarn({ eraseRemoved }, { isThorough: true }, patient)).toEqual([
+      {
+        code: "STILL_ON_DISK",
+        message: `what was removed or replaced is still on disk, in /srv/a.db, because the database /srv/a.db ${FULL}; correct that, then: keyctl rekey --keep-key`,
+      },
+    ]);
   });
 });
 

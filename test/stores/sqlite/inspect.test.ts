@@ -84,6 +84,32 @@ describe("the inspection of a SQLite database", () => {
     );
     expect(code).toBe("STORE_UNAVAILABLE");
   });
+
+  it("asks whether the folder of the real file takes writes, not that of a link", async () => {
+    const refusal = await asOrdinaryUser(
+      "stores/sqlite/store.ts",
+      `(async () => {
+        const { mkdtempSync, mkdirSync, chmodSync, rmSync, symlinkSync } = require("node:fs");
+        const { DatabaseSync } = process.getBuiltinModule("node:sqlite") ?? require(${JSON.stringify(DROP_IN)});
+        const folder = mkdtempSync(require("node:os").tmpdir() + "/keyctl-test-");
+        const links = folder + "/links";
+        const [realPath, path] = [folder + "/keys.db", links + "/keys.db"];
+        const connection = new DatabaseSync(realPath);
+        connection.exec("CREATE TABLE api_keys (a)");
+        mkdirSync(links);
+        symlinkSync(realPath, path);
+        chmodSync(links, 0o555);
+        const file = { path, realPath, close: () => connection.close() };
+        const store = subject.sqliteStore({ connection, file, isNew: false });
+        const { refusal } = await store.inspect(new AbortController().signal);
+        await store.close();
+        chmodSync(links, 0o700);
+        rmSync(folder, { recursive: true });
+        return refusal?.message ?? null;
+      })()`,
+    );
+    expect(refusal).toBeNull();
+  });
 });
 
 const DROP_IN = new URL("../../../node_modules/@photostructure/sqlite", import.meta.url).pathname;

@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { newRecord } from "../../../src/core/model/key-record.ts";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
@@ -124,6 +124,44 @@ describe.each(Object.entries(REMOVALS))("a database file that is %s while it is 
       ]);
     }
     expect(existsSync(database) ? readFileSync(database) : null).toEqual(there);
+  });
+});
+
+async function openThroughLink() {
+  const home = emptyHome();
+  const link = join(home.work, "link.db");
+  await anotherDatabase(home.database);
+  symlinkSync(home.database, link);
+  const { connection, file } = await opened(link);
+  connection.exec("PRAGMA journal_mode=WAL");
+  const store = sqliteStore({ connection, file, isNew: false });
+  onTestFinished(() => store.close());
+  await store.insert(rowFor("alice"), patient);
+  return { store, link, database: home.database };
+}
+
+describe("a database that is open through a symbolic link", () => {
+  it("names the log beside the real file when the log is gone", async () => {
+    const { store, database } = await openThroughLink();
+    rmSync(`${database}-wal`);
+    await expect(store.insert(rowFor("bob"), patient)).rejects.toMatchObject({
+      message: `the database file ${database}-wal was deleted or replaced while it was in use`,
+    });
+  });
+
+  it.each([
+    ["nothing", "was deleted or moved"],
+    ["another database", "was replaced by another file"],
+  ])("takes no write once the link follows its file to another place, and at the old one is %s", async (now, says) => {
+    const { store, link, database } = await openThroughLink();
+    renameSync(database, `${database}.moved`);
+    rmSync(link);
+    symlinkSync(`${database}.moved`, link);
+    if (now === "another database") copyFileSync(link, database);
+    await expect(store.insert(rowFor("bob"), patient)).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      message: `the database file ${database} ${says} while it was in use`,
+    });
   });
 });
 

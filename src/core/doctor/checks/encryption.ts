@@ -1,6 +1,7 @@
+import type { PlainTextRemains } from "../../ports/stores-and-sources.ts";
 import type { StoreStats, Sample } from "../store-stats.ts";
 import { printable } from "../../text/printable.ts";
-import { userFlag } from "../../text/shell-quote.ts";
+import { shellQuote, userFlag } from "../../text/shell-quote.ts";
 import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { counted, formatNumber } from "../../text/format.ts";
@@ -11,8 +12,8 @@ interface Conditions {
   readonly total: number;
   readonly deep: boolean;
   readonly requireSealed: boolean;
-  /** The files of the store that hold a key in plain text. */
-  readonly plainText: readonly string[];
+  /** Undefined if it is not known. */
+  readonly plainText: PlainTextRemains | undefined;
 }
 
 export function encryptionVerdicts(census: StoreStats, conditions: Conditions): readonly CheckVerdict[] {
@@ -20,7 +21,7 @@ export function encryptionVerdicts(census: StoreStats, conditions: Conditions): 
   const { clear, unreadable, twins, withManagementKey, unopened, isComplete } = census;
   const problems = [
     ...inPlainText(clear, requireSealed),
-    ...(isComplete && clear.count === 0 ? stillOnDisk(plainText) : []),
+    ...(isComplete && clear.count === 0 && plainText !== undefined ? stillOnDisk(plainText) : []),
     ...ofSample(
       unreadable,
       "row holds no key",
@@ -70,10 +71,11 @@ function inPlainText(sample: Sample, requireSealed: boolean): readonly CheckVerd
 }
 
 /** No row holds such a key now. */
-function stillOnDisk(files: readonly string[]): readonly CheckVerdict[] {
+function stillOnDisk({ files, tooLarge }: PlainTextRemains): readonly CheckVerdict[] {
   if (files.length === 0) return [];
+  const remedy = tooLarge === null ? "keyctl rekey --keep-key" : `sqlite3 ${shellQuote(tooLarge)} VACUUM`;
   const message = `no row holds a key in plain text, and an older one is still on disk, in ${files.map(printable).join(" and ")}`;
-  return [attention(message, "keyctl rekey --keep-key   removes it, once no other program holds the database")];
+  return [attention(message, `${remedy}   removes it, once no other program holds the database`)];
 }
 
 function ofSample(
