@@ -18,7 +18,9 @@ import type {
   KeyCheckValues,
 } from "./core/ports/stores-and-sources.ts";
 import { sealerCache } from "./core/sealing/sealer-cache.ts";
+import { sleep } from "./core/async/sleep.ts";
 import { assertCanSeal, loadVerifiedSealer } from "./core/sealing/verify-master-keys.ts";
+import type { SealingSetup } from "./core/sealing/verify-master-keys.ts";
 import type { Warning } from "./core/model/warning.ts";
 import type { Spool } from "./core/ports/spool.ts";
 import type { OpenRouter, OpenRouterOnUse, RetryPause } from "./core/ports/openrouter.ts";
@@ -43,6 +45,7 @@ export interface Ports {
   readonly sources: readonly KeySource[];
   readonly openRouter: OpenRouterOnUse;
   readonly spool: Spool;
+  readonly pause: SealingSetup["pause"];
 }
 
 export interface Listener {
@@ -95,10 +98,11 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
+    pause: sleep,
   });
-  const { store, masterKeys, sources, openRouter, spool } = ports;
+  const { store, masterKeys, sources, openRouter, spool, pause } = ports;
   // A short-lived machine must not encrypt a shared store with a key that disappears with it.
-  const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite" };
+  const lock = { checks: store, masterKeys, mayGenerate: config.store.kind === "sqlite", pause };
   const provisioning = {
     ...config.provisioning,
     // A database may learn only from its first call whether it was just created.
@@ -113,9 +117,8 @@ export async function compose(config: Config, listener: Listener, options: Compo
     lock,
     sealer: sealerCache(
       (purpose, waiting) => loadVerifiedSealer(lock, purpose, waiting),
-      clock,
+      store,
       () => masterKeys.late?.(),
-      async (kid, waiting) => (await store.keyCheckValues(waiting)).some((check) => check.kid === kid),
     ),
     assertCanSeal: (waiting) => assertCanSeal(lock, waiting),
     sources,

@@ -228,7 +228,7 @@ export class KeyManager {
   async check(options: CallOptions = {}): Promise<void> {
     return this.#work.track(options, async (signal) => {
       await raceSignalWithGrace(this.#context.store.ping(signal), signal);
-      await raceSignalWithGrace(this.#context.sealer("seal", signal), signal);
+      await raceSignalWithGrace(this.#context.sealer("prepare", signal), signal);
     });
   }
 

@@ -1,5 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { Ports } from "../../src/compose.ts";
 import { parseMasterKeys } from "../../src/encryption/jwk-set.ts";
 import { jwkSet, newJwk } from "../support/fixtures/jwk.ts";
 import { KEY, OTHER } from "../support/fixtures/keys.ts";
@@ -7,10 +8,12 @@ import { spooled } from "../support/fixtures/spooled-key.ts";
 import { sealedValues, writeSealedValue } from "../support/fixtures/stored-rows.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
-import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
+import { stage, withCalls, withoutPauses } from "../support/home/tool-with-openrouter.ts";
 import { managerOfTest } from "../support/memory/manager.ts";
 import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
 import { change, rowsOf } from "../support/sqlite/database-file.ts";
+
+type Around = (ports: Ports) => Ports;
 
 function kidsIn(home: Home): readonly string[] {
   return parseMasterKeys(readFileSync(home.masterKeys, "utf8")).map(({ kid }) => kid);
@@ -22,8 +25,12 @@ function namedKids(home: Home): readonly string[] {
 }
 
 const saved = (home: Home) => inProcess(home, ["save", "--user", "alice", "--stdin"], { input: KEY });
-const retire = (home: Home, kid: string) => inProcess(home, ["rekey", `--retire=${kid}`, "--json"]);
+const retire = (home: Home, kid: string, around: Around = (ports) => ports, ...more: readonly string[]) =>
+  inProcess(home, ["rekey", `--retire=${kid}`, ...more], { around: (ports) => withoutPauses()(around(ports)) });
+const retireAsJson = (home: Home, kid: string, around?: Around) => retire(home, kid, around, "--json");
 const got = async (home: Home) => (await inProcess(home, ["get", "--user", "alice", "--stored", "--reveal"])).stdout;
+
+const SPARE = newJwk();
 
 /** A home that was rekeyed: its master keys, the active one first, and alice's row as it was before. */
 async function rekeyed() {
@@ -40,7 +47,7 @@ describe("rekey --retire", () => {
     const { home, active, old } = await rekeyed();
     const complaint = await inProcess(home, ["doctor", "--json"]);
     expect(complaint.stdout).toContain(`keyctl rekey --retire=${old}`);
-    const run = await inProcess(home, ["rekey", `--retire=${old}`]);
+    const run = await retire(home, old);
     expect(run).toMatchObject({
       code: 0,
       stdout: `master key ${old} is retired; the active master key is ${active}\n`,
@@ -55,7 +62,7 @@ describe("rekey --retire", () => {
     const set = JSON.parse(readFileSync(home.masterKeys, "utf8")) as { keys: object[] };
     const third = newJwk();
     writeFileSync(home.masterKeys, JSON.stringify({ about: "ours", keys: [...set.keys, { ...third, note: "mine" }] }));
-    expect(documentsOf(await retire(home, old))).toMatchObject([
+    expect(documentsOf(await retireAsJson(home, old))).toMatchObject([
       { type: "summary", command: "rekey", active_kid: active, retired_kid: old, complete: true, error: null },
     ]);
     const after = JSON.parse(readFileSync(home.masterKeys, "utf8")) as { about: string; keys: { kid: string }[] };
@@ -74,7 +81,7 @@ describe("rekey --retire", () => {
   ])("refuses one that seals %s, names whose it is, and changes nothing", async (_, use) => {
     const { home, before, active, old } = await rekeyed();
     await use(home, before);
-    const run = await retire(home, old);
+    const run = await retireAsJson(home, old);
     expect(errorOf(run)).toMatchObject({
       code: "CONFLICT",
       exit_code: 8,
@@ -91,15 +98,32 @@ describe("rekey --retire", () => {
     await spooled(all);
     const [old = ""] = kidsIn(all.home);
     await inProcess(all.home, ["rekey"]);
-    const error = errorOf(await retire(all.home, old));
+    const error = errorOf(await retireAsJson(all.home, old));
     expect(error?.message).toBe(`master key ${old} is still used, by 1 key that could not be stored yet; it stays`);
     expect(kidsIn(all.home)).toContain(old);
   });
 
+  it.each([
+    ["that has no master key", {}, "x"],
+    ["that has one", { KEYCTL_MASTER_KEYS: jwkSet(SPARE) }, SPARE.kid],
+  ])("is no use for a database that is not sealed, on a machine %s", async (_, env, kid) => {
+    const home = emptyHome();
+    await saved(home);
+    change(home.database, "DELETE FROM api_keys; DELETE FROM api_key_meta WHERE _id GLOB 'check:*'");
+    rmSync(home.masterKeys);
+    const run = await inProcess(home, ["rekey", `--retire=${kid}`, "--json"], { env });
+    expect(errorOf(run)).toMatchObject({
+      code: "USAGE",
+      exit_code: 2,
+      message: `this database is not sealed, so it has no master key ${kid} that could be retired`,
+      hint: "keyctl rekey --init   seals it",
+    });
+  });
+
   it("refuses the active one, and one that nobody knows", async () => {
     const { home, active } = await rekeyed();
-    expect(errorOf(await retire(home, active))).toMatchObject({ code: "CONFLICT" });
-    expect(errorOf(await retire(home, "nobody's"))).toMatchObject({ code: "USAGE", exit_code: 2 });
+    expect(errorOf(await retireAsJson(home, active))).toMatchObject({ code: "CONFLICT" });
+    expect(errorOf(await retireAsJson(home, "nobody's"))).toMatchObject({ code: "USAGE", exit_code: 2 });
     expect(kidsIn(home)).toHaveLength(2);
   });
 
@@ -148,7 +172,7 @@ describe("rekey --retire", () => {
           },
         };
       });
-      await inProcess(home, ["rekey", `--retire=${old}`], { around });
+      await retire(home, old, around);
       expect(await got(home)).toBe(`${KEY}\n`);
       await retire(home, old);
       expect([kidsIn(home), namedKids(home)]).toEqual([[active], [active]]);
@@ -164,7 +188,7 @@ describe("rekey --retire", () => {
         await writeSealedValue(home, "alice", before);
       },
     }));
-    const run = await inProcess(home, ["rekey", `--retire=${old}`, "--json"], { around });
+    const run = await retireAsJson(home, old, around);
     expect(errorOf(run)).toMatchObject({ code: "CONFLICT" });
     expect(kidsIn(home)).toEqual([active, old]);
     expect(await got(home)).toBe(`${KEY}\n`);
@@ -179,7 +203,7 @@ describe("rekey --retire", () => {
         if (words[0] === old) for await (const _ of other.rekey());
       },
     }));
-    const run = await inProcess(home, ["rekey", `--retire=${old}`, "--json"], { around });
+    const run = await retireAsJson(home, old, around);
     expect(run.code).toBe(0);
     const [newest, ...others] = kidsIn(home);
     expect([newest === active, others]).toEqual([false, [active]]);

@@ -131,6 +131,10 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
       state.isWritable = (await opened.subject.masterKeyPlace()).isWritable;
       if (!opened.storeExists) throw noStore(opened.store);
       for await (const step of opened.manager.rekey({ ...state.task, signal })) {
+        if (step.pauseMs > 0) {
+          terminal.note(waitsFor(step.pauseMs));
+          continue;
+        }
         state.last = step;
         await sayFailures(invocation, step.failures, state);
         for (const user of step.plain) state.plain.add(user);
@@ -143,6 +147,10 @@ async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: St
   } finally {
     progress.stop();
   }
+}
+
+function waitsFor(pauseMs: number): string {
+  return `waiting ${formatSpan(pauseMs)} for programs that may still write a key sealed with that master key`;
 }
 
 function noStore({ name }: StoreName): KeyctlError {

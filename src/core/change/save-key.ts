@@ -54,7 +54,8 @@ export async function saveKey(
   const { key, origin, replace, revoke, approve } = request;
   if (revoke) await requireOwnAccount(context, "no key can be removed at OpenRouter", signal);
   await importSpooled(user, context, signal);
-  const sealed = (await sealer("seal", signal)).seal(key, user);
+  // A failure of the master keys comes before OpenRouter is asked.
+  await sealer("prepare", signal);
   return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
     if (found !== undefined && !(await confirmGeneration(found, context, signal))) return "conflict";
@@ -69,6 +70,8 @@ export async function saveKey(
       await store.requireAtomicChanges(signal);
     }
     await approve?.();
+    // Only now: the approval may have taken longer than a master key stays in use.
+    const sealed = (await sealer("seal", signal)).seal(key, user);
     const now = clock.now().toISOString();
     const next =
       row === undefined

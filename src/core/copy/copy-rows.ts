@@ -56,20 +56,17 @@ export async function* copyRows(
   { dryRun, newSignal }: Copying,
 ): AsyncGenerator<readonly CopyOutcome[]> {
   await unlockSource(source, newSignal());
-  const sealer = await unlockDestination(destination, dryRun, newSignal());
+  await unlockDestination(destination, dryRun, newSignal());
   const journals = { source: source.journal, destination: destination.journal };
   await refuseOtherAccount(journals, newSignal());
   const journal = new JournalCopy(source.journal, destination.journal, dryRun);
   yield* journal.bring(newSignal);
-  if (!dryRun) {
-    await copyAccount(journals, newSignal());
-    await bringSealChecks(source, destination, newSignal());
-  }
+  if (!dryRun) await copyAccount(journals, newSignal());
   const inConflict = new Set<string>();
-  const bring = dryRun ? compare : insertMissing;
-  const to = { store: destination.store, journal, sealer: holdsSealedOnly(destination) ? sealer : null };
   for await (const rows of batched(source.store.scan(newSignal), BATCH)) {
-    const outcomes = await bring(rows, to, newSignal());
+    const outcomes = dryRun
+      ? await compare(rows, { store: destination.store, journal }, newSignal())
+      : await insertMissing(rows, await bringTarget(source, destination, journal, newSignal), newSignal());
     for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
     yield outcomes;
   }
@@ -93,17 +90,29 @@ export async function unlockSource({ lock, sealer }: CopyEnd, signal: AbortSigna
   if (checks.length > 0) await naming("source", () => sealer("open", signal));
 }
 
-/** The sealer of the destination; null for a dry run, which seals nothing. */
+/** Rejects with MASTER_KEY_… unless the destination can be sealed; gives it its first check, except in a dry run. */
 async function unlockDestination(
   { sealer, assertCanSeal }: CopyEnd,
   dryRun: boolean,
   signal: AbortSignal,
-): Promise<Sealer | null> {
-  return naming("destination", async () => {
-    if (!dryRun) return sealer("seal", signal);
-    await assertCanSeal(signal);
-    return null;
+): Promise<void> {
+  await naming("destination", async () => {
+    if (dryRun) await assertCanSeal(signal);
+    else await sealer("prepare", signal);
   });
+}
+
+/** For one batch: the master keys of source and destination are named again before rows are sealed with them. */
+async function bringTarget(
+  source: CopyEnd,
+  destination: CopyEnd,
+  journal: JournalCopy,
+  newSignal: () => AbortSignal,
+): Promise<BringTarget> {
+  await bringSealChecks(source, destination, newSignal());
+  const { store, sealer } = destination;
+  const seals = holdsSealedOnly(destination);
+  return { store, journal, sealer: seals ? await naming("destination", () => sealer("seal", newSignal())) : null };
 }
 
 /** True for an embedded store, too: no other program reads it, and its first master key is created automatically. */
@@ -158,7 +167,7 @@ async function insertMissing(
 
 async function compare(
   rows: readonly KeyRecord[],
-  { store, journal }: BringTarget,
+  { store, journal }: Omit<BringTarget, "sealer">,
   signal: AbortSignal,
 ): Promise<readonly RowOutcome[]> {
   const there = await rowsThere(rows, store, signal);

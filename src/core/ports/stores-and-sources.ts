@@ -76,7 +76,7 @@ export interface KeyCheckValues {
   keyCheckValues(signal: AbortSignal): Promise<readonly KeyCheckValue[]>;
   /** False if the store already has a check: another process was first. */
   insertFirstKeyCheckValue(check: KeyCheckValue, signal: AbortSignal): Promise<boolean>;
-  /** Adds the check of another master key. Does nothing if that key has one. */
+  /** Names another master key. Does nothing if that key has a check. */
   addKeyCheckValue(check: KeyCheckValue, signal: AbortSignal): Promise<void>;
   /** After this, the store no longer names this master key. */
   removeKeyCheckValue(kid: string, signal: AbortSignal): Promise<void>;
@@ -203,5 +203,9 @@ export interface Clock {
   now(): Date;
 }
 
-/** `kid`: to open a value that names this master key, which may have been added since the others were loaded. */
-export type Purpose = "seal" | "open" | { readonly kid: string };
+/**
+ * `seal`: for a value that is sealed now; the store names its master key then. `prepare`: the errors of `seal` for a
+ * caller that seals later or not at all; a store that is sealed is not written to. `kid`: to open a value that names
+ * this master key, which may have been added since the others were loaded.
+ */
+export type Purpose = "seal" | "prepare" | "open" | { readonly kid: string };

@@ -10,7 +10,7 @@ import type { Stage } from "./shared-user-runs.ts";
 import { managementKeyRefused } from "../model/management-key.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
-import { placeKey } from "./store-new-key.ts";
+import { placeKey, sealerForNewKey } from "./store-new-key.ts";
 import type { NewKey } from "./store-new-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { hasRoomUnderCap, waitForRoom } from "./hourly-cap.ts";
@@ -150,6 +150,7 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
 interface Created extends Pick<NewKey, "deployment" | "accountBound"> {
   readonly creation: Extract<CreateResult, { status: "created" }>;
   readonly operation: Operation;
+  /** As it was before the key was created. */
   readonly sealer: Sealer;
   readonly keys: UpstreamKeys;
 }
@@ -160,7 +161,7 @@ async function storeCreated(created: Created, { user, task, context, signal }: C
   const { key, upstream } = creation;
   task.onStage("storage");
   const { n, label, limit, limitReset, expiresAt } = operation;
-  const sealed = sealer.seal(key, user);
+  const sealed = (await sealerForNewKey(sealer, context)).seal(key, user);
   const row = {
     ...newRecord(user, { key, sealed, origin: "auto-provisioned", now: context.clock.now().toISOString() }),
     name: upstream.name,

@@ -11,6 +11,7 @@ import { userFlag } from "../text/shell-quote.ts";
 import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
 import type { UnstoredKey } from "./delete-upstream.ts";
+import type { Sealer } from "../ports/stores-and-sources.ts";
 import type { Context } from "../context.ts";
 import { sleep } from "../async/sleep.ts";
 
@@ -36,7 +37,21 @@ export interface KeyFromSpool extends UnstoredKey {
 /** How long a failing store is tried before the key goes to the spool. */
 const STORE_MS = 10_000;
 const PAUSE_MS = 100;
+/** How long a created key waits for the master keys. */
+const SEALER_MS = 2_000;
 const REMOVAL_MS = 20_000;
+
+/**
+ * A master key may have gone out of use while the key was created. Whatever fails here, the key is sealed as it would have
+ * been before: it is not lost over that, and its operation, which has no outcome yet, keeps that master key in its set.
+ */
+export async function sealerForNewKey(before: Sealer, { sealer }: Context): Promise<Sealer> {
+  try {
+    return await sealer("seal", AbortSignal.timeout(SEALER_MS));
+  } catch {
+    return before;
+  }
+}
 
 /** STORE ROW and RECORD OUTCOME. Returns the settled row, or `lost` if the key was abandoned and removed. */
 export async function placeKey(created: NewKey, context: Context): Promise<KeyRecord | "lost"> {

@@ -79,7 +79,7 @@ async function resolveBatch(
     if (mayAdopt) usable = await usableOf(candidates, context, signal);
     const saves = usable.given !== null;
     // A failure that concerns all users is thrown before the first of them has a result.
-    if (saves && tries === 1) await context.sealer("seal", signal);
+    if (saves && tries === 1) await context.sealer("prepare", signal);
     const looks = looksFirst || tries > 1 || !saves;
     const stored = looks ? await storedResults(missing(), context, candidates, signal) : NOT_LOOKED;
     hasStored ||= stored.size > 0;

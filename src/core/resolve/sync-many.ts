@@ -151,7 +151,7 @@ async function* syncOneByOne(
   const saves = decide(ABSENT, candidates, OFF).kind === "save";
   for await (const users of batches) {
     // As in a run without log lines, which needs the sealer before it has a result.
-    if (saves && reach === "sources" && users.length > 0) await context.sealer("seal", newSignal());
+    if (saves && reach === "sources" && users.length > 0) await context.sealer("prepare", newSignal());
     for (const user of users) {
       if (task.stop?.aborted === true) return;
       const batch = await one(user);

@@ -8,7 +8,7 @@ import {
   retireMasterKeys,
   unknownCheckIds,
 } from "./rotate-master-key.ts";
-import { retireMasterKey } from "./retire-master-key.ts";
+import { assertRetirable, RETIRE_PAUSE_MS, retireMasterKey } from "./retire-master-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { holdsClear, newPass, RowInspector } from "./row-inspector.ts";
 import type { Pass, RowFailure, Stale } from "./row-inspector.ts";
@@ -54,6 +54,8 @@ export interface RekeyProgress {
   readonly place: string;
   /** For `init`: the store was sealed before, with these master keys. */
   readonly wasSealed: boolean;
+  /** For `retire`: how long it waits now for programs that may still seal with the master key, in milliseconds; else 0. */
+  readonly pauseMs: number;
   readonly complete: boolean;
   /** Rows that cannot be opened; each is reported once per run. */
   readonly failures: readonly RowFailure[];
@@ -75,6 +77,7 @@ const NOTHING_DONE = {
   unreadable: 0,
   removableKids: [],
   wasSealed: false,
+  pauseMs: 0,
   failures: [],
   plain: [],
   warnings: [],
@@ -97,8 +100,12 @@ export async function* rekey(context: RekeyContext, task: RekeyTask): AsyncGener
     return yield* new ResealRun(context, sealer, await store.count(newSignal())).count(wasSealed);
   }
   if (task.kind === "retire") {
-    const { activeKid, total } = await retireMasterKey(context, task.kid ?? "");
-    return yield { ...NOTHING_DONE, total, done: total, activeKid, place: lock.masterKeys.place, complete: true };
+    const found = await assertRetirable(context, task.kid ?? "");
+    const { activeKid, total } = found;
+    const read = { ...NOTHING_DONE, total, done: total, activeKid, place: lock.masterKeys.place };
+    yield { ...read, pauseMs: RETIRE_PAUSE_MS, complete: false };
+    const retired = await retireMasterKey(context, found);
+    return yield { ...read, total: retired.total, done: retired.total, complete: true };
   }
   const mayAdd = task.kind === "new-key";
   if (task.dryRun) {
@@ -236,6 +243,7 @@ class ResealRun {
       removableKids: [],
       place: this.#context.lock.masterKeys.place,
       wasSealed: false,
+      pauseMs: 0,
       complete: false,
       failures: this.#rows.takeFailures(),
       plain: this.#rows.takePlain(),

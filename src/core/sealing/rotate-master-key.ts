@@ -1,7 +1,7 @@
 import { KeyctlError } from "../model/errors.ts";
 import type { KeyCheckValue, Sealer } from "../ports/stores-and-sources.ts";
 import { printable } from "../text/printable.ts";
-import { verifySealer, loadVerifiedSealer, refuseGuessable } from "./verify-master-keys.ts";
+import { addCheckValues, verifySealer, loadVerifiedSealer, refuseGuessable } from "./verify-master-keys.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
@@ -45,9 +45,7 @@ export async function changeMasterKey(
   const present = await lock.checks.keyCheckValues(newSignal());
   const sealer = await loadVerifiedSealer(lock, "seal", newSignal());
   const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, newSignal) : sealer;
-  // If the process that sealed the store first died before it had written both records of its check, the next check
-  // would hide the first one.
-  for (const check of [...present, active.newSealCheck()]) await lock.checks.addKeyCheckValue(check, newSignal());
+  await addCheckValues(lock.checks, [...present, active.newSealCheck()], newSignal());
   return active;
 }
 

@@ -8,6 +8,8 @@ export interface SealingSetup {
   readonly masterKeys: MasterKeys;
   /** True for an embedded store: its first master key is created on first use. That of a shared store never is. */
   readonly mayGenerate: boolean;
+  /** Waits for programs that cannot be asked. Rejects with the signal's reason. */
+  readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -30,6 +32,33 @@ export async function loadVerifiedSealer(
   refuseGuessable(sealer, masterKeys);
   if (await checks.insertFirstKeyCheckValue(sealer.newSealCheck(), signal)) return sealer;
   return verifySealer(sealer, await checks.keyCheckValues(signal), masterKeys);
+}
+
+/**
+ * Ensures that the store names the active master key.
+ * **Invariant:** a program does this before it seals with that key, so that a key that is not named is not in use.
+ */
+export async function nameActiveKey(checks: KeyCheckValues, sealer: Sealer, signal: AbortSignal): Promise<void> {
+  const present = await checks.keyCheckValues(signal);
+  if (present.some(({ kid }) => kid === sealer.activeKid)) return;
+  await addCheckValues(checks, [...present, sealer.newSealCheck()], signal);
+}
+
+/** Whether the store names the active master key. */
+export async function isNamed(checks: KeyCheckValues, { activeKid }: Sealer, signal: AbortSignal): Promise<boolean> {
+  return (await checks.keyCheckValues(signal)).some(({ kid }) => kid === activeKid);
+}
+
+/**
+ * @param values the present checks before new ones: if the process that sealed the store first died before it had
+ * written both records of its check, the next check would hide the first one
+ */
+export async function addCheckValues(
+  checks: KeyCheckValues,
+  values: readonly KeyCheckValue[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const check of values) await checks.addKeyCheckValue(check, signal);
 }
 
 /** Rejects with the error that `loadVerifiedSealer` would reject with for sealing; creates and writes nothing. */

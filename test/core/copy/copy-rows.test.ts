@@ -61,13 +61,15 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
       assertRemovable: nothingIsMade,
     },
     mayGenerate: false,
+    pause: nothingIsMade,
   };
   return new KeyManager({
     ...noOpenRouter,
     store: seenAs,
     journal: store,
     lock,
-    sealer: (purpose, patience) => loadVerifiedSealer(lock, purpose === "seal" ? "seal" : "open", patience),
+    sealer: (purpose, patience) =>
+      loadVerifiedSealer(lock, purpose === "seal" || purpose === "prepare" ? "seal" : "open", patience),
     assertCanSeal: (patience) => assertCanSeal(lock, patience),
     sources: [],
     clock: { now: () => new Date(NOW) },
@@ -464,6 +466,25 @@ describe("the master keys of a copy", () => {
       if (outcome?.outcome === "copied") await from.store.addKeyCheckValue(newOne.newSealCheck(), signal);
     }
     expect(await to.store.keyCheckValues(signal)).toHaveLength(2);
+  });
+
+  it("are named again before each batch, so that none is retired beside a long copy", async () => {
+    const users = Array.from({ length: 501 }, (_, index) => `user-${String(index).padStart(3, "0")}`);
+    const from = { store: await sealedStore(sealer, ...users.map((user) => record(user))), seals: both };
+    const store = memoryStore();
+    const named: (readonly string[])[] = [];
+    const seenAs: KeyStore = {
+      ...store,
+      async insertMany(rows, patience) {
+        named.push((await store.keyCheckValues(signal)).map(({ kid }) => kid));
+        await store.removeKeyCheckValue(first.kid, signal);
+        await store.addKeyCheckValue(newOne.newSealCheck(), signal);
+        return store.insertMany(rows, patience);
+      },
+    };
+    await copied(from, { store, seenAs, seals: both });
+    expect(named).toHaveLength(2);
+    expect(named.every((kids) => kids.includes(first.kid))).toBe(true);
   });
 
   it("of two stores are joined by a set of both", async () => {

@@ -125,13 +125,13 @@ class World {
       remove: async (kid: string) => this.removeKey(kid),
       assertRemovable() {},
     });
-    const lock = { checks, masterKeys, mayGenerate: true };
+    const lock = { checks, masterKeys, mayGenerate: true, pause: async () => {} };
     const clock = { now: () => new Date(NOW) };
     const manager = new KeyManager({
       store,
       journal: rows,
       lock,
-      sealer: sealerCache((purpose, signal) => loadVerifiedSealer(lock, purpose, signal), clock),
+      sealer: sealerCache((purpose, signal) => loadVerifiedSealer(lock, purpose, signal), checks),
       sources: [],
       clock,
       log: () => {},

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { isKeyctlError } from "../../../src/core/model/errors.ts";
-import type { MasterKeys, KeyCheckValue, KeyCheckValues, Sealer } from "../../../src/core/ports/stores-and-sources.ts";
+import type { KeyCheckValue, Sealer } from "../../../src/core/ports/stores-and-sources.ts";
 import { assertCanSeal, loadVerifiedSealer } from "../../../src/core/sealing/verify-master-keys.ts";
+import type { SealingSetup } from "../../../src/core/sealing/verify-master-keys.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 
@@ -17,12 +18,13 @@ class World {
   readonly calls: string[] = [];
 
   /** One process; `before` is awaited ahead of each of its calls. */
-  process(before: (call: string) => unknown = () => {}): { checks: KeyCheckValues; masterKeys: MasterKeys } {
+  process(before: (call: string) => unknown = () => {}): Omit<SealingSetup, "mayGenerate"> {
     const call = async (name: string) => {
       await before(name);
       this.calls.push(name);
     };
     return {
+      pause: () => Promise.reject(new Error("nothing is retired here")),
       checks: {
         keyCheckValues: async () => {
           await call("keyCheckValues");

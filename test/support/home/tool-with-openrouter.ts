@@ -112,6 +112,17 @@ export function withCalls(change: (store: Ports["store"]) => Partial<Ports["stor
   return (ports) => ({ ...ports, store: { ...ports.store, ...change(ports.store) } });
 }
 
+/** Ends each pause at once; the first one when `during` is done. */
+export function withoutPauses(during: () => Promise<unknown> = async () => {}): (ports: Ports) => Ports {
+  let first: Promise<unknown> | undefined;
+  return (ports) => ({
+    ...ports,
+    async pause() {
+      await (first ??= during());
+    },
+  });
+}
+
 /** The number of requests that change something, by route. */
 export function changesAt(server: OpenRouterServer): Readonly<Partial<Record<Route, number>>> {
   const counts: Partial<Record<Route, number>> = {};

@@ -200,4 +200,5 @@ export const nobodysLock: ManagerContext["lock"] = {
     assertRemovable: refuse,
   },
   mayGenerate: false,
+  pause: refuse,
 };
