@@ -10,6 +10,7 @@ import { needsMongodb, sceneOf } from "./scenes.ts";
 
 /** Commands in the text of a page that no block runs: they are run here, on these terms. */
 const RUN_HERE: Readonly<Record<string, string>> = {
+  "keyctl completion bash": "home empty",
   "keyctl copy --to mongodb://db.prod/keyctl --create": "home users and MongoDB",
   "keyctl copy --to sqlite:keys.db --create": "home users",
   "keyctl doctor --deep": "home users",
