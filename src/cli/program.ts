@@ -146,6 +146,24 @@ function rewritten(argv: readonly string[]): readonly string[] {
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
 }
 
+/** The words of other tools for these commands. */
+const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
+  ["add", "save"],
+  ["backup", "copy"],
+  ["check", "validate"],
+  ["create", "provision"],
+  ["delete", "purge"],
+  ["export", "copy"],
+  ["ls", "list"],
+  ["remove", "purge"],
+  ["restore", "copy"],
+  ["revoke", "purge --revoke"],
+  ["rm", "purge"],
+  ["set", "save"],
+  ["show", "get"],
+  ["status", "doctor"],
+]);
+
 function usageError({ code, message }: CommanderError, argv: readonly string[], program: Command): KeyctlError {
   const verb = argv.find((word) => Object.hasOwn(VERBS, word));
   const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
@@ -154,6 +172,11 @@ function usageError({ code, message }: CommanderError, argv: readonly string[], 
     return new KeyctlError("USAGE", unexpectedArgument(program.commands.find((command) => command.name() === verb)), {
       hint,
     });
+  }
+  const unknown = code === "commander.unknownCommand" ? argv.find((word) => OTHER_WORDS.has(word)) : undefined;
+  if (unknown !== undefined) {
+    const meant = `unknown command '${unknown}'; did you mean 'keyctl ${OTHER_WORDS.get(unknown)}'?`;
+    return new KeyctlError("USAGE", meant, { hint });
   }
   const text = message
     .replace(/^error: /, "")

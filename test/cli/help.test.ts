@@ -74,6 +74,9 @@ describe("a mistyped word", () => {
   it.each([
     [["syn"], "unknown command 'syn'; did you mean 'sync'?"],
     [["lst"], "unknown command 'lst'; did you mean 'list'?"],
+    [["revoke", "--user", "alice"], "unknown command 'revoke'; did you mean 'keyctl purge --revoke'?"],
+    [["restore"], "unknown command 'restore'; did you mean 'keyctl copy'?"],
+    [["constructor"], "unknown command 'constructor'"],
     [["sync", "--usr", "alice"], "unknown option '--usr'; did you mean '--user'?"],
     [["get", "--stord"], "unknown option '--stord'; did you mean '--store' or '--stored'?"],
     [["purge", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"],

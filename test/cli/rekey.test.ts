@@ -50,7 +50,7 @@ describe("rekey", () => {
     expect(run.code).toBe(0);
     expect(timeless(run.stdout)).toBe(`3 keys in 0s: 3 re-encrypted; the active master key is ${after}\n`);
     expect(run.stderr).toBe(
-      `note: put a new master key in front of those in ${home.masterKeys}; back that file up again, older keys included\n` +
+      `note: added a new master key in front of those in ${home.masterKeys}; back up that file again, older keys included\n` +
         `note: nothing in this database uses master key ${before} any more\n` +
         "hint: a minute after every machine has the new master key: keyctl rekey --keep-key   checks once more;\n" +
         `      then what no other database and no backup uses may be taken out of ${home.masterKeys}:\n` +

@@ -47,7 +47,9 @@ export function masterKeyNotices(
     generated: (path: string) =>
       terminal.note(`created the first master key: ${path}; back it up: without it, the keys in the database are lost`),
     added: (path: string) => {
-      terminal.note(`put a new master key in front of those in ${path}; back that file up again, older keys included`);
+      terminal.note(
+        `added a new master key in front of those in ${path}; back up that file again, older keys included`,
+      );
       if (storeKind === "mongodb")
         terminal.warning(`other machines need a copy of ${path} now, to decrypt what is encrypted from now on`);
     },

@@ -218,6 +218,6 @@ function errorOf(userId: string | null, verdict: Verdict, worries: readonly Atte
   }
   if (worries.length === 0) return null;
   return new KeyctlError("ATTENTION", `${whose} ${worries.map((worry) => ATTENTION_TEXT[worry]).join(" and ")}`, {
-    hint: "raise its limit at https://openrouter.ai/settings/keys, or replace it",
+    hint: "raise its limit at https://openrouter.ai/keys, or replace it",
   });
 }
