@@ -151,6 +151,9 @@ class Translation {
   trace(): readonly Recorded[] {
     const listedAt = this.#raw.findIndex(({ access }) => access === "upstream.list");
     const before = listedAt === -1 ? this.#raw : this.#raw.slice(0, listedAt);
+    // A purge that died before it changed anything may have only previewed, which reads in an order of its own.
+    const onlyLooked = listedAt === -1 && before.every(({ access }) => PREVIEWS.has(access));
+    if (onlyLooked && this.#kind === "purge" && !this.#command.succeeded) return [];
     for (const one of withoutPreview(before)) this.#translate(one);
     if (listedAt === -1) return this.#out;
     const lists = this.#raw.filter(({ access }) => access === "upstream.list");
