@@ -110,7 +110,8 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
   return {
     processes: runs.length,
     kills: runs.filter(({ signal }) => signal === "SIGKILL").length,
-    strangers: runs.filter(({ code, stderr }) => code === 4 && stderr.includes("belongs to another OpenRouter account")).length,
+    strangers: runs.filter(({ code, stderr }) => code === 4 && stderr.includes("belongs to another OpenRouter account"))
+      .length,
     requests,
     faults,
     traces: traces.length,
