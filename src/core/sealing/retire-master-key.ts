@@ -7,6 +7,7 @@ import { shellQuote } from "../text/shell-quote.ts";
 import type { Context } from "../context.ts";
 import { currentSealer, retireMasterKeys } from "./rotate-master-key.ts";
 import { NAMED_FOR_MS } from "./sealer-cache.ts";
+import { isNamed } from "./verify-master-keys.ts";
 import type { SealingSetup } from "./verify-master-keys.ts";
 
 /**
@@ -71,8 +72,7 @@ export async function retireMasterKey(context: RetireContext, { kid }: Retirable
     const started = await creationsUnderWay(context);
     await pause(context, LAST_WRITE_MS);
     const total = await assertUnused(context, kid, started);
-    const isNamedAgain = (await checks.keyCheckValues(newSignal())).some((check) => check.kid === kid);
-    if (isNamedAgain) throw namedAgain(kid, sealer.activeKid);
+    if (await isNamed(checks, kid, newSignal())) throw namedAgain(kid, sealer.activeKid);
     if (sealer.kids.includes(kid)) await masterKeys.remove(kid, newSignal());
     return { kid, activeKid: sealer.activeKid, total };
   } catch (thrown) {

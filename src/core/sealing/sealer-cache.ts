@@ -72,7 +72,8 @@ class SealerCache {
     if (entry.namedAt !== undefined && at - entry.namedAt < NAMED_FOR_MS) return entry.sealer;
     if (entry !== before) return this.#name(entry, signal);
     // A rekey may have made another master key active.
-    if (!(await isNamed(checks, entry.sealer, signal))) return this.#name(await this.#askAnew("seal", signal), signal);
+    if (!(await isNamed(checks, entry.sealer.activeKid, signal)))
+      return this.#name(await this.#askAnew("seal", signal), signal);
     this.#known.set("seal", { ...entry, namedAt: at });
     return entry.sealer;
   }

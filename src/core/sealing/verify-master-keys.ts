@@ -44,9 +44,9 @@ export async function nameActiveKey(checks: KeyCheckValues, sealer: Sealer, sign
   await addCheckValues(checks, [...present, sealer.newSealCheck()], signal);
 }
 
-/** Whether the store names the active master key. */
-export async function isNamed(checks: KeyCheckValues, { activeKid }: Sealer, signal: AbortSignal): Promise<boolean> {
-  return (await checks.keyCheckValues(signal)).some(({ kid }) => kid === activeKid);
+/** Whether the store names this master key. */
+export async function isNamed(checks: KeyCheckValues, kid: string, signal: AbortSignal): Promise<boolean> {
+  return (await checks.keyCheckValues(signal)).some((check) => check.kid === kid);
 }
 
 /**
