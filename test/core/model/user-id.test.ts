@@ -5,12 +5,7 @@ import { isKeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyctlError } from "../../../src/core/model/errors.ts";
 import { printable } from "../../../src/core/text/printable.ts";
 import { parseUserId, shortId } from "../../../src/core/model/user-id.ts";
-
-/** Texts that keep every rule, composed or not. */
-const taken = fc
-  .string({ unit: "grapheme", minLength: 1, maxLength: 20 })
-  .filter((text) => text.trim() === text && !/[\p{Cc}\uFFFD]/u.test(text))
-  .filter((text) => Buffer.byteLength(text.normalize("NFC")) <= 128);
+import { userIdTexts } from "../../support/fixtures/arbitraries.ts";
 
 function refusalOf(text: string): KeyctlError {
   try {
@@ -100,7 +95,7 @@ describe("parseUserId", () => {
 
   it("changes nothing about an id but its composition, and of 24 hex characters the case", () => {
     fc.assert(
-      fc.property(taken, (text) => {
+      fc.property(userIdTexts, (text) => {
         expect(parseUserId(text)).toBe(text.normalize("NFC"));
       }),
     );
@@ -114,7 +109,7 @@ describe("parseUserId", () => {
 
   it("gives the same id for its own result and for every form of the same text", () => {
     fc.assert(
-      fc.property(taken, (text) => {
+      fc.property(userIdTexts, (text) => {
         const id = parseUserId(text);
         expect(parseUserId(id)).toBe(id);
         expect(parseUserId(text.normalize("NFD"))).toBe(id);
