@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import type { Unknown, UpstreamKeys } from "../ports/openrouter.ts";
+import type { AttachResult, Unknown, UpstreamKeys } from "../ports/openrouter.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import type { Deadline } from "../async/deadline.ts";
 import type { AccountOnUse } from "../ports/account.ts";
@@ -53,6 +53,11 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
     if (answer.status !== "gone" || seen.has(hash)) return answer;
     return (await standing(deadline)) === "unknown" ? UNPROVEN : answer;
   };
+  const attached = async (deadline: Deadline, attach: () => Promise<AttachResult>): Promise<AttachResult> => {
+    const proof = await standing(deadline);
+    const answer = await attach();
+    return answer.status === "gone" && proof === "unknown" ? UNPROVEN : answer;
+  };
   return {
     create: (request, budget) => keys.create(request, budget),
     async find(hash, budget) {
@@ -69,6 +74,17 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
       await standing(budget);
       return proven(hash, await keys.remove(hash, budget), budget);
     },
+    async setLimit(hash, limit, budget) {
+      await standing(budget);
+      return proven(hash, await keys.setLimit(hash, limit, budget), budget);
+    },
+    guardrailAssignments: (budget) => keys.guardrailAssignments(budget),
+    assignGuardrail: (guardrail, hash, budget) => attached(budget, () => keys.assignGuardrail(guardrail, hash, budget)),
+    unassignGuardrail: (guardrail, hash, budget) =>
+      attached(budget, () => keys.unassignGuardrail(guardrail, hash, budget)),
+    allowLists: (workspaces, budget) => keys.allowLists(workspaces, budget),
+    setAllowedKeys: (credential, hashes, budget) =>
+      attached(budget, () => keys.setAllowedKeys(credential, hashes, budget)),
     list: (scope, budget) => keys.list(scope, budget),
     workspaces: (budget) => keys.workspaces(budget),
     organization: (budget) => keys.organization(budget),

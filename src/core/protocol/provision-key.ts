@@ -133,9 +133,9 @@ async function newOperation(n: number, call: Call): Promise<Provision | "crowded
   if (task.isAuto && !(await keepUnderCap(recorded, call))) return "crowded";
   log({ kind: "making", user });
   task.onStage("answer");
-  const name = keyNameOf(deployment, user, operation);
+  const request = { ...operation, name: keyNameOf(deployment, user, operation), includeByokInLimit: null };
   const account = await context.account.open();
-  const creation = await keys.create({ ...operation, name }, deadlineIn(ATTEMPTS_END_MS, signal));
+  const creation = await keys.create(request, deadlineIn(ATTEMPTS_END_MS, signal));
   if (creation.status !== "created") {
     if (creation.status === "ambiguous") task.onStage("search");
     return handleNoKey(operation, creation, keys, call);

@@ -20,7 +20,14 @@ const keyOf = (n: number) => ApiKey.parse(keyEnding(`a00${n}`)) as ApiKey;
 function upstream(n: number, change: Partial<UpstreamKey> = {}): UpstreamKey {
   const name = keyNameOf(deployment, alice, { n, nonce: nonceOf(n) });
   const terms = { limit: null, limitRemaining: null, limitReset: null, expiresAt: null };
-  const rest = { disabled: false, usageToday: 0, createdAt: null, lastUsedAt: null, workspace: null };
+  const rest = {
+    disabled: false,
+    includeByokInLimit: false,
+    usageToday: 0,
+    createdAt: null,
+    lastUsedAt: null,
+    workspace: null,
+  };
   return { hash: keyOf(n).hash, name, ...terms, ...rest, ...change };
 }
 
