@@ -15,7 +15,7 @@ import type { ProvisionPreview } from "../../core/resolve/preview-provision.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../format-duration.ts";
 import { addCreateOption } from "./create-option.ts";
@@ -95,7 +95,8 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
         selection,
         users,
         preview: (batches) => manager.previewProvisionMany(batches, options),
-        terms: () => manager.provisionTerms(options.terms),
+        done: "created",
+        statement: (count) => statementOfCreation(count, manager.provisionTerms(options.terms)),
       });
     },
     // One user at a time, so that the log lines of two users do not mix.

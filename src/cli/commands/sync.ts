@@ -5,7 +5,7 @@ import { syncFailed } from "../../core/model/results.ts";
 import type { SyncResult } from "../../core/model/results.ts";
 import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
@@ -82,7 +82,8 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
         selection,
         users,
         preview: (batches) => manager.previewSyncMany(batches, options),
-        terms: () => manager.provisionTerms(),
+        done: "created",
+        statement: (count) => statementOfCreation(count, manager.provisionTerms()),
       });
     },
     score: () =>
