@@ -7,7 +7,7 @@ import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { ValidationRun } from "../../../core/validate/validate-many.ts";
-import { flagDuration, formatSpan } from "../../format-duration.ts";
+import { flagDuration, formatExactly } from "../../format-duration.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
@@ -35,7 +35,8 @@ interface ValidateFlags extends BulkFlags {
 }
 
 const CONCURRENCY = 20;
-const DAY_MS = 86_400_000;
+/** What the screen calls soon without --warn-within. */
+const WARN_WITHIN_MS = 14 * 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
   addBulkOptions(addSelection(command))
@@ -123,16 +124,12 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
     columns: [],
     cells: () => [],
     score: () => score,
-    screen: (store) => verdictScreen(terminal, score, store, spanOf(flags.warnWithin)),
+    screen: (store) => verdictScreen(terminal, score, store, formatExactly(flags.warnWithin ?? WARN_WITHIN_MS)),
   };
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
   return { signal, warnWithinMs: warnWithin, minRemaining };
-}
-
-function spanOf(milliseconds = 14 * DAY_MS): string {
-  return milliseconds % DAY_MS === 0 ? `${milliseconds / DAY_MS} days` : formatSpan(milliseconds);
 }
 
 /** Keys are checked concurrently; the log lines of one key stay together. */
