@@ -25,7 +25,7 @@ import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings, spendingOf } from "../views/key-view.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
@@ -124,7 +124,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
     hasChanged: ({ key }) => key !== null,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
-    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", countsLeft: true }),
+    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", left: LEFT_WITHOUT_KEY }),
   };
 }
 
@@ -168,7 +168,7 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
     cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
     score: () =>
-      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", countsLeft: true, isDryRun: true }),
+      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", left: LEFT_WITHOUT_KEY, isDryRun: true }),
   };
 }
 
