@@ -17,9 +17,10 @@ import { hasRoomUnderCap } from "./hourly-cap.ts";
 import { randomBytes } from "../model/random-bytes.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "./management-access.ts";
+import type { AccountKeys } from "./management-access.ts";
 import { abandonOperation, abandonOperationWithoutKey, CLEAN_UP_MS } from "./abandon-operation.ts";
 import { withRemedy } from "../ports/openrouter.ts";
-import type { CreateResult, UpstreamKeys } from "../ports/openrouter.ts";
+import type { CreateResult } from "../ports/openrouter.ts";
 import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
@@ -125,7 +126,7 @@ export interface CreatedKey extends Pick<NewKey, "deployment" | "accountBound"> 
   readonly operation: Operation;
   /** As it was before the key was created. */
   readonly sealer: Sealer;
-  readonly keys: UpstreamKeys;
+  readonly keys: AccountKeys;
 }
 
 /** The unsettled row of a key that was just created. */
@@ -154,7 +155,7 @@ export async function newKeyRow(
 async function handleNoKey(
   operation: Operation,
   creation: Exclude<CreateResult, { status: "created" }>,
-  keys: UpstreamKeys,
+  keys: AccountKeys,
   { user, task, context, signal }: CreationCall,
 ): Promise<"look-again"> {
   if (creation.status === "ambiguous") {
