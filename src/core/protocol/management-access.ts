@@ -6,6 +6,11 @@ import type { AccountOnUse } from "../ports/account.ts";
 
 type ManagementAccess = Pick<Context, "openRouter" | "managementKey" | "account">;
 
+/** The keys of an account, and what names them there. */
+export interface AccountKeys extends UpstreamKeys {
+  readonly restrictions: AccountOnUse["restrictions"];
+}
+
 /**
  * Access to OpenRouter with the management key; undefined without one. Throws CONFIG_… errors. The access rejects with
  * MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT before it changes a key or reports that a key is missing.
@@ -14,7 +19,7 @@ export async function upstreamKeys({
   openRouter,
   managementKey,
   account,
-}: ManagementAccess): Promise<UpstreamKeys | undefined> {
+}: ManagementAccess): Promise<AccountKeys | undefined> {
   const key = managementKey();
   return key === undefined ? undefined : guarded((await openRouter.open()).withManagementKey(key), account);
 }
@@ -23,7 +28,7 @@ export async function upstreamKeys({
  * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING without a management key.
  * @param what what cannot be done without it
  */
-export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<UpstreamKeys> {
+export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<AccountKeys> {
   const keys = await upstreamKeys(access);
   if (keys === undefined) throw managementKeyMissing(what);
   return keys;
@@ -34,13 +39,13 @@ export async function requireOwnAccount(
   access: ManagementAccess,
   what: string,
   signal: AbortSignal,
-): Promise<UpstreamKeys> {
+): Promise<AccountKeys> {
   const keys = await requireUpstreamKeys(access, what);
   await (await access.account.open()).standing(signal);
   return keys;
 }
 
-function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
+function guarded(keys: UpstreamKeys, account: AccountOnUse): AccountKeys {
   const standing = async ({ signal }: Deadline) => (await account.open()).standing(signal);
   /** Keys that were in this account: a key that is missing there now was deleted. */
   const seen = new Set<string>();
@@ -59,6 +64,7 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
     return answer.status === "gone" && proof === "unknown" ? UNPROVEN : answer;
   };
   return {
+    restrictions: account.restrictions,
     create: (request, budget) => keys.create(request, budget),
     async find(hash, budget) {
       const answer = await proven(hash, await keys.find(hash, budget), budget);

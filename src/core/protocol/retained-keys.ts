@@ -4,13 +4,18 @@ import type { EntryOf, Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
- * Retained keys: keyctl created them, they were replaced or purged, and their deletion at OpenRouter was not requested.
- * `purge --revoke` deletes them with the current key.
+ * Retained keys: keyctl created them, they were replaced or purged, and their deletion at OpenRouter was not requested, or
+ * is due later. `purge --revoke` deletes them with the current key.
  */
 
 /** The retained generations in order, including those whose deletion was requested later. */
 function retainedGenerations(entries: readonly Recorded[]): readonly number[] {
-  return entries.flatMap((entry) => (entry.kind === "rev" && !entry.revoke ? [entry.n] : []));
+  return [...new Set(entries.flatMap((entry) => (isRetention(entry) ? [entry.n] : [])))];
+}
+
+/** A retirement is recorded before the revocation that goes with it. */
+function isRetention(entry: Recorded): boolean {
+  return entry.kind === "due" || (entry.kind === "rev" && !entry.revoke);
 }
 
 /** How many keys are retained and not marked for deletion. */
