@@ -1,5 +1,5 @@
 import type { Deadline } from "../async/deadline.ts";
-import { anySignal, deadlineIn } from "../async/deadline.ts";
+import { anySignal, clampTimeout, deadlineIn } from "../async/deadline.ts";
 import { raceSignal } from "../async/race-signal.ts";
 import type { Restrictions } from "../model/key-record.ts";
 import type { Warning } from "../model/warning.ts";
@@ -105,7 +105,7 @@ export class RestrictionBook implements RestrictionsUpstream {
 
 /** A reading is shared, so it has a time limit of its own. */
 async function within<List>({ remainingMs, signal }: Deadline, list: Promise<List>): Promise<List | Unknown> {
-  const time = AbortSignal.timeout(remainingMs());
+  const time = AbortSignal.timeout(clampTimeout(remainingMs()));
   try {
     return await raceSignal(list, anySignal(time, signal));
   } catch (thrown) {
