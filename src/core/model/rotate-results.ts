@@ -6,7 +6,7 @@ import type { FormerKey } from "./results.ts";
 import type { Warning } from "./warning.ts";
 
 /** The limit of the new key. `keep`: what is left of the old key's limit, and all of it again after the next reset. */
-export type NewLimit = "keep" | "full" | number | null;
+type NewLimit = "keep" | "full" | number | null;
 
 export interface RotateTask {
   /** For how long the old key goes on working, in milliseconds; 0: it is removed at once. */
@@ -88,6 +88,14 @@ export interface RotatePreview {
   readonly current: FormerKey | null;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
+}
+
+/** What is due now, and what is due for more than an hour. */
+export interface DutyCounts {
+  readonly retire: number;
+  readonly overdueRetirements: number;
+  readonly limits: number;
+  readonly overdueLimits: number;
 }
 
 /** One due duty: a key whose grace is over, or a limit that is to be restored. */

@@ -1,6 +1,5 @@
 import type { Deadline } from "../async/deadline.ts";
-import { deadlineIn } from "../async/deadline.ts";
-import { isUnknown, RecentReading } from "./recent-reading.ts";
+import { isUnknown, newReadingTime, RecentReading } from "./recent-reading.ts";
 import type { Age } from "./recent-reading.ts";
 import type { AllowList, AttachResult, Unknown, UpstreamKeys } from "../ports/openrouter.ts";
 
@@ -11,7 +10,6 @@ import type { AllowList, AttachResult, Unknown, UpstreamKeys } from "../ports/op
  */
 
 const NEW: Age = { mostMs: 0, mostMsOfFailure: 0 };
-const LISTING_MS = 20_000;
 /** OpenRouter's own limit. */
 const MAX_KEYS = 100;
 
@@ -38,11 +36,11 @@ export class AllowLists {
       const isFull = present.keys.length >= MAX_KEYS;
       if (!isFull) {
         const answer = await keys.setAllowedKeys(credential, [...present.keys, hash], deadline);
-        if (answer.status !== "refused") return refusalIn(answer);
+        if (answer.status !== "refused") return attachRefusal(answer);
       }
       const living = await livingAmong(present.keys, keys, deadline);
       if (living.length >= MAX_KEYS) return `it has ${MAX_KEYS} keys, which is OpenRouter's limit`;
-      return refusalIn(await keys.setAllowedKeys(credential, [...living, hash], deadline));
+      return attachRefusal(await keys.setAllowedKeys(credential, [...living, hash], deadline));
     });
   }
 
@@ -70,7 +68,7 @@ export class AllowLists {
 }
 
 /** Completes a sentence about a guardrail or a list; null if OpenRouter has done it. */
-export function refusalIn(answer: AttachResult): string | null {
+export function attachRefusal(answer: AttachResult): string | null {
   if (answer.status === "done") return null;
   return answer.status === "gone" ? GONE : `OpenRouter ${answer.detail}`;
 }
@@ -89,15 +87,14 @@ async function livingAmong(
 const GONE = "OpenRouter does not have it any more";
 
 async function readLists(keys: UpstreamKeys): Promise<Lists | Unknown> {
-  const budget = () => deadlineIn(LISTING_MS, AbortSignal.timeout(LISTING_MS));
   const workspaces: (string | null)[] = [null];
-  for await (const page of keys.workspaces(budget())) {
+  for await (const page of keys.workspaces(newReadingTime())) {
     // A management key that may not list workspaces may still read the default one.
     if (page.status === "unknown" && page.httpStatus !== 403 && page.httpStatus !== 404) return page;
     if (page.status === "listed") workspaces.push(...page.workspaces);
   }
   const lists = new Map<string, AllowList>();
-  for await (const page of keys.allowLists(workspaces, budget)) {
+  for await (const page of keys.allowLists(workspaces, newReadingTime)) {
     if (page.status === "hidden") return null;
     if (page.status === "unknown") return page;
     for (const list of page.lists) lists.set(list.credential, list);

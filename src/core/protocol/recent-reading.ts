@@ -1,3 +1,5 @@
+import { deadlineIn } from "../async/deadline.ts";
+import type { Deadline } from "../async/deadline.ts";
 import type { Unknown, UpstreamKeys } from "../ports/openrouter.ts";
 
 /** How old a reading may be, in milliseconds; 0: it begins now. */
@@ -7,10 +9,16 @@ export interface Age {
   readonly mostMsOfFailure: number;
 }
 
+interface Reading<List> {
+  readonly at: number;
+  readonly list: Promise<List | Unknown>;
+  failed: boolean;
+}
+
 /** One reading of a list, shared by all callers that accept its age. */
 export class RecentReading<List> {
   readonly #read: (keys: UpstreamKeys) => Promise<List | Unknown>;
-  #last: { readonly at: number; readonly list: Promise<List | Unknown>; failed: boolean } | undefined;
+  #last: Reading<List> | undefined;
 
   constructor(read: (keys: UpstreamKeys) => Promise<List | Unknown>) {
     this.#read = read;
@@ -22,16 +30,26 @@ export class RecentReading<List> {
     if (last !== undefined && now - last.at < (last.failed ? mostMsOfFailure : mostMs)) return last.list;
     const reading = { at: now, list: this.#read(keys), failed: false };
     this.#last = reading;
-    const fail = () => {
-      reading.failed = true;
-    };
-    reading.list.then((list) => {
-      if (isUnknown(list)) fail();
-    }, fail);
+    void this.#noteFailure(reading);
     return reading.list;
+  }
+
+  async #noteFailure(reading: Reading<List>): Promise<void> {
+    try {
+      reading.failed = isUnknown(await reading.list);
+    } catch {
+      reading.failed = true;
+    }
   }
 }
 
 export function isUnknown(answer: unknown): answer is Unknown {
   return typeof answer === "object" && answer !== null && "status" in answer && answer.status === "unknown";
 }
+
+/** The time limit of a page of a reading, which no caller's time cuts short. */
+export function newReadingTime(): Deadline {
+  return deadlineIn(PAGE_MS, AbortSignal.timeout(PAGE_MS));
+}
+
+const PAGE_MS = 20_000;

@@ -4,6 +4,7 @@ import { KeyctlError } from "../model/errors.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { retryOnConflict } from "./contention.ts";
+import type { Deletion } from "./confirm-deletion.ts";
 import { removeUpstream } from "./delete-upstream.ts";
 import type { AccountKeys } from "./management-access.ts";
 import { confirmGeneration, recordGone, revokePredecessor, withTrueGeneration } from "./settle-row.ts";
@@ -21,6 +22,8 @@ export interface OwedKey {
   readonly n: number;
   /** OpenRouter's id of the key. */
   readonly upstreamId: string;
+  /** Asks with the key itself whether it still works; missing or null if its text is not at hand. */
+  readonly checkKey?: Deletion["checkKey"];
 }
 
 const REMOVAL_MS = 30_000;
@@ -30,7 +33,7 @@ const REMOVAL_MS = 30_000;
  * could not be confirmed.
  */
 export async function removeOwed(owed: OwedKey, context: RemovalContext): Promise<void> {
-  const { user, n, upstreamId } = owed;
+  const { user, n } = owed;
   const { store, newSignal } = context;
   await retryOnConflict(user, async () => {
     const found = await store.find(user, newSignal());
@@ -45,7 +48,7 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
     // RECORD OUTCOME decides, as for every reader of the row. If the row is rolled back, the key is found in it.
     if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
-    await removeConfirmed(upstreamId, context);
+    await removeConfirmed(owed, context);
     return recordGone(user, n, context, newSignal());
   });
 }
@@ -56,10 +59,10 @@ function holds(row: KeyRecord, { n, upstreamId }: OwedKey): boolean {
 
 /** DELETE UPSTREAM. Throws REVOKE_PENDING if the deletion could not be confirmed. */
 export async function removeConfirmed(
-  upstreamId: string,
+  { upstreamId, checkKey }: Pick<OwedKey, "upstreamId" | "checkKey">,
   { keys, newSignal }: Pick<RemovalContext, "keys" | "newSignal">,
 ): Promise<void> {
-  const removal = await removeUpstream(upstreamId, keys, deadlineIn(REMOVAL_MS, newSignal()));
+  const removal = await removeUpstream(upstreamId, keys, deadlineIn(REMOVAL_MS, newSignal()), checkKey);
   if (removal.status !== "unknown") return;
   throw new KeyctlError("REVOKE_PENDING", `a key to be removed may still work: OpenRouter ${removal.detail}`, {
     hint: "keyctl reconcile --fix   tries again",

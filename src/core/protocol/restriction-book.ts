@@ -1,12 +1,12 @@
 import type { Deadline } from "../async/deadline.ts";
-import { anySignal, clampTimeout, deadlineIn } from "../async/deadline.ts";
+import { anySignal, deadlineIn } from "../async/deadline.ts";
 import { raceSignal } from "../async/race-signal.ts";
 import type { Restrictions } from "../model/key-record.ts";
 import type { Warning } from "../model/warning.ts";
 import type { Attached, Attaching, RestrictionsUpstream } from "../ports/account.ts";
 import type { Unknown, UpstreamKeys } from "../ports/openrouter.ts";
-import { AllowLists, refusalIn } from "./allow-lists.ts";
-import { isUnknown, RecentReading } from "./recent-reading.ts";
+import { AllowLists, attachRefusal } from "./allow-lists.ts";
+import { isUnknown, newReadingTime, RecentReading } from "./recent-reading.ts";
 import type { Age } from "./recent-reading.ts";
 
 /**
@@ -21,7 +21,6 @@ const RECENT: Age = { mostMs: 60_000, mostMsOfFailure: 0 };
 const NEW: Age = { mostMs: 0, mostMsOfFailure: 0 };
 /** A removal does not wait for a list that could not be read a moment ago. */
 const RECENT_OR_FAILED: Age = { mostMs: 60_000, mostMsOfFailure: 60_000 };
-const LISTING_MS = 20_000;
 const DETACHING_MS = 5_000;
 const MAX_TRIES = 3;
 
@@ -53,7 +52,7 @@ export class RestrictionBook implements RestrictionsUpstream {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       for (const guardrail of guardrails) {
         const answer = await keys.assignGuardrail(guardrail, hash, deadline);
-        const refusal = refusalIn(answer);
+        const refusal = attachRefusal(answer);
         if (refusal !== null) return { status: "failed", detail: `the guardrail: ${refusal}` };
       }
       for (const credential of byok) {
@@ -70,8 +69,8 @@ export class RestrictionBook implements RestrictionsUpstream {
     return { status: "failed", detail };
   }
 
-  async detach(hash: string, keys: UpstreamKeys, { remainingMs, signal }: Deadline): Promise<void> {
-    const deadline = deadlineIn(Math.min(DETACHING_MS, remainingMs()), signal);
+  async detach(hash: string, keys: UpstreamKeys, whole: Deadline): Promise<void> {
+    const deadline = deadlineIn(Math.min(DETACHING_MS, whole.remainingMs()), whole.signal);
     const attached = await this.#attachedTo(hash, keys, { deadline, age: RECENT_OR_FAILED });
     if (isUnknown(attached)) return;
     for (const guardrail of attached.guardrails ?? []) await keys.unassignGuardrail(guardrail, hash, deadline);
@@ -104,8 +103,9 @@ export class RestrictionBook implements RestrictionsUpstream {
 }
 
 /** A reading is shared, so it has a time limit of its own. */
-async function within<List>({ remainingMs, signal }: Deadline, list: Promise<List>): Promise<List | Unknown> {
-  const time = AbortSignal.timeout(clampTimeout(remainingMs()));
+async function within<List>(deadline: Deadline, list: Promise<List>): Promise<List | Unknown> {
+  const { signal } = deadline;
+  const time = AbortSignal.timeout(Math.ceil(deadline.remainingMs()));
   try {
     return await raceSignal(list, anySignal(time, signal));
   } catch (thrown) {
@@ -124,9 +124,8 @@ const TOO_LATE: Unknown = {
 };
 
 async function readAssignments(keys: UpstreamKeys): Promise<Assignments | Unknown> {
-  const budget = () => deadlineIn(LISTING_MS, AbortSignal.timeout(LISTING_MS));
   const assignments = new Map<string, string[]>();
-  for await (const page of keys.guardrailAssignments(budget)) {
+  for await (const page of keys.guardrailAssignments(newReadingTime)) {
     if (page.status === "hidden") return null;
     if (page.status === "unknown") return page;
     for (const { keyHash, guardrail } of page.assignments) {

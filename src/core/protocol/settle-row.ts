@@ -2,7 +2,7 @@ import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
-import type { KeyRecord, Previous } from "../model/key-record.ts";
+import type { KeyRecord, Previous, Timestamp } from "../model/key-record.ts";
 import type { Context } from "../context.ts";
 import { printable } from "../text/printable.ts";
 import { removeRow, replaceRow } from "./write-row.ts";
@@ -75,24 +75,25 @@ export async function rollBackRow(
 
 /**
  * REVOKE PREDECESSOR: records that the replaced key is revoked, and marks it for deletion if that was requested. With a
- * grace, records when its deletion is due.
+ * grace, records when its deletion is due, and returns that time; otherwise null.
  */
 export async function revokePredecessor(
   { userId, generation: successor, previous }: KeyRecord,
   context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
-) {
-  if (previous === null || previous.generation === 0) return;
+): Promise<Timestamp | null> {
+  if (previous === null || previous.generation === 0) return null;
   const { generation, revoke, graceMs } = previous;
   if (graceMs !== null) {
     const committed = await context.journal.entry(userId, "out", successor, signal);
     if (committed === undefined) throw corrupt(`the outcome of the key of user ${printable(userId)} is missing`);
     const retireAt = new Date(Date.parse(committed.at) + graceMs).toISOString();
-    await appendEntry(userId, { kind: "due", n: generation, retireAt }, context, signal);
+    const due = await appendEntry(userId, { kind: "due", n: generation, retireAt }, context, signal);
     await appendEntry(userId, { kind: "rev", n: generation, reason: "superseded", revoke: false }, context, signal);
-    return;
+    return due.retireAt;
   }
   await recordRevocation({ userId, generation }, { reason: "superseded", revoke }, context, signal);
+  return null;
 }
 
 /** Appends `rev:n`, and `del:n` if an earlier revocation keeps the key and its deletion is requested now. */

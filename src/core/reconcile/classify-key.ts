@@ -41,7 +41,8 @@ export type KeyState =
   | { readonly kind: "no-row"; readonly n: number }
   | { readonly kind: "undecided"; readonly n: number; readonly isFresh: boolean }
   | { readonly kind: "decided-against"; readonly n: number }
-  | { readonly kind: "owed"; readonly n: number }
+  /** `retireAt`: its grace was over then; null without a grace. */
+  | { readonly kind: "owed"; readonly n: number; readonly retireAt: string | null }
   | { readonly kind: "superseded"; readonly n: number }
   /** Named like a key of this store, but created by none of its operations. The store may have been restored from a backup. */
   | { readonly kind: "unknown" };
@@ -60,8 +61,8 @@ export function classifyKey(
   }
   if (!isSavedAs(outcome, key.hash)) return { kind: "decided-against", n };
   const retirement = facts.rev.get(n);
-  if (retirement?.revoke === true || facts.del.has(n)) return { kind: "owed", n };
   const due = facts.due.get(n);
+  if (retirement?.revoke === true || facts.del.has(n)) return { kind: "owed", n, retireAt: due?.retireAt ?? null };
   if (due !== undefined) {
     return { kind: "retiring", n, retireAt: due.retireAt, isDue: Date.parse(due.retireAt) <= now };
   }

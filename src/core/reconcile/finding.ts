@@ -68,6 +68,8 @@ export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, n
       return [];
     case "retiring":
       return [retiring(key, user, judgement)];
+    case "owed":
+      return [{ ...toRemove(key, user), ...(judgement.retireAt === null ? {} : RETIRED), dueAt: judgement.retireAt }];
     case "no-row":
       return [reported("no_row", key, user)];
     case "unknown":
@@ -107,12 +109,8 @@ export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
   return { class: "purge_pending", userId, keyHash, name, action: "remove_row", dueAt: null, done: false, error: null };
 }
 
-function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
+export function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
   return { class: "orphan", userId, keyHash: hash, name, action: "delete", dueAt: null, done: false, error: null };
-}
-
-export function removedFinding(key: UpstreamKey, user: UserId): Finding {
-  return { ...toRemove(key, user), done: true };
 }
 
 function retiring(
@@ -122,6 +120,8 @@ function retiring(
 ): Finding {
   return { ...reported("retiring", key, user), action: isDue ? "delete" : "none", dueAt: retireAt };
 }
+
+const RETIRED = { class: "retiring" } as const;
 
 /** For a row whose limit is due. */
 export function limitDue({ userId, keyHash, name, limitDue: due }: KeyRecord): Finding {

@@ -19,11 +19,14 @@ import type { UserId } from "../model/user-id.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Finding } from "./finding.ts";
-import { limitDue, purgePending, removedFinding, findingOf } from "./finding.ts";
+import { findingOf, limitDue, purgePending, toRemove } from "./finding.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** What became of a key: `left` is as it should be, or cannot be classified now. */
-type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
+interface Repair {
+  readonly status: "removed" | "left";
+  readonly judgement: KeyState;
+}
 
 /** The row after a repair, and the row that an interrupted purge left. */
 interface RepairedRow {
@@ -110,22 +113,20 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
     if (await settledAsPrevious(user, n, context)) return "judge-again";
     const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
     const stands = await appendEntry(user, entry, context, context.newSignal());
-    return stands.revoke ? removed(key, user, n, context) : "judge-again";
+    return stands.revoke ? removed(key, user, judgement, context) : "judge-again";
   },
   async retiring(_key, user, judgement, context) {
     if (judgement.kind !== "retiring" || !judgement.isDue) return { status: "left", judgement };
     await appendEntry(user, { kind: "del", n: judgement.n }, context, context.newSignal());
     return "judge-again";
   },
-  owed: (key, user, judgement, context) => removed(key, user, numberOf(judgement), context),
+  owed: (key, user, judgement, context) => removed(key, user, judgement, context),
 };
 
-const REMOVED = { status: "removed" } as const;
-
-async function removed({ hash }: UpstreamKey, user: UserId, n: number, context: ReconcileContext): Promise<Repair> {
-  await removeOwed({ user, n, upstreamId: hash }, context);
-  return REMOVED;
-}
+const removed: RepairOutcome = async ({ hash }, user, judgement, context) => {
+  await removeOwed({ user, n: numberOf(judgement), upstreamId: hash }, context);
+  return { status: "removed", judgement };
+};
 
 /** SETTLE of a row whose predecessor is generation n. False if there is no such row. */
 async function settledAsPrevious(user: UserId, n: number, context: ReconcileContext): Promise<boolean> {
@@ -139,8 +140,8 @@ async function settledAsPrevious(user: UserId, n: number, context: ReconcileCont
 async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: ReconcileContext): Promise<Repair> {
   const isHeld = await isStored(key.hash, context.store, context.newSignal);
   if (isHeld) return { status: "left", judgement };
-  await removeConfirmed(key.hash, context);
-  return REMOVED;
+  await removeConfirmed({ upstreamId: key.hash }, context);
+  return { status: "removed", judgement };
 }
 
 function numberOf(judgement: KeyState): number {
@@ -158,13 +159,13 @@ export async function repair({ user, keys }: OwnedKeys, context: ReconcileContex
   const now = context.clock.now().getTime();
   for (const key of keys) {
     try {
-      const end = await repairKey(key, user, row, context);
+      const { status, judgement } = await repairKey(key, user, row, context);
       findings.push(
-        ...(end.status === "removed" ? [removedFinding(key, user)] : findingOf(key, user, end.judgement, now)),
+        ...findingOf(key, user, judgement, now).map((finding) => ({ ...finding, done: status === "removed" })),
       );
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
-      findings.push({ ...removedFinding(key, user), done: false, error: thrown });
+      findings.push({ ...toRemove(key, user), error: thrown });
     }
   }
   return findings;

@@ -111,6 +111,7 @@ export const noOpenRouter: Pick<
   | "makingTimeoutMs"
   | "detaches"
   | "requireSealed"
+  | "rotateGraceMs"
 > = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
@@ -132,6 +133,7 @@ export const noOpenRouter: Pick<
   },
   requireSealed: false,
   makingTimeoutMs: 90_000,
+  rotateGraceMs: () => 600_000,
   detaches: true,
 };
 
