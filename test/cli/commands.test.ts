@@ -13,7 +13,7 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   rotate:
     "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
-  reconcile: "type class user_id key_hash name action done error",
+  reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation revoked_keys returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
