@@ -2,7 +2,7 @@ import type { Command } from "../command.ts";
 import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
 import { readRecords } from "./purge.ts";
-import { listUpstream } from "./reconcile.ts";
+import { listUpstream, readRowAfterList } from "./reconcile.ts";
 import { readRow } from "./settle.ts";
 import { listSpool } from "./spool.ts";
 import { beginPlainer } from "../plainer/commands.ts";
@@ -17,6 +17,7 @@ export function begin(command: Command): Place {
 
 /** A reconcile lists upstream before it reads any record; every other command reads the row. */
 export function stepOne({ kind }: Command): Place {
+  if (kind === "finish") return to(readRowAfterList, { listed: [] });
   return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
 }
 
@@ -32,6 +33,6 @@ export function withoutRow(command: Command): Move {
       return ended("NO_KEY");
     default:
       // A key in key.txt or in the environment needs no operation.
-      return key === null ? to(readLastOperation, { old: null, opens: kind === "sync" }) : giving(null, command);
+      return key === null ? to(readLastOperation, { rotation: null, opens: kind === "sync" }) : giving(null, command);
   }
 }

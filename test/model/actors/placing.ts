@@ -1,10 +1,12 @@
 import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { removing } from "./removal.ts";
-import { startOver, revert, settledRow } from "./settle.ts";
+import { plainRow, retiringPredecessor, settledRow } from "./predecessor.ts";
+import { detachTooEarly, removing } from "./removal.ts";
+import { attachTooLate } from "./rotate.ts";
+import { startOver, revert } from "./settle.ts";
 import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
-import type { Move, Place, Step } from "../step.ts";
+import type { Move, Moves, Place, Step } from "../step.ts";
 
 /**
  * STORE ROW, RECORD OUTCOME and SETTLE, shared with rotate and the import of a spooled key. **Order:** the row, then
@@ -15,6 +17,8 @@ export interface Placing {
   readonly hash: Hash;
   /** The key that the row of a rotation replaces. */
   readonly replaced: Previous | null;
+  /** The keys whose grace a rotation has ended, deleted together with the replaced key. */
+  readonly retiringToo: readonly Hash[];
   readonly won: Move;
   readonly lost: Move;
   /** The action if the store is away: write a spool file, give a claimed file back, or (rotation) keep the old key. */
@@ -23,12 +27,13 @@ export interface Placing {
 
 export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
   const won = ended("made the key", hash);
-  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
+  const nothing = { replaced: null, retiringToo: [] };
+  return to(insertOwn, { generation, hash, ...nothing, won, lost: startOver(), whenAway: "spool" });
 }
 
 /** STORE ROW: this makes the secret durable. */
 export function insertOwn(own: Placing, command: Command): Step {
-  const row: RowContent = { generation: own.generation, hash: own.hash, settled: false, previous: null };
+  const row: RowContent = { ...plainRow(own), settled: false };
   return doing(
     { access: "row.insert", row },
     (written) => {
@@ -59,13 +64,14 @@ interface Placed extends Placing {
 }
 
 /** RECORD OUTCOME: no key is handed out before this. For a rotation it is the commit. */
-export function saveOutcome(memory: Placed): Step {
-  const { row, replaced, won, generation, hash } = memory;
+export function saveOutcome(memory: Placed, command: Command): Step {
+  const { won, generation, hash } = memory;
   return doing(
     { access: "journal.insert out", generation, outcome: { saved: hash } },
     (stands) => {
       if (stands === "abandoned") return to(undoRow, memory);
-      return retiring({ row, replaced, after: won });
+      const after = retiring({ ...memory, after: won }, command);
+      return command.breach === "attach-late" && command.kind === "rotate" ? to(attachTooLate, { hash, after }) : after;
     },
     () => spoolOwn(memory, { sent: true }),
   );
@@ -89,35 +95,26 @@ export function refuseOwn(own: Placing, command: Command): Step {
   );
 }
 
-interface Retiring {
+interface Retiring extends Pick<Placing, "replaced" | "retiringToo"> {
   readonly row: Row;
-  readonly replaced: Previous | null;
   readonly after: Move;
 }
 
-/** The new row is current. **Order:** record the replaced key's retirement, revoke the key, drop the note. */
-export function retiring({ row, replaced, after }: Retiring): Move {
-  return replaced === null ? to(settleOwn, { row, after }) : to(retireReplaced, { row, replaced, after });
-}
-
-function retireReplaced({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Step {
-  const { generation, revoke } = replaced;
-  return doing({ access: "journal.insert rev", generation, retirement: { reason: "superseded", revoke } }, (stands) => {
-    if (!revoke) return to(settleOwn, { row, after });
-    return stands.revoke ? revoking({ row, replaced, after }) : to(oweReplaced, { row, replaced, after });
-  });
-}
-
-function oweReplaced(memory: Retiring & { readonly replaced: Previous }): Step {
-  return doing({ access: "journal.insert del", generation: memory.replaced.generation }, () => revoking(memory));
-}
-
-function revoking({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Move {
-  return removing([replaced.hash], to(settleOwn, { row, after }));
+/**
+ * The new row is current. **Order:** record the replaced key's retirement, revoke the key, drop the note. A key with a
+ * grace keeps its limit, its guardrails and its place in the allow-lists.
+ */
+export function retiring({ row, replaced, retiringToo, after }: Retiring, command: Command): Moves {
+  const settles = to(settleOwn, { row, after });
+  if (replaced === null) return removing(retiringToo, settles);
+  const early =
+    command.breach === "detach-early" ? to(detachTooEarly, { hash: replaced.hash, after: settles }) : settles;
+  const revoked = replaced.graceMs === null && replaced.revoke ? [replaced.hash] : [];
+  return retiringPredecessor(replaced, removing([...revoked, ...retiringToo], early), command);
 }
 
 /** SETTLE, by the owner. A lost write is harmless. */
-function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
+function settleOwn({ row, after }: Pick<Retiring, "row" | "after">): Step {
   const next = () => after;
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
 }

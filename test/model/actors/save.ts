@@ -2,9 +2,10 @@ import type { Previous, Row, RowContent, Version } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { confirming, keyOf } from "./given.ts";
 import { retiring } from "./placing.ts";
+import { noteOf, plainRow } from "./predecessor.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Holding, Move, Step } from "../step.ts";
+import type { Holding, Moves, Step } from "../step.ts";
 
 const SAVED = ended("saved");
 
@@ -37,12 +38,13 @@ function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step 
 }
 
 /** REVOKE PREDECESSOR comes after the row: else a save that dies would leave a revocation of a key in use. */
-function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Move {
-  const after = replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
+function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Moves {
+  const after = replaced === null ? SAVED : retiring({ row, replaced, retiringToo: [], after: SAVED }, command);
   return confirming({ row, made, after }, command);
 }
 
-function savedRow({ generation, hash }: Row, command: Command): RowContent {
-  const previous = generation === 0 ? null : { generation, hash, revoke: command.revoke !== "no" };
-  return { generation: 0, hash: keyOf(command), settled: previous === null, previous };
+function savedRow(old: Row, command: Command): RowContent {
+  const isOurs = old.generation > 0;
+  const previous = isOurs ? noteOf(old, { revoke: command.revoke !== "no", graceMs: null }) : null;
+  return { ...plainRow({ generation: 0, hash: keyOf(command) }), settled: !isOurs, previous };
 }

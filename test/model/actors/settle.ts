@@ -1,12 +1,14 @@
-import type { Listed, Row, RowContent } from "../accesses.ts";
+import type { Listed, Previous, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { withoutRow } from "./begin.ts";
 import { giving } from "./given.ts";
-import { readLastOperation } from "./operation.ts";
+import { isLimitWaiting, restoringLimit } from "./limit.ts";
+import { retiringPredecessor, settledRow } from "./predecessor.ts";
 import { lookForOthers, withRetained } from "./purge.ts";
 import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
-import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
+import { beginRotation } from "./rotate.ts";
+import { bounded, doing, ended, listOf, to, UNSURE, waiting } from "../step.ts";
 import type { Moves, Place, Step } from "../step.ts";
 
 /**
@@ -63,12 +65,16 @@ function revertRow({ row, listed }: Found, command: Command): Step {
 
 /** Restores the row from before an abandoned generation. */
 export function revert(row: Row, command: Command, after: Moves): Step {
-  const before = command.breach === "no-previous" ? null : row.previous;
+  const before = command.breach === "no-previous" ? null : restorable(row.previous, command);
   const looking = { seen: row.version, content: before ?? row, done: after, lost: after };
   const look = before === null ? lookForRemoval(looking) : lookForReplacement(looking);
   const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? look : after);
   if (before === null) return doing({ access: "row.remove", seen: row.version }, next);
   return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
+}
+
+function restorable(previous: Previous | null, { breach }: Command): Previous | null {
+  return previous !== null && breach === "undo-forgets-limit" ? { ...previous, limitDue: null } : previous;
 }
 
 /**
@@ -87,22 +93,14 @@ function confirmed(memory: Found, command: Command): Moves {
 
 /** **Order:** REVOKE PREDECESSOR precedes every replacement or removal of the row: else the note is lost. */
 export function retirePreviousOf(memory: Found, command: Command): Moves {
-  const { previous } = memory.row;
-  return previous === null || previous.generation === 0 ? retired(memory, command) : to(retirePrevious, memory);
+  return retiringPredecessor(misread(memory.row.previous, command), retired(memory, command), command);
 }
 
-function retirePrevious(memory: Found, command: Command): Step {
-  const { generation, revoke } = previousIn(memory.row);
-  const retirement = { reason: "superseded", revoke } as const;
-  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(owePrevious, memory) : retired(memory, command),
-  );
-}
-
-/** The predecessor was recorded as kept, and this row's note requests its revocation. */
-function owePrevious(memory: Found, command: Command): Step {
-  const { generation } = previousIn(memory.row);
-  return doing({ access: "journal.insert del", generation }, () => retired(memory, command));
+/** Programs that do not know graces, or only half of the rule. */
+function misread(previous: Previous | null, { breach }: Command): Previous | null {
+  if (previous === null || previous.graceMs === null) return previous;
+  if (breach === "s2-no-grace") return { ...previous, graceMs: null, revoke: true };
+  return breach === "s2-no-due" ? { ...previous, graceMs: null } : previous;
 }
 
 function retired(memory: Found, command: Command): Moves {
@@ -131,24 +129,23 @@ function readSettled({ row: old, listed }: Found, command: Command): Step {
 
 /** The row has no open work. The command itself begins. */
 function settled({ row, listed }: Found, command: Command): Moves {
-  if (listed !== null) return isPurgePending({ row, listed });
+  if (listed !== null) return isPurgePending({ row, listed }, command);
   switch (command.kind) {
     case "save":
       return giving(row, command);
     case "purge":
       return withRetained(row, command);
     default:
-      return to(readLastOperation, { old: row, opens: true });
+      // Only the clock tells whether the time of the full limit has come.
+      return isLimitWaiting(row)
+        ? [restoringLimit({ row, ...restored(row, command) }, command), waiting(beginRotation(row, command))]
+        : beginRotation(row, command);
   }
 }
 
-export function settledRow({ generation, hash }: Pick<RowContent, "generation" | "hash">): RowContent {
-  return { generation, hash, settled: true, previous: null };
-}
-
-function previousIn(row: Row): { readonly generation: number; readonly hash: string; readonly revoke: boolean } {
-  if (row.previous === null) throw new Error("a row without a predecessor was asked for it");
-  return row.previous;
+/** A rotation reads the row again after RESTORE LIMIT. */
+function restored(row: Row, command: Command) {
+  return { done: startOver(), changed: startOver(), left: beginRotation(row, command) };
 }
 
 function isReader({ listed }: Found, { kind }: Command): boolean {
