@@ -11,6 +11,7 @@ export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   remove: async () => false,
   recordCheck: async () => false,
   async *scan() {},
+  async *scanDueLimits() {},
   count: async () => 0,
   ping: async () => {},
   requireAtomicChanges: async () => {},
@@ -33,6 +34,7 @@ export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   outcomesOf: async () => [],
   liveOperations: async () => [],
   newestOutcomes: async () => [],
+  async *retirements() {},
   async *scanJournal() {},
   close: async () => {},
 };

@@ -1,7 +1,7 @@
 import { readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
-import { storedValue } from "../core/model/key-record.ts";
+import { NO_TERMS, storedValue } from "../core/model/key-record.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Spool, SpooledKey } from "../core/ports/spool.ts";
 import { makePrivateFolder, openPrivateFile, syncFolder, writeSynced } from "../files/private-files.ts";
@@ -137,8 +137,9 @@ function read(folder: string, name: string): SpooledKey | undefined {
 
 function parse(text: string): SpooledKey | undefined {
   try {
-    // The deciding fields are compared with the file's name; the sealed key is authenticated when it is opened.
-    return JSON.parse(text) as SpooledKey;
+    // The deciding fields are compared with the file's name; the sealed key is authenticated when it is opened. An
+    // earlier version knows fewer terms.
+    return { ...NO_TERMS, ...(JSON.parse(text) as SpooledKey) };
   } catch {
     return undefined;
   }

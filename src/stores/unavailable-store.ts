@@ -22,6 +22,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues 
     remove: fail,
     recordCheck: fail,
     scan,
+    scanDueLimits: scan,
     count: fail,
     ping: fail,
     requireAtomicChanges: fail,
@@ -43,6 +44,7 @@ export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues 
     outcomesOf: fail,
     liveOperations: fail,
     newestOutcomes: fail,
+    retirements: scan,
     scanJournal: scan,
   };
 }

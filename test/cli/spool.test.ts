@@ -442,6 +442,8 @@ describe("the folder of such files", () => {
     limitReset: null,
     expiresAt: null,
     upstreamHash: null,
+    limitDue: null,
+    restrictions: null,
   };
 
   it("gives back what was written, and each claim once", async () => {

@@ -27,6 +27,7 @@ const INVALID: LastCheck = { at: NOW, verdict: "invalid", reason: "disabled" };
 
 const FORMER: Previous = {
   revoke: true,
+  graceMs: 600_000,
   generation: 2,
   keyHash: "a".repeat(64),
   keyEncrypted: "eyJ0eXAi.former...",
@@ -38,6 +39,8 @@ const FORMER: Previous = {
   limitReset: "weekly",
   expiresAt: NOW,
   upstreamHash: "b".repeat(64),
+  limitDue: { limit: 10, at: NOW },
+  restrictions: { guardrails: ["guardrail-1"], byok: ["byok-1", "byok-2"] },
   createdAt: EARLIER,
   lastValidated: EARLIER,
   lastCheck: INVALID,
@@ -338,7 +341,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       });
 
       it("is what it takes to put the row back", async () => {
-        const { revoke: _, keyEncrypted, ...former } = FORMER;
+        const { revoke: _, graceMs: __, keyEncrypted, ...former } = FORMER;
         const first: KeyRecord = { ...record(ALICE), ...former, keyEncrypted: keyEncrypted ?? "none" };
         await store.insert(first, patient);
         const noted: KeyRecord = { ...rekeyed(first), generation: 9, settled: false, previous: FORMER };
@@ -350,7 +353,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
     });
 
     it("keeps nothing of a key that was made when another takes its place", async () => {
-      const { revoke: _, keyEncrypted: __, ...former } = FORMER;
+      const { revoke: _, graceMs: __, keyEncrypted: ___, ...former } = FORMER;
       const made: KeyRecord = { ...record(ALICE), ...former };
       await store.insert(made, patient);
       const next = rekeyed(made);
@@ -589,6 +592,25 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       });
     });
 
+    describe("scanDueLimits", () => {
+      it("gives the rows whose limit is due by then, and no others, beyond one page", async () => {
+        const due = Array.from({ length: MANY }, (_, index) => withLimitDue(parseUserId(`due-${index}`), EARLIER));
+        const later = withLimitDue(ALICE, NOW);
+        await store.insertMany([...due, later, record(BOB)], patient);
+        const found = await all(other.scanDueLimits(EARLIER, () => patient));
+        expect(inOrder(found)).toEqual(inOrder(due));
+        expect(await all(other.scanDueLimits(NOW, () => patient))).toContainEqual(later);
+        expect(await all(other.scanDueLimits("2026-11-20T23:59:59.999Z", () => patient))).toEqual([]);
+      });
+
+      it("gives none that got its limit back", async () => {
+        const row = withLimitDue(ALICE, EARLIER);
+        await store.insert(row, patient);
+        await store.replace({ ...row, revision: 2, limitDue: null }, row, patient);
+        expect(await all(other.scanDueLimits(NOW, () => patient))).toEqual([]);
+      });
+    });
+
     describe("count", () => {
       it("follows what is inserted and removed", async () => {
         expect(await store.count(patient)).toBe(0);
@@ -667,6 +689,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         remove: (to) => to.remove(ALICE, row, gone),
         recordCheck: (to) => to.recordCheck(row, VALID, gone),
         scan: (to) => all(to.scan(() => gone)),
+        scanDueLimits: (to) => all(to.scanDueLimits(NOW, () => gone)),
         count: (to) => to.count(gone),
         ping: (to) => to.ping(gone),
         keyCheckValues: (to) => to.keyCheckValues(gone),
@@ -767,4 +790,19 @@ async function all(rows: AsyncIterable<KeyRecord>): Promise<readonly KeyRecord[]
   const collected: KeyRecord[] = [];
   for await (const row of rows) collected.push(row);
   return collected;
+}
+
+function withLimitDue(user: UserId, at: string): KeyRecord {
+  return {
+    ...record(user),
+    ...NO_TERMS,
+    name: "keyctl/x",
+    generation: 1,
+    limitDue: { limit: 12.34, at },
+    restrictions: { guardrails: [], byok: ["byok-1"] },
+  };
+}
+
+function inOrder(rows: readonly KeyRecord[]): readonly KeyRecord[] {
+  return rows.toSorted((one, other) => (one.userId < other.userId ? -1 : 1));
 }

@@ -27,7 +27,7 @@ const IN_FLIGHT = 16;
  * destination: an operation without its outcome would be called stale and its key deleted, and an outcome without its
  * revocation would be revoked again, without "keep". So an entry is inserted before the one that it decides about.
  */
-const ORDER: readonly EntryKind[] = ["gone", "del", "rev", "out", "op"];
+const ORDER: readonly EntryKind[] = ["gone", "del", "due", "rev", "out", "op"];
 
 interface History {
   readonly userId: UserId;

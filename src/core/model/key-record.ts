@@ -40,6 +40,21 @@ export interface Version {
 
 export type LimitReset = "daily" | "weekly" | "monthly";
 
+/** The full limit that a key gets back at `at`. Until then the key has what was left of its predecessor's limit. */
+export interface LimitDue {
+  /** In USD. */
+  readonly limit: number;
+  readonly at: Timestamp;
+}
+
+/** What was attached to a key at OpenRouter when it was rotated. Another hash gets none of it by itself. */
+export interface Restrictions {
+  /** The ids of the guardrails that the key is assigned to. */
+  readonly guardrails: readonly string[];
+  /** The ids of the provider keys (BYOK) whose allow-lists name the key. */
+  readonly byok: readonly string[];
+}
+
 /** The terms that keyctl requested for the key; all null for a key that keyctl did not create. Money is in USD. */
 export interface Terms {
   /** The name of the key upstream, which contains its operation. */
@@ -52,6 +67,10 @@ export interface Terms {
   readonly expiresAt: string | null;
   /** OpenRouter's own id of the key, if that differs from keyctl's SHA-256. */
   readonly upstreamHash: string | null;
+  /** Null: `limit` is the limit that the key has. */
+  readonly limitDue: LimitDue | null;
+  /** Null: not known, because the key was never rotated. */
+  readonly restrictions: Restrictions | null;
 }
 
 export const NO_TERMS: Terms = {
@@ -61,17 +80,22 @@ export const NO_TERMS: Terms = {
   limitReset: null,
   expiresAt: null,
   upstreamHash: null,
+  limitDue: null,
+  restrictions: null,
 };
 
 /** Picks the terms out of a larger object. */
-export function termsOf({ name, label, limit, limitReset, expiresAt, upstreamHash }: Terms): Terms {
-  return { name, label, limit, limitReset, expiresAt, upstreamHash };
+export function termsOf(of: Terms): Terms {
+  const { name, label, limit, limitReset, expiresAt, upstreamHash, limitDue, restrictions } = of;
+  return { name, label, limit, limitReset, expiresAt, upstreamHash, limitDue, restrictions };
 }
 
 /** The content of a row before an unsettled change, as needed to restore it. */
 export interface Previous extends Terms {
   /** Whether the key is deleted upstream once the change is final. */
   readonly revoke: boolean;
+  /** For how long the key goes on working after the change is final, in milliseconds; then it is deleted. Null: no such time. */
+  readonly graceMs: number | null;
   readonly generation: number;
   readonly keyHash: string | null;
   /** Null after a save, which is never undone. */

@@ -67,6 +67,16 @@ interface Revocation {
   readonly revoke: boolean;
 }
 
+/**
+ * Generation n was replaced by a rotation with a grace: its key works until `retireAt`, when it is marked for deletion. Not
+ * a decision about its deletion: that is `del:n`.
+ */
+interface Retirement {
+  readonly kind: "due";
+  readonly n: number;
+  readonly retireAt: Timestamp;
+}
+
 /** Its key is marked for deletion upstream, although the revocation kept it. */
 interface Deletion {
   readonly kind: "del";
@@ -79,7 +89,7 @@ interface ProvenDeletion {
   readonly n: number;
 }
 
-export type Entry = Operation | Outcome | Revocation | Deletion | ProvenDeletion;
+export type Entry = Operation | Outcome | Revocation | Retirement | Deletion | ProvenDeletion;
 export type EntryKind = Entry["kind"];
 export type EntryOf<Kind extends EntryKind> = Extract<Entry, { kind: Kind }>;
 
@@ -140,6 +150,14 @@ export interface Journal {
     atMost: number,
     signal: AbortSignal,
   ): Promise<readonly LiveOperation[]>;
+  /**
+   * The retirements of all users whose time lies in this range, in the order of that time, found by an index.
+   * `newSignal` is called for each page.
+   */
+  retirements(
+    between: readonly [from: Timestamp, to: Timestamp],
+    newSignal: () => AbortSignal,
+  ): AsyncIterable<Recorded<Retirement>>;
   /** The whole journal in the order of its ids, in constant memory. `newSignal` is asked for each page. */
   scanJournal(newSignal: () => AbortSignal): AsyncIterable<Recorded>;
 }

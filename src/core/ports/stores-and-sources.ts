@@ -1,6 +1,6 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { KeyctlError } from "../model/errors.ts";
-import type { KeyRecord, LastCheck, Version } from "../model/key-record.ts";
+import type { KeyRecord, LastCheck, Timestamp, Version } from "../model/key-record.ts";
 import type { ExternalSource } from "../model/log-event.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
@@ -39,6 +39,11 @@ export interface KeyStore {
    * is called for each page.
    */
   scan(newSignal: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
+  /**
+   * The rows whose lowered limit is due by this time, found by an index, in constant memory. `newSignal` is called for
+   * each page.
+   */
+  scanDueLimits(until: Timestamp, newSignal: () => AbortSignal): AsyncIterable<KeyRecord>;
   count(signal: AbortSignal): Promise<number>;
   /**
    * Erases removed or replaced rows from the disk. Returns where some of their text remains, or null. Missing for a

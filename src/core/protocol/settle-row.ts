@@ -142,12 +142,12 @@ export function settledRow(row: KeyRecord): KeyRecord {
 export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string | null): Previous {
   const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
   const key = { generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck };
-  return { revoke, ...key, ...termsOf(row) };
+  return { revoke, graceMs: null, ...key, ...termsOf(row) };
 }
 
 /** The row after a roll-back. */
 export function previousRow(row: KeyRecord, previous: Previous): KeyRecord {
-  const { revoke: _revoke, keyEncrypted, ...before } = previous;
+  const { revoke: _revoke, graceMs: _graceMs, keyEncrypted, ...before } = previous;
   if (keyEncrypted === null) throw corrupt(`what user ${printable(row.userId)} had before is not in the row any more`);
   return { ...settledRow(row), ...before, keyEncrypted };
 }

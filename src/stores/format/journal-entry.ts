@@ -52,6 +52,8 @@ export function fieldsOfEntry(entry: Entry): Fields {
         : { outcome: entry.outcome };
     case "rev":
       return { reason: entry.reason, revoke: entry.revoke };
+    case "due":
+      return { retire_at: entry.retireAt };
     case "del":
     case "gone":
       return {};
@@ -154,6 +156,10 @@ const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
   rev(n, { reason, revoke }) {
     if ((reason !== "superseded" && reason !== "purged") || typeof revoke !== "boolean") return undefined;
     return { kind: "rev", n, reason, revoke };
+  },
+  due(n, fields) {
+    const retireAt = timestampIn(fields["retire_at"]);
+    return retireAt === null ? undefined : { kind: "due", n, retireAt };
   },
   del: (n) => ({ kind: "del", n }),
   gone: (n) => ({ kind: "gone", n }),

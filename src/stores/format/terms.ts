@@ -1,5 +1,5 @@
 import { NO_TERMS } from "../../core/model/key-record.ts";
-import type { Previous, Terms } from "../../core/model/key-record.ts";
+import type { LimitDue, Previous, Restrictions, Terms } from "../../core/model/key-record.ts";
 import {
   amountIn,
   countIn,
@@ -25,6 +25,8 @@ export function fieldsOfTerms(terms: Terms) {
     limit_reset: terms.limitReset,
     expires_at: terms.expiresAt,
     upstream_hash: terms.upstreamHash,
+    limit_due: terms.limitDue,
+    restrictions: terms.restrictions,
   };
 }
 
@@ -36,7 +38,24 @@ export function termsIn(fields: Fields): Terms {
     limitReset: limitResetIn(fields["limit_reset"]),
     expiresAt: expiryIn(fields["expires_at"]),
     upstreamHash: textIn(fields["upstream_hash"]),
+    limitDue: limitDueIn(fields["limit_due"]),
+    restrictions: restrictionsIn(fields["restrictions"]),
   };
+}
+
+export function limitDueIn(value: unknown): LimitDue | null {
+  const fields = fieldsIn(value);
+  const [limit, at] = [amountIn(fields?.["limit"]), timestampIn(fields?.["at"])];
+  return limit === null || at === null ? null : { limit, at };
+}
+
+export function restrictionsIn(value: unknown): Restrictions | null {
+  const fields = fieldsIn(value);
+  return fields === null ? null : { guardrails: idsIn(fields["guardrails"]), byok: idsIn(fields["byok"]) };
+}
+
+function idsIn(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((id) => typeof id === "string") : [];
 }
 
 export function hasTerms(terms: Terms): boolean {
@@ -46,6 +65,7 @@ export function hasTerms(terms: Terms): boolean {
 export function fieldsOfPrevious(previous: Previous) {
   return {
     revoke: previous.revoke,
+    grace_ms: previous.graceMs,
     generation: previous.generation,
     key_hash: previous.keyHash,
     key_encrypted: previous.keyEncrypted,
@@ -64,6 +84,7 @@ export function previousIn(value: unknown): Previous | null {
   if (fields === null) return null;
   return {
     revoke: fields["revoke"] === true,
+    graceMs: countIn(fields["grace_ms"]),
     generation: countIn(fields["generation"]) ?? 0,
     keyHash: textIn(fields["key_hash"]),
     keyEncrypted: textIn(fields["key_encrypted"]),

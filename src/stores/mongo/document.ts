@@ -1,13 +1,12 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
-import { rfc3339In } from "../../core/model/expiry.ts";
 import { NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
-import type { KeyRecord, LastCheck, Terms, Timestamp, Version } from "../../core/model/key-record.ts";
+import type { KeyRecord, Terms, Timestamp, Version } from "../../core/model/key-record.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "../format/terms.ts";
-import { countIn, fieldsOfCheck, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
-import type { Fields } from "../format/values.ts";
+import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
+import { checkOf, withDates } from "./dates.ts";
 
 /**
  * The format of a document of `api_keys`. Other programs write here too: fields that are missing or of another type are
@@ -41,8 +40,9 @@ const FIELDS: ReadonlySet<string> = new Set([
   "limit_reset",
   "expires_at",
   "upstream_hash",
+  "limit_due",
+  "restrictions",
 ]);
-const TIMES: ReadonlySet<string> = new Set(["at", "created_at", "expires_at", "last_used_at", "last_validated"]);
 const EPOCH = new Date(0).toISOString();
 
 /** A missing provider counts as OpenRouter: `null` matches null and missing. A list that holds one matches as well. */
@@ -150,19 +150,6 @@ function contentOf(record: KeyRecord): Document {
     settled: record.settled,
     previous: record.previous === null ? null : withDates(fieldsOfPrevious(record.previous)),
   };
-}
-
-/** The fields with their times as dates, at every depth. A text that is no RFC 3339 time stays text. */
-export function withDates(fields: Fields): Document {
-  const inBson = (name: string, value: unknown): unknown => {
-    if (TIMES.has(name) && typeof value === "string") return rfc3339In(value) === null ? value : new Date(value);
-    return typeof value === "object" && value !== null ? withDates(value as Fields) : value;
-  };
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, inBson(name, value)]));
-}
-
-export function checkOf(check: LastCheck): Document {
-  return withDates(fieldsOfCheck(check));
 }
 
 /** A filter for the state that was seen. `$eq` prevents a value from being read as an operator. */

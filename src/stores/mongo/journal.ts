@@ -2,7 +2,8 @@ import type { Db, Document, Filter } from "mongodb";
 import type { Journal, LiveOperation, Recorded } from "../../core/ports/journal.ts";
 import { batchesOf } from "./cursor-batches.ts";
 import type { Asking } from "./cursor-batches.ts";
-import { userForms, userIdOf, withDates } from "./document.ts";
+import { withDates } from "./dates.ts";
+import { userForms, userIdOf } from "./document.ts";
 import { isDuplicateKey } from "./write-outcome.ts";
 import type { MongoIdentity } from "./identity.ts";
 import { ensureIndexes, insertIfAbsent, JOURNAL_INDEXES } from "./schema.ts";
@@ -120,6 +121,13 @@ export function mongoJournal(
         if (live.length >= atMost) return live.slice(0, atMost);
       }
       return live;
+    },
+    async *retirements([from, to], newSignal) {
+      const inTime = { retire_at: { $gte: new Date(from), $lte: new Date(to) } };
+      const cursor = records.find(inTime, { batchSize: PAGE }).sort({ retire_at: 1 });
+      for await (const documents of batchesOf(cursor, reading, newSignal)) {
+        yield* documents.map(fromDocument).filter((entry) => isOfKind(entry, "due"));
+      }
     },
     async *scanJournal(newSignal) {
       const cursor = records.find({}, { batchSize: PAGE }).sort({ _id: 1 });

@@ -13,11 +13,13 @@ type Indexes = readonly (IndexDescription & { readonly name: string })[];
 const KEY_INDEXES: Indexes = [
   { name: "user_id_1_provider_1", key: { user_id: 1, provider: 1 }, unique: true },
   { name: "key_hash_1", key: { key_hash: 1 } },
+  { name: "limit_due.at_1", key: { "limit_due.at": 1 }, sparse: true },
 ];
 /** None is unique: in the journal, `_id` decides every race. */
 export const JOURNAL_INDEXES: Indexes = [
   { name: "hash_1", key: { hash: 1 } },
   { name: "upstream_hash_1", key: { upstream_hash: 1 } },
+  { name: "retire_at_1", key: { retire_at: 1 }, sparse: true },
   { name: "kind_1_deliberate_1_at_1", key: { kind: 1, deliberate: 1, at: 1 } },
 ];
 const NAMESPACE_NOT_FOUND = 26;

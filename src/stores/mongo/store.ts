@@ -8,7 +8,6 @@ import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stor
 import type { UserId } from "../../core/model/user-id.ts";
 import {
   changeOf,
-  checkOf,
   fromDocument,
   namesOneOf,
   NON_CANONICAL_ID,
@@ -18,6 +17,7 @@ import {
   sameKeyFilter,
   toDocument,
 } from "./document.ts";
+import { checkOf } from "./dates.ts";
 import { batchesOf } from "./cursor-batches.ts";
 import { mongoCalls, topologyOf } from "./calls.ts";
 import { insertEach } from "./insert-each.ts";
@@ -178,6 +178,10 @@ export function mongoStore(
           if (keyHash === undefined || row.keyHash === keyHash) yield row;
         }
       }
+    },
+    async *scanDueLimits(until, newSignal) {
+      const cursor = keys.find({ ...OURS, "limit_due.at": { $lte: new Date(until) } }, { batchSize: PAGE });
+      for await (const documents of batchesOf(cursor, reading, newSignal)) yield* documents.map(fromDocument);
     },
     count: (signal) => reading(() => keys.countDocuments(OURS), signal),
     async ping(signal) {

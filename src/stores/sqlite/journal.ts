@@ -45,6 +45,10 @@ const SQL = {
       AND json_extract(out.body, '$.outcome') IS NOT 'abandoned'
     ORDER BY op.at LIMIT ?`,
   newest: `SELECT ${COLUMNS} FROM api_key_journal WHERE hash IS NOT NULL ORDER BY at DESC LIMIT ?`,
+  // The first condition is that of the partial index.
+  retirements: `SELECT ${COLUMNS} FROM api_key_journal INDEXED BY api_key_journal_retire_at WHERE _id GLOB '*:due:*'
+    AND json_extract(body, '$.retire_at') BETWEEN ?1 AND ?3 AND (json_extract(body, '$.retire_at'), _id) > (?1, ?2)
+    ORDER BY json_extract(body, '$.retire_at'), _id LIMIT ${PAGE}`,
   page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
 } as const;
 
@@ -95,6 +99,17 @@ export function sqliteJournal(
     async liveOperations(between, atMost, signal) {
       const rows = await all("live", [...between, atMost], signal);
       return rows.map((row) => ({ at: String(row["at"]), isSaved: row["is_saved"] === 1 }));
+    },
+    async *retirements([from, to], newSignal) {
+      let after: readonly [retireAt: string, id: string] = [from, ""];
+      for (;;) {
+        const page = await all("retirements", [...after, to], newSignal());
+        const entries = page.map(entryOf);
+        for (const entry of entries) if (isOfKind(entry, "due")) yield entry;
+        const last = entries.findLast((entry) => isOfKind(entry, "due"));
+        if (page.length < PAGE || last === undefined) return;
+        after = [last.retireAt, entryId(last.userId, "due", last.n)];
+      }
     },
     async *scanJournal(newSignal) {
       let after = "";

@@ -47,6 +47,11 @@ const STEPS: readonly string[] = [
   `DROP INDEX api_key_journal_at;
    CREATE INDEX api_key_journal_counted ON api_key_journal (at)
      WHERE _id GLOB '*:op:*' AND json_extract(body, '$.deliberate') IS NULL;`,
+  `ALTER TABLE api_keys ADD COLUMN limit_due TEXT CHECK (limit_due IS NULL OR json_valid(limit_due));
+   ALTER TABLE api_keys ADD COLUMN restrictions TEXT CHECK (restrictions IS NULL OR json_valid(restrictions));
+   CREATE INDEX api_keys_limit_due ON api_keys (json_extract(limit_due, '$.at')) WHERE limit_due IS NOT NULL;
+   CREATE INDEX api_key_journal_retire_at ON api_key_journal (json_extract(body, '$.retire_at'), _id)
+     WHERE _id GLOB '*:due:*';`,
 ];
 
 export type SchemaVersion = number | "empty";

@@ -5,14 +5,14 @@ import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
 import type { Inspection, KeyStore, KeyCheckValue, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./columns.ts";
-import { nextAfter, textOf, textOrNullOf, textsOrNullOf } from "./columns.ts";
+import { nextAfter, parsedJson, textOf, textOrNullOf, textsOrNullOf } from "./columns.ts";
 import { indexMisses } from "./errors.ts";
 import type { OpenedDatabase } from "./database.ts";
 import { sqliteJournal } from "./journal.ts";
 import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
 import type { Row } from "./statements.ts";
-import { fieldsOfPrevious, previousIn } from "../format/terms.ts";
+import { fieldsOfPrevious, limitDueIn, previousIn, restrictionsIn } from "../format/terms.ts";
 import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
 const PAGE = 100;
@@ -20,17 +20,17 @@ const PAGE = 100;
 const SLICE = 5000;
 const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
 const COLUMNS =
-  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, previous';
+  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, limit_due, restrictions, previous';
 /** Reads most terms as one value, because even an empty column costs time. `limit` is separate: JSON would round it. */
 const READ =
-  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash) END AS terms, "limit", previous';
+  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash, limit_due, restrictions) END AS terms, "limit", previous';
 const SET =
-  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, previous = ?';
+  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, limit_due = ?, restrictions = ?, previous = ?';
 
 const SQL = {
   find: `SELECT ${READ} FROM api_keys WHERE user_id = ? AND provider = ?`,
   findMany: `SELECT ${READ} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
-  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
   replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
   remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
   check:
@@ -45,6 +45,9 @@ const SQL = {
   // With the conditions of a scan: without a condition, SQLite counts by the smallest index.
   uncounted: `SELECT 1 WHERE (SELECT count(*) FROM api_keys NOT INDEXED WHERE provider = ?1)
     <> (SELECT count(*) FROM api_keys INDEXED BY api_keys_user WHERE user_id > '' AND provider = ?1)`,
+  // With the condition of the partial index.
+  pageOfDueLimits: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_limit_due
+    WHERE limit_due IS NOT NULL AND json_extract(limit_due, '$.at') <= ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
   count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
   ping: "SELECT 1 FROM api_keys LIMIT 1",
   keyCheckValues: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
@@ -118,6 +121,14 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
       if (keyHash === undefined && (await one("uncounted", [PROVIDER], newSignal())) !== undefined)
         throw indexMisses(path);
     },
+    async *scanDueLimits(until, newSignal) {
+      for (let after = ""; ;) {
+        const page = await all("pageOfDueLimits", [until, after, PROVIDER], newSignal());
+        for (const row of page) yield recordOf(row);
+        if (page.length < PAGE) return;
+        after = nextAfter(after, page, "user_id", path);
+      }
+    },
     async count(signal) {
       return Number((await one("count", [PROVIDER], signal))?.["count"]);
     },
@@ -179,7 +190,7 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
     record.createdAt,
     record.updatedAt,
     record.lastValidated,
-    record.lastCheck === null ? null : JSON.stringify(fieldsOfCheck(record.lastCheck)),
+    inJson(record.lastCheck === null ? null : fieldsOfCheck(record.lastCheck)),
     record.revision,
     record.generation,
     record.settled ? 1 : 0,
@@ -189,8 +200,14 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
     record.limitReset,
     record.expiresAt,
     record.upstreamHash,
-    record.previous === null ? null : JSON.stringify(fieldsOfPrevious(record.previous)),
+    inJson(record.limitDue),
+    inJson(record.restrictions),
+    inJson(record.previous === null ? null : fieldsOfPrevious(record.previous)),
   ];
+}
+
+function inJson(value: object | null): string | null {
+  return value === null ? null : JSON.stringify(value);
 }
 
 /** Throws STORE_CORRUPT for a row that keyctl cannot have written. */
@@ -223,7 +240,16 @@ function toSealCheck(row: Row, path: string): KeyCheckValue {
 function termsIn(row: Row, path: string): Terms {
   const terms = textsOrNullOf(row, "terms", path);
   if (terms === null) return NO_TERMS;
-  const [name = null, label = null, limitReset = null, expiresAt = null, upstreamHash = null] = terms;
-  const limit = numberOrNullOf(row, "limit", path);
-  return { name, label, limit, limitReset: limitResetIn(limitReset), expiresAt, upstreamHash };
+  const [name = null, label = null, limitReset = null, expiresAt = null, upstreamHash = null, ...rotation] = terms;
+  const [limitDue, restrictions] = rotation.map((json) => (json === null ? null : parsedJson(json)));
+  return {
+    name,
+    label,
+    limit: numberOrNullOf(row, "limit", path),
+    limitReset: limitResetIn(limitReset),
+    expiresAt,
+    upstreamHash,
+    limitDue: limitDueIn(limitDue),
+    restrictions: restrictionsIn(restrictions),
+  };
 }

@@ -20,6 +20,7 @@ const never = new AbortController().signal;
 const PREVIOUS: Previous = {
   ...NO_TERMS,
   revoke: true,
+  graceMs: null,
   generation: 1,
   keyHash: null,
   keyEncrypted: null,

@@ -323,6 +323,7 @@ describe("rekey of a row whose change is not final", () => {
   const previousOf = (keyEncrypted: string | null): Previous => ({
     ...NO_TERMS,
     revoke: true,
+    graceMs: null,
     generation: 1,
     keyHash: before.hash,
     keyEncrypted,

@@ -44,6 +44,7 @@ const MADE: KeyRecord = {
   upstreamHash: null,
   previous: {
     revoke: true,
+    graceMs: null,
     generation: 1,
     keyHash: "a".repeat(64),
     keyEncrypted: "eyJ0eXAi.former...",
@@ -130,6 +131,7 @@ describeWithMongodb("a record of the journal", () => {
       "_id",
       "hash",
       "kind, deliberate, at",
+      "retire_at",
       "upstream_hash",
     ]);
     expect(indexes.filter(({ unique }) => unique === true)).toEqual([]);

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { expect, it, onTestFinished } from "vitest";
-import type { Operation, Recorded } from "../../../src/core/ports/journal.ts";
+import type { Journal, Operation, Recorded } from "../../../src/core/ports/journal.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { sqliteJournal } from "../../../src/stores/sqlite/journal.ts";
 import { sqliteStore } from "../../../src/stores/sqlite/store.ts";
@@ -128,19 +128,36 @@ it("the highest operation and the outcomes of a hash are found by an index", asy
   }
 });
 
-it("the operations of an hour that count are found by an index, and by no other entry's", async () => {
+/** How SQLite finds the rows of the only statement that a call prepares. */
+async function planOf(call: (port: Journal) => Promise<unknown>, values: readonly (string | number)[]) {
   const { database, file } = await journalOfTest();
   const asked: string[] = [];
   const heard = new Proxy(database, {
     get: (target, name) =>
       name === "prepare" ? (sql: string) => (asked.push(sql), target.prepare(sql)) : Reflect.get(target, name),
   });
-  const { port } = sqliteJournal(heard, file);
-  expect(await port.liveOperations([OPERATION.at, OPERATION.at], 9, patient)).toHaveLength(1);
+  await call(sqliteJournal(heard, file).port);
   const [sql = ""] = asked;
-  const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(OPERATION.at, OPERATION.at, 9);
-  expect(plan.map(({ detail }) => detail)).toEqual([
+  return database
+    .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+    .all(...values)
+    .map(({ detail }) => detail);
+}
+
+it("the operations of an hour that count are found by an index, and by no other entry's", async () => {
+  const { at } = OPERATION;
+  const call = async (port: Journal) => expect(await port.liveOperations([at, at], 9, patient)).toHaveLength(1);
+  expect(await planOf(call, [at, at, 9])).toEqual([
     "SEARCH op USING INDEX api_key_journal_counted (at>? AND at<?)",
     "SEARCH out USING PRIMARY KEY (_id=?) LEFT-JOIN",
+  ]);
+});
+
+it("what is due is found by an index, in its order", async () => {
+  const call = async (port: Journal) => {
+    for await (const _ of port.retirements(["", OPERATION.at], () => patient)) throw new Error("nothing is due");
+  };
+  expect(await planOf(call, ["", "", OPERATION.at])).toEqual([
+    "SEARCH api_key_journal USING INDEX api_key_journal_retire_at (<expr>>? AND <expr><?)",
   ]);
 });

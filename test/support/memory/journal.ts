@@ -90,6 +90,15 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
       });
       return live.slice(0, atMost);
     },
+    async *retirements([from, to], newSignal) {
+      newSignal().throwIfAborted();
+      const due = [...records.values()].filter((entry) => isOfKind(entry, "due"));
+      const inTime = due.filter(({ retireAt }) => retireAt >= from && retireAt <= to);
+      for (const entry of inTime.toSorted((one, other) => one.retireAt.localeCompare(other.retireAt))) {
+        newSignal().throwIfAborted();
+        yield entry;
+      }
+    },
     async *scanJournal(patience) {
       for (const entry of [...records.values()].toSorted(inOrder)) {
         patience().throwIfAborted();

@@ -67,6 +67,12 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
         if (keyHash === undefined || row.keyHash === keyHash) yield row;
       }
     },
+    async *scanDueLimits(until, newSignal) {
+      for (const row of rows.values()) {
+        newSignal().throwIfAborted();
+        if (row.limitDue !== null && row.limitDue.at <= until) yield row;
+      }
+    },
     async count(signal) {
       signal.throwIfAborted();
       return rows.size;

@@ -213,6 +213,7 @@ function insertOf(entry: Exclude<RecordedEntry, { kind: "gone" }>): RawAccess {
       return { ...insert, outcome: standing(entry) };
     case "rev":
       return { ...insert, retirement: standing(entry) };
+    case "due":
     case "del":
       return insert;
   }
@@ -227,6 +228,7 @@ function standing(entry: Entry): unknown {
       return outcomeOf(entry);
     case "rev":
       return { reason: entry.reason, revoke: entry.revoke };
+    case "due":
     case "del":
     case "gone":
       return "stands";

@@ -6,8 +6,7 @@ import { execa } from "execa";
 import type { Home } from "../home/home.ts";
 
 /**
- * Earlier builds of the library: the last build with each schema of the embedded store. The last one is the build
- * before this one. Each is the complete program of its time, and runs with today's driver and SQLite. `pack-build.mjs`
+ * Earlier builds of the library: the last build with each earlier schema of the embedded store. Each is the complete program of its time, and runs with today's driver and SQLite. `pack-build.mjs`
  * creates them.
  */
 export const BUILDS = ["schema-1", "schema-2", "schema-3"] as const;
