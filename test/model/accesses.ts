@@ -107,6 +107,8 @@ export type Access =
   | { readonly access: "journal.insert due"; readonly generation: number }
   | { readonly access: "journal.holding"; readonly hashes: readonly Hash[] }
   | { readonly access: "journal.records" }
+  /** By the index of the times: the generations whose time has come, marked for deletion or not. */
+  | { readonly access: "journal.due" }
   /** `lowered`: the key is created with what is left of a limit, and is to get the full limit later. */
   | { readonly access: "upstream.post"; readonly generation: number; readonly lowered: boolean }
   | { readonly access: "upstream.list" }
@@ -158,6 +160,7 @@ export interface Results {
   readonly "journal.insert due": "stands";
   readonly "journal.holding": readonly Listed[];
   readonly "journal.records": Records;
+  readonly "journal.due": readonly number[];
   readonly "upstream.post": Posted;
   readonly "upstream.list": readonly Listed[];
   readonly "upstream.list named": readonly Hash[];

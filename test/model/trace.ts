@@ -47,8 +47,7 @@ export type Acceptance =
 
 export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly Recorded[]): Acceptance {
   const { ended: mustEnd = false, ...operands } = options;
-  const imports = kind !== "rotate" && kind !== "finish";
-  const asked = command(kind, { spool: imports, ...decidedIn(trace), ...operands });
+  const asked = command(kind, { spool: kind !== "finish", ...decidedIn(trace), ...operands });
   let standings: readonly Standing[] = [{ move: begin(asked), read: null }];
   for (const [at, got] of trace.entries()) {
     const dies = got.result === undefined && at === trace.length - 1;

@@ -1,8 +1,9 @@
 import type { Command } from "../command.ts";
+import { listDue } from "./finish.ts";
 import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
 import { readRecords } from "./purge.ts";
-import { listUpstream, readRowAfterList } from "./reconcile.ts";
+import { listUpstream } from "./reconcile.ts";
 import { readRow } from "./settle.ts";
 import { listSpool } from "./spool.ts";
 import { beginPlainer } from "../plainer/commands.ts";
@@ -15,9 +16,9 @@ export function begin(command: Command): Place {
   return command.spool ? to(listSpool, {}) : stepOne(command);
 }
 
-/** A reconcile lists upstream before it reads any record; every other command reads the row. */
+/** A reconcile lists upstream before it reads any record, a finish lists what is due; others read the row. */
 export function stepOne({ kind }: Command): Place {
-  if (kind === "finish") return to(readRowAfterList, { listed: [] });
+  if (kind === "finish") return to(listDue, {});
   return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
 }
 

@@ -1,37 +1,38 @@
-import type { Listed, Records } from "../accesses.ts";
+import type { Listed, Row } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import { isLimitWaiting, restoringLimit } from "./limit.ts";
 import { revokeOwed } from "./owed.ts";
-import { doing, ended, listOf, to } from "../step.ts";
-import type { Moves, Place, Step } from "../step.ts";
+import { retiringPredecessor, settledRow } from "./predecessor.ts";
+import { confirmingOutcome } from "./settle.ts";
+import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
+import type { Holding, Moves, Place, Step } from "../step.ts";
 
 /**
- * FINISH, after the row is settled: the keys whose grace is over, without a listing. **Order:** mark the key for
- * deletion, remove a row that holds it, delete it. Any number of processes may do this at once.
+ * FINISH: the keys whose grace is over, and the limits whose time has come, without a listing. **Order:** settle the
+ * row, mark the key for deletion, remove a row that holds it, delete it. Any number of processes may do this at once.
  */
-interface DueKey extends Listed {
-  /** Marked for deletion already: perhaps by a finish that died. */
-  readonly isOwed: boolean;
+export function listDue(): Step {
+  return doing({ access: "journal.due" }, (generations) => retiringDue(generations));
 }
 
-export function readDue(): Step {
-  return doing({ access: "journal.records" }, (records) => finishing(dueIn(records)));
+function retiringDue(generations: readonly number[]): Moves {
+  const [generation, ...rest] = generations;
+  // The index of the limits tells whether this user has one that waits.
+  if (generation === undefined) return [ended("finished"), to(readRowWithLimit, {})];
+  return to(readDueOutcome, { generation, after: retiringDue(rest) });
 }
 
-function dueIn(records: Records): readonly DueKey[] {
-  const { outcomes, retirements, owedAfterAll } = records;
-  return records.dues.flatMap(({ generation, isOver }) => {
-    const outcome = outcomes[generation] ?? null;
-    if (outcome === null || outcome === "abandoned" || retirements[generation]?.revoke === true) return [];
-    const isOwed = owedAfterAll.includes(generation);
-    return isOwed || isOver ? [{ hash: outcome.saved, generation, isOwed }] : [];
-  });
+interface Due {
+  readonly generation: number;
+  readonly after: Moves;
 }
 
-function finishing(keys: readonly DueKey[]): Moves {
-  const [key, ...rest] = keys;
-  if (key === undefined) return ended("finished");
-  const after = finishing(rest);
-  // A mark that is older than a day is left to reconcile.
-  return key.isOwed ? [...listOf(after), revoking(key, after)] : to(oweDue, { key, after });
+function readDueOutcome({ generation, after }: Due): Step {
+  return doing({ access: "journal.read out", generation }, (outcome) =>
+    outcome === null || outcome === "abandoned"
+      ? after
+      : to(readDueMark, { key: { hash: outcome.saved, generation }, after }),
+  );
 }
 
 interface Finishing {
@@ -39,10 +40,48 @@ interface Finishing {
   readonly after: Moves;
 }
 
-function oweDue({ key, after }: Finishing): Step {
-  return doing({ access: "journal.insert del", generation: key.generation }, () => revoking(key, after));
+/** A finish may have died after its mark. A mark that is older than a day is left to reconcile. */
+function readDueMark(memory: Finishing): Step {
+  const { key, after } = memory;
+  const settles = to(settleBeforeMark, memory);
+  return doing({ access: "journal.read del", generation: key.generation }, (mark) =>
+    mark === null ? settles : [settles, ...listOf(after)],
+  );
 }
 
-function revoking({ hash, generation }: Listed, after: Moves): Place {
-  return to(revokeOwed, { key: { hash, generation }, after });
+function settleBeforeMark(memory: Finishing, command: Command): Step {
+  const again = to(settleBeforeMark, memory);
+  return doing({ access: "row.find" }, (row) =>
+    row === null || row.settled ? to(markDue, memory) : settling(row, again, command),
+  );
+}
+
+function markDue({ key, after }: Finishing): Step {
+  return doing({ access: "journal.insert del", generation: key.generation }, () => to(revokeOwed, { key, after }));
+}
+
+function readRowWithLimit(_: object, command: Command): Step {
+  const again = to(readRowWithLimit, {});
+  const done = ended("finished");
+  return doing({ access: "row.find" }, (row) => {
+    if (row !== null && !row.settled) return settling(row, again, command);
+    if (row === null || !isLimitWaiting(row)) return done;
+    return [restoringLimit({ row, done, changed: again, left: done }, command), done];
+  });
+}
+
+/** RECORD OUTCOME, REVOKE PREDECESSOR, SETTLE. Then the row is read again. */
+function settling(row: Row, again: Place, command: Command): Moves {
+  const saved = retiringPredecessor(row, to(settleForFinish, { row, again }), command);
+  return row.generation === 0 ? saved : confirmingOutcome(row, { saved, reverted: again });
+}
+
+function settleForFinish({ row, again }: Holding & { readonly again: Place }): Step {
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, ({ answer }) =>
+    answer === "unanswered" ? to(readSettledForFinish, { row, again }) : bounded(again),
+  );
+}
+
+function readSettledForFinish({ row: old, again }: Holding & { readonly again: Place }): Step {
+  return doing({ access: "row.find" }, (row) => (row?.version === old.version ? UNSURE : again));
 }

@@ -59,11 +59,10 @@ function ifNotOwed(asking: Asking): Place {
 }
 
 function readRetirementOfGiven(asking: Asking): Step {
-  const { made: generation, after, otherwise } = asking;
-  return doing({ access: "journal.read rev", generation }, (retirement) => {
-    if (retirement === null) return after;
-    return retirement.revoke ? otherwise : to(readDeletionOfGiven, asking);
-  });
+  const { made: generation, otherwise } = asking;
+  return doing({ access: "journal.read rev", generation }, (retirement) =>
+    retirement?.revoke === true ? otherwise : to(readDeletionOfGiven, asking),
+  );
 }
 
 function readDeletionOfGiven(asking: Asking, { breach }: Command): Step {
@@ -87,7 +86,7 @@ export function confirming(
 ): Moves {
   if (made === null || command.breach === "save-looks-once") return after;
   // REVOKE PREDECESSOR precedes every removal of a row.
-  return ifNotOwed({ made, after, otherwise: retiringPredecessor(row.previous, to(withdraw, { row }), command) });
+  return ifNotOwed({ made, after, otherwise: retiringPredecessor(row, to(withdraw, { row }), command) });
 }
 
 function withdraw({ row }: { readonly row: Row }, command: Command): Step {

@@ -18,8 +18,8 @@ interface Restoring extends Holding {
 }
 
 /** Only a settled row of a created key has its full limit restored. */
-export function isLimitWaiting({ generation, limitDue }: Row): boolean {
-  return generation > 0 && limitDue !== null;
+export function isLimitWaiting({ generation, settled, limitDue }: Row): boolean {
+  return generation > 0 && settled && limitDue !== null;
 }
 
 export function restoringLimit(memory: Restoring, { breach }: Command): Place {

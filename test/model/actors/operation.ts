@@ -2,7 +2,7 @@ import type { LiveOperations } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { place } from "./placing.ts";
 import { removingMatches } from "./removal.ts";
-import { verifyNewKey } from "./rotate.ts";
+import { preparing } from "./rotate.ts";
 import type { Rotation } from "./rotate.ts";
 import { found, startOver } from "./settle.ts";
 import { bounded, doing, ended, to, waiting } from "../step.ts";
@@ -52,7 +52,7 @@ function stale({ generation, opens }: Making): Move {
 }
 
 function decided(memory: Making, command: Command): Move {
-  if (command.kind === "rotate") return to(openOperation, memory);
+  if (memory.rotation !== null) return to(readOldRowAgain, memory);
   return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
 
@@ -62,6 +62,13 @@ function readRowAgain(memory: Making, command: Command): Step {
     if (row !== null) return found({ row, listed: null }, command);
     return memory.opens ? opening(memory, command) : NO_KEY;
   });
+}
+
+/** Another command's operation may have been a rotation: its new key is not rotated as well. This saves a paid POST. */
+function readOldRowAgain(memory: Making): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row?.hash === memory.rotation?.old.hash ? to(openOperation, memory) : startOver(),
+  );
 }
 
 function opening(memory: Making, command: Command): Move {
@@ -122,7 +129,7 @@ function abandonOverCap(
 }
 
 /** CREATE KEY: the request is sent once. */
-function post({ generation, rotation }: Omit<Making, "opens">): Step {
+function post({ generation, rotation }: Omit<Making, "opens">, command: Command): Step {
   const unmade = () => to(abandonUnmade, { generation });
   const lowered = rotation !== null && rotation.limitDue !== null;
   return doing(
@@ -131,7 +138,7 @@ function post({ generation, rotation }: Omit<Making, "opens">): Step {
       if (posted === "ambiguous") return to(abandonSuspect, { generation });
       if (posted === "refused") return unmade();
       const made = { generation, hash: posted.created };
-      return rotation === null ? place(made) : to(verifyNewKey, { ...made, rotation });
+      return rotation === null ? place(made) : preparing({ ...made, rotation }, command);
     },
     unmade,
   );

@@ -1,34 +1,27 @@
-import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
+import type { Hash, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { plainRow, retiringPredecessor, settledRow } from "./predecessor.ts";
-import { detachTooEarly, removing } from "./removal.ts";
-import { attachTooLate } from "./rotate.ts";
+import { plainRow, settledRow } from "./predecessor.ts";
+import { removing } from "./removal.ts";
 import { startOver, revert } from "./settle.ts";
 import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
-import type { Move, Moves, Place, Step } from "../step.ts";
+import type { Move, Place, Step } from "../step.ts";
 
 /**
- * STORE ROW, RECORD OUTCOME and SETTLE, shared with rotate and the import of a spooled key. **Order:** the row, then
- * its outcome.
+ * STORE ROW, RECORD OUTCOME and SETTLE, shared with the import of a spooled key. **Order:** the row, then its outcome.
  */
 export interface Placing {
   readonly generation: number;
   readonly hash: Hash;
-  /** The key that the row of a rotation replaces. */
-  readonly replaced: Previous | null;
-  /** The keys whose grace a rotation has ended, deleted together with the replaced key. */
-  readonly retiringToo: readonly Hash[];
   readonly won: Move;
   readonly lost: Move;
-  /** The action if the store is away: write a spool file, give a claimed file back, or (rotation) keep the old key. */
-  readonly whenAway: "spool" | "release" | "leave";
+  /** The action if the store is away: write a spool file, or give a claimed file back. */
+  readonly whenAway: "spool" | "release";
 }
 
 export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
   const won = ended("made the key", hash);
-  const nothing = { replaced: null, retiringToo: [] };
-  return to(insertOwn, { generation, hash, ...nothing, won, lost: startOver(), whenAway: "spool" });
+  return to(insertOwn, { generation, hash, won, lost: startOver(), whenAway: "spool" });
 }
 
 /** STORE ROW: this makes the secret durable. */
@@ -63,15 +56,14 @@ interface Placed extends Placing {
   readonly row: Row;
 }
 
-/** RECORD OUTCOME: no key is handed out before this. For a rotation it is the commit. */
-export function saveOutcome(memory: Placed, command: Command): Step {
-  const { won, generation, hash } = memory;
+/** RECORD OUTCOME: no key is handed out before this. */
+function saveOutcome(memory: Placed): Step {
+  const { row, won, generation, hash } = memory;
   return doing(
     { access: "journal.insert out", generation, outcome: { saved: hash } },
     (stands) => {
       if (stands === "abandoned") return to(undoRow, memory);
-      const after = retiring({ ...memory, after: won }, command);
-      return command.breach === "attach-late" && command.kind === "rotate" ? to(attachTooLate, { hash, after }) : after;
+      return to(settleOwn, { row, after: won });
     },
     () => spoolOwn(memory, { sent: true }),
   );
@@ -83,7 +75,7 @@ function undoRow({ row, hash, lost }: Placed, command: Command): Step {
 }
 
 /** The generation is abandoned before its key is deleted: after that, no actor that read its row can save it. */
-export function refuseOwn(own: Placing, command: Command): Step {
+function refuseOwn(own: Placing, command: Command): Step {
   const { generation, hash, lost } = own;
   const foreign = command.breach === "own-row-is-foreign";
   return doing(
@@ -95,26 +87,8 @@ export function refuseOwn(own: Placing, command: Command): Step {
   );
 }
 
-interface Retiring extends Pick<Placing, "replaced" | "retiringToo"> {
-  readonly row: Row;
-  readonly after: Move;
-}
-
-/**
- * The new row is current. **Order:** record the replaced key's retirement, revoke the key, drop the note. A key with a
- * grace keeps its limit, its guardrails and its place in the allow-lists.
- */
-export function retiring({ row, replaced, retiringToo, after }: Retiring, command: Command): Moves {
-  const settles = to(settleOwn, { row, after });
-  if (replaced === null) return removing(retiringToo, settles);
-  const early =
-    command.breach === "detach-early" ? to(detachTooEarly, { hash: replaced.hash, after: settles }) : settles;
-  const revoked = replaced.graceMs === null && replaced.revoke ? [replaced.hash] : [];
-  return retiringPredecessor(replaced, removing([...revoked, ...retiringToo], early), command);
-}
-
 /** SETTLE, by the owner. A lost write is harmless. */
-function settleOwn({ row, after }: Pick<Retiring, "row" | "after">): Step {
+function settleOwn({ row, after }: { readonly row: Row; readonly after: Move }): Step {
   const next = () => after;
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
 }

@@ -14,13 +14,22 @@ interface Retiring {
 }
 
 /** A predecessor that the protocol did not create has no records. */
-export function retiringPredecessor(previous: Previous | null, after: Moves, { breach }: Command): Moves {
+export function retiringPredecessor(
+  { generation, previous }: Pick<RowContent, "generation" | "previous">,
+  after: Moves,
+  { breach }: Command,
+): Moves {
   if (previous === null || previous.generation === 0) return after;
   if (previous.graceMs === null) return to(retire, { previous, after });
-  return breach === "draft-grace" ? to(retireAsDraft, { previous, after }) : to(grantGrace, { previous, after });
+  if (breach === "draft-grace") return to(retireAsDraft, { previous, after });
+  return to(readCommit, { successor: generation, previous, after });
 }
 
-/** The time of `due` counts from the outcome of the row, so every actor computes the same time. */
+/** The grace counts from the outcome of the row, so every actor computes the same time. */
+function readCommit({ successor, ...memory }: Retiring & { readonly successor: number }): Step {
+  return doing({ access: "journal.read out", generation: successor }, () => to(grantGrace, memory));
+}
+
 function grantGrace(memory: Retiring): Step {
   return doing({ access: "journal.insert due", generation: memory.previous.generation }, () => to(retire, memory));
 }

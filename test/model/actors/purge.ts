@@ -21,13 +21,8 @@ function retainedIn(records: Records, { breach }: Command): readonly number[] {
   });
 }
 
-/** The generations that were replaced with a grace, and are not marked for deletion yet. */
-export function retiringIn(records: Records): readonly number[] {
-  const { retirements } = records;
-  return notOwed(replacedWithGrace(records), records).filter((generation) => retirements[generation]?.revoke !== true);
-}
-
-function replacedWithGrace({ dues }: Records): readonly number[] {
+/** The generations that were replaced with a grace. */
+export function replacedWithGrace({ dues }: Records): readonly number[] {
   return dues.map(({ generation }) => generation);
 }
 
@@ -56,7 +51,7 @@ function readRetained({ row }: Holding, command: Command): Step {
   });
 }
 
-function notOwed(generations: readonly number[], { owedAfterAll }: Records): readonly number[] {
+export function notOwed(generations: readonly number[], { owedAfterAll }: Records): readonly number[] {
   return generations.filter((generation) => !owedAfterAll.includes(generation));
 }
 

@@ -1,15 +1,14 @@
 import type { Hash, Listed, Records } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { readDue } from "./finish.ts";
 import { isLimitWaiting, restoringLimit } from "./limit.ts";
 import { revokeOwed } from "./owed.ts";
-import { superseded } from "./predecessor.ts";
+import { retiringPredecessor, superseded } from "./predecessor.ts";
 import { lookForRemoval } from "./read-back.ts";
 import { spareStored } from "./removal.ts";
-import { found } from "./settle.ts";
+import { confirmingOutcome, found } from "./settle.ts";
 import type { Found } from "./settle.ts";
 import { doing, ended, to, waiting } from "../step.ts";
-import type { Move, Moves, Place, Step } from "../step.ts";
+import type { Move, Place, Step } from "../step.ts";
 
 /**
  * **Order:** list upstream, read the row, then read the records of each listed key. A key that is listed before its
@@ -27,38 +26,33 @@ export function listUpstream(): Step {
 
 /** Reads the row after the list. A row found leads to SETTLE. */
 export function readRowAfterList({ listed }: Judging, command: Command): Step {
+  return doing({ access: "row.find" }, (row) => (row === null ? judge(listed) : found({ row, listed }, command)));
+}
+
+/** If the generation of a settled row is retired, a purge died before it removed the row. */
+export function isPurgePending({ row, listed }: Found): Move {
+  return row.generation === 0 ? judge(listed ?? []) : to(readRetirement, { row, listed });
+}
+
+function readRetirement({ row, listed }: Found): Step {
+  const after = judge(listed ?? []);
+  return doing({ access: "journal.read rev", generation: row.generation }, (retirement) => {
+    if (retirement !== null) return to(finishPurge, { row, listed });
+    // Only the clock tells whether the time of the full limit has come.
+    return isLimitWaiting(row) ? [to(readRowForLimit, { after }), waiting(after)] : after;
+  });
+}
+
+/** RESTORE LIMIT of the row as it is now. */
+function readRowForLimit({ after }: { readonly after: Move }, command: Command): Step {
+  const changed = to(readRowForLimit, { after });
   return doing({ access: "row.find" }, (row) =>
-    row === null ? afterRow(listed, command) : found({ row, listed }, command),
+    row === null || !isLimitWaiting(row) ? after : restoringLimit({ row, done: after, changed, left: after }, command),
   );
 }
 
-/** The row is done. A finish looks for what is due, and a reconcile judges each listed key. */
-function afterRow(listed: readonly Listed[] | null, { kind }: Command): Move {
-  return kind === "finish" ? to(readDue, {}) : judge(listed ?? []);
-}
-
-/** If the generation of a settled row is retired, a purge died before it removed the row. A finish does not look. */
-export function isPurgePending({ row, listed }: Found, command: Command): Moves {
-  if (row.generation === 0) return afterRow(listed, command);
-  return command.kind === "finish" ? limited({ row, listed }, command) : to(readRetirement, { row, listed });
-}
-
-function readRetirement({ row, listed }: Found, command: Command): Step {
-  return doing({ access: "journal.read rev", generation: row.generation }, (retirement) =>
-    retirement === null ? limited({ row, listed }, command) : to(finishPurge, { row, listed }),
-  );
-}
-
-/** Only the clock tells whether the time of the full limit has come. */
-function limited({ row, listed }: Found, command: Command): Moves {
-  const done = afterRow(listed, command);
-  if (!isLimitWaiting(row)) return done;
-  const changed = to(readRowAfterList, { listed: listed ?? [] });
-  return [restoringLimit({ row, done, changed, left: done }, command), waiting(done)];
-}
-
-function finishPurge({ row, listed }: Found, command: Command): Step {
-  const after = afterRow(listed, command);
+function finishPurge({ row, listed }: Found): Step {
+  const after = judge(listed ?? []);
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
     answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
   );
@@ -148,12 +142,14 @@ function abandonStale({ listed, generation }: JudgingOne): Step {
   );
 }
 
-/** A rotation may have landed after the row was read, and its row may note a grace. SETTLE knows of the grace. */
+/** A rotation may have landed after the row was read, and its row may note a grace: RECORD OUTCOME, REVOKE PREDECESSOR. */
 function readNotes(memory: JudgingOne, command: Command): Step {
   const { listed, generation } = memory;
+  const again = judge(listed);
   return doing({ access: "row.find" }, (row) => {
-    const isNoted = row !== null && !row.settled && row.previous?.generation === generation;
-    return isNoted ? found({ row, listed }, command) : to(supersede, memory);
+    if (row === null || row.settled || row.previous?.generation !== generation) return to(supersede, memory);
+    const saved = retiringPredecessor(row, again, command);
+    return row.generation === 0 ? saved : confirmingOutcome(row, { saved, reverted: again });
   });
 }
 

@@ -9,7 +9,7 @@ import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
 import { beginRotation } from "./rotate.ts";
 import { bounded, doing, ended, listOf, to, UNSURE, waiting } from "../step.ts";
-import type { Moves, Place, Step } from "../step.ts";
+import type { Holding, Moves, Place, Step } from "../step.ts";
 
 /**
  * SETTLE: the steps of every actor that has read a row. A row of generation n is current once `out:n` is saved; until
@@ -35,32 +35,41 @@ export function startOver(): Place {
 }
 
 export function found(memory: Found, command: Command): Moves {
-  const { row } = memory;
+  const { row, listed } = memory;
   const trusting = command.breach === "trust-row" && isReader(memory, command);
-  if (row.generation === 0 || row.settled || trusting) return confirmed(memory, command);
-  return to(readOutcome, memory);
+  const saved = confirmed(memory, command);
+  if (row.generation === 0 || row.settled || trusting) return saved;
+  return confirmingOutcome(row, { saved, reverted: listed === null ? startOver() : to(readRowAfterList, { listed }) });
 }
 
-/** RECORD OUTCOME: reads the outcome of this generation. */
-function readOutcome(memory: Found, command: Command): Step {
+interface Confirming extends Holding {
+  readonly saved: Moves;
+  /** The generation is abandoned, and its predecessor is back in the row. */
+  readonly reverted: Moves;
+}
+
+/** RECORD OUTCOME for an unsettled row that was read, of a created key. */
+export function confirmingOutcome(row: Row, { saved, reverted }: Omit<Confirming, "row">): Place {
+  return to(readOutcome, { row, saved, reverted });
+}
+
+function readOutcome(memory: Confirming): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
     if (outcome === null) return to(helpOutcome, memory);
-    return outcome === "abandoned" ? to(revertRow, memory) : confirmed(memory, command);
+    return outcome === "abandoned" ? to(revertRow, memory) : memory.saved;
   });
 }
 
-/** RECORD OUTCOME: only an actor that has read generation n in the row may record it as saved. */
-function helpOutcome(memory: Found, command: Command): Step {
+/** Only an actor that has read generation n in the row may record it as saved. */
+function helpOutcome(memory: Confirming): Step {
   const { generation, hash } = memory.row;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
-    stands === "abandoned" ? to(revertRow, memory) : confirmed(memory, command),
+    stands === "abandoned" ? to(revertRow, memory) : memory.saved,
   );
 }
 
-/** RECORD OUTCOME: the generation is abandoned. Its predecessor is put back, then everything starts over. */
-function revertRow({ row, listed }: Found, command: Command): Step {
-  const again = listed === null ? startOver() : to(readRowAfterList, { listed });
-  return revert(row, command, again);
+function revertRow({ row, reverted }: Confirming, command: Command): Step {
+  return revert(row, command, reverted);
 }
 
 /** Restores the row from before an abandoned generation. */
@@ -93,7 +102,8 @@ function confirmed(memory: Found, command: Command): Moves {
 
 /** **Order:** REVOKE PREDECESSOR precedes every replacement or removal of the row: else the note is lost. */
 export function retirePreviousOf(memory: Found, command: Command): Moves {
-  return retiringPredecessor(misread(memory.row.previous, command), retired(memory, command), command);
+  const { generation, previous } = memory.row;
+  return retiringPredecessor({ generation, previous: misread(previous, command) }, retired(memory, command), command);
 }
 
 /** Programs that do not know graces, or only half of the rule. */
@@ -129,7 +139,7 @@ function readSettled({ row: old, listed }: Found, command: Command): Step {
 
 /** The row has no open work. The command itself begins. */
 function settled({ row, listed }: Found, command: Command): Moves {
-  if (listed !== null) return isPurgePending({ row, listed }, command);
+  if (listed !== null) return isPurgePending({ row, listed });
   switch (command.kind) {
     case "save":
       return giving(row, command);
@@ -138,15 +148,13 @@ function settled({ row, listed }: Found, command: Command): Moves {
     default:
       // Only the clock tells whether the time of the full limit has come.
       return isLimitWaiting(row)
-        ? [restoringLimit({ row, ...restored(row, command) }, command), waiting(beginRotation(row, command))]
+        ? [restoringLimit({ row, ...RESTORED }, command), waiting(beginRotation(row, command))]
         : beginRotation(row, command);
   }
 }
 
 /** A rotation reads the row again after RESTORE LIMIT. */
-function restored(row: Row, command: Command) {
-  return { done: startOver(), changed: startOver(), left: beginRotation(row, command) };
-}
+const RESTORED = { done: startOver(), changed: startOver(), left: ended("PROVIDER_UNAVAILABLE") };
 
 function isReader({ listed }: Found, { kind }: Command): boolean {
   return listed === null && (kind === "sync" || kind === "get");

@@ -63,6 +63,8 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       const dues = due.map((generation) => ({ generation, isOver: over.includes(generation) }));
       return [{ world, result: { operations, outcomes, retirements, owedAfterAll, dues } }];
     }
+    case "journal.due":
+      return [{ world, result: world.due.filter((generation) => world.over.includes(generation)) }];
     default:
       throw new Error(`the model of the world does not know ${access.access}`);
   }
