@@ -135,6 +135,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
     makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
     onOvertime: listener.onOvertime,
+    rotateGraceMs: config.rotateGraceMs,
   });
   return {
     manager,

@@ -206,9 +206,10 @@ class CliRun {
     );
     if (needs.withoutNotices !== true) composed.storeWarnings.forEach((warning) => terminal.runWarning(warning));
     try {
-      const { store, keyFile, timeoutMs } = config;
+      const { store, keyFile, timeoutMs, rotateGraceMs } = config;
       const { name, from } = store;
-      return await work({ manager, ...composed, store: { name, from }, keyFile: keyFile.path, timeoutMs });
+      const session = { manager, store: { name, from }, keyFile: keyFile.path, timeoutMs, rotateGraceMs };
+      return await work({ ...composed, ...session });
     } finally {
       await manager.close();
       this.#leavesFileOpen ||= composed.leavesFileOpen;

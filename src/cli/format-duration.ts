@@ -1,6 +1,6 @@
 import { KeyctlError } from "../core/model/errors.ts";
 import { parseDuration } from "../core/text/duration.ts";
-import { plural } from "../core/text/format.ts";
+import { counted, plural } from "../core/text/format.ts";
 
 /** The parser of a flag with a duration; returns milliseconds. Throws USAGE. */
 export function flagDuration(flag: string): (text: string) => number {
@@ -40,6 +40,13 @@ export function formatShortAgo(milliseconds: number): string {
 export function formatAge(milliseconds: number): string {
   const words = inWords(milliseconds);
   return words === undefined ? "new" : `${words} old`;
+}
+
+/** `10 minutes`, `90 seconds`: in the largest unit in which it is a whole number; rounded up to a second. */
+export function formatExactly(milliseconds: number): string {
+  const seconds = Math.ceil(milliseconds / 1000) * 1000;
+  const [, word, size] = SPANS.find(([, , length]) => seconds % length === 0) ?? SECOND;
+  return counted(seconds / size, word);
 }
 
 /** `2 hours`; undefined for less than a second. */

@@ -36,6 +36,8 @@ export interface Session {
   /** For doctor, which inspects more than the manager. */
   readonly subject: DoctorContext;
   readonly timeoutMs: number;
+  /** How long an old key goes on working after a rotation, in milliseconds. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly rotateGraceMs: () => number;
 }
 
 /** The store that keys are copied to. */

@@ -14,6 +14,7 @@ import { readRegularFile } from "../files/read-regular-file.ts";
 import type { EnvironmentKeyPlace } from "../sources/environment.ts";
 import type { KeyFilePlace } from "../sources/key-file.ts";
 import type { ProvisioningRules, WantedTerms } from "../core/model/provision-rules.ts";
+import { DEFAULT_GRACE_MS, parseGrace } from "../core/model/grace.ts";
 import { parseDuration } from "../core/text/duration.ts";
 import { SECRET_VARIABLES } from "../core/model/redact-keys.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provision-terms.ts";
@@ -52,6 +53,8 @@ export interface Config {
   /** CI is set: nobody watches this run. */
   readonly ci: boolean;
   readonly provisioning: Omit<ProvisioningRules, "refusal">;
+  /** How long an old key goes on working after a rotation, in milliseconds. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly rotateGraceMs: () => number;
   /** The folder of keys that could not be stored. */
   readonly spoolFolder: string;
   readonly timeoutMs: number;
@@ -82,6 +85,8 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
       terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
       maxPerHour: () => maxPerHour(environment),
     },
+    rotateGraceMs: () =>
+      parsedVariable(environment, "KEYCTL_ROTATE_GRACE", parseGrace, "10m, at most 30d, or 0") ?? DEFAULT_GRACE_MS,
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     makingTimeoutMs: clampTimeout(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),

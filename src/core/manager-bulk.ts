@@ -19,7 +19,7 @@ import { parseUserId } from "./model/user-id.ts";
 import type { UserBatches } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import type { Reconciliation } from "./reconcile/reconciliation.ts";
-import { KeyBudget } from "./resolve/key-budget.ts";
+import { KeyBudget } from "./protocol/key-budget.ts";
 import type { ProvisionPreview } from "./resolve/preview-provision.ts";
 import type { SyncPreview } from "./resolve/preview-sync.ts";
 import type { RekeyProgress } from "./sealing/reseal-rows.ts";

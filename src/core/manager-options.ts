@@ -6,6 +6,8 @@ import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
 import type { OnOvertime } from "./protocol/shared-user-runs.ts";
+import type { RotateTask } from "./model/rotate-results.ts";
+import type { MaxFailures, RotateFilter } from "./change/rotate-many.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 
 export interface SyncOptions extends CallOptions {
@@ -77,6 +79,17 @@ export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions
   readonly concurrency?: number | undefined;
 }
 
+export interface RotateOptions extends CallOptions, Partial<RotateTask> {}
+
+export interface RotateManyOptions extends RotateOptions, Pick<BulkOptions, "maxKeys" | "stop">, Partial<RotateFilter> {
+  /** How many keys are rotated at once. Default 20. */
+  readonly concurrency?: number | undefined;
+  /** How many users are begun a second at most. Default: any number. */
+  readonly ratePerSecond?: number | undefined;
+  /** The run ends when so many rotations failed, or this share of those that ended. Default: never. */
+  readonly maxFailures?: MaxFailures | undefined;
+}
+
 export interface ReconcileOptions extends CallOptions {
   /** Only this user. Default: all users. */
   readonly userId?: string | undefined;
@@ -101,4 +114,6 @@ export interface ManagerContext extends Context {
   /** True: a key whose caller stops waiting is finished in the background. False: the caller waits for its end. */
   readonly detaches: boolean;
   readonly onOvertime?: OnOvertime | undefined;
+  /** How long an old key goes on working after a rotation, in milliseconds. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly rotateGraceMs: () => number;
 }

@@ -1,46 +1,28 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
-import type {
-  BulkOptions,
-  CopyOptions,
-  EnsureOptions,
-  ManagerContext,
-  PreviewProvisionOptions,
-  PreviewPurgeOptions,
-  PreviewSyncOptions,
-  PurgeManyOptions,
-  ProvisionManyOptions,
-  ProvisionOptions,
-  PurgeOptions,
-  ReconcileOptions,
-  RekeyOptions,
-  SyncOptions,
-  ValidateManyOptions,
-} from "./manager-options.ts";
+import type { BulkOptions, CopyOptions, EnsureOptions, ManagerContext } from "./manager-options.ts";
+import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
+import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
+import type { ReconcileOptions, RekeyOptions, RotateManyOptions, RotateOptions } from "./manager-options.ts";
+import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { KeyRecord } from "./model/key-record.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
 import { explainFailed, purgeFailed, purgePreviewFailed, saveFailed, syncFailed } from "./model/results.ts";
-import type {
-  CheckedSaveResult,
-  Explanation,
-  PurgePreview,
-  PurgeResult,
-  SaveResult,
-  SyncedKey,
-  SyncResult,
-} from "./model/results.ts";
+import type { DutyCounts, RotateResult } from "./model/rotate-results.ts";
+import type { CheckedSaveResult, Explanation, PurgePreview, PurgeResult, SaveResult } from "./model/results.ts";
+import type { SyncResult, SyncedKey } from "./model/results.ts";
 import type { UserBatches } from "./model/user-id.ts";
 import { ResolvingCalls } from "./manager-resolve.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
+import { checkStore, openMasterKeys } from "./manager-checks.ts";
 import { OpenWork } from "./open-work.ts";
 import { accountOnUse } from "./protocol/lazy-account.ts";
 import type { SyncPreview } from "./resolve/preview-sync.ts";
 import { resolveStored } from "./resolve/resolve-many.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
-import { raceSignalWithGrace } from "./async/race-signal.ts";
 
 /**
  * Owns the keys of all users of one store. A method that returns a result puts every expected failure into its `error`
@@ -60,10 +42,7 @@ export class KeyManager {
     this.#validating = new ValidatingCalls(this.#context, this.#work);
   }
 
-  /**
-   * Finds the user's key (database, key.txt, environment), or creates one if that is allowed, and keeps it in the
-   * database. Concurrent calls for one user share one resolution; each has its own time-out and signal.
-   */
+  /** Finds the user's key, or creates one if that is allowed, and stores it. Concurrent calls for one user share one run. */
   async syncAndGetKey(userId: string, options: SyncOptions = {}): Promise<SyncResult> {
     const { autoProvision = this.#context.autoProvision, ...call } = options;
     return this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, call);
@@ -153,6 +132,31 @@ export class KeyManager {
     yield* (await this.#purges(options)).previewAll(batches, this.#work);
   }
 
+  /** Replaces the user's key by a new one with its terms and restrictions. The old key goes on working for the grace. */
+  async rotate(userId: string, options: RotateOptions = {}): Promise<RotateResult> {
+    return (await this.#rotating()).rotate(userId, options);
+  }
+
+  /** As `rotate`, for the users whose keys the options select. Throws a failure that concerns all users. */
+  async *rotateMany(batches: UserBatches, options: RotateManyOptions = {}) {
+    yield* (await this.#rotating()).rotateMany(batches, options);
+  }
+
+  /** What `rotateMany` would do for each user; changes nothing. */
+  async *previewRotateMany(batches: UserBatches, options: RotateManyOptions = {}) {
+    yield* (await this.#rotating()).previewMany(batches, options);
+  }
+
+  /** Removes the keys whose grace is over, and restores the limits whose time has come. Yields what it did or could not do. */
+  async *finishDue(options: CallOptions = {}) {
+    yield* (await this.#rotating()).finishDue(options);
+  }
+
+  /** How much `finishDue` would find, and what of it is due for more than an hour. */
+  async dueDuties(options: CallOptions = {}): Promise<DutyCounts> {
+    return (await this.#rotating()).dueDuties(options);
+  }
+
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */
   async reconcile(options: ReconcileOptions = {}) {
     return (await this.#bulk()).reconcile(options);
@@ -218,18 +222,12 @@ export class KeyManager {
 
   /** Rejects with MASTER_KEY_MISSING or MASTER_KEY_WRONG unless the master keys open the store; writes nothing. */
   async requireMasterKeys(options: CallOptions = {}): Promise<void> {
-    return this.#work.track(options, async (signal) => {
-      const { unlockSource } = await import("./copy/copy-rows.ts");
-      await raceSignalWithGrace(unlockSource(this.#context, signal), signal);
-    });
+    return this.#work.track(options, (signal) => openMasterKeys(this.#context, signal));
   }
 
   /** Rejects unless the store answers and the master keys open it. Gives a new embedded store its first master key. */
   async check(options: CallOptions = {}): Promise<void> {
-    return this.#work.track(options, async (signal) => {
-      await raceSignalWithGrace(this.#context.store.ping(signal), signal);
-      await raceSignalWithGrace(this.#context.sealer("prepare", signal), signal);
-    });
+    return this.#work.track(options, (signal) => checkStore(this.#context, signal));
   }
 
   /** Waits for calls in flight, then closes the store. */
@@ -245,4 +243,6 @@ export class KeyManager {
 
   #purges = async (options: PurgeOptions & PurgeManyOptions) =>
     new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
+
+  #rotating = async () => new (await import("./manager-rotate.ts")).RotatingCalls(this.#context, this.#work);
 }

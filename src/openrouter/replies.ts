@@ -2,7 +2,7 @@ import { ApiKey } from "../core/model/api-key.ts";
 import { KEY_LIKE, withoutKeys } from "../core/model/redact-keys.ts";
 import { rfc3339In, UNKNOWN_EXPIRY } from "../core/model/expiry.ts";
 import type { Timestamp } from "../core/model/key-record.ts";
-import type { AcceptedKey, KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
+import type { AcceptedKey, AllowList, GuardrailAssignment, KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
 import { printable } from "../core/text/printable.ts";
 
 /*
@@ -78,12 +78,38 @@ export function createdKey(json: unknown, request: KeyRequest): { key: ApiKey; u
   const text = fieldsOf(json)?.["key"];
   const key = typeof text === "string" ? ApiKey.parse(text) : undefined;
   if (key === undefined) return undefined;
-  const { name, limit, limitReset, expiresAt, workspace } = request;
-  const upstream = upstreamKey({ hash: key.hash, name, disabled: false, limit, ...dataOf(json) });
+  const { includeByokInLimit, ...terms } = request;
+  const asked = { hash: key.hash, name: terms.name, disabled: false, limit: terms.limit };
+  const upstream = upstreamKey({ ...asked, include_byok_in_limit: includeByokInLimit, ...dataOf(json) });
   if (upstream === undefined) {
-    return { key, upstream: { ...AS_REQUESTED, hash: key.hash, name, limit, limitReset, expiresAt, workspace } };
+    const flags = { includeByokInLimit: includeByokInLimit ?? undefined };
+    return { key, upstream: { ...AS_REQUESTED, hash: key.hash, ...terms, ...flags } };
   }
-  return { key, upstream: { ...upstream, workspace: upstream.workspace ?? workspace } };
+  return { key, upstream: { ...upstream, workspace: upstream.workspace ?? terms.workspace } };
+}
+
+/** GET /guardrails/assignments/keys. One unreadable entry makes the page unreadable: a skipped one would look unrestricted. */
+export function assignmentsIn(json: unknown): readonly GuardrailAssignment[] | undefined {
+  return everyOf(json, (entry) => {
+    const { key_hash: keyHash, guardrail_id: id } = fieldsOf(entry) ?? {};
+    const guardrail = identifier(id);
+    return isHash(keyHash) && guardrail !== null ? { keyHash, guardrail } : undefined;
+  });
+}
+
+/** POST /guardrails/{id}/assignments/keys and …/remove */
+export function isCount(json: unknown, name: "assigned_count" | "unassigned_count"): boolean {
+  return Number.isInteger(successOf(json)?.[name]);
+}
+
+/** GET /byok. One unreadable entry makes the page unreadable, as for assignments. */
+export function allowListsIn(json: unknown): readonly AllowList[] | undefined {
+  return everyOf(json, allowList);
+}
+
+/** PATCH /byok/{id} */
+export function allowListIn(json: unknown): AllowList | undefined {
+  return allowList(dataOf(json));
 }
 
 /** DELETE /keys/{hash} */
@@ -129,8 +155,7 @@ function upstreamKey(entry: unknown): UpstreamKey | undefined {
   const fields = fieldsOf(entry);
   if (fields === undefined) return undefined;
   const { hash, name, disabled } = fields;
-  // A hash is shown and stored, because it is not secret, and is used in a path.
-  if (typeof hash !== "string" || !HASH.test(hash) || KEY_LIKE.test(hash)) return undefined;
+  if (!isHash(hash)) return undefined;
   if (typeof name !== "string" || typeof disabled !== "boolean") return undefined;
   return {
     hash,
@@ -139,12 +164,22 @@ function upstreamKey(entry: unknown): UpstreamKey | undefined {
     limit: money(fields["limit"]),
     limitRemaining: money(fields["limit_remaining"]),
     limitReset: word(fields["limit_reset"]),
+    includeByokInLimit: flag(fields["include_byok_in_limit"]),
     usageToday: money(fields["usage_daily"]) ?? undefined,
     createdAt: rfc3339In(fields["created_at"]),
     expiresAt: expiry(fields["expires_at"]),
     lastUsedAt: timeOrNone(fields["last_used_at"]),
     workspace: identifier(fields["workspace_id"]),
   };
+}
+
+/** Null is no restriction; a list that is missing or cannot be read is not null. */
+function allowList(entry: unknown): AllowList | undefined {
+  const { id, allowed_api_key_hashes: keys } = fieldsOf(entry) ?? {};
+  const credential = identifier(id);
+  if (credential === null) return undefined;
+  if (keys === null) return { credential, keys };
+  return Array.isArray(keys) && keys.every(isHash) ? { credential, keys } : undefined;
 }
 
 /** Zod writes its issues as JSON into the message. */
@@ -200,8 +235,17 @@ function money(value: unknown): number | null | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }
 
+/** A hash is shown and stored, because it is not secret, and is used in a path. */
+function isHash(value: unknown): value is string {
+  return typeof value === "string" && HASH.test(value) && !KEY_LIKE.test(value);
+}
+
 function word(value: unknown): string | null {
   return typeof value === "string" && WORD.test(value) ? value : null;
+}
+
+function flag(value: unknown): boolean | undefined {
+  return typeof value === "boolean" ? value : undefined;
 }
 
 function identifier(value: unknown): string | null {

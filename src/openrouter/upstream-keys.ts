@@ -1,4 +1,3 @@
-import { managementKeyRefused } from "../core/model/management-key.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import type {
   CreateResult,
@@ -12,9 +11,12 @@ import type {
 } from "../core/ports/openrouter.ts";
 import { answerOf } from "./http/answer.ts";
 import { sendWithRetries, pause, unknownReasonOf, unknown } from "./http/send-with-retries.ts";
-import type { RequestOutcome, HttpContext } from "./http/send-with-retries.ts";
+import type { Request, RequestOutcome, HttpContext } from "./http/send-with-retries.ts";
 import { listing, workspacePages } from "./list-keys.ts";
+import type { ReadPage } from "./list-keys.ts";
+import { isMissing, isRefusal, orRefused, orUnauthorized } from "./refusals.ts";
 import { createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
+import { restrictionsApi } from "./restrictions.ts";
 import { throwIfCancelled } from "../core/async/deadline.ts";
 import type { Deadline } from "../core/async/deadline.ts";
 import { MAX_PAGE_BYTES, MAX_REPLY_BYTES } from "./http/exchange.ts";
@@ -25,11 +27,14 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
   const get = (path: string, deadline: Deadline, maxBytes = MAX_REPLY_BYTES) =>
     sendWithRetries({ kind: "read", method: "GET", path, token, body: undefined, maxBytes }, deadline, context);
   const find = async (hash: string, deadline: Deadline) => finding(hash, orRefused(await get(pathOf(hash), deadline)));
+  const send = (request: ChangeRequest, deadline: Deadline) =>
+    sendWithRetries({ ...request, kind: "change", token, maxBytes: MAX_REPLY_BYTES }, deadline, context);
+  // A management key that may not list workspaces or restrictions (403) may still do everything else.
+  const readPage: ReadPage = async (path, deadline) => orUnauthorized(await get(path, deadline, MAX_PAGE_BYTES));
 
   async function make(change: Change, hash: string, deadline: Deadline): Promise<DeleteResult> {
     const { method, body } = change;
-    const request = { kind: "change", method, path: pathOf(hash), token, body, maxBytes: MAX_REPLY_BYTES } as const;
-    const ending = orRefused(await sendWithRetries(request, deadline, context));
+    const ending = orRefused(await send({ method, path: pathOf(hash), body }, deadline));
     if (change.isDone(answerOf(ending))) return { status: "done" };
     if (isMissing(ending)) return { status: "gone" };
     const now = ending.kind === "failure" && ending.wantsReading ? await find(hash, deadline) : undefined;
@@ -52,14 +57,11 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
     },
     disable: (hash, budget) => make(DISABLE, hash, budget),
     remove: (hash, budget) => make(REMOVE, hash, budget),
+    setLimit: (hash, limit, budget) => make(limitedTo(limit), hash, budget),
+    ...restrictionsApi({ readPage, send }),
     list: (scope, budget) =>
       listing(scope, async (path, forPage) => orRefused(await get(path, forPage, MAX_PAGE_BYTES)), budget),
-    workspaces: (budget) =>
-      // A management key that may not list workspaces (403) may still do everything else.
-      workspacePages(
-        async (path, forPage) => orUnauthorized(await get(path, forPage, MAX_PAGE_BYTES)),
-        () => budget,
-      ),
+    workspaces: (budget) => workspacePages(readPage, () => budget),
     async organization(budget): Promise<Organization> {
       const ending = await get("/key", budget);
       const organization = organizationOf(answerOf(ending));
@@ -79,6 +81,8 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
   };
 }
 
+type ChangeRequest = Pick<Request, "method" | "path" | "body">;
+
 interface Change {
   readonly method: "PATCH" | "DELETE";
   readonly body: unknown;
@@ -96,16 +100,27 @@ const DISABLE: Change = {
 };
 const REMOVE: Change = { method: "DELETE", body: undefined, isDone: isDeletion, isSeen: () => false };
 
+function limitedTo(limit: number): Change {
+  return {
+    method: "PATCH",
+    body: { limit },
+    isDone: (json) => describedKey(json)?.limit === limit,
+    isSeen: ({ key }) => key.limit === limit,
+  };
+}
+
 function pathOf(hash: string): string {
   return `/keys/${encodeURIComponent(hash)}`;
 }
 
-function bodyOf({ name, limit, limitReset, expiresAt, workspace }: KeyRequest): Readonly<Record<string, unknown>> {
+function bodyOf(wanted: KeyRequest): Readonly<Record<string, unknown>> {
+  const { name, limit, limitReset, expiresAt, includeByokInLimit, workspace } = wanted;
   return {
     name,
     limit,
     limit_reset: limitReset,
     ...(expiresAt === null ? {} : { expires_at: toTheSecond(expiresAt) }),
+    ...(includeByokInLimit === null ? {} : { include_byok_in_limit: includeByokInLimit }),
     ...(workspace === null ? {} : { workspace_id: workspace }),
   };
 }
@@ -133,25 +148,4 @@ function finding(hash: string, ending: RequestOutcome): FindResult {
   if (isMissing(ending)) return { status: "gone" };
   const key = describedKey(answerOf(ending));
   return key?.hash === hash ? { status: "found", key } : unknown(ending);
-}
-
-/** A 404 in OpenRouter's own error shape; a gateway's 404 does not count. */
-function isMissing(ending: RequestOutcome): boolean {
-  return ending.kind === "failure" && ending.event === "refused" && ending.httpStatus === 404 && ending.isOwnError;
-}
-
-function isRefusal(ending: RequestOutcome): boolean {
-  const { httpStatus } = ending;
-  return ending.kind === "failure" && ending.event === "refused" && (httpStatus === 401 || httpStatus === 403);
-}
-
-/** Throws MANAGEMENT_KEY_REFUSED. */
-function orRefused(ending: RequestOutcome): RequestOutcome {
-  if (ending.kind === "reply" || !isRefusal(ending)) return ending;
-  throw managementKeyRefused(ending.detail);
-}
-
-/** As `orRefused`, but a known management key without the right to do this is not a failure. */
-function orUnauthorized(ending: RequestOutcome): RequestOutcome {
-  return ending.httpStatus === 401 ? orRefused(ending) : ending;
 }

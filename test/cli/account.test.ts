@@ -7,7 +7,7 @@ import { describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { always } from "../support/openrouter/faults.ts";
 import type { Fault, Rule } from "../support/openrouter/faults.ts";
 import type { OpenRouterServer, MockOptions } from "../support/openrouter/server.ts";
-import type { Route } from "../support/openrouter/state.ts";
+import type { Route } from "../support/openrouter/routes.ts";
 import { mongoPlace, sqlitePlace } from "../support/home/places.ts";
 import type { Place } from "../support/home/places.ts";
 import { journalOf, note, operation, stage } from "../support/home/tool-with-openrouter.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatAgo, formatSpan } from "../../src/cli/format-duration.ts";
+import { formatAgo, formatExactly, formatSpan } from "../../src/cli/format-duration.ts";
+import { parseGrace } from "../../src/core/model/grace.ts";
 import { parseDuration } from "../../src/core/text/duration.ts";
 
 describe("a duration", () => {
@@ -29,5 +30,26 @@ describe("a duration", () => {
     [-5000, "0s", "just now"],
   ])("%i milliseconds are told as %s and '%s'", (milliseconds, span, ago) => {
     expect([formatSpan(milliseconds), formatAgo(milliseconds)]).toEqual([span, ago]);
+  });
+
+  it.each([
+    [600_000, "10 minutes"],
+    [90_000, "90 seconds"],
+    [86_400_000, "1 day"],
+    [36 * 3_600_000, "36 hours"],
+    [1, "1 second"],
+  ])("%i milliseconds are exactly %s", (milliseconds, words) => {
+    expect(formatExactly(milliseconds)).toBe(words);
+  });
+
+  it.each([
+    ["0", 0],
+    ["10m", 600_000],
+    ["30d", 30 * 86_400_000],
+    ["31d", undefined],
+    ["0s", undefined],
+    ["10", undefined],
+  ])("%s as a grace is %s", (text, milliseconds) => {
+    expect(parseGrace(text)).toBe(milliseconds);
   });
 });

@@ -65,7 +65,7 @@ async function saveBack(home: Home): Promise<void> {
   await withStore(home, async (store, signal) => {
     const row = await store.find(parseUserId("alice"), signal);
     if (row === undefined) throw new Error("there is no row");
-    const previous = previousOf(row, true, null);
+    const previous = previousOf(row, { revoke: true, keyEncrypted: null });
     const saved = { keyHash: hashOf(KEY), generation: 0, settled: false, previous, revision: 9 };
     await store.replace({ ...row, ...saved }, row, signal);
   });

@@ -375,6 +375,23 @@ describe("the rest", () => {
     expect(() => configOf({}, { timeoutMs })).toThrow(expect.objectContaining({ code: "USAGE" }));
   });
 
+  it.each<readonly [string | undefined, number]>([
+    [undefined, 600_000],
+    ["0", 0],
+    ["24h", 86_400_000],
+  ])("KEYCTL_ROTATE_GRACE=%s is a grace of %s ms", (value, expected) => {
+    expect(configOf({ KEYCTL_ROTATE_GRACE: value }).rotateGraceMs()).toBe(expected);
+  });
+
+  it.each([
+    ["", "CONFIG_EMPTY"],
+    ["31d", "CONFIG_INVALID"],
+    ["soon", "CONFIG_INVALID"],
+  ])("KEYCTL_ROTATE_GRACE=%j is %s where it is read", (value, code) => {
+    const { rotateGraceMs } = configOf({ KEYCTL_ROTATE_GRACE: value });
+    expect(rotateGraceMs).toThrow(expect.objectContaining({ code }));
+  });
+
   it("does not change any more", () => {
     expect(Object.isFrozen(configOf())).toBe(true);
   });

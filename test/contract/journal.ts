@@ -277,7 +277,7 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
     });
 
     describe("retirements", () => {
-      it("gives those of all users within a time, the earliest first, and no other entries", async () => {
+      it("gives those of all users within a time whose key is not proven to be deleted, the earliest first", async () => {
         const [early, late] = [due(BOB, 2, "2026-11-22T00:10:00.000Z"), due(ALICE, 7, "2026-11-22T00:20:00.000Z")];
         await insertAll([late, early, op(ALICE, 7), saved(ALICE, 7), deleted(ALICE, 7)]);
         const read = other;
@@ -285,6 +285,8 @@ export function journalContract(name: string, emptyPlace: () => Promise<JournalP
         expect(await within(NOW, "2026-11-23T00:00:00.000Z")).toEqual([early, late]);
         expect(await within("2026-11-22T00:10:00.000Z", "2026-11-22T00:20:00.000Z")).toEqual([early, late]);
         expect(await within("2026-11-22T00:10:00.001Z", "2026-11-22T00:19:59.999Z")).toEqual([]);
+        await insertAll([recorded(BOB, { kind: "gone", n: 2 }), recorded(ALICE, { kind: "gone", n: 8 })]);
+        expect(await within(NOW, "2026-11-23T00:00:00.000Z")).toEqual([late]);
       });
 
       it("gives each once, beyond one page, also where many have one time", { timeout: 120_000 }, async () => {

@@ -8,7 +8,7 @@ import type { Stage } from "../support/openrouter/made-keys.ts";
 import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
-import type { Route } from "../support/openrouter/state.ts";
+import type { Route } from "../support/openrouter/routes.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { recordingProgram } from "../support/recording/process.ts";
 

@@ -14,8 +14,8 @@ export interface KeyPermissionFlags {
   readonly maxKeys?: number;
 }
 
-export function addMaxKeysOption(command: Command): Command {
-  return command.option("--max-keys <n>", "many users: create up to n keys without asking", parseMaxKeys);
+export function addMaxKeysOption(command: Command, verb = "create"): Command {
+  return command.option("--max-keys <n>", `many users: ${verb} up to n keys without asking`, parseMaxKeys);
 }
 
 /** For one user, --max-keys is not allowed. Throws USAGE. */
@@ -24,17 +24,19 @@ export function refuseMaxKeys({ maxKeys }: KeyPermissionFlags): void {
   throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "omit it for one user" });
 }
 
-/** A user without a key; `create` if one would be created. */
+/** What the run would do for a user. Every action but `none` costs a key. */
 interface Preview {
-  readonly action: "create" | "none";
+  readonly action: "create" | "rotate" | "none";
 }
 
 export interface KeyPermissionTask {
   readonly selection: Many;
   readonly users: () => AsyncIterable<readonly UserId[]>;
   readonly preview: (batches: AsyncIterable<readonly UserId[]>) => AsyncIterable<readonly Preview[]>;
-  /** What each key may do. */
-  readonly terms: () => WantedTerms;
+  /** What happens to the keys. */
+  readonly done: "created" | "rotated";
+  /** The statement about this number of keys that a person agrees to. */
+  readonly statement: (count: number) => string;
 }
 
 /**
@@ -44,11 +46,11 @@ export interface KeyPermissionTask {
 export async function permittedKeys(
   { terminal, prompt }: Invocation,
   { maxKeys }: KeyPermissionFlags,
-  { selection, users, preview, terms }: KeyPermissionTask,
+  { selection, users, preview, done, statement }: KeyPermissionTask,
 ): Promise<number> {
   if (maxKeys !== undefined) return maxKeys;
   let count = 0;
-  for await (const batch of preview(users())) count += batch.filter(({ action }) => action === "create").length;
+  for await (const batch of preview(users())) count += batch.filter(({ action }) => action !== "none").length;
   if (count === 0) return 0;
   const hint = `add --max-keys ${count}`;
   const isInputTaken = selection.kind === "file" && selection.path === "-";
@@ -56,21 +58,19 @@ export async function permittedKeys(
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      `${counted(count, "key")} would be created at OpenRouter, and keyctl cannot prompt: no terminal; nothing was changed`,
+      `${counted(count, "key")} would be ${done} at OpenRouter, and keyctl cannot prompt: no terminal; nothing was changed`,
       { hint },
     );
   }
-  const wanted = terms();
-  const spending = wanted.limit === null ? "without a spending limit" : `up to ${spendingOf(wanted)}`;
   const { confirm } = await prompt();
-  if (
-    await confirm(
-      `This creates ${counted(count, "key")} at OpenRouter, ${plural(count, "", "each ")}${spending}. Go on?`,
-    )
-  ) {
-    return count;
-  }
+  if (await confirm(`${statement(count)} Go on?`)) return count;
   throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to skip the question` });
+}
+
+/** The statement about new keys with these terms. */
+export function statementOfCreation(count: number, terms: WantedTerms): string {
+  const spending = terms.limit === null ? "without a spending limit" : `up to ${spendingOf(terms)}`;
+  return `This creates ${counted(count, "key")} at OpenRouter, ${plural(count, "", "each ")}${spending}.`;
 }
 
 function parseMaxKeys(text: string): number {

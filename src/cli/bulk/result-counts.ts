@@ -5,15 +5,25 @@ import type { Warning } from "../../core/model/warning.ts";
 import { WarningSummary } from "./warning-summary.ts";
 import type { BulkSummary, UserResult } from "./user-command.ts";
 
+/** Completes `users are left …` and `may … no more keys`. */
+export interface LeftUsers {
+  readonly how: string;
+  readonly verb: "create" | "rotate";
+}
+
+export const LEFT_WITHOUT_KEY: LeftUsers = { how: "without a key", verb: "create" };
+
 export interface ResultCountsOptions<Result extends UserResult> {
   /** A name for each successful outcome. */
   readonly endings: readonly string[];
   /** The outcome of a result. */
   readonly endingOf: (result: Result) => string;
-  /** Counted separately: users for whom the run may create no more keys. Default false. */
-  readonly countsLeft?: boolean;
+  /** Counted separately: users for whom the run may create no more keys. Default: they count as failed. */
+  readonly left?: LeftUsers | undefined;
   /** The run changes nothing. Default false. */
   readonly isDryRun?: boolean;
+  /** How many users the selection named, for a command that passes over some of them without a result. */
+  readonly selected?: () => number;
   /** A remark on a successful result, printed once for all of them; no full stop at its end. */
   readonly remark?: (result: Result) => string | undefined;
   /** A further hint if users failed. */
@@ -37,14 +47,14 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   }
 
   add(result: Result): void {
-    const { endingOf, countsLeft = false } = this.#options;
+    const { endingOf, left } = this.#options;
     this.#done += 1;
     this.#warnings.add(result.warnings);
     if (result.error === null) {
       this.#endings.set(endingOf(result), (this.#endings.get(endingOf(result)) ?? 0) + 1);
       const remark = this.#options.remark?.(result);
       if (remark !== undefined) this.#remarks.add(remark);
-    } else if (countsLeft && result.error.code === "PROVISION_CAP") {
+    } else if (left !== undefined && result.error.code === "PROVISION_CAP") {
       this.#left += 1;
     } else {
       this.#failed += 1;
@@ -57,13 +67,14 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   }
 
   counts() {
-    const { countsLeft = false, isDryRun = false } = this.#options;
+    const { left, selected, isDryRun = false } = this.#options;
     return {
       ...(isDryRun ? { dry_run: true } : {}),
+      ...(selected === undefined ? {} : { selected: selected() }),
       total: this.#done,
       done: this.#done,
       ...Object.fromEntries(this.#endings),
-      ...(countsLeft ? { left: this.#left } : {}),
+      ...(left === undefined ? {} : { left: this.#left }),
       failed: this.#failed,
     };
   }
@@ -85,22 +96,23 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
         retryable: true,
       });
     }
-    if (this.#left > 0) return this.#leftWithoutKey();
-    if (this.#done > 0 || allowEmpty) return null;
+    const { left, selected } = this.#options;
+    if (left !== undefined && this.#left > 0) return this.#leftOver(left);
+    if (this.#done > 0 || allowEmpty || (selected?.() ?? 0) > 0) return null;
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   accepts that",
     });
   }
 
-  #leftWithoutKey(): KeyctlError {
+  #leftOver({ how, verb }: LeftUsers): KeyctlError {
     const isDryRun = this.#options.isDryRun === true;
-    const verb = isDryRun ? "would be" : plural(this.#left, "is", "are");
-    const all = this.#left + (this.#endings.get("to_create") ?? 0);
+    const be = isDryRun ? "would be" : plural(this.#left, "is", "are");
+    const all = this.#left + (this.#endings.get(`to_${verb}`) ?? 0);
     return new KeyctlError(
       "PROVISION_CAP",
-      `${counted(this.#left, "user")} ${verb} left without a key: this run may create no more keys`,
+      `${counted(this.#left, "user")} ${be} left ${how}: this run may ${verb} no more keys`,
       {
-        hint: isDryRun ? `--max-keys ${all}   creates all of them` : `run it again with --max-keys ${this.#left}`,
+        hint: isDryRun ? `--max-keys ${all}   ${verb}s all of them` : `run it again with --max-keys ${this.#left}`,
         retryable: true,
       },
     );
@@ -108,12 +120,14 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
 
   /** `3 users in 2s: 2 synced, 1 failed`. */
   describe(elapsedMs: number): string {
-    const parts = [...this.#endings, ["left without a key", this.#left] as const, ["failed", this.#failed] as const]
+    const { left, selected } = this.#options;
+    const parts = [...this.#endings, [`left ${left?.how}`, this.#left] as const, ["failed", this.#failed] as const]
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`);
     const nothing = this.#options.isDryRun === true ? "; nothing was changed" : "";
     const counts = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+    const users = selected === undefined ? "" : ` of ${formatNumber(selected())} selected`;
     const remarks = [...this.#remarks].map((remark) => `; ${remark}`).join("");
-    return `${counted(this.#done, "user")} in ${formatSpan(elapsedMs)}${counts}${nothing}${remarks}`;
+    return `${counted(this.#done, "user")}${users} in ${formatSpan(elapsedMs)}${counts}${nothing}${remarks}`;
   }
 }

@@ -15,7 +15,7 @@ import type { ProvisionPreview } from "../../core/resolve/preview-provision.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../format-duration.ts";
 import { addCreateOption } from "./create-option.ts";
@@ -25,7 +25,7 @@ import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings, spendingOf } from "../views/key-view.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
@@ -95,7 +95,8 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
         selection,
         users,
         preview: (batches) => manager.previewProvisionMany(batches, options),
-        terms: () => manager.provisionTerms(options.terms),
+        done: "created",
+        statement: (count) => statementOfCreation(count, manager.provisionTerms(options.terms)),
       });
     },
     // One user at a time, so that the log lines of two users do not mix.
@@ -123,7 +124,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
     hasChanged: ({ key }) => key !== null,
     columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
     cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
-    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", countsLeft: true }),
+    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", left: LEFT_WITHOUT_KEY }),
   };
 }
 
@@ -167,7 +168,7 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
     cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
     score: () =>
-      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", countsLeft: true, isDryRun: true }),
+      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", left: LEFT_WITHOUT_KEY, isDryRun: true }),
   };
 }
 

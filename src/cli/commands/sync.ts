@@ -5,7 +5,7 @@ import { syncFailed } from "../../core/model/results.ts";
 import type { SyncResult } from "../../core/model/results.ts";
 import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
@@ -13,7 +13,7 @@ import { forUsers } from "../bulk/user-command-runner.ts";
 import { reachOf, resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import { sayShadowed, sayWarnings } from "../views/key-view.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
@@ -82,13 +82,14 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
         selection,
         users,
         preview: (batches) => manager.previewSyncMany(batches, options),
-        terms: () => manager.provisionTerms(),
+        done: "created",
+        statement: (count) => statementOfCreation(count, manager.provisionTerms()),
       });
     },
     score: () =>
       new ResultCounts({
         ...shared.counting,
-        countsLeft: provision,
+        left: provision ? LEFT_WITHOUT_KEY : undefined,
         hint: (codes) =>
           couldCreate && codes.has("NO_KEY") ? "--provision   creates keys for users who have none" : undefined,
       }),
@@ -144,7 +145,7 @@ function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<S
         endings: ["to_create", "to_save", "unchanged"],
         endingOf: ({ action, source }) =>
           action === "create" ? "to_create" : source === "database" ? "unchanged" : "to_save",
-        countsLeft: provision,
+        left: provision ? LEFT_WITHOUT_KEY : undefined,
         isDryRun: true,
       }),
   };

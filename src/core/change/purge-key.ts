@@ -14,7 +14,7 @@ import {
   confirmDeleted,
   deleteUpstream,
   formerKey,
-  hashInClear,
+  refuseShared,
   revokeRetained,
   stillOwed,
   upstreamIdOf,
@@ -225,13 +225,7 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
 async function refuseForeign(row: KeyRecord, revoke: Revoke, { store }: Context, signal: AbortSignal): Promise<void> {
   if (revoke === "no") return;
   if (revoke === "ours") throw foreignKey(row.userId);
-  const hash = hashOfRecord(row);
-  if (hash === null) return;
-  if (await isOfAnother(row, hash, store, signal)) {
-    throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {
-      hint: `keyctl list --hash ${hash}`,
-    });
-  }
+  await refuseShared(row, store, signal);
 }
 
 function foreignKey(user: UserId): KeyctlError {
@@ -239,20 +233,6 @@ function foreignKey(user: UserId): KeyctlError {
   return new KeyctlError("FOREIGN_KEY", message, {
     hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter anyway`,
   });
-}
-
-/** A row in plain text may have no indexed hash: the rows of all other users are compared one by one. */
-async function isOfAnother(
-  row: KeyRecord,
-  hash: string,
-  store: Context["store"],
-  signal: AbortSignal,
-): Promise<boolean> {
-  for await (const other of store.scan(() => signal, hash)) if (other.userId !== row.userId) return true;
-  for await (const other of store.scan(() => signal)) {
-    if (other.userId !== row.userId && hashInClear(other) === hash) return true;
-  }
-  return false;
 }
 
 function purgeOf(userId: UserId, row: KeyRecord | undefined, revocation: PurgeResult["revocation"]): PurgeResult {

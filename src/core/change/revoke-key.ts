@@ -78,7 +78,7 @@ export async function deleteUpstream(
     const keys = await requireUpstreamKeys(context, "no key can be removed");
     const removal = await disableAndDelete(hash, keys, deadlineIn(REVOCATION_MS, signal));
     if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
-    const checkKey = await checkOf(row, context, signal);
+    const checkKey = await keyCheckOf(row, context, signal);
     // A key that keyctl did not create may belong to another account, about which this one says nothing.
     const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
     if (!isProven) return pending(NOT_IN_THIS_ACCOUNT);
@@ -113,7 +113,7 @@ export async function confirmAll(deleted: readonly Deleted[], signal: AbortSigna
 }
 
 /** How the key in a row is asked whether it works; null if the master keys cannot decrypt it. */
-async function checkOf(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Deletion["checkKey"]> {
+export async function keyCheckOf(row: KeyRecord, context: Context, signal: AbortSignal): Promise<Deletion["checkKey"]> {
   try {
     const key = await openRow(row, { ...context, log: silent }, signal);
     if (row.keyHash !== null && row.keyHash !== key.hash) return null;
@@ -134,7 +134,7 @@ function pending(detail: string): Extract<Revocation, { status: "pending" }> {
   return { status: "pending", detail };
 }
 
-export function hashInClear(row: KeyRecord): string | null {
+function hashInClear(row: KeyRecord): string | null {
   const value = storedValue(row.keyEncrypted);
   return value.kind === "clear" ? value.key.hash : null;
 }
@@ -159,4 +159,27 @@ export function changedMeanwhile(user: UserId): KeyctlError {
 
 export function formerKey(row: KeyRecord): FormerKey {
   return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
+}
+
+/** Throws CONFLICT if another user has the same key: its deletion at OpenRouter would take it from both. */
+export async function refuseShared(row: KeyRecord, store: Context["store"], signal: AbortSignal): Promise<void> {
+  const hash = hashOfRecord(row);
+  if (hash === null || !(await isOfAnother(row, hash, store, signal))) return;
+  throw new KeyctlError("CONFLICT", `another user has the key of user ${printable(row.userId)}; nothing was done`, {
+    hint: `keyctl list --hash ${hash}`,
+  });
+}
+
+/** A row in plain text may have no indexed hash: the rows of all other users are compared one by one. */
+async function isOfAnother(
+  row: KeyRecord,
+  hash: string,
+  store: Context["store"],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for await (const other of store.scan(() => signal, hash)) if (other.userId !== row.userId) return true;
+  for await (const other of store.scan(() => signal)) {
+    if (other.userId !== row.userId && hashInClear(other) === hash) return true;
+  }
+  return false;
 }

@@ -118,13 +118,15 @@ async function write(
 
 /** @param replaced what became of the user's previous key: `lost` if it was replaced before that was known */
 function refuseOwed({ userId }: KeyRecord, given: GivenKey, replaced: "kept" | "lost"): GivenKey {
-  if (given.kind === "owed") throw keyIsOwed(userId, given.since, replaced);
+  if (given.kind === "owed") throw keyIsOwed(userId, given, replaced);
   return given;
 }
 
 /** The new row, with the note of a key that keyctl created and that is not retired yet. */
 function successorOf(row: KeyRecord, next: KeyRecord, revoke: boolean): KeyRecord {
-  return row.generation === 0 ? next : { ...next, settled: false, previous: previousOf(row, revoke, null) };
+  return row.generation === 0
+    ? next
+    : { ...next, settled: false, previous: previousOf(row, { revoke, keyEncrypted: null }) };
 }
 
 /** REVOKE PREDECESSOR, DELETE UPSTREAM, SETTLE. The save itself is done: reconcile finishes what fails from here on. */

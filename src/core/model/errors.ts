@@ -29,6 +29,7 @@ export type ErrorCode =
   | "PROVIDER_UNAVAILABLE"
   | "PROVISION_PENDING"
   | "PROVISION_CAP"
+  | "NEW_KEY_REFUSED"
   | "STORE_UNAVAILABLE"
   | "STORE_MISSING"
   | "STORE_NEWER"
@@ -43,6 +44,8 @@ export type ErrorCode =
   | "SOME_UNKNOWN"
   | "ATTENTION"
   | "REVOKE_PENDING"
+  | "RETIREMENT_OVERDUE"
+  | "LIMIT_RESTORE_OVERDUE"
   | "INTERRUPTED";
 
 /** A failure with one of these codes concerns every user. */

@@ -1,6 +1,7 @@
 import type { Warning } from "../model/warning.ts";
-import type { Timestamp } from "../model/key-record.ts";
-import type { UpstreamKey } from "./openrouter.ts";
+import type { Restrictions, Timestamp } from "../model/key-record.ts";
+import type { Deadline } from "../async/deadline.ts";
+import type { Unknown, UpstreamKey, UpstreamKeys } from "./openrouter.ts";
 
 /** `ours`: a missing key counts as deleted. `unbound`: nothing to compare yet. `unknown`: OpenRouter did not say. */
 export type Standing = "ours" | "unbound" | "unknown";
@@ -24,9 +25,30 @@ export interface Account {
   adopt(signal: AbortSignal): Promise<void>;
 }
 
+/** What names a key at OpenRouter. Null: OpenRouter does not show it. */
+export interface Attached {
+  /** The ids of guardrails. */
+  readonly guardrails: readonly string[] | null;
+  /** The ids of provider keys (BYOK) whose allow-list names the key. */
+  readonly byok: readonly string[] | null;
+}
+
+/** `detail` is a sentence without its subject: what could not be attached, and why. */
+export type Attaching = { readonly status: "attached" } | { readonly status: "failed"; readonly detail: string };
+
+/** Guardrails and allow-lists of the account. They are read at most once a minute, and before each edit. */
+export interface RestrictionsUpstream {
+  attachedTo(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<Attached | Unknown>;
+  /** Attaches the key to all of them, and reads back that it is there. */
+  attach(hash: string, to: Restrictions, keys: UpstreamKeys, deadline: Deadline): Promise<Attaching>;
+  /** Before the key is deleted. Best effort. */
+  detach(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<void>;
+}
+
 /** An account that is loaded and compared only when it matters. */
 export interface AccountOnUse {
   readonly open: () => Promise<Account>;
+  readonly restrictions: () => Promise<RestrictionsUpstream>;
   /** Warnings that were not reported yet. */
   readonly takeWarnings: () => readonly Warning[];
 }

@@ -151,7 +151,8 @@ export interface Journal {
     signal: AbortSignal,
   ): Promise<readonly LiveOperation[]>;
   /**
-   * The retirements of all users whose time lies in this range, in the order of that time, found by an index.
+   * The retirements of all users whose time lies in this range, in the order of that time, found by an index; without
+   * those whose key is proven to be deleted.
    * `newSignal` is called for each page.
    */
   retirements(

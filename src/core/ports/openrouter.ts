@@ -47,6 +47,28 @@ export interface UpstreamKeys {
   /** The reversible first step of a removal. */
   disable(hash: string, deadline: Deadline): Promise<DeleteResult>;
   remove(hash: string, deadline: Deadline): Promise<DeleteResult>;
+  /** Sets the limit outright, in USD; what the key has spent stays. */
+  setLimit(hash: string, limit: number, deadline: Deadline): Promise<DeleteResult>;
+  /**
+   * Which keys have a guardrail of their own; a key has at most one. Each assignment comes once, in the server's order. Ends
+   * after the first page that is not `listed`: the pages before it are not a complete list. `budget` is called for each page.
+   */
+  guardrailAssignments(budget: () => Deadline): AsyncIterable<AssignmentPage>;
+  /** Replaces the key's guardrail, if it has one. `done` says that OpenRouter took the request: read back what is attached. */
+  assignGuardrail(guardrail: string, hash: string, deadline: Deadline): Promise<AttachResult>;
+  /** Also `done` if the key did not have this guardrail. */
+  unassignGuardrail(guardrail: string, hash: string, deadline: Deadline): Promise<AttachResult>;
+  /**
+   * Which keys may use each provider credential of these workspaces (null: the default one). Each credential comes once. Ends
+   * after the first page that is not `listed`, as `guardrailAssignments`. `budget` is called for each page.
+   */
+  allowLists(workspaces: readonly (string | null)[], budget: () => Deadline): AsyncIterable<AllowListPage>;
+  /**
+   * Replaces the whole allow-list of a provider credential: an edit since it was read is lost, so read it back. `refused` if
+   * one of the keys no longer exists.
+   * @param hashes at least one: OpenRouter has no empty list
+   */
+  setAllowedKeys(credential: string, hashes: readonly string[], deadline: Deadline): Promise<AttachResult>;
   /**
    * All keys, disabled ones included, each hash once; within a workspace, new keys come first. Ends after the first page that is
    * `unknown`: the pages before it are not a complete list. `budget` is called for each page.
@@ -115,6 +137,8 @@ export interface KeyRequest {
   readonly limitReset: LimitReset | null;
   /** To the second, as OpenRouter requires and keeps it. */
   readonly expiresAt: Timestamp | null;
+  /** Whether what the user's own provider keys spend counts; null: as OpenRouter does by default. */
+  readonly includeByokInLimit: boolean | null;
   /** Null: the default workspace. */
   readonly workspace: string | null;
 }
@@ -129,6 +153,8 @@ export interface UpstreamKey {
   readonly limit: number | null | undefined;
   readonly limitRemaining: number | null | undefined;
   readonly limitReset: string | null;
+  /** Whether what the user's own provider keys spend counts. */
+  readonly includeByokInLimit: boolean | undefined;
   /** Of today, by UTC. */
   readonly usageToday: number | undefined;
   readonly createdAt: Timestamp | null;
@@ -168,6 +194,39 @@ export type FindResult =
   | Unknown;
 
 export type DeleteResult = { readonly status: "done" } | { readonly status: "gone" } | Unknown;
+
+export type AssignmentPage =
+  | { readonly status: "listed"; readonly assignments: readonly GuardrailAssignment[] }
+  | Hidden
+  | Unknown;
+
+/** Two ids of OpenRouter, used in requests unchanged; must be escaped for display. */
+export interface GuardrailAssignment {
+  readonly keyHash: string;
+  readonly guardrail: string;
+}
+
+export type AllowListPage = { readonly status: "listed"; readonly lists: readonly AllowList[] } | Hidden | Unknown;
+
+/** Ids of OpenRouter, used in requests unchanged; must be escaped for display. */
+export interface AllowList {
+  readonly credential: string;
+  /** The hashes of the keys that may use the credential; null: every key may. */
+  readonly keys: readonly string[] | null;
+}
+
+/** The management key may not see this (403), or there is no such route (404): what is attached cannot be known. */
+interface Hidden {
+  readonly status: "hidden";
+}
+
+export type AttachResult =
+  | { readonly status: "done" }
+  /** There is no such guardrail, credential or key. */
+  | { readonly status: "gone" }
+  /** The request changed nothing; one before it whose answer was lost may have. `detail` as in `Unknown`. */
+  | { readonly status: "refused"; readonly httpStatus: number; readonly detail: string }
+  | Unknown;
 
 export type Scope =
   | { readonly kind: "everywhere" }

@@ -4,7 +4,7 @@ import { isKeyctlError } from "../model/errors.ts";
 import { keyNameOf } from "../model/key-name.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Operation } from "../ports/journal.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { AccountKeys } from "./management-access.ts";
 import { removeUpstream, unreferenced } from "./delete-upstream.ts";
 import { appendEntry } from "./write-journal.ts";
 
@@ -27,7 +27,7 @@ export async function abandonOperationWithoutKey(
 export async function abandonOperation(
   user: UserId,
   operation: Operation,
-  context: Pick<Context, "store" | "journal" | "clock"> & { readonly keys: UpstreamKeys },
+  context: Pick<Context, "store" | "journal" | "clock"> & { readonly keys: AccountKeys },
   signal: AbortSignal,
 ): Promise<boolean> {
   const { keys, journal } = context;

@@ -5,17 +5,22 @@ import type { Journal } from "../ports/journal.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
 import { doubtsAbout } from "./confirm-deletion.ts";
 import type { Deletion } from "./confirm-deletion.ts";
-import type { DeleteResult, UpstreamKeys } from "../ports/openrouter.ts";
+import type { DeleteResult } from "../ports/openrouter.ts";
+import type { AccountKeys } from "./management-access.ts";
 import { deadlineIn, isTimeout } from "../async/deadline.ts";
 import type { Deadline } from "../async/deadline.ts";
 
 /**
- * **Order:** changes upstream come last. The key is disabled first, which can be undone, then deleted. The result is what
- * OpenRouter reports (deleted or missing) and is still to be confirmed.
+ * **Order:** changes upstream come last. The key is disabled first, which can be undone, then taken out of guardrails and
+ * allow-lists, then deleted. A key that works without its guardrail would be less restricted, and one that is deleted before it
+ * is out of an allow-list makes that list unchangeable. The result is what OpenRouter reports (deleted or missing) and is still
+ * to be confirmed.
  */
-export async function disableAndDelete(hash: string, keys: UpstreamKeys, deadline: Deadline): Promise<DeleteResult> {
+export async function disableAndDelete(hash: string, keys: AccountKeys, deadline: Deadline): Promise<DeleteResult> {
   const disabled = await keys.disable(hash, deadline);
-  return disabled.status === "done" ? keys.remove(hash, deadline) : disabled;
+  if (disabled.status !== "done") return disabled;
+  await (await keys.restrictions()).detach(hash, keys, deadline);
+  return keys.remove(hash, deadline);
 }
 
 /**
@@ -24,7 +29,7 @@ export async function disableAndDelete(hash: string, keys: UpstreamKeys, deadlin
  */
 export async function removeUpstream(
   hash: string,
-  keys: UpstreamKeys,
+  keys: AccountKeys,
   deadline: Deadline,
   checkKey: Deletion["checkKey"] = null,
 ): Promise<DeleteResult> {
@@ -51,7 +56,7 @@ export interface UnstoredKey {
   /** OpenRouter's own id of it. */
   readonly upstreamId: string;
   /** Undefined without a management key, when nothing can be deleted. */
-  readonly keys: UpstreamKeys | undefined;
+  readonly keys: AccountKeys | undefined;
 }
 
 /**

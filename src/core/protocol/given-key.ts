@@ -15,11 +15,14 @@ import type { UserId } from "../model/user-id.ts";
  * read the row before the key was there.
  */
 
-/** The journal's entry of a key: created elsewhere, created by keyctl, or created by keyctl and marked for deletion at a time. */
+/**
+ * The journal's entry of a key: created elsewhere, created by keyctl, or created by keyctl and marked for deletion at a
+ * time. A key in its grace counts as marked: it would be deleted while it is in use.
+ */
 export type GivenKey =
   | { readonly kind: "foreign" }
   | { readonly kind: "ours"; readonly outcomes: readonly Recorded[] }
-  | { readonly kind: "owed"; readonly since: Timestamp };
+  | { readonly kind: "owed"; readonly at: Timestamp; readonly isRetiring: boolean };
 
 /** One query for a key that keyctl did not create. The removal of a key from its row is recorded before it happens. */
 export async function lookUpGiven(key: ApiKey, journal: Journal, signal: AbortSignal): Promise<GivenKey> {
@@ -30,9 +33,10 @@ export async function lookUpGiven(key: ApiKey, journal: Journal, signal: AbortSi
 async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signal: AbortSignal): Promise<GivenKey> {
   for (const { userId, n } of outcomes) {
     const revocation = await journal.entry(userId, "rev", n, signal);
-    if (revocation === undefined) continue;
-    const owed = revocation.revoke ? revocation : await journal.entry(userId, "del", n, signal);
-    if (owed !== undefined) return { kind: "owed", since: owed.at };
+    const owed = revocation?.revoke === true ? revocation : await journal.entry(userId, "del", n, signal);
+    if (owed !== undefined) return { kind: "owed", at: owed.at, isRetiring: false };
+    const due = await journal.entry(userId, "due", n, signal);
+    if (due !== undefined) return { kind: "owed", at: due.retireAt, isRetiring: true };
   }
   return { kind: "ours", outcomes };
 }
@@ -81,8 +85,14 @@ export async function confirmGiven(
   return now;
 }
 
-export function keyIsOwed(user: UserId, since: Timestamp, replaced: "kept" | "lost"): KeyctlError {
-  const decided = `keyctl created this key and marked it for deletion at OpenRouter at ${since}`;
+export function keyIsOwed(
+  user: UserId,
+  { at, isRetiring }: Extract<GivenKey, { kind: "owed" }>,
+  replaced: "kept" | "lost",
+): KeyctlError {
+  const decided = isRetiring
+    ? `keyctl created this key and replaced it; it is deleted at OpenRouter at ${at}`
+    : `keyctl created this key and marked it for deletion at OpenRouter at ${at}`;
   const end = replaced === "lost" ? ", and the key before it is out of the database as well" : "";
   return new KeyctlError("CONFLICT", `${decided}; it was not saved for user ${printable(user)}${end}`, {
     hint: "save another key; keyctl reconcile --fix   deletes this one now",

@@ -6,7 +6,7 @@ import { placeSpooled } from "./store-new-key.ts";
 import { randomBytes } from "../model/random-bytes.ts";
 import type { SpooledKey } from "../ports/spool.ts";
 import { upstreamKeys } from "./management-access.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { AccountKeys } from "./management-access.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Context } from "../context.ts";
 
@@ -44,7 +44,7 @@ async function ensureOperation(key: SpooledKey, context: Context, signal: AbortS
 /** For a claimed key. */
 async function bringIn(
   key: SpooledKey,
-  keys: UpstreamKeys | undefined,
+  keys: AccountKeys | undefined,
   context: Context,
   signal: AbortSignal,
 ): Promise<void> {

@@ -1,10 +1,15 @@
 import type { Context } from "../context.ts";
-import type { Unknown, UpstreamKeys } from "../ports/openrouter.ts";
+import type { AttachResult, Unknown, UpstreamKeys } from "../ports/openrouter.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import type { Deadline } from "../async/deadline.ts";
 import type { AccountOnUse } from "../ports/account.ts";
 
 type ManagementAccess = Pick<Context, "openRouter" | "managementKey" | "account">;
+
+/** The keys of an account, and what names them there. */
+export interface AccountKeys extends UpstreamKeys {
+  readonly restrictions: AccountOnUse["restrictions"];
+}
 
 /**
  * Access to OpenRouter with the management key; undefined without one. Throws CONFIG_… errors. The access rejects with
@@ -14,7 +19,7 @@ export async function upstreamKeys({
   openRouter,
   managementKey,
   account,
-}: ManagementAccess): Promise<UpstreamKeys | undefined> {
+}: ManagementAccess): Promise<AccountKeys | undefined> {
   const key = managementKey();
   return key === undefined ? undefined : guarded((await openRouter.open()).withManagementKey(key), account);
 }
@@ -23,7 +28,7 @@ export async function upstreamKeys({
  * As `upstreamKeys`. Throws MANAGEMENT_KEY_MISSING without a management key.
  * @param what what cannot be done without it
  */
-export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<UpstreamKeys> {
+export async function requireUpstreamKeys(access: ManagementAccess, what: string): Promise<AccountKeys> {
   const keys = await upstreamKeys(access);
   if (keys === undefined) throw managementKeyMissing(what);
   return keys;
@@ -34,13 +39,13 @@ export async function requireOwnAccount(
   access: ManagementAccess,
   what: string,
   signal: AbortSignal,
-): Promise<UpstreamKeys> {
+): Promise<AccountKeys> {
   const keys = await requireUpstreamKeys(access, what);
   await (await access.account.open()).standing(signal);
   return keys;
 }
 
-function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
+function guarded(keys: UpstreamKeys, account: AccountOnUse): AccountKeys {
   const standing = async ({ signal }: Deadline) => (await account.open()).standing(signal);
   /** Keys that were in this account: a key that is missing there now was deleted. */
   const seen = new Set<string>();
@@ -53,7 +58,13 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
     if (answer.status !== "gone" || seen.has(hash)) return answer;
     return (await standing(deadline)) === "unknown" ? UNPROVEN : answer;
   };
+  const attached = async (deadline: Deadline, attach: () => Promise<AttachResult>): Promise<AttachResult> => {
+    const proof = await standing(deadline);
+    const answer = await attach();
+    return answer.status === "gone" && proof === "unknown" ? UNPROVEN : answer;
+  };
   return {
+    restrictions: account.restrictions,
     create: (request, budget) => keys.create(request, budget),
     async find(hash, budget) {
       const answer = await proven(hash, await keys.find(hash, budget), budget);
@@ -69,6 +80,17 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): UpstreamKeys {
       await standing(budget);
       return proven(hash, await keys.remove(hash, budget), budget);
     },
+    async setLimit(hash, limit, budget) {
+      await standing(budget);
+      return proven(hash, await keys.setLimit(hash, limit, budget), budget);
+    },
+    guardrailAssignments: (budget) => keys.guardrailAssignments(budget),
+    assignGuardrail: (guardrail, hash, budget) => attached(budget, () => keys.assignGuardrail(guardrail, hash, budget)),
+    unassignGuardrail: (guardrail, hash, budget) =>
+      attached(budget, () => keys.unassignGuardrail(guardrail, hash, budget)),
+    allowLists: (workspaces, budget) => keys.allowLists(workspaces, budget),
+    setAllowedKeys: (credential, hashes, budget) =>
+      attached(budget, () => keys.setAllowedKeys(credential, hashes, budget)),
     list: (scope, budget) => keys.list(scope, budget),
     workspaces: (budget) => keys.workspaces(budget),
     organization: (budget) => keys.organization(budget),

@@ -2,7 +2,7 @@ import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
-import type { KeyRecord, Previous } from "../model/key-record.ts";
+import type { KeyRecord, Previous, Timestamp } from "../model/key-record.ts";
 import type { Context } from "../context.ts";
 import { printable } from "../text/printable.ts";
 import { removeRow, replaceRow } from "./write-row.ts";
@@ -11,7 +11,9 @@ import { removeRow, replaceRow } from "./write-row.ts";
  * What every command does with an unsettled row that it has read. A row of generation n is current once `out:n` is saved;
  * until then, the row that it replaced is current.
  * **Order:** (1) RECORD OUTCOME, or roll the row back; (2) REVOKE PREDECESSOR; (3) SETTLE. A predecessor is revoked only when
- * its successor can no longer be undone, and before the row is overwritten or removed, which loses the note of it.
+ * its successor can no longer be undone, and before the row is overwritten or removed, which loses the note of it. A grace
+ * counts from the recorded outcome, not from the rotation's own clock: a rotation that died before it is completed days
+ * later, and until then the predecessor was current. Every command computes the same time.
  */
 
 /**
@@ -71,15 +73,27 @@ export async function rollBackRow(
   else await replaceRow(store, previousRow(row, previous), row, signal);
 }
 
-/** REVOKE PREDECESSOR: records that the replaced key is revoked, and marks it for deletion if that was requested. */
+/**
+ * REVOKE PREDECESSOR: records that the replaced key is revoked, and marks it for deletion if that was requested. With a
+ * grace, records when its deletion is due, and returns that time; otherwise null.
+ */
 export async function revokePredecessor(
-  { userId, previous }: KeyRecord,
+  { userId, generation: successor, previous }: KeyRecord,
   context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
-) {
-  if (previous === null || previous.generation === 0) return;
-  const { generation, revoke } = previous;
+): Promise<Timestamp | null> {
+  if (previous === null || previous.generation === 0) return null;
+  const { generation, revoke, graceMs } = previous;
+  if (graceMs !== null) {
+    const committed = await context.journal.entry(userId, "out", successor, signal);
+    if (committed === undefined) throw corrupt(`the outcome of the key of user ${printable(userId)} is missing`);
+    const retireAt = new Date(Date.parse(committed.at) + graceMs).toISOString();
+    const due = await appendEntry(userId, { kind: "due", n: generation, retireAt }, context, signal);
+    await appendEntry(userId, { kind: "rev", n: generation, reason: "superseded", revoke: false }, context, signal);
+    return due.retireAt;
+  }
   await recordRevocation({ userId, generation }, { reason: "superseded", revoke }, context, signal);
+  return null;
 }
 
 /** Appends `rev:n`, and `del:n` if an earlier revocation keeps the key and its deletion is requested now. */
@@ -139,10 +153,17 @@ export function settledRow(row: KeyRecord): KeyRecord {
 }
 
 /** What is needed to find, and if possible to restore, the key that a row holds now. */
-export function previousOf(row: KeyRecord, revoke: boolean, keyEncrypted: string | null): Previous {
+export function previousOf(
+  row: KeyRecord,
+  {
+    revoke,
+    graceMs = null,
+    keyEncrypted,
+  }: Pick<Previous, "revoke" | "keyEncrypted"> & Partial<Pick<Previous, "graceMs">>,
+): Previous {
   const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
   const key = { generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck };
-  return { revoke, graceMs: null, ...key, ...termsOf(row) };
+  return { revoke, graceMs, ...key, ...termsOf(row) };
 }
 
 /** The row after a roll-back. */

@@ -15,6 +15,7 @@ export interface JournalState {
   readonly op: ReadonlyMap<number, EntryOf<"op"> & { readonly at: string }>;
   readonly out: ReadonlyMap<number, EntryOf<"out"> & { readonly at: string }>;
   readonly rev: ReadonlyMap<number, EntryOf<"rev">>;
+  readonly due: ReadonlyMap<number, EntryOf<"due">>;
   readonly del: ReadonlySet<number>;
   /** The generations whose keys are proven to be deleted upstream. */
   readonly gone: ReadonlySet<number>;
@@ -26,19 +27,22 @@ export function foldJournal(entries: readonly Recorded[]): JournalState {
       entries.flatMap((entry) => (entry.kind === kind ? [[entry.n, entry as Recorded<EntryOf<Kind>>] as const] : [])),
     );
   const [del, gone] = [new Set(of("del").keys()), new Set(of("gone").keys())];
-  return { op: of("op"), out: of("out"), rev: of("rev"), del, gone };
+  return { op: of("op"), out: of("out"), rev: of("rev"), due: of("due"), del, gone };
 }
 
 export type KeyState =
   /** In the row, or about to be. */
   | { readonly kind: "keep"; readonly n: number }
+  /** Replaced with a grace. When that is over, the key is deleted. */
+  | { readonly kind: "retiring"; readonly n: number; readonly retireAt: string; readonly isDue: boolean }
   /** Replaced or purged, and kept upstream on purpose. */
   | { readonly kind: "kept"; readonly n: number }
   /** Recorded as in use, but in no row: the row was removed by hand. */
   | { readonly kind: "no-row"; readonly n: number }
   | { readonly kind: "undecided"; readonly n: number; readonly isFresh: boolean }
   | { readonly kind: "decided-against"; readonly n: number }
-  | { readonly kind: "owed"; readonly n: number }
+  /** `retireAt`: its grace was over then; null without a grace. */
+  | { readonly kind: "owed"; readonly n: number; readonly retireAt: string | null }
   | { readonly kind: "superseded"; readonly n: number }
   /** Named like a key of this store, but created by none of its operations. The store may have been restored from a backup. */
   | { readonly kind: "unknown" };
@@ -57,7 +61,11 @@ export function classifyKey(
   }
   if (!isSavedAs(outcome, key.hash)) return { kind: "decided-against", n };
   const retirement = facts.rev.get(n);
-  if (retirement?.revoke === true || facts.del.has(n)) return { kind: "owed", n };
+  const due = facts.due.get(n);
+  if (retirement?.revoke === true || facts.del.has(n)) return { kind: "owed", n, retireAt: due?.retireAt ?? null };
+  if (due !== undefined) {
+    return { kind: "retiring", n, retireAt: due.retireAt, isDue: Date.parse(due.retireAt) <= now };
+  }
   if (retirement !== undefined) return { kind: "kept", n };
   const isFollowed = [...facts.out].some(([later, { outcome: what }]) => later > n && what === "saved");
   if (isFollowed) return { kind: "superseded", n };
@@ -98,7 +106,14 @@ export function projectSettlement(row: KeyRecord | undefined, facts: JournalStat
   const isCurrent = n === 0 || out.get(n)?.outcome === "saved";
   if (!isCurrent || previous === null || previous.generation === 0) return { ...facts, out };
   const p = previous.generation;
+  const { graceMs } = previous;
+  const due = new Map(facts.due);
+  if (graceMs !== null && !due.has(p)) {
+    const committedAt = Date.parse(out.get(n)?.at ?? at);
+    due.set(p, { kind: "due", n: p, retireAt: new Date(committedAt + graceMs).toISOString() });
+  }
+  const revoke = previous.revoke && graceMs === null;
   const rev = new Map(facts.rev);
-  if (!rev.has(p)) rev.set(p, { kind: "rev", n: p, reason: "superseded", revoke: previous.revoke });
-  return { ...facts, out, rev, del: previous.revoke ? new Set([...facts.del, p]) : facts.del };
+  if (!rev.has(p)) rev.set(p, { kind: "rev", n: p, reason: "superseded", revoke });
+  return { ...facts, out, rev, due, del: revoke ? new Set([...facts.del, p]) : facts.del };
 }

@@ -4,13 +4,17 @@ import type { UpstreamKey } from "../ports/openrouter.ts";
 import { isFromFuture } from "../model/clock-skew.ts";
 import { expiryMs, isOver } from "../model/expiry.ts";
 import { parseKeyName } from "../model/key-name.ts";
-import type { KeyRecord } from "../model/key-record.ts";
+import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import type { KeyState } from "./classify-key.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 
 export type FindingClass =
   /** Ours and abandoned: to be deleted. */
   | "orphan"
+  /** Replaced with a grace. `dueAt` is its end, when the key is to be deleted. */
+  | "retiring"
+  /** A lowered limit that is to be restored since `dueAt`. */
+  | "limit_due"
   /** A purge died before it removed the row. */
   | "purge_pending"
   /** Has no outcome yet; another command may be creating it. */
@@ -35,7 +39,9 @@ export interface Finding {
   readonly userId: UserId | null;
   readonly keyHash: string | null;
   readonly name: string | null;
-  readonly action: "delete" | "remove_row" | "none";
+  readonly action: "delete" | "remove_row" | "restore_limit" | "none";
+  /** Null unless a rotation has left something that is due at this time. */
+  readonly dueAt: Timestamp | null;
   readonly done: boolean;
   readonly error: KeyctlError | null;
 }
@@ -51,7 +57,7 @@ export function unclaimed(key: UpstreamKey, deployment: string): Finding {
 
 /** For a second row with the same key. */
 export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null };
+  return { class: "duplicate", userId, keyHash, name, action: "none", dueAt: null, done: false, error: null };
 }
 
 export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, now: number): readonly Finding[] {
@@ -60,6 +66,10 @@ export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, n
       return stateOf(key, user, now);
     case "kept":
       return [];
+    case "retiring":
+      return [retiring(key, user, judgement)];
+    case "owed":
+      return [{ ...toRemove(key, user), ...(judgement.retireAt === null ? {} : RETIRED), dueAt: judgement.retireAt }];
     case "no-row":
       return [reported("no_row", key, user)];
     case "unknown":
@@ -87,7 +97,7 @@ export function danglingRow(
   const { userId, keyHash, upstreamHash, name } = row;
   const hash = upstreamHash ?? keyHash;
   if (hash === null || byHash.has(hash)) return [];
-  return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null }];
+  return [{ class: "dangling_row", userId, keyHash, name, action: "none", dueAt: null, done: false, error: null }];
 }
 
 /** For a key that is still to be imported. */
@@ -96,17 +106,29 @@ export function undecided(finding: Finding): Finding {
 }
 
 export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "purge_pending", userId, keyHash, name, action: "remove_row", done: false, error: null };
+  return { class: "purge_pending", userId, keyHash, name, action: "remove_row", dueAt: null, done: false, error: null };
 }
 
-function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
-  return { class: "orphan", userId, keyHash: hash, name, action: "delete", done: false, error: null };
+export function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
+  return { class: "orphan", userId, keyHash: hash, name, action: "delete", dueAt: null, done: false, error: null };
 }
 
-export function removed(key: UpstreamKey, user: UserId): Finding {
-  return { ...toRemove(key, user), done: true };
+function retiring(
+  key: UpstreamKey,
+  user: UserId,
+  { retireAt, isDue }: Extract<KeyState, { kind: "retiring" }>,
+): Finding {
+  return { ...reported("retiring", key, user), action: isDue ? "delete" : "none", dueAt: retireAt };
+}
+
+const RETIRED = { class: "retiring" } as const;
+
+/** For a row whose limit is due. */
+export function limitDue({ userId, keyHash, name, limitDue: due }: KeyRecord): Finding {
+  const dueAt = due?.at ?? null;
+  return { class: "limit_due", userId, keyHash, name, action: "restore_limit", dueAt, done: false, error: null };
 }
 
 function reported(kind: FindingClass, { hash, name }: UpstreamKey, userId: UserId | null): Finding {
-  return { class: kind, userId, keyHash: hash, name, action: "none", done: false, error: null };
+  return { class: kind, userId, keyHash: hash, name, action: "none", dueAt: null, done: false, error: null };
 }

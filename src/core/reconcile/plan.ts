@@ -3,14 +3,15 @@ import { foldJournal, projectSettlement, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
 import { demoteIfOverwritten } from "../protocol/settle-row.ts";
 import type { Finding } from "./finding.ts";
-import { findingOf, purgePending, danglingRow } from "./finding.ts";
+import { findingOf, limitDue, purgePending, danglingRow } from "./finding.ts";
+import { isLimitDue } from "../protocol/restore-limit.ts";
 import type { OwnedKeys } from "./claims.ts";
 import { olderKeys, reportedAsOlder } from "./older-keys.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 export interface PlanCounts {
   matched: number;
-  /** Replaced or purged, and kept on purpose. */
+  /** Replaced or purged, and kept on purpose, or until the end of a grace. */
   kept: number;
 }
 
@@ -42,6 +43,7 @@ export async function planFor(
   const isOlder = older.some(({ hash }) => hash === (standing?.upstreamHash ?? standing?.keyHash));
   const findings = [
     ...(isPurgePending ? [purgePending(row)] : []),
+    ...(standing !== undefined && isLimitDue({ ...standing, settled: true }, now) ? [limitDue(standing)] : []),
     ...ofKeys,
     ...older.map((key) => reportedAsOlder(user, key)),
     ...(isOlder ? [] : danglingRow(standing, inventory)),
@@ -52,5 +54,5 @@ export async function planFor(
 
 function count({ kind }: KeyState, tally: PlanCounts): void {
   if (kind === "keep") tally.matched += 1;
-  if (kind === "kept") tally.kept += 1;
+  if (kind === "kept" || kind === "retiring") tally.kept += 1;
 }

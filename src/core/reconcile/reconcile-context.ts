@@ -1,10 +1,10 @@
 import type { Context } from "../context.ts";
-import type { UpstreamKeys } from "../ports/openrouter.ts";
+import type { AccountKeys } from "../protocol/management-access.ts";
 import type { Timestamp } from "../model/key-record.ts";
 
 /** What a repair works with; each step has its own time limit. */
 export interface ReconcileContext extends Context {
-  readonly keys: UpstreamKeys;
+  readonly keys: AccountKeys;
   readonly deployment: string;
   /** When the store was bound to this account instead of another one; null if it never was. */
   readonly adoptedAt: Timestamp | null;

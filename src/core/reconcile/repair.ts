@@ -1,4 +1,4 @@
-import { KeyctlError, isKeyctlError } from "../model/errors.ts";
+import { isKeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
@@ -8,24 +8,25 @@ import {
   withTrueGeneration,
   confirmGeneration,
   markSettled,
-  recordGone,
   revokePredecessor,
   settledRow,
 } from "../protocol/settle-row.ts";
-import { isStored, removeUpstream } from "../protocol/delete-upstream.ts";
+import { isStored } from "../protocol/delete-upstream.ts";
+import { removeConfirmed, removeOwed } from "../protocol/remove-owed.ts";
+import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
 import type { UserId } from "../model/user-id.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
-import { deadlineIn } from "../async/deadline.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Finding } from "./finding.ts";
-import { purgePending, removed, findingOf } from "./finding.ts";
+import { findingOf, limitDue, purgePending, toRemove } from "./finding.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** What became of a key: `left` is as it should be, or cannot be classified now. */
-type Repair = { readonly status: "removed" } | { readonly status: "left"; readonly judgement: KeyState };
-
-const REMOVAL_MS = 30_000;
+interface Repair {
+  readonly status: "removed" | "left";
+  readonly judgement: KeyState;
+}
 
 /** The row after a repair, and the row that an interrupted purge left. */
 interface RepairedRow {
@@ -50,6 +51,21 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
     if (retirement === undefined) return { row: settled };
     await removeRow(store, user, settled, newSignal());
     return { row: undefined, purged: settled };
+  });
+}
+
+/** RESTORE LIMIT, if its time has come. A limit that could not be restored does not stop the removals. */
+async function repairLimit(user: UserId, context: ReconcileContext): Promise<readonly Finding[]> {
+  const { store, clock, newSignal } = context;
+  return retryOnConflict(user, async () => {
+    const row = await store.find(user, newSignal());
+    if (row === undefined || !isLimitDue(row, clock.now().getTime())) return [];
+    try {
+      return (await restoreLimit(row, context, newSignal())) ? [{ ...limitDue(row), done: true }] : "conflict";
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
+      return [{ ...limitDue(row), error: thrown }];
+    }
   });
 }
 
@@ -93,51 +109,39 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   },
   async superseded(key, user, judgement, context) {
     const n = numberOf(judgement);
+    // A rotation that came between the reading of the row and of the records: the note in its row knows of a grace.
+    if (await settledAsPrevious(user, n, context)) return "judge-again";
     const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
     const stands = await appendEntry(user, entry, context, context.newSignal());
-    return stands.revoke ? removeOwed(key, user, n, context) : "judge-again";
+    return stands.revoke ? removed(key, user, judgement, context) : "judge-again";
   },
-  owed: (key, user, judgement, context) => removeOwed(key, user, numberOf(judgement), context),
+  async retiring(_key, user, judgement, context) {
+    if (judgement.kind !== "retiring" || !judgement.isDue) return { status: "left", judgement };
+    await appendEntry(user, { kind: "del", n: judgement.n }, context, context.newSignal());
+    return "judge-again";
+  },
+  owed: (key, user, judgement, context) => removed(key, user, judgement, context),
 };
 
-/** **Order:** the row first: a row that still holds the key is removed before the key. */
-async function removeOwed(key: UpstreamKey, user: UserId, n: number, context: ReconcileContext): Promise<Repair> {
-  const { store, newSignal } = context;
-  return retryOnConflict(user, async () => {
-    const found = await store.find(user, newSignal());
-    const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
-    if (row !== undefined && holds(row, n, key)) {
-      // REVOKE PREDECESSOR, as before every removal of a row.
-      await revokePredecessor(row, context, newSignal());
-      await removeRow(store, user, row, newSignal());
-      return "conflict";
-    }
-    const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
-    // RECORD OUTCOME decides, as for every reader of the row. If the row is rolled back, the key is found in it.
-    if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
-    const end = await removeNow(key, context);
-    await recordGone(user, n, context, newSignal());
-    return end;
-  });
-}
+const removed: RepairOutcome = async ({ hash }, user, judgement, context) => {
+  await removeOwed({ user, n: numberOf(judgement), upstreamId: hash }, context);
+  return { status: "removed", judgement };
+};
 
-function holds(row: KeyRecord, n: number, { hash }: UpstreamKey): boolean {
-  return row.generation === n || (row.generation === 0 && row.keyHash === hash);
+/** SETTLE of a row whose predecessor is generation n. False if there is no such row. */
+async function settledAsPrevious(user: UserId, n: number, context: ReconcileContext): Promise<boolean> {
+  const { store, newSignal } = context;
+  const row = await store.find(user, newSignal());
+  if (row === undefined || row.settled || row.previous?.generation !== n) return false;
+  if (await confirmGeneration(row, context, newSignal())) await revokePredecessor(row, context, newSignal());
+  return true;
 }
 
 async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: ReconcileContext): Promise<Repair> {
   const isHeld = await isStored(key.hash, context.store, context.newSignal);
-  return isHeld ? { status: "left", judgement } : removeNow(key, context);
-}
-
-/** Throws REVOKE_PENDING if the deletion could not be confirmed. */
-async function removeNow({ hash }: UpstreamKey, { keys, newSignal }: ReconcileContext): Promise<Repair> {
-  const removal = await removeUpstream(hash, keys, deadlineIn(REMOVAL_MS, newSignal()));
-  if (removal.status !== "unknown") return { status: "removed" };
-  throw new KeyctlError("REVOKE_PENDING", `a key to be removed may still work: OpenRouter ${removal.detail}`, {
-    hint: "keyctl reconcile --fix   tries again",
-    retryable: true,
-  });
+  if (isHeld) return { status: "left", judgement };
+  await removeConfirmed({ upstreamId: key.hash }, context);
+  return { status: "removed", judgement };
 }
 
 function numberOf(judgement: KeyState): number {
@@ -149,17 +153,22 @@ function numberOf(judgement: KeyState): number {
 export async function repair({ user, keys }: OwnedKeys, context: ReconcileContext): Promise<readonly Finding[]> {
   const { row, purged } = await repairRow(user, context);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
+  if (row !== undefined && isLimitDue(row, context.clock.now().getTime())) {
+    findings.push(...(await repairLimit(user, context)));
+  }
   const now = context.clock.now().getTime();
   for (const key of keys) {
     try {
-      const end = await repairKey(key, user, row, context);
-      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
+      const { status, judgement } = await repairKey(key, user, row, context);
+      findings.push(
+        ...findingOf(key, user, judgement, now).map((finding) => ({ ...finding, done: status === "removed" })),
+      );
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
-      findings.push({ ...removed(key, user), done: false, error: thrown });
+      findings.push({ ...toRemove(key, user), error: thrown });
     }
   }
   return findings;
 }
 
-const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
+const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT", "PROVIDER_UNAVAILABLE"]);

@@ -8,7 +8,7 @@ import type { UserId } from "../model/user-id.ts";
 import { assertSpoolReadable, foreseen } from "../protocol/preview-store.ts";
 import { warningsOf } from "../protocol/provision-key.ts";
 import type { Context } from "../context.ts";
-import { createMissing } from "./create-missing.ts";
+import { createMissing } from "../protocol/create-missing.ts";
 import { assertCanCreate } from "./creation-obstacles.ts";
 import { membersOf, requireMeans } from "./provision-many.ts";
 import type { ProvisionManyTask } from "./provision-many.ts";

@@ -22,7 +22,7 @@ export type FailureKind =
 /** The kind of a request. */
 export type RequestKind =
   | "read"
-  /** PATCH and DELETE: they name the target state. */
+  /** PATCH, DELETE, and POST for a guardrail's keys: they name the target state. */
   | "change"
   /** POST /keys: each one that arrives creates a key that costs money, and an attempt cannot be identified. */
   | "creation";

@@ -27,6 +27,11 @@ export function outcomeId(operationId: string): string {
   return operationId.replace(":op:", ":out:");
 }
 
+/** The id of the proof that the key of a retirement is deleted. */
+export function proofId(retirementId: string): string {
+  return retirementId.replace(":due:", ":gone:");
+}
+
 /** All ids of a user, or those of one kind, as a range: `from` is included, `to` is not. */
 export function idRange(user: UserId, kind?: EntryKind): readonly [from: string, to: string] {
   const beginning = `${userHash(user)}:${PROVIDER}${kind === undefined ? "" : `:${kind}`}`;

@@ -20,6 +20,7 @@ import {
   idRange,
   isOfKind,
   outcomeId,
+  proofId,
   savedOutcomes,
 } from "../format/journal-entry.ts";
 import { timestampIn } from "../format/values.ts";
@@ -126,7 +127,11 @@ export function mongoJournal(
       const inTime = { retire_at: { $gte: new Date(from), $lte: new Date(to) } };
       const cursor = records.find(inTime, { batchSize: PAGE }).sort({ retire_at: 1 });
       for await (const documents of batchesOf(cursor, reading, newSignal)) {
-        yield* documents.map(fromDocument).filter((entry) => isOfKind(entry, "due"));
+        const ids = documents.map(({ _id }) => proofId(String(_id)));
+        const proofs = records.find({ _id: { $in: ids } }, { projection: { _id: 1 } });
+        const gone = new Set((await reading(() => proofs.toArray(), newSignal())).map(({ _id }) => _id));
+        const open = documents.filter(({ _id }) => !gone.has(proofId(String(_id))));
+        yield* open.map(fromDocument).filter((entry) => isOfKind(entry, "due"));
       }
     },
     async *scanJournal(newSignal) {

@@ -48,6 +48,7 @@ const SQL = {
   // The first condition is that of the partial index.
   retirements: `SELECT ${COLUMNS} FROM api_key_journal INDEXED BY api_key_journal_retire_at WHERE _id GLOB '*:due:*'
     AND json_extract(body, '$.retire_at') BETWEEN ?1 AND ?3 AND (json_extract(body, '$.retire_at'), _id) > (?1, ?2)
+    AND NOT EXISTS (SELECT 1 FROM api_key_journal AS gone WHERE gone._id = replace(api_key_journal._id, ':due:', ':gone:'))
     ORDER BY json_extract(body, '$.retire_at'), _id LIMIT ${PAGE}`,
   page: `SELECT ${COLUMNS} FROM api_key_journal WHERE _id > ? ORDER BY _id LIMIT ${PAGE}`,
 } as const;

@@ -44,6 +44,7 @@ function entry(hash: string, workspace: string | null = "w-1") {
     limit: null,
     limitRemaining: null,
     limitReset: null,
+    includeByokInLimit: false,
     usageToday: 0,
     createdAt: null,
     expiresAt: null,

@@ -20,7 +20,14 @@ const keyOf = (n: number) => ApiKey.parse(keyEnding(`a00${n}`)) as ApiKey;
 function upstream(n: number, change: Partial<UpstreamKey> = {}): UpstreamKey {
   const name = keyNameOf(deployment, alice, { n, nonce: nonceOf(n) });
   const terms = { limit: null, limitRemaining: null, limitReset: null, expiresAt: null };
-  const rest = { disabled: false, usageToday: 0, createdAt: null, lastUsedAt: null, workspace: null };
+  const rest = {
+    disabled: false,
+    includeByokInLimit: false,
+    usageToday: 0,
+    createdAt: null,
+    lastUsedAt: null,
+    workspace: null,
+  };
   return { hash: keyOf(n).hash, name, ...terms, ...rest, ...change };
 }
 
@@ -62,7 +69,7 @@ function row(n: number, change: Partial<KeyRecord> = {}): KeyRecord {
 
 const settledRow = (n: number) => row(n, { settled: true });
 const rotated = (n: number, over: number) =>
-  row(n, { settled: false, previous: previousOf(settledRow(over), true, "sealed") });
+  row(n, { settled: false, previous: previousOf(settledRow(over), { revoke: true, keyEncrypted: "sealed" }) });
 const judged = (key: UpstreamKey, known: ReturnType<typeof facts>, stored?: KeyRecord): KeyState =>
   classifyKey(key, known, stored, { deployment, now: NOW });
 
@@ -82,10 +89,15 @@ describe("a key upstream", () => {
       { kind: "undecided", n: 1, isFresh: true },
     ],
     ["of a stale operation", [op(1, 61_000)], undefined, { kind: "undecided", n: 1, isFresh: false }],
-    ["owed", [op(1), saved(1), rev(1, true)], undefined, { kind: "owed", n: 1 }],
+    ["owed", [op(1), saved(1), rev(1, true)], undefined, { kind: "owed", n: 1, retireAt: null }],
     ["kept", [op(1), saved(1), rev(1, false)], undefined, { kind: "kept", n: 1 }],
-    ["owed after all", [op(1), saved(1), rev(1, false), del(1)], undefined, { kind: "owed", n: 1 }],
-    ["owed, though its row stands", [op(1), saved(1), rev(1, true)], settledRow(1), { kind: "owed", n: 1 }],
+    ["owed after all", [op(1), saved(1), rev(1, false), del(1)], undefined, { kind: "owed", n: 1, retireAt: null }],
+    [
+      "owed, though its row stands",
+      [op(1), saved(1), rev(1, true)],
+      settledRow(1),
+      { kind: "owed", n: 1, retireAt: null },
+    ],
     ["without an operation", [], undefined, { kind: "unknown" }],
     // What is not enough to condemn it.
     ["followed by a newer operation alone", [op(1), saved(1), op(2)], settledRow(1), { kind: "keep", n: 1 }],
@@ -151,7 +163,7 @@ describe("what settling would add", () => {
   it("makes a placed row current, and retires what it replaced", () => {
     const known = projectSettlement(rotated(2, 1), facts(op(1), saved(1), op(2)));
     expect(judged(upstream(2), known, rotated(2, 1))).toEqual({ kind: "keep", n: 2 });
-    expect(judged(upstream(1), known, rotated(2, 1))).toEqual({ kind: "owed", n: 1 });
+    expect(judged(upstream(1), known, rotated(2, 1))).toEqual({ kind: "owed", n: 1, retireAt: null });
   });
 
   it("retires nothing for a row that was decided against", () => {
@@ -161,7 +173,10 @@ describe("what settling would add", () => {
   });
 
   it("keeps what a save has kept", () => {
-    const replaced = row(0, { settled: false, previous: previousOf(settledRow(1), false, null) });
+    const replaced = row(0, {
+      settled: false,
+      previous: previousOf(settledRow(1), { revoke: false, keyEncrypted: null }),
+    });
     const known = projectSettlement(replaced, facts(op(1), saved(1)));
     expect(judged(upstream(1), known, replaced)).toEqual({ kind: "kept", n: 1 });
   });

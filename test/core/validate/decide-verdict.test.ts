@@ -33,6 +33,7 @@ const entry = (about: Partial<UpstreamKey> = {}): UpstreamKey => ({
   hash: key.hash,
   name: "a key",
   disabled: false,
+  includeByokInLimit: false,
   usageToday: 0,
   createdAt: null,
   workspace: null,

@@ -159,5 +159,7 @@ it("what is due is found by an index, in its order", async () => {
   };
   expect(await planOf(call, ["", "", OPERATION.at])).toEqual([
     "SEARCH api_key_journal USING INDEX api_key_journal_retire_at (<expr>>? AND <expr><?)",
+    "CORRELATED SCALAR SUBQUERY 1",
+    "SEARCH gone USING PRIMARY KEY (_id=?)",
   ]);
 });

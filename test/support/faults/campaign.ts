@@ -3,7 +3,8 @@ import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.
 import { keyEnding } from "../fixtures/keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import type { Fault, Rule } from "../openrouter/faults.ts";
-import type { Route, MockAccount } from "../openrouter/state.ts";
+import type { MockAccount } from "../openrouter/accounts.ts";
+import type { Route } from "../openrouter/routes.ts";
 import type { Given } from "../recording/keyctl.ts";
 import { refusalsOf } from "../recording/runs.ts";
 import type { RecordedProcess, StartRecording } from "../recording/process.ts";

@@ -11,7 +11,7 @@ import type { InProcessOptions } from "../programs/in-process.ts";
 import type { Run } from "../programs/keyctl.ts";
 import { mockOpenRouter } from "../openrouter/of-test.ts";
 import type { OpenRouterServer, MockOptions } from "../openrouter/server.ts";
-import type { Route } from "../openrouter/state.ts";
+import type { Route } from "../openrouter/routes.ts";
 
 /** A home, a mock server, and the tool with a management key for that server. */
 export interface Stage {

@@ -93,7 +93,9 @@ export function memoryJournal(...entries: readonly Recorded[]): MemoryJournal {
     async *retirements([from, to], newSignal) {
       newSignal().throwIfAborted();
       const due = [...records.values()].filter((entry) => isOfKind(entry, "due"));
-      const inTime = due.filter(({ retireAt }) => retireAt >= from && retireAt <= to);
+      const inTime = due.filter(
+        ({ userId, n, retireAt }) => retireAt >= from && retireAt <= to && !records.has(entryId(userId, "gone", n)),
+      );
       for (const entry of inTime.toSorted((one, other) => one.retireAt.localeCompare(other.retireAt))) {
         newSignal().throwIfAborted();
         yield entry;

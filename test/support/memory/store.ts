@@ -111,6 +111,7 @@ export const noOpenRouter: Pick<
   | "makingTimeoutMs"
   | "detaches"
   | "requireSealed"
+  | "rotateGraceMs"
 > = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
@@ -132,6 +133,7 @@ export const noOpenRouter: Pick<
   },
   requireSealed: false,
   makingTimeoutMs: 90_000,
+  rotateGraceMs: () => 600_000,
   detaches: true,
 };
 
@@ -139,23 +141,21 @@ const nobody = (): never => {
   throw new Error("this OpenRouter only makes keys");
 };
 const PERSONAL = { status: "known", organization: null } as const;
-const described = (hash: string, { name, limit, limitReset, expiresAt, workspace }: KeyRequest): UpstreamKey => ({
+const described = (hash: string, request: KeyRequest): UpstreamKey => ({
+  ...request,
   hash,
-  name,
   disabled: false,
-  limit,
-  limitRemaining: limit,
-  limitReset,
+  limitRemaining: request.limit,
+  includeByokInLimit: request.includeByokInLimit ?? false,
   usageToday: 0,
   createdAt: null,
-  expiresAt,
   lastUsedAt: undefined,
-  workspace,
 });
+const NO_TERMS = { limit: null, limitReset: null, expiresAt: null, includeByokInLimit: null, workspace: null };
 
 const find: UpstreamKeys["find"] = async (hash) => ({
   status: "found",
-  key: described(hash, { name: "a key", limit: null, limitReset: null, expiresAt: null, workspace: null }),
+  key: described(hash, { name: "a key", ...NO_TERMS }),
 });
 
 /** An OpenRouter that creates this key, finds every requested key, and can do nothing else. */
@@ -171,6 +171,12 @@ export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "ma
     find,
     disable: nobody,
     remove: nobody,
+    setLimit: nobody,
+    guardrailAssignments: nobody,
+    assignGuardrail: nobody,
+    unassignGuardrail: nobody,
+    allowLists: nobody,
+    setAllowedKeys: nobody,
     list: nobody,
     credits: nobody,
     pause: nobody,

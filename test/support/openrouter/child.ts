@@ -22,7 +22,8 @@ const client = openRouter({
 });
 const upstream = client.withManagementKey(managementKey);
 const budget = () => deadlineIn(10_000, new AbortController().signal);
-const request = { name: "keyctl/test", limit: 1, limitReset: null, expiresAt: null, workspace: null };
+const terms = { limit: 1, limitReset: null, expiresAt: null, includeByokInLimit: null, workspace: null };
+const request = { name: "keyctl/test", ...terms };
 const calls = {
   checkKey: () => client.checkKey(key, budget()),
   checkManagementKey: () => client.checkKey(managementKey, budget()),

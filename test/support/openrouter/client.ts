@@ -61,7 +61,14 @@ export function clientOf(
 }
 
 export function keyRequest(differences: Partial<KeyRequest> = {}): KeyRequest {
-  return { name: "keyctl/test", limit: 5, limitReset: "monthly", expiresAt: null, workspace: null, ...differences };
+  const terms = {
+    limit: 5,
+    limitReset: "monthly",
+    expiresAt: null,
+    includeByokInLimit: null,
+    workspace: null,
+  } as const;
+  return { name: "keyctl/test", ...terms, ...differences };
 }
 
 export function apiKey(text: string): ApiKey {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
-import type { Reply, Route } from "./state.ts";
+import type { Reply, Route } from "./routes.ts";
 import { error, zodError } from "./shapes.ts";
 
 /** A fault of one request. By default the request is executed and only its answer is damaged. */

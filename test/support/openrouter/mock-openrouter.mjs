@@ -9,13 +9,15 @@ import { build } from "esbuild";
 const OPTIONS = {
   port: { type: "string", default: "8377" },
   "new-keys-refused": { type: "string", default: "0" },
+  "gone-keys-accepted": { type: "string", default: "0" },
   latency: { type: "string", default: "0" },
   fault: { type: "string", multiple: true, default: [] },
   help: { type: "boolean", short: "h", default: false },
 };
 const HELP_COMMAND = "npm run mock-openrouter -- --help";
 
-const { openRouterServer, isFault, FAULT_NAMES } = await typescript("mock-openrouter.ts");
+const { openRouterServer, isFault, FAULT_NAMES, ROUTES, CONTROLS, CONTROL_PREFIX } =
+  await typescript("mock-openrouter.ts");
 const values = options();
 if (values.help) console.log(help());
 else await serve();
@@ -32,18 +34,30 @@ function help() {
   return `Usage: npm run mock-openrouter -- [options]
 
 A mock server of OpenRouter on this machine. It creates, lists, changes and deletes
-keys like OpenRouter and forgets them when it ends (Ctrl-C). Nothing is paid.
+keys like OpenRouter, knows guardrails and the allow-lists of provider credentials,
+and forgets everything when it ends (Ctrl-C). Nothing is paid.
 
 Options:
   --port <n>                    the port on 127.0.0.1 (default 8377; 0: a free one)
   --latency <duration>          delay each answer, such as 50ms or 2s
   --new-keys-refused <duration> refuse each new key for this time
+  --gone-keys-accepted <duration>
+                                accept each disabled or deleted key for this time
   --fault "<route> <n> <fault>" spoil request n of a route, or every one (all);
                                 may be repeated: --fault "POST /keys 1 reset-after"
   -h, --help                    print this help
 
+Routes:
+${ROUTES.map((route) => `  ${route}`).join("\n")}
+
 Faults:
-${faults.join("\n")}`;
+${faults.join("\n")}
+
+Controls, for what happens at OpenRouter without keyctl:
+  curl --data '<JSON>' http://127.0.0.1:8377${CONTROL_PREFIX}<control>
+${Object.entries(CONTROLS)
+  .map(([name, { example }]) => `  ${name.padEnd(10)} ${example}`)
+  .join("\n")}`;
 }
 
 async function serve() {
@@ -51,6 +65,7 @@ async function serve() {
   const server = await openRouterServer({
     port: port(values.port),
     newKeysRefusedMs: milliseconds("--new-keys-refused"),
+    goneKeysAcceptedMs: milliseconds("--gone-keys-accepted"),
     latencyMs: milliseconds("--latency"),
     onRequest: ({ method, path, status, credential }) =>
       console.error(`${method} ${path} -> ${status || "no effect"} (${credential.slice(0, 10)})`),
@@ -106,6 +121,7 @@ function milliseconds(option) {
 function faultOf(text) {
   const [, route, which, name] =
     /^([A-Z]+ \/\S+) (\d+|all) (\S+)$/.exec(text) ?? fail(`invalid value '${text}' for --fault; see ${HELP_COMMAND}`);
+  if (!ROUTES.includes(route)) fail(`unknown route '${route}'; see ${HELP_COMMAND}`);
   if (!isFault(name) && !/^\d{3}$/.test(name)) fail(`unknown fault '${name}'; see ${HELP_COMMAND}`);
   return {
     fault: isFault(name) ? name : { status: Number(name) },

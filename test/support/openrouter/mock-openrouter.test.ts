@@ -6,7 +6,9 @@ import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { emptyHome } from "../home/home.ts";
 import { inProcess } from "../programs/in-process.ts";
+import { CONTROLS } from "./control.ts";
 import { FAULT_NAMES } from "./faults.ts";
+import { ROUTES } from "./routes.ts";
 
 const PROGRAM = fileURLToPath(new URL("./mock-openrouter.mjs", import.meta.url));
 
@@ -48,8 +50,10 @@ describe("npm run mock-openrouter", () => {
   it.each(["--help", "-h"])("lists every option and fault with %s, and starts nothing", async (word) => {
     const { exitCode, stdout, stderr } = await started(word);
     expect([exitCode, stderr]).toEqual([0, ""]);
-    const named = ["--port", "--latency", "--new-keys-refused", "--fault", "--help", ...FAULT_NAMES];
+    const options = ["--port", "--latency", "--new-keys-refused", "--gone-keys-accepted", "--fault", "--help"];
+    const named = [...options, ...FAULT_NAMES, ...Object.keys(CONTROLS)];
     expect(named.filter((name) => !stdout.split(/[\s,]+/).includes(name))).toEqual([]);
+    expect(ROUTES.filter((route) => !stdout.split("\n").includes(`  ${route}`))).toEqual([]);
     expect(stdout.split("\n").filter((line) => line.length > 84)).toEqual([]);
   });
 
@@ -59,6 +63,7 @@ describe("npm run mock-openrouter", () => {
     [["--port", "65536"], "invalid value '65536' for --port: a number from 0 to 65535"],
     [["--latency", "soon"], "invalid value 'soon' for --latency: a duration such as 500ms or 5s"],
     [["--fault", "POST /keys"], "invalid value 'POST /keys' for --fault; see npm run mock-openrouter -- --help"],
+    [["--fault", "POST /key all 500"], "unknown route 'POST /key'; see npm run mock-openrouter -- --help"],
     [["--fault", "POST /keys 1 bad"], "unknown fault 'bad'; see npm run mock-openrouter -- --help"],
   ])("refuses %j in one line", async (words, problem) => {
     expect(await started(...words)).toMatchObject({ exitCode: 2, stdout: "", stderr: `error: ${problem}` });

@@ -3,24 +3,15 @@ import { describe, expect, it } from "vitest";
 import { offences } from "./json-schema.ts";
 import type { Schema } from "./json-schema.ts";
 import { keyEnding, hashOf } from "../fixtures/keys.ts";
+import { ask } from "./ask.ts";
 import { FAULT_NAMES, on } from "./faults.ts";
-import { ROUTES } from "./state.ts";
-import type { OpenRouterServer } from "./server.ts";
+import { ROUTES } from "./routes.ts";
 import { mockOpenRouter } from "./of-test.ts";
 
-// The schemas come from OpenRouter's own SDK and, for workspaces, from its OpenAPI document.
+// The schemas come from OpenRouter's own SDK and, for workspaces, guardrails and credentials, from its OpenAPI document.
 const SCHEMAS = JSON.parse(readFileSync(new URL("response-schemas.json", import.meta.url), "utf8")) as Readonly<
   Record<string, Schema>
 >;
-
-async function ask(server: OpenRouterServer, method: string, path: string, token: string | null, body?: unknown) {
-  const response = await fetch(server.url + path, {
-    method,
-    headers: token === null ? {} : { authorization: `Bearer ${token}` },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return { status: response.status, json: (await response.json()) as Readonly<Record<string, any>> };
-}
 
 describe("the mock server of OpenRouter", () => {
   it("answers every route as OpenRouter's own schemas say, for keys of every kind", async () => {
@@ -28,10 +19,12 @@ describe("the mock server of OpenRouter", () => {
     const manage = (method: string, path: string, body?: unknown) =>
       ask(server, method, path, server.managementKey, body);
     const workspace = server.addWorkspace("Production");
+    const guardrail = server.addGuardrail();
+    const { id: credential } = server.addCredential();
     const bodies = [
       { name: "a" },
       { name: "b", limit: 5, limit_reset: "monthly", expires_at: "2099-01-01T00:00:00Z" },
-      { name: "c", limit: null, workspace_id: workspace },
+      { name: "c", limit: null, include_byok_in_limit: true, workspace_id: workspace },
     ];
     const replies: [string, number, { status: number; json: unknown }][] = [];
     for (const body of bodies) {
@@ -41,6 +34,17 @@ describe("the mock server of OpenRouter", () => {
       replies.push(["POST /keys", 201, made]);
       replies.push(["GET /key", 200, await ask(server, "GET", "/key", made.json["key"] as string)]);
       replies.push(["GET /keys/{hash}", 200, await manage("GET", `/keys/${hash}`)]);
+      const keys = `/guardrails/${guardrail}/assignments/keys`;
+      replies.push(["POST /guardrails/{id}/assignments/keys", 200, await manage("POST", keys, { key_hashes: [hash] })]);
+      replies.push(["GET /guardrails/assignments/keys", 200, await manage("GET", "/guardrails/assignments/keys")]);
+      replies.push([
+        "POST /guardrails/{id}/assignments/keys/remove",
+        200,
+        await manage("POST", `${keys}/remove`, { key_hashes: [hash] }),
+      ]);
+      const list = { allowed_api_key_hashes: [hash] };
+      replies.push(["PATCH /byok/{id}", 200, await manage("PATCH", `/byok/${credential}`, list)]);
+      replies.push(["GET /byok", 200, await manage("GET", "/byok")]);
       replies.push(["PATCH /keys/{hash}", 200, await manage("PATCH", `/keys/${hash}`, { disabled: true, limit: 1 })]);
       replies.push(["error", 401, await ask(server, "GET", "/key", made.json["key"] as string)]);
       replies.push(["GET /keys", 200, await manage("GET", `/keys?include_disabled=true&workspace_id=${workspace}`)]);
@@ -164,6 +168,7 @@ describe("the mock server of OpenRouter", () => {
     [{ name: "a", limit_reset: "yearly" }],
     [{ name: "a", expires_at: "2099-01-01T00:00Z" }],
     [{ name: "a", workspace_id: "nowhere" }],
+    [{ name: "a", include_byok_in_limit: "yes" }],
   ])("refuses to make a key of %j, as Zod does", async (body) => {
     const server = await mockOpenRouter();
     const { status, json } = await ask(server, "POST", "/keys", server.managementKey, body);

@@ -3,13 +3,22 @@ import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { sha256 } from "./accounts.ts";
+import type { MockAccount } from "./accounts.ts";
+import { CONTROL_PREFIX, controlled } from "./control.ts";
+import type { CredentialSeed, MockCredential } from "./credentials.ts";
 import { send, spoiled } from "./faults.ts";
 import type { Rule } from "./faults.ts";
+import type { MockKey, Seed } from "./keys.ts";
+import { routeOf } from "./routes.ts";
+import type { Call, Reply, Route } from "./routes.ts";
+import { mockClock, SETTINGS } from "./settings.ts";
+import type { MockClock, Settings } from "./settings.ts";
 import { error } from "./shapes.ts";
-import { openRouterState, randomKey, ROUTES, sha256 } from "./state.ts";
-import type { Call, Reply, Route, Seed, MockAccount, MockKey, StateOptions } from "./state.ts";
+import { openRouterState, randomKey } from "./state.ts";
+import type { StateOptions } from "./state.ts";
 
-export interface MockOptions extends Partial<StateOptions> {
+export interface MockOptions extends Partial<Omit<StateOptions, "settings">>, Partial<Settings> {
   /** Default: a free port. */
   readonly port?: number;
   /** The certificate and key in PEM. With them, the server uses https. */
@@ -49,6 +58,22 @@ export interface OpenRouterServer {
   /** Adds an existing key. */
   readonly addKey: (text: string, seed?: Seed) => MockKey;
   readonly removeKey: (hash: string) => boolean;
+  /** Spends this much in USD with a key. Returns false if the key is missing, refused, or has nothing left. */
+  readonly spend: (hash: string, usd: number, isByok?: boolean) => boolean;
+  /** The keys with a guardrail: the guardrails' ids by the keys' hashes. */
+  readonly guardrails: () => ReadonlyMap<string, string>;
+  /** Adds a guardrail, by default to the first account. Returns its id. */
+  readonly addGuardrail: (owner?: MockAccount) => string;
+  /** Gives a key this guardrail, instead of the one that it has. */
+  readonly assignGuardrail: (guardrail: string, hash: string) => void;
+  /** The provider credentials by id. A test may change their allow-lists. */
+  readonly credentials: ReadonlyMap<string, MockCredential>;
+  /** Adds a provider credential, by default to the first account's default workspace. */
+  readonly addCredential: (seed?: CredentialSeed) => MockCredential;
+  /** The time of the server, which limits, expiries and delays go by. */
+  readonly clock: MockClock;
+  /** Changes how the server behaves from now on. */
+  readonly configure: (changes: Partial<Settings>) => void;
   /** Adds a workspace, by default to the first account. Returns its id. */
   readonly addWorkspace: (name: string, owner?: MockAccount) => string;
   /** Adds another account with its own management key and default workspace. */
@@ -68,17 +93,16 @@ const MAX_BODY_BYTES = 64 * 1024;
 
 export async function openRouterServer(options: MockOptions = {}): Promise<OpenRouterServer> {
   const managementKey = options.managementKey ?? MOCK_MANAGEMENT_KEY;
-  const now = options.now ?? Date.now;
+  const clock = mockClock(options.now ?? Date.now);
   const state = openRouterState({
     managementKey,
     organization: options.organization ?? null,
-    now,
+    now: clock.now,
     pageSize: options.pageSize ?? 100,
     ignoresOffset: options.ignoresOffset ?? false,
-    newKeysRefusedMs: options.newKeysRefusedMs ?? 0,
-    goneKeysAcceptedMs: options.goneKeysAcceptedMs ?? 0,
     newKey: options.newKey ?? randomKey,
     hashOf: options.hashOf ?? sha256,
+    settings: settingsOf(options),
   });
   const requests: RecordedRequest[] = [];
   let rule = WELL;
@@ -87,11 +111,14 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "", url = "" } = request;
+    if (method === "POST" && url.startsWith(CONTROL_PREFIX)) {
+      return send(response, controlled(url.slice(CONTROL_PREFIX.length), await bodyOf(request), state, clock));
+    }
     const path = url.startsWith(`${PREFIX}/`) ? url.slice(PREFIX.length) : url;
     const call = { ...callOf(method, path), token: tokenOf(request), body: await bodyOf(request) };
     if (options.latencyMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.latencyMs));
     const { route } = call;
-    response.setHeader("date", new Date(now()).toUTCString());
+    response.setHeader("date", new Date(clock.now()).toUTCString());
     if (route === undefined) {
       record({ route, method, path, status: 404, credential: credentialOf(call.token) });
       return send(response, error(404, "Not Found"));
@@ -125,9 +152,9 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
 
   function credentialOf(token: string | undefined): string {
     if (token === undefined) return "none";
-    const account = state.accountOf(token);
+    const account = state.accounts.accountOf(token);
     if (account === undefined) return sha256(token);
-    return account === state.account ? "management" : "management of another account";
+    return account === state.accounts.account ? "management" : "management of another account";
   }
 
   const listener: RequestListener = (request, response) => {
@@ -142,18 +169,26 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
   return {
     url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}${PREFIX}`,
     managementKey,
-    defaultWorkspace: state.defaultWorkspace,
+    defaultWorkspace: state.accounts.account.defaultWorkspace,
     requests,
     count: (route) => requests.filter((request) => route === undefined || request.route === route).length,
-    keys: state.keys,
-    addKey: state.addKey,
-    removeKey: state.removeKey,
-    addWorkspace: state.addWorkspace,
+    keys: state.records.keys,
+    addKey: state.records.add,
+    removeKey: state.records.remove,
+    spend: state.records.spend,
+    guardrails: () => new Map(Array.from(state.guardrails.assignments, ([hash, { guardrail }]) => [hash, guardrail])),
+    addGuardrail: state.guardrails.add,
+    assignGuardrail: state.guardrails.assign,
+    credentials: state.credentials.credentials,
+    addCredential: state.credentials.add,
+    clock,
+    configure: state.configure,
+    addWorkspace: (name, owner = state.accounts.account) => state.accounts.addWorkspace(name, owner.id),
     addAccount: (organization = null) =>
-      state.addAccount({ organization, managementKey: `sk-or-v1-management-key-of-another-${++others}` }),
+      state.accounts.addAccount({ organization, managementKey: `sk-or-v1-management-key-of-another-${++others}` }),
     addManagementKey() {
       const another = `sk-or-v1-another-management-key-${++others}`;
-      state.addManagementKey(another);
+      state.accounts.addManagementKey(another, state.accounts.account);
       return another;
     },
     behave(next) {
@@ -170,11 +205,14 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
 const WELL: Rule = () => "pass";
 const PASS = { obedience: "first", lateMs: 0, spoil: send } as const;
 
+function settingsOf(options: Partial<Settings>): Settings {
+  const { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse } = { ...SETTINGS, ...options };
+  return { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse };
+}
+
 function callOf(method: string, path: string) {
   const { pathname, searchParams: query } = new URL(path, "http://mock.invalid");
-  const hash = /^\/keys\/([^/]+)$/.exec(pathname)?.[1];
-  const name = `${method} ${hash === undefined ? pathname : "/keys/{hash}"}`;
-  return { route: ROUTES.find((route) => route === name), hash: decodeURIComponent(hash ?? ""), query };
+  return { ...routeOf(method, pathname), query };
 }
 
 function tokenOf({ headers }: IncomingMessage): string | undefined {

@@ -1,11 +1,16 @@
 import { randomUUID } from "node:crypto";
-import type { Reply, MockKey } from "./state.ts";
+import type { MockKey } from "./keys.ts";
+import type { Reply } from "./routes.ts";
 
 const RESETS: ReadonlySet<unknown> = new Set(["daily", "weekly", "monthly", null, undefined]);
 const UTC_WITH_SECONDS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z$/;
 
 export function error(status: number, message: string): Reply {
   return { status, json: { error: { code: status, message } } };
+}
+
+export function ok(json: unknown): Reply {
+  return { status: 200, json };
 }
 
 /** The answer to a request that is rejected before the code of its route runs. */
@@ -24,14 +29,31 @@ export interface Issue {
 export const CREATOR = "user_2mockServerOfOpenRouterMock";
 
 export function creationIssues(wanted: Fields, workspaces: ReadonlySet<string>): readonly Issue[] {
-  const { name, limit, limit_reset, expires_at, workspace_id } = wanted;
-  const rules: readonly (readonly [path: string, holds: boolean, problem: string])[] = [
+  const { name, expires_at, workspace_id } = wanted;
+  return issuesOf([
     ["name", typeof name === "string" && name !== "", "Invalid input: expected string"],
-    ["limit", limit === undefined || limit === null || (typeof limit === "number" && limit >= 0), "Invalid number"],
-    ["limit_reset", RESETS.has(limit_reset), "Invalid option"],
+    ...termRules(wanted),
     ["expires_at", isMoment(expires_at), "Invalid ISO datetime"],
     ["workspace_id", workspace_id === undefined || workspaces.has(textOrNull(workspace_id) ?? ""), "Invalid workspace"],
+  ]);
+}
+
+export function changeIssues(wanted: Fields): readonly Issue[] {
+  return issuesOf(termRules(wanted));
+}
+
+type Rule = readonly [path: string, holds: boolean, problem: string];
+
+/** What a creation and a change have in common. */
+function termRules({ limit, limit_reset, include_byok_in_limit }: Fields): readonly Rule[] {
+  return [
+    ["limit", limit === undefined || limit === null || (typeof limit === "number" && limit >= 0), "Invalid number"],
+    ["limit_reset", RESETS.has(limit_reset), "Invalid option"],
+    ["include_byok_in_limit", ["boolean", "undefined"].includes(typeof include_byok_in_limit), "Invalid boolean"],
   ];
+}
+
+function issuesOf(rules: readonly Rule[]): readonly Issue[] {
   return rules.filter(([, holds]) => !holds).map(([path, , problem]) => ({ path, problem }));
 }
 
@@ -62,10 +84,10 @@ export function workspaceOf(id: string, name: string) {
 }
 
 /** GET /key: the budgets of a key, including its own limit, and the budget with the least money left. */
-export function budgetsOf({ budget, limit, usage }: Pick<MockKey, "budget" | "limit" | "usage">) {
+export function budgetsOf({ budget, limit, spent }: Pick<MockKey, "budget" | "limit"> & { readonly spent: number }) {
   const all = [
     ...(budget === null ? [] : [budgetOf(budget.scope, budget.limit, budget.spent)]),
-    ...(limit === null ? [] : [budgetOf("key_limit", limit, usage)]),
+    ...(limit === null ? [] : [budgetOf("key_limit", limit, spent)]),
   ];
   const [effective = null] = all.toSorted((one, other) => one.remaining_usd - other.remaining_usd);
   return { budgets: all, effective_budget: effective };
@@ -88,6 +110,12 @@ type Fields = Readonly<Record<string, unknown>>;
 
 export function fieldsOf(value: unknown): Fields {
   return typeof value === "object" && value !== null ? (value as Fields) : {};
+}
+
+/** Undefined for anything but a list of at least one hash. */
+export function hashesIn(value: unknown): readonly string[] | undefined {
+  const isList = Array.isArray(value) && value.length > 0;
+  return isList && value.every((hash) => typeof hash === "string" && hash !== "") ? value : undefined;
 }
 
 export function numberOrNull(value: unknown): number | null {

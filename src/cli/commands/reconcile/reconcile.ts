@@ -16,6 +16,8 @@ interface ReconcileFlags {
 
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
   orphan: "created by this store, then abandoned or to be revoked",
+  retiring: "replaced by a rotation; deleted when its grace is over",
+  limit_due: "its full limit is to be restored",
   purge_pending: "a purge that was interrupted before it removed the row",
   undecided: "being created, just abandoned, or waiting in a local file",
   unknown_nonce: "named like our keys, but created by none of our operations",

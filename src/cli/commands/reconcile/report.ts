@@ -23,7 +23,7 @@ export interface ReconcileRequest {
 const UNASKED = { keys: 10, share: 0.01 } as const;
 
 /** Classes that are listed but do not count as warnings: keys of other stores, and keys that are not decided yet. */
-const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undecided"]);
+const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undecided", "retiring"]);
 
 /** Plans, asks if necessary, fixes, and reports everything. */
 export class ReconcileReport {
@@ -203,9 +203,15 @@ export class ReconcileReport {
   }
 }
 
-const DONE: Readonly<Record<Finding["action"], string>> = { delete: "deleted", remove_row: "removed", none: "" };
+const DONE: Readonly<Record<Finding["action"], string>> = {
+  delete: "deleted",
+  remove_row: "removed",
+  restore_limit: "limit restored",
+  none: "",
+};
 const TO_DO: Readonly<Record<Finding["action"], string>> = {
   delete: "to be deleted",
   remove_row: "its row is to be removed",
+  restore_limit: "its limit is to be restored",
   none: "",
 };

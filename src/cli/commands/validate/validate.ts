@@ -2,16 +2,16 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { LogEvent } from "../../../core/model/log-event.ts";
 import type { KeyManager } from "../../../core/manager.ts";
-import { MOST_AT_ONCE } from "../../../core/model/number-options.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { ValidationRun } from "../../../core/validate/validate-many.ts";
-import { flagDuration, formatSpan } from "../../format-duration.ts";
+import { flagDuration, formatExactly } from "../../format-duration.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
+import { addConcurrencyOption, parseCountOrShare } from "../../bulk/number-flags.ts";
 import { addSelection } from "../../bulk/selection.ts";
 import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
@@ -24,7 +24,7 @@ import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 
 interface ValidateFlags extends BulkFlags {
   readonly stdin?: true;
-  readonly concurrency: number;
+  readonly concurrency?: number;
   readonly allowUnknown: Allowance;
   /** In milliseconds. */
   readonly notValidatedSince?: number;
@@ -34,11 +34,11 @@ interface ValidateFlags extends BulkFlags {
   readonly minRemaining?: number;
 }
 
-const CONCURRENCY = 20;
-const DAY_MS = 86_400_000;
+/** What the screen calls soon without --warn-within. */
+const WARN_WITHIN_MS = 14 * 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addConcurrencyOption(addBulkOptions(addSelection(command)), "checked")
     .option("--stdin", "read the key from standard input; use no database")
     .option(
       "--warn-within <duration>",
@@ -46,7 +46,6 @@ export function configureCommand(command: Command, run: Run): void {
       flagDuration("--warn-within"),
     )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
-    .option("--concurrency <n>", "many users: keys checked at once (default 20)", atOnce, CONCURRENCY)
     .option("--allow-unknown <n|n%>", "many users: accept this many unknown verdicts", allowance, noneAllowed)
     .option(
       "--not-validated-since <duration>",
@@ -123,16 +122,12 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
     columns: [],
     cells: () => [],
     score: () => score,
-    screen: (store) => verdictScreen(terminal, score, store, spanOf(flags.warnWithin)),
+    screen: (store) => verdictScreen(terminal, score, store, formatExactly(flags.warnWithin ?? WARN_WITHIN_MS)),
   };
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
   return { signal, warnWithinMs: warnWithin, minRemaining };
-}
-
-function spanOf(milliseconds = 14 * DAY_MS): string {
-  return milliseconds % DAY_MS === 0 ? `${milliseconds / DAY_MS} days` : formatSpan(milliseconds);
 }
 
 /** Keys are checked concurrently; the log lines of one key stay together. */
@@ -141,14 +136,6 @@ function eventsOf({ verdict, resumed }: Validation): readonly LogEvent[] {
   const asked = { kind: "validating" } as const;
   if (verdict.status === "unknown") return [asked, { kind: "not-validated", reason: verdict.detail }];
   return [asked, { kind: verdict.status === "valid" ? "validated" : "invalid" }];
-}
-
-function atOnce(text: string): number {
-  const number = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-  if (number >= 1 && number <= MOST_AT_ONCE) return number;
-  throw new KeyctlError("USAGE", `--concurrency takes a number from 1 to ${MOST_AT_ONCE}`, {
-    hint: "--concurrency 50",
-  });
 }
 
 function dollars(text: string): number {
@@ -161,10 +148,8 @@ function noneAllowed(): number {
 }
 
 function allowance(text: string): Allowance {
-  const [, amount, percent] = /^(\d{1,9})(%?)$/.exec(text) ?? [];
-  const number = Number(amount ?? Number.NaN);
-  if (percent === "" && number >= 0) return () => number;
-  if (percent === "%" && number <= 100) return (done) => (done * number) / 100;
+  const allowed = parseCountOrShare(text);
+  if (allowed !== undefined) return (done) => ("count" in allowed ? allowed.count : (done * allowed.percent) / 100);
   throw new KeyctlError("USAGE", "--allow-unknown takes a number of keys, or a share of them", {
     hint: "--allow-unknown 1%",
   });

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
-import { createMissing } from "../../../src/core/resolve/create-missing.ts";
-import { KeyBudget } from "../../../src/core/resolve/key-budget.ts";
+import { createMissing } from "../../../src/core/protocol/create-missing.ts";
+import { KeyBudget } from "../../../src/core/protocol/key-budget.ts";
 import { syncFailed } from "../../../src/core/model/results.ts";
 import type { SyncResult } from "../../../src/core/model/results.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";

@@ -1,0 +1,240 @@
+import { deadlineIn, isTimeout } from "../async/deadline.ts";
+import type { Context } from "../context.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import type { RotateResult } from "../model/rotate-results.ts";
+import type { Warning } from "../model/warning.ts";
+import { CLEAN_UP_MS } from "../protocol/abandon-operation.ts";
+import { newKeyRow } from "../protocol/create-key.ts";
+import type { CreatedKey } from "../protocol/create-key.ts";
+import { deleteNewKey } from "../protocol/delete-upstream.ts";
+import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
+import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow } from "../protocol/settle-row.ts";
+import { isSavedAs } from "../protocol/store-new-key.ts";
+import { appendEntry } from "../protocol/write-journal.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { changedMeanwhile, formerKey, revokeRetained, revokeUpstream } from "./revoke-key.ts";
+import type { Revocation } from "./revoke-key.ts";
+import type { RotationPlan } from "./plan-rotation.ts";
+import { newKeyRefused, verifyNewKey } from "./verify-new-key.ts";
+
+/** Time for the steps that a caller who stops waiting does not cut short, in milliseconds. */
+const STEP_MS = 10_000;
+const ATTACHING_MS = 20_000;
+const MAX_SWAPS = 4;
+
+/** A rotation whose key was created, and the row that is to hold it. */
+interface Rotation extends RotationPlan {
+  readonly created: CreatedKey;
+  readonly own: KeyRecord;
+}
+
+/** From the verification of the new key on. Throws every failure before the new key is in use, after undoing it. */
+export async function completeRotation(
+  created: CreatedKey,
+  plan: RotationPlan,
+  context: Context,
+  signal: AbortSignal,
+): Promise<RotateResult> {
+  const row = await newKeyRow(created, plan.row.userId, context);
+  const { limitDue } = plan.newTerms;
+  const own = { ...row, limitDue, restrictions: plan.restrictions };
+  const rotation = { ...plan, created, own };
+  const placed = await putInUse(rotation, context, signal);
+  return afterCommit(rotation, placed, context, signal);
+}
+
+/** STORE ROW and RECORD OUTCOME. Returns the row as it is stored. */
+async function putInUse(rotation: Rotation, context: Context, signal: AbortSignal): Promise<KeyRecord> {
+  try {
+    await prepare(rotation, context, signal);
+    const placed = await storeRotated(rotation, context);
+    const outcome = await recordSaved(placed, context, stepTime());
+    if (isSavedAs(outcome, rotation.own)) return placed;
+    throw changedMeanwhile(placed.userId);
+  } catch (thrown) {
+    throw await undone(thrown, rotation, context);
+  }
+}
+
+/** A key that is not restricted as its predecessor never becomes current. */
+async function prepare(
+  { created, keys, own, restrictions }: Rotation,
+  context: Context,
+  signal: AbortSignal,
+): Promise<void> {
+  const { key, upstream } = created.creation;
+  const { limit } = created.operation;
+  if (upstream.limit !== undefined && upstream.limit !== limit) {
+    throw newKeyRefused(own.userId, `OpenRouter gave it another limit than ${limit === null ? "none" : `$${limit}`}`);
+  }
+  await verifyNewKey(own.userId, key, context, signal);
+  const book = await keys.restrictions();
+  const attaching = await book.attach(upstream.hash, restrictions, keys, deadlineIn(ATTACHING_MS, signal));
+  if (attaching.status === "failed") {
+    throw newKeyRefused(own.userId, `it could not get the restrictions of the old one, ${attaching.detail}`);
+  }
+}
+
+/**
+ * STORE ROW, which replaces the row that was read. Returns the row as it is stored. Throws CONFLICT if the row holds another
+ * key now.
+ */
+async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRecord> {
+  const { row, own } = rotation;
+  let seen = row;
+  for (let swaps = 0; swaps < MAX_SWAPS; swaps += 1) {
+    const next = successorOf(seen, rotation);
+    const isDone = await settleLostAnswer(
+      () => context.store.replace(next, seen, stepTime()),
+      async () => "unanswered" as const,
+    );
+    if (isDone === true) return next;
+    const now = await context.store.find(own.userId, stepTime());
+    if (now?.generation === own.generation && now.keyHash === own.keyHash) return now;
+    // A write without an answer may still be applied: it is never sent again.
+    if (isDone === "unanswered") return decideUnanswered(next, context);
+    // Another command has settled the row or restored its limit meanwhile.
+    if (now === undefined || now.generation !== row.generation || now.keyHash !== row.keyHash || !now.settled) break;
+    seen = now;
+  }
+  throw changedMeanwhile(own.userId);
+}
+
+/** Abandoned, unless another command has seen the row and recorded its outcome. A row that appears later is rolled back. */
+async function decideUnanswered(next: KeyRecord, context: Context): Promise<KeyRecord> {
+  const { userId, generation: n } = next;
+  const outcome = await appendEntry(userId, { kind: "out", n, outcome: "abandoned" }, context, stepTime());
+  if (isSavedAs(outcome, next)) return next;
+  throw changedMeanwhile(userId);
+}
+
+/** The limit and what it becomes stay as they were decided, whatever the row that is replaced says now. */
+function successorOf(seen: KeyRecord, { own, task }: Rotation): KeyRecord {
+  const graceMs = task.graceMs === 0 || seen.generation === 0 ? null : task.graceMs;
+  const previous = previousOf(seen, {
+    // With a grace, an older keyctl that finishes this rotation keeps the old key too long, never too short.
+    revoke: graceMs === null && seen.generation > 0,
+    graceMs,
+    keyEncrypted: seen.keyEncrypted,
+  });
+  const { id, foreignFields } = seen;
+  return { ...own, id, foreignFields, revision: (seen.revision ?? 0) + 1, settled: false, previous };
+}
+
+/** The new key is in use: what fails from here on is finished by the next command or by reconcile. */
+async function afterCommit(
+  rotation: Rotation,
+  placed: KeyRecord,
+  context: Context,
+  signal: AbortSignal,
+): Promise<RotateResult> {
+  const { created, carried, row } = rotation;
+  const { key } = created.creation;
+  context.log({ kind: "made", key });
+  context.log({ kind: "saved", origin: placed.origin, key });
+  await created.accountBound;
+  const { revocation, revokeAt } = await retirePredecessor(rotation, placed, context, signal);
+  const { limit, limitDue, limitReset, expiresAt, generation, keyHash, origin } = placed;
+  return {
+    userId: placed.userId,
+    key,
+    keyHash,
+    origin,
+    generation,
+    limit: limitDue?.limit ?? limit,
+    limitNow: limit,
+    limitRestoreAt: limitDue?.at ?? null,
+    limitReset,
+    expiresAt,
+    verified: true,
+    restrictions: carried,
+    previous: { ...formerKey(row), revocation: revocation.status, revokeAt },
+    warnings: warningsOf(rotation),
+    error: revocation.status === "pending" ? oldKeyPending(placed.userId, revocation.detail) : null,
+  };
+}
+
+interface Retired {
+  readonly revocation: Revocation | { readonly status: "scheduled" };
+  readonly revokeAt: Timestamp | null;
+}
+
+/** REVOKE PREDECESSOR; without a grace DELETE UPSTREAM; SETTLE. */
+async function retirePredecessor(
+  rotation: Rotation,
+  placed: KeyRecord,
+  context: Context,
+  signal: AbortSignal,
+): Promise<Retired> {
+  const { row, task, retired } = rotation;
+  try {
+    const retireAt = await revokePredecessor(placed, context, stepTime());
+    await markOwnSettled(placed, context, stepTime());
+    if (row.generation === 0 && task.foreign !== "revoke")
+      return { revocation: { status: "not_ours" }, revokeAt: null };
+    if (retireAt !== null) return { revocation: { status: "scheduled" }, revokeAt: retireAt };
+    let revocation = await revokeUpstream(row, context, signal);
+    for (const key of retired) {
+      const earlier = await revokeRetained(row.userId, key, context, signal);
+      if (revocation.status !== "pending") revocation = earlier.status === "pending" ? earlier : revocation;
+    }
+    return { revocation, revokeAt: null };
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
+    const detail = isKeyctlError(thrown) ? thrown.message : "the time was over";
+    return { revocation: { status: "pending", detail }, revokeAt: null };
+  }
+}
+
+function oldKeyPending(user: KeyRecord["userId"], detail: string): KeyctlError {
+  const message = `the new key is in use, and the old one may still work: ${detail}`;
+  return new KeyctlError("REVOKE_PENDING", message, {
+    hint: `keyctl reconcile ${userFlag(user)} --fix`,
+    retryable: true,
+  });
+}
+
+function warningsOf({ task, own, row }: Rotation): readonly Warning[] {
+  const { limit, limitDue } = own;
+  const hasGrace = task.graceMs > 0 && row.generation > 0;
+  if (limit === null) return [{ code: "NO_LIMIT", message: "the new key has no spending limit" }];
+  if (!hasGrace || (limit === 0 && limitDue !== null)) return [];
+  const message = "until the old key is removed, both keys can spend what was left of the limit";
+  return [{ code: "GRACE_DOUBLES_BUDGET", message }];
+}
+
+/** Undoes a rotation that failed. Returns the failure. */
+async function undone(thrown: unknown, rotation: Rotation, context: Context): Promise<unknown> {
+  const { userId } = rotation.own;
+  if ((await removeNewKey(rotation, context)) || !isKeyctlError(thrown)) return thrown;
+  const { code, message, retryable, mayHaveHappened } = thrown;
+  return new KeyctlError(code, `${message}; the new key may still exist`, {
+    hint: `keyctl reconcile ${userFlag(userId)} --fix   removes it`,
+    retryable,
+    mayHaveHappened,
+  });
+}
+
+/**
+ * **Order:** the new key is abandoned, then taken out of the row, then removed: no command that saw its row can save it any
+ * more. False if it may be left; reconcile finds it.
+ */
+async function removeNewKey({ created, own, keys }: Rotation, context: Context): Promise<boolean> {
+  const { userId, generation: n } = own;
+  const time = AbortSignal.timeout(CLEAN_UP_MS);
+  try {
+    const outcome = await appendEntry(userId, { kind: "out", n, outcome: "abandoned" }, context, time);
+    if (outcome.outcome === "saved") return false;
+    const row = await context.store.find(userId, time);
+    if (row?.generation === n && row.keyHash === own.keyHash) await rollBackRow(row, context, time);
+    return await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);
+  } catch (failure) {
+    if (isKeyctlError(failure) || isTimeout(failure)) return false;
+    throw failure;
+  }
+}
+
+function stepTime(): AbortSignal {
+  return AbortSignal.timeout(STEP_MS);
+}

@@ -1,0 +1,133 @@
+import type { Context } from "../context.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
+import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import type { Duty, DutyCounts } from "../model/rotate-results.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { EntryOf, Recorded } from "../ports/journal.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
+import { requireOwnAccount } from "../protocol/management-access.ts";
+import { removeOwed } from "../protocol/remove-owed.ts";
+import type { RemovalContext } from "../protocol/remove-owed.ts";
+import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
+import { confirmGeneration, markSettled, revokePredecessor } from "../protocol/settle-row.ts";
+import { appendEntry } from "../protocol/write-journal.ts";
+
+/**
+ * Finishes rotations whose time has come: keys whose grace is over are removed, and lowered limits restored. What is due is
+ * found by an index. Any number of these runs may work at once.
+ * **Order:** a key whose grace is over is marked for deletion first; from then on no clock decides anything.
+ */
+
+/** Older retirements are reconcile's: the longest grace is 30 days. */
+const LOOK_BACK_MS = 40 * 86_400_000;
+/** A deletion that was requested earlier than this is reconcile's. */
+const REPEATED_MS = 86_400_000;
+/** What is due for longer than this is overdue. */
+const OVERDUE_MS = 3_600_000;
+
+/** Failures that do not stop the duties of other users. */
+const LEAVES_OTHERS: ReadonlySet<string> = new Set([
+  "REVOKE_PENDING",
+  "CONFLICT",
+  "PROVIDER_UNAVAILABLE",
+  "ROW_UNREADABLE",
+]);
+
+/** Yields each duty when it is done or could not be. Throws a failure that concerns all of them. */
+export async function* finishDue(context: Context, newSignal: () => AbortSignal): AsyncGenerator<Duty> {
+  const keys = await requireOwnAccount(context, "nothing can be finished at OpenRouter", newSignal());
+  const finishing = { ...context, keys, newSignal };
+  const now = context.clock.now().getTime();
+  for await (const due of context.journal.retirements(since(now), newSignal)) {
+    const { userId, n, retireAt: dueAt } = due;
+    const out = await context.journal.entry(userId, "out", n, newSignal());
+    if (out?.outcome !== "saved" || (await isLeftToReconcile(due, finishing, now))) continue;
+    const keyHash = out.hash;
+    const upstreamId = out.upstreamHash ?? out.hash;
+    const error = await failureOf(() => retire({ user: userId, n, upstreamId }, finishing));
+    yield { kind: "retire", userId, keyHash, dueAt, done: error === null, error };
+  }
+  for await (const { userId, keyHash, limitDue } of context.store.scanDueLimits(timestamp(now), newSignal)) {
+    if (limitDue === null) continue;
+    const error = await failureOf(() => restore(userId, finishing, now));
+    yield { kind: "restore_limit", userId, keyHash, dueAt: limitDue.at, done: error === null, error };
+  }
+}
+
+/** What rotations have left to do; nothing is changed. */
+export async function countDuties(
+  { journal, store, clock }: Pick<Context, "journal" | "store" | "clock">,
+  newSignal: () => AbortSignal,
+): Promise<DutyCounts> {
+  const now = clock.now().getTime();
+  const counts = { retire: 0, overdueRetirements: 0, limits: 0, overdueLimits: 0 };
+  const overdueSince = timestamp(now - OVERDUE_MS);
+  for await (const { retireAt } of journal.retirements(since(now), newSignal)) {
+    counts.retire += 1;
+    if (retireAt < overdueSince) counts.overdueRetirements += 1;
+  }
+  for await (const { limitDue } of store.scanDueLimits(timestamp(now), newSignal)) {
+    counts.limits += 1;
+    if (limitDue !== null && limitDue.at < overdueSince) counts.overdueLimits += 1;
+  }
+  return counts;
+}
+
+async function isLeftToReconcile(
+  { userId, n }: Recorded<EntryOf<"due">>,
+  { journal, newSignal }: RemovalContext,
+  now: number,
+): Promise<boolean> {
+  const requested = await journal.entry(userId, "del", n, newSignal());
+  return requested !== undefined && now - Date.parse(requested.at) > REPEATED_MS;
+}
+
+/** The row first: what another rotation left in it is recorded before it is looked at for this key. */
+async function retire(
+  owed: { readonly user: UserId; readonly n: number; readonly upstreamId: string },
+  context: RemovalContext,
+): Promise<void> {
+  await settle(owed.user, context);
+  await appendEntry(owed.user, { kind: "del", n: owed.n }, context, context.newSignal());
+  await removeOwed(owed, context);
+}
+
+async function restore(user: UserId, context: RemovalContext, now: number): Promise<void> {
+  await retryOnConflict(user, async () => {
+    const row = await settle(user, context);
+    if (row === undefined || !isLimitDue(row, now)) return "nothing due";
+    return (await restoreLimit(row, context, context.newSignal())) ? "restored" : "conflict";
+  });
+}
+
+/** RECORD OUTCOME, REVOKE PREDECESSOR and SETTLE. */
+async function settle(user: UserId, context: RemovalContext): Promise<KeyRecord | undefined> {
+  const { store, newSignal } = context;
+  return retryOnConflict(user, async () => {
+    const row = await store.find(user, newSignal());
+    if (row === undefined || row.settled) return row;
+    if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
+    await revokePredecessor(row, context, newSignal());
+    await markSettled(row, context, newSignal());
+    return "conflict";
+  });
+}
+
+async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null> {
+  try {
+    await work();
+    return null;
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && LEAVES_OTHERS.has(thrown.code)) return thrown;
+    throw thrown;
+  }
+}
+
+function since(now: number): readonly [from: Timestamp, to: Timestamp] {
+  return [timestamp(now - LOOK_BACK_MS), timestamp(now)];
+}
+
+function timestamp(milliseconds: number): Timestamp {
+  return new Date(milliseconds).toISOString();
+}

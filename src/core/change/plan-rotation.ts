@@ -1,0 +1,130 @@
+import { deadlineIn } from "../async/deadline.ts";
+import type { Context } from "../context.ts";
+import { KeyctlError } from "../model/errors.ts";
+import type { ErrorDetails } from "../model/errors.ts";
+import type { KeyRecord, Restrictions } from "../model/key-record.ts";
+import type { CarriedRestrictions, RotateTask } from "../model/rotate-results.ts";
+import type { UserId } from "../model/user-id.ts";
+import type { Attached } from "../ports/account.ts";
+import { withRemedy } from "../ports/openrouter.ts";
+import type { UpstreamKey } from "../ports/openrouter.ts";
+import type { AccountKeys } from "../protocol/management-access.ts";
+import { requestRetirements } from "../protocol/retained-keys.ts";
+import type { RetainedKey } from "../protocol/retained-keys.ts";
+import { printable } from "../text/printable.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { newTermsOf } from "./new-terms.ts";
+import type { NewTerms } from "./new-terms.ts";
+import { refuseShared, upstreamIdOf } from "./revoke-key.ts";
+
+/** What a rotation has found out and decided before it creates a key. */
+export interface RotationPlan {
+  readonly row: KeyRecord;
+  /** OpenRouter's id of the old key. */
+  readonly oldId: string;
+  readonly keys: AccountKeys;
+  readonly task: RotateTask;
+  readonly newTerms: NewTerms;
+  readonly restrictions: Restrictions;
+  readonly carried: CarriedRestrictions;
+  /** Keys in an earlier grace that this rotation ends. */
+  readonly retired: readonly RetainedKey[];
+}
+
+const READING_MS = 20_000;
+
+export interface RotationAccess {
+  readonly context: Context;
+  readonly keys: AccountKeys;
+}
+
+/** Asks OpenRouter about the old key, and decides what the new one is to be. Without a grace, ends earlier graces. */
+export async function planRotation(
+  row: KeyRecord,
+  { task, context, keys }: RotationAccess & { readonly task: RotateTask },
+  signal: AbortSignal,
+): Promise<RotationPlan> {
+  const { userId } = row;
+  const oldId = upstreamIdOf(row);
+  if (oldId === null) {
+    throw new KeyctlError("ROW_UNREADABLE", `what is stored for user ${printable(userId)} is not a key`, {
+      hint: `keyctl save ${userFlag(userId)} --replace`,
+    });
+  }
+  if (row.generation === 0) await refuseForeign(row, task, context, signal);
+  const upstream = await readOldKey(oldId, row, { task, keys }, signal);
+  const attached = await attachedTo(oldId, { row, upstream, keys }, signal);
+  const newTerms = newTermsOf(row, upstream, {
+    task,
+    given: () => context.provisioning.terms({}),
+    now: context.clock.now().getTime(),
+  });
+  // In each round: only the change of this row proves that no other key was replaced with a grace in the meantime.
+  const retired = task.graceMs === 0 ? await requestRetirements(userId, row.generation, context, signal) : [];
+  return { row, oldId, keys, task, newTerms, ...attached, retired };
+}
+
+async function refuseForeign(
+  row: KeyRecord,
+  { foreign }: RotateTask,
+  { store }: Context,
+  signal: AbortSignal,
+): Promise<void> {
+  if (foreign === "revoke") return refuseShared(row, store, signal);
+  if (foreign === "keep") return;
+  throw foreignKey(row.userId);
+}
+
+export function foreignKey(user: UserId): KeyctlError {
+  const message = `keyctl did not create the key of user ${printable(user)}; nothing was done`;
+  return new KeyctlError("FOREIGN_KEY", message, {
+    hint: `keyctl rotate ${userFlag(user)} --include-foreign   replaces it and leaves it active at OpenRouter`,
+  });
+}
+
+/** Undefined for a key that is deleted there. Throws KEY_INVALID for a disabled one, unless that is allowed. */
+async function readOldKey(
+  oldId: string,
+  row: KeyRecord,
+  { task, keys }: { readonly task: RotateTask; readonly keys: AccountKeys },
+  signal: AbortSignal,
+): Promise<UpstreamKey | undefined> {
+  const found = await keys.find(oldId, deadlineIn(READING_MS, signal));
+  if (found.status === "gone") return undefined;
+  if (found.status === "unknown") throw unreadable(found.detail, withRemedy(found.remedy, RUN_AGAIN));
+  if (!found.key.disabled || task.includeDisabled) return found.key;
+  const message = `the key of user ${printable(row.userId)} is disabled at OpenRouter, maybe on purpose; nothing was done`;
+  throw new KeyctlError("KEY_INVALID", message, {
+    hint: `keyctl rotate ${userFlag(row.userId)} --include-disabled`,
+  });
+}
+
+/** What the new key is to be attached to. A deleted key shows nothing any more: its row knows. */
+async function attachedTo(
+  oldId: string,
+  {
+    row,
+    upstream,
+    keys,
+  }: { readonly row: KeyRecord; readonly upstream: UpstreamKey | undefined; readonly keys: AccountKeys },
+  signal: AbortSignal,
+): Promise<Pick<RotationPlan, "restrictions" | "carried">> {
+  const book = await keys.restrictions();
+  const shown = await book.attachedTo(oldId, keys, deadlineIn(READING_MS, signal));
+  if ("status" in shown)
+    throw unreadable(`${shown.detail} when asked for guardrails`, withRemedy(shown.remedy, RUN_AGAIN));
+  const known: Attached = upstream === undefined && row.restrictions !== null ? row.restrictions : shown;
+  const guardrails = shown.guardrails === null ? null : known.guardrails;
+  const byok = shown.byok === null ? null : known.byok;
+  const guardrail = guardrails === null ? "unknown" : guardrails.length === 0 ? "none" : "carried";
+  return {
+    restrictions: { guardrails: guardrails ?? [], byok: byok ?? [] },
+    carried: { guardrail, allowLists: byok?.length ?? null },
+  };
+}
+
+const RUN_AGAIN = "run the same command again";
+
+function unreadable(detail: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
+  return new KeyctlError("PROVIDER_UNAVAILABLE", `nothing was rotated: OpenRouter ${detail}`, details);
+}

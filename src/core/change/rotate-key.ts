@@ -1,0 +1,105 @@
+import type { Context } from "../context.ts";
+import { KeyctlError } from "../model/errors.ts";
+import type { KeyRecord } from "../model/key-record.ts";
+import type { RotatePreview, RotateResult, RotateTask } from "../model/rotate-results.ts";
+import type { UserId } from "../model/user-id.ts";
+import { foreseen } from "../protocol/preview-store.ts";
+import { retryOnConflict } from "../protocol/contention.ts";
+import { createKey, settleLastOperation } from "../protocol/create-key.ts";
+import { requireOwnAccount } from "../protocol/management-access.ts";
+import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
+import { confirmGeneration, revokePredecessor, withTrueGeneration } from "../protocol/settle-row.ts";
+import { importSpooled } from "../protocol/spool-gate.ts";
+import { printable } from "../text/printable.ts";
+import { userFlag } from "../text/shell-quote.ts";
+import { completeRotation } from "./complete-rotation.ts";
+import { foreignKey, planRotation } from "./plan-rotation.ts";
+import type { RotationAccess } from "./plan-rotation.ts";
+import { changedMeanwhile, formerKey } from "./revoke-key.ts";
+
+/**
+ * **Order:** (1) settle the row, read the old key upstream, decide the terms; (2) RECORD OPERATION and CREATE KEY; (3) verify the
+ * new key and attach what was attached to the old one; (4) STORE ROW by compare-and-set; (5) RECORD OUTCOME, which commits;
+ * (6) REVOKE PREDECESSOR, and without a grace DELETE UPSTREAM; (7) SETTLE. Whatever fails before (5) leaves the old key
+ * untouched: the new one is abandoned and removed, and nobody ever had it.
+ */
+
+const NO_KEY_CAN_BE_ROTATED = "no key can be rotated";
+
+export interface RotateRun extends RotateTask {
+  /** Receives the row that was replaced. */
+  readonly onReplaced: (row: KeyRecord) => void;
+}
+
+/** Throws every expected failure before the new key is in use. */
+export async function rotateKey(
+  user: UserId,
+  task: RotateRun,
+  context: Context,
+  signal: AbortSignal,
+): Promise<RotateResult> {
+  const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_ROTATED, signal);
+  await importSpooled(user, context, signal);
+  // A failure of the master keys comes before OpenRouter is asked.
+  await context.sealer("prepare", signal);
+  let first: KeyRecord | undefined;
+  return retryOnConflict(user, async (tries) => {
+    const row = await currentRow(user, { context, keys }, signal);
+    if (row === "conflict") return "conflict";
+    first ??= row;
+    // Somebody else has replaced the key that was to be rotated: its successor is not rotated as well.
+    if (row.keyHash !== first.keyHash) throw changedMeanwhile(user);
+    const plan = await planRotation(row, { task, context, keys }, signal);
+    const { terms, includeByokInLimit } = plan.newTerms;
+    const creation = { mayMake: true, isAuto: false, terms, includeByokInLimit, tries, onStage: () => {} };
+    const call = { user, task: creation, context, signal };
+    const last = await settleLastOperation(call, async () => undefined);
+    if (typeof last === "string" || "row" in last) return "conflict";
+    // While another command's operation was under way, it may have been a rotation.
+    if ((await context.store.find(user, signal))?.keyHash !== row.keyHash) return "conflict";
+    const created = await createKey(last.n + 1, call);
+    if (typeof created === "string") return "conflict";
+    const result = await completeRotation(created, plan, context, signal);
+    task.onReplaced(row);
+    return result;
+  });
+}
+
+/** RECORD OUTCOME and REVOKE PREDECESSOR of a row that is not settled; RESTORE LIMIT, if it is due. */
+async function currentRow(
+  user: UserId,
+  { context, keys }: RotationAccess,
+  signal: AbortSignal,
+): Promise<KeyRecord | "conflict"> {
+  const { store, clock } = context;
+  const found = await store.find(user, signal);
+  if (found === undefined) throw nothingToRotate(user);
+  await store.requireAtomicChanges(signal);
+  if (!(await confirmGeneration(found, context, signal))) return "conflict";
+  const row = await withTrueGeneration(found, context, signal);
+  await revokePredecessor(row, context, signal);
+  if (!isLimitDue(row, clock.now().getTime())) return row;
+  await restoreLimit(row, { store, keys }, signal);
+  return "conflict";
+}
+
+function nothingToRotate(user: UserId): KeyctlError {
+  return new KeyctlError("NO_KEY", `no key is stored for user ${printable(user)}, so none is rotated`, {
+    hint: `keyctl sync ${userFlag(user)}`,
+  });
+}
+
+/** What `rotateKey` would do; it asks OpenRouter about nothing and changes nothing. */
+export async function previewRotation(
+  user: UserId,
+  { foreign }: RotateTask,
+  context: Context,
+  signal: AbortSignal,
+): Promise<RotatePreview> {
+  const { store } = foreseen(context);
+  const found = await store.find(user, signal);
+  if (found === undefined) throw nothingToRotate(user);
+  const row = await withTrueGeneration(found, context, signal);
+  if (row.generation === 0 && foreign === "refuse") throw foreignKey(user);
+  return { userId: user, action: "rotate", current: formerKey(row), warnings: [], error: null };
+}

@@ -1,0 +1,12 @@
+import { parseDuration } from "../text/duration.ts";
+
+/** How long the old key goes on working after a rotation, unless said otherwise; in milliseconds. */
+export const DEFAULT_GRACE_MS = 600_000;
+/** The longest grace: 30 days. */
+export const LONGEST_GRACE_MS = 30 * 86_400_000;
+
+/** `0`, or a duration of up to 30 days, in milliseconds; undefined for anything else. */
+export function parseGrace(text: string): number | undefined {
+  const milliseconds = text === "0" ? 0 : parseDuration(text);
+  return milliseconds !== undefined && milliseconds <= LONGEST_GRACE_MS ? milliseconds : undefined;
+}
