@@ -3,7 +3,7 @@ import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from 
 import type { KeyRecord, Version } from "../../../src/core/model/key-record.ts";
 import type { SpooledKey } from "../../../src/core/ports/spool.ts";
 import type { KeyRequest, ListedPage, Scope } from "../../../src/core/ports/openrouter.ts";
-import type { Outcome, Records, Row, RowContent } from "../../model/accesses.ts";
+import type { KeyContent, Outcome, Records, Row, RowContent } from "../../model/accesses.ts";
 import type { PortAnswer, Witness } from "./port-calls.ts";
 
 /**
@@ -187,16 +187,16 @@ function versionOf({ id, revision }: Version): string {
   return `${id}/${revision}`;
 }
 
-function contentOf({ generation, keyHash, settled, previous }: KeyRecord): RowContent {
+function contentOf({ settled, previous, ...key }: KeyRecord): RowContent {
   return {
-    generation,
-    hash: keyHash ?? "",
+    ...keyOf(key),
     settled,
-    previous:
-      previous === null
-        ? null
-        : { generation: previous.generation, hash: previous.keyHash ?? "", revoke: previous.revoke },
+    previous: previous === null ? null : { ...keyOf(previous), revoke: previous.revoke, graceMs: null },
   };
+}
+
+function keyOf({ generation, keyHash }: Pick<KeyRecord, "generation" | "keyHash">): KeyContent {
+  return { generation, hash: keyHash ?? "", limitDue: null, restrictions: null };
 }
 
 function asRow(row: KeyRecord): Row {
@@ -248,7 +248,7 @@ function recordsOf(entries: readonly Entry[]): Records {
     if (entry.kind === "rev") retirements[entry.n] = { reason: entry.reason, revoke: entry.revoke };
   }
   const owedAfterAll = entries.flatMap(({ kind, n }) => (kind === "del" ? [n] : []));
-  return { operations, outcomes, retirements, owedAfterAll };
+  return { operations, outcomes, retirements, owedAfterAll, dues: [] };
 }
 
 /** `complete`: the listing did not break off. */
