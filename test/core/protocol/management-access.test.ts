@@ -29,7 +29,11 @@ async function access(standing: Standing | "another") {
       openRouter: { open: async () => client, sent: () => 0, onPause: () => () => {}, close: async () => {} },
       managementKey: () => ManagementKey.parse(server.managementKey),
       // Only the standing is asked for.
-      account: { open: async () => account as unknown as Account, takeWarnings: () => [] },
+      account: {
+        open: async () => account as unknown as Account,
+        restrictions: () => Promise.reject(new Error("nothing is attached here")),
+        takeWarnings: () => [],
+      },
     },
     "a test",
   );
