@@ -26,8 +26,8 @@ type Page<Entry> =
 
 /** For each list: 100,000 keys with a guardrail are half of it. */
 const MAX_PAGES = 2_000;
-/** Consecutive pages without a new entry: the server ignores our offset. */
-const MAX_STALE_PAGES = 3;
+/** Consecutive full pages without a new entry: the server ignores our offset. */
+const MAX_STALE_PAGES = 5;
 
 export async function* assignmentPages(pages: Pages): AsyncGenerator<AssignmentPage> {
   const listing = {
@@ -68,6 +68,7 @@ export async function* allowListPages(
 /**
  * Every entry of a list once. Each page begins with the last entry of the page before it. Without a known entry, entries were
  * removed meanwhile, and the page may begin after one that was never listed: the reading goes back until it meets a known one.
+ * The last page has no new entry and is not full; entries that were added meanwhile have moved known ones to it.
  */
 async function* linkedPages<Entry>(
   { path, entriesIn, idOf }: Listing<Entry>,
@@ -76,6 +77,7 @@ async function* linkedPages<Entry>(
   const known = new Set<string>();
   let offset = 0;
   let pageLength = 1;
+  let fullLength = 2;
   for (let requests = 0, stale = 0; requests < MAX_PAGES && stale < MAX_STALE_PAGES; requests += 1) {
     const ending = await readPage(`${path}&offset=${offset}`, budget());
     const entries = entriesIn(answerOf(ending));
@@ -90,9 +92,10 @@ async function* linkedPages<Entry>(
     }
     const fresh = entries.filter((entry) => !known.has(idOf(entry)) && known.add(idOf(entry)));
     if (fresh.length > 0) yield { status: "listed", entries: fresh };
-    if (fresh.length === 0 && entries.length <= 1) return;
-    stale = fresh.length === 0 ? stale + 1 : 0;
     pageLength = entries.length;
+    if (fresh.length === 0 && pageLength < fullLength) return;
+    fullLength = Math.max(fullLength, pageLength);
+    stale = fresh.length === 0 ? stale + 1 : 0;
     offset += Math.max(1, pageLength - 1);
   }
   yield ENDLESS;

@@ -64,10 +64,7 @@ export function listedKeys(json: unknown): readonly UpstreamKey[] | undefined {
 
 /** GET /workspaces: their ids */
 export function workspaceIds(json: unknown): readonly string[] | undefined {
-  return everyOf(json, (entry) => {
-    const id = fieldsOf(entry)?.["id"];
-    return typeof id === "string" && ID.test(id) ? id : undefined;
-  });
+  return everyOf(json, (entry) => identifier(fieldsOf(entry)?.["id"]) ?? undefined);
 }
 
 /**
@@ -248,8 +245,9 @@ function flag(value: unknown): boolean | undefined {
   return typeof value === "boolean" ? value : undefined;
 }
 
+/** An id that looks like a key is none: ids are stored and shown. */
 function identifier(value: unknown): string | null {
-  return typeof value === "string" && ID.test(value) ? value : null;
+  return typeof value === "string" && ID.test(value) && !KEY_LIKE.test(value) ? value : null;
 }
 
 /** Null for never; an end that cannot be read is not never. */

@@ -33,6 +33,12 @@ function deletionTests(emptyPlace: () => Place): void {
       expect(routes).toEqual([
         ["GET /workspaces", manager],
         ["PATCH /keys/{hash}", manager],
+        // What names the key is read before it is deleted.
+        ["GET /guardrails/assignments/keys", manager],
+        ["GET /workspaces", manager],
+        ["GET /workspaces", manager],
+        ["GET /byok", manager],
+        ["GET /byok", manager],
         ["DELETE /keys/{hash}", manager],
         ["GET /keys/{hash}", manager],
         ["GET /key", own],

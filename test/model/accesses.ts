@@ -10,17 +10,28 @@ export type Hash = string;
  */
 export type Version = string;
 
-/** The note about the key that a row replaced, kept until that key is revoked. */
-export interface Previous {
+/** The full limit that a key with a lowered limit gets back, and when: a text that the model does not interpret. */
+export type LimitDue = string;
+/** The guardrails and allow-lists of a key at OpenRouter: a text that the model does not interpret. */
+export type Restrictions = string;
+
+/** What a row says about its key, besides the key itself. */
+export interface KeyContent {
   readonly generation: number;
   readonly hash: Hash;
+  readonly limitDue: LimitDue | null;
+  readonly restrictions: Restrictions | null;
+}
+
+/** The note about the key that a row replaced, kept until that key is revoked. */
+export interface Previous extends KeyContent {
   readonly revoke: boolean;
+  /** How long the replaced key goes on working after the commit; null: it is revoked, or kept, at once. */
+  readonly graceMs: number | null;
 }
 
 /** The content of a row. Generation 0 is a key that the protocol did not create. */
-export interface RowContent {
-  readonly generation: number;
-  readonly hash: Hash;
+export interface RowContent extends KeyContent {
   readonly settled: boolean;
   readonly previous: Previous | null;
 }
@@ -33,7 +44,7 @@ export interface Row extends RowContent {
 export type Outcome = "abandoned" | { readonly saved: Hash };
 
 /** The record `rev:n`. */
-interface Retirement {
+export interface Retirement {
   readonly reason: "superseded" | "purged";
   readonly revoke: boolean;
 }
@@ -58,6 +69,14 @@ export interface Records {
   readonly retirements: readonly (Retirement | null)[];
   /** The generations with a record `del`: their keys were kept at first, and are to be deleted after all. */
   readonly owedAfterAll: readonly number[];
+  /** The generations with a record `due`: they were replaced with a grace. */
+  readonly dues: readonly Due[];
+}
+
+interface Due {
+  readonly generation: number;
+  /** Whether its time has passed by the clock. */
+  readonly isOver: boolean;
 }
 
 /** The automatic operations of all users that are not abandoned. At most `atMost` of them are counted. */
@@ -71,25 +90,36 @@ export type Access =
   | { readonly access: "row.insert"; readonly row: RowContent }
   | { readonly access: "row.replace"; readonly row: RowContent; readonly seen: Version }
   | { readonly access: "row.remove"; readonly seen: Version }
+  /** Compares nothing: only a broken variant does this. */
+  | { readonly access: "row.forget limit" }
   | { readonly access: "row.holding"; readonly hashes: readonly Hash[] }
   | { readonly access: "row.others holding"; readonly hash: Hash }
   | { readonly access: "journal.last op" }
   | { readonly access: "journal.read out"; readonly generation: number }
   | { readonly access: "journal.read rev"; readonly generation: number }
   | { readonly access: "journal.read del"; readonly generation: number }
+  | { readonly access: "journal.read due"; readonly generation: number }
   | { readonly access: "journal.live operations"; readonly atMost: number }
   | { readonly access: "journal.insert op"; readonly generation: number; readonly deliberate: boolean }
   | { readonly access: "journal.insert out"; readonly generation: number; readonly outcome: Outcome }
   | { readonly access: "journal.insert rev"; readonly generation: number; readonly retirement: Retirement }
   | { readonly access: "journal.insert del"; readonly generation: number }
+  | { readonly access: "journal.insert due"; readonly generation: number }
   | { readonly access: "journal.holding"; readonly hashes: readonly Hash[] }
   | { readonly access: "journal.records" }
-  | { readonly access: "upstream.post"; readonly generation: number }
+  /** By the index of the times: the generations whose time has come, marked for deletion or not. */
+  | { readonly access: "journal.due" }
+  /** `lowered`: the key is created with what is left of a limit, and is to get the full limit later. */
+  | { readonly access: "upstream.post"; readonly generation: number; readonly lowered: boolean }
   | { readonly access: "upstream.list" }
   | { readonly access: "upstream.list named"; readonly generation: number }
   | { readonly access: "upstream.verify"; readonly hash: Hash }
   | { readonly access: "upstream.disable"; readonly hash: Hash }
   | { readonly access: "upstream.delete"; readonly hash: Hash }
+  | { readonly access: "upstream.set limit"; readonly hash: Hash }
+  /** Adds the key to a guardrail or an allow-list, or takes it out of one. */
+  | { readonly access: "upstream.attach"; readonly hash: Hash }
+  | { readonly access: "upstream.detach"; readonly hash: Hash }
   | { readonly access: "spool.list" }
   | { readonly access: "spool.claim"; readonly generation: number }
   | { readonly access: "spool.release"; readonly generation: number }
@@ -114,25 +144,33 @@ export interface Results {
   readonly "row.insert": Written;
   readonly "row.replace": Written;
   readonly "row.remove": Removed;
+  readonly "row.forget limit": "done";
   readonly "row.holding": readonly Hash[];
   readonly "row.others holding": "some" | "none";
   readonly "journal.last op": number;
   readonly "journal.read out": Outcome | null;
   readonly "journal.read rev": Retirement | null;
   readonly "journal.read del": "stands" | null;
+  readonly "journal.read due": "stands" | null;
   readonly "journal.live operations": LiveOperations;
   readonly "journal.insert op": "won" | "lost";
   readonly "journal.insert out": Outcome;
   readonly "journal.insert rev": Retirement;
   readonly "journal.insert del": "stands";
+  readonly "journal.insert due": "stands";
   readonly "journal.holding": readonly Listed[];
   readonly "journal.records": Records;
+  readonly "journal.due": readonly number[];
   readonly "upstream.post": Posted;
   readonly "upstream.list": readonly Listed[];
   readonly "upstream.list named": readonly Hash[];
   readonly "upstream.verify": "works" | "refused";
   readonly "upstream.disable": "done" | "gone";
   readonly "upstream.delete": "done";
+  /** `unanswered`: the request may still arrive. */
+  readonly "upstream.set limit": "done" | "gone" | "unanswered";
+  readonly "upstream.attach": "done";
+  readonly "upstream.detach": "done";
   readonly "spool.list": readonly Spooled[];
   readonly "spool.claim": "won" | "lost";
   readonly "spool.release": "done" | "gone";

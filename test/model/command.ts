@@ -1,4 +1,4 @@
-import type { Hash } from "./accesses.ts";
+import type { Hash, LimitDue, Restrictions } from "./accesses.ts";
 
 /** The rules that can be left out, to prove that the check notices. Each is an easy mistake in an implementation. */
 export type Breach =
@@ -13,6 +13,21 @@ export type Breach =
   | "owed-drops-note"
   | "save-retired"
   | "save-looks-once"
+  | "save-in-grace"
+  | "s2-no-grace"
+  | "s2-no-due"
+  | "sup-no-grace"
+  | "grace-from-swap"
+  | "draft-grace"
+  | "purge-forgets-retiring"
+  | "rotate-forgets-retiring"
+  | "purge-del-late"
+  | "limit-no-cas"
+  | "limit-row-first"
+  | "undo-forgets-limit"
+  | "swap-again-by-row"
+  | "attach-late"
+  | "detach-early"
   | "delete-before-abandon"
   | "delete-unrecorded"
   | "eager-supersede"
@@ -26,15 +41,30 @@ export type Breach =
 /** The protocol, and the simpler one that is compared with it. */
 export type Protocol = "row first" | "outcome first" | "outcome first, patched";
 
-export type ActorKind = "sync" | "get" | "save" | "purge" | "rotate" | "reconcile";
+/** `finish` is `rotate --finish`. */
+export type ActorKind = "sync" | "get" | "save" | "purge" | "rotate" | "finish" | "reconcile";
 
 /** The command of a user. */
 export interface Command {
   readonly kind: ActorKind;
   /** The key that `save` stores, or that sync and get find in key.txt or in the environment. */
   readonly key: Hash | null;
-  /** `ours` for `--revoke`, `foreign too` for `--revoke-foreign`. */
+  /**
+   * `ours` for `--revoke`, `foreign too` for `--revoke-foreign`. A rotation with `ours` ends every grace that is under
+   * way.
+   */
   readonly revoke: "no" | "ours" | "foreign too";
+  /** How long a rotation lets the old key work; null: not at all. */
+  readonly graceMs: number | null;
+  /** A rotation sets a limit of its own, instead of what is left of the old one. */
+  readonly namesLimit: boolean;
+  /**
+   * The full limit that a rotation notes for the new key if the old key's row notes none; null: the new key is created
+   * with its full limit.
+   */
+  readonly limitDue: LimitDue | null;
+  /** The restrictions of the user's keys at OpenRouter. */
+  readonly restrictions: Restrictions | null;
   /** The user of the key: 0, or another user with at most one command. */
   readonly user: number;
   /** The maximum number of keys that may be created automatically within an hour; null: no limit. */
@@ -49,5 +79,6 @@ export interface Command {
 
 export function command(kind: ActorKind, options: Partial<Omit<Command, "kind">> = {}): Command {
   const asked = { kind, key: null, revoke: "no", user: 0, cap: null, deliberate: false } as const;
-  return { ...asked, spool: false, breach: null, protocol: "row first", ...options };
+  const rotation = { graceMs: null, namesLimit: false, limitDue: null, restrictions: null };
+  return { ...asked, ...rotation, spool: false, breach: null, protocol: "row first", ...options };
 }

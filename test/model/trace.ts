@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { begin } from "./actors/begin.ts";
 import { named } from "./accesses.ts";
-import type { Access } from "./accesses.ts";
+import type { Access, RowContent } from "./accesses.ts";
 import { command } from "./command.ts";
 import type { ActorKind, Command } from "./command.ts";
 import { ended, isPlace, keyOf, movesAfter, movesWithout, stepAt } from "./step.ts";
@@ -32,7 +32,10 @@ type InsertAnswer =
   | { readonly answer: "refused"; readonly stands?: unknown }
   | { readonly answer: "unanswered" };
 
-export interface TraceOptions extends Partial<Omit<Command, "kind" | "breach" | "protocol">> {
+/** The limit and the restrictions of the new key are decided by reads that are no accesses: the trace tells them. */
+export interface TraceOptions extends Partial<
+  Omit<Command, "kind" | "breach" | "protocol" | "limitDue" | "restrictions">
+> {
   /** Whether the command ended as the protocol allows. Otherwise it may have died anywhere. */
   readonly ended?: boolean;
 }
@@ -44,7 +47,7 @@ export type Acceptance =
 
 export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly Recorded[]): Acceptance {
   const { ended: mustEnd = false, ...operands } = options;
-  const asked = command(kind, { spool: true, ...operands });
+  const asked = command(kind, { spool: kind !== "finish", ...decidedIn(trace), ...operands });
   let standings: readonly Standing[] = [{ move: begin(asked), read: null }];
   for (const [at, got] of trace.entries()) {
     const dies = got.result === undefined && at === trace.length - 1;
@@ -54,6 +57,21 @@ export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly 
   }
   if (!mustEnd || standings.some(({ move }) => !isPlace(move) || move.mayEnd)) return { ok: true };
   return { ok: false, at: trace.length, expected: expectedBy(standings, asked), got: null };
+}
+
+/** What a rotation wrote into its row for the new key, and whether the lists of a key were changed. */
+function decidedIn(trace: readonly Recorded[]): Pick<Command, "limitDue" | "restrictions"> {
+  const swap = trace.find(({ access, row }) => access === "row.replace" && isNewKey(row as RowContent));
+  if (swap !== undefined) {
+    const { limitDue, restrictions } = swap["row"] as RowContent;
+    return { limitDue, restrictions };
+  }
+  const changesLists = trace.some(({ access }) => access === "upstream.attach" || access === "upstream.detach");
+  return { limitDue: null, restrictions: changesLists ? "of a key without a row" : null };
+}
+
+function isNewKey({ generation, settled }: RowContent): boolean {
+  return generation > 0 && !settled;
 }
 
 /** A possible place of the actor. Its own choices may leave several. */
@@ -115,6 +133,7 @@ function ownRecord(access: Insert): unknown {
     case "journal.insert rev":
       return access.retirement;
     case "journal.insert del":
+    case "journal.insert due":
       return "stands";
   }
 }
@@ -133,7 +152,7 @@ function afterRead(place: Place, inserted: Recorded, got: Recorded, asked: Comma
 }
 
 function recordFrom(inserted: Recorded, { result }: Recorded): unknown {
-  if (inserted.access === "journal.insert del") return "stands";
+  if (inserted.access === "journal.insert del" || inserted.access === "journal.insert due") return "stands";
   if (inserted.access !== "journal.insert op") return result;
   // The record of an operation is an object with its nonce.
   return (result as { readonly nonce: unknown }).nonce === inserted["nonce"] ? "won" : "lost";
@@ -147,8 +166,11 @@ function accessOf({ read }: Standing, place: Place, asked: Command): Recorded {
 }
 
 function fits(expected: Recorded, got: Recorded): boolean {
-  return Object.entries(expected).every(([name, value]) => isDeepStrictEqual(got[name], value));
+  return Object.entries(expected).every(([name, value]) => name === UNRECORDED || isDeepStrictEqual(got[name], value));
 }
+
+/** The request for a key does not say whether its limit is what was left of another. */
+const UNRECORDED = "lowered";
 
 function expectedBy(standings: readonly Standing[], asked: Command): readonly string[] {
   const accesses = standings.flatMap((standing) =>

@@ -35,6 +35,12 @@ describe.skipIf(!hasOpenssl)("a server with a certificate that is trusted, behin
       find: "found",
       disable: "done",
       list: "iterated",
+      setLimit: "done",
+      guardrailAssignments: "iterated",
+      assignGuardrail: "gone",
+      unassignGuardrail: "gone",
+      allowLists: "iterated",
+      setAllowedKeys: "gone",
       remove: "done",
       credits: "known",
     });

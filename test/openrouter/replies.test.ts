@@ -19,6 +19,10 @@ const READERS: Readonly<Record<string, (json: unknown) => unknown>> = {
   createdKey: (json) => replies.createdKey(json, keyRequest()),
   isDeletion: replies.isDeletion,
   creditsOf: replies.creditsOf,
+  assignmentsIn: replies.assignmentsIn,
+  allowListsIn: replies.allowListsIn,
+  allowListIn: replies.allowListIn,
+  isCount: (json) => replies.isCount(json, "assigned_count"),
   errorMessage: (json) => replies.errorMessage(json, KEY),
   errorCode: replies.errorCode,
 };
@@ -36,6 +40,10 @@ const FIELDS = [
   "disabled",
   "limit",
   "id",
+  "key_hash",
+  "guardrail_id",
+  "allowed_api_key_hashes",
+  "assigned_count",
   "__proto__",
   "expires_at",
 ];
@@ -162,7 +170,67 @@ describe("the description of a key", () => {
   });
 });
 
+describe("what is attached to keys", () => {
+  const entry = { key_hash: ENTRY.hash, guardrail_id: "g-1" };
+  const credential = { id: "c-1", allowed_api_key_hashes: [ENTRY.hash] };
+
+  it("is read with its ids alone", () => {
+    expect(replies.assignmentsIn({ data: [entry] })).toEqual([{ keyHash: ENTRY.hash, guardrail: "g-1" }]);
+    expect(replies.allowListsIn({ data: [credential, { id: "c-2", allowed_api_key_hashes: null }] })).toEqual([
+      { credential: "c-1", keys: [ENTRY.hash] },
+      { credential: "c-2", keys: null },
+    ]);
+  });
+
+  it.each([
+    [{ ...entry, key_hash: null }],
+    [{ ...entry, key_hash: "../keys" }],
+    [{ ...entry, key_hash: KEY }],
+    [{ ...entry, guardrail_id: undefined }],
+    [{ ...entry, guardrail_id: "a/b" }],
+    [{ ...entry, guardrail_id: KEY }],
+    ["text"],
+    [null],
+  ])("makes the whole page unreadable with an assignment like %j", (bad) => {
+    expect(replies.assignmentsIn({ data: [entry, bad] })).toBeUndefined();
+  });
+
+  it.each([
+    [{ ...credential, id: 5 }],
+    [{ ...credential, id: KEY }],
+    [{ ...credential, allowed_api_key_hashes: undefined }],
+    [{ ...credential, allowed_api_key_hashes: "all" }],
+    [{ ...credential, allowed_api_key_hashes: [ENTRY.hash, null] }],
+    [{ ...credential, allowed_api_key_hashes: [KEY] }],
+    [[]],
+  ])("is never read as unrestricted: a credential like %j makes the whole page unreadable", (bad) => {
+    expect(replies.allowListsIn({ data: [credential, bad] })).toBeUndefined();
+    expect(replies.allowListIn({ data: bad })).toBeUndefined();
+  });
+
+  it.each([[{ assigned_count: "1" }], [{ assigned_count: 1.5 }], [{ unassigned_count: 1 }], [{}], [null]])(
+    "is not counted in %j",
+    (json) => {
+      expect(replies.isCount(json, "assigned_count")).toBe(false);
+    },
+  );
+});
+
 describe("a key that was made", () => {
+  it("counts what the user's own provider keys spend as the reply says, or as asked", () => {
+    const flags = [true, false, null].map((includeByokInLimit) =>
+      [{ ...ENTRY, include_byok_in_limit: true }, ENTRY, {}].map(
+        (data) =>
+          replies.createdKey({ key: KEY, data }, keyRequest({ includeByokInLimit }))?.upstream.includeByokInLimit,
+      ),
+    );
+    expect(flags).toEqual([
+      [true, true, true],
+      [true, false, false],
+      [true, undefined, undefined],
+    ]);
+  });
+
   it("is never thrown away because its description is unreadable", () => {
     const request = keyRequest({ expiresAt: "2027-01-01T00:00:00.000Z" });
     expect(replies.createdKey({ key: KEY, error: { code: 500, message: "no" } }, request)?.key.reveal()).toBe(KEY);
@@ -183,20 +251,17 @@ describe("a key that was made", () => {
 });
 
 describe("what is said beside an error", () => {
-  it.each(["describedKey", "listedKeys", "workspaceIds", "isDeletion", "creditsOf", "organizationOf"])(
-    "is no answer of %s",
-    (name) => {
-      const data = { ...ENTRY, label: "a", total_credits: 1, total_usage: 1 };
-      const answers = [{ data, deleted: true }, { data: [{ ...data, id: "w" }] }];
-      const read = READERS[name];
-      const isRead = (json: object) => read?.(json) !== undefined && read(json) !== false;
-      expect(answers.map(isRead)).toContain(true);
-      expect(answers.map((answer) => isRead({ ...answer, error: { code: 500, message: "no" } }))).toEqual([
-        false,
-        false,
-      ]);
-    },
-  );
+  const ids = { id: "w", key_hash: ENTRY.hash, guardrail_id: "g", allowed_api_key_hashes: null };
+  it.each(
+    Object.keys(READERS).filter((name) => !["acceptedKey", "createdKey", "errorMessage", "errorCode"].includes(name)),
+  )("is no answer of %s", (name) => {
+    const data = { ...ENTRY, ...ids, label: "a", total_credits: 1, total_usage: 1 };
+    const answers = [{ data, deleted: true, assigned_count: 1 }, { data: [data] }];
+    const read = READERS[name];
+    const isRead = (json: object) => read?.(json) !== undefined && read(json) !== false;
+    expect(answers.map(isRead)).toContain(true);
+    expect(answers.map((answer) => isRead({ ...answer, error: { code: 500, message: "no" } }))).toEqual([false, false]);
+  });
 });
 
 describe("the status that an error repeats", () => {

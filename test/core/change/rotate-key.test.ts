@@ -198,16 +198,17 @@ describe("the budget of a new key", () => {
   });
 });
 
-describe("the restrictions of a new key", () => {
-  async function restricted(options: MockOptions = {}) {
-    const all = await provisioned(options);
-    const old = await hashOf(all);
-    const guardrail = all.server.addGuardrail();
-    all.server.assignGuardrail(guardrail, old);
-    const alone = all.server.addCredential({ allowedKeys: [old] });
-    return { ...all, old, guardrail, alone };
-  }
+/** The user's key has a guardrail, and is the only one in an allow-list. */
+async function restricted(options: MockOptions = {}) {
+  const all = await provisioned(options);
+  const old = await hashOf(all);
+  const guardrail = all.server.addGuardrail();
+  all.server.assignGuardrail(guardrail, old);
+  const alone = all.server.addCredential({ allowedKeys: [old] });
+  return { ...all, old, guardrail, alone };
+}
 
+describe("the restrictions of a new key", () => {
   it("are those of the old one, from before it is in use until the old one is gone", async () => {
     const all = await restricted();
     const { keyHash, restrictions } = await rotate(all);

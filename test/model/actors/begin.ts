@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { listDue } from "./finish.ts";
 import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
 import { readRecords } from "./purge.ts";
@@ -15,8 +16,9 @@ export function begin(command: Command): Place {
   return command.spool ? to(listSpool, {}) : stepOne(command);
 }
 
-/** A reconcile lists upstream before it reads any record; every other command reads the row. */
+/** A reconcile lists upstream before it reads any record, a finish lists what is due; others read the row. */
 export function stepOne({ kind }: Command): Place {
+  if (kind === "finish") return to(listDue, {});
   return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
 }
 
@@ -32,6 +34,6 @@ export function withoutRow(command: Command): Move {
       return ended("NO_KEY");
     default:
       // A key in key.txt or in the environment needs no operation.
-      return key === null ? to(readLastOperation, { old: null, opens: kind === "sync" }) : giving(null, command);
+      return key === null ? to(readLastOperation, { rotation: null, opens: kind === "sync" }) : giving(null, command);
   }
 }

@@ -1,11 +1,12 @@
-import type { Hash, Row, RowContent } from "../accesses.ts";
+import type { Hash, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { readLastOperation } from "./operation.ts";
+import { plainRow, retiringPredecessor } from "./predecessor.ts";
 import { lookForRemoval } from "./read-back.ts";
 import { replaceWithSaved } from "./save.ts";
 import { startOver } from "./settle.ts";
-import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Ended, Move, Place, Step } from "../step.ts";
+import { doing, ended, listOf, to, UNSURE } from "../step.ts";
+import type { Ended, Move, Moves, Place, Step } from "../step.ts";
 
 /**
  * For save, and for a sync that finds a key: a given key becomes current at once, as generation 0, and needs no
@@ -42,15 +43,15 @@ function readHolders({ row }: Giving, command: Command): Step {
 
 /** No key is created if a source holds a key, even one that must not be used. */
 function passedOver({ kind }: Command): Move {
-  return kind === "save" ? CONFLICT : to(readLastOperation, { old: null, opens: false });
+  return kind === "save" ? CONFLICT : to(readLastOperation, { rotation: null, opens: false });
 }
 
 const CONFLICT = ended("CONFLICT");
 
 interface Asking {
   readonly made: number;
-  readonly after: Move;
-  readonly otherwise: Move;
+  readonly after: Moves;
+  readonly otherwise: Moves;
 }
 
 function ifNotOwed(asking: Asking): Place {
@@ -58,15 +59,21 @@ function ifNotOwed(asking: Asking): Place {
 }
 
 function readRetirementOfGiven(asking: Asking): Step {
-  const { made: generation, after, otherwise } = asking;
-  return doing({ access: "journal.read rev", generation }, (retirement) => {
-    if (retirement === null) return after;
-    return retirement.revoke ? otherwise : to(readDeletionOfGiven, asking);
-  });
+  const { made: generation, otherwise } = asking;
+  return doing({ access: "journal.read rev", generation }, (retirement) =>
+    retirement?.revoke === true ? otherwise : to(readDeletionOfGiven, asking),
+  );
 }
 
-function readDeletionOfGiven({ made: generation, after, otherwise }: Asking): Step {
-  return doing({ access: "journal.read del", generation }, (deletion) => (deletion === null ? after : otherwise));
+function readDeletionOfGiven(asking: Asking, { breach }: Command): Step {
+  const { made: generation, otherwise } = asking;
+  const kept = breach === "save-in-grace" ? asking.after : to(readGraceOfGiven, asking);
+  return doing({ access: "journal.read del", generation }, (deletion) => (deletion === null ? kept : otherwise));
+}
+
+/** A retiring key works only until its grace is over. */
+function readGraceOfGiven({ made: generation, after, otherwise }: Asking): Step {
+  return doing({ access: "journal.read due", generation }, (due) => (due === null ? after : otherwise));
 }
 
 /**
@@ -74,30 +81,12 @@ function readDeletionOfGiven({ made: generation, after, otherwise }: Asking): St
  * records are read again after the key is in the row, and the row is removed if the key is to be deleted.
  */
 export function confirming(
-  { row, made, after }: { row: Row; made: number | null; after: Move },
+  { row, made, after }: { row: Row; made: number | null; after: Moves },
   command: Command,
-): Move {
+): Moves {
   if (made === null || command.breach === "save-looks-once") return after;
-  return ifNotOwed({ made, after, otherwise: withdrawing(row) });
-}
-
-function withdrawing(row: Row): Place {
-  return row.previous === null ? to(withdraw, { row }) : to(retireBeforeWithdrawal, { row });
-}
-
-/** REVOKE PREDECESSOR, which precedes every removal of a row. */
-function retireBeforeWithdrawal({ row }: { readonly row: Row }): Step {
-  const { generation, revoke } = row.previous ?? { generation: 0, revoke: false };
-  const retirement = { reason: "superseded", revoke } as const;
-  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(oweBeforeWithdrawal, { row }) : to(withdraw, { row }),
-  );
-}
-
-function oweBeforeWithdrawal({ row }: { readonly row: Row }): Step {
-  return doing({ access: "journal.insert del", generation: row.previous?.generation ?? 0 }, () =>
-    to(withdraw, { row }),
-  );
+  // REVOKE PREDECESSOR precedes every removal of a row.
+  return ifNotOwed({ made, after, otherwise: retiringPredecessor(row, to(withdraw, { row }), command) });
 }
 
 function withdraw({ row }: { readonly row: Row }, command: Command): Step {
@@ -109,7 +98,7 @@ function withdraw({ row }: { readonly row: Row }, command: Command): Step {
 
 /** For a user without a row. */
 function insertGiven({ made }: Pick<GivingOurs, "made">, command: Command): Step {
-  const row: RowContent = { generation: 0, hash: keyOf(command), settled: true, previous: null };
+  const row = plainRow({ generation: 0, hash: keyOf(command) });
   return doing({ access: "row.insert", row }, (written) => {
     if (written.answer === "unanswered") return to(readGivenBack, { made });
     if (written.answer === "refused") return startOver();
@@ -125,7 +114,7 @@ function readGivenBack({ made }: Pick<GivingOurs, "made">, command: Command): St
   return doing({ access: "row.find" }, (row) => {
     if (row === null) return UNSURE;
     if (row.generation !== 0 || row.hash !== command.key) return startOver();
-    return [confirming({ row, made, after: stored(command) }, command), startOver()];
+    return [...listOf(confirming({ row, made, after: stored(command) }, command)), startOver()];
   });
 }
 

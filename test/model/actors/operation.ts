@@ -1,8 +1,9 @@
-import type { LiveOperations, Row } from "../accesses.ts";
+import type { LiveOperations } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { place } from "./placing.ts";
 import { removingMatches } from "./removal.ts";
-import { verifyNewKey } from "./rotate.ts";
+import { preparing } from "./rotate.ts";
+import type { Rotation } from "./rotate.ts";
 import { found, startOver } from "./settle.ts";
 import { bounded, doing, ended, to, waiting } from "../step.ts";
 import type { Move, Step } from "../step.ts";
@@ -10,8 +11,8 @@ import type { Move, Step } from "../step.ts";
 /** RECORD OPERATION and CREATE KEY, shared with rotate: one operation at a time creates one generation. */
 interface Making {
   readonly generation: number;
-  /** The row that a rotation replaces. */
-  readonly old: Row | null;
+  /** What a rotation has decided; null in every other command. */
+  readonly rotation: Rotation | null;
   /** False: the actor waits for a fresh operation of another command, but abandons none and begins none. */
   readonly opens: boolean;
 }
@@ -36,8 +37,8 @@ function readLastOutcome(memory: Making, command: Command): Step {
 }
 
 /** A rotation already has a row. Every other command waits for a row or an outcome, whichever comes first. */
-function poll({ old }: Making) {
-  return old === null ? pollRow : readLastOutcome;
+function poll({ rotation }: Making) {
+  return rotation === null ? pollRow : readLastOutcome;
 }
 
 function pollRow(memory: Making, command: Command): Step {
@@ -51,7 +52,7 @@ function stale({ generation, opens }: Making): Move {
 }
 
 function decided(memory: Making, command: Command): Move {
-  if (command.kind === "rotate") return to(openOperation, memory);
+  if (memory.rotation !== null) return to(readOldRowAgain, memory);
   return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
 
@@ -61,6 +62,13 @@ function readRowAgain(memory: Making, command: Command): Step {
     if (row !== null) return found({ row, listed: null }, command);
     return memory.opens ? opening(memory, command) : NO_KEY;
   });
+}
+
+/** Another command's operation may have been a rotation: its new key is not rotated as well. This saves a paid POST. */
+function readOldRowAgain(memory: Making): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row?.hash === memory.rotation?.old.hash ? to(openOperation, memory) : startOver(),
+  );
 }
 
 function opening(memory: Making, command: Command): Move {
@@ -83,12 +91,12 @@ function lookAtCap(memory: Making, command: Command): Step {
 /** Operations in progress may still be abandoned, so a command that can wait starts over. */
 function crowded({ saved }: Pick<LiveOperations, "saved">, cap: number): readonly Move[] {
   const full = ended("PROVISION_CAP");
-  return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { old: null, opens: true }))), full];
+  return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { rotation: null, opens: true }))), full];
 }
 
 /** RECORD OPERATION. **Invariant:** it is allowed only if the last operation has an outcome. Safety depends on this. */
-function openOperation({ generation, old }: Making, command: Command): Step {
-  const next = { generation: generation + 1, old };
+function openOperation({ generation, rotation }: Making, command: Command): Step {
+  const next = { generation: generation + 1, rotation };
   const { deliberate } = command;
   return doing({ access: "journal.insert op", generation: next.generation, deliberate }, (result) => {
     if (result === "lost") return startOver();
@@ -121,15 +129,16 @@ function abandonOverCap(
 }
 
 /** CREATE KEY: the request is sent once. */
-function post({ generation, old }: Omit<Making, "opens">, command: Command): Step {
+function post({ generation, rotation }: Omit<Making, "opens">, command: Command): Step {
   const unmade = () => to(abandonUnmade, { generation });
+  const lowered = rotation !== null && rotation.limitDue !== null;
   return doing(
-    { access: "upstream.post", generation },
+    { access: "upstream.post", generation, lowered },
     (posted) => {
       if (posted === "ambiguous") return to(abandonSuspect, { generation });
       if (posted === "refused") return unmade();
       const made = { generation, hash: posted.created };
-      return command.kind === "rotate" && old !== null ? to(verifyNewKey, { ...made, old }) : place(made);
+      return rotation === null ? place(made) : preparing({ ...made, rotation }, command);
     },
     unmade,
   );

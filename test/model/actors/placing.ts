@@ -1,34 +1,32 @@
-import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
+import type { Hash, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { plainRow, settledRow } from "./predecessor.ts";
 import { removing } from "./removal.ts";
-import { startOver, revert, settledRow } from "./settle.ts";
+import { startOver, revert } from "./settle.ts";
 import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
 
 /**
- * STORE ROW, RECORD OUTCOME and SETTLE, shared with rotate and the import of a spooled key. **Order:** the row, then
- * its outcome.
+ * STORE ROW, RECORD OUTCOME and SETTLE, shared with the import of a spooled key. **Order:** the row, then its outcome.
  */
 export interface Placing {
   readonly generation: number;
   readonly hash: Hash;
-  /** The key that the row of a rotation replaces. */
-  readonly replaced: Previous | null;
   readonly won: Move;
   readonly lost: Move;
-  /** The action if the store is away: write a spool file, give a claimed file back, or (rotation) keep the old key. */
-  readonly whenAway: "spool" | "release" | "leave";
+  /** The action if the store is away: write a spool file, or give a claimed file back. */
+  readonly whenAway: "spool" | "release";
 }
 
 export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
   const won = ended("made the key", hash);
-  return to(insertOwn, { generation, hash, replaced: null, won, lost: startOver(), whenAway: "spool" });
+  return to(insertOwn, { generation, hash, won, lost: startOver(), whenAway: "spool" });
 }
 
 /** STORE ROW: this makes the secret durable. */
 export function insertOwn(own: Placing, command: Command): Step {
-  const row: RowContent = { generation: own.generation, hash: own.hash, settled: false, previous: null };
+  const row: RowContent = { ...plainRow(own), settled: false };
   return doing(
     { access: "row.insert", row },
     (written) => {
@@ -58,14 +56,14 @@ interface Placed extends Placing {
   readonly row: Row;
 }
 
-/** RECORD OUTCOME: no key is handed out before this. For a rotation it is the commit. */
-export function saveOutcome(memory: Placed): Step {
-  const { row, replaced, won, generation, hash } = memory;
+/** RECORD OUTCOME: no key is handed out before this. */
+function saveOutcome(memory: Placed): Step {
+  const { row, won, generation, hash } = memory;
   return doing(
     { access: "journal.insert out", generation, outcome: { saved: hash } },
     (stands) => {
       if (stands === "abandoned") return to(undoRow, memory);
-      return retiring({ row, replaced, after: won });
+      return to(settleOwn, { row, after: won });
     },
     () => spoolOwn(memory, { sent: true }),
   );
@@ -77,7 +75,7 @@ function undoRow({ row, hash, lost }: Placed, command: Command): Step {
 }
 
 /** The generation is abandoned before its key is deleted: after that, no actor that read its row can save it. */
-export function refuseOwn(own: Placing, command: Command): Step {
+function refuseOwn(own: Placing, command: Command): Step {
   const { generation, hash, lost } = own;
   const foreign = command.breach === "own-row-is-foreign";
   return doing(
@@ -89,35 +87,8 @@ export function refuseOwn(own: Placing, command: Command): Step {
   );
 }
 
-interface Retiring {
-  readonly row: Row;
-  readonly replaced: Previous | null;
-  readonly after: Move;
-}
-
-/** The new row is current. **Order:** record the replaced key's retirement, revoke the key, drop the note. */
-export function retiring({ row, replaced, after }: Retiring): Move {
-  return replaced === null ? to(settleOwn, { row, after }) : to(retireReplaced, { row, replaced, after });
-}
-
-function retireReplaced({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Step {
-  const { generation, revoke } = replaced;
-  return doing({ access: "journal.insert rev", generation, retirement: { reason: "superseded", revoke } }, (stands) => {
-    if (!revoke) return to(settleOwn, { row, after });
-    return stands.revoke ? revoking({ row, replaced, after }) : to(oweReplaced, { row, replaced, after });
-  });
-}
-
-function oweReplaced(memory: Retiring & { readonly replaced: Previous }): Step {
-  return doing({ access: "journal.insert del", generation: memory.replaced.generation }, () => revoking(memory));
-}
-
-function revoking({ row, replaced, after }: Retiring & { readonly replaced: Previous }): Move {
-  return removing([replaced.hash], to(settleOwn, { row, after }));
-}
-
 /** SETTLE, by the owner. A lost write is harmless. */
-function settleOwn({ row, after }: Omit<Retiring, "replaced">): Step {
+function settleOwn({ row, after }: { readonly row: Row; readonly after: Move }): Step {
   const next = () => after;
   return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
 }

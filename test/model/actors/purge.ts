@@ -5,24 +5,31 @@ import { lookForRemoval } from "./read-back.ts";
 import { removing } from "./removal.ts";
 import { startOver, retirePreviousOf } from "./settle.ts";
 import { doing, ended, to } from "../step.ts";
-import type { Holding, Move, Step } from "../step.ts";
+import type { Holding, Move, Moves, Step } from "../step.ts";
 
 const PURGED = ended("purged");
 
 /**
- * `purge --revoke` deletes every key that was created for the user: keys that were replaced or purged, and kept, are to
- * be deleted after all.
+ * `purge --revoke` deletes every key that was created for the user: keys that were replaced or purged, and kept or given
+ * a grace, are to be deleted after all.
  */
-function retainedIn({ retirements }: Records): readonly number[] {
-  return retirements.flatMap((retirement, generation) =>
-    retirement !== null && !retirement.revoke ? [generation] : [],
-  );
+function retainedIn(records: Records, { breach }: Command): readonly number[] {
+  const forgotten = breach === "purge-forgets-retiring" ? replacedWithGrace(records) : [];
+  return records.retirements.flatMap((retirement, generation) => {
+    const isKept = retirement !== null && !retirement.revoke;
+    return isKept && !forgotten.includes(generation) ? [generation] : [];
+  });
+}
+
+/** The generations that were replaced with a grace. */
+export function replacedWithGrace({ dues }: Records): readonly number[] {
+  return dues.map(({ generation }) => generation);
 }
 
 /** Without a row: purge with `--revoke` finishes an earlier purge that died or had no `--revoke`. */
-export function readRecords(): Step {
+export function readRecords(_: object, command: Command): Step {
   return doing({ access: "journal.records" }, (records) =>
-    owing({ generations: notOwed(retainedIn(records), records), after: to(listUpstream, {}) }),
+    owing({ generations: notOwed(retainedIn(records, command), records), after: to(listUpstream, {}) }),
   );
 }
 
@@ -31,34 +38,34 @@ export function readRecords(): Step {
  * changed.
  */
 export function withRetained(row: Row, command: Command): Move {
-  return command.revoke === "no" || command.breach === "purge-forgets-retained"
+  return command.revoke === "no" || ["purge-forgets-retained", "purge-del-late"].includes(command.breach ?? "")
     ? recordPurge({ row, retained: [] }, command)
     : to(readRetained, { row });
 }
 
 function readRetained({ row }: Holding, command: Command): Step {
   return doing({ access: "journal.records" }, (records) => {
-    const generations = retainedIn(records).filter((generation) => generation !== row.generation);
+    const generations = retainedIn(records, command).filter((generation) => generation !== row.generation);
     const retained = generations.flatMap((generation) => savedIn(records, generation));
     return owing({ generations: notOwed(generations, records), after: recordPurge({ row, retained }, command) });
   });
 }
 
-function notOwed(generations: readonly number[], { owedAfterAll }: Records): readonly number[] {
+export function notOwed(generations: readonly number[], { owedAfterAll }: Records): readonly number[] {
   return generations.filter((generation) => !owedAfterAll.includes(generation));
 }
 
-function savedIn({ outcomes }: Records, generation: number): readonly Hash[] {
+export function savedIn({ outcomes }: Records, generation: number): readonly Hash[] {
   const outcome = outcomes[generation] ?? null;
   return outcome === null || outcome === "abandoned" ? [] : [outcome.saved];
 }
 
 interface Owing {
   readonly generations: readonly number[];
-  readonly after: Move;
+  readonly after: Moves;
 }
 
-function owing(memory: Owing): Move {
+export function owing(memory: Owing): Moves {
   return memory.generations.length === 0 ? memory.after : to(oweAfterAll, memory);
 }
 
@@ -100,15 +107,31 @@ function owePurged(memory: Purging): Step {
 
 function removeRow(memory: Purging, command: Command): Step {
   const { row } = memory;
+  const done = afterRemoval(memory, command);
   return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
     if (answer === "refused") return startOver();
-    const done = command.breach === "purge-row-first" ? to(retireTooLate, memory) : revoked(memory, command);
     return answer === "done" ? done : lookForRemoval({ seen: row.version, done, lost: startOver() });
   });
 }
 
+function afterRemoval(memory: Purging, command: Command): Moves {
+  if (command.breach === "purge-row-first") return to(retireTooLate, memory);
+  return command.breach === "purge-del-late" && command.revoke !== "no"
+    ? to(readRetainedTooLate, memory)
+    : revoked(memory, command);
+}
+
+function readRetainedTooLate(memory: Purging, command: Command): Step {
+  return doing({ access: "journal.records" }, (records) => {
+    const generations = retainedIn(records, command);
+    const retained = generations.flatMap((generation) => savedIn(records, generation));
+    return owing({ generations: notOwed(generations, records), after: revoked({ ...memory, retained }, command) });
+  });
+}
+
 /** DELETE UPSTREAM comes last, so the row never holds a dead key. */
-function revoked({ row: { generation, hash }, retained }: Purging, { revoke }: Command): Move {
+function revoked({ row: { generation, hash }, retained }: Purging, command: Command): Moves {
+  const { revoke } = command;
   const deletes = revoke === "foreign too" || (revoke === "ours" && generation > 0);
   return removing([...new Set([...(deletes ? [hash] : []), ...retained])], PURGED);
 }

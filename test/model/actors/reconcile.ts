@@ -1,8 +1,11 @@
-import type { Hash, Listed, Outcome, Previous, Records } from "../accesses.ts";
+import type { Hash, Listed, Records } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { isLimitWaiting, restoringLimit } from "./limit.ts";
+import { revokeOwed } from "./owed.ts";
+import { retiringPredecessor, superseded } from "./predecessor.ts";
 import { lookForRemoval } from "./read-back.ts";
-import { removing, spareStored } from "./removal.ts";
-import { found, revert } from "./settle.ts";
+import { spareStored } from "./removal.ts";
+import { confirmingOutcome, found } from "./settle.ts";
 import type { Found } from "./settle.ts";
 import { doing, ended, to, waiting } from "../step.ts";
 import type { Move, Place, Step } from "../step.ts";
@@ -32,8 +35,19 @@ export function isPurgePending({ row, listed }: Found): Move {
 }
 
 function readRetirement({ row, listed }: Found): Step {
-  return doing({ access: "journal.read rev", generation: row.generation }, (retirement) =>
-    retirement === null ? judge(listed ?? []) : to(finishPurge, { row, listed }),
+  const after = judge(listed ?? []);
+  return doing({ access: "journal.read rev", generation: row.generation }, (retirement) => {
+    if (retirement !== null) return to(finishPurge, { row, listed });
+    // Only the clock tells whether the time of the full limit has come.
+    return isLimitWaiting(row) ? [to(readRowForLimit, { after }), waiting(after)] : after;
+  });
+}
+
+/** RESTORE LIMIT of the row as it is now. */
+function readRowForLimit({ after }: { readonly after: Move }, command: Command): Step {
+  const changed = to(readRowForLimit, { after });
+  return doing({ access: "row.find" }, (row) =>
+    row === null || !isLimitWaiting(row) ? after : restoringLimit({ row, done: after, changed, left: after }, command),
   );
 }
 
@@ -54,7 +68,7 @@ function firstOf([key, ...rest]: readonly Listed[]): { readonly key: Listed; rea
   return { key, rest };
 }
 
-type Verdict = "keep" | "undecided" | "decided against" | "owed" | "superseded";
+type Verdict = "keep" | "undecided" | "decided against" | "owed" | "superseded" | "its grace is over";
 
 function judgeFirst({ listed }: Judging, command: Command): Step {
   const { key, rest } = firstOf(listed);
@@ -69,9 +83,14 @@ function judgeFirst({ listed }: Judging, command: Command): Step {
       case "decided against":
         return to(spareStored, { hashes: [key.hash], after: judge(rest) });
       case "owed":
-        return to(revokeOwed, { listed, generation });
+        return revoking(listed, generation);
       case "superseded":
-        return to(supersede, { listed, generation });
+        return command.breach === "sup-no-grace"
+          ? to(supersede, { listed, generation })
+          : to(readNotes, { listed, generation });
+      case "its grace is over":
+        // Another clock may be late.
+        return [to(oweRetired, { listed, generation }), waiting(judge(rest))];
     }
   });
 }
@@ -89,7 +108,7 @@ function verdictOn(hash: Hash, generation: number, records: Records, { breach }:
   if (!isSaved(outcome, hash)) return "decided against";
   const retirement = records.retirements[generation] ?? null;
   if (retirement?.revoke === true || records.owedAfterAll.includes(generation)) return "owed";
-  if (retirement !== null) return "keep";
+  if (retirement !== null) return isGraceOver(generation, records) ? "its grace is over" : "keep";
   const later = records.outcomes.slice(generation + 1).some((one) => one !== null && one !== "abandoned");
   const eager = breach === "eager-supersede" && records.operations > generation;
   return later || eager ? "superseded" : "keep";
@@ -100,6 +119,16 @@ function stale(listed: readonly Listed[], generation: number, { breach }: Comman
   const { key, rest } = firstOf(listed);
   if (breach === "delete-before-abandon") return to(spareStored, { hashes: [key.hash], after: judge(rest) });
   return to(abandonStale, { listed, generation });
+}
+
+/** A retiring key is marked for deletion before anything else. Then it is judged again. */
+function oweRetired({ listed, generation }: JudgingOne): Step {
+  return doing({ access: "journal.insert del", generation }, () => judge(listed));
+}
+
+function revoking(listed: readonly Listed[], generation: number): Place {
+  const { key, rest } = firstOf(listed);
+  return to(revokeOwed, { key: { hash: key.hash, generation }, after: judge(rest) });
 }
 
 interface JudgingOne extends Judging {
@@ -113,81 +142,26 @@ function abandonStale({ listed, generation }: JudgingOne): Step {
   );
 }
 
-/** A later generation is saved, so this one can never become current again. */
-function supersede({ listed, generation }: JudgingOne): Step {
-  const retirement = { reason: "superseded", revoke: true } as const;
-  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    stands.revoke ? to(revokeOwed, { listed, generation }) : judge(listed),
-  );
-}
-
-/** **Order:** a row that still holds the key is removed before the key is deleted. */
-function revokeOwed({ listed, generation }: JudgingOne, command: Command): Step {
-  const { key, rest } = firstOf(listed);
+/** A rotation may have landed after the row was read, and its row may note a grace: RECORD OUTCOME, REVOKE PREDECESSOR. */
+function readNotes(memory: JudgingOne, command: Command): Step {
+  const { listed, generation } = memory;
+  const again = judge(listed);
   return doing({ access: "row.find" }, (row) => {
-    if (row?.generation === generation || (row?.generation === 0 && row.hash === key.hash)) {
-      return withoutNote({ row, listed, generation }, command);
-    }
-    const undecided = row !== null && row.generation > 0 && !row.settled && row.previous?.generation === generation;
-    return undecided ? to(readSuccessor, { row, listed, generation }) : removing([key.hash], judge(rest));
+    if (row === null || row.settled || row.previous?.generation !== generation) return to(supersede, memory);
+    const saved = retiringPredecessor(row, again, command);
+    return row.generation === 0 ? saved : confirmingOutcome(row, { saved, reverted: again });
   });
 }
 
-interface RevokingOne extends JudgingOne, Found {
-  readonly listed: readonly Listed[];
-}
-
-/** REVOKE PREDECESSOR, which precedes every removal of a row: else the row's note about its predecessor is lost. */
-function withoutNote(memory: RevokingOne, { breach }: Command): Move {
-  const { previous } = memory.row;
-  const isNoted = previous !== null && previous.generation > 0 && breach !== "owed-drops-note";
-  return isNoted ? to(retireNoted, { ...memory, previous }) : to(removeOwed, memory);
-}
-
-interface Noted extends RevokingOne {
-  readonly previous: Previous;
-}
-
-function retireNoted({ previous, ...memory }: Noted): Step {
-  const { generation, revoke } = previous;
-  const retirement = { reason: "superseded", revoke } as const;
-  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(oweNoted, { ...memory, previous }) : to(removeOwed, memory),
+/** A later generation is saved, so this one can never become current again. */
+function supersede({ listed, generation }: JudgingOne): Step {
+  return doing({ access: "journal.insert rev", generation, retirement: superseded(true) }, (stands) =>
+    stands.revoke ? revoking(listed, generation) : judge(listed),
   );
 }
 
-function oweNoted({ previous, ...memory }: Noted): Step {
-  return doing({ access: "journal.insert del", generation: previous.generation }, () => to(removeOwed, memory));
-}
-
-function removeOwed({ row, listed, generation }: RevokingOne): Step {
-  const after = to(revokeOwed, { listed, generation });
-  return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
-  );
-}
-
-/** The row may still be reverted to this key. RECORD OUTCOME decides, as for every actor that reads the row. */
-function readSuccessor(memory: RevokingOne): Step {
-  return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) =>
-    outcome === null ? to(helpSuccessor, memory) : successorDecided(memory, outcome),
-  );
-}
-
-function helpSuccessor(memory: RevokingOne): Step {
-  const { row } = memory;
-  return doing({ access: "journal.insert out", generation: row.generation, outcome: { saved: row.hash } }, (stands) =>
-    successorDecided(memory, stands),
-  );
-}
-
-function successorDecided(memory: RevokingOne, outcome: Outcome): Move {
-  const { key, rest } = firstOf(memory.listed);
-  return outcome === "abandoned" ? to(revertSuccessor, memory) : removing([key.hash], judge(rest));
-}
-
-function revertSuccessor({ row, listed, generation }: RevokingOne, command: Command): Step {
-  return revert(row, command, to(revokeOwed, { listed, generation }));
+function isGraceOver(generation: number, { dues }: Records): boolean {
+  return dues.some((due) => due.generation === generation && due.isOver);
 }
 
 function isSaved(outcome: Records["outcomes"][number], hash: Hash): boolean {

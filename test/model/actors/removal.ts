@@ -1,26 +1,39 @@
 import type { Hash } from "../accesses.ts";
-import { doing, to } from "../step.ts";
-import type { Move, Step } from "../step.ts";
+import type { Command } from "../command.ts";
+import { doing, listOf, to, waiting } from "../step.ts";
+import type { Moves, Step } from "../step.ts";
 
-/** **Order:** the changes upstream are the last steps for a key: disable, then delete. */
+/**
+ * DELETE UPSTREAM. **Order:** the changes upstream are the last steps for a key: disable it, take it out of guardrails
+ * and allow-lists, delete it. A live key without its guardrail would be less restricted.
+ */
 interface Removal {
   readonly hashes: readonly Hash[];
-  readonly after: Move;
+  readonly after: Moves;
 }
 
-export function removing(hashes: readonly Hash[], after: Move): Move {
+export function removing(hashes: readonly Hash[], after: Moves): Moves {
   return hashes.length === 0 ? after : to(disableKey, { hashes, after });
 }
 
-function disableKey({ hashes, after }: Removal): Step {
+function disableKey(memory: Removal, { restrictions }: Command): Step {
+  const { hashes, after } = memory;
   const [hash = "", ...rest] = hashes;
   // The next reconcile finds a key whose removal was not confirmed.
   const leave = () => removing(rest, after);
-  return doing(
-    { access: "upstream.disable", hash },
-    (answer) => (answer === "gone" ? removing(rest, after) : to(deleteKey, { hashes, after })),
-    leave,
-  );
+  const disabled =
+    restrictions === null ? to(deleteKey, memory) : [to(detachKey, memory), waiting(to(deleteKey, memory))];
+  return doing({ access: "upstream.disable", hash }, (answer) => (answer === "gone" ? leave() : disabled), leave);
+}
+
+/** The lists of a key, one by one. */
+function detachKey(memory: Removal): Step {
+  const [hash = "", ...rest] = memory.hashes;
+  const next = () => [to(deleteKey, memory), waiting(to(detachKey, memory))];
+  return doing({ access: "upstream.detach", hash }, next, () => [
+    to(deleteKey, memory),
+    ...listOf(removing(rest, memory.after)),
+  ]);
 }
 
 function deleteKey({ hashes, after }: Removal): Step {
@@ -29,11 +42,17 @@ function deleteKey({ hashes, after }: Removal): Step {
   return doing({ access: "upstream.delete", hash }, next, next);
 }
 
+/** A broken variant: a key in its grace loses its restrictions. */
+export function detachTooEarly({ hash, after }: { readonly hash: Hash; readonly after: Moves }): Step {
+  const next = () => after;
+  return doing({ access: "upstream.detach", hash }, next, next);
+}
+
 /**
  * A key that was matched by its name is kept if any row or any `out` holds its hash: it is then in use, whatever its
  * name is.
  */
-export function removingMatches(hashes: readonly Hash[], after: Move): Move {
+export function removingMatches(hashes: readonly Hash[], after: Moves): Moves {
   return hashes.length === 0 ? after : to(spareRecorded, { hashes, after });
 }
 

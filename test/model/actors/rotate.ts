@@ -1,41 +1,193 @@
-import type { Hash, Previous, Row, RowContent } from "../accesses.ts";
-import { readOwnBack, refuseOwn, saveOutcome } from "./placing.ts";
-import type { Placing } from "./placing.ts";
-import { doing, ended, to } from "../step.ts";
-import type { Step } from "../step.ts";
+import type { Hash, LimitDue, Row, RowContent } from "../accesses.ts";
+import type { Command } from "../command.ts";
+import { readLastOperation } from "./operation.ts";
+import { noteOf, retiringPredecessor, settledRow } from "./predecessor.ts";
+import { notOwed, owing, replacedWithGrace, savedIn } from "./purge.ts";
+import { detachTooEarly, removing } from "./removal.ts";
+import { revert } from "./settle.ts";
+import { doing, ended, to, waiting } from "../step.ts";
+import type { Moves, Place, Step } from "../step.ts";
+
+/** What a rotation decides before it creates the new key, and never again. */
+export interface Rotation {
+  readonly old: Row;
+  /** The note for the new key's row. */
+  readonly limitDue: LimitDue | null;
+  /** The keys whose grace this rotation ends. */
+  readonly retiring: readonly Hash[];
+}
 
 interface NewKey {
   readonly generation: number;
   readonly hash: Hash;
-  readonly old: Row;
+  readonly rotation: Rotation;
 }
 
 const CONFLICT = ended("CONFLICT");
 
-/** A new key that does not work is never put into use. */
-export function verifyNewKey(made: NewKey): Step {
-  return doing({ access: "upstream.verify", hash: made.hash }, (answer) =>
-    answer === "works" ? to(swapRow, made) : to(refuseOwn, placing(made)),
+/** The row has no open work. The terms of the new key are decided. */
+export function beginRotation(old: Row, command: Command): Place {
+  const rotation = { old, limitDue: limitDueAfter(old, command), retiring: [] };
+  if (old.generation === 0 && command.revoke === "foreign too") return to(lookForOtherHolders, { rotation });
+  return endingGraces(rotation, command);
+}
+
+/** A key that the protocol did not create is removed only if no other user has it. */
+function lookForOtherHolders({ rotation }: Pick<NewKey, "rotation">, command: Command): Step {
+  return doing({ access: "row.others holding", hash: rotation.old.hash }, (others) =>
+    others === "some" ? CONFLICT : endingGraces(rotation, command),
+  );
+}
+
+function endingGraces(rotation: Rotation, { revoke, breach }: Command): Place {
+  const ends = revoke !== "no" && breach !== "rotate-forgets-retiring";
+  return ends ? to(readRetiring, { rotation }) : creating(rotation);
+}
+
+/** A limit that is kept: the old key's own note, or its full limit, which comes back at the next reset. */
+function limitDueAfter({ limitDue }: Row, command: Command): LimitDue | null {
+  return command.namesLimit ? null : (limitDue ?? command.limitDue);
+}
+
+function creating(rotation: Rotation): Place {
+  return to(readLastOperation, { rotation, opens: true });
+}
+
+/**
+ * A rotation that ends every grace marks the retiring keys in each round: a rotation may have come between. Keys that are
+ * marked already may not be deleted yet.
+ */
+function readRetiring({ rotation }: Pick<NewKey, "rotation">): Step {
+  return doing({ access: "journal.records" }, (records) => {
+    const replaced = replacedWithGrace(records).filter((generation) => generation !== rotation.old.generation);
+    const retiring = replaced.flatMap((generation) => savedIn(records, generation));
+    return owing({ generations: notOwed(replaced, records), after: creating({ ...rotation, retiring }) });
+  });
+}
+
+/** VERIFY KEY: a new key that does not work is never put into use. */
+export function preparing(made: NewKey, command: Command): Moves {
+  const isRestricted = command.restrictions !== null && command.breach !== "attach-late";
+  return [isRestricted ? to(attachRestrictions, made) : to(swapRow, made), to(abandonRotated, made)];
+}
+
+/**
+ * ATTACH RESTRICTIONS: those of the old key, before the row is replaced. Else a helper makes an unrestricted key
+ * current. A list may refuse the new key.
+ */
+function attachRestrictions(made: NewKey): Step {
+  const refused = to(abandonRotated, made);
+  return doing(
+    { access: "upstream.attach", hash: made.hash },
+    // The other lists of the key follow, one by one.
+    () => [to(swapRow, made), waiting(to(attachRestrictions, made)), refused],
+    () => [refused, waiting(to(attachRestrictions, made))],
   );
 }
 
 /** STORE ROW: the old key stays current until RECORD OUTCOME. The row keeps the data to put the old key back. */
-function swapRow(made: NewKey): Step {
-  const { generation, hash, old } = made;
-  const row: RowContent = { generation, hash, settled: false, previous: previousFrom(old) };
-  return doing({ access: "row.replace", row, seen: old.version }, (written) => {
-    if (written.answer === "refused") return to(refuseOwn, placing(made));
-    if (written.answer === "unanswered") return to(readOwnBack, placing(made));
-    return to(saveOutcome, { ...placing(made), row: { ...row, version: written.version } });
+function swapRow(made: NewKey, command: Command): Step {
+  const row = rotatedRow(made, command);
+  return doing({ access: "row.replace", row, seen: made.rotation.old.version }, (written) => {
+    if (written.answer === "done") return to(commit, { ...made, row: { ...row, version: written.version } });
+    return to(readSwapped, { ...made, row, isSent: written.answer === "unanswered" });
   });
 }
 
-/** An old key that the protocol did not create is kept upstream. */
-function placing({ generation, hash, old }: NewKey): Placing {
-  const replaced = old.generation === 0 ? null : previousFrom(old);
-  return { generation, hash, replaced, won: ended("rotated", hash), lost: CONFLICT, whenAway: "leave" };
+interface Swapping extends NewKey {
+  readonly row: RowContent;
+  /** The write may have been applied, or may still be applied: it is never sent again. */
+  readonly isSent: boolean;
 }
 
-function previousFrom({ generation, hash }: Row): Previous {
-  return { generation, hash, revoke: true };
+/** The row may have been settled, or have its full limit back: then it is replaced in its new version. */
+function readSwapped({ row: own, isSent, ...made }: Swapping, command: Command): Step {
+  const { old } = made.rotation;
+  return doing({ access: "row.find" }, (row) => {
+    if (row?.generation === own.generation && row.hash === own.hash) return to(commit, { ...made, row });
+    if (isSent) return to(abandonUnanswered, { ...made, row: { ...own, version: old.version } });
+    const isSame = row?.generation === old.generation && row.hash === old.hash && row.settled;
+    if (!isSame) return to(abandonRotated, made);
+    const forgets = command.breach === "swap-again-by-row";
+    const limitDue = forgets ? limitDueAfter(row, command) : made.rotation.limitDue;
+    // The number of attempts is limited.
+    return [
+      to(swapRow, { ...made, rotation: { ...made.rotation, old: row, limitDue } }),
+      waiting(to(abandonRotated, made)),
+    ];
+  });
+}
+
+interface Swapped extends NewKey {
+  readonly row: Row;
+}
+
+/** The row may appear later. Saved: another actor has seen it, and the rotation is committed. */
+function abandonUnanswered({ row, ...made }: Swapped): Step {
+  return doing({ access: "journal.insert out", generation: made.generation, outcome: "abandoned" }, (stands) =>
+    stands === "abandoned" ? to(abandonRotated, made) : to(commit, { ...made, row }),
+  );
+}
+
+/** RECORD OUTCOME: the commit. */
+function commit({ row, ...made }: Swapped, command: Command): Step {
+  const { generation, hash } = made;
+  return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) => {
+    if (stands === "abandoned") return to(abandonRotated, made);
+    const after = committed({ ...made, row }, command);
+    return command.breach === "attach-late" ? to(attachTooLate, { hash, after }) : after;
+  });
+}
+
+/**
+ * REVOKE PREDECESSOR, SETTLE, and without a grace DELETE UPSTREAM. A key with a grace keeps its limit, its guardrails and
+ * its place in the allow-lists.
+ */
+function committed({ row, hash, rotation }: Swapped, command: Command): Moves {
+  const { old, retiring } = rotation;
+  const isRevoked = old.generation === 0 ? command.revoke === "foreign too" : command.graceMs === null;
+  const removal = removing([...(isRevoked ? [old.hash] : []), ...retiring], ended("rotated", hash));
+  const early = command.breach === "detach-early" ? to(detachTooEarly, { hash: old.hash, after: removal }) : removal;
+  return retiringPredecessor(row, to(settleRotated, { row, after: early }), command);
+}
+
+/** A lost write is harmless. */
+function settleRotated({ row, after }: { readonly row: Row; readonly after: Moves }): Step {
+  const next = () => after;
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
+}
+
+/**
+ * The rotation failed. **Order:** abandon the generation, put the old row back, remove the key. After that, no actor that
+ * read its row can save it. Saved: another actor has committed the rotation.
+ */
+function abandonRotated(made: NewKey): Step {
+  return doing({ access: "journal.insert out", generation: made.generation, outcome: "abandoned" }, (stands) =>
+    stands === "abandoned" ? to(readAbandoned, made) : CONFLICT,
+  );
+}
+
+function readAbandoned({ generation, hash }: NewKey): Step {
+  const removal = removing([hash], CONFLICT);
+  return doing({ access: "row.find" }, (row) =>
+    row?.generation === generation && row.hash === hash ? to(revertRotated, { row, after: removal }) : removal,
+  );
+}
+
+function revertRotated({ row, after }: { readonly row: Row; readonly after: Moves }, command: Command): Step {
+  return revert(row, command, after);
+}
+
+function rotatedRow({ generation, hash, rotation }: NewKey, command: Command): RowContent {
+  const { old, limitDue } = rotation;
+  // A key that the protocol did not create is not revoked by a note.
+  const graceMs = old.generation === 0 ? null : command.graceMs;
+  const previous = noteOf(old, { revoke: old.generation > 0 && graceMs === null, graceMs });
+  return { generation, hash, limitDue, restrictions: command.restrictions, settled: false, previous };
+}
+
+/** A broken variant: the restrictions are attached only after the commit. */
+export function attachTooLate({ hash, after }: { readonly hash: Hash; readonly after: Moves }): Step {
+  const next = () => after;
+  return doing({ access: "upstream.attach", hash }, next, next);
 }

@@ -1,10 +1,11 @@
 import type { Previous, Row, RowContent, Version } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { confirming, keyOf } from "./given.ts";
-import { retiring } from "./placing.ts";
+import { noteOf, plainRow, retiringPredecessor, settledRow } from "./predecessor.ts";
+import { removing } from "./removal.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Holding, Move, Step } from "../step.ts";
+import type { Holding, Moves, Step } from "../step.ts";
 
 const SAVED = ended("saved");
 
@@ -37,12 +38,24 @@ function readSavedBack({ replaced, seen, made }: Saved, command: Command): Step 
 }
 
 /** REVOKE PREDECESSOR comes after the row: else a save that dies would leave a revocation of a key in use. */
-function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Move {
-  const after = replaced === null ? SAVED : retiring({ row, replaced, after: SAVED });
+function finish(row: Row, replaced: Previous | null, made: number | null, command: Command): Moves {
+  const after = replaced === null ? SAVED : retiringReplaced({ ...row, previous: replaced }, replaced, command);
   return confirming({ row, made, after }, command);
 }
 
-function savedRow({ generation, hash }: Row, command: Command): RowContent {
-  const previous = generation === 0 ? null : { generation, hash, revoke: command.revoke !== "no" };
-  return { generation: 0, hash: keyOf(command), settled: previous === null, previous };
+/** **Order:** record the replaced key's retirement, revoke the key, drop the note. */
+function retiringReplaced(row: Row, { hash, revoke }: Previous, command: Command): Moves {
+  return retiringPredecessor(row, removing(revoke ? [hash] : [], to(settleSaved, { row })), command);
+}
+
+/** SETTLE. A lost write is harmless. */
+function settleSaved({ row }: Holding): Step {
+  const next = () => SAVED;
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
+}
+
+function savedRow(old: Row, command: Command): RowContent {
+  const isOurs = old.generation > 0;
+  const previous = isOurs ? noteOf(old, { revoke: command.revoke !== "no", graceMs: null }) : null;
+  return { ...plainRow({ generation: 0, hash: keyOf(command) }), settled: !isOurs, previous };
 }

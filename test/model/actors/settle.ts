@@ -1,13 +1,15 @@
-import type { Listed, Row, RowContent } from "../accesses.ts";
+import type { Listed, Previous, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { withoutRow } from "./begin.ts";
 import { giving } from "./given.ts";
-import { readLastOperation } from "./operation.ts";
+import { isLimitWaiting, restoringLimit } from "./limit.ts";
+import { retiringPredecessor, settledRow } from "./predecessor.ts";
 import { lookForOthers, withRetained } from "./purge.ts";
 import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
-import { bounded, doing, ended, listOf, to, UNSURE } from "../step.ts";
-import type { Moves, Place, Step } from "../step.ts";
+import { beginRotation } from "./rotate.ts";
+import { bounded, doing, ended, listOf, to, UNSURE, waiting } from "../step.ts";
+import type { Holding, Moves, Place, Step } from "../step.ts";
 
 /**
  * SETTLE: the steps of every actor that has read a row. A row of generation n is current once `out:n` is saved; until
@@ -33,42 +35,55 @@ export function startOver(): Place {
 }
 
 export function found(memory: Found, command: Command): Moves {
-  const { row } = memory;
+  const { row, listed } = memory;
   const trusting = command.breach === "trust-row" && isReader(memory, command);
-  if (row.generation === 0 || row.settled || trusting) return confirmed(memory, command);
-  return to(readOutcome, memory);
+  const saved = confirmed(memory, command);
+  if (row.generation === 0 || row.settled || trusting) return saved;
+  return confirmingOutcome(row, { saved, reverted: listed === null ? startOver() : to(readRowAfterList, { listed }) });
 }
 
-/** RECORD OUTCOME: reads the outcome of this generation. */
-function readOutcome(memory: Found, command: Command): Step {
+interface Confirming extends Holding {
+  readonly saved: Moves;
+  /** The generation is abandoned, and its predecessor is back in the row. */
+  readonly reverted: Moves;
+}
+
+/** RECORD OUTCOME for an unsettled row that was read, of a created key. */
+export function confirmingOutcome(row: Row, { saved, reverted }: Omit<Confirming, "row">): Place {
+  return to(readOutcome, { row, saved, reverted });
+}
+
+function readOutcome(memory: Confirming): Step {
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
     if (outcome === null) return to(helpOutcome, memory);
-    return outcome === "abandoned" ? to(revertRow, memory) : confirmed(memory, command);
+    return outcome === "abandoned" ? to(revertRow, memory) : memory.saved;
   });
 }
 
-/** RECORD OUTCOME: only an actor that has read generation n in the row may record it as saved. */
-function helpOutcome(memory: Found, command: Command): Step {
+/** Only an actor that has read generation n in the row may record it as saved. */
+function helpOutcome(memory: Confirming): Step {
   const { generation, hash } = memory.row;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
-    stands === "abandoned" ? to(revertRow, memory) : confirmed(memory, command),
+    stands === "abandoned" ? to(revertRow, memory) : memory.saved,
   );
 }
 
-/** RECORD OUTCOME: the generation is abandoned. Its predecessor is put back, then everything starts over. */
-function revertRow({ row, listed }: Found, command: Command): Step {
-  const again = listed === null ? startOver() : to(readRowAfterList, { listed });
-  return revert(row, command, again);
+function revertRow({ row, reverted }: Confirming, command: Command): Step {
+  return revert(row, command, reverted);
 }
 
 /** Restores the row from before an abandoned generation. */
 export function revert(row: Row, command: Command, after: Moves): Step {
-  const before = command.breach === "no-previous" ? null : row.previous;
+  const before = command.breach === "no-previous" ? null : restorable(row.previous, command);
   const looking = { seen: row.version, content: before ?? row, done: after, lost: after };
   const look = before === null ? lookForRemoval(looking) : lookForReplacement(looking);
   const next = ({ answer }: { readonly answer: string }) => (answer === "unanswered" ? look : after);
   if (before === null) return doing({ access: "row.remove", seen: row.version }, next);
   return doing({ access: "row.replace", row: settledRow(before), seen: row.version }, next);
+}
+
+function restorable(previous: Previous | null, { breach }: Command): Previous | null {
+  return previous !== null && breach === "undo-forgets-limit" ? { ...previous, limitDue: null } : previous;
 }
 
 /**
@@ -87,22 +102,15 @@ function confirmed(memory: Found, command: Command): Moves {
 
 /** **Order:** REVOKE PREDECESSOR precedes every replacement or removal of the row: else the note is lost. */
 export function retirePreviousOf(memory: Found, command: Command): Moves {
-  const { previous } = memory.row;
-  return previous === null || previous.generation === 0 ? retired(memory, command) : to(retirePrevious, memory);
+  const { generation, previous } = memory.row;
+  return retiringPredecessor({ generation, previous: misread(previous, command) }, retired(memory, command), command);
 }
 
-function retirePrevious(memory: Found, command: Command): Step {
-  const { generation, revoke } = previousIn(memory.row);
-  const retirement = { reason: "superseded", revoke } as const;
-  return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(owePrevious, memory) : retired(memory, command),
-  );
-}
-
-/** The predecessor was recorded as kept, and this row's note requests its revocation. */
-function owePrevious(memory: Found, command: Command): Step {
-  const { generation } = previousIn(memory.row);
-  return doing({ access: "journal.insert del", generation }, () => retired(memory, command));
+/** Programs that do not know graces, or only half of the rule. */
+function misread(previous: Previous | null, { breach }: Command): Previous | null {
+  if (previous === null || previous.graceMs === null) return previous;
+  if (breach === "s2-no-grace") return { ...previous, graceMs: null, revoke: true };
+  return breach === "s2-no-due" ? { ...previous, graceMs: null } : previous;
 }
 
 function retired(memory: Found, command: Command): Moves {
@@ -138,18 +146,15 @@ function settled({ row, listed }: Found, command: Command): Moves {
     case "purge":
       return withRetained(row, command);
     default:
-      return to(readLastOperation, { old: row, opens: true });
+      // Only the clock tells whether the time of the full limit has come.
+      return isLimitWaiting(row)
+        ? [restoringLimit({ row, ...RESTORED }, command), waiting(beginRotation(row, command))]
+        : beginRotation(row, command);
   }
 }
 
-export function settledRow({ generation, hash }: Pick<RowContent, "generation" | "hash">): RowContent {
-  return { generation, hash, settled: true, previous: null };
-}
-
-function previousIn(row: Row): { readonly generation: number; readonly hash: string; readonly revoke: boolean } {
-  if (row.previous === null) throw new Error("a row without a predecessor was asked for it");
-  return row.previous;
-}
+/** A rotation reads the row again after RESTORE LIMIT. */
+const RESTORED = { done: startOver(), changed: startOver(), left: ended("PROVIDER_UNAVAILABLE") };
 
 function isReader({ listed }: Found, { kind }: Command): boolean {
   return listed === null && (kind === "sync" || kind === "get");

@@ -44,7 +44,8 @@ interface Importing {
 /** The file is removed after its outcome is recorded and, if that is `abandoned`, its key is deleted. */
 function imported(file: Spooled, rest: readonly Spooled[]): Placing {
   const done = to(removeFile, { file, rest });
-  return { generation: file.generation, hash: file.hash, replaced: null, won: done, lost: done, whenAway: "release" };
+  const { generation, hash } = file;
+  return { generation, hash, won: done, lost: done, whenAway: "release" };
 }
 
 function removeFile({ file, rest }: Importing, command: Command): Step {

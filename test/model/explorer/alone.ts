@@ -4,6 +4,7 @@ import type { Space } from "./space.ts";
 import {
   currentKey,
   generationOfKey,
+  isLowered,
   isOwed,
   liveOperations,
   MADE_KEYS,
@@ -23,7 +24,11 @@ export class Alone {
 
   /** Judges a world in which all commands died. */
   readonly left = onceEach((world): { readonly violation: string | null } => ({
-    violation: this.#afterReconcile(world) ?? this.#afterPurge(world) ?? this.#afterSync(world),
+    violation:
+      this.#afterReconcile(world) ??
+      this.#afterReconcile(this.#space.afterGraces(world)) ??
+      this.#afterPurge(world) ??
+      this.#afterSync(world),
   }));
 
   /** I1: after all commands have ended without a death, the current key works. */
@@ -49,15 +54,20 @@ export class Alone {
     return firstOf(ends, (end) => this.#survivor(end));
   }
 
-  /** I3: every key that is still listed is current, or was retired without a revocation. */
+  /** I3: every key that is still listed is current, in its grace, or was retired without a revocation. */
   #survivor(number: number): string | null {
     const world = this.#space.worlds.at(number);
     const standing = this.#space.standing(number);
     if ((standing.guarded & ~standing.live) !== 0) return "I1 reconcile left a dead key in the row";
     const current = currentKey(world, this.#space.protocol);
+    if (current !== null && isLowered(world, current) && standing.currentMade !== 0)
+      return "I10 a reconcile does not restore the limit of the current key";
+    const wiped = world.listed.find((hash) => hash !== current && world.wiped.includes(hash));
+    if (wiped !== undefined) return `I9 key ${wiped} survives the end of every grace and a quiescent reconcile`;
     const left = world.listed.find((hash) => {
       const generation = generationOfKey(hash);
-      const retired = (world.retirements[generation] ?? null) !== null && !isOwed(world, generation);
+      const isOver = world.graced.includes(hash) && world.over.includes(generation);
+      const retired = (world.retirements[generation] ?? null) !== null && !isOwed(world, generation) && !isOver;
       return (
         hash !== current &&
         !isProjectable(world, hash, this.#space.protocol) &&

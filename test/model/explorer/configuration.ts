@@ -2,7 +2,7 @@ import { command } from "../command.ts";
 import type { ActorKind, Breach, Command, Protocol } from "../command.ts";
 import type { Exploration } from "./explore.ts";
 import type { Habits } from "./space.ts";
-import { keyOfGeneration, worldAtStart } from "./world.ts";
+import { FULL_LIMIT, keyOfGeneration, RESTRICTED, worldAtStart } from "./world.ts";
 import type { StartName } from "./world.ts";
 
 /** One row of a table: the actors, the start, and the possible faults. */
@@ -10,7 +10,8 @@ export interface Configuration {
   /**
    * `sync,save!,purge@row`: the actors, then their start. `!` is `--revoke`. A `sync` with `+` has a key in key.txt.
    * With `=`, a `sync` or `save` has the text of the key that was created first. `provision` is a sync whose key was
-   * requested explicitly, and `sync2` is a sync of a second user.
+   * requested explicitly, and `sync2` is a sync of a second user. A `rotate` with `~` has a grace, with `%` it creates
+   * the key with what is left of a limit, and with `!` it ends every grace.
    */
   readonly actors: string;
   readonly faults?: number;
@@ -25,14 +26,15 @@ export interface Configuration {
   readonly spool?: boolean;
 }
 
-const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "reconcile"];
-const STARTS: readonly StartName[] = ["none", "row", "manual", "retained"];
+const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "finish", "reconcile"];
+const STARTS: readonly StartName[] = ["none", "row", "manual", "retained", "lowered", "restricted"];
 
 export function explorationOf(configuration: Configuration): Exploration {
   const { actors, faults = 1, generations = 3, split = false } = configuration;
   const { breach = null, spool = false, protocol = "row first", cap = null } = configuration;
-  const habits = { breach, spool, protocol, cap };
   const [names = "", start = "none"] = actors.split("@");
+  const restrictions = start === "restricted" ? RESTRICTED : null;
+  const habits = { breach, spool, protocol, cap, restrictions };
   const commands = names.split(",").map((name, index) => commandOf(name, index, habits));
   return {
     commands,
@@ -50,13 +52,15 @@ export function explorationOf(configuration: Configuration): Exploration {
 }
 
 function commandOf(name: string, index: number, habits: Habits): Command {
-  const [, word = "", number = "1", signs = ""] = /^([a-z]+)(\d?)([!+=]*)$/.exec(name) ?? [];
+  const [, word = "", number = "1", signs = ""] = /^([a-z]+)(\d?)([!+=~%]*)$/.exec(name) ?? [];
   const deliberate = word === "provision";
   const kind = deliberate ? "sync" : oneOf(KINDS, word);
   const givesKey = kind === "save" || signs.includes("+");
   const key = signs.includes("=") ? keyOfGeneration(1) : givesKey ? `m${index}` : null;
   const revoke = signs.includes("!") ? "ours" : "no";
-  return command(kind, { ...habits, key, revoke, deliberate, user: Number(number || "1") - 1 });
+  const graceMs = signs.includes("~") ? 1 : null;
+  const limitDue = signs.includes("%") ? FULL_LIMIT : null;
+  return command(kind, { ...habits, key, revoke, graceMs, limitDue, deliberate, user: Number(number || "1") - 1 });
 }
 
 function oneOf<Name extends string>(names: readonly Name[], name: string): Name {
@@ -70,6 +74,8 @@ const FROM: Readonly<Record<string, string>> = {
   row: " over a made key",
   manual: " over a saved key",
   retained: " over a made key that has replaced another, which was kept",
+  lowered: " over a made key with a lowered limit",
+  restricted: " over a made key with restrictions",
 };
 const NUMBERS = ["no", "one", "two", "three", "four"];
 

@@ -49,6 +49,8 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
       return changeEffects(access.row, access.seen, world, laws);
     case "row.remove":
       return changeEffects(null, access.seen, world, laws);
+    case "row.forget limit":
+      return [effect(world.row === null ? world : { ...world, row: { ...world.row, limitDue: null } }, "done")];
     case "row.holding":
       return [
         effect(
@@ -75,7 +77,7 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
         effect({ ...world, spool: world.spool.filter(({ generation }) => generation !== access.generation) }, "done"),
       ];
     case "upstream.post":
-      return postEffects(access.generation, world);
+      return postEffects(access, world);
     case "upstream.list":
       return [effect(world, world.listed.map(asListed))];
     case "upstream.list named":
@@ -95,12 +97,13 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
         ),
       ];
     case "upstream.delete":
-      return [
-        effect(
-          { ...world, live: withoutKey(world.live, access.hash), listed: withoutKey(world.listed, access.hash) },
-          "done",
-        ),
-      ];
+      return [effect(withoutDeleted(access.hash, world), "done")];
+    case "upstream.set limit":
+      return limitEffects(access.hash, world);
+    case "upstream.attach":
+      return [effect(withAttached(access.hash, world), "done")];
+    case "upstream.detach":
+      return [effect({ ...world, restricted: withoutKey(world.restricted, access.hash) }, "done")];
     default:
       return journalEffects(access, world).map(({ world: after, result }) => effect(after, result));
   }
@@ -168,9 +171,39 @@ function releaseEffect(generation: number, world: World): Effect {
   return effect({ ...world, spool: world.spool.map((one) => (one === file ? { ...one, sent: false } : one)) }, "done");
 }
 
-function postEffects(generation: number, world: World): readonly Effect[] {
+function withoutDeleted(hash: Hash, world: World): World {
+  return {
+    ...world,
+    live: withoutKey(world.live, hash),
+    listed: withoutKey(world.listed, hash),
+    lowered: withoutKey(world.lowered, hash),
+    restricted: withoutKey(world.restricted, hash),
+  };
+}
+
+function withAttached(hash: Hash, world: World): World {
+  return world.listed.includes(hash) ? { ...world, restricted: withKeys(world.restricted, [hash]) } : world;
+}
+
+/** Every request for one key sets the same limit. */
+function limitEffects(hash: Hash, world: World): readonly Effect[] {
+  const after = { ...world, lowered: withoutKey(world.lowered, hash) };
+  return [
+    effect(after, world.listed.includes(hash) ? "done" : "gone"),
+    effect(world, "unanswered", { fault: "delayed, the answer is lost", late: to(landLimit, { hash }) }),
+  ];
+}
+
+function landLimit({ hash }: { readonly hash: Hash }): Step {
+  return doing({ access: "upstream.set limit", hash }, () => LANDED);
+}
+
+function postEffects({ generation, lowered }: PostAccess, before: World): readonly Effect[] {
   const key = keyOfGeneration(generation);
-  const twice = withCreated(world, [key, keyOfGeneration(generation, "'")]);
+  const copy = keyOfGeneration(generation, "'");
+  // A lowered limit of a key that is not created changes nothing.
+  const world = lowered ? { ...before, lowered: withKeys(before.lowered, [key, copy]) } : before;
+  const twice = withCreated(world, [key, copy]);
   return [
     effect(withCreated(world, [key]), { created: key }),
     effect(twice, { created: key }, { fault: "arrives twice" }),
@@ -181,6 +214,8 @@ function postEffects(generation: number, world: World): readonly Effect[] {
     effect(world, "refused", { fault: "refused" }),
   ];
 }
+
+type PostAccess = Extract<Access, { readonly access: "upstream.post" }>;
 
 export function withCreated(world: World, keys: readonly Hash[]): World {
   return { ...world, live: withKeys(world.live, keys), listed: withKeys(world.listed, keys) };

@@ -78,5 +78,5 @@ function judgeState(row: Int32Array, alone: Alone): string | null {
 }
 
 function invariantOf(violation: string): string {
-  return violation.slice(0, 2);
+  return violation.split(" ")[0] ?? violation;
 }

@@ -14,11 +14,9 @@ export interface Happening {
   readonly late: boolean;
   readonly access: Access | null;
   readonly result: Effect["result"];
+  /** The fault, if there was one. For an event without a command, what happened. */
   readonly fault: string | null;
 }
-
-/** An event without a command. */
-const ARRIVAL: Happening = { slot: -1, command: null, late: false, access: null, result: null, fault: null };
 
 interface Explored {
   readonly table: StateTable;
@@ -56,7 +54,8 @@ function stepBetween(before: Int32Array, after: Int32Array, { successors }: Expl
 
 /** Identifies the actor and updates the slots of all actors. An actor that has ended has 0. */
 function happening(slots: number[], taken: Taken, { successors, space }: Explored): Happening {
-  if (taken.edge === null) return ARRIVAL;
+  if (taken.edge === null)
+    return { slot: -1, command: null, late: false, access: null, result: null, fault: taken.event };
   const { edge, actor } = taken;
   const slot = slots.indexOf(actor);
   const { command, late } = space.entries.at(actor);
@@ -70,7 +69,7 @@ function happening(slots: number[], taken: Taken, { successors, space }: Explore
 /** The history as readable text, one access a line. */
 export function told(history: readonly Happening[]): readonly string[] {
   return history.map(({ slot, command, late, access, result, fault }) => {
-    if (command === null || access === null) return "upstream: a late POST arrives, or is lost";
+    if (command === null || access === null) return fault ?? "";
     const who = late ? `${command.kind}, late` : `${command.kind} (${slot + 1})`;
     return `${who}: ${named(access)} -> ${fault ?? JSON.stringify(result)}`;
   });

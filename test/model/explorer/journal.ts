@@ -1,5 +1,5 @@
 import type { Access, Result } from "../accesses.ts";
-import { liveOperations, savedHash, withRecord } from "./world.ts";
+import { liveOperations, savedHash, withNumber, withRecord } from "./world.ts";
 import type { World } from "./world.ts";
 
 interface Change {
@@ -22,6 +22,8 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       return [{ world, result: world.retirements[access.generation] ?? null }];
     case "journal.read del":
       return [{ world, result: world.owedAfterAll.includes(access.generation) ? "stands" : null }];
+    case "journal.read due":
+      return [{ world, result: world.due.includes(access.generation) ? "stands" : null }];
     case "journal.live operations":
       return [{ world, result: liveOperations(world) }];
     case "journal.insert op": {
@@ -40,10 +42,12 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       const retirements = withRecord(world.retirements, access.generation, retirement);
       return [{ world: { ...world, retirements }, result: retirement }];
     }
-    case "journal.insert del": {
-      const owedAfterAll = [...new Set([...world.owedAfterAll, access.generation])].toSorted((a, b) => a - b);
-      return [{ world: { ...world, owedAfterAll }, result: "stands" }];
-    }
+    case "journal.insert del":
+      return [
+        { world: { ...world, owedAfterAll: withNumber(world.owedAfterAll, access.generation) }, result: "stands" },
+      ];
+    case "journal.insert due":
+      return [{ world: { ...world, due: withNumber(world.due, access.generation) }, result: "stands" }];
     case "journal.holding":
       return [
         {
@@ -55,9 +59,12 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
         },
       ];
     case "journal.records": {
-      const { operations, outcomes, retirements, owedAfterAll } = world;
-      return [{ world, result: { operations, outcomes, retirements, owedAfterAll } }];
+      const { operations, outcomes, retirements, owedAfterAll, due, over } = world;
+      const dues = due.map((generation) => ({ generation, isOver: over.includes(generation) }));
+      return [{ world, result: { operations, outcomes, retirements, owedAfterAll, dues } }];
     }
+    case "journal.due":
+      return [{ world, result: world.due.filter((generation) => world.over.includes(generation)) }];
     default:
       throw new Error(`the model of the world does not know ${access.access}`);
   }

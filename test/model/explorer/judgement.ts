@@ -1,9 +1,9 @@
-import type { Hash } from "../accesses.ts";
-import type { Protocol } from "../command.ts";
+import type { Access, Hash } from "../accesses.ts";
+import type { Command, Protocol } from "../command.ts";
 import { isPlace } from "../step.ts";
 import type { Entry } from "./entry.ts";
 import type { Transition } from "./transitions.ts";
-import { bitOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash } from "./world.ts";
+import { bitOf, bitsOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash, withKeys } from "./world.ts";
 import type { World } from "./world.ts";
 
 /** The effect of one access on the users' keys, and whether it is allowed. */
@@ -14,9 +14,35 @@ export interface Judgement {
   readonly returned: number;
   readonly purged: number;
   readonly decided: number;
+  /** The keys that work, and were taken out of a guardrail or an allow-list. */
+  readonly detached: number;
   /** A paid operation was opened although a current key exists: allowed, but wasteful. */
   readonly wasteful: boolean;
   readonly violation: string | null;
+}
+
+/** The world after the transition, with what the invariants remember about it. */
+export function remembering(
+  { command }: Entry,
+  before: World,
+  { access, effect }: Transition,
+  protocol: Protocol,
+): World {
+  const { world } = effect;
+  if (before === world) return world;
+  const was = currentKey(before, protocol);
+  const displaced = was !== null && was !== currentKey(world, protocol);
+  const note = world.row?.previous ?? null;
+  if (displaced && note !== null && note.hash === was && note.generation > 0 && note.graceMs !== null) {
+    return { ...world, graced: withKeys(world.graced, [was]) };
+  }
+  return endsGraces(command, access, displaced && world.row === null) ? { ...world, wiped: world.graced } : world;
+}
+
+/** I9: the row of a `purge --revoke` is removed, or the row of a rotation that ends every grace is replaced. */
+function endsGraces({ kind, revoke }: Command, access: Access, isPurged: boolean): boolean {
+  if (kind === "purge") return revoke !== "no" && isPurged && access.access === "row.remove";
+  return kind === "rotate" && revoke === "ours" && access.access === "row.replace" && !access.row.settled;
 }
 
 export function judgeTransition(entry: Entry, before: World, transition: Transition, protocol: Protocol): Judgement {
@@ -29,11 +55,13 @@ export function judgeTransition(entry: Entry, before: World, transition: Transit
     displaced,
     returned: bitOf(returned),
     purged: displaced && is === null && transition.access.access === "row.remove" ? bitOf(was) & MADE_KEYS : 0,
-    decided: displaced && isReplacedForGood(was, after, entry) ? bitOf(was) : decidedBy(transition, after),
+    decided: displaced && isReplacedForGood(was, after, entry) ? bitOf(was) : decidedBy(entry, transition, after),
+    detached: before === after ? 0 : detached(before, after),
     wasteful: is !== null && entry.command.kind === "sync" && after.operations > before.operations,
     violation:
       (transition.effect.unread ? "I4 a change overwrote a row that it had not read" : null) ??
       (displaced ? displacement(entry, was, is, before) : null) ??
+      (displaced ? lessRestricted(was, is, after) : null) ??
       handedOut(entry, returned, is),
   };
 }
@@ -43,16 +71,18 @@ function returnedBy({ move }: Transition): Hash | null {
 }
 
 /**
- * A save or committed rotation notes in the row that its predecessor is to be revoked; the simpler protocol has no
- * note.
+ * A save or committed rotation notes in the row that its predecessor is to be revoked at once; the simpler protocol has
+ * no note.
  */
 function isReplacedForGood(was: Hash, { row }: World, { command }: Entry): boolean {
   if (command.protocol !== "row first") return command.kind === "rotate";
-  return row?.previous?.hash === was && row.previous.revoke;
+  return row?.previous?.hash === was && row.previous.revoke && row.previous.graceMs === null;
 }
 
-function decidedBy({ access }: Transition, { outcomes }: World): number {
-  if (access.access === "journal.insert del") return bitOf(savedHash(outcomes[access.generation]));
+/** Other commands insert `del` for what is noted, or due: that decides nothing new. */
+function decidedBy({ command }: Entry, { access }: Transition, { outcomes }: World): number {
+  const decides = (command.kind === "purge" || command.kind === "rotate") && command.revoke !== "no";
+  if (access.access === "journal.insert del") return decides ? bitOf(savedHash(outcomes[access.generation])) : 0;
   if (access.access !== "journal.insert rev") return 0;
   const { reason, revoke } = access.retirement;
   return reason === "purged" && revoke ? bitOf(savedHash(outcomes[access.generation])) : 0;
@@ -60,20 +90,33 @@ function decidedBy({ access }: Transition, { outcomes }: World): number {
 
 /**
  * I2 and I4: only save and purge may displace a current key, with three exceptions. Any command may finish a placed
- * rotation. A reconcile may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
+ * rotation. A reconcile or finish may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
  * then.
  */
 function displacement({ command }: Entry, was: Hash, is: Hash | null, before: World): string | null {
   const { row, retirements } = before;
+  const repairs = command.kind === "reconcile" || command.kind === "finish";
   if (command.kind === "save" || command.kind === "purge") return null;
   if (row?.previous?.hash === was && is === row.hash) return null;
   if (command.protocol !== "row first" && command.kind === "rotate") return null;
   const retired = (retirements[generationOfKey(was)] ?? null) !== null;
-  if (command.kind === "reconcile" && is === null && retired) return null;
+  if (repairs && is === null && retired) return null;
   if (command.key === was && is === null && isOwed(before, generationOfKey(was))) return null;
   return generationOfKey(was) === 0
     ? "I4 a saved key was displaced by a command that may not"
     : "I2 the current key was displaced by a command that may not";
+}
+
+/** I11: a committed rotation's key has the restrictions of the replaced key. */
+function lessRestricted(was: Hash, is: Hash | null, { row, restricted }: World): string | null {
+  const isRotated = is !== null && row?.hash === is && row.generation > 0 && row.previous?.hash === was;
+  return isRotated && restricted.includes(was) && !restricted.includes(is)
+    ? "I11 the new key is less restricted than the one it replaces"
+    : null;
+}
+
+function detached(before: World, after: World): number {
+  return bitsOf(before.restricted.filter((hash) => !after.restricted.includes(hash) && after.live.includes(hash)));
 }
 
 function handedOut({ saw }: Entry, returned: Hash | null, current: Hash | null): string | null {

@@ -1,3 +1,4 @@
+import type { Hash } from "../accesses.ts";
 import { command } from "../command.ts";
 import type { Command, Protocol } from "../command.ts";
 import { isPlace, keyOf } from "../step.ts";
@@ -6,11 +7,24 @@ import type { Effect } from "./effects.ts";
 import { entryOf, outdated } from "./entry.ts";
 import type { Entry, RowChange } from "./entry.ts";
 import { Interning, onceEach, onceEachPair } from "./interning.ts";
-import { judgeTransition } from "./judgement.ts";
+import { judgeTransition, remembering } from "./judgement.ts";
 import type { Judgement } from "./judgement.ts";
 import { transitionsOf } from "./transitions.ts";
 import type { Setting, Transition } from "./transitions.ts";
-import { asSeenBy, bitOf, currentKey, isGivenBackLate, keyOfGeneration, keysTowardsCap, MADE_KEYS } from "./world.ts";
+import {
+  asSeenBy,
+  bitOf,
+  bitsOf,
+  currentContent,
+  currentKey,
+  generationOfKey,
+  isGivenBackLate,
+  isLimitForgotten,
+  keyOfGeneration,
+  keysTowardsCap,
+  MADE_KEYS,
+  withGraceOver,
+} from "./world.ts";
 import type { World } from "./world.ts";
 
 /** A transition between numbered worlds and entries. */
@@ -42,12 +56,16 @@ export interface Standing {
   /** The current key if it was stored with its generation, not as a given key. */
   readonly currentMade: number;
   readonly live: number;
+  /** The keys that were replaced with a grace. */
+  readonly graced: number;
+  /** Whether the current key's limit is lowered, and nothing says so. */
+  readonly limitForgotten: boolean;
   /** Whether more keys were created than the cap allows. */
   readonly overCap: boolean;
 }
 
 /** The settings that all commands of one exploration share. */
-export type Habits = Pick<Command, "spool" | "breach" | "protocol" | "cap">;
+export type Habits = Pick<Command, "spool" | "breach" | "protocol" | "cap" | "restrictions">;
 
 /**
  * All worlds and all entries, numbered. The moves of an actor depend only on its own entry and the world. So each pair
@@ -78,14 +96,13 @@ export class Space {
   readonly standing = onceEach((number): Standing => {
     const world = this.worlds.at(number);
     const current = bitOf(currentKey(world, this.protocol));
-    const made =
-      world.row !== null && (currentKey(world, this.protocol) === world.row.hash ? world.row : world.row.previous);
-    const generation = made === false || made === null ? 0 : made.generation;
     return {
       current,
       guarded: isGivenBackLate(world) ? 0 : current & MADE_KEYS,
-      currentMade: generation > 0 ? current & MADE_KEYS : 0,
-      live: world.live.reduce((bits, hash) => bits | bitOf(hash), 0),
+      currentMade: currentContent(world, this.protocol) === null ? 0 : current & MADE_KEYS,
+      live: bitsOf(world.live),
+      graced: bitsOf(world.graced),
+      limitForgotten: isLimitForgotten(world, this.protocol),
       overCap: keysTowardsCap(world) > (this.cap ?? Number.POSITIVE_INFINITY),
     };
   });
@@ -98,6 +115,32 @@ export class Space {
       const lost = { ...world, inFlight: world.inFlight.toSpliced(at, 1) };
       return [withCreated(lost, [keyOfGeneration(generation)]), lost].map((after) => this.worlds.numberOf(after));
     });
+  });
+
+  /** The worlds in which one more grace is over, and the key whose end that decides. */
+  readonly graceEnds = onceEach((number): readonly { readonly world: number; readonly decided: number }[] => {
+    const world = this.worlds.at(number);
+    return this.#endingGraces(world).map(({ hash, decides }) => ({
+      world: this.worlds.numberOf(withGraceOver(world, [generationOfKey(hash)])),
+      decided: decides ? bitOf(hash) : 0,
+    }));
+  });
+
+  /** A grace begins with the commit. The breach "grace-from-swap" counts it from the write of the row. */
+  #endingGraces(world: World): readonly { readonly hash: Hash; readonly decides: boolean }[] {
+    const previous = this.#habits.breach === "grace-from-swap" ? (world.row?.previous ?? null) : null;
+    const isEarly =
+      previous !== null && previous.graceMs !== null && currentKey(world, this.protocol) === previous.hash;
+    return [
+      ...world.graced.map((hash) => ({ hash, decides: true })),
+      ...(isEarly ? [{ hash: previous.hash, decides: false }] : []),
+    ].filter(({ hash }) => !world.over.includes(generationOfKey(hash)));
+  }
+
+  /** The world in which every grace is over; the same world without one. */
+  readonly afterGraces = onceEach((number) => {
+    const world = this.worlds.at(number);
+    return this.worlds.numberOf(withGraceOver(world, world.graced.map(generationOfKey)));
   });
 
   /** The world without POSTs in flight. */
@@ -135,9 +178,9 @@ export class Space {
     return {
       ...judgement,
       // The sets of keys are about user 0 only.
-      ...(user === 0 ? {} : { returned: 0, purged: 0, decided: 0 }),
+      ...(user === 0 ? {} : { returned: 0, purged: 0, decided: 0, detached: 0 }),
       user,
-      world: this.worlds.numberOf(asSeenBy(user, effect.world)),
+      world: this.worlds.numberOf(asSeenBy(user, remembering(entry, before, transition, this.protocol))),
       entry: after === null ? 0 : this.entries.numberOf(after),
       late: late === null ? 0 : this.entries.numberOf(late),
       rowChange: transition.rowChange,

@@ -16,9 +16,10 @@ const PAST = 1;
 const FIRST_ACTOR = 2;
 
 /** An actor (its entry) and its step. Without an edge, the upstream changed by itself. */
-export type Taken = Acted | { readonly edge: null };
+export type Taken = Acted | { readonly edge: null; readonly event: string };
 type Acted = { readonly actor: number; readonly edge: Edge };
-const ARRIVAL: Taken = { edge: null };
+const ARRIVAL: Taken = { edge: null, event: "upstream: a late POST arrives, or is lost" };
+const GRACE_END: Taken = { edge: null, event: "time: a grace is over" };
 
 /** `after` is valid only until the next visit. */
 export type Visit = (after: Int32Array, violation: string | null, taken: Taken) => void;
@@ -65,6 +66,10 @@ export class Successors {
       }
     }
     for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, ARRIVAL);
+    for (const { world: after, decided } of this.#space.graceEnds(world)) {
+      const since = this.#pastAfter(past, { fault: null, returned: 0, purged: 0, decided });
+      visit(this.#rowOf(after, since, actors), null, GRACE_END);
+    }
   }
 
   /** The other actors after this step: their knowledge of the row may be outdated. */
@@ -94,7 +99,8 @@ export class Successors {
     if (itself !== 0) actors.push(itself);
     if (edge.late !== 0) actors.push(edge.late);
     const since = this.#pastAfter(past, edge);
-    visit(this.#rowOf(edge.world, since, actors), edge.violation ?? this.#judgeKeys(edge.world, since), taken);
+    const violation = edge.violation ?? this.#judgeKeys(edge.world, since) ?? this.#judgeLists(edge, since);
+    visit(this.#rowOf(edge.world, since, actors), violation, taken);
   }
 
   /** Actors of the same kind at the same place are interchangeable, so they are sorted. */
@@ -107,7 +113,10 @@ export class Successors {
     return row;
   }
 
-  #pastAfter(past: number, { fault, returned, purged, decided }: Edge): number {
+  #pastAfter(
+    past: number,
+    { fault, returned, purged, decided }: Pick<Edge, "fault" | "returned" | "purged" | "decided">,
+  ): number {
     if (fault === null && (returned | purged | decided) === 0) return past;
     const before = this.#pasts.at(past);
     return this.#pasts.numberOf({
@@ -118,15 +127,24 @@ export class Successors {
     });
   }
 
-  /** Checks I1, I5 and C1. */
+  /** Checks I1, I5, I7, I10 and C1. */
   #judgeKeys(world: number, past: number): string | null {
-    const { guarded, currentMade, live, overCap } = this.#space.standing(world);
+    const { guarded, currentMade, live, graced, limitForgotten, overCap } = this.#space.standing(world);
     const { returned, purged, decided } = this.#pasts.at(past);
     if (overCap) return "C1 more keys were made than the cap allows";
     if ((currentMade & purged) !== 0) return "I5 a purged key is current again";
-    const dead = (returned | guarded) & MADE_KEYS & ~live;
+    if (limitForgotten) return "I10 the current key has a lowered limit, and nothing says so";
+    const dead = (returned | guarded | graced) & MADE_KEYS & ~live;
+    if ((dead & graced & ~decided) !== 0) return "I7 a key died within its grace";
     if ((dead & ~decided) !== 0) return "I1 a key in use was deleted upstream";
     return (guarded & dead) === 0 ? null : "I1 the current key is dead upstream";
+  }
+
+  /** Checks the second half of I11. */
+  #judgeLists({ detached, world }: Edge, past: number): string | null {
+    const { current, graced } = this.#space.standing(world);
+    const used = current | (graced & ~this.#pasts.at(past).decided);
+    return (detached & used) === 0 ? null : "I11 a key in use was taken out of its guardrails or allow-lists";
   }
 }
 

@@ -1,18 +1,32 @@
 import type { Protocol } from "../command.ts";
-import type { Hash, LiveOperations, Outcome, Records, Row, RowContent, Spooled, Version } from "../accesses.ts";
+import type { Hash, KeyContent, LimitDue, LiveOperations, Outcome, Records } from "../accesses.ts";
+import type { Restrictions, Row, RowContent, Spooled, Version } from "../accesses.ts";
+import { plainRow, settledRow } from "../actors/predecessor.ts";
 
 /** The store, the upstream and the spool folder of one user, and the worlds of the other users. */
-export interface World extends Records {
+export interface World extends Omit<Records, "dues"> {
+  /** The generations with a record `due`, and those whose time has come. */
+  readonly due: readonly number[];
+  readonly over: readonly number[];
   readonly row: StoredRow | null;
   /** Keys that work upstream, in order. */
   readonly live: readonly Hash[];
   /** Keys that the upstream lists: the live and the disabled ones. */
   readonly listed: readonly Hash[];
+  /** The keys with a limit that was lowered, and the keys in a guardrail or an allow-list. */
+  readonly lowered: readonly Hash[];
+  readonly restricted: readonly Hash[];
   /** The generations of POSTs that may still arrive. */
   readonly inFlight: readonly number[];
   readonly spool: readonly Spooled[];
   /** The generations whose keys were requested explicitly. */
   readonly deliberate: readonly number[];
+  /**
+   * For the invariants, recorded nowhere: the keys that a commit replaced with a grace, and those of them that must not
+   * survive a `purge --revoke` or a rotation that ends every grace.
+   */
+  readonly graced: readonly Hash[];
+  readonly wiped: readonly Hash[];
   readonly others: readonly World[];
 }
 
@@ -27,19 +41,29 @@ const NOTHING: World = {
   outcomes: [null],
   retirements: [null],
   owedAfterAll: [],
+  due: [],
+  over: [],
   live: [],
   listed: [],
+  lowered: [],
+  restricted: [],
   inFlight: [],
   spool: [],
   deliberate: [],
+  graced: [],
+  wiped: [],
   others: [],
 };
 
-export type StartName = "none" | "row" | "manual" | "retained";
+export type StartName = "none" | "row" | "manual" | "retained" | "lowered" | "restricted";
+
+/** The only full limit, and the only restrictions, that a key has here. */
+export const FULL_LIMIT: LimitDue = "full";
+export const RESTRICTED: Restrictions = "restricted";
 
 /**
  * A user with nothing, with a created key, with a key that was saved by hand, or with a second created key that has
- * replaced the first one, which was kept.
+ * replaced the first one, which was kept. The created key may wait for its full limit, or have restrictions.
  */
 export function worldAtStart(start: StartName, others: number): World {
   return { ...worldOf(start), others: Array.from({ length: others }, () => NOTHING) };
@@ -55,21 +79,22 @@ export function asSeenBy(user: number, world: World): World {
 
 function worldOf(start: StartName): World {
   if (start === "none") return NOTHING;
-  if (start === "manual") return { ...NOTHING, row: { ...settledAt(0, "m5"), revision: 1 } };
-  const made = Array.from({ length: start === "row" ? 1 : 2 }, (_, at) => keyOfGeneration(at + 1));
+  if (start === "manual") return { ...NOTHING, row: { ...plainRow({ generation: 0, hash: "m5" }), revision: 1 } };
+  const made = Array.from({ length: start === "retained" ? 2 : 1 }, (_, at) => keyOfGeneration(at + 1));
+  const limitDue = start === "lowered" ? FULL_LIMIT : null;
+  const restrictions = start === "restricted" ? RESTRICTED : null;
+  const key = { generation: made.length, hash: keyOfGeneration(made.length), limitDue, restrictions };
   return {
     ...NOTHING,
-    row: { ...settledAt(made.length, keyOfGeneration(made.length)), revision: 1 },
+    row: { ...settledRow(key), revision: 1 },
     operations: made.length,
     outcomes: [null, ...made.map((saved) => ({ saved }))],
     retirements: [null, ...made.slice(1).map(() => ({ reason: "superseded", revoke: false }) as const)],
     live: made,
     listed: made,
+    lowered: limitDue === null ? [] : made,
+    restricted: restrictions === null ? [] : made,
   };
-}
-
-function settledAt(generation: number, hash: Hash): RowContent {
-  return { generation, hash, settled: true, previous: null };
 }
 
 /** The key that users get: the row's key once its generation's outcome is "saved"; until then its predecessor. */
@@ -110,8 +135,31 @@ function undecidedOrSaved({ operations, outcomes, deliberate }: World) {
   });
 }
 
+/** What the row says about the current key; null if no created key is current. */
+export function currentContent(world: World, protocol: Protocol): KeyContent | null {
+  const current = currentKey(world, protocol);
+  if (current === null || world.row === null) return null;
+  const content = world.row.hash === current ? world.row : world.row.previous;
+  return content !== null && content.generation > 0 ? content : null;
+}
+
+/** I10: a created key that is current has a lowered limit, and the row does not say that it gets the full one. */
+export function isLimitForgotten(world: World, protocol: Protocol): boolean {
+  const content = currentContent(world, protocol);
+  return content !== null && content.limitDue === null && isLowered(world, content.hash);
+}
+
+export function isLowered({ lowered, live }: World, hash: Hash): boolean {
+  return lowered.includes(hash) && live.includes(hash);
+}
+
+/** The keys of a generation are over their grace from now on. */
+export function withGraceOver(world: World, generations: readonly number[]): World {
+  return { ...world, over: generations.reduce(withNumber, world.over) };
+}
+
 /** Whether the deletion of this generation's key is recorded. */
-export function isOwed({ retirements, owedAfterAll }: Records, generation: number): boolean {
+export function isOwed({ retirements, owedAfterAll }: World, generation: number): boolean {
   return retirements[generation]?.revoke === true || owedAfterAll.includes(generation);
 }
 
@@ -148,6 +196,10 @@ export function bitOf(hash: Hash | null): number {
   return 1 << place;
 }
 
+export function bitsOf(hashes: readonly Hash[]): number {
+  return hashes.reduce((bits, hash) => bits | bitOf(hash), 0);
+}
+
 /** The comparison of versions: whether the row is still the one that was read, or (aba) the revision alone. */
 export type Comparison = "whole version" | "revision alone";
 
@@ -171,14 +223,18 @@ export function wasReadAs(row: StoredRow, seen: Version): boolean {
 }
 
 export function rowAsRead(row: StoredRow, comparison: Comparison): Row {
-  const { generation, hash, settled, previous } = row;
-  return { generation, hash, settled, previous, version: versionOf(row, comparison) };
+  const { revision: _, ...content } = row;
+  return { ...content, version: versionOf(row, comparison) };
 }
 
 export function withRecord<Value>(records: readonly (Value | null)[], index: number, value: Value) {
   return Array.from({ length: Math.max(records.length, index + 1) }, (_, at) =>
     at === index ? value : (records[at] ?? null),
   );
+}
+
+export function withNumber(numbers: readonly number[], more: number): readonly number[] {
+  return [...new Set([...numbers, more])].toSorted((a, b) => a - b);
 }
 
 export function withKeys(keys: readonly Hash[], more: readonly Hash[]): readonly Hash[] {

@@ -1,4 +1,5 @@
-import type { Hash, Row, RowContent } from "../accesses.ts";
+import type { Hash, Row } from "../accesses.ts";
+import { plainRow } from "../actors/predecessor.ts";
 import { removing } from "../actors/removal.ts";
 import type { Command } from "../command.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
@@ -37,7 +38,7 @@ function plainFound(row: Row, command: Command): Move {
 }
 
 function plainInsert({ hash }: { readonly hash: Hash }): Step {
-  const row: RowContent = { generation: 0, hash, settled: true, previous: null };
+  const row = plainRow({ generation: 0, hash });
   return doing({ access: "row.insert", row }, ({ answer }) =>
     answer === "done" ? ended("saved") : answer === "refused" ? again() : UNSURE,
   );
@@ -75,7 +76,7 @@ interface Made {
 }
 
 function plainProject({ generation, hash }: Made, command: Command): Step {
-  const row: RowContent = { generation, hash, settled: true, previous: null };
+  const row = plainRow({ generation, hash });
   return doing({ access: "row.insert", row }, ({ answer }) => {
     if (answer === "unanswered") return UNSURE;
     return answer === "done" && !isPatched(command) ? gives(hash) : again();
@@ -89,7 +90,7 @@ function plainOpen({ generation, old }: Making): Step {
 }
 
 function plainPost({ generation, old }: Making): Step {
-  return doing({ access: "upstream.post", generation }, (posted) =>
+  return doing({ access: "upstream.post", generation, lowered: false }, (posted) =>
     typeof posted === "object"
       ? to(plainSaveOutcome, { generation, hash: posted.created, old })
       : to(plainAbandon, { generation }),
@@ -104,7 +105,7 @@ function plainSaveOutcome({ generation, hash, old }: Made & Making): Step {
 }
 
 function plainProjectOwn({ generation, hash }: Made, command: Command): Step {
-  const row: RowContent = { generation, hash, settled: true, previous: null };
+  const row = plainRow({ generation, hash });
   return doing({ access: "row.insert", row }, ({ answer }) => {
     if (answer === "unanswered") return UNSURE;
     if (answer === "refused") return to(plainWhose, { generation, hash });
@@ -171,12 +172,7 @@ function plainAct(memory: Changing, command: Command): Step {
   if (command.kind === "purge")
     return doing({ access: "row.remove", seen }, ({ answer }) => plainDone(answer, row, command));
   const isSave = command.kind === "save";
-  const next: RowContent = {
-    generation: isSave ? 0 : generation,
-    hash: isSave ? (command.key ?? "") : hash,
-    settled: true,
-    previous: null,
-  };
+  const next = plainRow(isSave ? { generation: 0, hash: command.key ?? "" } : { generation, hash });
   return doing({ access: "row.replace", row: next, seen }, ({ answer }) => {
     if (isSave) return plainDone(answer, row, command);
     if (answer === "unanswered") return UNSURE;
@@ -185,7 +181,7 @@ function plainAct(memory: Changing, command: Command): Step {
   });
 }
 
-function plainDone(answer: "done" | "refused" | "unanswered", row: Row, { revoke }: Command): Move {
+function plainDone(answer: "done" | "refused" | "unanswered", row: Row, { revoke }: Command): Moves {
   if (answer === "unanswered") return UNSURE;
   if (answer === "refused") return again();
   return revoke !== "no" && row.generation > 0 ? removing([row.hash], ended("done")) : ended("done");

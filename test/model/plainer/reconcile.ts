@@ -1,7 +1,7 @@
 import type { Listed, Outcome, Records, Row } from "../accesses.ts";
 import { removing } from "../actors/removal.ts";
 import type { Command } from "../command.ts";
-import { doing, ended, to, waiting } from "../step.ts";
+import { doing, ended, listOf, to, waiting } from "../step.ts";
 import type { Move, Step } from "../step.ts";
 
 /** The reconcile of the simpler protocol: LIST, journal, row; patched: LIST, row, journal. One read judges all keys. */
@@ -48,7 +48,7 @@ function judged(read: Read): readonly Move[] {
 }
 
 function removed({ hash }: Listed, rest: readonly Move[]): readonly Move[] {
-  return rest.map((after) => removing([hash], after));
+  return rest.flatMap((after) => listOf(removing([hash], after)));
 }
 
 function lastSaved({ outcomes, retirements }: Records): number {

@@ -26,7 +26,7 @@ export function sha256(text: string): string {
 
 /** The accounts, their management keys and their workspaces. */
 export function accountRecords(first: NewAccount) {
-  /** The accounts by the hashes of their management keys. */
+  /** The accounts by their management keys. */
   const accounts = new Map<string, MockAccount>();
   const workspaces = new Map<string, Workspace>();
   const account = addAccount(first);
@@ -39,7 +39,7 @@ export function accountRecords(first: NewAccount) {
   }
 
   function addManagementKey(managementKey: string, owner: MockAccount): void {
-    accounts.set(sha256(managementKey), owner);
+    accounts.set(managementKey, owner);
   }
 
   function addWorkspace(name: string, owner: string): string {
@@ -49,7 +49,7 @@ export function accountRecords(first: NewAccount) {
   }
 
   /** The account of this management key. */
-  const accountOf = (token: string | undefined) => accounts.get(sha256(token ?? ""));
+  const accountOf = (token: string | undefined) => accounts.get(token ?? "");
   const workspacesOf = (owner: MockAccount | undefined) =>
     [...workspaces.values()].filter((workspace) => workspace.owner === owner?.id);
   return {

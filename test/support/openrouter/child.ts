@@ -24,6 +24,8 @@ const upstream = client.withManagementKey(managementKey);
 const budget = () => deadlineIn(10_000, new AbortController().signal);
 const terms = { limit: 1, limitReset: null, expiresAt: null, includeByokInLimit: null, workspace: null };
 const request = { name: "keyctl/test", ...terms };
+const [guardrail, credential] = ["a-guardrail", "a-credential"];
+const first = (pages: AsyncIterable<unknown>) => pages[Symbol.asyncIterator]().next();
 const calls = {
   checkKey: () => client.checkKey(key, budget()),
   checkManagementKey: () => client.checkKey(managementKey, budget()),
@@ -31,7 +33,13 @@ const calls = {
   create: () => upstream.create(request, budget()),
   find: () => upstream.find(key.hash, budget()),
   disable: () => upstream.disable(key.hash, budget()),
-  list: () => upstream.list({ kind: "everywhere" }, budget)[Symbol.asyncIterator]().next(),
+  list: () => first(upstream.list({ kind: "everywhere" }, budget)),
+  setLimit: () => upstream.setLimit(key.hash, 2, budget()),
+  guardrailAssignments: () => first(upstream.guardrailAssignments(budget)),
+  assignGuardrail: () => upstream.assignGuardrail(guardrail, key.hash, budget()),
+  unassignGuardrail: () => upstream.unassignGuardrail(guardrail, key.hash, budget()),
+  allowLists: () => first(upstream.allowLists([null], budget)),
+  setAllowedKeys: () => upstream.setAllowedKeys(credential, [key.hash], budget()),
   remove: () => upstream.remove(key.hash, budget()),
   credits: () => upstream.credits(budget()),
 };
