@@ -27,9 +27,10 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   validate:
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
-  rotate:
-    "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
-  reconcile: "type command store dry_run listed matched kept to_fix fixed reported noted elapsed_ms complete error",
+  rotate: "type command store selected total done rotated left failed shard elapsed_ms complete warnings error",
+  "rotate --finish":
+    "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
+  reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear journals to_total dry_run elapsed_ms complete warnings error",
@@ -49,6 +50,10 @@ function expectedFields(verb: string, document: Record<string, unknown>): string
   if ("count" in document) return "count error";
   if (document["type"] === "summary") return SUMMARIES[verb];
   return document["type"] === "user" ? `type ${FIELDS[verb]}` : FIELDS[verb];
+}
+
+function verbOf([verb = "", ...flags]: readonly string[]): string {
+  return flags.includes("--finish") ? `${verb} --finish` : verb;
 }
 
 describe.each([...OUTCOMES, ...REFUSALS])("$title", ({ args, exit, error, given, options }) => {
@@ -72,7 +77,7 @@ describe.each(OUTCOMES)("the documents of $title", ({ args, exit, error, given, 
     const documents = documentsOf(run);
     for (const document of documents) {
       const isRefused = fieldsOf(document) === "error";
-      if (!isRefused) expect(fieldsOf(document)).toBe(expectedFields(args[0] ?? "", document));
+      if (!isRefused) expect(fieldsOf(document)).toBe(expectedFields(verbOf(args), document));
       if (isRefused) expect(documents).toHaveLength(1);
       for (const [name, value] of Object.entries(document)) {
         if (value === null) continue;
