@@ -100,7 +100,7 @@ export class RotatingCalls {
     }
     return {
       filter: { olderThanMs, expiresWithinMs, verdict },
-      budget: new KeyBudget(maxKeys ?? Number.POSITIVE_INFINITY),
+      budget: new KeyBudget(maxKeys ?? Number.POSITIVE_INFINITY, "rotate"),
       newSignal: this.#work.newSignal(options),
     };
   }

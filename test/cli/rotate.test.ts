@@ -335,13 +335,13 @@ describe("what is due after a rotation", () => {
 
   it("has a code for keys, and one for limits", async () => {
     const set = await withAlice();
-    await set.given("rotate --user alice");
-    await dueFor(set, 2 * HOUR_MS);
-    expect(errorOf(await set.run("reconcile --json"))?.code).toBe("RETIREMENT_OVERDUE");
     await set.given("rotate --user alice --grace 0");
     await dueFor(set, 2 * HOUR_MS);
     expect(errorOf(await set.run("reconcile --json"))?.code).toBe("LIMIT_RESTORE_OVERDUE");
     expect((await set.run("list")).stderr).toContain("hint: keyctl rotate --finish\n");
+    await set.given("rotate --user alice");
+    await dueFor(set, 2 * HOUR_MS);
+    expect(errorOf(await set.run("reconcile --json"))?.code).toBe("RETIREMENT_OVERDUE");
   });
 
   it("is a check of doctor that needs attention when it is late", async () => {
@@ -421,11 +421,14 @@ describe("rotate of many users", () => {
       6,
       {
         code: "PROVISION_CAP",
-        message: "7 users are left with their old keys: this run may rotate no more keys",
+        message: "7 users are left with an old key: this run may rotate no more keys",
         hint: "run it again with --max-keys 7",
       },
     ]);
     expect(documentsOf(some).at(-1)).toMatchObject({ rotated: 4, left: 7 });
+    expect(documentsOf(some).at(-2)).toMatchObject({
+      error: { message: "the key was not rotated: this run may rotate no more than 4" },
+    });
     expect(server.keys.size).toBe(15);
   });
 

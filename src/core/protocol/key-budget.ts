@@ -5,12 +5,14 @@ import { KeyctlError } from "../model/errors.ts";
  */
 export class KeyBudget {
   readonly #max: number;
+  readonly #verb: "create" | "rotate";
   #taken = 0;
   #open = 0;
 
   /** @param max the number of keys; `Infinity` for any number */
-  constructor(max: number) {
+  constructor(max: number, verb: "create" | "rotate" = "create") {
     this.#max = max;
+    this.#verb = verb;
   }
 
   /** Whether a slot may still be returned. */
@@ -32,7 +34,8 @@ export class KeyBudget {
 
   /** The error of a user who is left without a key. */
   usedUp(): KeyctlError {
-    return new KeyctlError("PROVISION_CAP", `no key was created: this run may create no more than ${this.#max}`, {
+    const nothing = this.#verb === "create" ? "no key was created" : "the key was not rotated";
+    return new KeyctlError("PROVISION_CAP", `${nothing}: this run may ${this.#verb} no more than ${this.#max}`, {
       hint: "run it again for those who are left",
       retryable: true,
     });

@@ -20,7 +20,7 @@ import { addRotateOptions, manyOptionsOf, refuseContradictions, refuseFlagsOfMan
 import type { RotateFlags } from "./rotate-flags.ts";
 import { rotationOutcome, previewDocument, rotateDocument, showRotation } from "./rotate-view.ts";
 
-const LEFT_UNROTATED: LeftUsers = { how: "with their old keys", verb: "rotate" };
+const LEFT_UNROTATED: LeftUsers = { how: "with an old key", verb: "rotate" };
 
 export function configureCommand(command: Command, run: Run): void {
   addRotateOptions(command)
