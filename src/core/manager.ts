@@ -149,8 +149,8 @@ export class KeyManager {
   }
 
   /** As `previewPurge`, one user after the other. Throws a failure that concerns all users. */
-  async *previewPurgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    yield* (await this.#purges(options)).previewAll(batches, this.#work);
+  async *previewPurgeMany(batches: UserBatches, options: PreviewPurgeOptions = {}) {
+    yield* (await this.#purges(options)).previewAll(batches, options.looksAhead ?? true, this.#work);
   }
 
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */

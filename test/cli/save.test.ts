@@ -69,7 +69,7 @@ describe("save", () => {
     expect(errorOf(run)).toMatchObject({
       code: "KEY_EXISTS",
       message: "user alice already has another key (***************b465, from manual)",
-      hint: "keyctl save --user alice --stdin --replace",
+      hint: "keyctl save --user alice --stdin --json --replace",
     });
     expect(await bareKey(home)).toBe(KEY);
   });

@@ -4,6 +4,7 @@ import { counted, plural } from "../../core/text/format.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { spendingOf } from "../views/key-view.ts";
 import type { Invocation } from "../invocation.ts";
+import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
 import type { Many } from "./selection.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 
@@ -42,7 +43,7 @@ export interface KeyPermissionTask {
  * anything is created. Throws CONFIRMATION_NEEDED.
  */
 export async function permittedKeys(
-  { terminal, prompt }: Invocation,
+  { terminal, prompt, commandAgain }: Invocation,
   { maxKeys }: KeyPermissionFlags,
   { selection, users, preview, terms }: KeyPermissionTask,
 ): Promise<number> {
@@ -50,13 +51,13 @@ export async function permittedKeys(
   let count = 0;
   for await (const batch of preview(users())) count += batch.filter(({ action }) => action === "create").length;
   if (count === 0) return 0;
-  const hint = `add --max-keys ${count}`;
+  const hint = commandAgain(`--max-keys ${count}`);
   const isInputTaken = selection.kind === "file" && selection.path === "-";
   if (!terminal.options.isInteractive || isInputTaken) {
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      `${counted(count, "key")} would be created at OpenRouter, and keyctl cannot prompt: no terminal; nothing was changed`,
+      `${counted(count, "key")} would be created at OpenRouter, and keyctl ${cannotPrompt(terminal, isInputTaken)}; nothing was changed`,
       { hint },
     );
   }
@@ -70,7 +71,7 @@ export async function permittedKeys(
   ) {
     return count;
   }
-  throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to skip the question` });
+  throw new Declined(hint);
 }
 
 function parseMaxKeys(text: string): number {

@@ -158,5 +158,5 @@ export function changedMeanwhile(user: UserId): KeyctlError {
 }
 
 export function formerKey(row: KeyRecord): FormerKey {
-  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
+  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin, isOurs: row.generation > 0 };
 }
