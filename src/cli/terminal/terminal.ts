@@ -153,11 +153,11 @@ export class Terminal {
   }
 
   note(text: string): void {
-    if (!this.options.quiet) this.#say(`note: ${printable(this.#complete(text))}`);
+    if (!this.options.quiet) this.#say(`note: ${printable(this.complete(text))}`);
   }
 
   hint(text: string): void {
-    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${this.#complete(text)}`));
+    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${this.complete(text)}`));
   }
 
   /** A line under a table, for people. */
@@ -166,7 +166,7 @@ export class Terminal {
   }
 
   warning(text: string): void {
-    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(this.#complete(text))}`);
+    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(this.complete(text))}`);
   }
 
   /** A worry about the run as a whole: said at once, and part of the document that ends the run. */
@@ -182,7 +182,8 @@ export class Terminal {
     if (error.hint !== null) this.hint(error.hint);
   }
 
-  #complete(text: string): string {
+  /** A text with commands, as it can be typed in the place of this run. */
+  complete(text: string): string {
     return this.options.complete?.(text) ?? text;
   }
 

@@ -9,6 +9,8 @@ import type { KeyState } from "./classify-key.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 
 export type FindingClass =
+  /** Replaced or purged, and left alive upstream on purpose. */
+  | "kept"
   /** Ours and abandoned: to be deleted. */
   | "orphan"
   /** A purge died before it removed the row. */
@@ -38,6 +40,8 @@ export interface Finding {
   readonly action: "delete" | "remove_row" | "none";
   readonly done: boolean;
   readonly error: KeyctlError | null;
+  /** What the list says of the key; null if it is not listed. */
+  readonly listed: Pick<UpstreamKey, "createdAt" | "limit"> | null;
 }
 
 /** The row may come from another machine. */
@@ -51,7 +55,7 @@ export function unclaimed(key: UpstreamKey, deployment: string): Finding {
 
 /** For a second row with the same key. */
 export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null };
+  return { class: "duplicate", userId, keyHash, name, action: "none", done: false, error: null, listed: null };
 }
 
 export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, now: number): readonly Finding[] {
@@ -59,7 +63,7 @@ export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, n
     case "keep":
       return stateOf(key, user, now);
     case "kept":
-      return [];
+      return [reported("kept", key, user)];
     case "no-row":
       return [reported("no_row", key, user)];
     case "unknown":
@@ -87,7 +91,7 @@ export function danglingRow(
   const { userId, keyHash, upstreamHash, name } = row;
   const hash = upstreamHash ?? keyHash;
   if (hash === null || byHash.has(hash)) return [];
-  return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null }];
+  return [{ class: "dangling_row", userId, keyHash, name, action: "none", done: false, error: null, listed: null }];
 }
 
 /** For a key that is still to be imported. */
@@ -96,17 +100,24 @@ export function undecided(finding: Finding): Finding {
 }
 
 export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "purge_pending", userId, keyHash, name, action: "remove_row", done: false, error: null };
+  return {
+    class: "purge_pending",
+    userId,
+    keyHash,
+    name,
+    action: "remove_row",
+    done: false,
+    error: null,
+    listed: null,
+  };
 }
 
-function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
-  return { class: "orphan", userId, keyHash: hash, name, action: "delete", done: false, error: null };
+/** The finding of a key that is to be deleted. */
+export function toRemove(key: UpstreamKey, user: UserId, kind: "orphan" | "kept" = "orphan"): Finding {
+  return { ...reported(kind, key, user), action: "delete" };
 }
 
-export function removed(key: UpstreamKey, user: UserId): Finding {
-  return { ...toRemove(key, user), done: true };
-}
-
-function reported(kind: FindingClass, { hash, name }: UpstreamKey, userId: UserId | null): Finding {
-  return { class: kind, userId, keyHash: hash, name, action: "none", done: false, error: null };
+function reported(kind: FindingClass, key: UpstreamKey, userId: UserId | null): Finding {
+  const { hash: keyHash, name } = key;
+  return { class: kind, userId, keyHash, name, action: "none", done: false, error: null, listed: key };
 }

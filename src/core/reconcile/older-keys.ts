@@ -58,5 +58,14 @@ export async function adoptionOf(
 }
 
 export function reportedAsOlder(userId: UserId, { hash: keyHash }: OlderKey): Finding {
-  return { class: "other_account", userId, keyHash, name: null, action: "none", done: false, error: null };
+  return {
+    class: "other_account",
+    userId,
+    keyHash,
+    name: null,
+    action: "none",
+    done: false,
+    error: null,
+    listed: null,
+  };
 }

@@ -19,7 +19,8 @@ import { retryOnConflict } from "../protocol/contention.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Finding } from "./finding.ts";
-import { purgePending, removed, findingOf } from "./finding.ts";
+import { purgePending, findingOf, toRemove } from "./finding.ts";
+import { isRemovableKept } from "./kept-keys.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** What became of a key: `left` is as it should be, or cannot be classified now. */
@@ -80,7 +81,14 @@ const leave: RepairOutcome = async (_key, _user, judgement) => ({ status: "left"
 
 const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   keep: leave,
-  kept: leave,
+  async kept(key, user, judgement, context) {
+    if (context.includeKept !== true) return { status: "left", judgement };
+    const n = numberOf(judgement);
+    const outcome = await context.journal.entry(user, "out", n, context.newSignal());
+    if (!(await isRemovableKept(outcome, context))) return { status: "left", judgement };
+    await appendEntry(user, { kind: "del", n }, context, context.newSignal());
+    return removeOwed(key, user, n, context);
+  },
   "no-row": leave,
   unknown: leave,
   "decided-against": (key, _user, judgement, context) => removeUnlessHeld(key, judgement, context),
@@ -150,16 +158,31 @@ export async function repair({ user, keys }: OwnedKeys, context: ReconcileContex
   const { row, purged } = await repairRow(user, context);
   const findings: Finding[] = purged === undefined ? [] : [{ ...purgePending(purged), done: true }];
   const now = context.clock.now().getTime();
+  const kept = await keptKeys({ user, keys }, row, context);
   for (const key of keys) {
+    const removal = toRemove(key, user, kept.has(key) ? "kept" : "orphan");
     try {
       const end = await repairKey(key, user, row, context);
-      findings.push(...(end.status === "removed" ? [removed(key, user)] : findingOf(key, user, end.judgement, now)));
+      findings.push(
+        ...(end.status === "removed" ? [{ ...removal, done: true }] : findingOf(key, user, end.judgement, now)),
+      );
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
-      findings.push({ ...removed(key, user), done: false, error: thrown });
+      findings.push({ ...removal, error: thrown });
     }
   }
   return findings;
+}
+
+/** The keys that are removed although they were kept on purpose. */
+async function keptKeys(
+  { user, keys }: OwnedKeys,
+  row: KeyRecord | undefined,
+  { includeKept = false, journal, deployment, newSignal }: ReconcileContext,
+): Promise<ReadonlySet<UpstreamKey>> {
+  if (!includeKept) return new Set();
+  const facts = foldJournal(await journal.entries(user, newSignal()));
+  return new Set(keys.filter((key) => classifyKey(key, facts, row, { deployment, now: 0 }).kind === "kept"));
 }
 
 const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT"]);
