@@ -1,8 +1,9 @@
 import { isFromFuture } from "../../core/model/clock-skew.ts";
 import { publicExpiry } from "../../core/model/expiry.ts";
 import { printable } from "../../core/text/printable.ts";
+import { attentionWords } from "../../core/validate/attention-texts.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
-import type { Attention, KeyTerms, Verdict } from "../../core/model/verdict.ts";
+import type { KeyTerms, Verdict } from "../../core/model/verdict.ts";
 import { formatAgo } from "../format-duration.ts";
 import { sayWarnings } from "./key-view.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -52,16 +53,9 @@ export async function showValidation(terminal: Terminal, validation: Validation)
     ...(terms === undefined ? [] : describeTerms(terms)),
   ];
   await terminal.result(card.map(([title, text]) => `${terminal.paint.dim(title.padEnd(10))} ${text}`).join("\n"));
-  for (const name of attention) terminal.note(ATTENTION_NOTES[name]);
+  if (terms === undefined) return;
+  for (const name of attention) terminal.note(`the key ${attentionWords([name], terms)}`);
 }
-
-const ATTENTION_NOTES: Readonly<Record<Attention, string>> = {
-  EXPIRES_SOON: "the key expires soon",
-  EXPIRED: "the key is past its end, and OpenRouter accepts it: a clock may be wrong",
-  EXPIRY_UNKNOWN: "when the key expires cannot be read: it may be any time",
-  LIMIT_USED_UP: "the key has too little of its limit left, or of a budget that it belongs to",
-  NO_LIMIT: "the key has no spending limit",
-};
 
 function termsOf(verdict: Verdict | null): KeyTerms | undefined {
   return verdict === null || verdict.status === "unknown" ? undefined : verdict;

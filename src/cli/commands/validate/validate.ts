@@ -17,6 +17,7 @@ import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
+import type { LimitWords } from "./summary-view.ts";
 import { showValidation, validationDocument } from "../../views/verdict-view.ts";
 import type { ValidateOptions } from "../../../core/validate/validate-key.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
@@ -104,7 +105,7 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown);
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
@@ -123,12 +124,16 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
     columns: [],
     cells: () => [],
     score: () => score,
-    screen: (store) => verdictScreen(terminal, score, store, spanOf(flags.warnWithin)),
+    screen: (store) => verdictScreen(invocation, score, store, limitsOf(flags)),
   };
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
   return { signal, warnWithinMs: warnWithin, minRemaining };
+}
+
+function limitsOf({ warnWithin, minRemaining = 0 }: ValidateFlags): LimitWords {
+  return { warnWithin: spanOf(warnWithin), minRemaining };
 }
 
 function spanOf(milliseconds = 14 * DAY_MS): string {
