@@ -55,7 +55,7 @@ Examples:
 async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlError | null> {
   const { terminal, receivedSignal } = invocation;
   const user = oneUser("save", flags.user);
-  const result = await attempt(invocation, user, flags);
+  const result = withInput(await attempt(invocation, user, flags), flags);
   const { error } = result;
   const line = result.changed ? `${user}, ${result.key?.masked ?? "-"}, ${changeOf(result)}` : null;
   return showResult(terminal, error, line, () =>
@@ -74,6 +74,15 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
   } catch (thrown) {
     return saveFailed(user, toKeyctlError(thrown));
   }
+}
+
+/** A text that is no key comes with the place that it was read from. */
+function withInput(result: Saved, { fromFile, stdin }: SaveFlags): Saved {
+  const { error } = result;
+  const place = fromFile ?? (stdin === true ? "standard input" : undefined);
+  if (place === undefined || (error?.code !== "BAD_KEY_FORMAT" && error?.code !== "KEY_IS_MASKED")) return result;
+  const hint = error.hint === null ? {} : { hint: error.hint };
+  return { ...result, error: new KeyctlError(error.code, `${printable(place)}: ${error.message}`, hint) };
 }
 
 async function saveOrAsk(
