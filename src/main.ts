@@ -6,7 +6,8 @@ import { interruptible, readUpTo } from "./cli/terminal/stdin.ts";
 import { keyPlaces } from "./cli/views/key-places.ts";
 import { overtimeNotes } from "./cli/terminal/overtime-notes.ts";
 import { coloured, plain } from "./cli/terminal/paint.ts";
-import { runProgram } from "./cli/program.ts";
+import { runProgram, STORE_VERBS } from "./cli/program.ts";
+import { commandAgain, withStoreFlag } from "./cli/command-again.ts";
 import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
 import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
 import type { Destination, GlobalOptions, Invocation, SessionOptions, Session, Run } from "./cli/invocation.ts";
@@ -145,6 +146,7 @@ class CliRun {
       program,
       keyPlaces: keyPlaces(globals, environment),
       signal,
+      commandAgain: commandAgain(this.#host.argv),
       receivedSignal: () => this.#signal,
       prompt: async () => (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd),
       atEnd,
@@ -220,8 +222,7 @@ class CliRun {
 
   /** The same command with --create, or a command that only creates a store. */
   #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
-    const words = this.#host.argv.map(shellQuote).join(" ");
-    if (create !== undefined) return `keyctl ${words} --create   creates it; or check ${from}`;
+    if (create !== undefined) return `${commandAgain(this.#host.argv)("--create")}   creates it; or check ${from}`;
     const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
     return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
   }
@@ -239,6 +240,9 @@ class CliRun {
         debug: globals.debug === true,
         isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
         signal: this.#stop.signal,
+        ...(!globals.input ? { unaskedBecause: "--no-input was given" } : {}),
+        ...(globals.input && environment["CI"] ? { unaskedBecause: "CI is set" } : {}),
+        ...(globals.store === undefined ? {} : { complete: withStoreFlag(globals.store, STORE_VERBS) }),
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
     );

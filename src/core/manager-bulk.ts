@@ -111,13 +111,14 @@ export class BulkRuns {
     userId,
     fixes = false,
     adoptAccount = false,
+    includeKept = false,
     ...options
   }: ReconcileOptions): Promise<Reconciliation> {
     const only = userId === undefined ? undefined : parseUserId(userId);
     const { Reconciliation: Run } = await import("./reconcile/reconciliation.ts");
     try {
       const newSignal = this.#work.newSignal(options);
-      return await Run.begin(this.#context, { only, fixes, adoptAccount, newSignal });
+      return await Run.begin(this.#context, { only, fixes, adoptAccount, includeKept, newSignal });
     } catch (thrown) {
       throw toKeyctlError(thrown, options.signal);
     }

@@ -95,6 +95,8 @@ export interface ReconcileOptions extends CallOptions {
   readonly userId?: string | undefined;
   /** `fix` will follow, so spooled keys may be imported first. Default false. */
   readonly fixes?: boolean | undefined;
+  /** Also removes keys that were purged or replaced and left alive. Default false. */
+  readonly includeKept?: boolean | undefined;
   /** First binds the store to the account of the management key, whatever it was bound to. Default false. */
   readonly adoptAccount?: boolean | undefined;
 }

@@ -163,7 +163,7 @@ const SCENES: readonly Scene[] = [
     "a POST that is refused",
     [
       { ...SYNC, upstream: always("POST /keys", { status: 401 }), code: REFUSED },
-      { ...PROVISION, upstream: always("POST /keys", { status: 402 }), code: UNKNOWN },
+      { ...PROVISION, upstream: always("POST /keys", { status: 402 }), code: REFUSED },
       SYNC,
     ],
   ],

@@ -74,6 +74,8 @@ export async function outputLines<Result extends UserResult>(
       }
       for (const { message } of summary.warnings) terminal.warning(message);
       if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
+      const hint = description === undefined ? undefined : command.closingHint?.();
+      if (hint !== undefined) terminal.hint(hint);
     },
     abandon() {
       progress?.stop();

@@ -37,6 +37,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   readonly #warnings = new WarningSummary();
   readonly #errorCodes = new Set<string>();
   readonly #remarks = new Set<string>();
+  /** The hint of all failures, if they have the same one. */
+  #sharedHint: string | null | undefined;
   #failed = 0;
   #left = 0;
   #done = 0;
@@ -59,6 +61,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     } else {
       this.#failed += 1;
       this.#errorCodes.add(result.error.code);
+      const { hint } = result.error;
+      this.#sharedHint = this.#sharedHint === undefined || this.#sharedHint === hint ? hint : null;
     }
   }
 
@@ -85,7 +89,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
-      const more = this.#options.hint?.(this.#errorCodes);
+      const more = this.#options.hint?.(this.#errorCodes) ?? this.#sharedHint ?? undefined;
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
         hint: `see the lines above${more === undefined ? "" : `; ${more}`}`,
       });

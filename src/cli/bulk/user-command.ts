@@ -53,6 +53,8 @@ export interface UserCommand<Result extends UserResult> {
   readonly reveals?: boolean;
   /** Warnings about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
+  /** A hint under the summary of a bulk run. */
+  readonly closingHint?: () => string | undefined;
   /** Whether something was changed: reported if the result itself cannot be written. */
   readonly hasChanged?: (result: Result) => boolean;
   /** The command only reads: a reader that closes its pipe ends a bulk run. */

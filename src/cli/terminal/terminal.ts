@@ -11,6 +11,7 @@ import type { Redactor } from "./redactor.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 import { codeOf } from "../../files/system-error.ts";
+import { isDeclined } from "./unanswered.ts";
 
 const LAST_WORDS_MS = 1000;
 const READER_GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET"]);
@@ -21,8 +22,12 @@ export interface TerminalOptions {
   readonly debug: boolean;
   /** Whether a person can answer a question. */
   readonly isInteractive: boolean;
+  /** Why not, if the reason is not a missing terminal. */
+  readonly unaskedBecause?: string;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
+  /** Completes the commands in a hint with what was given to this run. */
+  readonly complete?: (text: string) => string;
 }
 
 /** An error as every document shows it. */
@@ -133,7 +138,7 @@ export class Terminal {
 
   /** JSON documents as text for a file, through the redactor unless they are `revealing`. */
   textOf(documents: readonly object[], revealing = false): string {
-    const text = documents.map(printableJson).join("\n");
+    const text = documents.map((document) => printableJson(document, this.#completed)).join("\n");
     return revealing ? text : this.#redact(text);
   }
 
@@ -148,11 +153,11 @@ export class Terminal {
   }
 
   note(text: string): void {
-    if (!this.options.quiet) this.#say(`note: ${printable(text)}`);
+    if (!this.options.quiet) this.#say(`note: ${printable(this.complete(text))}`);
   }
 
   hint(text: string): void {
-    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${text}`));
+    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${this.complete(text)}`));
   }
 
   /** A line under a table, for people. */
@@ -161,7 +166,7 @@ export class Terminal {
   }
 
   warning(text: string): void {
-    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(text)}`);
+    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(this.complete(text))}`);
   }
 
   /** A worry about the run as a whole: said at once, and part of the document that ends the run. */
@@ -172,8 +177,21 @@ export class Terminal {
   }
 
   error(error: KeyctlError): void {
+    if (isDeclined(error)) return this.note(error.message);
     this.#say(`${this.#stderrPaint.red("error:")} ${printable(error.message)}`);
     if (error.hint !== null) this.hint(error.hint);
+  }
+
+  /** A text with commands, as it can be typed in the place of this run. */
+  complete(text: string): string {
+    return this.options.complete?.(text) ?? text;
+  }
+
+  /** The replacer for documents; undefined if no hint changes. */
+  get #completed() {
+    const { complete } = this.options;
+    if (complete === undefined) return undefined;
+    return (name: string, value: unknown) => (name === "hint" && typeof value === "string" ? complete(value) : value);
   }
 
   stack(thrown: unknown): void {

@@ -75,6 +75,8 @@ export interface FormerKey {
   readonly key: string | null;
   readonly keyHash: string | null;
   readonly origin: string;
+  /** Whether keyctl created it. */
+  readonly isOurs: boolean;
 }
 
 export interface SaveResult {

@@ -38,6 +38,8 @@ export interface ReconcileTask {
   readonly fixes: boolean;
   /** Binds the store to the account of the management key first. */
   readonly adoptAccount: boolean;
+  /** `fix` also removes keys that were kept on purpose. */
+  readonly includeKept: boolean;
   readonly newSignal: () => AbortSignal;
 }
 
@@ -53,6 +55,8 @@ export class Reconciliation {
   /** For keys that wait in files, which `fix` would import first. */
   readonly #waiting: ReadonlySet<string>;
   readonly #toRepair: OwnedKeys[] = [];
+  /** How many listed keys belong to the planned users. */
+  #claimed = 0;
   /** False: keys kept changing during the listing, so rows whose key was not listed are not reported. */
   readonly isStable: boolean;
 
@@ -73,13 +77,13 @@ export class Reconciliation {
   /** @internal Imports keys that wait in files, if changes are allowed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
   static async begin(
     context: Context,
-    { only, fixes, adoptAccount, newSignal }: ReconcileTask,
+    { only, fixes, adoptAccount, includeKept, newSignal }: ReconcileTask,
   ): Promise<Reconciliation> {
     // Fails without a management key, before anything else.
     await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
-    const own = await reconcileContext(context, newSignal);
+    const own = { ...(await reconcileContext(context, newSignal)), includeKept };
     const spooled = context.spool.mayHoldKeys() ? await context.spool.list(own.deployment, only) : [];
     if (fixes) {
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
@@ -90,9 +94,9 @@ export class Reconciliation {
     return new Reconciliation(own, inventory, standing, { only, waiting });
   }
 
-  /** How many keys exist upstream. */
+  /** How many keys exist upstream; of one user, how many keys of that user. */
   get listed(): number {
-    return this.#inventory.byHash.size;
+    return this.#only === undefined ? this.#inventory.byHash.size : this.#claimed;
   }
 
   /** How many of them this store created, by their names. */
@@ -110,6 +114,7 @@ export class Reconciliation {
   async *plan(): AsyncGenerator<Finding> {
     const { deployment } = this.#context;
     const found = await claims(this.#inventory, this.#context, this.#only);
+    this.#claimed = found.claims.reduce((sum, { keys }) => sum + keys.length, 0);
     for (const claim of found.claims) yield* this.#planFor(claim);
     const seen = new Set(found.claims.map(({ user }) => user));
     if (this.#only !== undefined) {

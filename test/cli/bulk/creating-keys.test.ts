@@ -87,7 +87,7 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
     expect([refused.code, errorOf(refused)?.code, errorOf(refused)?.hint]).toEqual([
       2,
       "CONFIRMATION_NEEDED",
-      "add --max-keys 11",
+      `keyctl ${verb} ${FROM_PIPE} --max-keys 11`,
     ]);
     expect(errorOf(refused)?.message).toContain("11 keys would be created");
     expect([server.requests.length, await storedUsers(home)]).toEqual([0, []]);

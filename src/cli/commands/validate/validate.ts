@@ -17,6 +17,7 @@ import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
+import type { LimitWords } from "./summary-view.ts";
 import { showValidation, validationDocument } from "../../views/verdict-view.ts";
 import type { ValidateOptions } from "../../../core/validate/validate-key.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
@@ -103,7 +104,7 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown);
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
@@ -122,12 +123,16 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
     columns: [],
     cells: () => [],
     score: () => score,
-    screen: (store) => verdictScreen(terminal, score, store, formatExactly(flags.warnWithin ?? WARN_WITHIN_MS)),
+    screen: (store) => verdictScreen(invocation, score, store, limitsOf(flags)),
   };
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
   return { signal, warnWithinMs: warnWithin, minRemaining };
+}
+
+function limitsOf({ warnWithin, minRemaining = 0 }: ValidateFlags): LimitWords {
+  return { warnWithin: formatExactly(warnWithin ?? WARN_WITHIN_MS), minRemaining };
 }
 
 /** Keys are checked concurrently; the log lines of one key stay together. */
