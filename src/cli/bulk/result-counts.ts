@@ -20,12 +20,15 @@ export interface ResultCountsOptions<Result extends UserResult> {
   readonly hint?: (errorCodes: ReadonlySet<string>) => string | undefined;
 }
 
+const MAX_HINTS = 2;
+
 /** Counts users by outcome. */
 export class ResultCounts<Result extends UserResult> implements BulkSummary<Result> {
   readonly #options: ResultCountsOptions<Result>;
   readonly #endings: Map<string, number>;
   readonly #warnings = new WarningSummary();
-  readonly #errorCodes = new Set<string>();
+  /** For each error code its hint, or null once users had different ones. */
+  readonly #hints = new Map<string, string | null>();
   readonly #remarks = new Set<string>();
   #failed = 0;
   #left = 0;
@@ -48,7 +51,9 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
       this.#left += 1;
     } else {
       this.#failed += 1;
-      this.#errorCodes.add(result.error.code);
+      const { code, hint } = result.error;
+      const isCommon = !this.#hints.has(code) || this.#hints.get(code) === hint;
+      this.#hints.set(code, isCommon ? hint : null);
     }
   }
 
@@ -56,11 +61,11 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     return this.#done;
   }
 
-  counts() {
+  counts(rest: number) {
     const { countsLeft = false, isDryRun = false } = this.#options;
     return {
       ...(isDryRun ? { dry_run: true } : {}),
-      total: this.#done,
+      total: this.#done + rest,
       done: this.#done,
       ...Object.fromEntries(this.#endings),
       ...(countsLeft ? { left: this.#left } : {}),
@@ -74,9 +79,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
-      const more = this.#options.hint?.(this.#errorCodes);
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
-        hint: `see the lines above${more === undefined ? "" : `; ${more}`}`,
+        hint: this.#remedies().join("; "),
       });
     }
     if (!complete) {
@@ -90,6 +94,14 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   accepts that",
     });
+  }
+
+  /** A line of the run has no room for a hint, so those that hold for all failures of a kind are given here. */
+  #remedies(): readonly string[] {
+    const ofCommand = this.#options.hint?.(new Set(this.#hints.keys()));
+    const common = [...this.#hints.values()].flatMap((hint) => hint ?? []);
+    const ofCap = this.#left > 0 ? [`--max-keys ${this.#left}   creates the keys that are left`] : [];
+    return ["see the lines above", ...(ofCommand === undefined ? common.slice(0, MAX_HINTS) : [ofCommand]), ...ofCap];
   }
 
   #leftWithoutKey(): KeyctlError {

@@ -18,6 +18,7 @@ import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
 import { hadEarlierKeys, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** A hash that no row has. */
 const NO_KEYS_HASH = "none";
@@ -64,6 +65,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     needs: { mayCreateStore: false, logs: "all" },
     async confirm(opened, selection) {
       limit = await confirmMany(invocation, flags, opened, selection);
+      return Number.isFinite(limit) ? limit : undefined;
     },
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
@@ -87,7 +89,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),
     hasChanged: ({ purged }) => purged,
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
     cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
     score: () =>
       new ResultCounts({
@@ -114,7 +116,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       await terminal.result(`purge would ${forecastOf(preview, flags)}`);
       noteNextSync(terminal, preview.returnsFrom);
     },
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "PURGE WOULD" }],
     cells: (preview) => [
       preview.userId,
       preview.former?.key ?? "-",

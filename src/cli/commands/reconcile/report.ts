@@ -9,7 +9,9 @@ import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
+import type { OnStep, WorkStep } from "../../../core/model/work-step.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
+import { USER_COLUMN } from "../../views/columns.ts";
 
 export interface ReconcileRequest {
   readonly fixes: boolean;
@@ -44,8 +46,8 @@ export class ReconcileReport {
     this.#invocation = invocation;
     this.#task = task;
     this.#table = new TablePrinter(invocation.terminal, [
-      { title: "FINDING" },
-      { title: "USER", shrinks: true },
+      { title: "FINDING", usual: 16 },
+      USER_COLUMN,
       { title: "KEY", shrinks: true },
       { title: "ACTION" },
     ]);
@@ -56,10 +58,25 @@ export class ReconcileReport {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
     const { fixes, userId, adoptAccount } = this.#task;
-    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, signal });
+    const onStep = this.#showSteps();
+    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, signal, onStep });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
+  }
+
+  #showSteps(): OnStep {
+    const { progress } = this.#invocation;
+    let begun: string | undefined;
+    const begin = (part: WorkStep["part"]) => {
+      if (begun !== part) progress.begin({ what: `reconcile: ${PARTS[part].what}`, unit: PARTS[part].unit });
+      begun = part;
+    };
+    begin("listing");
+    return ({ part, done, total }) => {
+      begin(part);
+      progress.update(done, total);
+    };
   }
 
   /** With --fix, a planned removal is printed when it is done. */
@@ -202,6 +219,13 @@ export class ReconcileReport {
     return new KeyctlError("ATTENTION", parts.join(", "), { hint });
   }
 }
+
+const PARTS: Readonly<Record<WorkStep["part"], { readonly what: string; readonly unit: string }>> = {
+  listing: { what: "listing at OpenRouter", unit: "keys" },
+  comparing: { what: "comparing", unit: "users" },
+  rows: { what: "comparing", unit: "rows" },
+  removing: { what: "removing", unit: "users" },
+};
 
 const DONE: Readonly<Record<Finding["action"], string>> = { delete: "deleted", remove_row: "removed", none: "" };
 const TO_DO: Readonly<Record<Finding["action"], string>> = {

@@ -2,7 +2,6 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { LogEvent } from "../../../core/model/log-event.ts";
 import type { KeyManager } from "../../../core/manager.ts";
-import { MOST_AT_ONCE } from "../../../core/model/number-options.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
@@ -12,7 +11,9 @@ import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
+import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { addSelection } from "../../bulk/selection.ts";
+import { VALIDATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
@@ -24,7 +25,7 @@ import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 
 interface ValidateFlags extends BulkFlags {
   readonly stdin?: true;
-  readonly concurrency: number;
+  readonly concurrency?: number;
   readonly allowUnknown: Allowance;
   /** In milliseconds. */
   readonly notValidatedSince?: number;
@@ -34,11 +35,10 @@ interface ValidateFlags extends BulkFlags {
   readonly minRemaining?: number;
 }
 
-const CONCURRENCY = 20;
 const DAY_MS = 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
-  addBulkOptions(addSelection(command))
+  addConcurrencyOption(addBulkOptions(addSelection(command)), "keys checked", VALIDATED_AT_ONCE)
     .option("--stdin", "read the key from standard input; use no database")
     .option(
       "--warn-within <duration>",
@@ -46,7 +46,6 @@ export function configureCommand(command: Command, run: Run): void {
       flagDuration("--warn-within"),
     )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
-    .option("--concurrency <n>", "many users: keys checked at once (default 20)", atOnce, CONCURRENCY)
     .option("--allow-unknown <n|n%>", "many users: accept this many unknown verdicts", allowance, noneAllowed)
     .option(
       "--not-validated-since <duration>",
@@ -141,14 +140,6 @@ function eventsOf({ verdict, resumed }: Validation): readonly LogEvent[] {
   const asked = { kind: "validating" } as const;
   if (verdict.status === "unknown") return [asked, { kind: "not-validated", reason: verdict.detail }];
   return [asked, { kind: verdict.status === "valid" ? "validated" : "invalid" }];
-}
-
-function atOnce(text: string): number {
-  const number = /^\d{1,3}$/.test(text) ? Number(text) : 0;
-  if (number >= 1 && number <= MOST_AT_ONCE) return number;
-  throw new KeyctlError("USAGE", `--concurrency takes a number from 1 to ${MOST_AT_ONCE}`, {
-    hint: "--concurrency 50",
-  });
 }
 
 function dollars(text: string): number {
