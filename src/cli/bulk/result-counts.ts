@@ -20,15 +20,12 @@ export interface ResultCountsOptions<Result extends UserResult> {
   readonly hint?: (errorCodes: ReadonlySet<string>) => string | undefined;
 }
 
-const MAX_HINTS = 2;
-
 /** Counts users by outcome. */
 export class ResultCounts<Result extends UserResult> implements BulkSummary<Result> {
   readonly #options: ResultCountsOptions<Result>;
   readonly #endings: Map<string, number>;
   readonly #warnings = new WarningSummary();
-  /** For each error code its hint, or null once users had different ones. */
-  readonly #hints = new Map<string, string | null>();
+  readonly #errorCodes = new Set<string>();
   readonly #remarks = new Set<string>();
   #failed = 0;
   #left = 0;
@@ -51,9 +48,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
       this.#left += 1;
     } else {
       this.#failed += 1;
-      const { code, hint } = result.error;
-      const isCommon = !this.#hints.has(code) || this.#hints.get(code) === hint;
-      this.#hints.set(code, isCommon ? hint : null);
+      this.#errorCodes.add(result.error.code);
     }
   }
 
@@ -80,12 +75,12 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
-        hint: this.#remedies().join("; "),
+        hint: this.#hintOf(["see the lines above", this.#options.hint?.(this.#errorCodes)]),
       });
     }
     if (!complete) {
       return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(this.#done, "user")}`, {
-        hint: "run it again without --stop-after, or with a longer one",
+        hint: this.#hintOf(["run it again without --stop-after, or with a longer one"]),
         retryable: true,
       });
     }
@@ -96,12 +91,10 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     });
   }
 
-  /** A line of the run has no room for a hint, so those that hold for all failures of a kind are given here. */
-  #remedies(): readonly string[] {
-    const ofCommand = this.#options.hint?.(new Set(this.#hints.keys()));
-    const common = [...this.#hints.values()].flatMap((hint) => hint ?? []);
-    const ofCap = this.#left > 0 ? [`--max-keys ${this.#left}   creates the keys that are left`] : [];
-    return ["see the lines above", ...(ofCommand === undefined ? common.slice(0, MAX_HINTS) : [ofCommand]), ...ofCap];
+  /** Whatever else happened, users may be left without a key for another reason, with a remedy of its own. */
+  #hintOf(remedies: readonly (string | undefined)[]): string {
+    const ofCap = this.#left > 0 ? `--max-keys ${this.#left}   creates the keys that are left` : undefined;
+    return [...remedies, ofCap].filter((remedy) => remedy !== undefined).join("; ");
   }
 
   #leftWithoutKey(): KeyctlError {
