@@ -98,7 +98,7 @@ describe("long work on a pipe", () => {
     const { home, env } = await scene();
     const done = await keyctl(home, PROVISION, { env });
     expect([done.code, done.stdout.split("\n").length]).toEqual([0, USERS + 1]);
-    expect(done.stderr).not.toMatch(/\r|\u001B|provision: /u);
+    for (const text of ["\r", "\u001B", "provision: "]) expect(done.stderr).not.toContain(text);
   });
 
   it.each([
