@@ -2,7 +2,7 @@ import { formatNumber } from "../../core/text/format.ts";
 import { formatRemaining } from "../format-duration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** Found out when it is first shown; undefined if it cannot be known. */
+/** Found out in a part that takes a second; undefined if it cannot be known. */
 type Total = number | (() => Promise<number | undefined>);
 
 /** A part of a run. */
@@ -21,7 +21,7 @@ interface ProgressPart {
 export interface Progress {
   /** Begins a part of the run, and counts from 0. */
   begin(part: ProgressPart): void;
-  /** `total` if it became known, or changed. */
+  /** `total` if it became known, or changed. A smaller `done` than before begins to count anew. */
   update(done: number, total?: number): void;
   stop(): void;
 }
@@ -44,13 +44,20 @@ export function startProgress(terminal: Terminal, what: string, times: ProgressT
     if (!terminal.options.animates) terminal.note(part.line());
     else if (performance.now() - started >= times.first) terminal.status(part.line());
   };
-  // A run that is over must not wait for it.
+  // A run that is over must not wait for a timer.
   const timer = setInterval(show, terminal.options.animates ? times.onTerminal : times.elsewhere).unref();
+  let asking: NodeJS.Timeout | undefined;
   return {
-    begin: (next) => void (part = new Counted(next)),
+    begin(next) {
+      const begun = new Counted(next);
+      part = begun;
+      clearTimeout(asking);
+      asking = setTimeout(() => void begun.findTotal(), times.first).unref();
+    },
     update: (done, total) => part.update(done, total),
     stop() {
       clearInterval(timer);
+      clearTimeout(asking);
       terminal.status("");
     },
   };
@@ -58,9 +65,8 @@ export function startProgress(terminal: Terminal, what: string, times: ProgressT
 
 class Counted {
   readonly #part: ProgressPart;
-  readonly #started = performance.now();
+  #started = performance.now();
   #total: number | undefined;
-  #isAsked = false;
   #done = 0;
 
   constructor(part: ProgressPart) {
@@ -69,12 +75,12 @@ class Counted {
   }
 
   update(done: number, total = this.#total): void {
+    if (done < this.#done) this.#started = performance.now();
     this.#done = done;
     this.#total = total;
   }
 
   line(): string {
-    void this.#findTotal();
     const [done, total] = [this.#done, this.#total];
     const elapsedMs = performance.now() - this.#started;
     const { what, unit = "users" } = this.#part;
@@ -88,10 +94,8 @@ class Counted {
   }
 
   /** A failed count is ignored: the line does without. */
-  async #findTotal(): Promise<void> {
-    if (this.#isAsked || typeof this.#part.total !== "function") return;
-    this.#isAsked = true;
-    this.#total ??= await this.#part.total().catch(() => undefined);
+  async findTotal(): Promise<void> {
+    if (typeof this.#part.total === "function") this.#total ??= await this.#part.total().catch(() => undefined);
   }
 }
 

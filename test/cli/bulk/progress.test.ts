@@ -83,6 +83,17 @@ describe("progress on a terminal", () => {
     expect(line()).toMatch(/ [1-9]\d*s left$/);
   });
 
+  it("is as fast as what is counted now, where that is counted again", async () => {
+    const { progress, line } = shown(80);
+    progress.begin({ what: "reconcile: listing at OpenRouter", unit: "keys" });
+    progress.update(5000);
+    await sleep(300);
+    progress.update(0, 5000);
+    progress.update(4000, 5000);
+    await until(() => line().includes("4,000 of 5,000 keys"));
+    expect(line()).toMatch(/, 1s left$/);
+  });
+
   it("is not seen in a run that ends within a second", async () => {
     const { progress, screen } = shown(80, { times: { first: 1_000, onTerminal: 1, elsewhere: 1 } });
     progress.update(5);
