@@ -1,8 +1,11 @@
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
+import { startProgress } from "./cli/bulk/progress.ts";
+import type { Progress } from "./cli/bulk/progress.ts";
 import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/terminal/stdin.ts";
+import type { Input } from "./cli/terminal/stdin.ts";
 import { keyPlaces } from "./cli/views/key-places.ts";
 import { overtimeNotes } from "./cli/terminal/overtime-notes.ts";
 import { coloured, plain } from "./cli/terminal/paint.ts";
@@ -66,6 +69,7 @@ class CliRun {
       quiet,
       debug: words.includes("--debug"),
       isInteractive: false,
+      animates: false,
       signal: this.#stop.signal,
     });
   }
@@ -132,15 +136,31 @@ class CliRun {
     return (handler) => async (options) => {
       const globals = program.opts<GlobalOptions>();
       this.#terminal = await this.#terminalFor(globals);
-      this.#outcome = await handler(this.#invocation(globals), options);
+      const progress = startProgress(this.#terminal, program.args[0] ?? "keyctl");
+      const forget = this.#host.atEnd(() => progress.stop());
+      try {
+        this.#outcome = await handler(this.#invocation(globals, progress), options);
+      } finally {
+        progress.stop();
+        forget();
+      }
     };
   }
 
-  #invocation(globals: GlobalOptions): Invocation {
+  #invocation(globals: GlobalOptions, progress: Progress): Invocation {
     const { signal } = this.#stop;
-    const { environment, program, atEnd } = this.#host;
+    const { environment, program, atEnd, boundMemory } = this.#host;
+    const terminal = this.#terminal;
     return {
-      terminal: this.#terminal,
+      terminal,
+      progress: {
+        ...progress,
+        // A run with parts is one of any length.
+        begin: (part) => {
+          boundMemory();
+          progress.begin(part);
+        },
+      },
       version: manifest.version,
       environment,
       program,
@@ -148,14 +168,20 @@ class CliRun {
       signal,
       commandAgain: commandAgain(this.#host.argv),
       receivedSignal: () => this.#signal,
-      prompt: async () => (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd),
+      prompt: async () =>
+        (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd, () => terminal.holdStatus()),
       atEnd,
-      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
-      inputStream: (until) =>
-        interruptible(this.#host.stdin(), until === undefined ? signal : anySignal(signal, until)),
+      readInput: (maxBytes) => readUpTo(this.#stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
+      inputStream: (until) => interruptible(this.#stdin(), until === undefined ? signal : anySignal(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
     };
+  }
+
+  #stdin(): Input {
+    // A person types into the last line.
+    if (this.#host.stdinIsTerminal) this.#terminal.holdStatus();
+    return this.#host.stdin();
   }
 
   async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
@@ -239,6 +265,8 @@ class CliRun {
         quiet: globals.quiet === true,
         debug: globals.debug === true,
         isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+        animates:
+          stderr.columns !== undefined && environment["TERM"] !== "dumb" && !environment["CI"] && !globals.quiet,
         signal: this.#stop.signal,
         ...(!globals.input ? { unaskedBecause: "--no-input was given" } : {}),
         ...(globals.input && environment["CI"] ? { unaskedBecause: "CI is set" } : {}),

@@ -5,6 +5,7 @@ import type { KeyManager } from "../core/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import type { CommandAgain } from "./command-again.ts";
 import type { Prompt } from "./terminal/prompt.ts";
+import type { Progress } from "./bulk/progress.ts";
 import type { AtEnd } from "./terminal/process-end.ts";
 import type { ErrorDocument, Terminal } from "./terminal/terminal.ts";
 
@@ -68,6 +69,8 @@ export interface Invocation {
   /** For hints: this command line, with further flags. */
   readonly commandAgain: CommandAgain;
   readonly prompt: () => Promise<Prompt>;
+  /** What the run is doing, for whoever waits for it. */
+  readonly progress: Progress;
   /** Registers the undoing of something that must not outlive the process; the result unregisters it. */
   readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */

@@ -92,10 +92,8 @@ export class PurgeBatch {
     await requestRetainedDeletions(user, null, context, signal);
     // The snapshot belongs to the whole run: the time of one user does not suffice for all keys. A failure is not
     // cached.
-    this.#snapshot ??= upstreamSnapshot({
-      ...context,
-      newSignal: () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs),
-    }).catch((thrown) => {
+    const newSignal = () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs);
+    this.#snapshot ??= upstreamSnapshot({ ...context, newSignal }, () => {}).catch((thrown) => {
       this.#snapshot = undefined;
       throw thrown;
     });

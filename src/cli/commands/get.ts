@@ -91,6 +91,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     maxKeys: () => 0,
     stored,
     log: flags.log === true,
+    concurrency: undefined,
   });
   return {
     name: "get",

@@ -8,6 +8,7 @@ import type { Output } from "./fd-output.ts";
 import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
 import type { Redactor } from "./redactor.ts";
+import { StatusLine } from "./status-line.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 import { codeOf } from "../../files/system-error.ts";
@@ -24,6 +25,8 @@ export interface TerminalOptions {
   readonly isInteractive: boolean;
   /** Why not, if the reason is not a missing terminal. */
   readonly unaskedBecause?: string;
+  /** Whether stderr is a terminal on which a line may change in place. */
+  readonly animates: boolean;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
   /** Completes the commands in a hint with what was given to this run. */
@@ -61,6 +64,7 @@ export class Terminal {
   readonly #stdout: Output;
   readonly #stderr: Output;
   readonly #redact: Redactor;
+  readonly #status: StatusLine;
   readonly #runWarnings: Warning[] = [];
   #hasConcluded = false;
   #outlivesReader = false;
@@ -75,6 +79,7 @@ export class Terminal {
     this.#stdout = streams.stdout;
     this.#stderr = streams.stderr;
     this.#redact = redact;
+    this.#status = new StatusLine(streams.stderr);
     this.options = options;
     this.paint = paints.stdout;
     this.#stderrPaint = paints.stderr;
@@ -160,6 +165,16 @@ export class Terminal {
     if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${this.complete(text)}`));
   }
 
+  /** What the run is doing, on the last line of a terminal; nothing for an empty text. */
+  status(text: string): void {
+    if (this.options.animates) this.#status.show(this.#redact(printable(text)));
+  }
+
+  /** Leaves the last line of the terminal to a question, or to what a person types, until the result is called. */
+  holdStatus(): () => void {
+    return this.#status.hold();
+  }
+
   /** A line under a table, for people. */
   footer(text: string): void {
     if (!this.options.quiet) this.#say(text);
@@ -201,6 +216,7 @@ export class Terminal {
   async #deliver(text: string, isLast = false): Promise<void> {
     const { signal } = this.options;
     if (this.#unread !== undefined) return;
+    const restoreStatus = this.#stdout.columns === undefined ? () => {} : this.#status.makeWay();
     try {
       const writing = this.#stdout.write(text);
       if (!this.#stdout.isBlocked) return await writing;
@@ -212,6 +228,8 @@ export class Terminal {
       if (isKeyctlError(thrown)) throw thrown;
       const failed = new OutputFailed(codeOf(thrown) || "its reader has closed it");
       this.#lose(failed);
+    } finally {
+      restoreStatus();
     }
   }
 
@@ -225,7 +243,7 @@ export class Terminal {
 
   /** A failed write is ignored: a closed stderr must not stop the work. */
   #say(text: string): void {
-    this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
+    this.#stderr.write(this.#status.above(this.#redact(`${text}\n`))).catch(() => {});
   }
 }
 

@@ -4,7 +4,7 @@ import { KeyctlError } from "../model/errors.ts";
 import { withoutKeys } from "../model/redact-keys.ts";
 import { createdAtMs, maskOfRecord } from "../model/key-record.ts";
 import type { KeyRecord, LastCheck, LimitDue, Timestamp } from "../model/key-record.ts";
-import { deadlineIn, deadlineSignal, toKeyctlError } from "../async/deadline.ts";
+import { deadlineIn, stepSignals, toKeyctlError } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import { checkedNumber, UP_TO_LONGEST } from "../model/number-options.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
@@ -66,7 +66,7 @@ export function validateContext(
 ): ValidateContext {
   if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
   if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
-  const newSignal = () => deadlineSignal({ timeoutMs, signal }, defaultMs);
+  const newSignal = stepSignals({ timeoutMs, signal }, defaultMs);
   return { limits: { warnWithinMs, minRemaining }, timeoutMs: timeoutMs ?? defaultMs, newSignal };
 }
 

@@ -71,6 +71,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       leave: () => {},
       shortenDnsTimeout: () => {},
       lookupsEnd: async () => {},
+      boundMemory: () => {},
       collectGarbage: async () => {},
       around,
     });

@@ -13,15 +13,16 @@ import { userFlag } from "../../../core/text/shell-quote.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { errorDocument } from "../../invocation.ts";
 import { dollars, limitFields } from "../../views/verdict-view.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 const SIGNS = { valid: "✓", invalid: "✗" } as const;
 const NOT_KNOWN = "-";
 
 export const COLUMNS = [
-  { title: "USER", shrinks: true },
-  { title: "KEY" },
-  { title: "ORIGIN" },
-  { title: "AGE" },
+  USER_COLUMN,
+  KEY_COLUMN,
+  { title: "ORIGIN", usual: 16 },
+  { title: "AGE", usual: 4 },
   { title: "CHECKED" },
   { title: "EXPIRES", isOptional: true },
   { title: "LIMIT", isOptional: true },

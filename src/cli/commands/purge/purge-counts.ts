@@ -29,8 +29,8 @@ export class PurgeCounts extends ResultCounts<PurgeResult> {
     else this.#foreign += 1;
   }
 
-  override counts() {
-    return { ...super.counts(), kept: this.#kept + this.#foreign, revoked_keys: this.#revoked };
+  override counts(rest: number) {
+    return { ...super.counts(rest), kept: this.#kept + this.#foreign, revoked_keys: this.#revoked };
   }
 
   override describe(elapsedMs: number): string {

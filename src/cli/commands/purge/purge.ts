@@ -20,6 +20,7 @@ import type { PurgeFlags } from "./purge-flags.ts";
 import { PurgeCounts } from "./purge-counts.ts";
 import { noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** A hash that no row has. */
 const NO_KEYS_HASH = "none";
@@ -74,6 +75,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
         users,
         preview: (batches) => opened.manager.previewPurgeMany(batches, { ...options, looksAhead: false }),
       });
+      return Number.isFinite(limit) ? limit : undefined;
     },
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
@@ -97,7 +99,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),
     hasChanged: ({ purged }) => purged,
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
     cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
     score: () => score,
     closingHint: () => score.hint(invocation.commandAgain, selected),
@@ -120,7 +122,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       await terminal.result(`purge would ${forecastOf(preview, flags)}`);
       noteNextSync(terminal, preview.returnsFrom);
     },
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "PURGE WOULD" }],
     cells: (preview) => [
       preview.userId,
       preview.former?.key ?? "-",

@@ -14,7 +14,9 @@ import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
+import type { OnStep, WorkStep } from "../../../core/model/work-step.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
+import { USER_COLUMN } from "../../views/columns.ts";
 
 export interface ReconcileRequest {
   readonly fixes: boolean;
@@ -51,8 +53,8 @@ export class ReconcileReport {
     this.#invocation = invocation;
     this.#task = task;
     this.#table = new TablePrinter(invocation.terminal, [
-      { title: "FINDING" },
-      { title: "USER", shrinks: true },
+      { title: "FINDING", usual: 16 },
+      USER_COLUMN,
       { title: "KEY", shrinks: true },
       { title: "ACTION" },
     ]);
@@ -63,10 +65,25 @@ export class ReconcileReport {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
     const { fixes, userId, adoptAccount, includeKept } = this.#task;
-    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, includeKept, signal });
+    const onStep = this.#showSteps();
+    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, includeKept, signal, onStep });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
+  }
+
+  #showSteps(): OnStep {
+    const { progress } = this.#invocation;
+    let begun: string | undefined;
+    const begin = (part: WorkStep["part"]) => {
+      if (begun !== part) progress.begin({ what: `reconcile: ${PARTS[part].what}`, unit: PARTS[part].unit });
+      begun = part;
+    };
+    begin("listing");
+    return ({ part, done, total }) => {
+      begin(part);
+      progress.update(done, total);
+    };
   }
 
   /** With --fix, a planned removal is printed when it is done. */
@@ -233,6 +250,13 @@ export class ReconcileReport {
     return new KeyctlError("ATTENTION", parts.join(", "), { hint });
   }
 }
+
+const PARTS: Readonly<Record<WorkStep["part"], { readonly what: string; readonly unit: string }>> = {
+  listing: { what: "listing at OpenRouter", unit: "keys" },
+  comparing: { what: "comparing", unit: "users" },
+  rows: { what: "comparing", unit: "rows" },
+  removing: { what: "removing", unit: "users" },
+};
 
 const DONE: Readonly<Record<Finding["action"], string>> = {
   delete: "deleted",

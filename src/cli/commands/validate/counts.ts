@@ -18,7 +18,6 @@ export type Allowance = (done: number) => number;
 
 /** Counts the verdicts of a bulk run. */
 export class VerdictScore implements BulkSummary<Validation> {
-  readonly countsRest = true;
   readonly statuses: Record<Status, number> = { valid: 0, invalid: 0, unknown: 0, failed: 0 };
   readonly reasons: Record<"invalid" | "unknown", Map<string, number>> = { invalid: new Map(), unknown: new Map() };
   readonly attention = new Map<Attention, number>();
@@ -69,7 +68,7 @@ export class VerdictScore implements BulkSummary<Validation> {
     return valid + invalid + unknown + failed;
   }
 
-  counts(rest = 0) {
+  counts(rest: number) {
     const facts = this.#facts();
     return {
       total: this.done + rest,

@@ -9,14 +9,15 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { VerdictScore } from "./counts.ts";
 import { dollars, lastValid } from "../../views/verdict-view.ts";
 import type { BulkView } from "../../bulk/user-command.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** The maximum number of users named on a terminal. Without a terminal, all are named. */
 const NAMED = 10;
 const COLUMNS = [
-  { title: "USER", shrinks: true },
-  { title: "KEY" },
-  { title: "VERDICT" },
-  { title: "REASON" },
+  USER_COLUMN,
+  KEY_COLUMN,
+  { title: "VERDICT", usual: 7 },
+  { title: "REASON", usual: 14 },
   { title: "LAST VALID" },
 ];
 const TITLE_WIDTH = 8;

@@ -11,8 +11,10 @@ import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
-import { addConcurrencyOption, parseCountOrShare } from "../../bulk/number-flags.ts";
+import { addConcurrencyOption } from "../../bulk/concurrency.ts";
+import { parseCountOrShare } from "../../bulk/number-flags.ts";
 import { addSelection } from "../../bulk/selection.ts";
+import { VALIDATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
@@ -39,7 +41,7 @@ interface ValidateFlags extends BulkFlags {
 const WARN_WITHIN_MS = 14 * 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
-  addConcurrencyOption(addBulkOptions(addSelection(command)), "checked")
+  addConcurrencyOption(addBulkOptions(addSelection(command)), "keys checked", VALIDATED_AT_ONCE)
     .option("--stdin", "read the key from standard input; use no database")
     .option(
       "--warn-within <duration>",
