@@ -263,8 +263,7 @@ class CliRun {
         quiet: globals.quiet === true,
         debug: globals.debug === true,
         isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
-        animates:
-          stderr.columns !== undefined && environment["TERM"] !== "dumb" && !environment["CI"] && !globals.quiet,
+        animates: this.#host.animates && stderr.columns !== undefined && globals.quiet !== true,
         signal: this.#stop.signal,
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
