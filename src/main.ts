@@ -265,8 +265,7 @@ class CliRun {
         quiet: globals.quiet === true,
         debug: globals.debug === true,
         isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
-        animates:
-          stderr.columns !== undefined && environment["TERM"] !== "dumb" && !environment["CI"] && !globals.quiet,
+        animates: this.#host.animates && stderr.columns !== undefined && globals.quiet !== true,
         signal: this.#stop.signal,
         ...(!globals.input ? { unaskedBecause: "--no-input was given" } : {}),
         ...(globals.input && environment["CI"] ? { unaskedBecause: "CI is set" } : {}),

@@ -15,6 +15,8 @@ export interface ProcessHost extends Streams, ProcessEnd {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: () => Input;
   readonly stdinIsTerminal: boolean;
+  /** Whether a line of a terminal may change in place. A log that CI keeps shows every state of it. */
+  readonly animates: boolean;
   /** Keeps the system's DNS look-ups from delaying the end of a process with so little time. */
   readonly shortenDnsTimeout: () => void;
   /** Resolves when no DNS look-up is under way. The process cannot end before, and handles no signals once it is ending. */
@@ -37,6 +39,7 @@ export function thisProcess(): ProcessHost {
     get stdinIsTerminal() {
       return isTerminal(0);
     },
+    animates: process.env["TERM"] !== "dumb" && !process.env["CI"],
     stdout: fdOutput(1),
     stderr: fdOutput(2),
     shortenDnsTimeout,
