@@ -140,7 +140,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   return {
     manager,
     storeExists: opened !== undefined,
-    subject: doctorContext(config, ports, { mayGenerate: lock.mayGenerate, provisioning }),
+    subject: doctorContext(config, ports, { mayGenerate: lock.mayGenerate, provisioning, manager }),
     storeWarnings: opened === undefined || config.store.kind === "mongodb" ? [] : exposureWarnings(config.store.path),
     leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
   };
@@ -154,7 +154,7 @@ function exposureWarnings(path: string): readonly Warning[] {
 function doctorContext(
   { masterKeys: sources, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
   ports: Ports,
-  rules: Pick<DoctorContext, "mayGenerate" | "provisioning">,
+  { manager, ...rules }: Pick<DoctorContext, "mayGenerate" | "provisioning"> & { readonly manager: KeyManager },
 ): DoctorContext {
   return {
     ...ports,
@@ -164,6 +164,7 @@ function doctorContext(
     managementKeyHashes,
     autoProvision,
     requireSealed,
+    dueDuties: (signal) => manager.dueDuties({ signal }),
   };
 }
 

@@ -6,25 +6,29 @@ import { OUTCOMES, REFUSALS } from "../support/fixtures/outcomes.ts";
 
 const FIELDS: Readonly<Record<string, string>> = {
   sync: "user_id key key_hash source origin synced shadowed warnings error",
-  get: "user_id key revealed key_hash source origin valid verdict reason checked_at limit limit_remaining limit_reset expires_at shadowed warnings error",
+  get: "user_id key revealed key_hash source origin valid verdict reason checked_at limit limit_now limit_restore_at limit_remaining limit_reset expires_at shadowed warnings error",
   validate:
-    "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_remaining limit_reset expires_at blocked_by last_used_at attention warnings error",
+    "user_id key key_hash verdict valid reason witness checked_at recorded limit limit_now limit_restore_at limit_remaining limit_reset expires_at blocked_by last_used_at attention warnings error",
   provision:
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
-  reconcile: "type class user_id key_hash name action done error",
+  rotate:
+    "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
+  reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation revoked_keys returns_from warnings error",
   doctor: "version node platform store passed attention failed checks warnings error",
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
   validate:
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
+  rotate:
+    "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",

@@ -200,13 +200,17 @@ c\\u202ed    ***************b465  manual  1d   never
     expect(await usersWithin("14d")).toEqual([USER, "bob", ""]);
     expect(await usersWithin("90d")).toEqual([USER, "alice@example.com", "bob", ""]);
     const json = await inProcess(home, ["list", "--expires-within", "14d", "--json"]);
-    expect(json.stdout).toContain('"limit":2.5,"limit_reset":"monthly","expires_at":"20');
+    expect(json.stdout).toContain(
+      '"limit":2.5,"limit_now":2.5,"limit_restore_at":null,"limit_reset":"monthly","expires_at":"20',
+    );
     const shown = await inProcess(home, ["list"]);
     expect(shown.stdout).toContain("47d\t✓ 2h\t9d\t$2.50\n");
     expect(shown.stdout).toContain("201d\tnever\texpired\t$2.50\n");
     expect(shown.stderr).toContain("warning: 1 key has expired: keyctl validate --all   asks OpenRouter\n");
     const all = await inProcess(home, ["list", "--json", "--source", "key.txt", "--verdict", "never"]);
-    expect(all.stdout).toContain('"limit":null,"limit_reset":null,"expires_at":null');
+    expect(all.stdout).toContain(
+      '"limit":null,"limit_now":null,"limit_restore_at":null,"limit_reset":null,"expires_at":null',
+    );
   });
 
   it("lets a row that is longer than the first ones run to the end of its line", async () => {

@@ -90,6 +90,8 @@ describe("validate --user", () => {
       checked_at: expect.stringMatching(/Z$/) as string,
       recorded: true,
       limit: 10,
+      limit_now: 10,
+      limit_restore_at: null,
       limit_remaining: expect.closeTo(3.2) as number,
       limit_reset: "monthly",
       expires_at: "2099-01-01T00:00:00.000Z",

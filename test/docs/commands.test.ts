@@ -20,6 +20,7 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl provision --user alice --limit 5 --limit-reset monthly": "home empty",
   "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete the keys of all users" y',
   "keyctl reconcile --adopt-account": "home users",
+  "keyctl rotate --user alice --grace 0": "home users",
   "keyctl save --user alice --from-file key.txt --replace --revoke": "home users",
   "keyctl save --user alice --replace": `home users; answer "OpenRouter key of alice:" ${KEY}`,
   "keyctl save --user alice --validate": `home empty; answer "OpenRouter key of alice:" ${KEY}`,
@@ -56,7 +57,7 @@ describe("the commands of the pages", () => {
   });
 
   it.each(commands)("%s: is understood, and its flags exist", async (command) => {
-    const filled = command.replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64)).replaceAll("<i/n>", "1/2");
+    const filled = command.replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64)).replaceAll(/<i\/n>|\$part\/4/g, "1/2");
     expect(await unknownWordsOf(filled, emptyHome())).toEqual([]);
   });
 

@@ -236,6 +236,17 @@ const CASES: readonly Case[] = [
     { ...made, input: KEY, upstream: always("DELETE /keys/{hash}", "echo") },
     10,
   ],
+  ["rotate -u alice --debug", made, 0],
+  ["rotate -u alice --grace 0 --json --debug", made, 0],
+  ["rotate -u alice --dry-run --json", made, 0],
+  ["rotate -u alice -u bob --output out.jsonl --debug", made, 9],
+  ["rotate -u alice --debug", stored, 8],
+  ["rotate -u alice --json --debug", { ...made, upstream: always("POST /keys", "echo") }, 6],
+  ["rotate -u alice --debug", { ...made, upstream: always("GET /keys/{hash}", "echo") }, 6],
+  ["rotate -u alice --grace 0 --debug", { ...made, upstream: always("DELETE /keys/{hash}", "echo") }, 10],
+  ["rotate -u alice --debug", { ...made, at: "store.replace after" }, 130],
+  ["rotate --finish --json --debug", made, 0],
+  [`rotate -u ${KEY}`, none, 2],
   ["get -u alice --validate --debug", made, 0],
   ["reconcile --debug", made, 0],
   ["reconcile --json --debug", stored, 10],
@@ -434,7 +445,9 @@ async function openRouterFor(
   home: Home,
   { upstream, made: isMade }: Setting,
 ): Promise<Readonly<Record<string, string>>> {
-  const server = await mockOpenRouter({ managementKey: CANARIES["management key"], newKey: () => OTHER });
+  const newKeys = [OTHER];
+  const newKey = () => newKeys.pop() ?? CANARIES["made key"];
+  const server = await mockOpenRouter({ managementKey: CANARIES["management key"], newKey });
   const env = { KEYCTL_OPENROUTER_URL: server.url };
   if (isMade === true) expect(await runIn(home, ["sync", "-u", "alice"], { env })).toMatchObject({ code: 0 });
   if (upstream !== undefined) server.behave(upstream);

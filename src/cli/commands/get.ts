@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { SyncedKey, SyncResult } from "../../core/model/results.ts";
+import type { LimitOverTime } from "../../core/model/known-terms.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
@@ -17,7 +18,7 @@ import { resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection, selectionOf } from "../bulk/selection.ts";
 import { ResultCounts } from "../bulk/result-counts.ts";
-import { describeExpiry, describeLimit, verdictFields } from "../views/verdict-view.ts";
+import { describeExpiry, describeLimit, limitFields, verdictFields } from "../views/verdict-view.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
@@ -117,7 +118,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
 
 function document({ found, validation, warnings, error }: Gotten, reveals: boolean): object {
   const { userId, key, keyHash, source, origin, lastCheck, shadowed } = found;
-  const { limit, limitRemaining, limitReset, expiresAt } = termsOf(found, validation);
+  const { limitRemaining, limitReset, expiresAt, ...limits } = termsOf(found, validation);
   const isRevealed = reveals && key !== null && error === null;
   const verdict = validation === null ? (lastCheck === null ? null : storedVerdict(lastCheck)) : validation.verdict;
   const { valid, verdict: name, reason } = verdictFields(verdict);
@@ -132,7 +133,7 @@ function document({ found, validation, warnings, error }: Gotten, reveals: boole
     verdict: name,
     reason,
     checked_at: (validation === null ? lastCheck?.at : validation.checkedAt) ?? null,
-    limit: limit ?? null,
+    ...limitFields(limits),
     limit_remaining: limitRemaining ?? null,
     limit_reset: limitReset,
     expires_at: publicExpiry(expiresAt),
@@ -168,13 +169,18 @@ async function showCard({ terminal }: Invocation, { found, validation, warnings 
 }
 
 /** The terms from the answer that OpenRouter gave just now; else the stored ones. */
-function termsOf(found: SyncResult, validation: Validation | null): Omit<KeyTerms, "blockedBy" | "lastUsedAt"> {
-  const { limit, limitReset, expiresAt, lastCheck } = found;
+function termsOf(
+  found: SyncResult,
+  validation: Validation | null,
+): Omit<KeyTerms, "blockedBy" | "lastUsedAt"> & LimitOverTime {
+  const { limit, limitNow, limitRestoreAt, limitReset, expiresAt, lastCheck } = found;
   const verdict = validation?.verdict ?? null;
   const said = verdict === null || verdict.status === "unknown" ? NOT_SAID : verdict;
   const isSaid = said.limit !== undefined;
   return {
-    limit: isSaid ? said.limit : limit,
+    limit: isSaid && limitRestoreAt === null ? said.limit : limit,
+    limitNow: isSaid ? said.limit : limitNow,
+    limitRestoreAt,
     limitRemaining: isSaid ? said.limitRemaining : lastCheck?.limitRemaining,
     limitReset: isSaid ? said.limitReset : limitReset,
     expiresAt: said.expiresAt === undefined ? expiresAt : said.expiresAt,

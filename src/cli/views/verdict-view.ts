@@ -1,6 +1,9 @@
 import { isFromFuture } from "../../core/model/clock-skew.ts";
 import { publicExpiry } from "../../core/model/expiry.ts";
+import { limitOverTime } from "../../core/model/known-terms.ts";
+import type { LimitOverTime } from "../../core/model/known-terms.ts";
 import { printable } from "../../core/text/printable.ts";
+import type { LimitDue } from "../../core/model/key-record.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
 import type { Attention, KeyTerms, Verdict } from "../../core/model/verdict.ts";
 import { formatAgo } from "../format-duration.ts";
@@ -9,7 +12,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 /** The JSON document, without its error. */
 export function validationDocument(validation: Validation): object {
-  const { userId, key, keyHash, verdict, checkedAt, recorded, attention, warnings } = validation;
+  const { userId, key, keyHash, verdict, checkedAt, recorded, limitDue, attention, warnings } = validation;
   const terms = termsOf(verdict);
   return {
     user_id: userId,
@@ -19,7 +22,7 @@ export function validationDocument(validation: Validation): object {
     witness: verdict?.witness ?? null,
     checked_at: checkedAt,
     recorded,
-    limit: terms?.limit ?? null,
+    ...limitFields(limitOverTime(terms?.limit, terms === undefined ? null : limitDue)),
     limit_remaining: terms?.limitRemaining ?? null,
     limit_reset: terms?.limitReset ?? null,
     expires_at: publicExpiry(terms?.expiresAt),
@@ -28,6 +31,11 @@ export function validationDocument(validation: Validation): object {
     attention,
     warnings,
   };
+}
+
+/** The fields of a limit in a document. */
+export function limitFields({ limit, limitNow, limitRestoreAt }: LimitOverTime) {
+  return { limit: limit ?? null, limit_now: limitNow ?? null, limit_restore_at: limitRestoreAt };
 }
 
 export function verdictFields(verdict: Verdict | null) {
@@ -40,7 +48,7 @@ export function verdictFields(verdict: Verdict | null) {
 
 /** A card for people; the error says the rest. */
 export async function showValidation(terminal: Terminal, validation: Validation): Promise<void> {
-  const { userId, key, verdict, attention, warnings } = validation;
+  const { userId, key, verdict, limitDue, attention, warnings } = validation;
   sayWarnings(terminal, warnings);
   if (verdict === null) return;
   const reason = verdict.reason === null ? "" : ` (${printable(verdict.reason.replaceAll("_", " "))})`;
@@ -49,7 +57,7 @@ export async function showValidation(terminal: Terminal, validation: Validation)
     ...(userId === null ? [] : [["User", printable(userId)] as const]),
     ["Key", key ?? "unreadable"] as const,
     ["Verdict", terminal.paint.bold(verdict.status) + reason] as const,
-    ...(terms === undefined ? [] : describeTerms(terms)),
+    ...(terms === undefined ? [] : describeTerms(terms, limitDue)),
   ];
   await terminal.result(card.map(([title, text]) => `${terminal.paint.dim(title.padEnd(10))} ${text}`).join("\n"));
   for (const name of attention) terminal.note(ATTENTION_NOTES[name]);
@@ -67,8 +75,12 @@ function termsOf(verdict: Verdict | null): KeyTerms | undefined {
   return verdict === null || verdict.status === "unknown" ? undefined : verdict;
 }
 
-function describeTerms(terms: KeyTerms): readonly (readonly [title: string, text: string])[] {
-  const { limit, expiresAt, blockedBy } = terms;
+function describeTerms(
+  terms: KeyTerms,
+  limitDue: LimitDue | null,
+): readonly (readonly [title: string, text: string])[] {
+  const { expiresAt, blockedBy } = terms;
+  const { limit } = limitOverTime(terms.limit, limitDue);
   return [
     ...(limit === undefined ? [] : [["Limit", describeLimit({ ...terms, limit })] as const]),
     ...(typeof blockedBy === "string"

@@ -26,6 +26,7 @@ import { spoolFacts } from "./spool-facts.ts";
 import type { SpoolFacts } from "./spool-facts.ts";
 import type { Credits, KeyCheck, OpenRouterOnUse, Reach } from "../ports/openrouter.ts";
 import type { ProvisioningRules, WantedTerms } from "../model/provision-rules.ts";
+import type { DutyCounts } from "../model/rotate-results.ts";
 import type { Warning } from "../model/warning.ts";
 import { raceSignalWithGrace } from "../async/race-signal.ts";
 
@@ -47,6 +48,8 @@ export interface DoctorContext {
   readonly requireSealed: boolean;
   readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "counts">;
+  /** What rotations have left to do. */
+  readonly dueDuties: (signal: AbortSignal) => Promise<DutyCounts>;
 }
 
 /** The management key, and OpenRouter's answers about it. */
@@ -111,6 +114,7 @@ export interface DoctorFacts {
   readonly provisioning: Probe<WantedTerms | null>;
   /** The number of keys that wait on this machine because they could not be stored. */
   readonly spooled: Probe<SpoolFacts>;
+  readonly duties: Probe<DutyCounts>;
 }
 
 /** The time limit of each probe, capped by the total. The command that prints master keys has its own limit of 10 s. */
@@ -154,11 +158,12 @@ export async function collectFacts(
   const managementKeys = subject.managementKeyHashes();
   const isThere = server.status !== "skipped";
   const mayLook = count.status === "known" && storeExists && isManager(managementKey);
-  const [account, census, integrity, plainText] = await Promise.all([
+  const [account, census, integrity, plainText, duties] = await Promise.all([
     mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
     isThere ? attempt(() => collectStoreStats(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
     isThere ? within(timeMs, async (patience) => store.filesWithPlainText?.(patience)) : skipped,
+    isThere ? within(LIMIT_MS.server, (patience) => subject.dueDuties(patience)) : skipped,
   ]);
   return {
     storeExists,
@@ -177,6 +182,7 @@ export async function collectFacts(
     openRouter,
     provisioning,
     spooled,
+    duties,
   };
 }
 

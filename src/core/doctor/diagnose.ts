@@ -1,3 +1,4 @@
+import { rotationVerdicts } from "./checks/rotations.ts";
 import { encryptionVerdicts } from "./checks/encryption.ts";
 import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } from "./checks/machine.ts";
 import type { HostFacts } from "./checks/machine.ts";
@@ -22,6 +23,7 @@ export type CheckId =
   | "management_key"
   | "openrouter"
   | "spool"
+  | "rotations"
   | "key_file"
   | "environment"
   | "path";
@@ -62,6 +64,7 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
   ],
   ["openrouter", ({ openRouter }) => judged(openRouter, (value) => [openRouterVerdict(value)])],
   ["spool", ({ spooled }) => judged(spooled, spoolVerdicts)],
+  ["rotations", ({ duties }) => judged(duties, rotationVerdicts)],
   [
     "key_file",
     ({ keyFile }, surroundings) => judged(keyFile, (value) => [keyFileVerdict(value, surroundings.keyFile)]),

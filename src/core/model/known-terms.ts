@@ -1,5 +1,5 @@
 import { expiryMs } from "./expiry.ts";
-import type { KeyRecord } from "./key-record.ts";
+import type { KeyRecord, LimitDue, Timestamp } from "./key-record.ts";
 
 /**
  * The terms of a stored key that are known without asking: from its creation, if keyctl created it, and from its last
@@ -29,4 +29,18 @@ export function knownLimit({
   lastCheck,
 }: Pick<KeyRecord, "generation" | "limit" | "lastCheck">): number | null | undefined {
   return lastCheck?.limit === undefined ? (generation === 0 ? undefined : limit) : lastCheck.limit;
+}
+
+/** In USD. A key whose limit is lowered after a rotation gets its full limit back. */
+export interface LimitOverTime {
+  /** The full limit. */
+  readonly limit: number | null | undefined;
+  /** The limit until `limitRestoreAt`; `limit` if that is not lowered. */
+  readonly limitNow: number | null | undefined;
+  readonly limitRestoreAt: Timestamp | null;
+}
+
+export function limitOverTime(limitNow: number | null | undefined, limitDue: LimitDue | null): LimitOverTime {
+  if (limitDue === null) return { limit: limitNow, limitNow, limitRestoreAt: null };
+  return { limit: limitDue.limit, limitNow, limitRestoreAt: limitDue.at };
 }

@@ -26,8 +26,11 @@ export interface SyncedKey {
   readonly createdAt: Timestamp;
   /** Also null if its time is in the future. */
   readonly lastCheck: LastCheck | null;
-  /** In USD, as far as it is known without asking. Null: no limit. Undefined: not known. */
+  /** The full limit in USD, as far as it is known without asking. Null: no limit. Undefined: not known. */
   readonly limit: number | null | undefined;
+  /** The limit until `limitRestoreAt`; `limit` if that is not lowered. */
+  readonly limitNow: number | null | undefined;
+  readonly limitRestoreAt: Timestamp | null;
   readonly limitReset: string | null;
   /** Null: never. Undefined: not known. `unknown`: an expiry that cannot be read. */
   readonly expiresAt: string | null | undefined;
@@ -50,6 +53,8 @@ export interface SyncFailure {
   readonly createdAt: null;
   readonly lastCheck: null;
   readonly limit: undefined;
+  readonly limitNow: undefined;
+  readonly limitRestoreAt: null;
   readonly limitReset: null;
   readonly expiresAt: undefined;
   readonly shadowed: readonly [];
@@ -166,6 +171,8 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
     createdAt: null,
     lastCheck: null,
     limit: undefined,
+    limitNow: undefined,
+    limitRestoreAt: null,
     limitReset: null,
     expiresAt: undefined,
     shadowed: [],

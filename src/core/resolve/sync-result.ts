@@ -2,7 +2,7 @@ import { withoutFutureChecks } from "../model/clock-skew.ts";
 import { publicExpiry } from "../model/expiry.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import { knownExpiry, knownLimit } from "../model/known-terms.ts";
+import { knownExpiry, knownLimit, limitOverTime } from "../model/known-terms.ts";
 import type { Source } from "../model/log-event.ts";
 import { storedKeyWarnings } from "../model/stored-key-warnings.ts";
 import type { Candidates } from "./source-candidates.ts";
@@ -29,7 +29,7 @@ export function answer(stored: KeyRecord, key: ApiKey, { source, candidates, now
     synced: source !== "database",
     createdAt: row.createdAt,
     lastCheck: row.lastCheck,
-    limit: knownLimit(row),
+    ...limitOverTime(knownLimit(row), row.limitDue),
     limitReset: row.limitReset,
     expiresAt: expiresAt === undefined ? undefined : publicExpiry(expiresAt),
     ...candidates.shadowedBy(key),

@@ -3,7 +3,7 @@ import { CheckRecorder, notRecorded } from "./check-recorder.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { withoutKeys } from "../model/redact-keys.ts";
 import { createdAtMs, maskOfRecord } from "../model/key-record.ts";
-import type { KeyRecord, LastCheck, Timestamp } from "../model/key-record.ts";
+import type { KeyRecord, LastCheck, LimitDue, Timestamp } from "../model/key-record.ts";
 import { deadlineIn, deadlineSignal, toKeyctlError } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import { checkedNumber, UP_TO_LONGEST } from "../model/number-options.ts";
@@ -40,6 +40,8 @@ export interface Validation {
   readonly resumed: boolean;
   /** When an earlier run found the key valid. */
   readonly lastValidated: Timestamp | null;
+  /** The full limit of a key whose limit is lowered after a rotation; else null. */
+  readonly limitDue: LimitDue | null;
   readonly attention: readonly Attention[];
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
@@ -98,7 +100,7 @@ export async function validateKey(
   signal: AbortSignal,
 ): Promise<Validation> {
   const { verdict, at } = await ask(key, context, deadlineIn(timeoutMs, signal));
-  const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null };
+  const facts = { userId: null, key: key.masked, keyHash: key.hash, lastValidated: null, limitDue: null };
   return validation(facts, { verdict, at, now: Date.parse(at), resumed: false, recorded: false, warnings: [] }, limits);
 }
 
@@ -150,13 +152,14 @@ export function validationOfRow(
   judgement: RecordedVerdict,
   limits: Limits,
 ): Validation {
-  const { userId, lastValidated } = row;
+  const { userId, lastValidated, limitDue } = row;
   const shown = key?.masked ?? maskOfRecord(row);
-  return validation({ userId, key: shown, keyHash: key?.hash ?? row.keyHash, lastValidated }, judgement, limits);
+  const facts = { userId, key: shown, keyHash: key?.hash ?? row.keyHash, lastValidated, limitDue };
+  return validation(facts, judgement, limits);
 }
 
 function validation(
-  facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated">,
+  facts: Pick<Validation, "userId" | "key" | "keyHash" | "lastValidated" | "limitDue">,
   { verdict, at, now, resumed, recorded, warnings }: RecordedVerdict,
   limits: Limits,
 ): Validation {
@@ -176,6 +179,7 @@ export function validationFailed(userId: string | null, error: KeyctlError): Val
     recorded: false,
     resumed: false,
     lastValidated: null,
+    limitDue: null,
     attention: [],
     warnings: [],
     error,

@@ -4,6 +4,7 @@ import type { StoreStats } from "../../../src/core/doctor/store-stats.ts";
 import { diagnose, diagnoseWithout } from "../../../src/core/doctor/diagnose.ts";
 import type { CheckId } from "../../../src/core/doctor/diagnose.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
+import { NO_DUTIES } from "../../../src/core/model/duties.ts";
 import type { DoctorFacts, MasterKeyFacts, Probe } from "../../../src/core/doctor/collect-facts.ts";
 import type { HostFacts } from "../../../src/core/doctor/checks/machine.ts";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
@@ -80,6 +81,7 @@ const facts = (change: Partial<DoctorFacts> = {}): DoctorFacts => ({
   openRouter: known({ reach: { status: "reached", elapsedMs: 182, serverTime: undefined }, skewMs: 400 }),
   provisioning: known(null),
   spooled: known({ own: 0, elsewhere: 0 }),
+  duties: known(NO_DUTIES),
   ...change,
 });
 const surroundings = (change: Partial<HostFacts> = {}): HostFacts => ({

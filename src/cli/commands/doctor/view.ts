@@ -25,6 +25,7 @@ const TITLES: Readonly<Record<CheckId, string>> = {
   management_key: "management key",
   openrouter: "OpenRouter",
   spool: "spool",
+  rotations: "rotations",
   key_file: "key.txt",
   environment: "environment",
   path: "PATH",

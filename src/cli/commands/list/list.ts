@@ -3,12 +3,14 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { expiryMs } from "../../../core/model/expiry.ts";
 import type { KeyRecord } from "../../../core/model/key-record.ts";
 import { knownExpiry } from "../../../core/model/known-terms.ts";
+import type { DutyCounts } from "../../../core/model/rotate-results.ts";
 import { RISKS } from "../../../core/model/risks.ts";
 import type { Risk } from "../../../core/model/risks.ts";
 import { flagDuration } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import { errorDocument, isBrokenPipe } from "../../invocation.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
+import { describeDuties, FINISH, NO_DUTIES, overdueError } from "../../../core/model/duties.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
@@ -83,14 +85,23 @@ interface Totals {
   /** For each risk of --risk: the rows that match all other flags, and whose last check did not tell this risk. */
   readonly untold: Record<Risk, number>;
   readonly warnings: WarningSummary;
+  /** What rotations have left to do, for all users. */
+  duties: DutyCounts;
 }
 
 async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlError | null> {
-  const totals = { shown: 0, clear: 0, unreadable: 0, untold: untoldRisks(), warnings: new WarningSummary() };
+  const totals: Totals = {
+    shown: 0,
+    clear: 0,
+    unreadable: 0,
+    untold: untoldRisks(),
+    warnings: new WarningSummary(),
+    duties: NO_DUTIES,
+  };
   const opened = await printRows(invocation, flags, totals);
   if (opened === "reader gone") return null;
   const { terminal } = invocation;
-  const error = failureOf(totals);
+  const error = failureOf(totals) ?? (flags.count === true ? null : overdueError(totals.duties));
   if (flags.count === true) await printCount(invocation, totals.shown, error);
   else if (!terminal.options.json) sayTotals(invocation, opened, totals);
   return error;
@@ -128,6 +139,7 @@ async function printRows(invocation: Invocation, flags: ListFlags, totals: Total
         signal.throwIfAborted();
       }
       await table.end();
+      if (opened.storeExists && flags.count !== true) totals.duties = await opened.manager.dueDuties({ signal });
       return opened;
     });
   } catch (thrown) {
@@ -167,7 +179,7 @@ async function printCount(
 function sayTotals(
   { terminal }: Invocation,
   { store, storeExists }: Session,
-  { shown, clear, untold, warnings }: Totals,
+  { shown, clear, untold, warnings, duties }: Totals,
 ): void {
   const place = storeLabel(store);
   if (!storeExists) {
@@ -179,6 +191,8 @@ function sayTotals(
   // The hint below reports KEY_IN_PLAIN_TEXT.
   for (const { code, message } of warnings.all) if (code !== "KEY_IN_PLAIN_TEXT") terminal.warning(message);
   if (clear > 0) terminal.hint(clearKeys(clear));
+  const due = describeDuties(duties);
+  if (due !== undefined && overdueError(duties) === null) terminal.hint(`${due}; ${FINISH}   does it`);
   for (const risk of RISKS) {
     if (untold[risk] === 0) continue;
     const of = plural(untold[risk], "key", "keys");

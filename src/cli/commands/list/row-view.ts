@@ -3,7 +3,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { expiryMs, isOver, publicExpiry, UNKNOWN_EXPIRY } from "../../../core/model/expiry.ts";
 import { isOfNoUser, maskOfRecord, noUserError, storedValue } from "../../../core/model/key-record.ts";
 import type { KeyRecord } from "../../../core/model/key-record.ts";
-import { knownExpiry, knownLimit } from "../../../core/model/known-terms.ts";
+import { knownExpiry, knownLimit, limitOverTime } from "../../../core/model/known-terms.ts";
 import { risksOf } from "../../../core/model/risks.ts";
 import type { KeyRisks } from "../../../core/model/risks.ts";
 import { storedKeyWarnings } from "../../../core/model/stored-key-warnings.ts";
@@ -12,7 +12,7 @@ import { printable } from "../../../core/text/printable.ts";
 import { userFlag } from "../../../core/text/shell-quote.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { errorDocument } from "../../invocation.ts";
-import { dollars } from "../../views/verdict-view.ts";
+import { dollars, limitFields } from "../../views/verdict-view.ts";
 
 const SIGNS = { valid: "✓", invalid: "✗" } as const;
 const NOT_KNOWN = "-";
@@ -70,7 +70,7 @@ function expiryOf(row: KeyRecord, now: number): string {
 }
 
 function limitOf(row: KeyRecord): string {
-  const limit = knownLimit(row);
+  const { limit } = limitOverTime(knownLimit(row), row.limitDue);
   if (limit === undefined) return NOT_KNOWN;
   return limit === null ? "none" : dollars(limit);
 }
@@ -90,7 +90,7 @@ export function document({ row, kind, warnings, risks }: ListedRow, signal: Node
     last_validated: row.lastValidated,
     verdict: lastCheck?.verdict ?? null,
     reason: lastCheck?.reason ?? null,
-    limit: knownLimit(row) ?? null,
+    ...limitFields(limitOverTime(knownLimit(row), row.limitDue)),
     limit_reset: row.limitReset,
     expires_at: publicExpiry(knownExpiry(row)),
     checked_at: lastCheck?.at ?? null,

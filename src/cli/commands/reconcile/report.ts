@@ -1,8 +1,10 @@
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { Reconciliation } from "../../../core/reconcile/reconciliation.ts";
+import { describeDuties, NO_DUTIES, overdueError, withDuty } from "../../../core/model/duties.ts";
 import { userFlag } from "../../../core/text/shell-quote.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
+import { formatSpan } from "../../format-duration.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
@@ -35,6 +37,8 @@ export class ReconcileReport {
   #store: StoreName | undefined;
   #reconciliation: Reconciliation | undefined;
   #toFix = 0;
+  /** What rotations have left to do, which is a part of `#toFix` and needs no permission. */
+  #due = NO_DUTIES;
   #fixed = 0;
   #reported = 0;
   #noted = 0;
@@ -66,12 +70,22 @@ export class ReconcileReport {
   async #plan(reconciliation: Reconciliation): Promise<void> {
     for await (const finding of reconciliation.plan()) {
       const isTask = finding.action !== "none";
-      if (isTask) this.#toFix += 1;
+      if (isTask) this.#countTask(finding);
       else if (NO_WORRY.has(finding.class)) this.#noted += 1;
       else this.#reported += 1;
       if (!isTask || !this.#task.fixes) await this.#print(finding);
       else this.#tasks.push(finding);
     }
+  }
+
+  #countTask({ class: kind, dueAt }: Finding): void {
+    this.#toFix += 1;
+    if (dueAt === null) return;
+    this.#due = withDuty(this.#due, kind === "limit_due" ? "restore_limit" : "retire", dueAt, Date.now());
+  }
+
+  get #dueCount(): number {
+    return this.#due.retire + this.#due.limits;
   }
 
   async #fix(reconciliation: Reconciliation): Promise<void> {
@@ -85,7 +99,7 @@ export class ReconcileReport {
 
   async #confirm({ ours }: Reconciliation): Promise<void> {
     const { confirm } = this.#task;
-    const count = this.#toFix;
+    const count = this.#toFix - this.#dueCount;
     const hint = `${this.#command} --fix --confirm ${count}`;
     if (confirm !== undefined) {
       if (confirm === count) return;
@@ -115,7 +129,7 @@ export class ReconcileReport {
 
   async #print(finding: Finding): Promise<void> {
     const { terminal, receivedSignal } = this.#invocation;
-    const { class: kind, userId, keyHash, name, action, done, error } = finding;
+    const { class: kind, userId, keyHash, name, action, dueAt, done, error } = finding;
     if (terminal.options.json) {
       return terminal.documents([
         {
@@ -125,13 +139,16 @@ export class ReconcileReport {
           key_hash: keyHash,
           name,
           action,
+          due_at: dueAt,
           done,
           error: errorDocument(error, receivedSignal()),
         },
       ]);
     }
     const which = name ?? keyHash ?? "-";
-    const end = error?.message ?? (done ? DONE[action] : TO_DO[action]);
+    const later =
+      dueAt === null || action !== "none" ? "" : `to be deleted in ${formatSpan(Date.parse(dueAt) - Date.now())}`;
+    const end = error?.message ?? (done ? DONE[action] : TO_DO[action] || later);
     await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, end]]);
   }
 
@@ -156,6 +173,7 @@ export class ReconcileReport {
         matched: tally.matched,
         kept: tally.kept,
         to_fix: this.#toFix,
+        due: this.#dueCount,
         fixed: this.#fixed,
         reported: this.#reported,
         noted: this.#noted,
@@ -180,8 +198,11 @@ export class ReconcileReport {
 
   get #line(): string {
     const { listed = 0, tally = { matched: 0, kept: 0 } } = this.#reconciliation ?? {};
-    const removed = this.#task.fixes ? `${this.#fixed} of ${this.#toFix} removed` : `${this.#toFix} to remove`;
-    const counts = [`${formatNumber(tally.matched)} matched`, `${formatNumber(tally.kept)} kept`, removed];
+    const due = describeDuties(this.#due);
+    const removed = this.#task.fixes
+      ? [`${this.#fixed} of ${this.#toFix} removed`]
+      : [`${this.#toFix - this.#dueCount} to remove`, ...(due === undefined ? [] : [due])];
+    const counts = [`${formatNumber(tally.matched)} matched`, `${formatNumber(tally.kept)} kept`, ...removed];
     return `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${counted(this.#reported, "warning")}`;
   }
 
@@ -191,9 +212,9 @@ export class ReconcileReport {
   }
 
   outcome(): KeyctlError | null {
-    const left = this.#toFix - this.#fixed;
+    const left = this.#toFix - this.#fixed - (this.#task.fixes ? 0 : this.#dueCount);
     if (this.#failed !== null) return this.#failed;
-    if (left <= 0 && this.#reported === 0) return null;
+    if (left <= 0 && this.#reported === 0) return this.#task.fixes ? null : overdueError(this.#due);
     const hint = left > 0 ? `${this.#command} --fix` : "keyctl help reconcile";
     const parts = [
       ...(left > 0 ? [`${counted(left, "key")} to remove`] : []),

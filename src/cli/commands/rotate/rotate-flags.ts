@@ -1,0 +1,180 @@
+import type { Command } from "commander";
+import type { MaxFailures } from "../../../core/change/rotate-many.ts";
+import type { RotateManyOptions } from "../../../core/manager-options.ts";
+import { KeyctlError } from "../../../core/model/errors.ts";
+import { parseGrace } from "../../../core/model/grace.ts";
+import { parseLimit } from "../../../core/model/provision-terms.ts";
+import type { RotateTask } from "../../../core/model/rotate-results.ts";
+import { addDryRunOption } from "../../bulk/dry-run.ts";
+import type { DryRunFlags } from "../../bulk/dry-run.ts";
+import { addMaxKeysOption } from "../../bulk/key-permission.ts";
+import type { KeyPermissionFlags } from "../../bulk/key-permission.ts";
+import { addConcurrencyOption, parseCountOrShare } from "../../bulk/number-flags.ts";
+import { addSelection } from "../../bulk/selection.ts";
+import { addBulkOptions } from "../../bulk/user-command.ts";
+import type { BulkFlags } from "../../bulk/user-command.ts";
+import { flagDuration } from "../../format-duration.ts";
+
+/** Durations are in milliseconds. */
+export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags {
+  readonly grace?: number;
+  readonly wait?: true;
+  /** In an object, as `expiresIn`: commander treats null as a missing value. */
+  readonly limit?: { readonly limit: RotateTask["limit"] };
+  readonly expiresIn?: { readonly expiresInMs: number | null };
+  readonly includeDisabled?: true;
+  readonly includeForeign?: true;
+  readonly revokeForeign?: true;
+  readonly finish?: true;
+  readonly olderThan?: number;
+  readonly expiresWithin?: number;
+  readonly verdict?: "invalid";
+  readonly maxFailures?: MaxFailures;
+  /** Per second. */
+  readonly rate?: number;
+  readonly concurrency?: number;
+}
+
+export function addRotateOptions(command: Command): Command {
+  const one = addDryRunOption(addSelection(command))
+    .option("--grace <duration|0>", "how long the old key goes on working (default 10m; 30d at most)", parseGraceFlag)
+    .option("--wait", "stay until the old key is removed")
+    .option("--limit <keep|full|none|usd>", "the spending limit of the new key (default keep)", parseLimitFlag)
+    .option("--expires-in <duration|none>", "lifetime of the new key (default: that of the old key)", parseLifetime)
+    .option("--include-disabled", "also rotate a key that is disabled at OpenRouter")
+    .option("--include-foreign", "also replace a key that keyctl did not create; it stays active")
+    .option("--revoke-foreign", "with --grace 0: also replace such a key, and delete it at OpenRouter")
+    .option("--finish", "rotate nothing; remove old keys and restore limits whose time has come");
+  const verdict = command.createOption("--verdict <verdict>", "many users: only keys whose last check said so");
+  const many = addMaxKeysOption(addBulkOptions(one), "rotate")
+    .option("--older-than <duration>", "many users: only keys that are older", flagDuration("--older-than"))
+    .option(
+      "--expires-within <duration>",
+      "many users: only keys that expire within this time, or have expired",
+      flagDuration("--expires-within"),
+    )
+    .addOption(verdict.choices(["invalid"]).argParser(parseVerdict))
+    .option("--max-failures <n|n%>", "many users: stop after this many failures", parseMaxFailures)
+    .option("--rate <n/s>", "many users: begin no more than n users a second", parseRate);
+  return addConcurrencyOption(many, "rotated");
+}
+
+/** What the flags say; the rest is decided where the rotation is done. */
+export function taskOf(flags: RotateFlags): Partial<RotateTask> {
+  const { grace, limit, expiresIn, includeDisabled = false, wait = false } = flags;
+  const foreign = flags.revokeForeign === true ? "revoke" : flags.includeForeign === true ? "keep" : "refuse";
+  return { ...(grace === undefined ? {} : { graceMs: grace }), ...limit, ...expiresIn, includeDisabled, foreign, wait };
+}
+
+export function manyOptionsOf(flags: RotateFlags): Omit<RotateManyOptions, keyof RotateTask | "maxKeys"> {
+  const { concurrency, rate, maxFailures, olderThan, expiresWithin, verdict } = flags;
+  return {
+    concurrency,
+    ratePerSecond: rate,
+    maxFailures,
+    olderThanMs: olderThan,
+    expiresWithinMs: expiresWithin,
+    verdict,
+  };
+}
+
+const OF_MANY: Readonly<Partial<Record<keyof RotateFlags, string>>> = {
+  maxKeys: "--max-keys",
+  olderThan: "--older-than",
+  expiresWithin: "--expires-within",
+  verdict: "--verdict",
+  maxFailures: "--max-failures",
+  rate: "--rate",
+  concurrency: "--concurrency",
+};
+
+/** Throws USAGE for a flag that chooses among users, or counts them. */
+export function refuseFlagsOfMany(flags: RotateFlags): void {
+  const flag = given(flags, OF_MANY);
+  if (flag === undefined) return;
+  throw new KeyctlError("USAGE", `${flag} is for many users`, { hint: "omit it for one user" });
+}
+
+const NOT_WITH_FINISH: Readonly<Partial<Record<keyof RotateFlags, string>>> = {
+  ...OF_MANY,
+  user: "--user",
+  all: "--all",
+  usersFile: "--users-file",
+  shard: "--shard",
+  output: "--output",
+  stopAfter: "--stop-after",
+  log: "--log",
+  allowEmpty: "--allow-empty",
+  dryRun: "--dry-run",
+  grace: "--grace",
+  wait: "--wait",
+  limit: "--limit",
+  expiresIn: "--expires-in",
+  includeDisabled: "--include-disabled",
+  includeForeign: "--include-foreign",
+  revokeForeign: "--revoke-foreign",
+};
+
+/** Throws USAGE for flags that contradict each other. */
+export function refuseContradictions(flags: RotateFlags): void {
+  if (flags.finish === true) {
+    const flag = given(flags, NOT_WITH_FINISH);
+    if (flag === undefined) return;
+    throw new KeyctlError("USAGE", `--finish rotates nothing, so ${flag} does not go with it`, {
+      hint: "keyctl rotate --finish",
+    });
+  }
+  if (flags.revokeForeign !== true) return;
+  if (flags.includeForeign === true) {
+    throw new KeyctlError("USAGE", "--include-foreign keeps the old key, and --revoke-foreign deletes it", {
+      hint: "give one of them",
+    });
+  }
+  if (flags.grace === 0) return;
+  throw new KeyctlError("USAGE", "--revoke-foreign requires --grace 0", {
+    hint: "add --grace 0",
+  });
+}
+
+/** The first flag of the table that was given. */
+function given(flags: RotateFlags, table: Readonly<Partial<Record<keyof RotateFlags, string>>>): string | undefined {
+  return Object.entries(table).find(([name]) => flags[name as keyof RotateFlags] !== undefined)?.[1];
+}
+
+function parseGraceFlag(text: string): number {
+  const milliseconds = parseGrace(text);
+  if (milliseconds !== undefined) return milliseconds;
+  throw new KeyctlError("USAGE", "--grace takes a duration of up to 30 days, or 0", { hint: "--grace 1h" });
+}
+
+function parseLimitFlag(text: string): { readonly limit: RotateTask["limit"] } {
+  if (text === "keep" || text === "full") return { limit: text };
+  const limit = parseLimit(text);
+  if (limit !== undefined) return { limit };
+  throw new KeyctlError("USAGE", "--limit takes keep, full, none or an amount in USD", { hint: "--limit 2.50" });
+}
+
+function parseLifetime(text: string): { readonly expiresInMs: number | null } {
+  return { expiresInMs: text === "none" ? null : flagDuration("--expires-in")(text) };
+}
+
+function parseVerdict(text: string): "invalid" {
+  if (text === "invalid") return text;
+  throw new KeyctlError("USAGE", "--verdict takes invalid", { hint: "--verdict invalid" });
+}
+
+/** None allowed would be a run that never begins. */
+function parseMaxFailures(text: string): MaxFailures {
+  const failures = parseCountOrShare(text);
+  if (failures !== undefined && Object.values(failures).every((number) => number > 0)) return failures;
+  throw new KeyctlError("USAGE", "--max-failures takes a number of users, or a share of them", {
+    hint: "--max-failures 5%",
+  });
+}
+
+function parseRate(text: string): number {
+  const [, amount] = /^(\d{1,4}(?:\.\d{1,3})?)\/s$/.exec(text) ?? [];
+  const rate = Number(amount ?? 0);
+  if (rate > 0) return rate;
+  throw new KeyctlError("USAGE", "--rate takes a number of users a second", { hint: "--rate 5/s" });
+}
