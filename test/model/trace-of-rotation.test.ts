@@ -59,6 +59,8 @@ const removes = (hash: string): readonly Recorded[] => [
   { access: "upstream.disable", hash, result: "done" },
   { access: "upstream.delete", hash, result: "done" },
 ];
+const dueNow = (result: readonly number[]): Recorded => ({ access: "journal.due", result });
+const readsMark = (result: unknown): Recorded => ({ access: "journal.read del", generation: 1, result });
 const records = (more: object): Recorded => ({
   access: "journal.records",
   result: {
@@ -71,16 +73,20 @@ const records = (more: object): Recorded => ({
   },
 });
 
-const creates: readonly Recorded[] = [
+const looks: Recorded = { access: "spool.list", result: [] };
+/** From the row to the new key; the row is read again before the operation is recorded. */
+const createsOver = (old: object): readonly Recorded[] => [
+  reads(old),
   { access: "journal.last op", result: 1 },
   readsOutcome(1, { saved: OLD }),
+  reads(old),
   { access: "journal.insert op", generation: 2, nonce: "c0ffee", deliberate: false, result: done },
   { access: "upstream.post", generation: 2, result: { created: NEW } },
-  { access: "upstream.verify", hash: NEW, result: "works" },
 ];
-const begins: readonly Recorded[] = [reads(settledOld), ...creates];
+const begins: readonly Recorded[] = [looks, ...createsOver(settledOld)];
 const swaps = replaces(placedNew, "a/3", won("a/4"));
-const commits: readonly Recorded[] = [out({ saved: NEW }), due(1), rev(false)];
+const grants: readonly Recorded[] = [readsOutcome(2, { saved: NEW }), due(1), rev(false)];
+const commits: readonly Recorded[] = [out({ saved: NEW }), ...grants];
 const settles = replaces(settledNew, "a/4", won("a/5"));
 const attaches: Recorded = { access: "upstream.attach", hash: NEW, result: "done" };
 
@@ -114,28 +120,23 @@ const WHOLE: readonly Case[] = [
       replaces({ ...placedNew, previous: noted({ revoke: true, graceMs: null }) }, "a/3", won("a/4")),
       out({ saved: NEW }),
       rev(true),
-      ...removes(OLD),
       settles,
+      ...removes(OLD),
     ],
   ],
   [
     "a new key that is refused is abandoned, then removed",
     "rotate",
     graceful,
-    [
-      ...begins.slice(0, -1),
-      { access: "upstream.verify", hash: NEW, result: "refused" },
-      out("abandoned"),
-      ...removes(NEW),
-    ],
+    [...begins, out("abandoned"), reads(settledOld), ...removes(NEW)],
   ],
   [
     "restrictions are attached before the row is replaced, and the old key's note of its full limit goes on",
     "rotate",
     graceful,
     [
-      reads(restricted.old),
-      ...creates,
+      looks,
+      ...createsOver(restricted.old),
       attaches,
       replaces(restricted.placed, "a/3", won("a/4")),
       ...commits,
@@ -147,10 +148,11 @@ const WHOLE: readonly Case[] = [
     "rotate",
     graceful,
     [
-      reads(restricted.old),
-      ...creates,
+      looks,
+      ...createsOver(restricted.old),
       { ...attaches, result: "unavailable" },
       out("abandoned"),
+      reads(restricted.old),
       { access: "upstream.disable", hash: NEW, result: "done" },
       { access: "upstream.detach", hash: NEW, result: "done" },
       { access: "upstream.delete", hash: NEW, result: "done" },
@@ -161,11 +163,11 @@ const WHOLE: readonly Case[] = [
     "rotate",
     graceful,
     [
+      looks,
       reads({ ...settledOld, limitDue: FULL }),
       { access: "upstream.set limit", hash: OLD, result: "done" },
       replaces(settledOld, "a/3", won("a/4")),
-      reads(settledOld),
-      ...creates,
+      ...createsOver(settledOld),
       swaps,
       ...commits,
       settles,
@@ -176,8 +178,8 @@ const WHOLE: readonly Case[] = [
     "rotate",
     { ...graceful, namesLimit: true },
     [
-      reads({ ...settledOld, limitDue: FULL }),
-      ...creates,
+      looks,
+      ...createsOver({ ...settledOld, limitDue: FULL }),
       replaces({ ...placedNew, previous: noted({ limitDue: FULL }) }, "a/3", won("a/4")),
       ...commits,
       settles,
@@ -188,8 +190,8 @@ const WHOLE: readonly Case[] = [
     "rotate",
     graceful,
     [
-      reads({ ...settledOld, limitDue: FULL }),
-      ...creates,
+      looks,
+      ...createsOver({ ...settledOld, limitDue: FULL }),
       replaces({ ...placedNew, limitDue: FULL, previous: noted({ limitDue: FULL }) }, "a/3", refused),
       reads(settledOld, "a/9"),
       replaces({ ...placedNew, limitDue: FULL }, "a/9", won("a/10")),
@@ -201,21 +203,22 @@ const WHOLE: readonly Case[] = [
     "another command was faster: abandoned, then removed",
     "rotate",
     graceful,
-    [...begins, { ...swaps, result: refused }, out("abandoned"), ...removes(NEW)],
+    [...begins, { ...swaps, result: refused }, reads(null), out("abandoned"), reads(null), ...removes(NEW)],
   ],
   [
     "rotate without a grace ends those under way before it creates a key",
     "rotate",
     { revoke: "ours" },
     [
-      reads({ ...settledNew, generation: 2 }),
+      looks,
+      reads(settledNew),
       records({}),
       del(1),
       { access: "journal.last op", result: 2 },
       readsOutcome(2, { saved: NEW }),
+      reads(settledNew),
       { access: "journal.insert op", generation: 3, nonce: "beef", deliberate: false, result: done },
       { access: "upstream.post", generation: 3, result: { created: "99ff" } },
-      { access: "upstream.verify", hash: "99ff", result: "works" },
       replaces(
         {
           ...plain,
@@ -229,9 +232,9 @@ const WHOLE: readonly Case[] = [
       ),
       { access: "journal.insert out", generation: 3, outcome: { saved: "99ff" }, result: done },
       rev(true, 2),
+      replaces({ ...plain, generation: 3, hash: "99ff", settled: true, previous: null }, "a/4", won("a/5")),
       ...removes(NEW),
       ...removes(OLD),
-      replaces({ ...plain, generation: 3, hash: "99ff", settled: true, previous: null }, "a/4", won("a/5")),
     ],
   ],
   [
@@ -239,26 +242,28 @@ const WHOLE: readonly Case[] = [
     "finish",
     {},
     [
+      dueNow([1]),
+      readsOutcome(1, { saved: OLD }),
+      readsMark(null),
       reads(placedNew),
-      readsOutcome(2, { saved: NEW }),
-      due(1),
-      rev(false),
+      ...grants.slice(0, 1),
+      ...grants,
       replaces(settledNew, "a/3", won("a/4")),
-      records({ dues: [{ generation: 1, isOver: true }] }),
+      reads(settledNew, "a/4"),
       del(1),
-      reads(settledNew),
+      reads(settledNew, "a/4"),
       ...removes(OLD),
     ],
   ],
   [
-    "rotate --finish leaves a key whose grace runs, and restores a limit",
+    "rotate --finish restores a limit",
     "finish",
     {},
     [
+      dueNow([]),
       reads({ ...settledNew, limitDue: FULL }),
       { access: "upstream.set limit", hash: NEW, result: "done" },
       replaces(settledNew, "a/3", won("a/4")),
-      records({}),
     ],
   ],
   [
@@ -266,8 +271,11 @@ const WHOLE: readonly Case[] = [
     "finish",
     {},
     [
+      dueNow([1]),
+      readsOutcome(1, { saved: OLD }),
+      readsMark("stands"),
       reads(settledNew),
-      records({ dues: [{ generation: 1, isOver: true }], owedAfterAll: [1] }),
+      { ...del(1), result: refused },
       reads(settledNew),
       ...removes(OLD),
     ],
@@ -319,11 +327,8 @@ const WHOLE: readonly Case[] = [
       readsRevocation(1, null),
       records({ retirements: [null], dues: [] }),
       reads(placedNew),
-      readsOutcome(2, { saved: NEW }),
-      due(1),
-      rev(false),
-      replaces(settledNew, "a/3", won("a/4")),
-      readsRevocation(2, null),
+      ...grants.slice(0, 1),
+      ...grants,
       records({}),
     ],
   ],
@@ -351,7 +356,7 @@ const WHOLE: readonly Case[] = [
       reads(settledNew),
       { access: "journal.holding", hashes: [OLD], result: [{ hash: OLD, generation: 1 }] },
       readsRevocation(1, { reason: "superseded", revoke: false }),
-      { access: "journal.read del", generation: 1, result: null },
+      readsMark(null),
       { access: "journal.read due", generation: 1, result: "stands" },
     ],
   ],
@@ -392,7 +397,7 @@ describe("the model refuses", () => {
   it.each(WHOLE)("%s, with two accesses the other way round", (_, kind, options, trace) => {
     for (const [at, one] of trace.entries()) {
       const other = trace[at + 1];
-      if (other === undefined) continue;
+      if (other === undefined || JSON.stringify(one) === JSON.stringify(other)) continue;
       const swapped = trace.toSpliced(at, 2, other, one);
       expect(accepts(kind, { ...options, ended: true }, swapped), `swapped ${at}`).toMatchObject({ ok: false });
     }
@@ -404,7 +409,7 @@ describe("the model refuses", () => {
       replaces({ ...placedNew, previous: noted({ graceMs: 1 }) }, "a/3", won("a/4")),
       begins,
     ],
-    ["a revocation at once of a key with a grace", rev(true), [...begins, swaps, out({ saved: NEW }), due(1)]],
+    ["a revocation at once of a key with a grace", rev(true), [...begins, swaps, ...commits.slice(0, -1)]],
     ["a key with a grace that is disabled", removes(OLD)[0] ?? swaps, [...begins, swaps, ...commits]],
     [
       "a key in its grace that is taken out of a list",
@@ -415,8 +420,8 @@ describe("the model refuses", () => {
       "a settled row that has lost its limit's note",
       settles,
       [
-        reads({ ...settledOld, limitDue: FULL }),
-        ...creates,
+        looks,
+        ...createsOver({ ...settledOld, limitDue: FULL }),
         replaces({ ...placedNew, limitDue: FULL, previous: noted({ limitDue: FULL }) }, "a/3", won("a/4")),
         ...commits,
       ],
@@ -424,7 +429,7 @@ describe("the model refuses", () => {
     [
       "a limit that the row forgets before it is restored",
       replaces(settledOld, "a/3", won("a/4")),
-      [reads({ ...settledOld, limitDue: FULL })],
+      [looks, reads({ ...settledOld, limitDue: FULL })],
     ],
   ])("%s", (_, wrong, before) => {
     expect(accepts("rotate", graceful, [...before, wrong, reads(null)])).toMatchObject({
@@ -443,9 +448,7 @@ describe("the model refuses", () => {
   });
 
   it("a finish that removes a key whose grace runs", () => {
-    expect(accepts("finish", {}, [reads(settledNew), records({}), del(1), reads(null)])).toMatchObject({
-      ok: false,
-      at: 2,
-    });
+    const trace = [dueNow([]), readsOutcome(1, { saved: OLD }), readsMark(null), del(1)];
+    expect(accepts("finish", {}, trace)).toMatchObject({ ok: false, at: 1 });
   });
 });

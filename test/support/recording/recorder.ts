@@ -1,6 +1,6 @@
 import { appendFileSync } from "node:fs";
 import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../../src/core/ports/journal.ts";
-import type { KeyRecord, Version } from "../../../src/core/model/key-record.ts";
+import type { KeyRecord, Restrictions, Version } from "../../../src/core/model/key-record.ts";
 import type { SpooledKey } from "../../../src/core/ports/spool.ts";
 import type { KeyRequest, ListedPage, Scope } from "../../../src/core/ports/openrouter.ts";
 import type { KeyContent, Outcome, Records, Row, RowContent } from "../../model/accesses.ts";
@@ -152,6 +152,27 @@ const WORDS: Readonly<Record<string, Word>> = {
     ({ status }: { status: string }) => (status === "unknown" ? UNCONFIRMED : status),
     UNCONFIRMED,
   ),
+  [`${KEYS}.setLimit`]: word(
+    (hash: string) => ({ access: "upstream.set limit", user: null, hash }),
+    ({ status }: { status: string }) => (status === "unknown" ? UNCONFIRMED : status),
+    UNCONFIRMED,
+  ),
+  [`${KEYS}.assignGuardrail`]: word(
+    (_guardrail: string, hash: string) => ({ access: "upstream.attach", user: null, hash }),
+    attachResult,
+    UNCONFIRMED,
+  ),
+  [`${KEYS}.unassignGuardrail`]: word(
+    (_guardrail: string, hash: string) => ({ access: "upstream.detach", user: null, hash }),
+    attachResult,
+    UNCONFIRMED,
+  ),
+  // An allow-list is written as a whole: the translation tells whom the change is about.
+  [`${KEYS}.setAllowedKeys`]: word(
+    (_credential: string, hashes: readonly string[]) => ({ access: "upstream.set allowed keys", user: null, hashes }),
+    attachResult,
+    UNCONFIRMED,
+  ),
   [`${KEYS}.remove`]: word(
     (hash: string) => ({ access: "upstream.delete", user: null, hash }),
     ({ status }: { status: string }) => (status === "unknown" ? UNCONFIRMED : "done"),
@@ -183,6 +204,10 @@ const WORDS: Readonly<Record<string, Word>> = {
 
 const REFUSED = { answer: "refused" } as const;
 
+function attachResult({ status }: { status: string }): string {
+  return status === "done" ? status : UNCONFIRMED;
+}
+
 function versionOf({ id, revision }: Version): string {
   return `${id}/${revision}`;
 }
@@ -191,12 +216,26 @@ function contentOf({ settled, previous, ...key }: KeyRecord): RowContent {
   return {
     ...keyOf(key),
     settled,
-    previous: previous === null ? null : { ...keyOf(previous), revoke: previous.revoke, graceMs: null },
+    previous: previous === null ? null : { ...keyOf(previous), revoke: previous.revoke, graceMs: previous.graceMs },
   };
 }
 
-function keyOf({ generation, keyHash }: Pick<KeyRecord, "generation" | "keyHash">): KeyContent {
-  return { generation, hash: keyHash ?? "", limitDue: null, restrictions: null };
+type RecordedKey = Pick<KeyRecord, "generation" | "keyHash" | "limitDue" | "restrictions">;
+
+function keyOf({ generation, keyHash, limitDue, restrictions }: RecordedKey): KeyContent {
+  return {
+    generation,
+    hash: keyHash ?? "",
+    limitDue: limitDue === null ? null : `${limitDue.limit}@${limitDue.at}`,
+    restrictions: textOf(restrictions),
+  };
+}
+
+/** A key that nothing is attached to has no restrictions. */
+function textOf(restrictions: Restrictions | null): string | null {
+  if (restrictions === null) return null;
+  const { guardrails, byok } = restrictions;
+  return guardrails.length + byok.length === 0 ? null : JSON.stringify({ guardrails, byok });
 }
 
 function asRow(row: KeyRecord): Row {
@@ -247,8 +286,16 @@ function recordsOf(entries: readonly Entry[]): Records {
     if (entry.kind === "out") outcomes[entry.n] = outcomeOf(entry);
     if (entry.kind === "rev") retirements[entry.n] = { reason: entry.reason, revoke: entry.revoke };
   }
-  const owedAfterAll = entries.flatMap(({ kind, n }) => (kind === "del" ? [n] : []));
-  return { operations, outcomes, retirements, owedAfterAll, dues: [] };
+  const numbered = (kind: EntryKind) => entries.flatMap((entry) => (entry.kind === kind ? [entry.n] : []));
+  const [owedAfterAll, gone] = [numbered("del"), numbered("gone")];
+  const now = Date.now();
+  // A grace whose key is proven to be deleted is nothing to do.
+  const dues = entries.flatMap((entry) =>
+    entry.kind === "due" && !gone.includes(entry.n)
+      ? [{ generation: entry.n, isOver: Date.parse(entry.retireAt) <= now }]
+      : [],
+  );
+  return { operations, outcomes, retirements, owedAfterAll, dues };
 }
 
 /** `complete`: the listing did not break off. */

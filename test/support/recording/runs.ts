@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { parseKeyName, userPrefixOf } from "../../../src/core/model/key-name.ts";
 import type { UserId } from "../../../src/core/model/user-id.ts";
+import { parseDuration } from "../../../src/core/text/duration.ts";
 import type { Listed } from "../../model/accesses.ts";
 import { accepts } from "../../model/trace.ts";
 import type { Acceptance, Recorded, TraceOptions } from "../../model/trace.ts";
-import type { ActorKind } from "../../model/command.ts";
+import type { ActorKind, Command } from "../../model/command.ts";
 import type { Listing, RawAccess } from "./recorder.ts";
 
 /** The accesses of one command for one user, in the terms of the model. */
@@ -74,11 +75,12 @@ const KINDS: Readonly<Record<string, ActorKind>> = {
   get: "get",
   save: "save",
   purge: "purge",
+  rotate: "rotate",
   reconcile: "reconcile",
 };
 
-function kindOf([verb = ""]: readonly string[]): ActorKind {
-  const kind = KINDS[verb];
+function kindOf([verb = "", ...options]: readonly string[]): ActorKind {
+  const kind = verb === "rotate" && options.includes("--finish") ? "finish" : KINDS[verb];
   if (kind === undefined) throw new Error(`${verb} is no command of the model`);
   return kind;
 }
@@ -88,7 +90,19 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
   // If nothing needs repair, reconcile only looks at the user, and ends before its actor does.
   const ended = succeeded && kind !== "reconcile";
   const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
-  return { key: hash, revoke, cap, deliberate: args[0] === "provision", ended };
+  const deliberate = args[0] === "provision";
+  return { key: hash, revoke, cap, deliberate, ended, ...(kind === "rotate" ? rotationOf(args, revoke) : {}) };
+}
+
+const DEFAULT_GRACE = "10m";
+
+/** Without a grace, a rotation also ends every grace that is under way. */
+function rotationOf(args: readonly string[], revoke: Command["revoke"]): TraceOptions {
+  const valueOf = (flag: string) => (args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined);
+  const graceMs = parseDuration(valueOf("--grace") ?? DEFAULT_GRACE) ?? 0;
+  const namesLimit = (valueOf("--limit") ?? "keep") !== "keep";
+  if (graceMs > 0) return { graceMs, namesLimit };
+  return { graceMs: null, namesLimit, revoke: revoke === "no" ? "ours" : revoke };
 }
 
 const DEFAULT_CAP = 60;
@@ -137,6 +151,8 @@ class Translation {
   readonly #nonces = new Map<number, unknown>();
   readonly #deployment: unknown;
   #abandoned = 0;
+  /** The key that was created or disabled last. */
+  #subject = "";
   /** The generation of the row that was read last, if the row was settled. */
   #settled: number | undefined;
 
@@ -154,6 +170,7 @@ class Translation {
     // A purge that died before it changed anything may have only previewed, which reads in an order of its own.
     const onlyLooked = listedAt === -1 && before.every(({ access }) => PREVIEWS.has(access));
     if (onlyLooked && this.#kind === "purge" && !this.#command.succeeded) return [];
+    if (this.#kind === "finish") this.#out.push({ access: "journal.due", result: dueIn(before) });
     for (const one of withoutPreview(before)) this.#translate(one);
     if (listedAt === -1) return this.#out;
     const lists = this.#raw.filter(({ access }) => access === "upstream.list");
@@ -211,6 +228,10 @@ class Translation {
   #remember({ access, result, ...operands }: Recorded): void {
     if (access === "row.find")
       this.#settled = isRecord(result) && result["settled"] === true ? Number(result["generation"]) : undefined;
+    // Only the read that follows the row detects an overwritten row.
+    if (access === "journal.last op") this.#settled = undefined;
+    if (access === "upstream.post" && isRecord(result)) this.#subject = String(result["created"]);
+    if (access === "upstream.disable") this.#subject = String(operands["hash"]);
     if (access === "journal.insert op") this.#nonces.set(Number(operands["generation"]), operands["nonce"]);
     if (access === "journal.last op" && isRecord(result)) this.#nonces.set(Number(result["n"]), result["nonce"]);
     if (access === "journal.insert out") this.#abandoned = Number(operands["generation"]);
@@ -233,9 +254,23 @@ class Translation {
     return this.#user;
   }
 
-  get looksForOthers(): boolean {
-    return this.#kind === "purge" && this.#command.args.includes("--revoke-foreign");
+  get subject(): string {
+    return this.#subject;
   }
+
+  get looksForOthers(): boolean {
+    return (this.#kind === "purge" || this.#kind === "rotate") && this.#command.args.includes("--revoke-foreign");
+  }
+}
+
+/**
+ * The keys that a finish found by an index, which is no access about one user. It reads the outcome and the mark of each,
+ * and may die in between.
+ */
+function dueIn(raw: readonly RawAccess[]): readonly number[] {
+  const first = raw[0]?.access === "journal.read out" ? raw.slice(0, 1) : [];
+  const marked = raw.filter(({ access }) => access === "journal.read del");
+  return [...new Set([...first, ...marked].map(({ generation }) => Number(generation)))];
 }
 
 /** A preview looks into the spool, too. So the command itself begins with its last such look before it acts. */
@@ -294,6 +329,11 @@ const TRANSLATIONS: Readonly<Record<string, Translate>> = {
       : answered({ ...one, access: "row.holding", hashes: [hash] }, (owners: readonly string[]) =>
           owners.length > 0 ? [hash] : [],
         ),
+  // The new list has a key that is added, and lacks one that is taken out.
+  "upstream.set allowed keys": ({ hashes, ...one }, { subject }) => {
+    const isAdded = (hashes as readonly string[]).includes(subject);
+    return { ...one, access: isAdded ? "upstream.attach" : "upstream.detach", hash: subject };
+  },
   "upstream.post": ({ name, ...one }) => ({ ...one, generation: parseKeyName(String(name))?.n }),
   // If the listing broke off, only the keys before that point are considered.
   "upstream.list named": (one, about) => ({
