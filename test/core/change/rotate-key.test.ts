@@ -167,6 +167,14 @@ describe("the budget of a new key", () => {
     expect([limit, limitNow, limitRestoreAt]).toEqual([10, 5, "2026-12-01T00:05:00.000Z"]);
   });
 
+  it.each([true, false])("counts the spending of own provider keys as the old one did: %s", async (counts) => {
+    const all = await provisioned();
+    const old = all.server.keys.get(await hashOf(all));
+    if (old !== undefined) old.includeByokInLimit = counts;
+    const { keyHash } = await rotate(all);
+    expect(all.server.keys.get(keyHash ?? "")?.includeByokInLimit).toBe(counts);
+  });
+
   it("gets its limit back before it is rotated again after the reset", async () => {
     const all = await provisioned();
     all.server.spend(await hashOf(all), 9);
