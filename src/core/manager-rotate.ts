@@ -9,10 +9,10 @@ import { LONGEST_GRACE_MS } from "./model/grace.ts";
 import { checkedNumber, MOST_AT_ONCE } from "./model/number-options.ts";
 import { HIGHEST_LIMIT } from "./model/provision-terms.ts";
 import type { ResultBatches } from "./model/results.ts";
-import { rotateFailed } from "./model/rotate-results.ts";
+import { rotateFailed, rotatePreviewFailed } from "./model/rotate-results.ts";
 import type { Duty, DutyCounts, RotatePreview, RotateResult, RotateTask } from "./model/rotate-results.ts";
 import type { KeyRecord } from "./model/key-record.ts";
-import type { UserBatches } from "./model/user-id.ts";
+import type { UserBatches, UserId } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import { KeyBudget } from "./protocol/key-budget.ts";
 import { LONGEST_MS } from "./text/duration.ts";
@@ -53,22 +53,21 @@ export class RotatingCalls {
       ratePerSecond,
       maxFailures,
       stop,
+      previewOne: this.#previewOf(task, options),
       rotateOne: (user) => this.rotate(user, { ...task, signal: options.signal, timeoutMs: options.timeoutMs }),
     });
   }
 
   async *previewMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotatePreview> {
-    const task = this.#taskOf(options);
-    yield* previewRotateMany(batches, this.#context, {
-      ...this.#selectionOf(options),
-      previewOne: (user) =>
-        this.#work.run(
-          user,
-          options,
-          (userId, error) => ({ userId, action: "none" as const, current: null, warnings: [], error }),
-          (parsed, signal) => previewRotation(parsed, task, this.#context, signal),
-        ),
-    });
+    const previewOne = this.#previewOf(this.#taskOf(options), options);
+    yield* previewRotateMany(batches, this.#context, { ...this.#selectionOf(options), previewOne });
+  }
+
+  #previewOf(task: RotateTask, options: CallOptions): (user: UserId) => Promise<RotatePreview> {
+    return (user) =>
+      this.#work.run<RotatePreview>(user, options, rotatePreviewFailed, (parsed, signal) =>
+        previewRotation(parsed, task, this.#context, signal),
+      );
   }
 
   async *finishDue(options: CallOptions): AsyncGenerator<Duty> {

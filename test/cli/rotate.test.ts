@@ -253,6 +253,18 @@ describe("rotate --finish", () => {
     expect([again.code, again.stdout, again.stderr]).toEqual([0, "", expect.stringMatching(/^nothing is due\n/)]);
   });
 
+  it("restores the limit that is shown, whatever a check said before", async () => {
+    const set = await withAlice();
+    await set.given("rotate --user alice");
+    await set.given("validate --user alice");
+    await dueFor(set, 1000);
+    await set.given("rotate --finish");
+    const restored = { limit: 10, limit_now: 10, limit_restore_at: null };
+    for (const command of ["list --json", "get --user alice --json"]) {
+      expect(documentsOf(await set.run(command))).toMatchObject([restored]);
+    }
+  });
+
   it("is a table on a terminal", async () => {
     const set = await withAlice();
     await set.given("rotate --user alice");
@@ -415,6 +427,25 @@ describe("rotate of many users", () => {
     ]);
     expect(documentsOf(some).at(-1)).toMatchObject({ rotated: 4, left: 7 });
     expect(server.keys.size).toBe(15);
+  });
+
+  it("says of each user who has no key to rotate why, however few keys it may rotate", async () => {
+    const { run, given, server } = await withUsers(2);
+    await given("save --user zoe --stdin", { input: KEY });
+    const done = await run("rotate --user u0 --user bob --user zoe --user u1 --json");
+    expect([done.code, documentsOf(done)]).toMatchObject([
+      9,
+      [
+        { user_id: "u0", error: null },
+        { user_id: "bob", error: { code: "NO_KEY" } },
+        { user_id: "zoe", error: { code: "FOREIGN_KEY" } },
+        { user_id: "u1", error: null },
+        { rotated: 2, left: 0, failed: 2 },
+      ],
+    ]);
+    const few = await run("rotate --user zoe --user u0 --user u1 --user bob --max-keys 1 --json");
+    expect(documentsOf(few).at(-1)).toMatchObject({ rotated: 1, left: 1, failed: 2 });
+    expect(server.keys.size).toBe(5);
   });
 
   it("shows with --dry-run what would be done, and changes nothing", async () => {

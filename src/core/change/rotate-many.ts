@@ -7,6 +7,7 @@ import type { KeyRecord } from "../model/key-record.ts";
 import { knownExpiry } from "../model/known-terms.ts";
 import { rotateFailed } from "../model/rotate-results.ts";
 import type { RotatePreview, RotateResult } from "../model/rotate-results.ts";
+import { parseUserId } from "../model/user-id.ts";
 import type { UserBatches, UserId } from "../model/user-id.ts";
 import { counted } from "../text/format.ts";
 import { createMissing } from "../protocol/create-missing.ts";
@@ -35,6 +36,7 @@ export interface RotateManyTask {
   readonly newSignal: () => AbortSignal;
   readonly stop: AbortSignal | undefined;
   readonly rotateOne: (user: UserId) => Promise<RotateResult>;
+  readonly previewOne: (user: UserId) => Promise<RotatePreview>;
 }
 
 /** A share of failures says something once so many rotations have ended. */
@@ -51,7 +53,7 @@ export async function* rotateMany(
   const pace = new Pace(task.ratePerSecond);
   const stopped = stop === undefined ? failures.signal : anySignal(stop, failures.signal);
   for await (const batch of selected(batches, task.filter, context, newSignal)) {
-    yield* createMissing(
+    const rotations = createMissing(
       batch.map((userId) => ({ userId, known: undefined })),
       {
         create: async (user) => {
@@ -67,18 +69,31 @@ export async function* rotateMany(
         stop: stopped,
       },
     );
+    for await (const results of rotations) yield await withOwnFailures(results, task.previewOne);
     if (stopped.aborted) break;
   }
   failures.throwIfReached();
+}
+
+/** A user who has no key to rotate is not left over: no larger number of keys would rotate it. */
+async function withOwnFailures(
+  results: readonly RotateResult[],
+  previewOne: RotateManyTask["previewOne"],
+): Promise<readonly RotateResult[]> {
+  const all: RotateResult[] = [];
+  for (const result of results) {
+    const isLeft = result.error?.code === "PROVISION_CAP";
+    const { error } = isLeft ? await previewOne(parseUserId(result.userId)) : { error: null };
+    all.push(error === null ? result : rotateFailed(result.userId, error));
+  }
+  return all;
 }
 
 /** What `rotateMany` would do for each user; changes nothing. */
 export async function* previewRotateMany(
   batches: UserBatches,
   context: Context,
-  task: Pick<RotateManyTask, "filter" | "budget" | "newSignal"> & {
-    readonly previewOne: (user: UserId) => Promise<RotatePreview>;
-  },
+  task: Pick<RotateManyTask, "filter" | "budget" | "newSignal" | "previewOne">,
 ): AsyncGenerator<readonly RotatePreview[]> {
   const { budget } = task;
   for await (const batch of selected(batches, task.filter, context, task.newSignal)) {

@@ -90,6 +90,10 @@ export interface RotatePreview {
   readonly error: KeyctlError | null;
 }
 
+export function rotatePreviewFailed(userId: string, error: KeyctlError): RotatePreview {
+  return { userId: withoutKeys(userId), action: "none", current: null, warnings: [], error };
+}
+
 /** What is due now, and what is due for more than an hour. */
 export interface DutyCounts {
   readonly retire: number;

@@ -14,6 +14,8 @@ export interface Member<Result> {
 const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
   "NO_KEY",
   "KEY_EXISTS",
+  "KEY_INVALID",
+  "FOREIGN_KEY",
   "PROVISION_CAP",
   "PROVIDER_UNAVAILABLE",
   "ROW_UNREADABLE",

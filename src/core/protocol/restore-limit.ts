@@ -1,7 +1,7 @@
 import type { Context } from "../context.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import { KeyctlError } from "../model/errors.ts";
-import type { KeyRecord } from "../model/key-record.ts";
+import type { KeyRecord, LastCheck } from "../model/key-record.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { AccountKeys } from "./management-access.ts";
 import { replaceRow } from "./write-row.ts";
@@ -40,6 +40,13 @@ export async function restoreLimit(
       details,
     );
   }
+  const { limit } = limitDue;
+  const lastCheck = row.lastCheck === null ? null : checkWithLimit(row.lastCheck, limit);
   const revision = (row.revision ?? 0) + 1;
-  return replaceRow(store, { ...row, limit: limitDue.limit, limitDue: null, revision }, row, signal);
+  return replaceRow(store, { ...row, limit, limitDue: null, lastCheck, revision }, row, signal);
+}
+
+/** The last check was about the lowered limit; what is left of the full one was not said. */
+function checkWithLimit({ limitRemaining: _ofLowered, ...check }: LastCheck, limit: number): LastCheck {
+  return check.limit === undefined ? check : { ...check, limit };
 }

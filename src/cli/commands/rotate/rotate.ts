@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
-import { rotateFailed } from "../../../core/model/rotate-results.ts";
+import { rotateFailed, rotatePreviewFailed } from "../../../core/model/rotate-results.ts";
 import type { RotatePreview, RotateResult } from "../../../core/model/rotate-results.ts";
 import { parseUserId } from "../../../core/model/user-id.ts";
 import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
@@ -121,13 +121,7 @@ function previewCommand(invocation: Invocation, flags: RotateFlags): UserCommand
         ...manyOptionsOf(flags),
         maxKeys: flags.maxKeys,
       }),
-    failed: (user, error) => ({
-      userId: rotateFailed(user, error).userId,
-      action: "none",
-      current: null,
-      warnings: [],
-      error,
-    }),
+    failed: rotatePreviewFailed,
     document: previewDocument,
     async show({ current, warnings, error }) {
       sayWarnings(terminal, warnings);
