@@ -29,7 +29,9 @@ export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pic
   };
   const passGraces = async () => {
     await journal.updateMany({ kind: "due" }, { $set: { retire_at: aMomentAgo() } });
-    await db.collection("api_keys").updateMany({ limit_due: { $ne: null } }, { $set: { "limit_due.at": aMomentAgo() } });
+    await db
+      .collection("api_keys")
+      .updateMany({ limit_due: { $ne: null } }, { $set: { "limit_due.at": aMomentAgo() } });
   };
   return { home, openRouter, age, passGraces };
 }
