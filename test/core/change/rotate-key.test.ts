@@ -247,9 +247,7 @@ describe("the restrictions of a new key", () => {
 
   it("are unknown where the management key may not see them, which is said", async () => {
     const all = await restricted();
-    all.server.behave(({ route }) =>
-      route?.includes("guardrails") === true ? { kind: "status", status: 403 } : "pass",
-    );
+    all.server.behave(({ route }) => (route.includes("guardrails") ? { kind: "status", status: 403 } : "pass"));
     const { restrictions, warnings, error } = await rotate(all);
     expect([restrictions?.guardrail, error]).toEqual(["unknown", null]);
     expect(warnings.map(({ code }) => code)).toContain("RESTRICTIONS_UNKNOWN");

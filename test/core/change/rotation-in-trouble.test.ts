@@ -109,7 +109,7 @@ describe("a rotation that another command helps", () => {
     );
     expect([result.error, result.previous?.revocation]).toEqual([null, "scheduled"]);
     expect((await rowOf(all))?.keyHash).toBe(result.keyHash);
-    expect([...all.server.keys.keys()].toSorted()).toEqual([all.old, result.keyHash].toSorted());
+    expect(new Set(all.server.keys.keys())).toEqual(new Set([all.old, result.keyHash]));
   });
 });
 
