@@ -106,7 +106,8 @@ export async function createKey(n: number, call: CreationCall): Promise<CreatedK
   if (task.isAuto && !(await keepUnderCap(recorded, call))) return "crowded";
   log({ kind: "making", user });
   task.onStage("answer");
-  const request = { ...operation, name: keyNameOf(deployment, user, operation), includeByokInLimit: null };
+  const { includeByokInLimit = null } = task;
+  const request = { ...operation, name: keyNameOf(deployment, user, operation), includeByokInLimit };
   const account = await context.account.open();
   const creation = await keys.create(request, deadlineIn(ATTEMPTS_END_MS, signal));
   if (creation.status !== "created") {
