@@ -104,9 +104,10 @@ export function dollars(amount: number): string {
   return `$${Number.isInteger(amount) ? amount : amount.toFixed(2)}`;
 }
 
-/** `2 days ago`, `never`. */
-export function lastValid({ lastValidated }: Validation): string {
+/** `2 days ago`, `never`; off a terminal an RFC 3339 time. */
+export function lastValid({ lastValidated }: Validation, isTerminal: boolean): string {
   const now = Date.now();
+  if (!isTerminal && lastValidated !== null) return lastValidated;
   return lastValidated === null || isFromFuture(lastValidated, now)
     ? "never"
     : formatAgo(now - Date.parse(lastValidated));

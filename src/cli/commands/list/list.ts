@@ -120,7 +120,8 @@ async function printRows(invocation: Invocation, flags: ListFlags, totals: Total
   const { terminal, progress, withManager, signal, receivedSignal } = invocation;
   const showsRisks = flags.risk !== undefined;
   const table = new TablePrinter(terminal, showsRisks ? [...COLUMNS, RISKS_COLUMN] : COLUMNS);
-  const cellsOf = (row: ListedRow) => (showsRisks ? [...cells(row), cellOfRisks(row)] : cells(row));
+  const isTerminal = terminal.columns !== undefined;
+  const cellsOf = (row: ListedRow) => [...cells(row, isTerminal), ...(showsRisks ? [cellOfRisks(row)] : [])];
   const print = async (rows: readonly ListedRow[]) => {
     if (flags.count === true) return;
     if (terminal.options.json) return terminal.documents(rows.map((row) => document(row, receivedSignal())));

@@ -228,10 +228,15 @@ export class ReconcileReport {
     const remedy = this.#invocation.terminal.complete(remedyOf(finding) ?? "");
     const end = action === "none" ? remedy : done ? DONE[action] : TO_DO[action];
     if (kind !== "kept" || listed === null) return end;
-    const age = listed.createdAt === null ? [] : [formatAge(Math.max(0, Date.now() - Date.parse(listed.createdAt)))];
+    const age = listed.createdAt === null ? [] : [this.#age(listed.createdAt)];
     const limit =
       listed.limit === undefined ? [] : [listed.limit === null ? "no limit" : `limit ${dollars(listed.limit)}`];
     return [...age, ...limit, end].join(", ");
+  }
+
+  #age(since: string): string {
+    if (this.#invocation.terminal.columns === undefined) return `created ${since}`;
+    return formatAge(Math.max(0, Date.now() - Date.parse(since)));
   }
 
   outcome(): KeyctlError | null {

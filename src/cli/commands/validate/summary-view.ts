@@ -43,7 +43,7 @@ export function verdictScreen(
   return {
     async print(results) {
       const bad = results.filter(({ error }) => error !== null);
-      if (!isTerminal) return table.print(bad.map(cells));
+      if (!isTerminal) return table.print(bad.map((one) => cells(one, false)));
       for (const one of bad) {
         const kind = kindOf(one);
         counts[kind] += 1;
@@ -55,7 +55,7 @@ export function verdictScreen(
       // The worst ones first.
       const shown = KINDS.flatMap((kind) => named[kind]).slice(0, NAMED);
       if (shown.length > 0) await terminal.result("");
-      await table.print(shown.map(cells));
+      await table.print(shown.map((one) => cells(one, true)));
       await table.end();
       const more = KINDS.reduce((sum, kind) => sum + counts[kind], 0) - shown.length;
       const isListed = score.statuses.failed + counts.unknown + counts.attention === 0;
@@ -74,7 +74,7 @@ function kindOf({ verdict }: Validation): Kind {
   return verdict.status === "unknown" ? "unknown" : "attention";
 }
 
-function cells(validation: Validation): readonly string[] {
+function cells(validation: Validation, isTerminal: boolean): readonly string[] {
   const { userId, key, verdict, attention, error } = validation;
   const why =
     verdict === null
@@ -85,7 +85,13 @@ function cells(validation: Validation): readonly string[] {
             verdict,
           )
         : (verdict.reason ?? "");
-  return [userId ?? "", key ?? "-", verdict?.status ?? "failed", why.replaceAll("_", " "), lastValid(validation)];
+  return [
+    userId ?? "",
+    key ?? "-",
+    verdict?.status ?? "failed",
+    why.replaceAll("_", " "),
+    lastValid(validation, isTerminal),
+  ];
 }
 
 function summary(
