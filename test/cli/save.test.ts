@@ -65,18 +65,18 @@ describe("save", () => {
 
   it("warns of a key that another user has, and of no other", async () => {
     const home = await homeWithAlice();
-    const save = async (user: string, key: string) =>
+    const warningsOf = async (user: string, key: string) =>
       documentsOf(await inProcess(home, ["save", "--user", user, "--stdin", "--json"], { input: key }))[0]?.[
         "warnings"
       ];
-    expect(await save("bob", KEY)).toEqual([
+    expect(await warningsOf("bob", KEY)).toEqual([
       {
         code: "KEY_SHARED",
         message: `1 other user has the same key: keyctl list --hash ${hashOf(KEY)}   names all of them`,
       },
     ]);
-    expect(await save("bob", KEY)).toEqual([]);
-    expect(await save("carol", OTHER)).toEqual([]);
+    expect(await warningsOf("bob", KEY)).toEqual([]);
+    expect(await warningsOf("carol", OTHER)).toEqual([]);
   });
 
   it("leaves another key alone without --replace", async () => {
