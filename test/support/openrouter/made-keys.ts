@@ -47,7 +47,7 @@ export function ageOperations({ database }: Pick<Home, "database">): void {
   );
 }
 
-export function endGraces({ database }: Pick<Home, "database">): void {
+function endGraces({ database }: Pick<Home, "database">): void {
   const at = `'${aMomentAgo().toISOString()}'`;
   change(
     database,
