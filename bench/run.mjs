@@ -16,6 +16,7 @@ const bin = join(here, "..", "bin", "keyctl.cjs");
 const home = mkdtempSync(join(tmpdir(), "keyctl-bench-"));
 // NODE_EXTRA_CA_CERTS is left out: it triples the start of Node 20, and with it the floor.
 const env = { PATH: process.env.PATH, HOME: home, KEYCTL_CREATE_STORE: "1" };
+const ROTATIONS = { keys: 3_000, latencyMs: 50, users: [1_000, 100_000], rotated: 1_000 };
 const KEY = "sk-or-v1-" + "0123456789abcdef".repeat(4);
 
 try {
@@ -28,6 +29,7 @@ try {
   sharesStored((name) => `sqlite:${join(home, `${name}.db`)}`, smoke ? 2_000 : 20_000, smoke ? 1 : 5);
   lists(smoke ? [200, 2_000] : [10_000, 1_000_000]);
   await validations(smoke ? { keys: 200, latencyMs: 10, rounds: 1 } : { keys: 10_000, latencyMs: 50, rounds: 3 });
+  await rotations(smoke ? { keys: 40, latencyMs: 10, users: [40, 400], rotated: 40 } : ROTATIONS);
   await overMongo(
     smoke ? { rounds: 3, users: 500, rows: [200, 500] } : { rounds: 21, users: 20_000, rows: [2_000, 50_000] },
   );
@@ -193,6 +195,39 @@ function atLeast(value, target) {
   return `× ${value.toFixed(2)} of the ideal (target ≥ ${target}${value < target ? ", MISSED" : ""})`;
 }
 
+/**
+ * `rotate --all` compared with the best time that the latency allows; and its memory with few and many users, of whom it
+ * may rotate equally many.
+ */
+async function rotations({ keys, latencyMs, users, rotated }) {
+  // GET /keys/{hash} of the old key, POST /keys, GET /key with the new one.
+  const calls = 3;
+  const concurrency = 20;
+  console.log(`\nrotate --all of ${keys} keys, ${latencyMs} ms away, ${concurrency} at a time`);
+  const flags = ["--all", "--include-foreign", "--json", "--concurrency", String(concurrency)];
+  const server = await startOpenRouter(keys, latencyMs);
+  [env.KEYCTL_OPENROUTER_URL, env.OPENROUTER_PROVISIONING_KEY] = server.words;
+  try {
+    env.KEYCTL_STORE = `sqlite:${join(home, "rotate.db")}`;
+    run([join(here, "save-many.mjs"), String(keys)]);
+    const done = run(withPeak([bin, "rotate", ...flags, "--max-keys", String(keys)]));
+    const perSecond = keys / done.seconds;
+    const ideal = (concurrency / (calls * latencyMs)) * 1000;
+    print("with a grace", `${perSecond.toFixed(0)} keys/s`, atLeast(perSecond / ideal, 0.9), peak(done));
+    const peaks = users.map((count) => {
+      env.KEYCTL_STORE = `sqlite:${emptyDatabase(`rotate-${count}`)}`;
+      run([join(here, "bare-bulk.mjs"), join(home, `rotate-${count}.db`), String(count), KEY]);
+      const { seconds, peakMiB } = run(withPeak([bin, "rotate", ...flags, "--max-keys", String(rotated)]), 6);
+      print(`${rotated} of ${count} users`, `${seconds.toFixed(2)} s`, "", `peak ${peakMiB.toFixed(0)} MiB`);
+      return peakMiB;
+    });
+    print("memory, largest to smallest", "", ratio(peaks.at(-1) / peaks[0], 1.2), "");
+  } finally {
+    for (const name of ["KEYCTL_OPENROUTER_URL", "OPENROUTER_PROVISIONING_KEY", "KEYCTL_STORE"]) delete env[name];
+    server.end();
+  }
+}
+
 /** Runs in a separate process: this one blocks while it measures. */
 async function startOpenRouter(keys, latencyMs) {
   const outfile = await bundled("openrouter/mock-openrouter.ts");
@@ -293,7 +328,7 @@ function withPeak(args) {
 /**
  * Runs Node to its end. Returns the wall time in seconds and, if peak-memory.cjs is preloaded, the peak memory in MiB.
  */
-function run(args) {
+function run(args, otherStatus = 3) {
   const peakFile = join(home, "peak");
   rmSync(peakFile, { force: true });
   const start = process.hrtime.bigint();
@@ -303,7 +338,7 @@ function run(args) {
     stdio: ["ignore", "ignore", "ignore"],
   });
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-  if (signal !== null || (status !== 0 && status !== 3))
+  if (signal !== null || (status !== 0 && status !== otherStatus))
     throw new Error(`${args.join(" ")} ended with ${status ?? signal}`);
   return { seconds, peakMiB: existsSync(peakFile) ? Number(readFileSync(peakFile, "utf8")) : Number.NaN };
 }

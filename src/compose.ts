@@ -30,7 +30,7 @@ import { environmentKey } from "./sources/environment.ts";
 import { keyFile } from "./sources/key-file.ts";
 import { absentStore } from "./stores/absent-store.ts";
 import { fileSpool } from "./stores/file-spool.ts";
-import { openDatabase } from "./stores/sqlite/database.ts";
+import { openDatabase, requireSqlite } from "./stores/sqlite/database.ts";
 import { exposuresOf } from "./stores/sqlite/exposure.ts";
 import { leavesFileOpen } from "./stores/sqlite/file.ts";
 import { sqliteStore } from "./stores/sqlite/store.ts";
@@ -218,6 +218,8 @@ async function openStore(
     }
     const database = await openDatabase(place.path, mayCreateStore && missing === undefined, signal);
     if (database !== undefined) return { store: sqliteStore(database), isNew: () => database.isNew };
+    // A report on the machine says what the first save would fail with.
+    if (storeMayFail) requireSqlite();
     if (missing !== undefined) throw missing();
     return undefined;
   } catch (thrown) {

@@ -1,12 +1,16 @@
 import type { Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { refuseSecrets } from "./cli/argv-secrets.ts";
+import { startProgress } from "./cli/bulk/progress.ts";
+import type { Progress } from "./cli/bulk/progress.ts";
 import { exitCodeOf, signalOf } from "./cli/exit-codes.ts";
 import { interruptible, readUpTo } from "./cli/terminal/stdin.ts";
+import type { Input } from "./cli/terminal/stdin.ts";
 import { keyPlaces } from "./cli/views/key-places.ts";
 import { overtimeNotes } from "./cli/terminal/overtime-notes.ts";
 import { coloured, plain } from "./cli/terminal/paint.ts";
-import { runProgram } from "./cli/program.ts";
+import { runProgram, STORE_VERBS } from "./cli/program.ts";
+import { commandAgain, withStoreFlag } from "./cli/command-again.ts";
 import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
 import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
 import type { Destination, GlobalOptions, Invocation, SessionOptions, Session, Run } from "./cli/invocation.ts";
@@ -65,6 +69,7 @@ class CliRun {
       quiet,
       debug: words.includes("--debug"),
       isInteractive: false,
+      animates: false,
       signal: this.#stop.signal,
     });
   }
@@ -131,29 +136,52 @@ class CliRun {
     return (handler) => async (options) => {
       const globals = program.opts<GlobalOptions>();
       this.#terminal = await this.#terminalFor(globals);
-      this.#outcome = await handler(this.#invocation(globals), options);
+      const progress = startProgress(this.#terminal, program.args[0] ?? "keyctl");
+      const forget = this.#host.atEnd(() => progress.stop());
+      try {
+        this.#outcome = await handler(this.#invocation(globals, progress), options);
+      } finally {
+        progress.stop();
+        forget();
+      }
     };
   }
 
-  #invocation(globals: GlobalOptions): Invocation {
+  #invocation(globals: GlobalOptions, progress: Progress): Invocation {
     const { signal } = this.#stop;
-    const { environment, program, atEnd } = this.#host;
+    const { environment, program, atEnd, boundMemory } = this.#host;
+    const terminal = this.#terminal;
     return {
-      terminal: this.#terminal,
+      terminal,
+      progress: {
+        ...progress,
+        // A run with parts is one of any length.
+        begin: (part) => {
+          boundMemory();
+          progress.begin(part);
+        },
+      },
       version: manifest.version,
       environment,
       program,
       keyPlaces: keyPlaces(globals, environment),
       signal,
+      commandAgain: commandAgain(this.#host.argv),
       receivedSignal: () => this.#signal,
-      prompt: async () => (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd),
+      prompt: async () =>
+        (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd, () => terminal.holdStatus()),
       atEnd,
-      readInput: (maxBytes) => readUpTo(this.#host.stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
-      inputStream: (until) =>
-        interruptible(this.#host.stdin(), until === undefined ? signal : anySignal(signal, until)),
+      readInput: (maxBytes) => readUpTo(this.#stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
+      inputStream: (until) => interruptible(this.#stdin(), until === undefined ? signal : anySignal(signal, until)),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
     };
+  }
+
+  #stdin(): Input {
+    // A person types into the last line.
+    if (this.#host.stdinIsTerminal) this.#terminal.holdStatus();
+    return this.#host.stdin();
   }
 
   async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
@@ -220,8 +248,7 @@ class CliRun {
 
   /** The same command with --create, or a command that only creates a store. */
   #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
-    const words = this.#host.argv.map(shellQuote).join(" ");
-    if (create !== undefined) return `keyctl ${words} --create   creates it; or check ${from}`;
+    if (create !== undefined) return `${commandAgain(this.#host.argv)("--create")}   creates it; or check ${from}`;
     const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
     return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
   }
@@ -238,7 +265,11 @@ class CliRun {
         quiet: globals.quiet === true,
         debug: globals.debug === true,
         isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+        animates: this.#host.animates && stderr.columns !== undefined && globals.quiet !== true,
         signal: this.#stop.signal,
+        ...(!globals.input ? { unaskedBecause: "--no-input was given" } : {}),
+        ...(globals.input && environment["CI"] ? { unaskedBecause: "CI is set" } : {}),
+        ...(globals.store === undefined ? {} : { complete: withStoreFlag(globals.store, STORE_VERBS) }),
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
     );

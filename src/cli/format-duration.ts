@@ -24,6 +24,14 @@ export function formatSpan(milliseconds: number): string {
   return `${amount}${unit}`;
 }
 
+/** The time until an end, rounded up, so that it is never 0: `40s`, `2m 5s`, `3h 10m`. */
+export function formatRemaining(milliseconds: number): string {
+  const seconds = Math.max(1, Math.ceil(milliseconds / 1000));
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes}m ${seconds % 60}s` : `${Math.floor(minutes / 60)}h ${minutes % 60}m`;
+}
+
 /** `2 hours ago`, `just now`. */
 export function formatAgo(milliseconds: number): string {
   const words = inWords(milliseconds);

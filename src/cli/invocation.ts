@@ -3,7 +3,9 @@ import type { DoctorContext } from "../core/doctor/collect-facts.ts";
 import type { ExternalSource } from "../core/model/log-event.ts";
 import type { KeyManager } from "../core/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
+import type { CommandAgain } from "./command-again.ts";
 import type { Prompt } from "./terminal/prompt.ts";
+import type { Progress } from "./bulk/progress.ts";
 import type { AtEnd } from "./terminal/process-end.ts";
 import type { ErrorDocument, Terminal } from "./terminal/terminal.ts";
 
@@ -64,7 +66,11 @@ export interface Invocation {
   readonly keyPlaces: KeyPlaces;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
+  /** For hints: this command line, with further flags. */
+  readonly commandAgain: CommandAgain;
   readonly prompt: () => Promise<Prompt>;
+  /** What the run is doing, for whoever waits for it. */
+  readonly progress: Progress;
   /** Registers the undoing of something that must not outlive the process; the result unregisters it. */
   readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */

@@ -41,6 +41,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
 
+/** The commands that use the store. */
+export const STORE_VERBS: readonly string[] = Object.keys(VERBS).filter(
+  (verb) => !["completion", "help"].includes(verb),
+);
+
 const EXAMPLES = `
 Examples:
   keyctl sync --user 68e228e87f803a11a4e23045

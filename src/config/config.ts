@@ -16,7 +16,7 @@ import type { KeyFilePlace } from "../sources/key-file.ts";
 import type { ProvisioningRules, WantedTerms } from "../core/model/provision-rules.ts";
 import { DEFAULT_GRACE_MS, parseGrace } from "../core/model/grace.ts";
 import { parseDuration } from "../core/text/duration.ts";
-import { SECRET_VARIABLES } from "../core/model/redact-keys.ts";
+import { environmentForChildren } from "../core/model/redact-keys.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provision-terms.ts";
 
 export type { Environment } from "./variables.ts";
@@ -131,7 +131,12 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
     return { kind: "file", from: "KEYCTL_MASTER_KEYS_FILE", path: resolvePath(file, environment) };
   const command = notEmpty(environment, "KEYCTL_MASTER_KEYS_COMMAND");
   if (command !== undefined) {
-    return { kind: "command", from: "KEYCTL_MASTER_KEYS_COMMAND", command, environment: withoutSecrets(environment) };
+    return {
+      kind: "command",
+      from: "KEYCTL_MASTER_KEYS_COMMAND",
+      command,
+      environment: environmentForChildren(environment),
+    };
   }
   const credentials = environment["CREDENTIALS_DIRECTORY"];
   if (credentials !== undefined && credentials !== "") {
@@ -164,10 +169,4 @@ function maxPerHour(environment: Environment): number {
     parsedVariable(environment, "KEYCTL_MAX_PROVISIONS_PER_HOUR", parseCount, "60, or 0 for no limit") ??
     DEFAULT_MAX_PER_HOUR
   );
-}
-
-/** KEYCTL_STORE too: a URI in it may hold a password. */
-function withoutSecrets(environment: Environment): Environment {
-  const secrets = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.has(name)));
 }

@@ -13,7 +13,13 @@ import type {
 } from "./manager-options.ts";
 import type { ResolvingCalls } from "./manager-resolve.ts";
 import { managementKeyMissing } from "./model/management-key.ts";
-import { checkedNumber, MOST_AT_ONCE, UP_TO_LONGEST } from "./model/number-options.ts";
+import {
+  checkedNumber,
+  CREATED_AT_ONCE,
+  MOST_AT_ONCE,
+  UP_TO_LONGEST,
+  VALIDATED_AT_ONCE,
+} from "./model/number-options.ts";
 import type { ProvisionResult, ResultBatches, SyncResult } from "./model/results.ts";
 import { parseUserId } from "./model/user-id.ts";
 import type { UserBatches } from "./model/user-id.ts";
@@ -24,9 +30,6 @@ import type { ProvisionPreview } from "./resolve/preview-provision.ts";
 import type { SyncPreview } from "./resolve/preview-sync.ts";
 import type { RekeyProgress } from "./sealing/reseal-rows.ts";
 import type { ValidationRun } from "./validate/validate-many.ts";
-
-const CREATED_AT_ONCE = 8;
-const VALIDATED_AT_ONCE = 20;
 
 /**
  * The runs over many users, behind the manager's methods of the same names. The time limit applies to each step: a
@@ -44,12 +47,15 @@ export class BulkRuns {
   }
 
   async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
-    const { reach = "sources", provision = false, logged = false, signal, stop } = options;
+    const { reach = "sources", provision = false, logged = false, concurrency = CREATED_AT_ONCE } = options;
+    const { signal, stop } = options;
+    checkConcurrency(concurrency);
     const { syncMany } = await import("./resolve/sync-many.ts");
     yield* syncMany(batches, this.#context, {
       reach,
       provision,
       isLogged: logged,
+      concurrency,
       budget: budgetFor(options),
       newSignal: this.#work.newSignal(options),
       stop,
@@ -81,11 +87,12 @@ export class BulkRuns {
 
   async *previewProvisionMany(
     batches: UserBatches,
-    { terms = {}, maxKeys, ...options }: PreviewProvisionOptions,
+    { terms = {}, maxKeys, refusesExisting = false, ...options }: PreviewProvisionOptions,
   ): ResultBatches<ProvisionPreview> {
     const { previewProvisionMany } = await import("./resolve/preview-provision.ts");
     const newSignal = this.#work.newSignal(options);
-    yield* previewProvisionMany(batches, this.#context, { terms, budget: budgetFor({ maxKeys }), newSignal });
+    const budget = budgetFor({ maxKeys });
+    yield* previewProvisionMany(batches, this.#context, { terms, budget, refusesExisting, newSignal });
   }
 
   /** Rejects with MANAGEMENT_KEY_MISSING for a listing, and with USAGE for an option that is not a valid number. */
@@ -111,13 +118,15 @@ export class BulkRuns {
     userId,
     fixes = false,
     adoptAccount = false,
+    includeKept = false,
+    onStep = () => {},
     ...options
   }: ReconcileOptions): Promise<Reconciliation> {
     const only = userId === undefined ? undefined : parseUserId(userId);
     const { Reconciliation: Run } = await import("./reconcile/reconciliation.ts");
     try {
       const newSignal = this.#work.newSignal(options);
-      return await Run.begin(this.#context, { only, fixes, adoptAccount, newSignal });
+      return await Run.begin(this.#context, { only, fixes, adoptAccount, includeKept, newSignal, onStep });
     } catch (thrown) {
       throw toKeyctlError(thrown, options.signal);
     }

@@ -9,6 +9,7 @@ import type { OnOvertime } from "./protocol/shared-user-runs.ts";
 import type { RotateTask } from "./model/rotate-results.ts";
 import type { MaxFailures, RotateFilter } from "./change/rotate-many.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
+import type { OnStep } from "./model/work-step.ts";
 
 export interface SyncOptions extends CallOptions {
   /** Whether a key may be created for a user without one. Default: the setting of the manager. */
@@ -62,6 +63,8 @@ export interface BulkOptions extends CallOptions {
   readonly provision?: boolean | undefined;
   /** The maximum number of keys to create. A user who is left without a key gets PROVISION_CAP. Default: any number. */
   readonly maxKeys?: number | undefined;
+  /** How many keys are created at once. Default 8. */
+  readonly concurrency?: number | undefined;
   /** Resolves one user after the other, each with its log lines. Default false. */
   readonly logged?: boolean | undefined;
   /** Begins no further creation and finishes those in flight. Users who were not reached have no result. */
@@ -72,12 +75,12 @@ export interface BulkOptions extends CallOptions {
 
 export type PreviewSyncOptions = Pick<BulkOptions, "provision" | "reach" | "maxKeys"> & CallOptions;
 
-export type PreviewProvisionOptions = ProvisionOptions & Pick<BulkOptions, "maxKeys">;
-
-export interface ProvisionManyOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys" | "stop"> {
-  /** How many keys are created at once. Default 8. */
-  readonly concurrency?: number | undefined;
+export interface PreviewProvisionOptions extends ProvisionOptions, Pick<BulkOptions, "maxKeys"> {
+  /** A user who has a key gets KEY_EXISTS, as from `autoProvisionKey`. Default false. */
+  readonly refusesExisting?: boolean | undefined;
 }
+
+export type ProvisionManyOptions = ProvisionOptions & Pick<BulkOptions, "maxKeys" | "stop" | "concurrency">;
 
 export interface RotateOptions extends CallOptions, Partial<RotateTask> {}
 
@@ -95,8 +98,12 @@ export interface ReconcileOptions extends CallOptions {
   readonly userId?: string | undefined;
   /** `fix` will follow, so spooled keys may be imported first. Default false. */
   readonly fixes?: boolean | undefined;
+  /** Also removes keys that were purged or replaced and left alive. Default false. */
+  readonly includeKept?: boolean | undefined;
   /** First binds the store to the account of the management key, whatever it was bound to. Default false. */
   readonly adoptAccount?: boolean | undefined;
+  /** Told how far the comparison is. */
+  readonly onStep?: OnStep | undefined;
 }
 
 export interface RekeyOptions extends CallOptions, Partial<RekeyTask> {}

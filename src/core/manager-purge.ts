@@ -65,11 +65,11 @@ export class PurgeBatch {
     return previewPurge(user, { revoke, nextSync: looksAhead ? this.#nextSync : null }, this.#context, signal);
   }
 
-  async *previewAll(batches: UserBatches, work: OpenWork): ResultBatches<PurgePreview> {
+  async *previewAll(batches: UserBatches, looksAhead: boolean, work: OpenWork): ResultBatches<PurgePreview> {
     for await (const batch of batches) {
       for (const userId of batch) {
         const preview = await work.run(userId, this.#options, purgePreviewFailed, (user, signal) =>
-          this.preview(user, true, signal),
+          this.preview(user, looksAhead, signal),
         );
         if (preview.error !== null && RUN_FATAL_CODES.has(preview.error.code)) throw preview.error;
         yield [preview];
@@ -92,10 +92,8 @@ export class PurgeBatch {
     await requestRetainedDeletions(user, null, context, signal);
     // The snapshot belongs to the whole run: the time of one user does not suffice for all keys. A failure is not
     // cached.
-    this.#snapshot ??= upstreamSnapshot({
-      ...context,
-      newSignal: () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs),
-    }).catch((thrown) => {
+    const newSignal = () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs);
+    this.#snapshot ??= upstreamSnapshot({ ...context, newSignal }, () => {}).catch((thrown) => {
       this.#snapshot = undefined;
       throw thrown;
     });

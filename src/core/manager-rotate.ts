@@ -6,7 +6,7 @@ import { waitForRetirement } from "./change/wait-for-retirement.ts";
 import type { ManagerContext, RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import { KeyctlError } from "./model/errors.ts";
 import { LONGEST_GRACE_MS } from "./model/grace.ts";
-import { checkedNumber, MOST_AT_ONCE } from "./model/number-options.ts";
+import { checkedNumber, MOST_AT_ONCE, ROTATED_AT_ONCE } from "./model/number-options.ts";
 import { HIGHEST_LIMIT } from "./model/provision-terms.ts";
 import type { ResultBatches } from "./model/results.ts";
 import { rotateFailed, rotatePreviewFailed } from "./model/rotate-results.ts";
@@ -16,8 +16,6 @@ import type { UserBatches, UserId } from "./model/user-id.ts";
 import type { OpenWork } from "./open-work.ts";
 import { KeyBudget } from "./protocol/key-budget.ts";
 import { LONGEST_MS } from "./text/duration.ts";
-
-const ROTATED_AT_ONCE = 20;
 
 /** The rotations of one manager. */
 export class RotatingCalls {

@@ -128,8 +128,8 @@ export class KeyManager {
   }
 
   /** As `previewPurge`, one user after the other. Throws a failure that concerns all users. */
-  async *previewPurgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    yield* (await this.#purges(options)).previewAll(batches, this.#work);
+  async *previewPurgeMany(batches: UserBatches, options: PreviewPurgeOptions = {}) {
+    yield* (await this.#purges(options)).previewAll(batches, options.looksAhead ?? true, this.#work);
   }
 
   /** Replaces the user's key by a new one with its terms and restrictions. The old key goes on working for the grace. */

@@ -1,4 +1,4 @@
-import { deadlineSignal, toKeyctlError } from "./async/deadline.ts";
+import { stepSignals, timeLimit, toKeyctlError } from "./async/deadline.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import type { Context } from "./context.ts";
 import { KeyctlError } from "./model/errors.ts";
@@ -43,7 +43,7 @@ export class OpenWork {
   /** Runs a call that `close` waits for. Rejects with a KeyctlError, or for a bug. */
   async track<Result>(options: CallOptions, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     this.#refuseClosed();
-    const signal = deadlineSignal(options, this.#timeoutMs);
+    const { signal, clear } = timeLimit(options, this.#timeoutMs);
     const pending = work(signal);
     this.#pending.add(pending);
     try {
@@ -51,6 +51,7 @@ export class OpenWork {
     } catch (thrown) {
       throw toKeyctlError(thrown, signal);
     } finally {
+      clear();
       this.#pending.delete(pending);
     }
   }
@@ -63,9 +64,10 @@ export class OpenWork {
 
   /** A signal for each step of a call that `close` does not wait for. Throws USAGE for a step after `close`. */
   newSignal(options: CallOptions): () => AbortSignal {
+    const next = stepSignals(options, this.#timeoutMs);
     return () => {
       this.#refuseClosed();
-      return deadlineSignal(options, this.#timeoutMs);
+      return next();
     };
   }
 

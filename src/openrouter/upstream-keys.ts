@@ -134,12 +134,12 @@ function creation(ending: RequestOutcome, wanted: KeyRequest): CreateResult {
   if (ending.kind === "reply") {
     const created = ending.httpStatus === 201 ? createdKey(ending.json, wanted) : undefined;
     return created === undefined
-      ? { status: "ambiguous", detail: unknown(ending).detail }
+      ? { status: "ambiguous", detail: unknown(ending).detail, remedy: unknown(ending).remedy }
       : { status: "created", ...created };
   }
   const { decision, httpStatus, detail, remedy } = ending;
-  if (decision === "ambiguous") return { status: "ambiguous", detail };
-  if (decision === "anew") return { status: "rate-limited", retryAfterMs: ending.retryAfterMs ?? 0, detail };
+  if (decision === "ambiguous") return { status: "ambiguous", detail, remedy };
+  if (decision === "anew") return { status: "rate-limited", retryAfterMs: ending.retryAfterMs ?? 0, detail, remedy };
   if (decision === "refused" && httpStatus !== null) return { status: "refused", httpStatus, detail };
   return { status: "never-sent", reason: unknownReasonOf(ending), detail, remedy };
 }

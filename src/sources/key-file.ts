@@ -2,8 +2,10 @@ import { ApiKey } from "../core/model/api-key.ts";
 import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
-import { keyFaultOf } from "./key-fault.ts";
+import { keyFaultOf } from "../core/model/key-fault.ts";
 import type { Warning } from "../core/model/warning.ts";
+import { basename } from "node:path";
+import { printable } from "../core/text/printable.ts";
 import { octal } from "../core/text/format.ts";
 
 /** The size limit of a file that holds one key. */
@@ -30,7 +32,7 @@ export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: s
         case "read":
           return {
             reading: readingOf(file.bytes, isManagementKey),
-            warnings: file.readableByOthers ? [readableByOthers(file.mode)] : [],
+            warnings: file.readableByOthers ? [readableByOthers(path, file.mode)] : [],
           };
       }
     },
@@ -51,13 +53,15 @@ export function readingOfText(text: string, isManagementKey: (text: string) => b
   return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };
 }
 
-function readableByOthers(mode: number): Warning {
+function readableByOthers(path: string, mode: number): Warning {
+  const name = basename(path) === "key.txt" ? "key.txt" : printable(path);
   return {
     code: "KEY_FILE_MODE",
-    message: `key.txt can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`,
+    message: `${name} can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`,
   };
 }
 
+/** The hint names the file. */
 const missing: Warning = {
   code: "KEY_FILE_MISSING",
   message: "the file named in place of key.txt does not exist",

@@ -26,6 +26,13 @@ describe("secrets on the command line", () => {
     [["list", "--store", "mongodb://user:se cret@host"], "there is a URI with a password"],
     [["list", "--store=mongodb:/user:secret@host"], "there is a URI with a password"],
     [["list", "--store=MONGODB:user:secret@host"], "there is a URI with a password"],
+    [["list", "--store", "mongodb://me@corp:pw@h/db"], "there is a URI with a password"],
+    [["list", "--store", "mongodb%3A%2F%2Fme%3Apw%40h%2Fdb"], "there is a URI with a password"],
+    [["list", "--store", "mongodb%253A%252F%252Fme%253Apw%2540h%252Fdb"], "there is a URI with a password"],
+    [["get", "--user", `sk-or-prov-${"0a1b".repeat(8)}`], "there is a key"],
+    [["get", "--user", `sk-or-provisioning-${"0a1b".repeat(8)}`], "there is a key"],
+    [["get", KEY.toUpperCase()], "there is a key"],
+    [["get", "--user", KEY.replaceAll("-", "%2D")], "there is a key"],
     [["list", "--store", "mongodb://a/b?tlsCertificateKeyFilePassword=x"], "there is a URI with a password"],
     [
       ["list", "--store", "mongodb://a/b?x=y&authmechanismproperties=AWS_SESSION_TOKEN:x"],
@@ -63,6 +70,12 @@ describe("secrets on the command line", () => {
         expect(`${error?.message} ${error?.hint}`).not.toContain(key);
       }),
     );
+  });
+
+  it("says of a key and of a password that it is in the history of the shell, and to replace it", () => {
+    expect(refusalOf(["save", KEY])?.hint).toContain("in your shell's history now: replace it");
+    const uri = refusalOf(["list", "--store", "mongodb://user:secret@host/db"]);
+    expect(uri?.hint).toContain("in your shell's history now: change the password");
   });
 
   it("takes words that hold no secret", () => {

@@ -34,9 +34,9 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear journals to_total dry_run elapsed_ms complete warnings error",
-  provision: "type command store total done made left failed shard elapsed_ms complete warnings error",
+  provision: "type command store total done made had_a_key left failed shard elapsed_ms complete warnings error",
   purge:
-    "type command store total done purged had_earlier_keys had_no_key failed shard elapsed_ms complete warnings error",
+    "type command store total done purged had_earlier_keys had_no_key failed kept revoked_keys shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";
 const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at", "last_used_at"];

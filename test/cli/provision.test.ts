@@ -181,8 +181,12 @@ describe("a sync without a key", () => {
     server.behave(always("POST /keys", { status }));
     for (const verb of ["sync", "provision"]) {
       const refused = await run(`${verb} --user alice --json`);
-      expect([refused.code, errorOf(refused)?.code]).toEqual([6, "PROVIDER_UNAVAILABLE"]);
+      expect([refused.code, errorOf(refused)?.code]).toEqual([4, "PROVISION_REFUSED"]);
       expect(errorOf(refused)?.message).toContain(String(status));
+      expect(errorOf(refused)).toMatchObject({
+        retryable: false,
+        hint: expect.stringMatching(/check|credits|keys of the account/),
+      });
     }
     // Nothing can have come of it, so nothing is looked for.
     expect([server.count(), server.count("POST /keys")]).toEqual([2, 2]);
@@ -310,7 +314,7 @@ describe("a sync without a key", () => {
     const env = { KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" };
     await given("provision --user u1");
     server.behave(always("POST /keys", { status: 402 }));
-    for (const user of ["u2", "u3"]) expect((await run(`sync --user ${user}`, { env })).code).toBe(6);
+    for (const user of ["u2", "u3"]) expect((await run(`sync --user ${user}`, { env })).code).toBe(4);
     server.behave(() => "pass");
     await given("sync --user u2", { env });
     expect(await journalOf(home, "u2")).toEqual(["op:1", "op:2", "out:1 abandoned", "out:2 saved"]);

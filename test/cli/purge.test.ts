@@ -25,7 +25,7 @@ describe("purge of one user", () => {
     expect(run).toMatchObject({
       code: 0,
       stdout: "***************b465 purged (it stays active at OpenRouter)\n",
-      stderr: "",
+      stderr: "hint: delete it at https://openrouter.ai/keys if nobody else uses it\n",
     });
     expect(await storedUsers(home)).toEqual(["bob", "carol", "dave"]);
   });
@@ -56,7 +56,8 @@ describe("purge of one user", () => {
     const run = await inProcess(home, ["purge", "--user", "alice", "--yes"], withKey);
     expect(run.stderr).toBe(
       "note: key.txt holds a key: the next sync of this user stores that key\n" +
-        "note: OPENROUTER_API_KEY holds a key: the next sync of this user stores that key\n",
+        "note: OPENROUTER_API_KEY holds a key: the next sync of this user stores that key\n" +
+        "hint: delete it at https://openrouter.ai/keys if nobody else uses it\n",
     );
   });
 
@@ -86,7 +87,7 @@ describe("purge of one user", () => {
     const home = await homeOf();
     const run = await inProcess(home, ["purge", "--user", "alice", ...flags]);
     expect(run.code).toBe(2);
-    expect(run.stderr).toContain("hint: keyctl purge --user alice --yes\n");
+    expect(run.stderr).toContain(`hint: keyctl purge ${["--user", "alice", ...flags].join(" ")} --yes\n`);
     expect(await storedUsers(home)).toEqual(USERS);
   });
 });

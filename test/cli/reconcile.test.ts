@@ -275,6 +275,10 @@ describe("reconcile finds", () => {
     const before = { database: await everythingIn(home), changes: changesAt(server) };
     const done = await run("reconcile --json");
     expect(findingsOf(done)).toMatchObject([{ class: kind, action, done: false, error: null }]);
+    // What is to be done can be typed; for the keys of others, nothing is.
+    expect(findingsOf(done)[0]?.["hint"]).toEqual(
+      kind === "other_deployment" ? null : expect.stringMatching(/^keyctl |https:/),
+    );
     const isTask = action !== "none";
     // What others make, and what is being made now, is told and alarms nobody.
     const isNoted = kind === "other_deployment" || kind === "undecided";
@@ -336,11 +340,11 @@ describe("reconcile", () => {
     expect(header).toMatch(/^FINDING +USER +KEY +ACTION$/);
     expect(line).toBe(`orphan   alice  ${await name(home)}  to be deleted`);
     expect(more).toEqual([""]);
-    expect(seen.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 to remove, 0 warnings\n");
+    expect(seen.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 to remove; 0 warnings\n");
     expect(seen.stderr).toContain("error: 1 key to remove\nhint: keyctl reconcile --fix\n");
     const done = await run("reconcile --fix", { columns: 120, env: { NO_COLOR: "1" } });
     expect(done.stdout).toContain("  deleted\n");
-    expect(done.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 of 1 removed, 0 warnings\n");
+    expect(done.stderr).toContain("1 key at OpenRouter: 0 matched, 0 kept, 1 of 1 removed; 0 warnings\n");
     expect(done.code).toBe(0);
   });
 
@@ -556,7 +560,7 @@ describe("the limit of --fix", () => {
     const refused = await run("reconcile --fix --json");
     expect([refused.code, errorOf(refused)]).toMatchObject([
       2,
-      { code: "CONFIRMATION_NEEDED", hint: "keyctl reconcile --fix --confirm 11" },
+      { code: "CONFIRMATION_NEEDED", hint: "keyctl reconcile --fix --json --confirm 11" },
     ]);
     expect(summaryOf(refused)).toMatchObject({ to_fix: 11, fixed: 0, complete: false });
     const other = await run("reconcile --fix --confirm 12 --json");

@@ -11,6 +11,7 @@ import type { Rule } from "../support/openrouter/faults.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
 import { witnessed } from "../support/recording/port-calls.ts";
 import { recordedInProcess } from "../support/recording/keyctl.ts";
+import { losing } from "../support/recording/losing.ts";
 import type { Given } from "../support/recording/keyctl.ts";
 import { refusalsOf, replayed } from "../support/recording/runs.ts";
 import type { UserTrace } from "../support/recording/runs.ts";
@@ -33,21 +34,6 @@ interface Step extends Given {
   readonly upstream?: Rule;
   readonly store?: (ports: Ports) => Ports;
   readonly before?: (home: Home) => Promise<void> | void;
-}
-
-/** Nobody hears of what this call has done, for the time given by `times`. */
-function losing(name: string, happens: "done" | "not done", times = 1): (ports: Ports) => Ports {
-  let left = times;
-  const lose = (called: string) => {
-    if (called !== name || left === 0) return;
-    left -= 1;
-    throw new KeyctlError("STORE_UNAVAILABLE", "the connection was closed", { mayHaveHappened: true });
-  };
-  return (ports) =>
-    witnessed(ports, {
-      begins: (call) => (happens === "not done" ? lose(call.name) : undefined),
-      ends: (call) => (happens === "done" ? lose(call.name) : undefined),
-    });
 }
 
 /** The database goes away before this call, for the time given by `at`. */
@@ -163,7 +149,7 @@ const SCENES: readonly Scene[] = [
     "a POST that is refused",
     [
       { ...SYNC, upstream: always("POST /keys", { status: 401 }), code: REFUSED },
-      { ...PROVISION, upstream: always("POST /keys", { status: 402 }), code: UNKNOWN },
+      { ...PROVISION, upstream: always("POST /keys", { status: 402 }), code: REFUSED },
       SYNC,
     ],
   ],

@@ -419,10 +419,12 @@ describe("purge --revoke of many", () => {
     );
     const done = await run(`purge ${users} --yes`, options);
     expect(done.stdout).toMatch(/^alice .* 1 earlier key deleted at OpenRouter$/m);
-    expect(done.stdout).toMatch(/^bob .* purged, with 1 earlier key$/m);
+    expect(done.stdout).toMatch(/^bob .* purged; deleted at OpenRouter, with 1 earlier key$/m);
     expect(done.stdout).toMatch(/^carol .* had no key$/m);
     expect(done.stdout + done.stderr).toMatch(
-      new RegExp(`3 users in .*: 1 purged, 1 had earlier keys, 1 had no key; ${next}\n`),
+      new RegExp(
+        `3 users in .*: 1 purged, 1 had earlier keys, 1 had no key; ${next}; 3 keys were deleted at OpenRouter\n`,
+      ),
     );
   });
 

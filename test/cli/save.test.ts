@@ -63,13 +63,29 @@ describe("save", () => {
     },
   );
 
+  it("warns of a key that another user has, and of no other", async () => {
+    const home = await homeWithAlice();
+    const warningsOf = async (user: string, key: string) =>
+      documentsOf(await inProcess(home, ["save", "--user", user, "--stdin", "--json"], { input: key }))[0]?.[
+        "warnings"
+      ];
+    expect(await warningsOf("bob", KEY)).toEqual([
+      {
+        code: "KEY_SHARED",
+        message: `1 other user has the same key: keyctl list --hash ${hashOf(KEY)}   names all of them`,
+      },
+    ]);
+    expect(await warningsOf("bob", KEY)).toEqual([]);
+    expect(await warningsOf("carol", OTHER)).toEqual([]);
+  });
+
   it("leaves another key alone without --replace", async () => {
     const home = await homeWithAlice();
     const { run } = await save(home, [], OTHER);
     expect(errorOf(run)).toMatchObject({
       code: "KEY_EXISTS",
       message: "user alice already has another key (***************b465, from manual)",
-      hint: "keyctl save --user alice --stdin --replace",
+      hint: "keyctl save --user alice --stdin --json --replace",
     });
     expect(await bareKey(home)).toBe(KEY);
   });

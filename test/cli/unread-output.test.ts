@@ -177,7 +177,7 @@ describe("a reader that goes away from a run that changes something", () => {
     });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(/^error: the store is gone\n/m);
-    expect(run.stderr).toMatch(lost("the run stopped early: 500 users in \\d+s: 500 synced"));
+    expect(run.stderr).toMatch(lost("the run stopped early: 500 users in \\d+s: 500 synced; 700 not started"));
   });
 
   it("lets go of standard input, which may go on for ever", async () => {

@@ -31,7 +31,7 @@ function unprinted(block: Block, output: string, scene: Scene): readonly string[
   const printed = output.split(/\r*\n|\r/).map((line) => comparable(line, scene));
   let from = 0;
   return shownLines(block).filter((line) => {
-    // A spinner may stand before it.
+    // The line of progress may stand before it.
     const shown = comparable(line, scene);
     const at = printed.findIndex((each, index) => index >= from && each.endsWith(shown));
     if (at !== -1) from = at + 1;

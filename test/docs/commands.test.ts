@@ -18,7 +18,7 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl help exit-codes": "home empty",
   "keyctl list --store mongodb://db.prod/keyctl": "home keys in MongoDB",
   "keyctl provision --user alice --limit 5 --limit-reset monthly": "home empty",
-  "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete the keys of all users" y',
+  "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete 3 keys of 3 users" y',
   "keyctl reconcile --adopt-account": "home users",
   "keyctl rotate --user alice --grace 0": "home users",
   "keyctl save --user alice --from-file key.txt --replace --revoke": "home users",

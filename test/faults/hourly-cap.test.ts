@@ -39,7 +39,7 @@ async function crowd(home: Home, spoilt: number) {
     made: madeKeys(openRouter).length - 1,
     handedOut: of("made"),
     capped: of("PROVISION_CAP"),
-    failed: of("PROVIDER_UNAVAILABLE"),
+    failed: of("PROVISION_REFUSED"),
     refusals: refusalsOf(runs.flatMap(({ traces }) => traces)),
   };
 }

@@ -235,6 +235,7 @@ describe("a creation (POST)", () => {
       status: "rate-limited",
       retryAfterMs: 7_000,
       detail: "answered 429: Rate limit exceeded",
+      remedy: undefined,
     } as const;
     expect(creation).toEqual(expected);
     expect([server.count(), waits]).toEqual([1, []]);

@@ -132,21 +132,24 @@ describe("a client that is told when to come back", () => {
     expect(waits).toEqual([floor + 500, floor + 1_000]);
   });
 
-  it.each(["30", "86400", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])(
-    "stops at once when its budget does not hold that: %s",
-    async (header) => {
-      const server = await mockOpenRouter();
-      server.addKey(key);
-      const { client, waits, budget } = clientOf(server);
-      server.behave(on("GET /key", { status: 429, headers: { "retry-after": header } }));
-      expect(await client.checkKey(apiKey(key), budget(30_000))).toEqual({
-        status: "unknown",
-        reason: "rate_limited",
-        httpStatus: 429,
-        attempts: 1,
-        detail: "answered 429: Rate limit exceeded",
-      });
-      expect([server.count(), waits]).toEqual([1, []]);
-    },
-  );
+  it.each([
+    ["30", "", undefined],
+    ["86400", ", and asks to wait 1 day", "run it again in 1 day"],
+    ["99999999999999999999", ", and asks to wait a very long time", "run it again tomorrow"],
+    ["Fri, 31 Dec 9999 23:59:59 GMT", ", and asks to wait a very long time", "run it again tomorrow"],
+  ])("stops at once when its budget does not hold that: %s", async (header, asked, hint) => {
+    const server = await mockOpenRouter();
+    server.addKey(key);
+    const { client, waits, budget } = clientOf(server);
+    server.behave(on("GET /key", { status: 429, headers: { "retry-after": header } }));
+    expect(await client.checkKey(apiKey(key), budget(30_000))).toEqual({
+      status: "unknown",
+      reason: "rate_limited",
+      httpStatus: 429,
+      attempts: 1,
+      detail: `answered 429: Rate limit exceeded${asked}`,
+      remedy: hint === undefined ? undefined : { hint, isRequired: false },
+    });
+    expect([server.count(), waits]).toEqual([1, []]);
+  });
 });

@@ -1,4 +1,5 @@
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { holdLock } from "../support/sqlite/database-file.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf } from "../support/programs/in-process.ts";
-import { keyctl } from "../support/programs/keyctl.ts";
+import { BIN, keyctl } from "../support/programs/keyctl.ts";
 import { KEY } from "../support/fixtures/keys.ts";
 
 const ALONE = { PATH: "/none", KEYCTL_AUTO_PROVISION: "0" };
@@ -88,5 +89,27 @@ describe("doctor", () => {
     expect(seen).toContain("GIT_OPTIONAL_LOCKS=0");
     expect(seen).not.toMatch(/GIT_DIR|KEYCTL_STORE|MONGODB_URI/);
     expect(canariesIn({ seen })).toEqual([]);
+  });
+});
+
+describe("doctor on a Node without SQLite and without its drop-in", () => {
+  it.skipIf(process.getBuiltinModule("node:sqlite") !== undefined).each([
+    ["where there is a store", true],
+    ["where there is none", false],
+  ])("fails, %s", async (_, isThere) => {
+    const home = isThere ? await homeWithRow() : emptyHome();
+    // The built tool alone: no package is installed beside it.
+    for (const part of ["bin", "dist", "package.json"]) {
+      cpSync(join(BIN, "..", "..", part), join(home.folder, "tool", part), { recursive: true });
+    }
+    const tool = join(home.folder, "tool", "bin", "keyctl.cjs");
+    const run = spawnSync(process.execPath, [tool, "doctor", "--json"], {
+      cwd: home.work,
+      env: { ...home.environment, ...ALONE },
+      encoding: "utf8",
+    });
+    expect(run.status).toBe(7);
+    expect(run.stdout).toContain("has no SQLite, and its drop-in is not installed");
+    expect(run.stdout).toContain("npm install @photostructure/sqlite");
   });
 });

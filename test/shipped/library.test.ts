@@ -472,7 +472,7 @@ describe("a key that is made", () => {
        console.log(JSON.stringify([thrown, key.startsWith("sk-or-v1-")]));`,
       environment,
     );
-    expect(answer).toEqual(["PROVIDER_UNAVAILABLE", true]);
+    expect(answer).toEqual(["PROVISION_REFUSED", true]);
   });
 });
 

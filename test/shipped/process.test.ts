@@ -218,20 +218,11 @@ describe("what the built tool loads on a terminal only", () => {
     expect(code).toBe(0);
   });
 
-  it("shows progress while results go to a file", async () => {
-    const width = "stty cols 80 < /dev/tty;";
+  it.each([80, 0])("leaves no progress behind on a terminal of %d columns", async (columns) => {
+    const width = `stty cols ${columns} < /dev/tty;`;
     const { screen, code } = await onTerminal(await homeWith(2000), `${width} keyctl get --all --stored > out.txt`);
-    expect(screen).toContain("⠋");
     expect(screen).not.toContain(`${ESCAPE}?25l`);
-    expect(screen).toContain("2,000 users in");
-    expect(code).toBe(0);
-  });
-
-  it("shows none on a terminal that has no width", async () => {
-    const width = "stty cols 0 < /dev/tty;";
-    const { screen, code } = await onTerminal(await homeWith(2000), `${width} keyctl get --all --stored > out.txt`);
-    expect(screen).not.toMatch(/[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]/u);
-    expect(screen).toMatch(/2,000 users in \d+s: 2,000 from database\r?\n$/);
+    expect(screen).toMatch(/(?:^|K|\n)2,000 users in \d+s: 2,000 from database\r?\n$/);
     expect(code).toBe(0);
   });
 });

@@ -111,21 +111,21 @@ describe("a question", () => {
     await tool.shows(QUESTION);
     await sleep(300);
     tool.type(ENTER);
-    expect(await tool.ended).toMatchObject({ code: 2, screen: expect.stringContaining("error: nothing was changed") });
+    expect(await tool.ended).toMatchObject({ code: 2, screen: expect.stringContaining("note: nothing was changed") });
     expect(await storedUsers(home)).toEqual(["alice"]);
   });
 
-  it("has the terminal for itself: the spinner comes after it", async () => {
+  it("has the terminal for itself, however long it waits", async () => {
     const home = await homeOf("alice", "bob");
     const tool = terminalSession(home, ["purge", "--user", "alice", "--user", "bob", "--output", "out"]);
-    await tool.shows("Delete the keys of 2 users");
-    await sleep(500);
+    await tool.shows("Delete 2 keys of 2 users");
+    await sleep(1500);
     tool.type(`y${ENTER}`);
     const { code, screen } = await tool.ended;
     expect(code).toBe(0);
     const before = screen.slice(0, screen.indexOf("(y/N) y"));
-    expect(before).toMatch(/^\? Delete the keys of 2 users/);
-    expect(before).not.toMatch(/[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]/u);
+    expect(before).toMatch(/^\? Delete 2 keys of 2 users/);
+    expect(before).not.toContain("purge:");
     expect(await storedUsers(home)).toEqual([]);
   });
 });

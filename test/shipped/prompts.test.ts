@@ -58,7 +58,7 @@ describe("save on a terminal", () => {
       ],
     );
     expect(code).toBe(2);
-    expect(screen).toContain("error: nothing was changed");
+    expect(screen).toContain("note: nothing was changed");
     expect(await hashOfAlice(home)).toBe(hashOf(KEY));
   });
 
@@ -120,7 +120,7 @@ describe("purge on a terminal", () => {
     const { code } = await onTerminal(
       home,
       ["purge", "--user", "alice", "--user", "bob"],
-      [{ to: "Delete the keys of 2 users", type: `y${ENTER}` }],
+      [{ to: "Delete 2 keys of 2 users", type: `y${ENTER}` }],
     );
     expect(code).toBe(0);
     expect(await storedUsers(home)).toEqual(["carol"]);
@@ -135,7 +135,7 @@ describe("nobody is asked", () => {
     const home = await homeOf("alice");
     const purge = await onTerminal(home, ["purge", "--user", "alice", ...flags], [], env);
     expect(purge.code).toBe(2);
-    expect(purge.screen).toContain("hint: keyctl purge --user alice --yes");
+    expect(purge.screen).toContain(`hint: keyctl purge ${["--user", "alice", ...flags].join(" ")} --yes`);
     const save = await onTerminal(home, ["save", "--user", "alice", ...flags], [], env);
     expect(save.code).toBe(2);
     expect(save.screen).toContain("hint: keyctl save --user alice --stdin < key.txt");

@@ -55,12 +55,48 @@ describe("purge --revoke on a terminal asks for every key that goes", () => {
   });
 
   it.each([
-    [["--user", "alice", "--user", "bob"], "and at OpenRouter every key that keyctl created for these users?", "y", 0],
+    [
+      ["--user", "alice", "--user", "bob"],
+      "and at OpenRouter every key that keyctl created for these users (1 more is kept there)?",
+      "y",
+      0,
+    ],
     [["--all"], "and at OpenRouter every key that keyctl created for these users. Type the number", "1", 0],
   ])("of many: %j", async (selection, question, answer, exit) => {
     const { home, server, env } = await replaced(true);
     const purge = ["purge", ...selection, "--revoke"];
     const { code } = await onTerminal(home, purge, [{ to: question, type: answer + ENTER }], env);
     expect([code, server.keys.size, await storedUsers(home)]).toEqual([exit, 0, []]);
+  });
+});
+
+describe("a question about many", () => {
+  it("has the number of keys and of users, and says what is refused", async () => {
+    const { home, env, given } = await replaced(true);
+    await given("save --user bob --stdin", { input: KEY });
+    const purge = ["purge", "--user", "alice", "--user", "bob", "--user", "carol", "--revoke"];
+    const question = "Delete 1 key of 3 users from ";
+    const { code, screen } = await onTerminal(home, purge, [{ to: question, type: `n${ENTER}` }], env);
+    expect(screen).toContain("(1 more that keyctl did not create stays)");
+    expect([code, await storedUsers(home)]).toEqual([2, ["alice", "bob"]]);
+    expect(screen).toContain("note: nothing was changed");
+    expect(screen).not.toContain("error:");
+    expect(screen).not.toContain("hint:");
+  });
+
+  it("is not asked where keyctl created none of the keys", async () => {
+    const { home, server, given } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    await given("save --user bob --stdin", { input: KEY.replace("v1-", "v1-b") });
+    for (const selection of [
+      ["--user", "alice"],
+      ["--user", "alice", "--user", "bob"],
+    ]) {
+      const { code, screen } = await onTerminal(home, ["purge", ...selection, "--revoke"], [], environmentFor(server));
+      expect(code).toBe(8);
+      expect(screen).not.toContain("?");
+      expect(screen).toMatch(/hint: keyctl purge .*--revoke-foreign {3}deletes/);
+    }
+    expect(await storedUsers(home)).toEqual(["alice", "bob"]);
   });
 });

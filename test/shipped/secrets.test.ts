@@ -428,6 +428,7 @@ async function said(redact: (text: string) => string): Promise<string> {
     quiet: false,
     debug: true,
     isInteractive: false,
+    animates: false,
   };
   const terminal = new Terminal({ stdout: stream, stderr: stream }, redact, options, {
     stdout: plain,

@@ -36,7 +36,7 @@ async function scene(rule?: Rule): Promise<Scene> {
 }
 
 const SYNC = ["sync", "--users-file", "users", "--provision", "--max-keys", "100000"];
-/** Where the documents of a bulk run go, so that a spinner is on the terminal. */
+/** Where the documents of a bulk run go; its progress is on the terminal. */
 const PLACES = {
   "a file": { args: [...SYNC, "--json"], stdout: "out" },
   "--output": { args: [...SYNC, "--output", "out"], stdout: "-" },
@@ -72,33 +72,36 @@ async function expectNothingLost({ home, server }: Scene): Promise<void> {
   expect(rows.map(({ hash }) => hash).toSorted()).toEqual(madeKeys(server).toSorted());
 }
 
-describe.each(Object.entries(PLACES))("a signal during a bulk run with a spinner, its documents in %s", (_, place) => {
-  it.each(WAYS)("%s: exit %i, a summary, every key in a row", async (name, code, act) => {
-    const given = await scene();
-    const out = join(given.home.work, "out");
-    const tool = given.start(place.args, place.stdout === "-" ? {} : { stdout: out });
-    await untilMade(given);
-    await act(tool);
-    const ending = await tool.ended;
-    const gone = name === "the end of the terminal";
-    expect(ending).toMatchObject({ code, signal: null, echoes: gone ? null : true, showsCursor: true });
-    if (!gone) expect(ending.screen).toContain("error: interrupted by SIG");
-    const documents = documentsIn(given.home);
-    const { type, done, complete, error } = documents.at(-1) as Summary;
-    expect({ type, complete, error }).toMatchObject({
-      type: "summary",
-      complete: false,
-      error: { code: "INTERRUPTED", exit_code: code },
+describe.each(Object.entries(PLACES))(
+  "a signal during a bulk run with its progress, its documents in %s",
+  (_, place) => {
+    it.each(WAYS)("%s: exit %i, a summary, every key in a row", async (name, code, act) => {
+      const given = await scene();
+      const out = join(given.home.work, "out");
+      const tool = given.start(place.args, place.stdout === "-" ? {} : { stdout: out });
+      await untilMade(given);
+      await act(tool);
+      const ending = await tool.ended;
+      const gone = name === "the end of the terminal";
+      expect(ending).toMatchObject({ code, signal: null, echoes: gone ? null : true, showsCursor: true });
+      if (!gone) expect(ending.screen).toContain("error: interrupted by SIG");
+      const documents = documentsIn(given.home);
+      const { type, done, complete, error } = documents.at(-1) as Summary;
+      expect({ type, complete, error }).toMatchObject({
+        type: "summary",
+        complete: false,
+        error: { code: "INTERRUPTED", exit_code: code },
+      });
+      // What was created is told of, but what was in flight: eight at a time.
+      expect(documents).toHaveLength(done + 1);
+      const made = madeKeys(given.server).length;
+      expect(made - done).toBeLessThanOrEqual(8);
+      expect(done).toBeGreaterThan(0);
+      await expectNothingLost(given);
+      expect(readdirSync(given.home.work).toSorted()).toEqual(["out", "users"]);
     });
-    // What was created is told of, but what was in flight: eight at a time.
-    expect(documents).toHaveLength(done + 1);
-    const made = madeKeys(given.server).length;
-    expect(made - done).toBeLessThanOrEqual(8);
-    expect(done).toBeGreaterThan(0);
-    await expectNothingLost(given);
-    expect(readdirSync(given.home.work).toSorted()).toEqual(["out", "users"]);
-  });
-});
+  },
+);
 
 describe("a terminal that is closed", () => {
   it("ends a bulk run whose lines it was to show with 143", async () => {

@@ -34,6 +34,7 @@ export async function runWithReport(terminal: Terminal, report: BulkReport): Pro
     const failure = await failureOf(report.work, "OUTPUT_FAILED");
     const error = failure ?? report.outcome();
     const end = { failure, error, elapsedMs: Math.round(performance.now() - started) };
+    terminal.status("");
     await report.summarize(end);
     return end;
   };

@@ -4,6 +4,7 @@ import { counted, plural } from "../../core/text/format.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { spendingOf } from "../views/key-view.ts";
 import type { Invocation } from "../invocation.ts";
+import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
 import type { Many } from "./selection.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 
@@ -44,7 +45,7 @@ export interface KeyPermissionTask {
  * anything is created. Throws CONFIRMATION_NEEDED.
  */
 export async function permittedKeys(
-  { terminal, prompt }: Invocation,
+  { terminal, prompt, commandAgain }: Invocation,
   { maxKeys }: KeyPermissionFlags,
   { selection, users, preview, done, statement }: KeyPermissionTask,
 ): Promise<number> {
@@ -52,19 +53,19 @@ export async function permittedKeys(
   let count = 0;
   for await (const batch of preview(users())) count += batch.filter(({ action }) => action !== "none").length;
   if (count === 0) return 0;
-  const hint = `add --max-keys ${count}`;
+  const hint = commandAgain(`--max-keys ${count}`);
   const isInputTaken = selection.kind === "file" && selection.path === "-";
   if (!terminal.options.isInteractive || isInputTaken) {
     if (count <= MAX_UNASKED) return count;
     throw new KeyctlError(
       "CONFIRMATION_NEEDED",
-      `${counted(count, "key")} would be ${done} at OpenRouter, and keyctl cannot prompt: no terminal; nothing was changed`,
+      `${counted(count, "key")} would be ${done} at OpenRouter, and keyctl ${cannotPrompt(terminal, isInputTaken)}; nothing was changed`,
       { hint },
     );
   }
   const { confirm } = await prompt();
   if (await confirm(`${statement(count)} Go on?`)) return count;
-  throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint: `${hint} to skip the question` });
+  throw new Declined(hint);
 }
 
 /** The statement about new keys with these terms. */

@@ -6,8 +6,6 @@ import { errorDocument } from "../invocation.ts";
 import type { Invocation, StoreName } from "../invocation.ts";
 import { TablePrinter } from "../terminal/table-printer.ts";
 import { createDocumentFile } from "./output-file.ts";
-import { startProgress } from "./progress.ts";
-import type { Progress } from "./progress.ts";
 import type { BulkFlags, BulkView, UserCommand, UserResult } from "./user-command.ts";
 
 type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
@@ -18,10 +16,7 @@ interface Description {
 }
 
 export interface OutputLines<Result> {
-  /** Shows progress. Called after all questions, which need the terminal for themselves. */
-  begin(): Promise<void>;
   print(results: readonly Result[]): Promise<void>;
-  progress(done: number, part: number | undefined): void;
   /** `description` is for people; undefined if there is nothing to report. */
   finish(summary: Summary, error: KeyctlError | null, description: Description | undefined): Promise<void>;
   abandon(): void;
@@ -43,15 +38,7 @@ export async function outputLines<Result extends UserResult>(
   const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment), atEnd);
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
-  let progress: Progress | undefined;
   return {
-    async begin() {
-      progress = await startProgress({
-        spinner: terminal.isErrorTerminal && (terminal.columns === undefined || file !== undefined),
-        verb: command.name,
-        say: (line) => terminal.note(line),
-      });
-    },
     async print(results) {
       if (file !== undefined)
         for (const result of results) file.write(terminal.textOf([documentOf(result)], command.reveals));
@@ -59,9 +46,7 @@ export async function outputLines<Result extends UserResult>(
       // With documents in a file, the screen is for people.
       if (file === undefined || (command.screen !== undefined && !json)) await screen.print(results);
     },
-    progress: (done, part) => progress?.update(done, part),
     async finish(summary, error, description) {
-      progress?.stop();
       const document = { ...summary, error: errorDocument(error, receivedSignal()) };
       if (json && file === undefined) return terminal.conclude(document);
       file?.write(terminal.textOf([terminal.withRunWarnings(document)]));
@@ -74,11 +59,10 @@ export async function outputLines<Result extends UserResult>(
       }
       for (const { message } of summary.warnings) terminal.warning(message);
       if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
+      const hint = description === undefined ? undefined : command.closingHint?.();
+      if (hint !== undefined) terminal.hint(hint);
     },
-    abandon() {
-      progress?.stop();
-      file?.abandon();
-    },
+    abandon: () => file?.abandon(),
   };
 }
 

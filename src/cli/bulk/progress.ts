@@ -1,45 +1,109 @@
-import { formatSpan } from "../format-duration.ts";
 import { formatNumber } from "../../core/text/format.ts";
+import { formatRemaining } from "../format-duration.ts";
+import type { Terminal } from "../terminal/terminal.ts";
 
-const PLAIN_INTERVAL_MS = 30_000;
-const TERMINAL_INTERVAL_MS = 200;
+/** Found out in a part that takes a second; undefined if it cannot be known. */
+type Total = number | (() => Promise<number | undefined>);
 
-/** The progress of a bulk run on stderr: a spinner on a terminal, otherwise a plain line every 30 s. */
+/** A part of a run. */
+interface ProgressPart {
+  /** `rekey`, `reconcile: keys at OpenRouter`. */
+  readonly what: string;
+  /** The things that `update` counts, in the plural. */
+  readonly unit?: string;
+  readonly total?: Total | undefined;
+}
+
+/**
+ * What a run is doing, on stderr, from its first second on: `sync: 1,200 of 5,000 users, 240/s, 16s left`. On a terminal
+ * it is one line that changes in place; elsewhere it is a note every 30 s.
+ */
 export interface Progress {
-  /** `part` is the finished share of the work, from 0 to 1, if known. */
-  update(done: number, part: number | undefined): void;
-  /** Hides the line until the next update. */
-  clear(): void;
+  /** Begins a part of the run, and counts from 0. */
+  begin(part: ProgressPart): void;
+  /** `total` if it became known, or changed. A smaller `done` than before begins to count anew. */
+  update(done: number, total?: number): void;
   stop(): void;
 }
 
-export interface ProgressOptions {
-  readonly spinner: boolean;
-  readonly verb: string;
-  readonly say: (line: string) => void;
+/** In milliseconds. */
+export interface ProgressTimes {
+  /** Shorter runs show nothing on a terminal. */
+  readonly first: number;
+  readonly onTerminal: number;
+  readonly elsewhere: number;
 }
 
-export async function startProgress({ spinner, verb, say }: ProgressOptions): Promise<Progress> {
-  const spun = spinner ? (await import("../terminal/spinner.ts")).startSpinner() : undefined;
-  const interval = spun === undefined ? PLAIN_INTERVAL_MS : TERMINAL_INTERVAL_MS;
-  const start = Date.now();
-  let last = start;
+const TIMES: ProgressTimes = { first: 1_000, onTerminal: 200, elsewhere: 30_000 };
+
+/** The progress of a run that begins now. */
+export function startProgress(terminal: Terminal, what: string, times: ProgressTimes = TIMES): Progress {
+  const started = performance.now();
+  let part = new Counted({ what });
+  const show = () => {
+    if (!terminal.options.animates) terminal.note(part.line());
+    else if (performance.now() - started >= times.first) terminal.status(part.line());
+  };
+  // A run that is over must not wait for a timer.
+  const timer = setInterval(show, terminal.options.animates ? times.onTerminal : times.elsewhere).unref();
+  let asking: NodeJS.Timeout | undefined;
   return {
-    update(done, part) {
-      const now = Date.now();
-      if (now - last < interval) return;
-      last = now;
-      const line = describe(verb, done, part, now - start);
-      if (spun === undefined) say(line);
-      else spun.text = line;
+    begin(next) {
+      const begun = new Counted(next);
+      part = begun;
+      clearTimeout(asking);
+      asking = setTimeout(() => void begun.findTotal(), times.first).unref();
     },
-    clear: () => void spun?.clear(),
-    stop: () => void spun?.stop(),
+    update: (done, total) => part.update(done, total),
+    stop() {
+      clearInterval(timer);
+      clearTimeout(asking);
+      terminal.status("");
+    },
   };
 }
 
-function describe(verb: string, done: number, part: number | undefined, elapsed: number): string {
-  const rate = Math.round(done / (elapsed / 1000));
-  const left = part === undefined || part === 0 ? "" : `, ${formatSpan((elapsed * (1 - part)) / part)} left`;
-  return `${verb}: ${formatNumber(done)} users, ${formatNumber(rate)}/s${left}`;
+class Counted {
+  readonly #part: ProgressPart;
+  #started = performance.now();
+  #total: number | undefined;
+  #done = 0;
+
+  constructor(part: ProgressPart) {
+    this.#part = part;
+    if (typeof part.total === "number") this.#total = part.total;
+  }
+
+  update(done: number, total = this.#total): void {
+    if (done < this.#done) this.#started = performance.now();
+    this.#done = done;
+    this.#total = total;
+  }
+
+  line(): string {
+    const [done, total] = [this.#done, this.#total];
+    const elapsedMs = performance.now() - this.#started;
+    const { what, unit = "users" } = this.#part;
+    const of = total === undefined ? "" : ` of ${formatNumber(Math.max(total, done))}`;
+    const parts = done === 0 && total === undefined ? [] : [`${formatNumber(done)}${of} ${unit}`];
+    if (done === 0) parts.push(formatRemaining(elapsedMs));
+    else parts.push(rateOf(done, elapsedMs));
+    if (total !== undefined && total > done && done > 0)
+      parts.push(`${formatRemaining((elapsedMs / done) * (total - done))} left`);
+    return `${what}: ${parts.join(", ")}`;
+  }
+
+  /** A failed count is ignored: the line does without. */
+  async findTotal(): Promise<void> {
+    if (typeof this.#part.total === "function") this.#total ??= await this.#part.total().catch(() => undefined);
+  }
+}
+
+/** `240/s`, `2.5/s`, `12/min`. */
+function rateOf(done: number, elapsedMs: number): string {
+  const perSecond = done / Math.max(0.001, elapsedMs / 1000);
+  if (perSecond >= 10) return `${formatNumber(perSecond)}/s`;
+  if (perSecond >= 1) return `${perSecond.toFixed(1)}/s`;
+  const perMinute = perSecond * 60;
+  return `${perMinute.toFixed(perMinute < 10 ? 1 : 0)}/min`;
 }

@@ -37,6 +37,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   readonly #warnings = new WarningSummary();
   readonly #errorCodes = new Set<string>();
   readonly #remarks = new Set<string>();
+  /** The hint of all failures, if they have the same one. */
+  #sharedHint: string | null | undefined;
   #failed = 0;
   #left = 0;
   #done = 0;
@@ -59,6 +61,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     } else {
       this.#failed += 1;
       this.#errorCodes.add(result.error.code);
+      const { hint } = result.error;
+      this.#sharedHint = this.#sharedHint === undefined || this.#sharedHint === hint ? hint : null;
     }
   }
 
@@ -66,12 +70,12 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     return this.#done;
   }
 
-  counts() {
+  counts(rest: number) {
     const { left, selected, isDryRun = false } = this.#options;
     return {
       ...(isDryRun ? { dry_run: true } : {}),
       ...(selected === undefined ? {} : { selected: selected() }),
-      total: this.#done,
+      total: this.#done + rest,
       done: this.#done,
       ...Object.fromEntries(this.#endings),
       ...(left === undefined ? {} : { left: this.#left }),
@@ -85,14 +89,14 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
-      const more = this.#options.hint?.(this.#errorCodes);
+      const more = this.#options.hint?.(this.#errorCodes) ?? this.#sharedHint ?? undefined;
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
-        hint: `see the lines above${more === undefined ? "" : `; ${more}`}`,
+        hint: this.#hintOf(["see the lines above", more]),
       });
     }
     if (!complete) {
       return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(this.#done, "user")}`, {
-        hint: "run it again without --stop-after, or with a longer one",
+        hint: this.#hintOf(["run it again without --stop-after, or with a longer one"]),
         retryable: true,
       });
     }
@@ -102,6 +106,16 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   accepts that",
     });
+  }
+
+  /** Whatever else happened, users may be left for another reason, with a remedy of its own. */
+  #hintOf(remedies: readonly (string | undefined)[]): string {
+    const { left } = this.#options;
+    const ofCap =
+      left !== undefined && this.#left > 0
+        ? `--max-keys ${this.#left}   ${left.verb}s the keys that are left`
+        : undefined;
+    return [...remedies, ofCap].filter((remedy) => remedy !== undefined).join("; ");
   }
 
   #leftOver({ how, verb }: LeftUsers): KeyctlError {

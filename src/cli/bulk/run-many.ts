@@ -1,8 +1,8 @@
-import { statSync } from "node:fs";
 import { clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
+import { formatNumber } from "../../core/text/format.ts";
 import { isBrokenPipe } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
 import { endOfRun } from "../terminal/end-of-run.ts";
@@ -11,7 +11,8 @@ import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";
 import type { OutputLines } from "./output-lines.ts";
 import { usersOf } from "./selection.ts";
-import type { BadLine, Many } from "./selection.ts";
+import { SelectionSize } from "./selection-size.ts";
+import type { BadLine, Many, UserStream } from "./selection.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
 /** One line per user and a summary at the end. */
@@ -44,11 +45,12 @@ class BulkRun<Result extends UserResult> {
   /** Users read from the selection so far, and users whose result was reported. */
   #selected = 0;
   #reported = 0;
-  #bytesRead = 0;
+  /** The size of the selection, if a question needed all of it. */
+  #ahead: number | undefined;
   #isInTime = true;
   #isInputLeft = false;
-  /** Users that were not reached, if the command counts them. */
-  #rest: number | undefined;
+  /** Users that were not begun. */
+  #rest = 0;
 
   constructor(task: BulkTask<Result>) {
     const { invocation, selection, flags, command } = task;
@@ -79,8 +81,10 @@ class BulkRun<Result extends UserResult> {
       }
       failure = this.#failureOf(thrown, lines);
     }
-    const { flags } = this.#task;
-    const error = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
+    const { flags, invocation } = this.#task;
+    invocation.progress.stop();
+    const cause = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
+    const error = cause === null ? null : this.#withRest(cause);
     try {
       await this.#conclude(lines, { isComplete: isComplete && failure === null, hasFailed: failure !== null, error });
     } catch (thrown) {
@@ -97,47 +101,79 @@ class BulkRun<Result extends UserResult> {
     const { invocation, selection, flags, command } = this.#task;
     return invocation.withManager({ ...command.needs, logs: flags.log === true ? "all" : "none" }, async (session) => {
       this.#store = session.store;
-      await command.confirm?.(session, selection, () => this.#users(session, this.#input.first, UNTOLD));
-      await lines.begin();
-      return this.#goThrough(session, lines);
+      const size = new SelectionSize(selection, session.manager, invocation.signal);
+      invocation.progress.begin({ what: `${command.name}: looking ahead`, total: () => size.expected() });
+      const confirmed = await command.confirm?.(session, selection, () => this.#usersAhead(session));
+      await size.prepare(confirmed ?? this.#ahead);
+      return this.#goThrough(session, lines, size);
     });
+  }
+
+  /** The selection, for a question that comes before the run. */
+  async *#usersAhead(session: Session): AsyncGenerator<readonly UserId[]> {
+    const { progress } = this.#task.invocation;
+    let count = 0;
+    const told = { onBadLine: () => void (count += 1), onRepeated() {} };
+    for await (const users of this.#users(session, this.#input.first, told)) {
+      yield users;
+      progress.update((count += users.length));
+    }
+    this.#ahead = count;
   }
 
   #users(
     { manager }: Session,
     input: KeptInput["first"],
-    told: { readonly onBadLine: (line: BadLine) => void; readonly onBytes: (count: number) => void },
+    told: Pick<UserStream, "onBadLine" | "onRepeated">,
   ): AsyncGenerator<readonly UserId[]> {
     const { invocation, selection } = this.#task;
     return usersOf(selection, { manager, signal: invocation.signal, input, ...told });
   }
 
   /** False if the time of --stop-after ended before all users were done. */
-  async #goThrough(session: Session, lines: OutputLines<Result>): Promise<boolean> {
-    const { invocation, selection, command } = this.#task;
-    const { manager } = session;
-    const size = selection.kind === "file" && !this.#isStdin ? sizeOf(selection.path) : undefined;
-    const total = selection.kind === "all" ? await manager.count({ signal: invocation.signal }) : undefined;
+  async #goThrough(session: Session, lines: OutputLines<Result>, size: SelectionSize): Promise<boolean> {
     const users = this.#users(session, this.#input.last, {
       onBadLine: (line) => this.#badLines.push(line),
-      onBytes: (count) => (this.#bytesRead = count),
+      onRepeated: size.onRepeated,
     });
-    const print = async (results: readonly Result[]) => {
-      await lines.print(this.#withRejected(results));
-      const done = this.#score.done;
-      lines.progress(done, total === undefined ? size && this.#bytesRead / size : done / total);
+    const countRest = async () => {
+      const left = () => this.#selected - this.#reported + this.#badLines.length;
+      this.#rest = await size.rest({ done: this.#score.done, left }, users);
     };
-    for await (const results of command.many(manager, this.#batches(users), selection, this.#timeOver)) {
-      await print(results);
+    try {
+      await this.#printAll(users, { session, lines, size });
+    } catch (thrown) {
+      if (!isBrokenPipe(thrown)) await countRest();
+      throw thrown;
     }
-    await print([]);
-    const { isCutShort, countsRest } = this.#score;
+    const { isCutShort } = this.#score;
     // Users of the last batch were not reached.
     const isStopped = this.#timeOver?.aborted === true && isCutShort === undefined;
     if (isStopped && this.#reported < this.#selected) this.#isInTime = false;
     const isComplete = this.#isInTime && !this.#isInputLeft && isCutShort !== true;
-    if (!isComplete && countsRest === true) this.#rest = (await this.#countAll(users, total)) - this.#reported;
+    if (!isComplete) await countRest();
     return isComplete;
+  }
+
+  async #printAll(
+    users: AsyncGenerator<readonly UserId[]>,
+    {
+      session,
+      lines,
+      size,
+    }: { readonly session: Session; readonly lines: OutputLines<Result>; readonly size: SelectionSize },
+  ): Promise<void> {
+    const { invocation, selection, command } = this.#task;
+    const { progress } = invocation;
+    progress.begin({ what: command.name, total: () => size.expected() });
+    const print = async (results: readonly Result[]) => {
+      await lines.print(this.#withRejected(results));
+      progress.update(this.#score.done + size.passed);
+    };
+    for await (const results of command.many(session.manager, this.#batches(users), selection, this.#timeOver)) {
+      await print(results);
+    }
+    await print([]);
   }
 
   async *#batches(users: AsyncGenerator<readonly UserId[]>): AsyncGenerator<readonly UserId[]> {
@@ -173,13 +209,13 @@ class BulkRun<Result extends UserResult> {
     return due.map(({ text, error }) => this.#task.command.failed(text, error));
   }
 
-  /** All users of the selection; of input that another program is still writing, only those that have arrived. */
-  async #countAll(users: AsyncGenerator<readonly UserId[]>, total: number | undefined): Promise<number> {
-    if (total !== undefined && this.#task.selection.shard === undefined) return Math.max(total, this.#reported);
-    if (this.#isStdin) return this.#selected;
-    let count = this.#selected;
-    for (let next = await users.next(); next.done !== true; next = await users.next()) count += next.value.length;
-    return count;
+  /** Says in its hint how many users were not begun. */
+  #withRest(error: KeyctlError): KeyctlError {
+    if (this.#rest === 0) return error;
+    const { code, message, hint, retryable, mayHaveHappened } = error;
+    const again = hint?.startsWith(AGAIN) === true ? hint : hint === null ? AGAIN : `${AGAIN}; ${hint}`;
+    const withRest = `${formatNumber(this.#rest)} not started; ${again}`;
+    return new KeyctlError(code, message, { hint: withRest, retryable, mayHaveHappened });
   }
 
   async #conclude(
@@ -204,14 +240,14 @@ class BulkRun<Result extends UserResult> {
       complete: isComplete,
       warnings: [...score.warnings, ...(command.runWarnings?.() ?? [])],
     };
-    const description = hasFailed && score.done === 0 ? undefined : { elapsed, line: score.describe(elapsed) };
+    const description = hasFailed && score.done === 0 ? undefined : { elapsed, line: this.#describe() };
     await lines.finish(summary, error, description);
   }
 
   #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
     const gap = this.#isInputLeft ? "the rest of standard input was not read" : "the run stopped early";
     return endOfRun(this.#task.invocation.terminal, error, {
-      line: this.#score.describe(this.#elapsed),
+      line: this.#describe(),
       gap: isComplete ? null : gap,
       hint: "--output <file>   keeps the result of every user",
     });
@@ -232,8 +268,14 @@ class BulkRun<Result extends UserResult> {
 
   /** Reports what was done before the file could no longer be written. */
   #stoppedBy({ message, hint }: KeyctlError): KeyctlError {
-    const whole = `${message}; the run stopped early: ${this.#score.describe(this.#elapsed)}`;
+    const whole = `${message}; the run stopped early: ${this.#describe()}`;
     return new KeyctlError("OUTPUT_FAILED", whole, hint === null ? {} : { hint });
+  }
+
+  /** `14 users in 3s: 14 made; 286 not started`. */
+  #describe(): string {
+    const rest = this.#rest === 0 ? "" : `; ${formatNumber(this.#rest)} not started`;
+    return `${this.#score.describe(this.#elapsed)}${rest}`;
   }
 
   get #elapsed(): number {
@@ -241,13 +283,4 @@ class BulkRun<Result extends UserResult> {
   }
 }
 
-/** For documents that are only counted. */
-const UNTOLD = { onBadLine() {}, onBytes() {} };
-
-function sizeOf(path: string): number | undefined {
-  try {
-    return statSync(path).size;
-  } catch {
-    return undefined; // Reading the file reports the reason.
-  }
-}
+const AGAIN = "run it again";

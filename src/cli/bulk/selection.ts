@@ -5,6 +5,7 @@ import type { KeyManager } from "../../core/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
+import { SeenIds } from "./seen-ids.ts";
 import { bytesOf, linesOf } from "./users-file.ts";
 
 export interface SelectionOptions {
@@ -74,7 +75,8 @@ export interface UserStream {
   /** Standard input. */
   readonly input: () => AsyncIterable<Uint8Array>;
   readonly onBadLine: (line: BadLine) => void;
-  readonly onBytes: (bytesRead: number) => void;
+  /** Called for a line with a user of an earlier one. */
+  readonly onRepeated: () => void;
 }
 
 /** Any selection but one user. */
@@ -85,7 +87,7 @@ const BATCH = 500;
 
 /** The users of a selection, each once, in the order of the selection; users that have arrived do not wait for a full batch. */
 export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
-  const isNew = onlyOnce();
+  const seen = new SeenIds();
   let usersBefore = 0;
   const onFault = (text: string, error: KeyctlError) => {
     if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
@@ -103,7 +105,11 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
       const batch: UserId[] = [];
       for (const text of texts.slice(start, start + BATCH)) {
         const user = parsed(text, (error) => onFault(text, error));
-        if (user === undefined || !isInShard(user, selection.shard) || !isNew(user)) continue;
+        if (user === undefined || !isInShard(user, selection.shard)) continue;
+        if (!seen.add(user)) {
+          stream.onRepeated();
+          continue;
+        }
         batch.push(user);
         usersBefore += 1;
       }
@@ -124,9 +130,21 @@ export async function countSelected(
   return count;
 }
 
-function onlyOnce(): (user: UserId) => boolean {
-  const seen = new Set<UserId>();
-  return (user) => seen.size < seen.add(user).size;
+/** How many lines of a users file are for this shard, with those of repeated users and those that are not user ids. */
+export async function countLines(
+  { path, shard }: Extract<Many, { kind: "file" }>,
+  signal: AbortSignal,
+): Promise<number> {
+  let count = 0;
+  for await (const texts of linesOf(bytesOf(path))) {
+    signal.throwIfAborted();
+    count += shard === undefined ? texts.length : texts.filter((text) => isLineInShard(text, shard)).length;
+  }
+  return count;
+}
+
+function isLineInShard(text: string, shard: Shard): boolean {
+  return isInShard(parsed(text, () => {}) ?? text, shard);
 }
 
 async function* textsOf(
@@ -135,7 +153,7 @@ async function* textsOf(
 ): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
   if (selection.kind === "file") {
-    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, stream.onBytes));
+    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path));
   }
 }
 

@@ -28,8 +28,15 @@ export interface UserResult {
 export interface UserCommand<Result extends UserResult> {
   readonly name: string;
   readonly needs: SessionOptions;
-  /** Asks the questions before a bulk run begins. Throws CONFIRMATION_NEEDED or COUNT_CHANGED. */
-  readonly confirm?: (opened: Session, selection: Many, users: () => AsyncIterable<readonly UserId[]>) => Promise<void>;
+  /**
+   * Asks the questions before a bulk run begins. Resolves to the number of selected users, if it has counted them itself.
+   * Throws CONFIRMATION_NEEDED or COUNT_CHANGED.
+   */
+  readonly confirm?: (
+    opened: Session,
+    selection: Many,
+    users: () => AsyncIterable<readonly UserId[]>,
+  ) => Promise<number | undefined>;
   readonly one: (manager: KeyManager, user: string) => Promise<Result>;
   readonly many: (
     manager: KeyManager,
@@ -53,6 +60,8 @@ export interface UserCommand<Result extends UserResult> {
   readonly reveals?: boolean;
   /** Warnings about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
+  /** A hint under the summary of a bulk run. */
+  readonly closingHint?: () => string | undefined;
   /** Whether something was changed: reported if the result itself cannot be written. */
   readonly hasChanged?: (result: Result) => boolean;
   /** The command only reads: a reader that closes its pipe ends a bulk run. */
@@ -63,18 +72,19 @@ export interface UserCommand<Result extends UserResult> {
 export interface BulkSummary<Result> {
   add(result: Result): void;
   readonly done: number;
-  /** Its fields in the summary. */
-  counts(rest: number | undefined): object;
+  /**
+   * Its fields in the summary.
+   * @param rest how many of the selected users were not begun
+   */
+  counts(rest: number): object;
   /** Each warning once, however many users it concerns. */
   readonly warnings: readonly Warning[];
-  /** The final error of the run if nothing stopped it. */
+  /** The final error of the run if nothing stopped it. What it says of the rest is added to its hint. */
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null;
   /** One line for people. */
   describe(elapsedMs: number): string;
   /** The command itself ended the run before all users were done. */
   readonly isCutShort?: boolean;
-  /** True: users that were not reached are counted as well. */
-  readonly countsRest?: boolean;
 }
 
 export interface BulkView<Result> {

@@ -40,14 +40,11 @@ async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<U
 }
 
 /** The bytes of a users file. It must be a regular file, because a wait for another kind could not be interrupted. Throws USAGE if it cannot be read. */
-export async function* bytesOf(path: string, progress: (bytesRead: number) => void): AsyncGenerator<Uint8Array> {
-  let total = 0;
+export async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
   try {
     const stats = statSync(path);
     if (!stats.isFile()) throw unreadable(path, stats.isDirectory() ? "it is a directory" : "it is not a regular file");
     for await (const chunk of createReadStream(path)) {
-      total += (chunk as Buffer).length;
-      progress(total);
       yield chunk as Buffer;
     }
   } catch (thrown) {

@@ -91,6 +91,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     maxKeys: () => 0,
     stored,
     log: flags.log === true,
+    concurrency: undefined,
   });
   return {
     name: "get",
@@ -159,7 +160,7 @@ async function showCard({ terminal }: Invocation, { found, validation, warnings 
     ["Source", sourceOf(found)],
     ["Limit", limit === undefined ? "unknown" : describeLimit({ limit, limitRemaining, limitReset })],
     ["Expires", expiresAt === undefined ? "unknown" : describeExpiry(expiresAt)],
-    ["Last check:", validation === null ? lastCheckIn(found) : checkIn(validation)],
+    ["Last check:", validation === null ? lastCheckIn(found, terminal.columns !== undefined) : checkIn(validation)],
     ["Hash", keyHash],
   ] as const;
   await terminal.result(card.map(([title, value]) => `${terminal.paint.dim(title.padEnd(11))} ${value}`).join("\n"));
@@ -187,9 +188,10 @@ function termsOf(
   };
 }
 
-function lastCheckIn({ lastCheck }: SyncedKey): string {
+/** Off a terminal, the time is RFC 3339. */
+function lastCheckIn({ lastCheck }: SyncedKey, isTerminal: boolean): string {
   if (lastCheck === null) return "never";
-  return `${printable(checkInWords(lastCheck))}, ${formatShortAgo(Date.now() - Date.parse(lastCheck.at))}`;
+  return `${printable(checkInWords(lastCheck))}, ${isTerminal ? formatShortAgo(Date.now() - Date.parse(lastCheck.at)) : lastCheck.at}`;
 }
 
 function checkIn({ verdict }: Validation): string {

@@ -20,6 +20,9 @@ import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../format-duration.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
+import { addConcurrencyOption } from "../bulk/concurrency.ts";
+import { hashOfRecord, maskOfRecord } from "../../core/model/key-record.ts";
+import { CREATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings, spendingOf } from "../views/key-view.ts";
@@ -29,6 +32,7 @@ import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
 
 interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   readonly label?: string;
@@ -38,11 +42,13 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
   /** In milliseconds. */
   readonly expiresIn?: number;
   readonly workspace?: string;
+  readonly concurrency?: number;
 }
 
 export function configureCommand(command: Command, run: Run): void {
   const reset = command.createOption("--limit-reset <when>", "when the limit resets");
-  addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
+  const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
+  addConcurrencyOption(addDryRunOption(bulk), "keys created", CREATED_AT_ONCE)
     .option("--label <text>", "a label for the key; stored only in the database", label)
     .option("--limit <usd|none>", "spending limit in USD", (text) => ({
       limit: checked(parseLimit(text), "--limit", text, "an amount such as 10 or 2.50, or none"),
@@ -63,6 +69,7 @@ Makes a key at OpenRouter for a user who has none, whatever key.txt and
 OPENROUTER_API_KEY hold. Needs a management key in OPENROUTER_PROVISIONING_KEY.
 Each user gets one key, however often and wherever this is run at once. For
 many users a terminal is asked; elsewhere, more than 10 keys want --max-keys.
+Of many users, those who have a key keep it: an interrupted run is run again.
 
 Examples:
   keyctl provision --user alice --limit 10 --limit-reset monthly
@@ -98,18 +105,19 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
         done: "created",
         statement: (count) => statementOfCreation(count, manager.provisionTerms(options.terms)),
       });
+      return undefined;
     },
     // One user at a time, so that the log lines of two users do not mix.
     many: (manager, batches, _selection, stop) =>
       flags.log === true
         ? manager.provisionMany(oneByOne(batches, stop), { ...options, maxKeys, stop, concurrency: 1 })
-        : manager.provisionMany(batches, { ...options, maxKeys, stop }),
+        : manager.provisionMany(batches, { ...options, maxKeys, stop, concurrency: flags.concurrency }),
     failed: provisionFailed,
-    document: ({ userId, key, row, warnings }) => ({
+    document: ({ userId, created, row, warnings }) => ({
       user_id: userId,
-      key: key?.masked ?? null,
-      key_hash: key?.hash ?? null,
-      source: row === null ? null : "auto-provisioned",
+      key: row === null ? null : maskOfRecord(row),
+      key_hash: row === null ? null : hashOfRecord(row),
+      source: row === null ? null : created ? "auto-provisioned" : "database",
       origin: row?.origin ?? null,
       generation: row?.generation ?? null,
       name: row?.name ?? null,
@@ -122,9 +130,18 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
     }),
     show: (result) => show(invocation, result),
     hasChanged: ({ key }) => key !== null,
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
-    cells: ({ userId, key, error }) => [userId, key?.masked ?? "-", error?.message ?? "made"],
-    score: () => new ResultCounts({ endings: ["made"], endingOf: () => "made", left: LEFT_WITHOUT_KEY }),
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
+    cells: ({ userId, created, row, error }) => [
+      userId,
+      (row === null ? null : maskOfRecord(row)) ?? "-",
+      error?.message ?? (created ? "made" : "had a key"),
+    ],
+    score: () =>
+      new ResultCounts({
+        endings: ["made", "had_a_key"],
+        endingOf: ({ created }) => (created ? "made" : "had_a_key"),
+        left: LEFT_WITHOUT_KEY,
+      }),
   };
 }
 
@@ -137,16 +154,17 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
     onlyReads: true,
     one(manager, user) {
       refuseMaxKeys(flags);
-      return firstOfOne(parseUserId(user), (batches) => manager.previewProvisionMany(batches, options));
+      const refusing = { ...options, refusesExisting: true };
+      return firstOfOne(parseUserId(user), (batches) => manager.previewProvisionMany(batches, refusing));
     },
     many: (manager, batches) => manager.previewProvisionMany(batches, { ...options, maxKeys: flags.maxKeys }),
     failed: (user, error) => ({ ...provisionFailed(user, error), action: "none", terms: null }),
-    document: ({ userId, action, terms, warnings }) => ({
+    document: ({ userId, action, terms, row, warnings }) => ({
       user_id: userId,
-      key: null,
-      key_hash: null,
-      source: action === "create" ? "auto-provisioned" : null,
-      origin: null,
+      key: row === null ? null : maskOfRecord(row),
+      key_hash: row === null ? null : hashOfRecord(row),
+      source: action === "create" ? "auto-provisioned" : row === null ? null : "database",
+      origin: row?.origin ?? null,
       generation: null,
       name: null,
       label: terms?.label ?? null,
@@ -165,10 +183,18 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
       const ends = expiresAt === null ? "does not expire" : `expires ${expiresAt.slice(0, 10)}`;
       await terminal.result(`provision would create a key at OpenRouter (${spendingOf(terms)}, ${ends})`);
     },
-    columns: [{ title: "USER", shrinks: true }, { title: "PROVISION WOULD" }],
-    cells: ({ userId, error }) => [userId, error?.message ?? "create a key"],
+    columns: [USER_COLUMN, { title: "PROVISION WOULD" }],
+    cells: ({ userId, action, error }) => [
+      userId,
+      error?.message ?? (action === "create" ? "create a key" : "keep the key that is there"),
+    ],
     score: () =>
-      new ResultCounts({ endings: ["to_create"], endingOf: () => "to_create", left: LEFT_WITHOUT_KEY, isDryRun: true }),
+      new ResultCounts({
+        endings: ["to_create", "had_a_key"],
+        endingOf: ({ action }) => (action === "create" ? "to_create" : "had_a_key"),
+        left: LEFT_WITHOUT_KEY,
+        isDryRun: true,
+      }),
   };
 }
 

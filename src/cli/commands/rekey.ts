@@ -8,7 +8,6 @@ import type { RowFailure } from "../../core/sealing/row-inspector.ts";
 import { flagDuration, formatSpan } from "../format-duration.ts";
 import { counted, formatNumber } from "../../core/text/format.ts";
 import { runWithReport } from "../bulk/bulk-report.ts";
-import { startProgress } from "../bulk/progress.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, Run, StoreName } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -116,37 +115,29 @@ function taskOf({ init, keepKey, dryRun, retire, stopAfter }: RekeyFlags): Rekey
 }
 
 async function work(invocation: Invocation, { stopAfter }: RekeyFlags, state: State): Promise<void> {
-  const { terminal, withManager, signal } = invocation;
+  const { terminal, progress, withManager, signal } = invocation;
   const timeOver = stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(stopAfter));
-  const progress = await startProgress({
-    spinner: terminal.isErrorTerminal,
-    verb: "rekey",
-    say: (line) => terminal.note(line),
-  });
-  try {
-    const isFirst = state.task.kind === "init";
-    await withManager({ mayCreateStore: isFirst, create: isFirst || undefined, logs: "none" }, async (opened) => {
-      state.store = opened.store;
-      state.recommends = !opened.subject.requireSealed;
-      state.isWritable = (await opened.subject.masterKeyPlace()).isWritable;
-      if (!opened.storeExists) throw noStore(opened.store);
-      for await (const step of opened.manager.rekey({ ...state.task, signal })) {
-        if (step.pauseMs > 0) {
-          terminal.note(waitsFor(step.pauseMs));
-          continue;
-        }
-        state.last = step;
-        await sayFailures(invocation, step.failures, state);
-        for (const user of step.plain) state.plain.add(user);
-        progress.update(step.done, step.total === 0 ? undefined : step.done / step.total);
-        await yieldToEventLoop();
-        signal.throwIfAborted();
-        if (timeOver?.aborted === true) break;
+  const isFirst = state.task.kind === "init";
+  await withManager({ mayCreateStore: isFirst, create: isFirst || undefined, logs: "none" }, async (opened) => {
+    state.store = opened.store;
+    state.recommends = !opened.subject.requireSealed;
+    state.isWritable = (await opened.subject.masterKeyPlace()).isWritable;
+    if (!opened.storeExists) throw noStore(opened.store);
+    progress.begin({ what: "rekey", unit: "keys" });
+    for await (const step of opened.manager.rekey({ ...state.task, signal })) {
+      if (step.pauseMs > 0) {
+        terminal.note(waitsFor(step.pauseMs));
+        continue;
       }
-    });
-  } finally {
-    progress.stop();
-  }
+      state.last = step;
+      await sayFailures(invocation, step.failures, state);
+      for (const user of step.plain) state.plain.add(user);
+      progress.update(step.done, step.total);
+      await yieldToEventLoop();
+      signal.throwIfAborted();
+      if (timeOver?.aborted === true) break;
+    }
+  });
 }
 
 function waitsFor(pauseMs: number): string {

@@ -7,6 +7,7 @@ import type { ResultCountsOptions } from "../bulk/result-counts.ts";
 import type { BulkOptions } from "../../core/manager-options.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import type { UserCommand } from "../bulk/user-command.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
 
 export interface ResolveKeysOptions {
   readonly signal: AbortSignal;
@@ -20,6 +21,8 @@ export interface ResolveKeysOptions {
   readonly stored: boolean;
   /** Writes the log lines of each user, so users are processed one by one. */
   readonly log: boolean;
+  /** How many keys are created at once; undefined: the usual number. */
+  readonly concurrency: number | undefined;
 }
 
 type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
@@ -30,21 +33,24 @@ type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
 
 /** The common part of sync and get: resolves keys, and shows each key and its source. */
 export function resolving(options: ResolveKeysOptions): ResolvingCommand {
-  const { signal, autoProvision, provision, maxKeys, stored, log } = options;
+  const { signal, autoProvision, provision, maxKeys, stored, log, concurrency } = options;
   const given = new Map<string, number>();
   return {
     one: (manager, user) =>
       stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision }),
     async *many(manager: KeyManager, batches, selection: Many, stop) {
       const reach = stored ? "stored" : reachOf(selection);
-      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), logged: log, stop };
+      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), concurrency, logged: log, stop };
       for await (const batch of manager.syncMany(log ? oneByOne(batches, stop) : batches, bulk)) {
-        for (const { synced, keyHash } of batch) if (synced) given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
+        for (const { synced, source, keyHash } of batch) {
+          // Every created key is another one, and a million of them would fill the memory.
+          if (synced && source !== "auto-provisioned") given.set(keyHash, (given.get(keyHash) ?? 0) + 1);
+        }
         yield batch;
       }
     },
     failed: syncFailed,
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "SOURCE" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "SOURCE" }],
     cells: ({ userId, key, source, error }) => [userId, key?.masked ?? "-", error === null ? source : error.message],
     counting: {
       endings: ["synced", "from_database"],

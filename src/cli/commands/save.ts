@@ -4,7 +4,7 @@ import type { KeyManager } from "../../core/manager.ts";
 import { toKeyctlError } from "../../core/async/deadline.ts";
 import { saveFailed } from "../../core/model/results.ts";
 import { printable } from "../../core/text/printable.ts";
-import { shellQuote, userFlag } from "../../core/text/shell-quote.ts";
+import { userFlag } from "../../core/text/shell-quote.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
@@ -12,6 +12,7 @@ import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { keyText, MAX_KEY_BYTES } from "./key-input.ts";
 import { errorDocument } from "../invocation.ts";
+import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addUserOption, oneUser } from "../bulk/selection.ts";
 import { sayWarnings } from "../views/key-view.ts";
@@ -54,7 +55,7 @@ Examples:
 async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlError | null> {
   const { terminal, receivedSignal } = invocation;
   const user = oneUser("save", flags.user);
-  const result = await attempt(invocation, user, flags);
+  const result = withInput(await attempt(invocation, user, flags), flags);
   const { error } = result;
   const line = result.changed ? `${user}, ${result.key?.masked ?? "-"}, ${changeOf(result)}` : null;
   return showResult(terminal, error, line, () =>
@@ -75,6 +76,15 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
   }
 }
 
+/** A text that is no key comes with the place that it was read from. */
+function withInput(result: Saved, { fromFile, stdin }: SaveFlags): Saved {
+  const { error } = result;
+  const place = fromFile ?? (stdin === true ? "standard input" : undefined);
+  if (place === undefined || (error?.code !== "BAD_KEY_FORMAT" && error?.code !== "KEY_IS_MASKED")) return result;
+  const hint = error.hint === null ? {} : { hint: error.hint };
+  return { ...result, error: new KeyctlError(error.code, `${printable(place)}: ${error.message}`, hint) };
+}
+
 async function saveOrAsk(
   invocation: Invocation,
   manager: KeyManager,
@@ -84,7 +94,7 @@ async function saveOrAsk(
   const options = { signal, source: flags.source, validate: flags.validate, revoke: flags.revoke };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
-  const hint = replaceCommand(user, flags);
+  const hint = invocation.commandAgain("--replace");
   if (!terminal.options.isInteractive) throw new KeyctlError("KEY_EXISTS", result.error.message, { hint });
 
   const before = await manager.previewPurge(user, { signal, looksAhead: false });
@@ -92,19 +102,12 @@ async function saveOrAsk(
   const { key: mask, origin } = before.former ?? { key: null, origin: "" };
   if (
     !(await confirm(
-      `${printable(user)} already has another key (${mask ?? "unreadable"}, from ${printable(origin)}). Replace it?`,
+      `${printable(user)} already has another key (${mask ?? "unreadable"}, from ${printable(origin)}). Replace it${flags.revoke === true ? " and delete it at OpenRouter" : ""}?`,
     ))
   ) {
-    throw new KeyctlError("CONFIRMATION_NEEDED", "nothing was changed", { hint });
+    throw new Declined(hint);
   }
   return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
-}
-
-/** The same command with --replace. */
-function replaceCommand(user: string, { stdin, fromFile, validate, revoke }: SaveFlags): string {
-  const validates = validate === true ? " --validate" : "";
-  const input = fromFile !== undefined ? ` --from-file ${shellQuote(fromFile)}` : stdin === true ? " --stdin" : "";
-  return `keyctl save ${userFlag(user)}${input}${validates}${revoke === true ? " --revoke" : ""} --replace`;
 }
 
 async function readKey(
@@ -120,7 +123,7 @@ async function readKey(
   if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
   if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.isInteractive) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
-  throw new KeyctlError("USAGE", "cannot prompt for the key: no terminal", {
+  throw new KeyctlError("USAGE", cannotPrompt(terminal), {
     hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
   });
 }

@@ -7,6 +7,8 @@ import { addDryRunOption } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
+import { addConcurrencyOption } from "../bulk/concurrency.ts";
+import { CREATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
@@ -17,14 +19,17 @@ import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import { sayShadowed, sayWarnings } from "../views/key-view.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
+import { USER_COLUMN } from "../views/columns.ts";
 
 interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
   /** True with --provision, false with --no-provision. */
   readonly provision?: boolean;
+  readonly concurrency?: number;
 }
 
 export function configureCommand(command: Command, run: Run): void {
-  addDryRunOption(addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command)))))
+  const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
+  addConcurrencyOption(addDryRunOption(bulk), "keys created", CREATED_AT_ONCE)
     .option("--provision", "many users: create a key for each user without one")
     .option("--no-provision", "do not create a key")
     .addHelpText(
@@ -49,6 +54,9 @@ async function sync(invocation: Invocation, flags: SyncFlags): Promise<KeyctlErr
   if (flags.maxKeys !== undefined && flags.provision !== true) {
     throw new KeyctlError("USAGE", "--max-keys requires --provision", { hint: "--provision --max-keys 100" });
   }
+  if (flags.concurrency !== undefined && flags.provision !== true) {
+    throw new KeyctlError("USAGE", "--concurrency requires --provision", { hint: "--provision --concurrency 20" });
+  }
   if (flags.dryRun === true) return forUsers(invocation, flags, previewCommand(invocation, flags));
   return forUsers(invocation, flags, syncCommand(invocation, flags));
 }
@@ -65,6 +73,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     maxKeys: () => maxKeys,
     stored: false,
     log: flags.log === true,
+    concurrency: flags.concurrency,
   });
   return {
     name: "sync",
@@ -76,7 +85,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     },
     async confirm({ manager }, selection, users) {
       couldCreate = flags.provision === undefined && manager.hasManagementKey();
-      if (!provision) return;
+      if (!provision) return undefined;
       const options = { signal, provision, reach: reachOf(selection) };
       maxKeys = await permittedKeys(invocation, flags, {
         selection,
@@ -85,6 +94,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
         done: "created",
         statement: (count) => statementOfCreation(count, manager.provisionTerms()),
       });
+      return undefined;
     },
     score: () =>
       new ResultCounts({
@@ -138,7 +148,7 @@ function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<S
       sayWarnings(invocation.terminal, warnings);
       if (error === null) await invocation.terminal.result(forecastOf(preview));
     },
-    columns: [{ title: "USER", shrinks: true }, { title: "SYNC WOULD" }],
+    columns: [USER_COLUMN, { title: "SYNC WOULD" }],
     cells: ({ error, ...preview }) => [preview.userId, error?.message ?? forecastOf(preview)],
     score: () =>
       new ResultCounts({

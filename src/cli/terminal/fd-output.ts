@@ -35,7 +35,7 @@ export function fdOutput(file: 1 | 2): Output {
   return {
     async write(text) {
       const bytes = Buffer.byteLength(text);
-      streaming ||= mayHaveSpinner(file) || (written + bytes > DIRECT_BYTES && isPipe(file));
+      streaming ||= written + bytes > DIRECT_BYTES && isPipe(file);
       const direct = streaming ? 0 : writeDirectly(file, text);
       written += bytes;
       if (direct === bytes) return;
@@ -100,11 +100,6 @@ function streamOf(file: 1 | 2): NodeJS.WriteStream {
   // Each write receives its error; without a listener, the event would still end the process.
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   return stream;
-}
-
-/** A spinner on a terminal's stderr makes way for text that is written through the stream. */
-function mayHaveSpinner(file: 1 | 2): boolean {
-  return file === 2 && isTerminal(file);
 }
 
 function isPipe(file: number): boolean {

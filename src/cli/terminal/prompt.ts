@@ -34,9 +34,11 @@ const asItIs = (text: string) => text;
 const style = { message: asItIs, answer: asItIs, help: asItIs, defaultAnswer: (text: string) => `(${text})` };
 const theme = { prefix: "?", style: { ...style, error: asItIs, maskedText: "(not shown)" } };
 
-export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
+/** @param hold leaves the terminal to a question until its result is called */
+export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd, hold: () => () => void): Prompt {
   const ask = async <Answer>(question: Question<Answer>) => {
     signal.throwIfAborted();
+    const release = hold();
     const forgetMode = atEnd(() => process.stdin.setRawMode(false));
     try {
       for (;;) {
@@ -50,6 +52,7 @@ export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd): Prompt {
       throw inputEnded();
     } finally {
       forgetMode();
+      release();
     }
   };
   return {

@@ -6,7 +6,7 @@ import { withoutKeys } from "../../core/model/redact-keys.ts";
  */
 const PATTERNS: readonly (readonly [pattern: RegExp, replacement: (match: string) => string])[] = [
   [/"k\\?":\s*\\?"[A-Za-z0-9_-]{43}/g, (match) => `${match.slice(0, -43)}***`],
-  [/:\/\/[^\s:/@]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
+  [/:\/\/[^\s:/]*:[^\s/"]+(?=@)/g, (match) => `${match.slice(0, match.indexOf(":", "://".length))}:***`],
 ];
 const SHORTEST_SECRET = 8;
 /** The URI of a store without a password, which may be shown. */

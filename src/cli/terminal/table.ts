@@ -20,6 +20,8 @@ export interface Column {
   readonly shrinks?: boolean;
   /** It is left out; and so it is where the first rows have nothing in it, which is shown as `-`. */
   readonly isOptional?: boolean;
+  /** The width of its usual cells: at least this wide where rows are printed before the others are known. */
+  readonly usual?: number;
 }
 
 /** The width of a text in terminal columns. */
@@ -32,9 +34,16 @@ export function isNarrow(cells: readonly string[]): boolean {
   return cells.every((cell) => NARROW.test(cell));
 }
 
+/** The rows that decide about the columns. */
+export interface FirstRows {
+  readonly rows: readonly (readonly string[])[];
+  /** Others may follow. */
+  readonly areAll: boolean;
+}
+
 /**
  * Rows as text: aligned for a terminal of this width, tab-separated and untruncated otherwise. The first rows decide the
- * widths, so any number of rows can follow.
+ * widths, and what is usual in a column where others may follow, so any number of rows can follow.
  */
 export class Table {
   readonly #columns: readonly Column[];
@@ -42,15 +51,10 @@ export class Table {
   readonly #shown: readonly number[];
   readonly #widths: readonly number[] | undefined;
 
-  constructor(
-    columns: readonly Column[],
-    firstRows: readonly (readonly string[])[],
-    terminalWidth: number | undefined,
-    measure: Measure,
-  ) {
-    const widths = terminalWidth === undefined ? [] : widthsOf(columns, firstRows, measure);
+  constructor(columns: readonly Column[], first: FirstRows, terminalWidth: number | undefined, measure: Measure) {
+    const widths = terminalWidth === undefined ? [] : widthsOf(columns, first, measure);
     this.#shown =
-      terminalWidth === undefined ? [...columns.keys()] : shownOf(columns, firstRows, widths, terminalWidth);
+      terminalWidth === undefined ? [...columns.keys()] : shownOf(columns, first.rows, widths, terminalWidth);
     this.#columns = columns;
     this.#widths =
       terminalWidth === undefined
@@ -82,13 +86,9 @@ function pick<Item>(items: readonly Item[], indexes: readonly number[]): readonl
   return indexes.flatMap((index) => items[index] ?? []);
 }
 
-function widthsOf(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  measure: Measure,
-): readonly number[] {
-  return columns.map(({ title }, index) =>
-    Math.max(title.length, ...rows.map((row) => measure(printable(row[index] ?? "")))),
+function widthsOf(columns: readonly Column[], { rows, areAll }: FirstRows, measure: Measure): readonly number[] {
+  return columns.map(({ title, usual = 0 }, index) =>
+    Math.max(title.length, areAll ? 0 : usual, ...rows.map((row) => measure(printable(row[index] ?? "")))),
   );
 }
 

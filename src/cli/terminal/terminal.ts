@@ -8,9 +8,11 @@ import type { Output } from "./fd-output.ts";
 import { plain } from "./paint.ts";
 import type { Paint } from "./paint.ts";
 import type { Redactor } from "./redactor.ts";
+import { StatusLine } from "./status-line.ts";
 import { isHangUp, waitForHangUp } from "./hang-up.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 import { codeOf } from "../../files/system-error.ts";
+import { isDeclined } from "./unanswered.ts";
 
 const LAST_WORDS_MS = 1000;
 const READER_GONE: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET"]);
@@ -21,8 +23,14 @@ export interface TerminalOptions {
   readonly debug: boolean;
   /** Whether a person can answer a question. */
   readonly isInteractive: boolean;
+  /** Why not, if the reason is not a missing terminal. */
+  readonly unaskedBecause?: string;
+  /** Whether stderr is a terminal on which a line may change in place. */
+  readonly animates: boolean;
   /** Aborted by SIGINT, SIGTERM and SIGHUP. */
   readonly signal: AbortSignal;
+  /** Completes the commands in a hint with what was given to this run. */
+  readonly complete?: (text: string) => string;
 }
 
 /** An error as every document shows it. */
@@ -56,6 +64,7 @@ export class Terminal {
   readonly #stdout: Output;
   readonly #stderr: Output;
   readonly #redact: Redactor;
+  readonly #status: StatusLine;
   readonly #runWarnings: Warning[] = [];
   #hasConcluded = false;
   #outlivesReader = false;
@@ -70,6 +79,7 @@ export class Terminal {
     this.#stdout = streams.stdout;
     this.#stderr = streams.stderr;
     this.#redact = redact;
+    this.#status = new StatusLine(streams.stderr);
     this.options = options;
     this.paint = paints.stdout;
     this.#stderrPaint = paints.stderr;
@@ -133,7 +143,7 @@ export class Terminal {
 
   /** JSON documents as text for a file, through the redactor unless they are `revealing`. */
   textOf(documents: readonly object[], revealing = false): string {
-    const text = documents.map(printableJson).join("\n");
+    const text = documents.map((document) => printableJson(document, this.#completed)).join("\n");
     return revealing ? text : this.#redact(text);
   }
 
@@ -148,11 +158,21 @@ export class Terminal {
   }
 
   note(text: string): void {
-    if (!this.options.quiet) this.#say(`note: ${printable(text)}`);
+    if (!this.options.quiet) this.#say(`note: ${printable(this.complete(text))}`);
   }
 
   hint(text: string): void {
-    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${text}`));
+    if (!this.options.quiet) this.#say(this.#stderrPaint.dim(`hint: ${this.complete(text)}`));
+  }
+
+  /** What the run is doing, on the last line of a terminal; nothing for an empty text. */
+  status(text: string): void {
+    if (this.options.animates) this.#status.show(this.#redact(printable(text)));
+  }
+
+  /** Leaves the last line of the terminal to a question, or to what a person types, until the result is called. */
+  holdStatus(): () => void {
+    return this.#status.hold();
   }
 
   /** A line under a table, for people. */
@@ -161,7 +181,7 @@ export class Terminal {
   }
 
   warning(text: string): void {
-    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(text)}`);
+    this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(this.complete(text))}`);
   }
 
   /** A worry about the run as a whole: said at once, and part of the document that ends the run. */
@@ -172,8 +192,21 @@ export class Terminal {
   }
 
   error(error: KeyctlError): void {
+    if (isDeclined(error)) return this.note(error.message);
     this.#say(`${this.#stderrPaint.red("error:")} ${printable(error.message)}`);
     if (error.hint !== null) this.hint(error.hint);
+  }
+
+  /** A text with commands, as it can be typed in the place of this run. */
+  complete(text: string): string {
+    return this.options.complete?.(text) ?? text;
+  }
+
+  /** The replacer for documents; undefined if no hint changes. */
+  get #completed() {
+    const { complete } = this.options;
+    if (complete === undefined) return undefined;
+    return (name: string, value: unknown) => (name === "hint" && typeof value === "string" ? complete(value) : value);
   }
 
   stack(thrown: unknown): void {
@@ -183,6 +216,7 @@ export class Terminal {
   async #deliver(text: string, isLast = false): Promise<void> {
     const { signal } = this.options;
     if (this.#unread !== undefined) return;
+    const restoreStatus = this.#stdout.columns === undefined ? () => {} : this.#status.makeWay();
     try {
       const writing = this.#stdout.write(text);
       if (!this.#stdout.isBlocked) return await writing;
@@ -194,6 +228,8 @@ export class Terminal {
       if (isKeyctlError(thrown)) throw thrown;
       const failed = new OutputFailed(codeOf(thrown) || "its reader has closed it");
       this.#lose(failed);
+    } finally {
+      restoreStatus();
     }
   }
 
@@ -207,7 +243,7 @@ export class Terminal {
 
   /** A failed write is ignored: a closed stderr must not stop the work. */
   #say(text: string): void {
-    this.#stderr.write(this.#redact(`${text}\n`)).catch(() => {});
+    this.#stderr.write(this.#status.above(this.#redact(`${text}\n`))).catch(() => {});
   }
 }
 

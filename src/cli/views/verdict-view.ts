@@ -4,8 +4,9 @@ import { limitOverTime } from "../../core/model/known-terms.ts";
 import type { LimitOverTime } from "../../core/model/known-terms.ts";
 import { printable } from "../../core/text/printable.ts";
 import type { LimitDue } from "../../core/model/key-record.ts";
+import { attentionWords } from "../../core/validate/attention-texts.ts";
 import type { Validation } from "../../core/validate/validate-key.ts";
-import type { Attention, KeyTerms, Verdict } from "../../core/model/verdict.ts";
+import type { KeyTerms, Verdict } from "../../core/model/verdict.ts";
 import { formatAgo } from "../format-duration.ts";
 import { sayWarnings } from "./key-view.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -60,16 +61,9 @@ export async function showValidation(terminal: Terminal, validation: Validation)
     ...(terms === undefined ? [] : describeTerms(terms, limitDue)),
   ];
   await terminal.result(card.map(([title, text]) => `${terminal.paint.dim(title.padEnd(10))} ${text}`).join("\n"));
-  for (const name of attention) terminal.note(ATTENTION_NOTES[name]);
+  if (terms === undefined) return;
+  for (const name of attention) terminal.note(`the key ${attentionWords([name], terms)}`);
 }
-
-const ATTENTION_NOTES: Readonly<Record<Attention, string>> = {
-  EXPIRES_SOON: "the key expires soon",
-  EXPIRED: "the key is past its end, and OpenRouter accepts it: a clock may be wrong",
-  EXPIRY_UNKNOWN: "when the key expires cannot be read: it may be any time",
-  LIMIT_USED_UP: "the key has too little of its limit left, or of a budget that it belongs to",
-  NO_LIMIT: "the key has no spending limit",
-};
 
 function termsOf(verdict: Verdict | null): KeyTerms | undefined {
   return verdict === null || verdict.status === "unknown" ? undefined : verdict;
@@ -110,9 +104,10 @@ export function dollars(amount: number): string {
   return `$${Number.isInteger(amount) ? amount : amount.toFixed(2)}`;
 }
 
-/** `2 days ago`, `never`. */
-export function lastValid({ lastValidated }: Validation): string {
+/** `2 days ago`, `never`; off a terminal an RFC 3339 time. */
+export function lastValid({ lastValidated }: Validation, isTerminal: boolean): string {
   const now = Date.now();
+  if (!isTerminal && lastValidated !== null) return lastValidated;
   return lastValidated === null || isFromFuture(lastValidated, now)
     ? "never"
     : formatAgo(now - Date.parse(lastValidated));

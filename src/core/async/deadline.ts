@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { ErrorCode } from "../model/errors.ts";
 
@@ -24,6 +25,110 @@ export function clampTimeout(milliseconds: number): number {
 export function deadlineSignal({ timeoutMs, signal }: CallOptions, defaultMs: number): AbortSignal {
   const time = AbortSignal.timeout(clampTimeout(timeoutMs ?? defaultMs));
   return signal === undefined ? time : anySignal(time, signal);
+}
+
+/** A time limit for work that has an end: until it is cleared, its timer keeps it in memory. */
+export interface TimeLimit {
+  /** Aborted when the time is over, or by the caller. */
+  readonly signal: AbortSignal;
+  /** To be called when the work has ended: the signal is not aborted any more. */
+  readonly clear: () => void;
+}
+
+/**
+ * As `deadlineSignal`. `AbortSignal.timeout` and `AbortSignal.any` cannot be cleared: they outlive all but a full garbage
+ * collection, which a server with many calls pays for. Throws USAGE for a time-out that is not a time.
+ */
+export function timeLimit({ timeoutMs, signal }: CallOptions, defaultMs: number): TimeLimit {
+  const controller = new AbortController();
+  // Any number of waits may depend on it.
+  setMaxListeners(0, controller.signal);
+  const abort = (reason: unknown) => controller.abort(reason);
+  const timer = setTimeout(() => abort(timeoutError()), clampTimeout(timeoutMs ?? defaultMs)).unref();
+  const unfollow = signal === undefined ? () => {} : followSignal(signal, abort);
+  return {
+    signal: controller.signal,
+    clear() {
+      clearTimeout(timer);
+      unfollow();
+    },
+  };
+}
+
+/** The result of work with a time limit of its own. */
+export async function withTimeLimit<Result>(
+  options: CallOptions & { readonly timeoutMs: number },
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const limit = timeLimit(options, options.timeoutMs);
+  try {
+    return await work(limit.signal);
+  } finally {
+    limit.clear();
+  }
+}
+
+/** At most so many timers exist for a run, however many steps it begins in a second. */
+const SHARES = 100;
+
+/**
+ * A signal for each step of a run, whose end is not known. Steps that begin at nearly the same time share one, so a step
+ * may lose a hundredth of its time.
+ */
+export function stepSignals(options: CallOptions, defaultMs: number): () => AbortSignal {
+  const shareMs = clampTimeout(options.timeoutMs ?? defaultMs) / SHARES;
+  let last: AbortSignal | undefined;
+  let since = 0;
+  return () => {
+    const now = performance.now();
+    if (last === undefined || last.aborted || now - since >= shareMs) {
+      last = deadlineSignal(options, defaultMs);
+      setMaxListeners(0, last);
+      since = now;
+    }
+    return last;
+  };
+}
+
+function timeoutError(): DOMException {
+  return new DOMException("The operation was aborted due to timeout", "TimeoutError");
+}
+
+type Follower = (reason: unknown) => void;
+
+interface Followed {
+  readonly followers: Set<Follower>;
+  readonly tellAll: () => void;
+}
+
+/** One listener for each signal: Node warns about a signal with many, and a server passes one signal to all its calls. */
+const followed = new WeakMap<AbortSignal, Followed>();
+
+/** Calls the follower when the signal is aborted; at once if it is. The result ends that, and leaves nothing behind. */
+function followSignal(signal: AbortSignal, follower: Follower): () => void {
+  if (signal.aborted) {
+    follower(signal.reason);
+    return () => {};
+  }
+  const { followers, tellAll } = followed.get(signal) ?? followFirst(signal);
+  followers.add(follower);
+  return () => {
+    followers.delete(follower);
+    if (followers.size > 0) return;
+    signal.removeEventListener("abort", tellAll);
+    followed.delete(signal);
+  };
+}
+
+function followFirst(signal: AbortSignal): Followed {
+  const followers = new Set<Follower>();
+  const tellAll = () => {
+    for (const follower of followers) follower(signal.reason);
+  };
+  const entry = { followers, tellAll };
+  followed.set(signal, entry);
+  signal.addEventListener("abort", tellAll, { once: true });
+  return entry;
 }
 
 /**

@@ -13,7 +13,7 @@ import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow
 import { isSavedAs } from "../protocol/store-new-key.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { userFlag } from "../text/shell-quote.ts";
-import { changedMeanwhile, formerKey, revokeRetained, revokeUpstream } from "./revoke-key.ts";
+import { changedMeanwhile, formerKey, revokeRetained, revokeUpstream, upstreamIdOf } from "./revoke-key.ts";
 import type { Revocation } from "./revoke-key.ts";
 import type { RotationPlan } from "./plan-rotation.ts";
 import { newKeyRefused, verifyNewKey } from "./verify-new-key.ts";
@@ -38,13 +38,13 @@ export async function completeRotation(
 ): Promise<RotateResult> {
   const row = await newKeyRow(created, plan.row.userId, context);
   const { limitDue } = plan.newTerms;
-  const own = { ...row, limitDue, restrictions: plan.restrictions };
+  const own = { ...row, limitDue, restrictions: plan.recorded };
   const rotation = { ...plan, created, own };
   const placed = await putInUse(rotation, context, signal);
   return afterCommit(rotation, placed, context, signal);
 }
 
-/** STORE ROW and RECORD OUTCOME. Returns the row as it is stored. */
+/** STORE ROW and RECORD OUTCOME. Returns the row as it was stored. */
 async function putInUse(rotation: Rotation, context: Context, signal: AbortSignal): Promise<KeyRecord> {
   try {
     await prepare(rotation, context, signal);
@@ -53,7 +53,7 @@ async function putInUse(rotation: Rotation, context: Context, signal: AbortSigna
     if (isSavedAs(outcome, rotation.own)) return placed;
     throw changedMeanwhile(placed.userId);
   } catch (thrown) {
-    throw await undone(thrown, rotation, context);
+    return undo(thrown, rotation, context);
   }
 }
 
@@ -77,7 +77,7 @@ async function prepare(
 }
 
 /**
- * STORE ROW, which replaces the row that was read. Returns the row as it is stored. Throws CONFLICT if the row holds another
+ * STORE ROW, which replaces the row that was read. Returns the row as it was stored, with the note of its predecessor. Throws CONFLICT if the row holds another
  * key now.
  */
 async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRecord> {
@@ -91,7 +91,8 @@ async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRe
     );
     if (isDone === true) return next;
     const now = await context.store.find(own.userId, stepTime());
-    if (now?.generation === own.generation && now.keyHash === own.keyHash) return now;
+    // Another command may have settled it already, so that it names no predecessor any more.
+    if (now?.generation === own.generation && now.keyHash === own.keyHash) return next;
     // A write without an answer may still be applied: it is never sent again.
     if (isDone === "unanswered") return decideUnanswered(next, context);
     // Another command has settled the row or restored its limit meanwhile.
@@ -151,7 +152,7 @@ async function afterCommit(
     restrictions: carried,
     previous: { ...formerKey(row), revocation: revocation.status, revokeAt },
     warnings: warningsOf(rotation),
-    error: revocation.status === "pending" ? oldKeyPending(placed.userId, revocation.detail) : null,
+    error: revocation.status === "pending" ? oldKeyPending(row, revocation.detail) : null,
   };
 }
 
@@ -181,36 +182,47 @@ async function retirePredecessor(
     }
     return { revocation, revokeAt: null };
   } catch (thrown) {
-    if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
-    const detail = isKeyctlError(thrown) ? thrown.message : "the time was over";
+    // A caller who stops waiting learns of the new key nevertheless: it is in use.
+    const isStopped = signal.aborted && thrown === signal.reason;
+    if (!isKeyctlError(thrown) && !isTimeout(thrown) && !isStopped) throw thrown;
+    const detail = isKeyctlError(thrown) ? thrown.message : isStopped ? "the run was stopped" : "the time was over";
     return { revocation: { status: "pending", detail }, revokeAt: null };
   }
 }
 
-function oldKeyPending(user: KeyRecord["userId"], detail: string): KeyctlError {
+function oldKeyPending(row: KeyRecord, detail: string): KeyctlError {
   const message = `the new key is in use, and the old one may still work: ${detail}`;
-  return new KeyctlError("REVOKE_PENDING", message, {
-    hint: `keyctl reconcile ${userFlag(user)} --fix`,
-    retryable: true,
+  if (row.generation > 0) {
+    const hint = `keyctl reconcile ${userFlag(row.userId)} --fix`;
+    return new KeyctlError("REVOKE_PENDING", message, { hint, retryable: true });
+  }
+  // No record of it remains: no command would find it.
+  return new KeyctlError("REVOKE_PENDING", `${message} (its hash there is ${upstreamIdOf(row) ?? "not known"})`, {
+    hint: "delete it at https://openrouter.ai/keys",
   });
 }
 
 function warningsOf({ task, own, row }: Rotation): readonly Warning[] {
-  const { limit, limitDue } = own;
+  const { limit } = own;
   const hasGrace = task.graceMs > 0 && row.generation > 0;
   if (limit === null) return [{ code: "NO_LIMIT", message: "the new key has no spending limit" }];
-  if (!hasGrace || (limit === 0 && limitDue !== null)) return [];
+  if (!hasGrace) return [];
   const message = "until the old key is removed, both keys can spend what was left of the limit";
   return [{ code: "GRACE_DOUBLES_BUDGET", message }];
 }
 
-/** Undoes a rotation that failed. Returns the failure. */
-async function undone(thrown: unknown, rotation: Rotation, context: Context): Promise<unknown> {
+/**
+ * Undoes a rotation that failed, and throws the failure. Returns the row if another command has seen the new key in it and
+ * recorded its outcome: the rotation is done.
+ */
+async function undo(thrown: unknown, rotation: Rotation, context: Context): Promise<KeyRecord> {
   const { userId } = rotation.own;
-  if ((await removeNewKey(rotation, context)) || !isKeyctlError(thrown)) return thrown;
+  const end = await removeNewKey(rotation, context);
+  if (typeof end === "object") return end;
+  if (end === "removed" || !isKeyctlError(thrown)) throw thrown;
   const { code, message, retryable, mayHaveHappened } = thrown;
-  return new KeyctlError(code, `${message}; the new key may still exist`, {
-    hint: `keyctl reconcile ${userFlag(userId)} --fix   removes it`,
+  throw new KeyctlError(code, `${message}; the new key may still exist`, {
+    hint: `keyctl reconcile ${userFlag(userId)} --fix   removes it, unless it is in use`,
     retryable,
     mayHaveHappened,
   });
@@ -218,19 +230,21 @@ async function undone(thrown: unknown, rotation: Rotation, context: Context): Pr
 
 /**
  * **Order:** the new key is abandoned, then taken out of the row, then removed: no command that saw its row can save it any
- * more. False if it may be left; reconcile finds it.
+ * more. `left`: reconcile finds it. The row: the key is in use.
  */
-async function removeNewKey({ created, own, keys }: Rotation, context: Context): Promise<boolean> {
+async function removeNewKey(rotation: Rotation, context: Context): Promise<"removed" | "left" | KeyRecord> {
+  const { created, own, keys } = rotation;
   const { userId, generation: n } = own;
   const time = AbortSignal.timeout(CLEAN_UP_MS);
   try {
     const outcome = await appendEntry(userId, { kind: "out", n, outcome: "abandoned" }, context, time);
-    if (outcome.outcome === "saved") return false;
+    if (isSavedAs(outcome, own)) return successorOf(rotation.row, rotation);
     const row = await context.store.find(userId, time);
     if (row?.generation === n && row.keyHash === own.keyHash) await rollBackRow(row, context, time);
-    return await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);
+    const isRemoved = await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);
+    return isRemoved ? "removed" : "left";
   } catch (failure) {
-    if (isKeyctlError(failure) || isTimeout(failure)) return false;
+    if (isKeyctlError(failure) || isTimeout(failure)) return "left";
     throw failure;
   }
 }

@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import { isKeyctlError } from "../model/errors.ts";
+import { toKeyctlError } from "../async/deadline.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import type { Duty, DutyCounts } from "../model/rotate-results.ts";
@@ -32,6 +32,7 @@ const LEAVES_OTHERS: ReadonlySet<string> = new Set([
   "CONFLICT",
   "PROVIDER_UNAVAILABLE",
   "ROW_UNREADABLE",
+  "STORE_CORRUPT",
 ]);
 
 /** Yields each duty when it is done or could not be. Throws a failure that concerns all of them. */
@@ -45,12 +46,15 @@ export async function* finishDue(context: Context, newSignal: () => AbortSignal)
     if (out?.outcome !== "saved" || (await isLeftToReconcile(due, finishing, now))) continue;
     const keyHash = out.hash;
     const upstreamId = out.upstreamHash ?? out.hash;
-    const error = await failureOf(() => retire({ user: userId, n, upstreamId }, finishing));
+    const end = await outcomeOf(() => retire({ user: userId, n, upstreamId }, finishing));
+    const error = end === "done" ? null : end;
     yield { kind: "retire", userId, keyHash, dueAt, done: error === null, error };
   }
   for await (const { userId, keyHash, limitDue } of context.store.scanDueLimits(timestamp(now), newSignal)) {
     if (limitDue === null) continue;
-    const error = await failureOf(() => restore(userId, finishing, now));
+    const end = await outcomeOf(() => restore(userId, finishing, now));
+    if (end === "nothing due") continue;
+    const error = end === "done" ? null : end;
     yield { kind: "restore_limit", userId, keyHash, dueAt: limitDue.at, done: error === null, error };
   }
 }
@@ -87,17 +91,18 @@ async function isLeftToReconcile(
 async function retire(
   owed: { readonly user: UserId; readonly n: number; readonly upstreamId: string },
   context: RemovalContext,
-): Promise<void> {
+): Promise<"done"> {
   await settle(owed.user, context);
   await appendEntry(owed.user, { kind: "del", n: owed.n }, context, context.newSignal());
   await removeOwed(owed, context);
+  return "done";
 }
 
-async function restore(user: UserId, context: RemovalContext, now: number): Promise<void> {
-  await retryOnConflict(user, async () => {
+async function restore(user: UserId, context: RemovalContext, now: number): Promise<"done" | "nothing due"> {
+  return retryOnConflict(user, async () => {
     const row = await settle(user, context);
     if (row === undefined || !isLimitDue(row, now)) return "nothing due";
-    return (await restoreLimit(row, context, context.newSignal())) ? "restored" : "conflict";
+    return (await restoreLimit(row, context, context.newSignal())) ? "done" : "conflict";
   });
 }
 
@@ -114,13 +119,13 @@ async function settle(user: UserId, context: RemovalContext): Promise<KeyRecord 
   });
 }
 
-async function failureOf(work: () => Promise<void>): Promise<KeyctlError | null> {
+async function outcomeOf<Outcome>(work: () => Promise<Outcome>): Promise<Outcome | KeyctlError> {
   try {
-    await work();
-    return null;
+    return await work();
   } catch (thrown) {
-    if (isKeyctlError(thrown) && LEAVES_OTHERS.has(thrown.code)) return thrown;
-    throw thrown;
+    const failure = toKeyctlError(thrown);
+    if (LEAVES_OTHERS.has(failure.code)) return failure;
+    throw failure;
   }
 }
 

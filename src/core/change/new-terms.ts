@@ -74,8 +74,9 @@ function limitOf(
   if (amount !== undefined) return { ...amount, limitDue: null };
   const full = row.limitDue?.limit ?? (upstream === undefined ? row.limit : upstream.limit);
   if (full === undefined) throw notStated(row, "its limit");
-  // A deleted key does not show what is left of its limit.
-  if (full === null || task.limit === "full" || upstream === undefined) return { limit: full, limitDue: null };
+  if (full === null || task.limit === "full") return { limit: full, limitDue: null };
+  // A deleted key does not show what is left of its limit: no more than what it had.
+  if (upstream === undefined) return { limit: row.limit, limitDue: row.limitDue };
   const left = upstream.limitRemaining;
   if (left === null || left === undefined) throw notStated(row, "what is left of its limit");
   if (row.limitDue === null && left >= full) return { limit: full, limitDue: null };
@@ -86,7 +87,10 @@ function limitOf(
 
 function resetOf(row: KeyRecord, upstream: UpstreamKey | undefined): LimitReset | null {
   if (upstream === undefined) return row.limitReset;
-  return upstream.limitReset === null ? null : (parseLimitReset(upstream.limitReset) ?? null);
+  if (upstream.limitReset === null) return null;
+  const reset = parseLimitReset(upstream.limitReset);
+  if (reset === undefined) throw resetUnknown(row);
+  return reset;
 }
 
 /** Limits reset at midnight UTC: every day, on Monday, or on the first of the month. */
@@ -110,6 +114,13 @@ function lifetimeOf(row: KeyRecord, upstream: UpstreamKey | undefined): number |
   const lifetime = end - Date.parse(upstream?.createdAt ?? row.createdAt);
   if (Number.isFinite(lifetime) && lifetime > 0) return lifetime;
   throw notStated(row, "when it was created", " --expires-in 90d");
+}
+
+function resetUnknown({ userId }: KeyRecord): KeyctlError {
+  const message = `the limit of the key of user ${printable(userId)} is reset in a way that keyctl does not know; nothing was changed`;
+  return new KeyctlError("PROVIDER_UNAVAILABLE", message, {
+    hint: "let it reset daily, weekly, monthly or never at https://openrouter.ai/keys",
+  });
 }
 
 function notStated({ userId }: KeyRecord, what: string, flag = " --limit 10"): KeyctlError {

@@ -25,7 +25,10 @@ export interface RotationPlan {
   readonly keys: AccountKeys;
   readonly task: RotateTask;
   readonly newTerms: NewTerms;
+  /** What the new key is attached to. */
   readonly restrictions: Restrictions;
+  /** The same for the row, with what an earlier rotation knew and OpenRouter does not show any more. */
+  readonly recorded: Restrictions | null;
   readonly carried: CarriedRestrictions;
   /** Keys in an earlier grace that this rotation ends. */
   readonly retired: readonly RetainedKey[];
@@ -108,7 +111,7 @@ async function attachedTo(
     keys,
   }: { readonly row: KeyRecord; readonly upstream: UpstreamKey | undefined; readonly keys: AccountKeys },
   signal: AbortSignal,
-): Promise<Pick<RotationPlan, "restrictions" | "carried">> {
+): Promise<Pick<RotationPlan, "restrictions" | "recorded" | "carried">> {
   const book = await keys.restrictions();
   const shown = await book.attachedTo(oldId, keys, deadlineIn(READING_MS, signal));
   if ("status" in shown)
@@ -117,8 +120,12 @@ async function attachedTo(
   const guardrails = shown.guardrails === null ? null : known.guardrails;
   const byok = shown.byok === null ? null : known.byok;
   const guardrail = guardrails === null ? "unknown" : guardrails.length === 0 ? "none" : "carried";
+  const isNothingKnown = guardrails === null && byok === null && row.restrictions === null;
   return {
     restrictions: { guardrails: guardrails ?? [], byok: byok ?? [] },
+    recorded: isNothingKnown
+      ? null
+      : { guardrails: guardrails ?? row.restrictions?.guardrails ?? [], byok: byok ?? row.restrictions?.byok ?? [] },
     carried: { guardrail, allowLists: byok?.length ?? null },
   };
 }

@@ -158,7 +158,7 @@ export function changedMeanwhile(user: UserId): KeyctlError {
 }
 
 export function formerKey(row: KeyRecord): FormerKey {
-  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin };
+  return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin, isOurs: row.generation > 0 };
 }
 
 /** Throws CONFLICT if another user has the same key: its deletion at OpenRouter would take it from both. */

@@ -71,7 +71,7 @@ async function currentRow(
   { context, keys }: RotationAccess,
   signal: AbortSignal,
 ): Promise<KeyRecord | "conflict"> {
-  const { store, clock } = context;
+  const { store, journal, clock } = context;
   const found = await store.find(user, signal);
   if (found === undefined) throw nothingToRotate(user);
   await store.requireAtomicChanges(signal);
@@ -79,7 +79,7 @@ async function currentRow(
   const row = await withTrueGeneration(found, context, signal);
   await revokePredecessor(row, context, signal);
   if (!isLimitDue(row, clock.now().getTime())) return row;
-  await restoreLimit(row, { store, keys }, signal);
+  await restoreLimit(row, { store, journal, keys }, signal);
   return "conflict";
 }
 

@@ -58,6 +58,7 @@ export async function* rotateMany(
       {
         create: async (user) => {
           await pace.next(stopped);
+          if (stopped.aborted) return undefined;
           const result = await task.rotateOne(user);
           failures.count(result);
           return result;

@@ -1,16 +1,17 @@
-import { toKeyctlError } from "../async/deadline.ts";
+import { isTimeout, toKeyctlError } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import type { Context } from "../context.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import { KeyctlError } from "../model/errors.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { isManagementKey } from "../model/management-key.ts";
 import { parsedKey } from "../model/parse-key.ts";
 import { saveFailed } from "../model/results.ts";
-import type { CheckedSaveResult } from "../model/results.ts";
+import type { CheckedSaveResult, SaveResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
 import { lastCheckOf } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Warning } from "../model/warning.ts";
+import { counted, plural } from "../text/format.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { Validation } from "../validate/validate-key.ts";
 import { saveKey } from "./save-key.ts";
@@ -47,12 +48,17 @@ export async function saveWithCheck(
     });
   }
   const request = { key: parsed, origin: source, replace, revoke };
-  if (!validate) return { ...(await saveKey(user, request, context, signal)), verdict: null };
+  const shared = async ({ changed, error }: SaveResult) =>
+    changed && error === null ? sharedWarnings(user, parsed, context, signal) : [];
+  if (!validate) {
+    const saved = await saveKey(user, request, context, signal);
+    return { ...saved, warnings: [...saved.warnings, ...(await shared(saved))], verdict: null };
+  }
   const check = new SaveCheck(parsed, options, context);
   try {
     const saved = await saveKey(user, { ...request, approve: () => check.approve() }, context, signal);
     const more = saved.error === null ? await check.record(user) : [];
-    return { ...saved, warnings: [...saved.warnings, ...more], verdict: check.verdict };
+    return { ...saved, warnings: [...saved.warnings, ...(await shared(saved)), ...more], verdict: check.verdict };
   } catch (thrown) {
     return saveFailed(user, toKeyctlError(thrown, signal), check.verdict);
   }
@@ -107,4 +113,22 @@ function keyToSave(key: string | ApiKey, user: UserId, { managementKeyHashes, lo
     log({ kind: "not-saving" });
     throw thrown;
   }
+}
+
+/** Another user has the key, too. A failure to look does not undo the save. */
+async function sharedWarnings(
+  user: UserId,
+  { hash }: ApiKey,
+  { store }: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<readonly Warning[]> {
+  let others = 0;
+  try {
+    for await (const { userId } of store.scan(() => signal, hash)) if (userId !== user) others += 1;
+  } catch (thrown) {
+    if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
+  }
+  if (others === 0) return [];
+  const message = `${counted(others, "other user")} ${plural(others, "has", "have")} the same key: keyctl list --hash ${hash}   names all of them`;
+  return [{ code: "KEY_SHARED", message }];
 }

@@ -1,3 +1,4 @@
+import type { OnStep } from "../model/work-step.ts";
 import { collectStoreStats } from "./store-stats.ts";
 import type { StoreStats } from "./store-stats.ts";
 import type { KeyctlError } from "../model/errors.ts";
@@ -127,6 +128,8 @@ interface Conditions {
   readonly deep: boolean;
   /** The total time limit, in milliseconds. */
   readonly timeMs: number;
+  /** Told how many rows were read. */
+  readonly onStep?: OnStep;
 }
 
 /**
@@ -134,7 +137,7 @@ interface Conditions {
  */
 export async function collectFacts(
   subject: DoctorContext,
-  { storeExists, deep, timeMs }: Conditions,
+  { storeExists, deep, timeMs, onStep = () => {} }: Conditions,
   caller: AbortSignal,
 ): Promise<DoctorFacts> {
   const { store, sources, mayGenerate } = subject;
@@ -158,9 +161,11 @@ export async function collectFacts(
   const managementKeys = subject.managementKeyHashes();
   const isThere = server.status !== "skipped";
   const mayLook = count.status === "known" && storeExists && isManager(managementKey);
+  const total = count.status === "known" ? count.value : undefined;
+  const task = { sealer, deep, managementKeys, total, onStep };
   const [account, census, integrity, plainText, duties] = await Promise.all([
     mayLook ? within(LIMIT_MS.openRouter, (patience) => lookAtOwnAccount(subject, patience)) : skipped,
-    isThere ? attempt(() => collectStoreStats(store, { sealer, deep, managementKeys }, signal), signal) : skipped,
+    isThere ? attempt(() => collectStoreStats(store, task, signal), signal) : skipped,
     isThere ? within(timeMs, async (patience) => store.checkIntegrity?.(deep, patience)) : skipped,
     isThere ? within(timeMs, async (patience) => store.filesWithPlainText?.(patience)) : skipped,
     isThere ? within(LIMIT_MS.server, (patience) => subject.dueDuties(patience)) : skipped,

@@ -5,6 +5,7 @@ import { holdsClear } from "../sealing/row-inspector.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
 import type { UserId } from "../model/user-id.ts";
+import type { OnStep } from "../model/work-step.ts";
 
 /** A count of users, and the first of them. */
 export interface Sample {
@@ -43,6 +44,9 @@ export interface CensusTask {
   readonly deep: boolean;
   /** The hashes of the keys that no user may have. */
   readonly managementKeys: ReadonlySet<string>;
+  /** The number of rows, if it is known. */
+  readonly total?: number | undefined;
+  readonly onStep?: OnStep;
 }
 
 /** Scans every row. After a time-out, the result covers the rows so far and is not `isComplete`. */
@@ -51,6 +55,7 @@ export async function collectStoreStats(store: KeyStore, task: CensusTask, signa
   try {
     for await (const row of store.scan(() => signal)) {
       counter.add(row);
+      task.onStep?.({ part: "rows", done: counter.total, total: task.total });
       if (counter.total % ROWS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
       signal.throwIfAborted();
     }

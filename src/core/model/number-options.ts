@@ -3,6 +3,10 @@ import { KeyctlError } from "./errors.ts";
 
 /** The most keys that are checked at OpenRouter at once. */
 export const MOST_AT_ONCE = 500;
+/** How many keys are checked, created or rotated at once, unless the caller says otherwise. */
+export const VALIDATED_AT_ONCE = 20;
+export const CREATED_AT_ONCE = 8;
+export const ROTATED_AT_ONCE = 20;
 /** Bounds of a duration, in milliseconds. */
 export const UP_TO_LONGEST = { from: 0, to: LONGEST_MS } as const;
 

@@ -1,7 +1,7 @@
 import { maskOf } from "./mask.ts";
 
 /** Anything in a text that looks like an OpenRouter key of any kind and version. */
-export const KEY_LIKE = /sk-or-(?:v\d+|mgmt)-[A-Za-z0-9_-]{8,}/;
+export const KEY_LIKE = /sk-or-(?:v\d+|mgmt|management|prov|provisioning)-[A-Za-z0-9_-]{8,}/;
 
 /** The text with everything masked that looks like a key. */
 export function withoutKeys(text: string): string {
@@ -18,3 +18,18 @@ export const SECRET_VARIABLES: readonly string[] = [
   "MONGO_URI",
   "KEYCTL_COPY_TO",
 ];
+
+const NOT_FOR_CHILDREN: ReadonlySet<string> = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
+const PROXY = /_proxy$/i;
+/** The user and the password of a proxy, even if their special characters are not escaped. */
+const USER_AND_PASSWORD = /^([a-z][a-z0-9+.-]*:\/\/)?.*@/is;
+
+/** The environment of a child process: without keyctl's secrets, and without the credentials of a proxy. */
+export function environmentForChildren(
+  environment: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string | undefined>> {
+  const rest = Object.entries(environment).filter(([name]) => !NOT_FOR_CHILDREN.has(name));
+  return Object.fromEntries(
+    rest.map(([name, value]) => [name, PROXY.test(name) ? value?.replace(USER_AND_PASSWORD, "$1") : value]),
+  );
+}

@@ -75,6 +75,8 @@ export interface FormerKey {
   readonly key: string | null;
   readonly keyHash: string | null;
   readonly origin: string;
+  /** Whether keyctl created it. */
+  readonly isOurs: boolean;
 }
 
 export interface SaveResult {
@@ -92,9 +94,15 @@ export interface SaveResult {
 /** `verdict` is null if OpenRouter was not asked. */
 export type CheckedSaveResult = SaveResult & { readonly verdict: Verdict | null };
 
-/** A key that was created on request. `row` and `key` are null exactly if `error` is not. */
+/**
+ * A key that was created on request; among many users also one that was there already. `row` is null exactly if `error`
+ * is not.
+ */
 export interface ProvisionResult {
   readonly userId: string;
+  /** False: nothing was created. Without an error, the row was there, and its key was not opened. */
+  readonly created: boolean;
+  /** Null exactly if nothing was created. */
   readonly key: ApiKey | null;
   readonly row: KeyRecord | null;
   readonly warnings: readonly Warning[];
@@ -209,5 +217,5 @@ export function purgePreviewFailed(userId: string, error: KeyctlError): PurgePre
 }
 
 export function provisionFailed(userId: string, error: KeyctlError): ProvisionResult {
-  return { userId: withoutKeys(userId), key: null, row: null, warnings: [], error };
+  return { userId: withoutKeys(userId), created: false, key: null, row: null, warnings: [], error };
 }

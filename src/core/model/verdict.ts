@@ -107,9 +107,8 @@ const RULES: Readonly<Record<Attention, Rule>> = {
   // OpenRouter still accepts the key: one of the two clocks is wrong, or the key is about to be refused.
   EXPIRED: ({ expiresAt }, _limits, now) => isOver(expiresAt, now),
   EXPIRY_UNKNOWN: ({ expiresAt }) => expiryMs(expiresAt) === "unknown",
-  LIMIT_USED_UP: ({ limitRemaining, blockedBy }, { minRemaining = 0 }) =>
-    typeof blockedBy === "string" ||
-    (typeof limitRemaining === "number" && (limitRemaining <= 0 || limitRemaining < minRemaining)),
+  LIMIT_USED_UP: (terms, { minRemaining = 0 }) =>
+    isUsedUp(terms) || (typeof terms.limitRemaining === "number" && terms.limitRemaining < minRemaining),
   NO_LIMIT: ({ limit }) => limit === null,
 };
 
@@ -118,6 +117,11 @@ export function attentionOf(verdict: Verdict, limits: Limits, now: number): read
   // `Object.keys` types the names of this table as `string`.
   const names = Object.keys(RULES) as Attention[];
   return names.filter((name) => RULES[name](verdict, limits, now));
+}
+
+/** Nothing is left, of its own limit or of a budget that it belongs to. */
+export function isUsedUp({ limitRemaining, blockedBy }: KeyTerms): boolean {
+  return typeof blockedBy === "string" || (typeof limitRemaining === "number" && limitRemaining <= 0);
 }
 
 /** An unknown expiry may be any time. */

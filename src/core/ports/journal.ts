@@ -43,7 +43,7 @@ export interface LiveOperation {
 /** The outcome of an operation: `saved` is inserted only by a command that has just seen generation n in the row. */
 type Outcome = SavedOutcome | AbandonedOutcome;
 
-interface SavedOutcome {
+export interface SavedOutcome {
   readonly kind: "out";
   readonly n: number;
   readonly outcome: "saved";

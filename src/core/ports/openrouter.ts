@@ -178,13 +178,14 @@ export type CreateResult =
       readonly remedy: Remedy | undefined;
     }
   /** A live, paid key may exist, or may still be created. Must not be resent: search for its name. */
-  | { readonly status: "ambiguous"; readonly detail: string };
+  | { readonly status: "ambiguous"; readonly detail: string; readonly remedy: Remedy | undefined };
 
 /** Definitely not created; a new operation may follow after `pause`. */
 export interface RateLimited {
   readonly status: "rate-limited";
   readonly retryAfterMs: number;
   readonly detail: string;
+  readonly remedy: Remedy | undefined;
 }
 
 export type FindResult =

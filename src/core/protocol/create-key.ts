@@ -7,7 +7,6 @@ import { newRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { provisionPending } from "./shared-user-runs.ts";
 import type { Stage } from "./shared-user-runs.ts";
-import { managementKeyRefused } from "../model/management-key.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
 import { sealerForNewKey } from "./store-new-key.ts";
@@ -16,10 +15,10 @@ import type { Sealer } from "../ports/stores-and-sources.ts";
 import { hasRoomUnderCap } from "./hourly-cap.ts";
 import { randomBytes } from "../model/random-bytes.ts";
 import { userFlag } from "../text/shell-quote.ts";
+import { creationFailed, RUN_AGAIN } from "./creation-refusals.ts";
 import { requireOwnAccount } from "./management-access.ts";
 import type { AccountKeys } from "./management-access.ts";
 import { abandonOperation, abandonOperationWithoutKey, CLEAN_UP_MS } from "./abandon-operation.ts";
-import { withRemedy } from "../ports/openrouter.ts";
 import type { CreateResult } from "../ports/openrouter.ts";
 import { printable } from "../text/printable.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -107,7 +106,8 @@ export async function createKey(n: number, call: CreationCall): Promise<CreatedK
   if (task.isAuto && !(await keepUnderCap(recorded, call))) return "crowded";
   log({ kind: "making", user });
   task.onStage("answer");
-  const request = { ...operation, name: keyNameOf(deployment, user, operation), includeByokInLimit: null };
+  const { includeByokInLimit = null } = task;
+  const request = { ...operation, name: keyNameOf(deployment, user, operation), includeByokInLimit };
   const account = await context.account.open();
   const creation = await keys.create(request, deadlineIn(ATTEMPTS_END_MS, signal));
   if (creation.status !== "created") {
@@ -161,7 +161,7 @@ async function handleNoKey(
   if (creation.status === "ambiguous") {
     const time = AbortSignal.timeout(CLEAN_UP_MS);
     const isClean = await abandonOperation(user, operation, { ...context, keys }, time);
-    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so no key was kept`);
+    if (isClean) throw unanswered(`OpenRouter ${creation.detail}, so no key was kept`, creation.remedy?.hint);
     const message = `OpenRouter ${creation.detail}, and did not say whether a key was created; one may exist`;
     throw unanswered(message, `keyctl reconcile ${userFlag(user)} --fix   removes what may be left`);
   }
@@ -171,15 +171,9 @@ async function handleNoKey(
   if (creation.status === "rate-limited" && task.tries < MAX_OPERATIONS) {
     if (await keys.pause(creation, task.tries, deadlineIn(ATTEMPTS_END_MS, signal))) return "look-again";
   }
-  if (creation.status === "refused" && (creation.httpStatus === 401 || creation.httpStatus === 403)) {
-    throw managementKeyRefused(creation.detail);
-  }
-  const remedy = creation.status === "never-sent" ? creation.remedy : undefined;
-  const details = withRemedy(remedy, RUN_AGAIN);
-  throw new KeyctlError("PROVIDER_UNAVAILABLE", `OpenRouter ${creation.detail}`, details);
+  throw creationFailed(creation);
 }
 
-const RUN_AGAIN = "run the same command again";
 /** The maximum number of operations of one call that OpenRouter asks to slow down. */
 const MAX_OPERATIONS = 4;
 

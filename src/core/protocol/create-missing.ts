@@ -18,6 +18,7 @@ const NOTHING_CREATED: ReadonlySet<ErrorCode> = new Set([
   "FOREIGN_KEY",
   "PROVISION_CAP",
   "PROVIDER_UNAVAILABLE",
+  "PROVISION_REFUSED",
   "ROW_UNREADABLE",
   "MANAGEMENT_KEY_AS_USER_KEY",
 ]);
@@ -28,7 +29,8 @@ export function mayHaveCreated({ code, mayHaveHappened }: KeyctlError): boolean 
 }
 
 export interface CreateSteps<Result> {
-  readonly create: (user: UserId) => Promise<Result>;
+  /** Undefined for a user who was not reached before the stop. */
+  readonly create: (user: UserId) => Promise<Result | undefined>;
   /** Whether a result without an error belongs to a key that was created. */
   readonly isCreated: (result: Result) => boolean;
   /** The result of a user for whom the budget has no slot left. */
@@ -123,7 +125,8 @@ class CreationRun<Result extends { readonly error: KeyctlError | null }> {
     let mayBeThere = true;
     try {
       const result = await create(user);
-      mayBeThere = result.error === null ? isCreated(result) : mayHaveCreated(result.error);
+      if (result === undefined) mayBeThere = false;
+      else mayBeThere = result.error === null ? isCreated(result) : mayHaveCreated(result.error);
       return result;
     } finally {
       budget.settle(mayBeThere);

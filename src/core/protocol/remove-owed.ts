@@ -38,7 +38,7 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
   await retryOnConflict(user, async () => {
     const found = await store.find(user, newSignal());
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
-    if (row !== undefined && holds(row, owed)) {
+    if (row !== undefined && (await holds(row, owed, context))) {
       // RECORD OUTCOME and REVOKE PREDECESSOR, as before every removal of a row.
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
       await revokePredecessor(row, context, newSignal());
@@ -53,8 +53,16 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
   });
 }
 
-function holds(row: KeyRecord, { n, upstreamId }: OwedKey): boolean {
-  return row.generation === n || (row.generation === 0 && row.keyHash === upstreamId);
+/** OpenRouter's id may differ from the key's own hash, which a row that a person saved holds. */
+async function holds(
+  { generation, keyHash }: KeyRecord,
+  { user, n, upstreamId }: OwedKey,
+  { journal, newSignal }: RemovalContext,
+): Promise<boolean> {
+  if (generation > 0 || keyHash === null) return generation === n;
+  if (keyHash === upstreamId) return true;
+  const outcome = await journal.entry(user, "out", n, newSignal());
+  return outcome?.outcome === "saved" && outcome.hash === keyHash;
 }
 
 /** DELETE UPSTREAM. Throws REVOKE_PENDING if the deletion could not be confirmed. */

@@ -4,6 +4,7 @@ import { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, LastCheck } from "../model/key-record.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { AccountKeys } from "./management-access.ts";
+import { withTrueGeneration } from "./settle-row.ts";
 import { replaceRow } from "./write-row.ts";
 
 /**
@@ -25,12 +26,16 @@ export function isLimitDue({ settled, generation, limitDue }: KeyRecord, now: nu
  */
 export async function restoreLimit(
   row: KeyRecord,
-  { store, keys }: Pick<Context, "store"> & { readonly keys: AccountKeys },
+  { store, journal, keys }: Pick<Context, "store" | "journal"> & { readonly keys: AccountKeys },
   signal: AbortSignal,
 ): Promise<boolean> {
   const { limitDue, upstreamHash, keyHash } = row;
   const hash = upstreamHash ?? keyHash;
   if (limitDue === null || hash === null) return true;
+  const revision = (row.revision ?? 0) + 1;
+  const { generation } = await withTrueGeneration(row, { journal }, signal);
+  // Another program has overwritten the key: the limit was that of the key before.
+  if (generation === 0) return replaceRow(store, { ...row, limitDue: null, revision }, row, signal);
   const change = await keys.setLimit(hash, limitDue.limit, deadlineIn(CHANGE_MS, signal));
   if (change.status === "unknown") {
     const details = withRemedy(change.remedy, "keyctl rotate --finish   tries again");
@@ -42,7 +47,6 @@ export async function restoreLimit(
   }
   const { limit } = limitDue;
   const lastCheck = row.lastCheck === null ? null : checkWithLimit(row.lastCheck, limit);
-  const revision = (row.revision ?? 0) + 1;
   return replaceRow(store, { ...row, limit, limitDue: null, lastCheck, revision }, row, signal);
 }
 

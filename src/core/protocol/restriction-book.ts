@@ -1,5 +1,5 @@
 import type { Deadline } from "../async/deadline.ts";
-import { anySignal, deadlineIn } from "../async/deadline.ts";
+import { anySignal, deadlineIn, isTimeout } from "../async/deadline.ts";
 import { raceSignal } from "../async/race-signal.ts";
 import type { Restrictions } from "../model/key-record.ts";
 import type { Warning } from "../model/warning.ts";
@@ -109,7 +109,8 @@ async function within<List>(deadline: Deadline, list: Promise<List>): Promise<Li
   try {
     return await raceSignal(list, anySignal(time, signal));
   } catch (thrown) {
-    if (signal.aborted || !time.aborted || thrown !== time.reason) throw thrown;
+    const isOver = thrown === time.reason || (thrown === signal.reason && isTimeout(thrown));
+    if (!isOver) throw thrown;
     return TOO_LATE;
   }
 }

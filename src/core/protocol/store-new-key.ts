@@ -3,7 +3,7 @@ import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
 import { termsOf } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import { anySignal, isTimeout, timeOf, deadlineIn } from "../async/deadline.ts";
+import { anySignal, isTimeout, timeOf, deadlineIn, withTimeLimit } from "../async/deadline.ts";
 import { settleLostAnswer } from "./settle-lost-answer.ts";
 import { printable } from "../text/printable.ts";
 import { markOwnSettled, rollBackRow, recordSaved } from "./settle-row.ts";
@@ -47,7 +47,7 @@ const REMOVAL_MS = 20_000;
  */
 export async function sealerForNewKey(before: Sealer, { sealer }: Context): Promise<Sealer> {
   try {
-    return await sealer("seal", AbortSignal.timeout(SEALER_MS));
+    return await withTimeLimit({ timeoutMs: SEALER_MS }, (signal) => sealer("seal", signal));
   } catch {
     return before;
   }
@@ -176,7 +176,7 @@ async function decide(
     await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
-  await markOwnSettled(row, context, storeTime(caller));
+  await withTimeLimit({ timeoutMs: STORE_MS, signal: caller }, (signal) => markOwnSettled(row, context, signal));
   return row;
 }
 
@@ -237,7 +237,7 @@ async function isKept(write: () => Promise<void>): Promise<boolean> {
 
 type Attempted<Value> = { readonly value: Value } | { readonly error: unknown };
 
-/** The error of a store that stayed unavailable, or whose failure is permanent. */
+/** The error of a store that stayed unavailable, or whose failure is permanent. Each attempt has a time of its own. */
 async function retryWhileUnavailable<Value>(
   work: (signal: AbortSignal) => Promise<Value>,
   caller: AbortSignal | undefined,
@@ -245,19 +245,13 @@ async function retryWhileUnavailable<Value>(
   const end = performance.now() + STORE_MS;
   for (;;) {
     try {
-      return { value: await work(storeTime(caller)) };
+      return { value: await withTimeLimit({ timeoutMs: STORE_MS, signal: caller }, work) };
     } catch (error) {
       // Whatever the failure is, a new key must not be lost over it.
       if (!isUnavailable(error) || caller?.aborted === true || performance.now() >= end) return { error };
       await sleep(PAUSE_MS);
     }
   }
-}
-
-/** Independent of the caller: a new key is not given up when its caller stops waiting. */
-function storeTime(caller: AbortSignal | undefined): AbortSignal {
-  const time = AbortSignal.timeout(STORE_MS);
-  return caller === undefined ? time : anySignal(time, caller);
 }
 
 /** The row may already be there: the next command settles it. */

@@ -9,6 +9,8 @@ import type { KeyState } from "./classify-key.ts";
 import type { UpstreamSnapshot } from "./upstream-snapshot.ts";
 
 export type FindingClass =
+  /** Replaced or purged, and left alive upstream on purpose. */
+  | "kept"
   /** Ours and abandoned: to be deleted. */
   | "orphan"
   /** Replaced with a grace. `dueAt` is its end, when the key is to be deleted. */
@@ -44,7 +46,12 @@ export interface Finding {
   readonly dueAt: Timestamp | null;
   readonly done: boolean;
   readonly error: KeyctlError | null;
+  /** What the list says of the key; null if it is not listed. */
+  readonly listed: Pick<UpstreamKey, "createdAt" | "limit"> | null;
 }
+
+/** A finding that nothing is done about, before anything else is known of it. */
+export const REPORTED = { action: "none", dueAt: null, done: false, error: null, listed: null } as const;
 
 /** The row may come from another machine. */
 const CLOCKS_DIFFER_MS = 60_000;
@@ -57,7 +64,7 @@ export function unclaimed(key: UpstreamKey, deployment: string): Finding {
 
 /** For a second row with the same key. */
 export function duplicate({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "duplicate", userId, keyHash, name, action: "none", dueAt: null, done: false, error: null };
+  return { ...REPORTED, class: "duplicate", userId, keyHash, name };
 }
 
 export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, now: number): readonly Finding[] {
@@ -65,7 +72,7 @@ export function findingOf(key: UpstreamKey, user: UserId, judgement: KeyState, n
     case "keep":
       return stateOf(key, user, now);
     case "kept":
-      return [];
+      return [reported("kept", key, user)];
     case "retiring":
       return [retiring(key, user, judgement)];
     case "owed":
@@ -97,7 +104,7 @@ export function danglingRow(
   const { userId, keyHash, upstreamHash, name } = row;
   const hash = upstreamHash ?? keyHash;
   if (hash === null || byHash.has(hash)) return [];
-  return [{ class: "dangling_row", userId, keyHash, name, action: "none", dueAt: null, done: false, error: null }];
+  return [{ ...REPORTED, class: "dangling_row", userId, keyHash, name }];
 }
 
 /** For a key that is still to be imported. */
@@ -106,11 +113,12 @@ export function undecided(finding: Finding): Finding {
 }
 
 export function purgePending({ userId, keyHash, name }: KeyRecord): Finding {
-  return { class: "purge_pending", userId, keyHash, name, action: "remove_row", dueAt: null, done: false, error: null };
+  return { ...REPORTED, class: "purge_pending", userId, keyHash, name, action: "remove_row" };
 }
 
-export function toRemove({ hash, name }: UpstreamKey, userId: UserId): Finding {
-  return { class: "orphan", userId, keyHash: hash, name, action: "delete", dueAt: null, done: false, error: null };
+/** The finding of a key that is to be deleted. */
+export function toRemove(key: UpstreamKey, user: UserId, kind: "orphan" | "kept" = "orphan"): Finding {
+  return { ...reported(kind, key, user), action: "delete" };
 }
 
 function retiring(
@@ -125,10 +133,10 @@ const RETIRED = { class: "retiring" } as const;
 
 /** For a row whose limit is due. */
 export function limitDue({ userId, keyHash, name, limitDue: due }: KeyRecord): Finding {
-  const dueAt = due?.at ?? null;
-  return { class: "limit_due", userId, keyHash, name, action: "restore_limit", dueAt, done: false, error: null };
+  return { ...REPORTED, class: "limit_due", userId, keyHash, name, action: "restore_limit", dueAt: due?.at ?? null };
 }
 
-function reported(kind: FindingClass, { hash, name }: UpstreamKey, userId: UserId | null): Finding {
-  return { class: kind, userId, keyHash: hash, name, action: "none", dueAt: null, done: false, error: null };
+function reported(kind: FindingClass, key: UpstreamKey, userId: UserId | null): Finding {
+  const { hash: keyHash, name } = key;
+  return { ...REPORTED, class: kind, userId, keyHash, name, listed: key };
 }

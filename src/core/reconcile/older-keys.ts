@@ -4,6 +4,7 @@ import type { UserId } from "../model/user-id.ts";
 import { printable } from "../text/printable.ts";
 import { classifyKey } from "./classify-key.ts";
 import type { JournalState } from "./classify-key.ts";
+import { REPORTED } from "./finding.ts";
 import type { Finding } from "./finding.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
@@ -58,5 +59,5 @@ export async function adoptionOf(
 }
 
 export function reportedAsOlder(userId: UserId, { hash: keyHash }: OlderKey): Finding {
-  return { class: "other_account", userId, keyHash, name: null, action: "none", dueAt: null, done: false, error: null };
+  return { ...REPORTED, class: "other_account", userId, keyHash, name: null };
 }

@@ -3,15 +3,16 @@ import { foldJournal, projectSettlement, classifyKey } from "./classify-key.ts";
 import type { KeyState } from "./classify-key.ts";
 import { demoteIfOverwritten } from "../protocol/settle-row.ts";
 import type { Finding } from "./finding.ts";
-import { findingOf, limitDue, purgePending, danglingRow } from "./finding.ts";
+import { findingOf, limitDue, purgePending, danglingRow, toRemove } from "./finding.ts";
 import { isLimitDue } from "../protocol/restore-limit.ts";
+import { isRemovableKept } from "./kept-keys.ts";
 import type { OwnedKeys } from "./claims.ts";
 import { olderKeys, reportedAsOlder } from "./older-keys.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 export interface PlanCounts {
   matched: number;
-  /** Replaced or purged, and kept on purpose, or until the end of a grace. */
+  /** Replaced or purged, and kept on purpose or until the end of a grace; without those that are to be removed. */
   kept: number;
 }
 
@@ -36,8 +37,12 @@ export async function planFor(
   const isPurgePending = row !== undefined && row.generation > 0 && facts.rev.has(row.generation);
   const standing = isPurgePending ? undefined : row;
   const judged = keys.map((key) => ({ key, judgement: classifyKey(key, facts, standing, { deployment, now }) }));
-  for (const { judgement } of judged) count(judgement, tally);
-  const ofKeys = judged.flatMap(({ key, judgement }) => findingOf(key, user, judgement, now));
+  const ofKeys: Finding[] = [];
+  for (const { key, judgement } of judged) {
+    const isRemoved = judgement.kind === "kept" && (await isRemovableKept(facts.out.get(judgement.n), context));
+    if (!isRemoved) count(judgement, tally);
+    ofKeys.push(...(isRemoved ? [toRemove(key, user, "kept")] : findingOf(key, user, judgement, now)));
+  }
   const isListed = (hash: string) => inventory.byHash.has(hash);
   const older = inventory.isStable ? olderKeys(facts, standing, { ...context, isListed }) : [];
   const isOlder = older.some(({ hash }) => hash === (standing?.upstreamHash ?? standing?.keyHash));
@@ -52,7 +57,8 @@ export async function planFor(
   return { findings, needsRepair };
 }
 
-function count({ kind }: KeyState, tally: PlanCounts): void {
+function count(judgement: KeyState, tally: PlanCounts): void {
+  const { kind } = judgement;
   if (kind === "keep") tally.matched += 1;
-  if (kind === "kept" || kind === "retiring") tally.kept += 1;
+  if (kind === "kept" || (kind === "retiring" && !judgement.isDue)) tally.kept += 1;
 }

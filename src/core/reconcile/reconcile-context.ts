@@ -8,5 +8,7 @@ export interface ReconcileContext extends Context {
   readonly deployment: string;
   /** When the store was bound to this account instead of another one; null if it never was. */
   readonly adoptedAt: Timestamp | null;
+  /** Keys that were kept on purpose are removed, too. */
+  readonly includeKept?: boolean;
   readonly newSignal: () => AbortSignal;
 }

@@ -13,12 +13,16 @@ import { claims } from "./claims.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Warning } from "../model/warning.ts";
 import { deadlineIn } from "../async/deadline.ts";
+import { yieldToEventLoop } from "../async/sleep.ts";
+import type { OnStep } from "../model/work-step.ts";
 import type { Standing } from "../ports/account.ts";
 import { adoptionOf } from "./older-keys.ts";
 import { repair } from "./repair.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 const PAGE_MS = 60_000;
+/** After this many users, timers and signals get their turn. */
+const USERS_A_TURN = 100;
 const NO_LIST = "the list of all keys cannot be read";
 
 /** OpenRouter with the management key, and the id of this store. Rejects with MANAGEMENT_KEY_MISSING, CONFIG_… errors. */
@@ -29,8 +33,12 @@ export async function reconcileContext(context: Context, newSignal: () => AbortS
 }
 
 /** All keys upstream. Rejects with PROVIDER_UNAVAILABLE, MANAGEMENT_KEY_REFUSED. */
-export async function upstreamSnapshot({ keys, newSignal, clock }: ReconcileContext): Promise<UpstreamSnapshot> {
-  return takeInventory(keys, () => deadlineIn(PAGE_MS, newSignal()), clock.now().getTime());
+export async function upstreamSnapshot(
+  { keys, newSignal, clock }: ReconcileContext,
+  onStep: OnStep,
+): Promise<UpstreamSnapshot> {
+  const budget = () => deadlineIn(PAGE_MS, newSignal());
+  return takeInventory(keys, { budget, at: clock.now().getTime(), onStep });
 }
 
 export interface ReconcileTask {
@@ -38,7 +46,10 @@ export interface ReconcileTask {
   readonly fixes: boolean;
   /** Binds the store to the account of the management key first. */
   readonly adoptAccount: boolean;
+  /** `fix` also removes keys that were kept on purpose. */
+  readonly includeKept: boolean;
   readonly newSignal: () => AbortSignal;
+  readonly onStep: OnStep;
 }
 
 /**
@@ -52,7 +63,10 @@ export class Reconciliation {
   readonly #only: UserId | undefined;
   /** For keys that wait in files, which `fix` would import first. */
   readonly #waiting: ReadonlySet<string>;
+  readonly #onStep: OnStep;
   readonly #toRepair: OwnedKeys[] = [];
+  /** How many listed keys belong to the planned users. */
+  #claimed = 0;
   /** False: keys kept changing during the listing, so rows whose key was not listed are not reported. */
   readonly isStable: boolean;
 
@@ -60,7 +74,7 @@ export class Reconciliation {
     context: ReconcileContext,
     inventory: UpstreamSnapshot,
     standing: Standing,
-    { only, waiting }: { readonly only: UserId | undefined; readonly waiting: ReadonlySet<string> },
+    { only, waiting, onStep }: Pick<ReconcileTask, "only" | "onStep"> & { readonly waiting: ReadonlySet<string> },
   ) {
     this.#context = context;
     this.isStable = inventory.isStable;
@@ -68,31 +82,32 @@ export class Reconciliation {
     this.#inventory = { ...inventory, isStable: inventory.isStable && standing !== "unknown" };
     this.#only = only;
     this.#waiting = waiting;
+    this.#onStep = onStep;
   }
 
   /** @internal Imports keys that wait in files, if changes are allowed. Rejects with MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT. */
   static async begin(
     context: Context,
-    { only, fixes, adoptAccount, newSignal }: ReconcileTask,
+    { only, fixes, adoptAccount, includeKept, newSignal, onStep }: ReconcileTask,
   ): Promise<Reconciliation> {
     // Fails without a management key, before anything else.
     await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
-    const own = await reconcileContext(context, newSignal);
+    const own = { ...(await reconcileContext(context, newSignal)), includeKept };
     const spooled = context.spool.mayHoldKeys() ? await context.spool.list(own.deployment, only) : [];
     if (fixes) {
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
     }
     const waiting = new Set(fixes ? [] : spooled.map(({ keyHash, upstreamHash }) => upstreamHash ?? keyHash));
-    const inventory = await upstreamSnapshot(own);
+    const inventory = await upstreamSnapshot(own, onStep);
     const standing = await account.standingBy(inventory.byHash, newSignal);
-    return new Reconciliation(own, inventory, standing, { only, waiting });
+    return new Reconciliation(own, inventory, standing, { only, waiting, onStep });
   }
 
-  /** How many keys exist upstream. */
+  /** How many keys exist upstream; of one user, how many keys of that user. */
   get listed(): number {
-    return this.#inventory.byHash.size;
+    return this.#only === undefined ? this.#inventory.byHash.size : this.#claimed;
   }
 
   /** How many of them this store created, by their names. */
@@ -110,7 +125,12 @@ export class Reconciliation {
   async *plan(): AsyncGenerator<Finding> {
     const { deployment } = this.#context;
     const found = await claims(this.#inventory, this.#context, this.#only);
-    for (const claim of found.claims) yield* this.#planFor(claim);
+    this.#claimed = found.claims.reduce((sum, { keys }) => sum + keys.length, 0);
+    for (const [index, claim] of found.claims.entries()) {
+      yield* this.#planFor(claim);
+      this.#onStep({ part: "comparing", done: index + 1, total: found.claims.length });
+      if (index % USERS_A_TURN === 0) await yieldToEventLoop();
+    }
     const seen = new Set(found.claims.map(({ user }) => user));
     if (this.#only !== undefined) {
       if (!seen.has(this.#only)) yield* this.#planFor({ user: this.#only, keys: [] });
@@ -123,9 +143,10 @@ export class Reconciliation {
 
   /** After `plan`. A key that cannot be removed is returned with its error; a failure that concerns all keys is thrown. */
   async *fix(): AsyncGenerator<Finding> {
-    for (const claim of this.#toRepair) {
+    for (const [index, claim] of this.#toRepair.entries()) {
       const findings = await repair(claim, this.#context);
       yield* findings.filter(({ action }) => action !== "none");
+      this.#onStep({ part: "removing", done: index + 1, total: this.#toRepair.length });
     }
   }
 
@@ -139,7 +160,11 @@ export class Reconciliation {
   async *#planRows(seen: ReadonlySet<UserId>): AsyncGenerator<Finding> {
     const { store, newSignal } = this.#context;
     const hashes = new Set<string>();
+    const total = await store.count(newSignal());
+    let done = 0;
     for await (const row of store.scan(newSignal)) {
+      this.#onStep({ part: "rows", done: (done += 1), total });
+      if (done % USERS_A_TURN === 0) await yieldToEventLoop();
       if (row.keyHash !== null && hashes.size === hashes.add(row.keyHash).size) yield duplicate(row);
       const needsLook = !row.settled || row.generation > 0;
       if (needsLook && !seen.has(row.userId)) yield* this.#planFor({ user: row.userId, keys: [] });

@@ -20,6 +20,7 @@ import { retryOnConflict } from "../protocol/contention.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Finding } from "./finding.ts";
 import { findingOf, limitDue, purgePending, toRemove } from "./finding.ts";
+import { isRemovableKept } from "./kept-keys.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
 
 /** What became of a key: `left` is as it should be, or cannot be classified now. */
@@ -96,7 +97,14 @@ const leave: RepairOutcome = async (_key, _user, judgement) => ({ status: "left"
 
 const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   keep: leave,
-  kept: leave,
+  async kept(key, user, judgement, context) {
+    if (context.includeKept !== true) return { status: "left", judgement };
+    const n = numberOf(judgement);
+    const outcome = await context.journal.entry(user, "out", n, context.newSignal());
+    if (!(await isRemovableKept(outcome, context))) return { status: "left", judgement };
+    await appendEntry(user, { kind: "del", n }, context, context.newSignal());
+    return removed(key, user, judgement, context);
+  },
   "no-row": leave,
   unknown: leave,
   "decided-against": (key, _user, judgement, context) => removeUnlessHeld(key, judgement, context),
@@ -157,18 +165,31 @@ export async function repair({ user, keys }: OwnedKeys, context: ReconcileContex
     findings.push(...(await repairLimit(user, context)));
   }
   const now = context.clock.now().getTime();
+  const kept = await keptKeys({ user, keys }, row, context);
   for (const key of keys) {
+    const removal = toRemove(key, user, kept.has(key) ? "kept" : "orphan");
     try {
       const { status, judgement } = await repairKey(key, user, row, context);
-      findings.push(
-        ...findingOf(key, user, judgement, now).map((finding) => ({ ...finding, done: status === "removed" })),
-      );
+      const isRemoved = status === "removed";
+      const found = isRemoved && kept.has(key) ? [removal] : findingOf(key, user, judgement, now);
+      findings.push(...found.map((finding) => ({ ...finding, done: isRemoved })));
     } catch (thrown) {
       if (!isKeyctlError(thrown) || !LEAVES_OTHERS.has(thrown.code)) throw thrown;
-      findings.push({ ...toRemove(key, user), error: thrown });
+      findings.push({ ...removal, error: thrown });
     }
   }
   return findings;
+}
+
+/** The keys that are removed although they were kept on purpose. */
+async function keptKeys(
+  { user, keys }: OwnedKeys,
+  row: KeyRecord | undefined,
+  { includeKept = false, journal, deployment, newSignal }: ReconcileContext,
+): Promise<ReadonlySet<UpstreamKey>> {
+  if (!includeKept) return new Set();
+  const facts = foldJournal(await journal.entries(user, newSignal()));
+  return new Set(keys.filter((key) => classifyKey(key, facts, row, { deployment, now: 0 }).kind === "kept"));
 }
 
 const LEAVES_OTHERS: ReadonlySet<string> = new Set(["REVOKE_PENDING", "CONFLICT", "PROVIDER_UNAVAILABLE"]);

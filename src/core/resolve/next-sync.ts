@@ -1,7 +1,7 @@
 import { Candidates } from "./source-candidates.ts";
 import { ABSENT, decide, permissionOf, wishOf } from "./decide.ts";
 import { assertRoomUnderCap } from "./creation-obstacles.ts";
-import { anySignal } from "../async/deadline.ts";
+import { withTimeLimit } from "../async/deadline.ts";
 import { isKeyctlError } from "../model/errors.ts";
 import type { PurgeResult } from "../model/results.ts";
 import { lookUpGiven } from "../protocol/given-key.ts";
@@ -27,7 +27,10 @@ export class NextSync {
    * @param doomed the hashes of further keys that will be marked for deletion at OpenRouter by then
    */
   async returnsFrom(doomed: ReadonlySet<string>, caller: AbortSignal): Promise<PurgeResult["returnsFrom"]> {
-    const signal = anySignal(caller, AbortSignal.timeout(LOOK_MS));
+    return withTimeLimit({ timeoutMs: LOOK_MS, signal: caller }, (signal) => this.#lookAhead(doomed, signal));
+  }
+
+  async #lookAhead(doomed: ReadonlySet<string>, signal: AbortSignal): Promise<PurgeResult["returnsFrom"]> {
     try {
       const wish = wishOf(this.#context, this.#autoProvision);
       const candidates = await this.#usable(doomed, signal);

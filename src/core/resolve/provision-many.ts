@@ -6,6 +6,8 @@ import { keyExists } from "./provision-on-request.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import { provisionFailed } from "../model/results.ts";
 import type { ProvisionResult } from "../model/results.ts";
+import { storedValue } from "../model/key-record.ts";
+import type { KeyRecord } from "../model/key-record.ts";
 import type { UserId } from "../model/user-id.ts";
 import { createMissing } from "../protocol/create-missing.ts";
 import type { Member } from "../protocol/create-missing.ts";
@@ -26,7 +28,10 @@ export interface ProvisionManyTask {
   readonly provisionOne: (user: UserId) => Promise<ProvisionResult>;
 }
 
-/** Creates a key for each user without one, whatever the sources hold. Throws a failure that concerns all users. */
+/**
+ * Creates a key for each user without one, whatever the sources hold. A user who has a key keeps it, so that a run can be
+ * repeated. Throws a failure that concerns all users.
+ */
 export async function* provisionMany(
   batches: AsyncIterable<readonly UserId[]>,
   context: Context,
@@ -35,10 +40,11 @@ export async function* provisionMany(
   for await (const batch of batches) {
     if (stop?.aborted === true) return;
     requireMeans(context, terms);
-    const members = await membersOf(batch, { onSpooled: importSpooled, failed: provisionFailed }, context, newSignal());
+    const ways = { onSpooled: importSpooled, failed: provisionFailed, existing: hadKey };
+    const members = await membersOf(batch, ways, context, newSignal());
     yield* createMissing(members, {
-      create: provisionOne,
-      isCreated: () => true,
+      create: async (user) => withoutRefusal(user, await provisionOne(user), context, newSignal),
+      isCreated: ({ created }) => created,
       refuse: provisionFailed,
       budget,
       concurrency,
@@ -47,24 +53,48 @@ export async function* provisionMany(
   }
 }
 
+function hadKey(row: KeyRecord): ProvisionResult {
+  return { userId: row.userId, created: false, key: null, row, warnings: [], error: null };
+}
+
+/** Another program may have created the key in the meantime. */
+async function withoutRefusal(
+  user: UserId,
+  result: ProvisionResult,
+  { store }: Context,
+  newSignal: () => AbortSignal,
+): Promise<ProvisionResult> {
+  if (result.error?.code !== "KEY_EXISTS") return result;
+  const row = await store.find(user, newSignal());
+  return row === undefined || isUnreadable(row) ? result : hadKey(row);
+}
+
+export interface MemberResults<Result> {
+  readonly onSpooled: OnSpooled;
+  readonly failed: (user: UserId, error: KeyctlError) => Result;
+  /** The result of a user with a key. */
+  readonly existing: (row: KeyRecord) => Result;
+}
+
 /** The result is known for users with a key, and for users with a damaged file in the spool. */
 export async function membersOf<Result>(
   batch: readonly UserId[],
-  {
-    onSpooled,
-    failed,
-  }: { readonly onSpooled: OnSpooled; readonly failed: (user: UserId, error: KeyctlError) => Result },
+  { onSpooled, failed, existing }: MemberResults<Result>,
   context: Context,
   signal: AbortSignal,
 ): Promise<readonly Member<Result>[]> {
-  const errors = new Map(await spoolFailures(batch, context, onSpooled, signal));
+  const failures = await spoolFailures(batch, context, onSpooled, signal);
+  const known = new Map(failures.map(([user, error]) => [user, failed(user, error)]));
   for (const row of batch.length === 0 ? [] : await context.store.findMany(batch, signal)) {
-    if (!errors.has(row.userId) && (await isInUse(row, context, signal))) errors.set(row.userId, keyExists(row));
+    if (known.has(row.userId) || !(await isInUse(row, context, signal))) continue;
+    known.set(row.userId, isUnreadable(row) ? failed(row.userId, keyExists(row)) : existing(row));
   }
-  return batch.map((userId) => {
-    const error = errors.get(userId);
-    return { userId, known: error === undefined ? undefined : failed(userId, error) };
-  });
+  return batch.map((userId) => ({ userId, known: known.get(userId) }));
+}
+
+/** Nobody can use such a key, so its user needs attention. */
+function isUnreadable({ keyEncrypted }: KeyRecord): boolean {
+  return storedValue(keyEncrypted).kind === "unreadable";
 }
 
 /**

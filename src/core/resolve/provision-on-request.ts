@@ -39,7 +39,7 @@ export async function provisionKey(
         : undefined;
     if (made?.status === "made") {
       log({ kind: "saved", origin: made.row.origin, key: made.key });
-      return { userId: user, key: made.key, row: made.row, warnings: made.warnings, error: null };
+      return { userId: user, created: true, key: made.key, row: made.row, warnings: made.warnings, error: null };
     }
     row = made?.status === "found" ? made.row : await store.find(user, signal);
     return "conflict";

@@ -72,7 +72,9 @@ export class Candidates {
   /** The reason why no key is created automatically; null if all places are absent or one holds a key. */
   get refusal(): string | null {
     const [first] = this.#broken;
-    return first === undefined || this.winner !== undefined ? null : faultOf(first);
+    return first === undefined || this.winner !== undefined
+      ? null
+      : faultOf(first, first.name === "key.txt" ? first.name : first.place);
   }
 
   get #broken(): readonly Candidate[] {
@@ -84,7 +86,8 @@ export class Candidates {
    * @param otherRefusal the reason why no key is created, if that is not a place
    */
   noKey(user: UserId, otherRefusal: string | null = null): KeyctlError {
-    const reason = this.refusal ?? otherRefusal;
+    const [first] = this.#broken;
+    const reason = first === undefined || this.winner !== undefined ? otherRefusal : faultOf(first);
     const repairs = this.#broken.map(repairOf);
     const misplaced = this.all.find(({ reading }) => reading.status === "management-key");
     const steps =
@@ -153,15 +156,16 @@ function warningsFor({ name, place, reading }: Candidate): readonly Warning[] {
   return [];
 }
 
-/** `key.txt` has this name wherever the file is. */
+const NAMED_KEY_TXT = /(?:^|[/\\])key\.txt$/;
+
+/** The file that was given, by its path; `key.txt` wherever a file of this name is. */
 function calledBy(name: ExternalSource, place: string): string {
-  return name === "key.txt" ? name : place;
+  return name === "key.txt" && NAMED_KEY_TXT.test(place) ? name : printable(place);
 }
 
-/** Part of a log line that other programs search for. */
-function faultOf({ name, place, reading }: Candidate): string {
+/** In a log line that other programs search for, the file is `key.txt` wherever it is. */
+function faultOf({ name, place, reading }: Candidate, called = calledBy(name, place)): string {
   if (reading.status === "missing") return "the file named in place of key.txt does not exist";
-  const called = calledBy(name, place);
   if (reading.status === "management-key") return `${called} holds the management key`;
   if (reading.status === "owed") return `${called} ${HOLDS_OWED_KEY}`;
   const isThere = name === "key.txt" ? "is there" : "is set";

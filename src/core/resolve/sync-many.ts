@@ -18,14 +18,14 @@ import { usableOf } from "./usable-candidates.ts";
 import { isThere } from "../model/management-key.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 
-const CREATED_AT_ONCE = 8;
-
 export interface SyncManyTask {
   /** `stored`: read only the database. `known`: save nothing, but report sources that hold another key. */
   readonly reach: "stored" | "known" | "sources";
   /** Whether a key is created for each user without one. */
   readonly provision: boolean;
   readonly budget: KeyBudget;
+  /** How many keys are created at once. */
+  readonly concurrency: number;
   /** Resolves one user after the other, each with its log lines. */
   readonly isLogged: boolean;
   readonly newSignal: () => AbortSignal;
@@ -58,7 +58,6 @@ export async function* syncMany(
       create: (user) => task.resolveOne(user, true),
       isCreated: ({ source }) => source === "auto-provisioned",
       failed: syncFailed,
-      concurrency: CREATED_AT_ONCE,
     });
   }
 }
@@ -68,11 +67,13 @@ export interface Batch<Result> extends Pick<ResolvedBatch, "missing" | "candidat
   readonly results: readonly Result[];
 }
 
-export interface MissingKeysTask<Result> extends Pick<SyncManyTask, "reach" | "provision" | "budget" | "stop"> {
+export interface MissingKeysTask<Result> extends Pick<
+  SyncManyTask,
+  "reach" | "provision" | "budget" | "concurrency" | "stop"
+> {
   readonly create: (user: UserId, terms: WantedTerms) => Promise<Result>;
   readonly isCreated: (result: Result) => boolean;
   readonly failed: (user: UserId, error: KeyctlError, warnings: readonly Warning[]) => Result;
-  readonly concurrency: number;
 }
 
 /** Creates a key for each user without one, if that is the decision. Throws a failure that concerns all users. */

@@ -11,9 +11,9 @@ export function printable(text: string): string {
   return PLAIN.test(text) ? text : text.replace(HIDDEN, escapeCharacter);
 }
 
-/** JSON with the same characters escaped as JSON allows it, so that the parsed value is unchanged. */
-export function printableJson(value: unknown): string {
-  const text = JSON.stringify(value);
+/** JSON with the same characters escaped as JSON allows it, so that the parsed value is unchanged; `change` is a replacer of JSON. */
+export function printableJson(value: unknown, change?: (name: string, value: unknown) => unknown): string {
+  const text = JSON.stringify(value, change);
   return PLAIN.test(text) ? text : text.replace(HIDDEN, escapeUnits);
 }
 

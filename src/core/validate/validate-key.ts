@@ -4,7 +4,7 @@ import { KeyctlError } from "../model/errors.ts";
 import { withoutKeys } from "../model/redact-keys.ts";
 import { createdAtMs, maskOfRecord } from "../model/key-record.ts";
 import type { KeyRecord, LastCheck, LimitDue, Timestamp } from "../model/key-record.ts";
-import { deadlineIn, deadlineSignal, toKeyctlError } from "../async/deadline.ts";
+import { deadlineIn, stepSignals, toKeyctlError } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import { checkedNumber, UP_TO_LONGEST } from "../model/number-options.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
@@ -18,6 +18,7 @@ import { upstreamKeys } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
 import { decideVerdict } from "./decide-verdict.ts";
 import type { VerdictSources } from "./decide-verdict.ts";
+import { attentionRemedies, attentionWords } from "./attention-texts.ts";
 import { attentionOf, failingWarnings } from "../model/verdict.ts";
 import type { Attention, Limits, Verdict } from "../model/verdict.ts";
 import type { Context } from "../context.ts";
@@ -65,7 +66,7 @@ export function validateContext(
 ): ValidateContext {
   if (warnWithinMs !== undefined) checkedNumber("warnWithinMs", warnWithinMs, UP_TO_LONGEST);
   if (minRemaining !== undefined) checkedNumber("minRemaining", minRemaining, { from: 0, to: HIGHEST_LIMIT });
-  const newSignal = () => deadlineSignal({ timeoutMs, signal }, defaultMs);
+  const newSignal = stepSignals({ timeoutMs, signal }, defaultMs);
   return { limits: { warnWithinMs, minRemaining }, timeoutMs: timeoutMs ?? defaultMs, newSignal };
 }
 
@@ -200,14 +201,6 @@ const FAULTS: Readonly<Record<string, string>> = {
   refused: "is refused by OpenRouter: it was deleted or disabled, has expired or was copied wrongly",
 };
 
-const ATTENTION_TEXT: Readonly<Record<Attention, string>> = {
-  EXPIRES_SOON: "expires soon",
-  EXPIRED: "is past its end",
-  EXPIRY_UNKNOWN: "expires at a time that cannot be read",
-  LIMIT_USED_UP: "has too little of its limit left",
-  NO_LIMIT: "has no limit",
-};
-
 function errorOf(userId: string | null, verdict: Verdict, worries: readonly Attention[]): KeyctlError | null {
   const whose = userId === null ? "the key" : `the key of user ${printable(userId)}`;
   const user = userId === null ? undefined : userFlag(userId);
@@ -221,7 +214,6 @@ function errorOf(userId: string | null, verdict: Verdict, worries: readonly Atte
     return new KeyctlError("KEY_INVALID", `${whose} ${FAULTS[verdict.reason] ?? FAULTS["refused"]}`, { hint: replace });
   }
   if (worries.length === 0) return null;
-  return new KeyctlError("ATTENTION", `${whose} ${worries.map((worry) => ATTENTION_TEXT[worry]).join(" and ")}`, {
-    hint: "raise its limit at https://openrouter.ai/keys, or replace it",
-  });
+  const hint = attentionRemedies(worries, userId);
+  return new KeyctlError("ATTENTION", `${whose} ${printable(attentionWords(worries, verdict))}`, { hint });
 }

@@ -1,6 +1,7 @@
 import type { FailureKind } from "./retry-policy.ts";
 import { REFUSALS, httpDate, retryAfterMs } from "./retry-policy.ts";
 import { errorCode, errorMessage } from "../replies.ts";
+import { remedyOfUnread, reportOf } from "./answer-remedies.ts";
 import type { Remedy } from "../../core/model/unknown-reason.ts";
 
 /** One request, sent once. */
@@ -82,7 +83,10 @@ export function classifyResponse(exchange: HttpResult, token: string | null, now
   }
   if (exchange.status === "lost")
     return { ...failure("answer-lost", null, exchange.problem), timedOut: exchange.timedOut };
-  if (exchange.status === "unreadable") return failure("unusable", exchange.httpStatus, exchange.problem);
+  if (exchange.status === "unreadable") {
+    const { httpStatus, problem } = exchange;
+    return { ...failure("unusable", httpStatus, problem), remedy: remedyOfUnread(httpStatus) };
+  }
   return judgeAnswer(exchange, token, now);
 }
 
@@ -90,23 +94,30 @@ function judgeAnswer(answer: Answer, token: string | null, now: number): Judged 
   const { httpStatus, contentType = "" } = answer;
   const json = JSON_TYPE.test(contentType) ? parseJson(answer.text) : NOT_JSON;
   if (httpStatus < 200 || httpStatus >= 300) return judgeRefusal(answer, json, token, now);
-  if (!JSON_TYPE.test(contentType)) return failure("unusable", httpStatus, `answered ${httpStatus} without JSON`);
+  if (!JSON_TYPE.test(contentType)) {
+    const { addition, remedy } = reportOf({ httpStatus, contentType, isFromTheApi: false, retryAfterMs: undefined });
+    return { ...failure("unusable", httpStatus, `answered ${httpStatus}${addition || " without JSON"}`), remedy };
+  }
   // A body that ends with its connection may have been cut off.
   if (json === NOT_JSON) return failure("answer-lost", httpStatus, "sent an answer that breaks off");
   return { kind: "reply", httpStatus, json, date: httpDate(answer.date) };
 }
 
 function judgeRefusal(answer: Answer, json: unknown, token: string | null, now: number): Failure {
-  const { httpStatus } = answer;
+  const { httpStatus, contentType = "" } = answer;
   const message = errorMessage(json, token);
   const date = httpDate(answer.date);
   const event = eventOf(httpStatus, message !== undefined);
   const said = message === undefined || message === "" ? "" : `: ${message}`;
+  const wait = retryAfterMs(answer.retryAfter, date ?? now);
+  const isFromTheApi = message !== undefined;
+  const { addition, remedy } = reportOf({ httpStatus, contentType, isFromTheApi, retryAfterMs: wait });
   return {
-    ...failure(event, httpStatus, `answered ${httpStatus}${said}`),
+    ...failure(event, httpStatus, `answered ${httpStatus}${said}${addition}`),
     date,
+    remedy,
     isOwnError: errorCode(json) === httpStatus,
-    retryAfterMs: retryAfterMs(answer.retryAfter, date ?? now),
+    retryAfterMs: wait,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Clock } from "../../core/ports/stores-and-sources.ts";
 import type { RetryPause, Unknown } from "../../core/ports/openrouter.ts";
+import { ANOTHER_PROGRAM } from "./answer-remedies.ts";
 import { classifyResponse } from "./exchange.ts";
 import type { Failure, Judged, Reply, HttpRequest, Transport, Deadlines } from "./exchange.ts";
 import { DECISIONS, isRetry, MAX_ATTEMPTS, waitMs } from "./retry-policy.ts";
@@ -133,7 +134,7 @@ export function unknown(ending: RequestOutcome): Unknown {
   const { httpStatus, attempts } = ending;
   if (ending.kind === "reply") {
     const detail = `answered ${httpStatus} with something that its API does not describe`;
-    return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: undefined };
+    return { status: "unknown", reason: "provider_error", httpStatus, attempts, detail, remedy: ANOTHER_PROGRAM };
   }
   const { detail, remedy } = ending;
   return { status: "unknown", reason: unknownReasonOf(ending), httpStatus, attempts, detail, remedy };

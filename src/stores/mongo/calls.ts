@@ -1,5 +1,5 @@
 import type { Db, MongoClient, TopologyDescription } from "mongodb";
-import { anySignal, isTimeout } from "../../core/async/deadline.ts";
+import { isTimeout, withTimeLimit } from "../../core/async/deadline.ts";
 import { memoizeAsync } from "../../core/async/memoize.ts";
 import { raceSignal } from "../../core/async/race-signal.ts";
 import { retryWhile } from "../../core/async/retry-while.ts";
@@ -67,7 +67,8 @@ export function mongoCalls(
   };
   return {
     reading: (work, signal) => act(work, signal, false),
-    writing: (work, signal) => act(work, anySignal(signal, AbortSignal.timeout(Math.ceil(timeoutMs / 2))), true),
+    writing: (work, signal) =>
+      withTimeLimit({ timeoutMs: Math.ceil(timeoutMs / 2), signal }, (limited) => act(work, limited, true)),
     isConflict,
   };
 }

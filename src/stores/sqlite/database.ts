@@ -152,6 +152,11 @@ function unusable(path: string, problem: string): KeyctlError {
 
 type Sqlite = Pick<typeof import("node:sqlite"), "DatabaseSync">;
 
+/** Throws STORE_UNAVAILABLE if this Node has no SQLite and no drop-in. */
+export function requireSqlite(): void {
+  loadSqlite();
+}
+
 function loadSqlite(): Sqlite {
   return process.getBuiltinModule("node:sqlite") ?? loadDropIn();
 }

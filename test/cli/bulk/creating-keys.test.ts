@@ -1,7 +1,7 @@
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { storedUsers } from "../../support/sqlite/database.ts";
+import { storedUsers, withDatabase } from "../../support/sqlite/database.ts";
 import { documentsOf, errorOf } from "../../support/programs/in-process.ts";
 import { KEY, maskOf, OTHER } from "../../support/fixtures/keys.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
@@ -87,7 +87,7 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
     expect([refused.code, errorOf(refused)?.code, errorOf(refused)?.hint]).toEqual([
       2,
       "CONFIRMATION_NEEDED",
-      "add --max-keys 11",
+      `keyctl ${verb} ${FROM_PIPE} --max-keys 11`,
     ]);
     expect(errorOf(refused)?.message).toContain("11 keys would be created");
     expect([server.requests.length, await storedUsers(home)]).toEqual([0, []]);
@@ -95,7 +95,7 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
     expect([done.code, server.keys.size]).toEqual([0, 10]);
     // Counted are only those who have none.
     const more = await run(`${verb} ${FROM_PIPE}`, { input: names(15) });
-    expect([more.code, server.keys.size]).toEqual([verb === "provision" ? 9 : 0, 15]);
+    expect([more.code, server.keys.size]).toEqual([0, 15]);
   });
 
   it.each([0, 1, 5, 12, 40])("creates no more than --max-keys %d, and says how many are left", async (max) => {
@@ -130,7 +130,8 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
     const lines = documentsOf(done);
     const created = server.keys.size;
     expect([done.code, errorOf(done)?.code]).toEqual([6, "SOME_UNKNOWN"]);
-    expect(lines.at(-1)).toMatchObject({ total: created, done: created, failed: 0, left: 0, complete: false });
+    expect(lines.at(-1)).toMatchObject({ total: 60, done: created, failed: 0, left: 0, complete: false });
+    expect(errorOf(done)?.hint).toContain(`${60 - created} not started; run it again`);
     expect(new Set(lines.slice(0, -1).map(({ user_id }) => user_id))).toEqual(new Set(await storedUsers(home)));
     expect(created).toBeGreaterThan(0);
     expect(created).toBeLessThan(40);
@@ -151,7 +152,8 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
       const lines = documentsOf(done);
       const waiting = readdirSync(`${home.folder}/state/keyctl/spool`).length;
       expect([done.code, errorOf(done)?.code, waiting]).toEqual([7, "STORE_UNAVAILABLE", count]);
-      expect(lines.at(-1)).toMatchObject({ total: count, failed: count, complete: false });
+      expect(lines.at(-1)).toMatchObject({ total: 20, done: count, failed: count, complete: false });
+      expect(errorOf(done)?.hint).toContain(`${20 - count} not started; run it again`);
       for (const { error } of lines.slice(0, -1)) {
         expect(error).toMatchObject({ message: expect.stringContaining("it is safe, encrypted in a file") as string });
       }
@@ -218,11 +220,20 @@ describe("--dry-run", () => {
     const line = "provision --users-file - --limit 5 --limit-reset monthly --expires-in 90d --dry-run --json";
     const done = await run(line, { input: names(20) });
     const [first, second] = documentsOf(done);
-    expect(first).toMatchObject({ user_id: "u0", action: "none", dry_run: true, error: { code: "KEY_EXISTS" } });
+    expect(first).toMatchObject({
+      user_id: "u0",
+      action: "none",
+      dry_run: true,
+      source: "database",
+      key: maskOf(KEY),
+      error: null,
+    });
     expect(second).toMatchObject({ action: "create", limit: 5, limit_reset: "monthly", key: null, error: null });
     expect(Date.parse(String(second?.["expires_at"])) - Date.now()).toBeGreaterThan(89 * 86_400_000);
-    expect(documentsOf(done).at(-1)).toMatchObject({ dry_run: true, to_create: 19, failed: 1 });
+    expect(documentsOf(done).at(-1)).toMatchObject({ dry_run: true, to_create: 19, had_a_key: 1, failed: 0 });
     expect([server.requests.length, await storedUsers(home)]).toEqual([0, ["u0"]]);
+    const refused = await run("provision --user u0 --dry-run --json");
+    expect([refused.code, errorOf(refused)?.code]).toEqual([8, "KEY_EXISTS"]);
     const one = await run("provision --user u1 --limit 5 --dry-run", { columns: 80, env: { NO_COLOR: "1" } });
     expect(one.stdout).toBe("provision would create a key at OpenRouter ($5, does not expire)\n");
   });
@@ -254,7 +265,8 @@ describe("a purge", () => {
     const left = await storedUsers(home);
     expect([done.code, errorOf(done)?.code, server.keys.size]).toEqual([6, "SOME_UNKNOWN", left.length]);
     const purged = 12 - left.length;
-    expect(documentsOf(done).at(-1)).toMatchObject({ total: purged, purged, failed: 0, complete: false });
+    expect(documentsOf(done).at(-1)).toMatchObject({ total: 12, done: purged, purged, failed: 0, complete: false });
+    expect(errorOf(done)?.hint).toContain(`${left.length} not started; run it again`);
     expect([purged > 0, left.length > 0]).toEqual([true, true]);
   });
 
@@ -272,5 +284,86 @@ describe("a purge", () => {
     expect(done.stderr.match(/^note: .*(?:next sync).*$/m)?.[0] ?? "").toMatch(note);
     await given("sync --user alice");
     expect(documentsOf(await run(`${line} --json`, { env }))[0]).toMatchObject({ returns_from: returnsFrom });
+  });
+});
+
+describe("provision of many", () => {
+  it("that is run again over the same users tells who had a key, and ends well", async () => {
+    const { server, run, given } = await stage();
+    await given("save --user u2 --stdin", { input: KEY });
+    await given(`provision ${FROM_PIPE}`, { input: names(2) });
+    const again = await run(`provision ${FROM_PIPE}`, { input: names(4) });
+    expect([again.code, server.keys.size]).toEqual([0, 3]);
+    const [first, , third, fourth, summary] = documentsOf(again);
+    expect(first).toMatchObject({ user_id: "u0", source: "database", origin: "auto-provisioned", generation: 1 });
+    expect(first).toMatchObject({ key: expect.stringMatching(/^\*{15}/) as string, error: null });
+    expect(third).toMatchObject({ key: maskOf(KEY), source: "database", origin: "manual", generation: 0, error: null });
+    expect(fourth).toMatchObject({ user_id: "u3", source: "auto-provisioned", error: null });
+    expect(summary).toMatchObject({ total: 4, done: 4, made: 1, had_a_key: 3, left: 0, failed: 0, error: null });
+    const shown = await run("provision --users-file - --max-keys 0", { input: names(1), columns: 80 });
+    expect([shown.code, shown.stdout]).toEqual([0, expect.stringMatching(/u0 +\*{15}\S{4} +had a key\n$/)]);
+    expect(shown.stderr).toContain("1 user in 0s: 1 had a key\n");
+    // One user was meant, and has another key than the one that was asked for.
+    expect((await run("provision --user u0")).code).toBe(8);
+  });
+
+  it("takes a key that appears while it runs for one that was there", async () => {
+    const { run, given } = await stage();
+    await given("save --user u0 --stdin", { input: KEY });
+    // As if it were saved after the run has looked.
+    const around = withCalls(() => ({ findMany: async () => [] }));
+    const done = await run(`provision --max-keys 5 ${FROM_PIPE}`, { input: names(1), around });
+    expect([done.code, documentsOf(done).at(-1)]).toMatchObject([0, { total: 1, had_a_key: 1, failed: 0 }]);
+  });
+
+  it("is an error for a user whose key nobody can read", async () => {
+    const { home, run, given } = await stage();
+    await given("save --user u0 --stdin", { input: KEY });
+    await withDatabase(home, (database) => database.exec("UPDATE api_keys SET key_encrypted = 'neither'"));
+    const done = await run(`provision ${FROM_PIPE}`, { input: names(2) });
+    expect([done.code, documentsOf(done)[0]]).toMatchObject([9, { user_id: "u0", error: { code: "KEY_EXISTS" } }]);
+  });
+
+  it.each([
+    ["8 at once", "", 8],
+    ["as many at once as --concurrency says", "--concurrency 3", 3],
+    ["one after the other with --log", "--log", 1],
+  ])("creates %s", async (_, flag, most) => {
+    const { server, run } = await stage();
+    server.behave(always("POST /keys", { delayMs: 150 }));
+    let underWay = 0;
+    let peak = 0;
+    const around = withCalls((store) => ({
+      insertEntry(entry, signal) {
+        if (entry.kind === "op") peak = Math.max(peak, (underWay += 1));
+        return store.insertEntry(entry, signal);
+      },
+      insert(row, signal) {
+        underWay -= 1;
+        return store.insert(row, signal);
+      },
+    }));
+    const done = await run(["provision", ...flag.split(" ").filter(Boolean), ...FROM_PIPE.split(" ")], {
+      input: names(10),
+      around,
+    });
+    expect([done.code, server.keys.size, peak]).toEqual([0, 10, most]);
+  });
+
+  it.each(["provision --users-file - --concurrency 0", "sync --all --concurrency 5", "sync --user a --concurrency x"])(
+    "refuses %s",
+    async (line) => {
+      const { run } = await stage();
+      const refused = await run(`${line} --json`);
+      expect([refused.code, errorOf(refused)?.hint]).toEqual([2, expect.stringContaining("--concurrency")]);
+    },
+  );
+});
+
+describe("a run that ends before its users", () => {
+  it("keeps the hint of its permission beside other failures", async () => {
+    const { run } = await stage();
+    const done = await run(`provision --max-keys 2 ${FROM_PIPE}`, { input: `\u0001bad\n${names(5)}` });
+    expect([done.code, errorOf(done)?.hint]).toEqual([9, expect.stringContaining("--max-keys 3 ")]);
   });
 });

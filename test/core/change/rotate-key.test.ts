@@ -167,6 +167,14 @@ describe("the budget of a new key", () => {
     expect([limit, limitNow, limitRestoreAt]).toEqual([10, 5, "2026-12-01T00:05:00.000Z"]);
   });
 
+  it.each([true, false])("counts the spending of own provider keys as the old one did: %s", async (counts) => {
+    const all = await provisioned();
+    const old = all.server.keys.get(await hashOf(all));
+    if (old !== undefined) old.includeByokInLimit = counts;
+    const { keyHash } = await rotate(all);
+    expect(all.server.keys.get(keyHash ?? "")?.includeByokInLimit).toBe(counts);
+  });
+
   it("gets its limit back before it is rotated again after the reset", async () => {
     const all = await provisioned();
     all.server.spend(await hashOf(all), 9);
@@ -239,9 +247,7 @@ describe("the restrictions of a new key", () => {
 
   it("are unknown where the management key may not see them, which is said", async () => {
     const all = await restricted();
-    all.server.behave(({ route }) =>
-      route?.includes("guardrails") === true ? { kind: "status", status: 403 } : "pass",
-    );
+    all.server.behave(({ route }) => (route.includes("guardrails") ? { kind: "status", status: 403 } : "pass"));
     const { restrictions, warnings, error } = await rotate(all);
     expect([restrictions?.guardrail, error]).toEqual(["unknown", null]);
     expect(warnings.map(({ code }) => code)).toContain("RESTRICTIONS_UNKNOWN");

@@ -1,7 +1,7 @@
 import type { Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
 import { settledRow } from "./predecessor.ts";
-import { doing, to, UNSURE } from "../step.ts";
+import { doing, listOf, to, UNSURE } from "../step.ts";
 import type { Holding, Moves, Place, Step } from "../step.ts";
 
 /**
@@ -50,8 +50,13 @@ function forgetLimit(memory: Restoring, { breach }: Command): Step {
 }
 
 /** The write is never sent again. While the row is unchanged, it may still be applied. */
-function readForgotten({ row: old, changed }: Restoring): Step {
-  return doing({ access: "row.find" }, (row) => (row?.version === old.version ? UNSURE : changed));
+function readForgotten({ row: old, done, changed }: Restoring): Step {
+  return doing({ access: "row.find" }, (row) => {
+    if (row?.version === old.version) return UNSURE;
+    // Another command may have restored the limit, which is equally good.
+    const isRestored = row?.hash === old.hash && row.settled && row.limitDue === null;
+    return isRestored ? [...listOf(done), ...listOf(changed)] : changed;
+  });
 }
 
 function forgetLimitUnseen({ done }: Restoring): Step {

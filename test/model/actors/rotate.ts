@@ -187,7 +187,7 @@ function rotatedRow({ generation, hash, rotation }: NewKey, command: Command): R
 }
 
 /** A broken variant: the restrictions are attached only after the commit. */
-export function attachTooLate({ hash, after }: { readonly hash: Hash; readonly after: Moves }): Step {
+function attachTooLate({ hash, after }: { readonly hash: Hash; readonly after: Moves }): Step {
   const next = () => after;
   return doing({ access: "upstream.attach", hash }, next, next);
 }

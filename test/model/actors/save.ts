@@ -5,7 +5,7 @@ import { noteOf, plainRow, retiringPredecessor, settledRow } from "./predecessor
 import { removing } from "./removal.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, to, UNSURE } from "../step.ts";
-import type { Holding, Moves, Step } from "../step.ts";
+import type { Ended, Holding, Moves, Step } from "../step.ts";
 
 const SAVED = ended("saved");
 
@@ -50,8 +50,11 @@ function retiringReplaced(row: Row, { hash, revoke }: Previous, command: Command
 
 /** SETTLE. A lost write is harmless. */
 function settleSaved({ row }: Holding): Step {
-  const next = () => SAVED;
-  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
+  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, isSaved, isSaved);
+}
+
+function isSaved(): Ended {
+  return SAVED;
 }
 
 function savedRow(old: Row, command: Command): RowContent {

@@ -12,10 +12,12 @@ export interface Stage {
   readonly openRouter: OpenRouterServer;
   /** Moves the start of every operation two minutes back, so that none is fresh. */
   readonly age: () => Promise<void> | void;
+  /** Moves everything that rotations have left to do into the past: every grace is over, and every limit was reset. */
+  readonly passGraces: () => Promise<void> | void;
 }
 
 export function sqliteStage(home: Home, openRouter: OpenRouterServer): Stage {
-  return { home, openRouter, age: () => ageOperations(home) };
+  return { home, openRouter, age: () => ageOperations(home), passGraces: () => endGraces(home) };
 }
 
 export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pick<Database, "db">): Stage {
@@ -25,13 +27,33 @@ export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pic
       await journal.updateOne({ _id }, { $set: { at: new Date(Number(at) - 120_000) } });
     }
   };
-  return { home, openRouter, age };
+  const passGraces = async () => {
+    await journal.updateMany({ kind: "due" }, { $set: { retire_at: aMomentAgo() } });
+    await db
+      .collection("api_keys")
+      .updateMany({ limit_due: { $ne: null } }, { $set: { "limit_due.at": aMomentAgo() } });
+  };
+  return { home, openRouter, age, passGraces };
+}
+
+function aMomentAgo(): Date {
+  return new Date(Date.now() - 1000);
 }
 
 export function ageOperations({ database }: Pick<Home, "database">): void {
   change(
     database,
     "PRAGMA busy_timeout = 5000; UPDATE api_key_journal SET at = strftime('%Y-%m-%dT%H:%M:%fZ', at, '-120 seconds') WHERE _id GLOB '*:op:*'",
+  );
+}
+
+function endGraces({ database }: Pick<Home, "database">): void {
+  const at = `'${aMomentAgo().toISOString()}'`;
+  change(
+    database,
+    `PRAGMA busy_timeout = 5000;
+     UPDATE api_key_journal SET body = json_set(body, '$.retire_at', ${at}) WHERE _id GLOB '*:due:*';
+     UPDATE api_keys SET limit_due = json_set(limit_due, '$.at', ${at}) WHERE limit_due IS NOT NULL`,
   );
 }
 

@@ -46,6 +46,8 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       environment: { ...home.environment, ...options.env },
       stdin: () => inputOf(options.input ?? ""),
       stdinIsTerminal: false,
+      // A slow machine would show its progress.
+      animates: false,
       stdout: {
         async write(text) {
           await onStdout?.(text);
@@ -71,6 +73,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       leave: () => {},
       shortenDnsTimeout: () => {},
       lookupsEnd: async () => {},
+      boundMemory: () => {},
       collectGarbage: async () => {},
       around,
     });

@@ -69,7 +69,8 @@ function watchedCall(name: string, act: Method, witness: Witness): Method {
 }
 
 /** The calls that return an iterable. */
-const ITERATED = /\.(scan|scanJournal|withManagementKey\.list|withManagementKey\.workspaces)$/;
+const ITERATED =
+  /\.(scan|scanJournal|retirements|scanDueLimits|withManagementKey\.(list|workspaces|guardrailAssignments|allowLists))$/;
 
 /** The call begins when its first item is requested, and ends with the iteration. */
 async function* iterated(

@@ -6,14 +6,19 @@ import { printable } from "../../../core/text/printable.ts";
 import { reportCopy, sayFailures } from "./report.ts";
 import type { CopyRun } from "./report.ts";
 import { CopyTally } from "./counts.ts";
+import type { CopyStage } from "./counts.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
 import { flagDuration } from "../../format-duration.ts";
-import { startProgress } from "../../bulk/progress.ts";
-import type { Progress } from "../../bulk/progress.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
+
+const PARTS: Readonly<Record<CopyStage, string>> = {
+  journals: "copy: journals",
+  copy: "copy",
+  verify: "copy: verifying",
+};
 
 interface CopyFlags extends CreateFlags {
   readonly to?: string;
@@ -107,34 +112,21 @@ async function goThrough(
   destination: KeyManager,
   run: CopyRun,
 ): Promise<void> {
-  const { signal } = invocation;
+  const { progress, signal } = invocation;
   const { tally, dryRun, timeOver } = run;
-  let { stage } = tally;
-  let progress = await progressOf(invocation, stage);
-  try {
-    for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
-      for (const outcome of outcomes) tally.add(outcome);
-      // Each stage goes through the users again.
-      if (stage !== tally.stage) {
-        progress.stop();
-        stage = tally.stage;
-        progress = await progressOf(invocation, stage);
-      }
-      if (outcomes.some(({ error }) => error !== null)) progress.clear();
-      await sayFailures(invocation, outcomes, run);
-      const { steps } = tally;
-      // The number of users with a journal is known only at the end.
-      progress.update(steps, stage === "journals" ? undefined : Math.min(1, steps / run.total));
-      await yieldToEventLoop();
-      signal.throwIfAborted();
-      if (timeOver?.aborted === true) return;
+  let stage: CopyStage | undefined;
+  for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
+    for (const outcome of outcomes) tally.add(outcome);
+    // Each stage goes through the users again. The number of users with a journal is known only at the end.
+    if (stage !== tally.stage) {
+      stage = tally.stage;
+      progress.begin({ what: PARTS[stage], total: stage === "journals" ? undefined : run.total });
     }
-    run.complete = true;
-  } finally {
-    progress.stop();
+    await sayFailures(invocation, outcomes, run);
+    progress.update(tally.steps);
+    await yieldToEventLoop();
+    signal.throwIfAborted();
+    if (timeOver?.aborted === true) return;
   }
-}
-
-function progressOf({ terminal }: Invocation, verb: string): Promise<Progress> {
-  return startProgress({ spinner: terminal.isErrorTerminal, verb, say: (line) => terminal.note(line) });
+  run.complete = true;
 }

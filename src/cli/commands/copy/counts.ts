@@ -18,7 +18,7 @@ export class CopyTally {
   readonly #foreignFields = new Set<string>();
   readonly #sealed = new PlainKeys();
   readonly #dryRun: boolean;
-  #stage: Stage = "copy";
+  #stage: CopyStage = "copy";
   #inClear = 0;
   #withForeignFields = 0;
 
@@ -49,7 +49,7 @@ export class CopyTally {
     return firstLooks(this.#counts);
   }
 
-  get stage(): Stage {
+  get stage(): CopyStage {
     return this.#stage;
   }
 
@@ -150,7 +150,7 @@ export class CopyTally {
 }
 
 /** The phase of a copy. */
-type Stage = "journals" | "copy" | "verify";
+export type CopyStage = "journals" | "copy" | "verify";
 type Counts = Readonly<ReturnType<typeof nothing>>;
 
 function inWords({ copied, kept, conflict, verified, unverified }: Counts) {

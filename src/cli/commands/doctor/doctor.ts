@@ -11,6 +11,7 @@ import { storeLabel } from "../../views/store-label.ts";
 import { inspectHost } from "./host-facts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import { plural } from "../../../core/text/format.ts";
+import type { WorkStep } from "../../../core/model/work-step.ts";
 
 interface DoctorFlags {
   readonly deep?: true;
@@ -62,7 +63,7 @@ async function findingsOf(
   invocation: Invocation,
   deep: boolean,
 ): Promise<{ findings: readonly CheckFinding[]; store: StoreName | null }> {
-  const { signal, withManager } = invocation;
+  const { progress, signal, withManager } = invocation;
   const started = performance.now();
   try {
     return await withManager(
@@ -72,7 +73,9 @@ async function findingsOf(
         const timeMs = clampTimeout(Math.max(0, timeoutMs - reserved - (performance.now() - started)));
         const patience = anySignal(signal, AbortSignal.timeout(timeMs));
         const around = inspectHost(invocation, storeLabel(store), patience);
-        const facts = await collectFacts(subject, { storeExists, deep, timeMs }, signal);
+        progress.begin({ what: "doctor", unit: "rows" });
+        const onStep = ({ done, total }: WorkStep) => progress.update(done, total);
+        const facts = await collectFacts(subject, { storeExists, deep, timeMs, onStep }, signal);
         return { findings: diagnose(facts, await around), store };
       },
     );

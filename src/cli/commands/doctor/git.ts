@@ -1,9 +1,8 @@
 import { execFile } from "node:child_process";
 import { basename, dirname } from "node:path";
-import { SECRET_VARIABLES } from "../../../core/model/redact-keys.ts";
+import { environmentForChildren } from "../../../core/model/redact-keys.ts";
 
 const LIMIT_MS = 2000;
-const NOT_FOR_GIT = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
 
 /**
  * Whether git tracks this file. False without git, without a repository, or without an answer in time. Git gets no
@@ -15,7 +14,7 @@ export function isTrackedByGit(
   environment: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const tame = Object.entries(environment).filter(([name]) => !name.startsWith("GIT_") && !NOT_FOR_GIT.has(name));
+  const tame = Object.entries(environmentForChildren(environment)).filter(([name]) => !name.startsWith("GIT_"));
   const env = { ...Object.fromEntries(tame), GIT_OPTIONAL_LOCKS: "0", GIT_TERMINAL_PROMPT: "0" };
   const words = ["--literal-pathspecs", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--"];
   return new Promise((resolve) => {

@@ -30,6 +30,8 @@ interface ListFlags {
 }
 
 const BATCH = 100;
+/** After this many rows, timers and signals get their turn, though none of the rows is wanted. */
+const ROWS_A_TURN = 1000;
 
 /** The check that tells a risk: only a key's own answer shows budgets, and only the listing shows the last use. */
 const FINDS: Readonly<Record<Risk, string>> = {
@@ -115,10 +117,11 @@ function failureOf({ shown, unreadable: count }: Totals): KeyctlError | null {
 }
 
 async function printRows(invocation: Invocation, flags: ListFlags, totals: Totals): Promise<Session | "reader gone"> {
-  const { terminal, withManager, signal, receivedSignal } = invocation;
+  const { terminal, progress, withManager, signal, receivedSignal } = invocation;
   const showsRisks = flags.risk !== undefined;
   const table = new TablePrinter(terminal, showsRisks ? [...COLUMNS, RISKS_COLUMN] : COLUMNS);
-  const cellsOf = (row: ListedRow) => (showsRisks ? [...cells(row), cellOfRisks(row)] : cells(row));
+  const isTerminal = terminal.columns !== undefined;
+  const cellsOf = (row: ListedRow) => [...cells(row, isTerminal), ...(showsRisks ? [cellOfRisks(row)] : [])];
   const print = async (rows: readonly ListedRow[]) => {
     if (flags.count === true) return;
     if (terminal.options.json) return terminal.documents(rows.map((row) => document(row, receivedSignal())));
@@ -126,8 +129,12 @@ async function printRows(invocation: Invocation, flags: ListFlags, totals: Total
   };
   try {
     return await withManager({ mayCreateStore: false, logs: "none" }, async (opened) => {
-      const rows = opened.manager.rows({ signal }, flags.hash);
-      for await (const batch of batched(wanted(rows, flags, totals), BATCH)) {
+      const { manager } = opened;
+      const rows = manager.rows({ signal }, flags.hash);
+      const total = flags.hash === undefined ? () => manager.count({ signal }) : undefined;
+      progress.begin({ what: "list", unit: "rows", total });
+      const looked = (count: number) => progress.update(count);
+      for await (const batch of batched(wanted(rows, { flags, totals, looked }), BATCH)) {
         for (const { kind, warnings } of batch) {
           totals.shown += 1;
           if (kind === "clear") totals.clear += 1;
@@ -148,8 +155,18 @@ async function printRows(invocation: Invocation, flags: ListFlags, totals: Total
   }
 }
 
-async function* wanted(rows: AsyncIterable<KeyRecord>, flags: ListFlags, totals: Totals): AsyncGenerator<ListedRow> {
+async function* wanted(
+  rows: AsyncIterable<KeyRecord>,
+  {
+    flags,
+    totals,
+    looked,
+  }: { readonly flags: ListFlags; readonly totals: Totals; readonly looked: (count: number) => void },
+): AsyncGenerator<ListedRow> {
+  let count = 0;
   for await (const stored of rows) {
+    looked((count += 1));
+    if (count % ROWS_A_TURN === 0) await yieldToEventLoop();
     const row = listed(stored, Date.now());
     if (!matches(row, flags)) continue;
     if (flags.risk === undefined || flags.risk.some((risk) => row.risks.known.includes(risk))) yield row;

@@ -13,15 +13,17 @@ import { userFlag } from "../../../core/text/shell-quote.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { errorDocument } from "../../invocation.ts";
 import { dollars, limitFields } from "../../views/verdict-view.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 const SIGNS = { valid: "✓", invalid: "✗" } as const;
+const WORDS = { valid: "valid", invalid: "invalid" } as const;
 const NOT_KNOWN = "-";
 
 export const COLUMNS = [
-  { title: "USER", shrinks: true },
-  { title: "KEY" },
-  { title: "ORIGIN" },
-  { title: "AGE" },
+  USER_COLUMN,
+  KEY_COLUMN,
+  { title: "ORIGIN", usual: 16 },
+  { title: "AGE", usual: 4 },
   { title: "CHECKED" },
   { title: "EXPIRES", isOptional: true },
   { title: "LIMIT", isOptional: true },
@@ -45,11 +47,14 @@ export function listed(stored: KeyRecord, now: number): ListedRow {
   return { row, kind, warnings: storedKeyWarnings(stored, now), risks: risksOf(row), now };
 }
 
-export function cells({ row, now }: ListedRow): readonly string[] {
+/** Off a terminal, times are RFC 3339, for programs. */
+export function cells({ row, now }: ListedRow, isTerminal: boolean): readonly string[] {
   const { userId, origin, createdAt, lastCheck } = row;
-  const checked = lastCheck === null ? "never" : `${SIGNS[lastCheck.verdict]} ${age(lastCheck.at, now)}`;
+  const since = (time: string) => (isTerminal || isFromFuture(time, now) ? age(time, now) : time);
+  const verdict = isTerminal ? SIGNS : WORDS;
+  const checked = lastCheck === null ? "never" : `${verdict[lastCheck.verdict]} ${since(lastCheck.at)}`;
   const mask = maskOfRecord(row) ?? "unreadable";
-  return [userId, mask, origin, age(createdAt, now), checked, expiryOf(row, now), limitOf(row)];
+  return [userId, mask, origin, since(createdAt), checked, expiryOf(row, now, isTerminal), limitOf(row)];
 }
 
 export function cellOfRisks({ risks }: ListedRow): string {
@@ -60,12 +65,13 @@ function age(since: string, now: number): string {
   return isFromFuture(since, now) ? NOT_KNOWN : formatSpan(now - Date.parse(since));
 }
 
-function expiryOf(row: KeyRecord, now: number): string {
+function expiryOf(row: KeyRecord, now: number, isTerminal: boolean): string {
   const expiresAt = knownExpiry(row);
   if (expiresAt === undefined) return NOT_KNOWN;
   if (expiresAt === null) return "never";
   const end = expiryMs(expiresAt);
   if (end === "unknown") return UNKNOWN_EXPIRY;
+  if (!isTerminal) return expiresAt;
   return isOver(expiresAt, now) ? "expired" : formatSpan(end - now);
 }
 

@@ -1,6 +1,6 @@
 import type { PurgeResult } from "../../../core/model/results.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
-import { plural } from "../../../core/text/format.ts";
+import { counted, plural } from "../../../core/text/format.ts";
 
 /** The texts about a purge besides its result: the other deleted keys, and the source of the key of the next sync. */
 
@@ -23,7 +23,29 @@ export function outcomeOf(result: PurgeResult): string {
   if (error !== null) return error.message;
   if (hadEarlierKeys(result)) return `${earlierKeys(revokedKeys)} deleted at OpenRouter`;
   if (!purged) return "had no key";
-  return revocation === "done" && revokedKeys > 1 ? `purged, with ${earlierKeys(revokedKeys - 1)}` : "purged";
+  const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)}` : "";
+  return `purged; ${REVOCATION_TEXT[revocation ?? "kept"]}${more}`;
+}
+
+/** The state of a purged key at OpenRouter. */
+export const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
+  done: "deleted at OpenRouter",
+  pending: "not confirmed at OpenRouter",
+  kept: "it stays active at OpenRouter",
+  not_ours: "it stays active at OpenRouter",
+};
+
+/** The hint on purged keys that stay active at OpenRouter: `command` deletes those that keyctl created. */
+export function howToEnd(
+  { ours, foreign }: { readonly ours: number; readonly foreign: number },
+  command: string,
+): string | undefined {
+  const page = "https://openrouter.ai/keys";
+  if (ours + foreign === 0) return undefined;
+  if (ours === 0)
+    return `delete ${plural(foreign, "it", "them")} at ${page} if nobody else uses ${plural(foreign, "it", "them")}`;
+  const rest = foreign === 0 ? "" : `; ${counted(foreign, "key")} that keyctl did not create: ${page}`;
+  return `${command}   deletes ${plural(ours, "it", "them")} there${rest}`;
 }
 
 export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["returnsFrom"]): void {

@@ -4,7 +4,8 @@ import type { Terminal } from "../../terminal/terminal.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
-import { earlierKeys, keyCount, noteNextSync } from "./purge-texts.ts";
+import { earlierKeys, howToEnd, keyCount, noteNextSync, REVOCATION_TEXT } from "./purge-texts.ts";
+import { userFlag } from "../../../core/text/shell-quote.ts";
 import { plural } from "../../../core/text/format.ts";
 
 export function purgeDocument(result: PurgeResult): object {
@@ -53,14 +54,11 @@ export async function showPurge(
   }
   const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)} of this user` : "";
   await terminal.result(
-    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${REVOCATION_TEXT[revocation ?? "kept"]}${more})`,
+    `${former?.key ?? "an unreadable key"} ${terminal.paint.bold("purged")} (${revocation === "done" ? "and " : ""}${REVOCATION_TEXT[revocation ?? "kept"]}${more})`,
   );
   noteNextSync(terminal, returnsFrom);
+  if (revocation !== "kept") return;
+  const isOurs = former?.isOurs === true;
+  const hint = howToEnd({ ours: isOurs ? 1 : 0, foreign: isOurs ? 0 : 1 }, `keyctl purge ${userFlag(userId)} --revoke`);
+  if (hint !== undefined) terminal.hint(hint);
 }
-
-const REVOCATION_TEXT: Readonly<Record<NonNullable<PurgeResult["revocation"]>, string>> = {
-  done: "and deleted at OpenRouter",
-  pending: "not confirmed at OpenRouter",
-  kept: "it stays active at OpenRouter",
-  not_ours: "it stays active at OpenRouter",
-};

@@ -10,14 +10,17 @@ import { forUsers } from "../../bulk/user-command-runner.ts";
 import { sayWarnings } from "../../views/key-view.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addSelection } from "../../bulk/selection.ts";
+import type { Many } from "../../bulk/selection.ts";
 import { ResultCounts } from "../../bulk/result-counts.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { UserCommand } from "../../bulk/user-command.ts";
 import { confirmMany, confirmOne, confirmRetained } from "./confirmation.ts";
 import { revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
-import { hadEarlierKeys, noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
+import { PurgeCounts } from "./purge-counts.ts";
+import { noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
 import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** A hash that no row has. */
 const NO_KEYS_HASH = "none";
@@ -57,13 +60,22 @@ async function purge(invocation: Invocation, flags: PurgeFlags): Promise<KeyctlE
 function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<PurgeResult> {
   const { signal } = invocation;
   let limit = 0;
+  let selected: Many["kind"] | undefined;
+  const score = new PurgeCounts();
   const options = { signal, revoke: revocationWanted(flags) };
   const stillOnDisk: Warning[] = [];
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "all" },
-    async confirm(opened, selection) {
-      limit = await confirmMany(invocation, flags, opened, selection);
+    async confirm(opened, selection, users) {
+      selected = selection.kind;
+      limit = await confirmMany(invocation, flags, {
+        opened,
+        selection,
+        users,
+        preview: (batches) => opened.manager.previewPurgeMany(batches, { ...options, looksAhead: false }),
+      });
+      return Number.isFinite(limit) ? limit : undefined;
     },
     async one(manager, user) {
       const preview = await manager.previewPurge(user, { ...options, looksAhead: false });
@@ -87,14 +99,10 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),
     hasChanged: ({ purged }) => purged,
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "RESULT" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
     cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
-    score: () =>
-      new ResultCounts({
-        endings: ["purged", "had_earlier_keys", "had_no_key"],
-        endingOf: (result) => (result.purged ? "purged" : hadEarlierKeys(result) ? "had_earlier_keys" : "had_no_key"),
-        remark: ({ purged, returnsFrom }) => (purged ? remarkOnNextSync(returnsFrom) : undefined),
-      }),
+    score: () => score,
+    closingHint: () => score.hint(invocation.commandAgain, selected),
   };
 }
 
@@ -114,7 +122,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
       await terminal.result(`purge would ${forecastOf(preview, flags)}`);
       noteNextSync(terminal, preview.returnsFrom);
     },
-    columns: [{ title: "USER", shrinks: true }, { title: "KEY" }, { title: "PURGE WOULD" }],
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "PURGE WOULD" }],
     cells: (preview) => [
       preview.userId,
       preview.former?.key ?? "-",

@@ -12,16 +12,19 @@ interface ReconcileFlags {
   readonly fix?: true;
   readonly confirm?: number;
   readonly adoptAccount?: true;
+  readonly includeKept?: true;
+  readonly verbose?: true;
 }
 
 const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
+  kept: "purged or replaced, and left active; only counted",
   orphan: "created by this store, then abandoned or to be revoked",
   retiring: "replaced by a rotation; deleted when its grace is over",
   limit_due: "its full limit is to be restored",
   purge_pending: "a purge that was interrupted before it removed the row",
   undecided: "being created, just abandoned, or waiting in a local file",
   unknown_nonce: "named like our keys, but created by none of our operations",
-  other_deployment: "created by another store",
+  other_deployment: "created by another store; only counted",
   no_row: "recorded as in use, but in no row",
   dangling_row: "stored here, but missing at OpenRouter",
   other_account: "of the previous account; whether it still works is unknown",
@@ -35,6 +38,8 @@ export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "only this user")
     .option("--fix", "make the changes; without it, nothing is changed")
     .option("--confirm <count>", "with --fix: the number of keys to remove", parseCount)
+    .option("--include-kept", "also remove keys that were purged or replaced and kept")
+    .option("--verbose", "list what is only counted, too")
     .option("--adopt-account", "first bind the database to the account of this management key")
     .addHelpText(
       "after",
@@ -55,6 +60,7 @@ ${Object.entries(CLASS_MEANINGS)
 Examples:
   keyctl reconcile
   keyctl reconcile --fix
+  keyctl reconcile --include-kept --verbose
   keyctl reconcile --user alice --fix --json`,
     )
     .action(run((invocation, flags: ReconcileFlags) => reconcile(invocation, flags)));
@@ -69,6 +75,8 @@ async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise
     fixes: flags.fix === true,
     confirm: flags.confirm,
     adoptAccount: flags.adoptAccount === true,
+    includeKept: flags.includeKept === true,
+    verbose: flags.verbose === true,
     userId,
   };
   const report = new ReconcileReport(invocation, task);

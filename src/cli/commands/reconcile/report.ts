@@ -1,31 +1,39 @@
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { Reconciliation } from "../../../core/reconcile/reconciliation.ts";
-import { describeDuties, NO_DUTIES, overdueError, withDuty } from "../../../core/model/duties.ts";
-import { userFlag } from "../../../core/text/shell-quote.ts";
 import { sayWarnings } from "../../views/key-view.ts";
-import { counted, formatNumber } from "../../../core/text/format.ts";
-import { formatSpan } from "../../format-duration.ts";
+import { counted, plural } from "../../../core/text/format.ts";
+import { dollars } from "../../views/verdict-view.ts";
+import { formatAge, formatSpan } from "../../format-duration.ts";
+import { overdueError } from "../../../core/model/duties.ts";
+import { Declined } from "../../terminal/unanswered.ts";
+import { FindingCounts } from "./finding-counts.ts";
+import { remedyOf } from "./remedies.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
+import type { OnStep, WorkStep } from "../../../core/model/work-step.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
+import { USER_COLUMN } from "../../views/columns.ts";
 
 export interface ReconcileRequest {
   readonly fixes: boolean;
   /** The number of keys that was confirmed with --confirm. */
   readonly confirm: number | undefined;
   readonly adoptAccount: boolean;
+  readonly includeKept: boolean;
+  /** Lists what is otherwise only counted. */
+  readonly verbose: boolean;
   readonly userId: string | undefined;
 }
 
 /** The limit for `--fix` without a question: this number of keys or this share of our keys, whichever is larger. */
 const UNASKED = { keys: 10, share: 0.01 } as const;
 
-/** Classes that are listed but do not count as warnings: keys of other stores, and keys that are not decided yet. */
-const NO_WORRY: ReadonlySet<FindingClass> = new Set(["other_deployment", "undecided", "retiring"]);
+/** Classes that are one line each, with a number. Documents have each key of another store. */
+const ONLY_COUNTED: ReadonlySet<FindingClass> = new Set(["kept", "other_deployment"]);
 
 /** Plans, asks if necessary, fixes, and reports everything. */
 export class ReconcileReport {
@@ -36,20 +44,17 @@ export class ReconcileReport {
   readonly #tasks: Finding[] = [];
   #store: StoreName | undefined;
   #reconciliation: Reconciliation | undefined;
-  #toFix = 0;
-  /** What rotations have left to do, which is a part of `#toFix` and needs no permission. */
-  #due = NO_DUTIES;
-  #fixed = 0;
-  #reported = 0;
-  #noted = 0;
+  readonly #counts = new FindingCounts();
+  /** What mends the first finding that somebody has to look at. */
+  #remedy: string | null = null;
   #failed: KeyctlError | null = null;
 
   constructor(invocation: Invocation, task: ReconcileRequest) {
     this.#invocation = invocation;
     this.#task = task;
     this.#table = new TablePrinter(invocation.terminal, [
-      { title: "FINDING" },
-      { title: "USER", shrinks: true },
+      { title: "FINDING", usual: 16 },
+      USER_COLUMN,
       { title: "KEY", shrinks: true },
       { title: "ACTION" },
     ]);
@@ -59,39 +64,60 @@ export class ReconcileReport {
   async work({ manager, store }: Session): Promise<void> {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
-    const { fixes, userId, adoptAccount } = this.#task;
-    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, signal });
+    const { fixes, userId, adoptAccount, includeKept } = this.#task;
+    const onStep = this.#showSteps();
+    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, includeKept, signal, onStep });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
+  }
+
+  #showSteps(): OnStep {
+    const { progress } = this.#invocation;
+    let begun: string | undefined;
+    const begin = (part: WorkStep["part"]) => {
+      if (begun !== part) progress.begin({ what: `reconcile: ${PARTS[part].what}`, unit: PARTS[part].unit });
+      begun = part;
+    };
+    begin("listing");
+    return ({ part, done, total }) => {
+      begin(part);
+      progress.update(done, total);
+    };
   }
 
   /** With --fix, a planned removal is printed when it is done. */
   async #plan(reconciliation: Reconciliation): Promise<void> {
     for await (const finding of reconciliation.plan()) {
       const isTask = finding.action !== "none";
-      if (isTask) this.#countTask(finding);
-      else if (NO_WORRY.has(finding.class)) this.#noted += 1;
-      else this.#reported += 1;
-      if (!isTask || !this.#task.fixes) await this.#print(finding);
-      else this.#tasks.push(finding);
+      const before = this.#counts.reported;
+      this.#counts.plan(finding);
+      if (this.#counts.reported > before) this.#remedy ??= remedyOf(finding);
+      if (isTask && this.#task.fixes) this.#tasks.push(finding);
+      else if (isTask || this.#isListed(finding)) await this.#print(finding);
     }
+    await this.#printCounted();
   }
 
-  #countTask({ class: kind, dueAt }: Finding): void {
-    this.#toFix += 1;
-    if (dueAt === null) return;
-    this.#due = withDuty(this.#due, kind === "limit_due" ? "restore_limit" : "retire", dueAt, Date.now());
+  #isListed({ class: kind }: Finding): boolean {
+    const { json } = this.#invocation.terminal.options;
+    return this.#task.verbose || !ONLY_COUNTED.has(kind) || (json && kind !== "kept");
   }
 
-  get #dueCount(): number {
-    return this.#due.retire + this.#due.limits;
+  async #printCounted(): Promise<void> {
+    const { terminal, commandAgain } = this.#invocation;
+    if (this.#task.verbose || terminal.options.json) return;
+    for (const kind of ONLY_COUNTED) {
+      const count = this.#counts.of(kind);
+      const end = `${commandAgain("--verbose")}   lists ${plural(count, "it", "them")}`;
+      if (count > 0) await this.#table.print([[kind.replaceAll("_", " "), "-", counted(count, "key"), end]]);
+    }
   }
 
   async #fix(reconciliation: Reconciliation): Promise<void> {
     await this.#confirm(reconciliation);
     for await (const finding of reconciliation.fix()) {
-      if (finding.done) this.#fixed += 1;
+      this.#counts.fixed(finding);
       this.#failed ??= finding.error;
       await this.#print(finding);
     }
@@ -99,8 +125,8 @@ export class ReconcileReport {
 
   async #confirm({ ours }: Reconciliation): Promise<void> {
     const { confirm } = this.#task;
-    const count = this.#toFix - this.#dueCount;
-    const hint = `${this.#command} --fix --confirm ${count}`;
+    const count = this.#counts.toAsk;
+    const hint = this.#invocation.commandAgain(`--confirm ${count}`, "--confirm");
     if (confirm !== undefined) {
       if (confirm === count) return;
       throw new KeyctlError(
@@ -124,12 +150,12 @@ export class ReconcileReport {
     for (const task of this.#tasks) await this.#print(task);
     await this.#table.end();
     const ask = await prompt();
-    if (!(await ask.confirm(`Remove ${counted(count, "key")} at OpenRouter?`))) throw refused;
+    if (!(await ask.confirm(`Remove ${counted(count, "key")} at OpenRouter?`))) throw new Declined(hint);
   }
 
   async #print(finding: Finding): Promise<void> {
     const { terminal, receivedSignal } = this.#invocation;
-    const { class: kind, userId, keyHash, name, action, dueAt, done, error } = finding;
+    const { class: kind, userId, keyHash, name, action, dueAt, done, error, listed } = finding;
     if (terminal.options.json) {
       return terminal.documents([
         {
@@ -141,15 +167,15 @@ export class ReconcileReport {
           action,
           due_at: dueAt,
           done,
+          created_at: listed?.createdAt ?? null,
+          limit: listed?.limit ?? null,
+          hint: done ? null : remedyOf(finding),
           error: errorDocument(error, receivedSignal()),
         },
       ]);
     }
     const which = name ?? keyHash ?? "-";
-    const later =
-      dueAt === null || action !== "none" ? "" : `to be deleted in ${formatSpan(Date.parse(dueAt) - Date.now())}`;
-    const end = error?.message ?? (done ? DONE[action] : TO_DO[action] || later);
-    await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, end]]);
+    await this.#table.print([[kind.replaceAll("_", " "), userId ?? "-", which, this.#endOf(finding)]]);
   }
 
   /** Ends the report after the store was closed: until then, a signal may stop the run. */
@@ -158,7 +184,7 @@ export class ReconcileReport {
     const [reconciliation, store] = [this.#reconciliation, this.#store];
     // Nothing was compared.
     if (reconciliation === undefined || store === undefined) throw failure;
-    const { listed, tally, warnings, isStable } = reconciliation;
+    const { warnings, isStable } = reconciliation;
     if (!isStable) {
       terminal.warning("keys changed while they were listed: rows whose key was not listed are not reported");
     }
@@ -169,14 +195,7 @@ export class ReconcileReport {
         command: "reconcile",
         store: store.name,
         dry_run: !this.#task.fixes,
-        listed,
-        matched: tally.matched,
-        kept: tally.kept,
-        to_fix: this.#toFix,
-        due: this.#dueCount,
-        fixed: this.#fixed,
-        reported: this.#reported,
-        noted: this.#noted,
+        ...this.#counts.document(reconciliation),
         elapsed_ms: elapsedMs,
         complete: failure === null,
         warnings,
@@ -192,37 +211,57 @@ export class ReconcileReport {
     return {
       line: this.#line,
       gap: failure === null ? null : "the run stopped early",
-      hint: `${this.#command} > <file>   lists what is left`,
+      hint: `${this.#invocation.commandAgain("", "--confirm")} > <file>   lists what is left`,
     };
   }
 
   get #line(): string {
-    const { listed = 0, tally = { matched: 0, kept: 0 } } = this.#reconciliation ?? {};
-    const due = describeDuties(this.#due);
-    const removed = this.#task.fixes
-      ? [`${this.#fixed} of ${this.#toFix} removed`]
-      : [`${this.#toFix - this.#dueCount} to remove`, ...(due === undefined ? [] : [due])];
-    const counts = [`${formatNumber(tally.matched)} matched`, `${formatNumber(tally.kept)} kept`, ...removed];
-    return `${counted(listed, "key")} at OpenRouter: ${counts.join(", ")}, ${counted(this.#reported, "warning")}`;
+    const nothing = { listed: 0, tally: { matched: 0, kept: 0 } };
+    return this.#counts.describe(this.#reconciliation ?? nothing, this.#task.fixes);
   }
 
-  get #command(): string {
-    const { userId } = this.#task;
-    return userId === undefined ? "keyctl reconcile" : `keyctl reconcile ${userFlag(userId)}`;
+  /** What becomes of a finding; of a kept key also what it may still cost. */
+  #endOf(finding: Finding): string {
+    const { class: kind, action, dueAt, done, error, listed } = finding;
+    if (error !== null) return error.message;
+    if (dueAt !== null && action === "none") return `to be deleted in ${formatSpan(Date.parse(dueAt) - Date.now())}`;
+    const remedy = this.#invocation.terminal.complete(remedyOf(finding) ?? "");
+    const end = action === "none" ? remedy : done ? DONE[action] : TO_DO[action];
+    if (kind !== "kept" || listed === null) return end;
+    const age = listed.createdAt === null ? [] : [this.#age(listed.createdAt)];
+    const limit =
+      listed.limit === undefined ? [] : [listed.limit === null ? "no limit" : `limit ${dollars(listed.limit)}`];
+    return [...age, ...limit, end].join(", ");
+  }
+
+  #age(since: string): string {
+    if (this.#invocation.terminal.columns === undefined) return `created ${since}`;
+    return formatAge(Math.max(0, Date.now() - Date.parse(since)));
   }
 
   outcome(): KeyctlError | null {
-    const left = this.#toFix - this.#fixed - (this.#task.fixes ? 0 : this.#dueCount);
+    const { reported } = this.#counts;
+    const left = this.#counts.left(this.#task.fixes);
     if (this.#failed !== null) return this.#failed;
-    if (left <= 0 && this.#reported === 0) return this.#task.fixes ? null : overdueError(this.#due);
-    const hint = left > 0 ? `${this.#command} --fix` : "keyctl help reconcile";
+    if (left === 0 && reported === 0) return this.#task.fixes ? null : overdueError(this.#counts.due);
+    const { commandAgain } = this.#invocation;
+    const advice =
+      reported === 1 && this.#remedy !== null ? this.#remedy : "see the lines above; keyctl help reconcile";
+    const hint = left > 0 ? commandAgain(this.#task.fixes ? "" : "--fix", "--confirm") : advice;
     const parts = [
       ...(left > 0 ? [`${counted(left, "key")} to remove`] : []),
-      ...(this.#reported > 0 ? [counted(this.#reported, "warning")] : []),
+      ...(reported > 0 ? [counted(reported, "warning")] : []),
     ];
     return new KeyctlError("ATTENTION", parts.join(", "), { hint });
   }
 }
+
+const PARTS: Readonly<Record<WorkStep["part"], { readonly what: string; readonly unit: string }>> = {
+  listing: { what: "listing at OpenRouter", unit: "keys" },
+  comparing: { what: "comparing", unit: "users" },
+  rows: { what: "comparing", unit: "rows" },
+  removing: { what: "removing", unit: "users" },
+};
 
 const DONE: Readonly<Record<Finding["action"], string>> = {
   delete: "deleted",

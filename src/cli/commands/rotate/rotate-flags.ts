@@ -9,7 +9,9 @@ import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
 import { addMaxKeysOption } from "../../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../../bulk/key-permission.ts";
-import { addConcurrencyOption, parseCountOrShare } from "../../bulk/number-flags.ts";
+import { addConcurrencyOption } from "../../bulk/concurrency.ts";
+import { parseCountOrShare } from "../../bulk/number-flags.ts";
+import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { addSelection } from "../../bulk/selection.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { BulkFlags } from "../../bulk/user-command.ts";
@@ -56,7 +58,7 @@ export function addRotateOptions(command: Command): Command {
     .addOption(verdict.choices(["invalid"]).argParser(parseVerdict))
     .option("--max-failures <n|n%>", "many users: stop after this many failures", parseMaxFailures)
     .option("--rate <n/s>", "many users: begin no more than n users a second", parseRate);
-  return addConcurrencyOption(many, "rotated");
+  return addConcurrencyOption(many, "keys rotated", ROTATED_AT_ONCE);
 }
 
 /** What the flags say; the rest is decided where the rotation is done. */

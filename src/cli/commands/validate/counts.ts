@@ -1,7 +1,10 @@
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { RunFacts } from "../../../core/validate/validate-many.ts";
+import { attentionRemedies } from "../../../core/validate/attention-texts.ts";
+import { isUsedUp } from "../../../core/model/verdict.ts";
 import type { Attention } from "../../../core/model/verdict.ts";
+import type { CommandAgain } from "../../command-again.ts";
 import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
@@ -15,18 +18,25 @@ export type Allowance = (done: number) => number;
 
 /** Counts the verdicts of a bulk run. */
 export class VerdictScore implements BulkSummary<Validation> {
-  readonly countsRest = true;
   readonly statuses: Record<Status, number> = { valid: 0, invalid: 0, unknown: 0, failed: 0 };
   readonly reasons: Record<"invalid" | "unknown", Map<string, number>> = { invalid: new Map(), unknown: new Map() };
   readonly attention = new Map<Attention, number>();
   readonly #facts: () => RunFacts | undefined;
   readonly #allowance: Allowance;
   readonly #warnings = new WarningSummary();
+  /** How many of the keys with LIMIT_USED_UP have nothing left. */
+  usedUp = 0;
+  readonly #again: CommandAgain;
+  /** The reasons for which a key is an error. */
+  readonly #pressingReasons = new Set<Attention>();
+  /** What to do about the unknown verdicts, if it is the same for all of them. */
+  #sharedHint: string | null | undefined;
   #needAttention = 0;
   #pressing = 0;
   #resumed = 0;
 
-  constructor(facts: () => RunFacts | undefined, allowance: Allowance) {
+  constructor(facts: () => RunFacts | undefined, allowance: Allowance, again: CommandAgain) {
+    this.#again = again;
     this.#facts = facts;
     this.#allowance = allowance;
   }
@@ -37,9 +47,20 @@ export class VerdictScore implements BulkSummary<Validation> {
     if (verdict !== null && verdict.status !== "valid") count(this.reasons[verdict.status], verdict.reason);
     for (const name of attention) count(this.attention, name);
     if (attention.length > 0) this.#needAttention += 1;
-    if (error?.code === "ATTENTION") this.#pressing += 1;
+    if (verdict?.status === "valid" && attention.includes("LIMIT_USED_UP") && isUsedUp(verdict)) this.usedUp += 1;
+    if (error?.code === "ATTENTION") this.#addPressing(attention);
+    if (error?.code === "VERDICT_UNKNOWN") this.#shareHint(error.hint);
     if (resumed) this.#resumed += 1;
     this.#warnings.add(warnings);
+  }
+
+  #addPressing(attention: readonly Attention[]): void {
+    this.#pressing += 1;
+    for (const name of attention) if (name !== "NO_LIMIT") this.#pressingReasons.add(name);
+  }
+
+  #shareHint(hint: string | null): void {
+    this.#sharedHint = this.#sharedHint === undefined || this.#sharedHint === hint ? hint : null;
   }
 
   get done(): number {
@@ -47,7 +68,7 @@ export class VerdictScore implements BulkSummary<Validation> {
     return valid + invalid + unknown + failed;
   }
 
-  counts(rest = 0) {
+  counts(rest: number) {
     const facts = this.#facts();
     return {
       total: this.done + rest,
@@ -85,13 +106,15 @@ export class VerdictScore implements BulkSummary<Validation> {
     if (!complete) return this.#cutShort();
     if (unknown > this.#allowance(this.done)) {
       return new KeyctlError("SOME_UNKNOWN", `${formatNumber(unknown)} ${of} could not be checked`, {
-        hint: "--not-validated-since 1h   checks only these",
+        hint: `${this.#shared}${this.#again("--not-validated-since 1h", "--not-validated-since")}   checks only these`,
         retryable: true,
       });
     }
     if (this.#pressing > 0) {
       const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} attention`;
-      return new KeyctlError("ATTENTION", message, { hint: "see the lines above" });
+      return new KeyctlError("ATTENTION", message, {
+        hint: `see the lines above; ${attentionRemedies(this.#pressingReasons, null)}`,
+      });
     }
     if (this.done > 0 || allowEmpty) return null;
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
@@ -99,8 +122,15 @@ export class VerdictScore implements BulkSummary<Validation> {
     });
   }
 
+  /** What to do before the run is repeated; empty if there is nothing. */
+  get #shared(): string {
+    const hint = this.#sharedHint ?? "";
+    return hint === "" || hint.startsWith("keyctl validate") ? "" : `${hint}; then   `;
+  }
+
   #cutShort(): KeyctlError {
-    const hint = "--not-validated-since 24h   continues where this run stopped";
+    const again = this.#again("--not-validated-since 24h", "--not-validated-since");
+    const hint = `${this.#shared}${again}   continues where this run stopped`;
     const message =
       this.#facts()?.providerIsSick === true
         ? `OpenRouter stopped answering; the run stopped after ${counted(this.done, "key")}`

@@ -1,73 +1,108 @@
 import { printable } from "../../../core/text/printable.ts";
+import { attentionWords } from "../../../core/validate/attention-texts.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { Attention } from "../../../core/model/verdict.ts";
 import { formatNumber, plural } from "../../../core/text/format.ts";
-import type { StoreName } from "../../invocation.ts";
+import type { Invocation, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
-import type { Terminal } from "../../terminal/terminal.ts";
 import type { VerdictScore } from "./counts.ts";
-import { lastValid } from "../../views/verdict-view.ts";
+import { dollars, lastValid } from "../../views/verdict-view.ts";
 import type { BulkView } from "../../bulk/user-command.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** The maximum number of users named on a terminal. Without a terminal, all are named. */
 const NAMED = 10;
 const COLUMNS = [
-  { title: "USER", shrinks: true },
-  { title: "KEY" },
-  { title: "VERDICT" },
-  { title: "REASON" },
+  USER_COLUMN,
+  KEY_COLUMN,
+  { title: "VERDICT", usual: 7 },
+  { title: "REASON", usual: 14 },
   { title: "LAST VALID" },
 ];
 const TITLE_WIDTH = 8;
 
-/** Prints the totals of a bulk run, and the users whose keys are invalid or unreadable. */
+/** The limits of `validate`, in words and USD. */
+export interface LimitWords {
+  readonly warnWithin: string;
+  readonly minRemaining: number;
+}
+
+/** Prints the totals of a bulk run, and every key that may be the reason of its exit code. */
 export function verdictScreen(
-  terminal: Terminal,
+  { terminal, commandAgain }: Pick<Invocation, "terminal" | "commandAgain">,
   score: VerdictScore,
   store: () => StoreName | null,
-  warnWithin: string,
+  limits: LimitWords,
 ): BulkView<Validation> {
   const table = new TablePrinter(terminal, COLUMNS);
   const isTerminal = terminal.columns !== undefined;
-  const named: Validation[] = [];
+  // On a terminal only the first ones of each kind are kept.
+  const named = { invalid: [], unknown: [], attention: [] } as Record<Kind, Validation[]>;
+  const counts = { invalid: 0, unknown: 0, attention: 0 };
   return {
     async print(results) {
-      const bad = results.filter(({ verdict }) => verdict === null || verdict.status === "invalid");
-      if (!isTerminal) return table.print(bad.map(cells));
-      named.push(...bad.slice(0, NAMED - named.length));
+      const bad = results.filter(({ error }) => error !== null);
+      if (!isTerminal) return table.print(bad.map((one) => cells(one, false)));
+      for (const one of bad) {
+        const kind = kindOf(one);
+        counts[kind] += 1;
+        if (named[kind].length < NAMED) named[kind].push(one);
+      }
     },
     async finish(elapsedMs) {
-      await terminal.result(summary(score, store(), elapsedMs, warnWithin).join("\n"));
-      if (named.length > 0) await terminal.result("");
-      await table.print(named.map(cells));
+      await terminal.result(summary(score, store(), elapsedMs, limits).join("\n"));
+      // The worst ones first.
+      const shown = KINDS.flatMap((kind) => named[kind]).slice(0, NAMED);
+      if (shown.length > 0) await terminal.result("");
+      await table.print(shown.map((one) => cells(one, true)));
       await table.end();
-      const { invalid, failed } = score.statuses;
-      const more = isTerminal ? invalid + failed - named.length : 0;
-      if (more > 0) terminal.footer(`… ${formatNumber(more)} more: ${moreOf(invalid > 0)}`);
+      const more = KINDS.reduce((sum, kind) => sum + counts[kind], 0) - shown.length;
+      const isListed = score.statuses.failed + counts.unknown + counts.attention === 0;
+      const rest = isListed ? "keyctl list --verdict invalid" : `${commandAgain("")} > <file>`;
+      if (more > 0) terminal.footer(`… ${formatNumber(more)} more: ${terminal.complete(rest)}`);
     },
   };
 }
 
-function moreOf(hasInvalid: boolean): string {
-  return hasInvalid ? "keyctl list --verdict invalid" : "--json lists them all";
+type Kind = "invalid" | "unknown" | "attention";
+const KINDS = ["invalid", "unknown", "attention"] as const satisfies readonly Kind[];
+
+/** A key that could not be read counts as one that does not work. */
+function kindOf({ verdict }: Validation): Kind {
+  if (verdict === null || verdict.status === "invalid") return "invalid";
+  return verdict.status === "unknown" ? "unknown" : "attention";
 }
 
-function cells(validation: Validation): readonly string[] {
-  const { userId, key, verdict, error } = validation;
-  const why = verdict === null ? (error?.message ?? "") : (verdict.reason ?? "");
-  return [userId ?? "", key ?? "-", verdict?.status ?? "failed", why.replaceAll("_", " "), lastValid(validation)];
+function cells(validation: Validation, isTerminal: boolean): readonly string[] {
+  const { userId, key, verdict, attention, error } = validation;
+  const why =
+    verdict === null
+      ? (error?.message ?? "")
+      : verdict.status === "valid"
+        ? attentionWords(
+            attention.filter((name) => name !== "NO_LIMIT"),
+            verdict,
+          )
+        : (verdict.reason ?? "");
+  return [
+    userId ?? "",
+    key ?? "-",
+    verdict?.status ?? "failed",
+    why.replaceAll("_", " "),
+    lastValid(validation, isTerminal),
+  ];
 }
 
 function summary(
   score: VerdictScore,
   store: StoreName | null,
   elapsedMs: number,
-  warnWithin: string,
+  limits: LimitWords,
 ): readonly string[] {
   const { valid, invalid, unknown, failed } = score.statuses;
   const rows = [
-    ["valid", valid, worries(score.attention, warnWithin)],
+    ["valid", valid, worries(score, limits)],
     ["invalid", invalid, reasons(score.reasons.invalid)],
     ["unknown", unknown, reasons(score.reasons.unknown)],
     ["failed", failed, ""],
@@ -82,15 +117,22 @@ function summary(
   return [score.describe(elapsedMs), ...place, ...(lines.length === 0 ? [] : ["", ...lines])];
 }
 
-function worries(attention: ReadonlyMap<Attention, number>, warnWithin: string): string {
-  const words: Readonly<Record<Attention, (count: number) => string>> = {
+function worries({ attention, usedUp }: VerdictScore, { warnWithin, minRemaining }: LimitWords): string {
+  const words: Readonly<Record<Exclude<Attention, "LIMIT_USED_UP">, (count: number) => string>> = {
     EXPIRES_SOON: (count) => `${plural(count, "expires", "expire")} within ${warnWithin}`,
     EXPIRED: (count) => `${plural(count, "is", "are")} past ${plural(count, "its", "their")} end`,
     EXPIRY_UNKNOWN: (count) => `${plural(count, "ends", "end")} at an unknown time`,
-    LIMIT_USED_UP: (count) => `${plural(count, "has", "have")} used up ${plural(count, "its", "their")} limit`,
     NO_LIMIT: (count) => `${plural(count, "has", "have")} no limit`,
   };
-  return [...attention].map(([name, count]) => `${formatNumber(count)} ${words[name](count)}`).join(", ");
+  const little = (attention.get("LIMIT_USED_UP") ?? 0) - usedUp;
+  return [...attention]
+    .flatMap(([name, count]) => {
+      if (name !== "LIMIT_USED_UP") return [`${formatNumber(count)} ${words[name](count)}`];
+      const used = `${formatNumber(usedUp)} ${plural(usedUp, "has", "have")} used up ${plural(usedUp, "its", "their")} limit`;
+      const low = `${formatNumber(little)} ${plural(little, "has", "have")} less than ${dollars(minRemaining)} left`;
+      return [...(usedUp > 0 ? [used] : []), ...(little > 0 ? [low] : [])];
+    })
+    .join(", ");
 }
 
 function reasons(counts: ReadonlyMap<string, number>): string {

@@ -11,12 +11,15 @@ import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
-import { addConcurrencyOption, parseCountOrShare } from "../../bulk/number-flags.ts";
+import { addConcurrencyOption } from "../../bulk/concurrency.ts";
+import { parseCountOrShare } from "../../bulk/number-flags.ts";
 import { addSelection } from "../../bulk/selection.ts";
+import { VALIDATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { VerdictScore } from "./counts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
+import type { LimitWords } from "./summary-view.ts";
 import { showValidation, validationDocument } from "../../views/verdict-view.ts";
 import type { ValidateOptions } from "../../../core/validate/validate-key.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
@@ -38,7 +41,7 @@ interface ValidateFlags extends BulkFlags {
 const WARN_WITHIN_MS = 14 * 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
-  addConcurrencyOption(addBulkOptions(addSelection(command)), "checked")
+  addConcurrencyOption(addBulkOptions(addSelection(command)), "keys checked", VALIDATED_AT_ONCE)
     .option("--stdin", "read the key from standard input; use no database")
     .option(
       "--warn-within <duration>",
@@ -103,7 +106,7 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown);
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
@@ -122,12 +125,16 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
     columns: [],
     cells: () => [],
     score: () => score,
-    screen: (store) => verdictScreen(terminal, score, store, formatExactly(flags.warnWithin ?? WARN_WITHIN_MS)),
+    screen: (store) => verdictScreen(invocation, score, store, limitsOf(flags)),
   };
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
   return { signal, warnWithinMs: warnWithin, minRemaining };
+}
+
+function limitsOf({ warnWithin, minRemaining = 0 }: ValidateFlags): LimitWords {
+  return { warnWithin: formatExactly(warnWithin ?? WARN_WITHIN_MS), minRemaining };
 }
 
 /** Keys are checked concurrently; the log lines of one key stay together. */
