@@ -307,7 +307,7 @@ describe("what is due after a rotation", () => {
       /^hint: 1 old key is due for removal, 1 limit is due to be restored; keyctl rotate --finish {3}does it$/m,
     ],
     ["doctor", undefined, /rotations\tpass\t1 old key is due for removal, 1 limit is due to be restored/],
-    ["reconcile", 0, /0 to remove, 1 old key is due for removal, 1 limit is due to be restored/],
+    ["reconcile", 0, /1 old key is due for removal, 1 limit is due to be restored; 0 warnings/],
   ])("is shown by %s", async (command, code, text) => {
     const set = await withAlice();
     await set.given("rotate --user alice");

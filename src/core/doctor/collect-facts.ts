@@ -31,7 +31,6 @@ import type { DutyCounts } from "../model/rotate-results.ts";
 import type { Warning } from "../model/warning.ts";
 import { raceSignalWithGrace } from "../async/race-signal.ts";
 
-/** The parts of keyctl that doctor checks. */
 export interface DoctorContext {
   readonly store: KeyStore & KeyCheckValues & Inspection & Journal;
   readonly masterKeys: MasterKeys;
@@ -49,7 +48,6 @@ export interface DoctorContext {
   readonly requireSealed: boolean;
   readonly provisioning: ProvisioningRules;
   readonly spool: Pick<Spool, "counts">;
-  /** What rotations have left to do. */
   readonly dueDuties: (signal: AbortSignal) => Promise<DutyCounts>;
 }
 
@@ -68,7 +66,6 @@ export interface ReachFacts {
 export type Probe<Value> =
   | { readonly status: "known"; readonly value: Value }
   | { readonly status: "failed"; readonly error: KeyctlError }
-  /** The probe timed out. */
   | { readonly status: "late" }
   /** The probe depends on another one that has no result. */
   | { readonly status: "skipped" };
@@ -93,7 +90,6 @@ export interface SourceFacts {
 
 /** All facts about a store and its keys. */
 export interface DoctorFacts {
-  /** False: the store does not exist yet. */
   readonly storeExists: boolean;
   readonly count: Probe<number>;
   readonly server: Probe<StoreFacts>;
