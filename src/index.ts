@@ -37,11 +37,33 @@ export type {
   PurgeOptions,
   ReconcileOptions,
   RekeyOptions,
+  RotateManyOptions,
+  RotateOptions,
   SyncOptions,
   ValidateManyOptions,
 } from "./core/manager-options.ts";
 export type { ErrorCode, ErrorDetails } from "./core/model/errors.ts";
-export type { KeyRecord, LastCheck, LimitReset, Previous, Terms, Timestamp, Version } from "./core/model/key-record.ts";
+export type { MaxFailures, RotateFilter } from "./core/change/rotate-many.ts";
+export type {
+  CarriedRestrictions,
+  Duty,
+  DutyCounts,
+  RotatedPrevious,
+  RotatePreview,
+  RotateResult,
+  RotateTask,
+} from "./core/model/rotate-results.ts";
+export type {
+  KeyRecord,
+  LastCheck,
+  LimitDue,
+  LimitReset,
+  Previous,
+  Restrictions,
+  Terms,
+  Timestamp,
+  Version,
+} from "./core/model/key-record.ts";
 export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";
 export type {

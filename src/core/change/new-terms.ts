@@ -78,6 +78,7 @@ function limitOf(
   if (full === null || task.limit === "full" || upstream === undefined) return { limit: full, limitDue: null };
   const left = upstream.limitRemaining;
   if (left === null || left === undefined) throw notStated(row, "what is left of its limit");
+  if (row.limitDue === null && left >= full) return { limit: full, limitDue: null };
   const reset = resetOf(row, upstream);
   const atReset = reset === null ? null : { limit: full, at: endOfPeriod(reset, now) };
   return { limit: Math.max(0, left), limitDue: row.limitDue ?? atReset };
