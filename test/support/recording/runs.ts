@@ -90,7 +90,7 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
   // If nothing needs repair, reconcile only looks at the user, and ends before its actor does.
   const ended = succeeded && kind !== "reconcile";
   const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
-  const deliberate = args[0] === "provision";
+  const deliberate = args[0] === "provision" || kind === "rotate";
   return { key: hash, revoke, cap, deliberate, ended, ...(kind === "rotate" ? rotationOf(args, revoke) : {}) };
 }
 
