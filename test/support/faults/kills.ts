@@ -22,7 +22,8 @@ export interface KillScene {
 }
 
 const AT_ONCE = 2;
-const USER = "alice";
+/** Every scene is about the key of this user. */
+export const USER = "alice";
 const REPLACEMENT = keyEnding("91aa");
 
 export const KILL_SCENES = {
@@ -97,7 +98,8 @@ async function purgeProblems(stage: Stage): Promise<readonly string[]> {
   return rows.length !== 1 ? ["a purge that did not begin has removed the row"] : [];
 }
 
-async function happened(
+/** Runs a command of the past. */
+export async function happened(
   { home, openRouter }: Stage,
   args: readonly string[],
   { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},
