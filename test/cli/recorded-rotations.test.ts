@@ -1,138 +1,152 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Ports } from "../../src/compose.ts";
-import { emptyHome } from "../support/home/home.ts";
-import { KEY } from "../support/fixtures/keys.ts";
+import { describe, expect, it } from "vitest";
+import { MADE, OTHER } from "../support/fixtures/keys.ts";
+import type { Home } from "../support/home/home.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import type { Rule } from "../support/openrouter/faults.ts";
-import { mockOpenRouter } from "../support/openrouter/of-test.ts";
+import { ageOperations, endGraces } from "../support/openrouter/made-keys.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
-import { recordedInProcess } from "../support/recording/keyctl.ts";
 import type { Given } from "../support/recording/keyctl.ts";
-import { losing } from "../support/recording/losing.ts";
-import { refusalsOf } from "../support/recording/runs.ts";
-import type { UserTrace } from "../support/recording/runs.ts";
+import { refusalsOf, replayed } from "../support/recording/runs.ts";
+import { losing, recordedScene } from "../support/recording/scenes.ts";
+import type { Step } from "../support/recording/scenes.ts";
 
-const MINUTE = 60_000;
-const DAY = 24 * 60 * MINUTE;
-
-const provision = (...flags: readonly string[]): Given => ({ args: ["provision", "--user", "alice", ...flags] });
-const rotate = (...flags: readonly string[]): Given => ({ args: ["rotate", "--user", "alice", ...flags] });
+const ALICE = ["--user", "alice"];
+const PROVISION: Given = { args: ["provision", ...ALICE, "--limit", "10", "--limit-reset", "monthly"] };
+const ROTATE: Given = { args: ["rotate", ...ALICE] };
+const ROTATE_NOW: Given = { args: [...ROTATE.args, "--grace", "0"] };
 const FINISH: Given = { args: ["rotate", "--finish"] };
+const SYNC: Given = { args: ["sync", ...ALICE] };
+const SAVE: Given = { args: ["save", ...ALICE, "--stdin", "--replace"], input: OTHER };
+const SAVE_REVOKE: Given = { ...SAVE, args: [...SAVE.args, "--revoke"] };
+/** The key that is in its grace after the first rotation. */
+const SAVE_BACK: Given = { ...SAVE, input: MADE };
+const PURGE: Given = { args: ["purge", ...ALICE, "--yes"] };
+const PURGE_REVOKE: Given = { args: [...PURGE.args, "--revoke"] };
 const RECONCILE: Given = { args: ["reconcile", "--fix"] };
-const PURGE_REVOKE: Given = { args: ["purge", "--user", "alice", "--yes", "--revoke"] };
 
-interface Step extends Given {
-  /** 0 if missing; null if the scene is about a failure whose code another test checks. */
-  readonly code?: number | null;
-  readonly upstream?: Rule;
-  readonly store?: (ports: Ports) => Ports;
-  /** How much time passes before the command, in milliseconds. */
-  readonly passes?: number;
-  readonly before?: (server: OpenRouterServer) => void;
+const REFUSED = 4;
+const AWAY = 7;
+const EXISTS = 8;
+const UNKNOWN = 6;
+const PENDING = 10;
+
+const later = (given: Given): Step => ({ ...given, before: endGraces });
+const disobeyed = { upstream: always("PATCH /keys/{hash}", { status: 403 }), code: PENDING } as const;
+
+/** Every key that there is gets a guardrail, and has spent something. */
+function guard(_home: Home, openRouter: OpenRouterServer): void {
+  const hashes = [...openRouter.keys.keys()];
+  const guardrail = openRouter.addGuardrail();
+  for (const hash of hashes) openRouter.assignGuardrail(guardrail, hash);
+  for (const hash of hashes) openRouter.spend(hash, 6.8);
 }
 
-const after = (passes: number, given: Given): Step => ({ ...given, passes });
-
-/** Every key has a guardrail and a place in an allow-list. */
-function restrict(server: OpenRouterServer): void {
-  const hashes = [...server.keys.keys()];
-  const guardrail = server.addGuardrail();
-  for (const hash of hashes) server.assignGuardrail(guardrail, hash);
-  server.addCredential({ allowedKeys: hashes });
+/** As `guard`, and with a place in an allow-list. */
+function restrict(home: Home, openRouter: OpenRouterServer): void {
+  guard(home, openRouter);
+  openRouter.addCredential({ allowedKeys: [...openRouter.keys.keys()] });
 }
-
-const LIMITED = provision("--limit", "10", "--limit-reset", "daily");
 
 const SCENES: readonly (readonly [string, readonly Step[]])[] = [
-  ["rotate with a grace, then finish", [provision(), rotate(), FINISH, after(11 * MINUTE, FINISH), FINISH]],
-  ["rotate without a grace", [provision(), rotate("--grace", "0")]],
-  ["rotate twice in one grace, then without", [provision(), rotate(), rotate(), rotate("--grace", "0"), RECONCILE]],
-  ["reconcile removes what is due", [provision(), rotate(), RECONCILE, after(11 * MINUTE, RECONCILE), RECONCILE]],
-  ["purge --revoke takes the retiring key", [provision(), rotate(), PURGE_REVOKE]],
-  ["a limit comes back by finish", [LIMITED, rotate(), after(2 * DAY, FINISH)]],
-  ["a limit comes back by rotate", [LIMITED, rotate(), after(2 * DAY, rotate())]],
-  ["a limit comes back by reconcile", [LIMITED, rotate(), after(2 * DAY, RECONCILE)]],
-  ["rotate with a limit of its own", [LIMITED, rotate(), rotate("--limit", "5")]],
+  ["rotate, and finish before and after the grace", [PROVISION, ROTATE, FINISH, later(FINISH), FINISH]],
   [
-    "a new key that is refused",
-    [provision(), { ...rotate(), upstream: on("GET /key", { status: 500 }), code: null }, RECONCILE],
+    "rotate a restricted key with a lowered limit, and finish it",
+    [PROVISION, { ...ROTATE, before: restrict }, later(FINISH), RECONCILE],
+  ],
+  ["reconcile does what finish does", [PROVISION, { ...ROTATE, before: restrict }, RECONCILE, later(RECONCILE)]],
+  ["rotate without a grace", [PROVISION, { ...ROTATE_NOW, before: restrict }, RECONCILE]],
+  ["rotate without a grace, within a grace", [PROVISION, ROTATE, ROTATE_NOW, FINISH]],
+  ["rotate again, within the grace of the first", [PROVISION, ROTATE, { ...ROTATE, before: restrict }, later(FINISH)]],
+  ["rotate after the limit's reset", [PROVISION, { ...ROTATE, before: restrict }, later(ROTATE), later(FINISH)]],
+  [
+    "rotate to another limit",
+    [PROVISION, { ...ROTATE, args: [...ROTATE.args, "--limit", "3"], before: restrict }, later(FINISH)],
+  ],
+  ["the key in its grace is not saved back", [PROVISION, ROTATE, { ...SAVE_BACK, code: EXISTS }, later(FINISH)]],
+  ["save within a grace keeps the grace", [PROVISION, ROTATE, SAVE, FINISH, later(FINISH), RECONCILE]],
+  ["save --revoke within a grace", [PROVISION, ROTATE, SAVE_REVOKE, later(FINISH), RECONCILE]],
+  ["purge within a grace keeps the grace", [PROVISION, ROTATE, PURGE, FINISH, later(FINISH), SYNC]],
+  ["purge --revoke ends a grace", [PROVISION, ROTATE, PURGE_REVOKE, SYNC, later(FINISH)]],
+  ["rotate a key that another person saved", [SAVE, { ...ROTATE, code: EXISTS }]],
+  ["rotate a foreign key and leave it", [SAVE, { ...ROTATE, args: [...ROTATE.args, "--include-foreign"] }, RECONCILE]],
+  ["sync finds the key of a rotation", [PROVISION, ROTATE, SYNC, later(SYNC), FINISH]],
+  [
+    "rotate that upstream does not obey is finished by reconcile",
+    [PROVISION, { ...ROTATE_NOW, ...disobeyed }, RECONCILE],
   ],
   [
-    "a key that keyctl did not make",
-    [{ args: ["save", "--user", "alice", "--stdin"], input: KEY }, rotate("--include-foreign")],
+    "finish that upstream does not obey is done again",
+    [PROVISION, ROTATE, { ...later(FINISH), ...disobeyed, code: REFUSED }, FINISH],
   ],
   [
-    "an old key that cannot be removed is removed by reconcile",
+    "finish that upstream does not answer is done again",
     [
-      provision(),
-      { ...rotate("--grace", "0"), upstream: always("DELETE /keys/{hash}", { status: 500 }), code: null },
-      RECONCILE,
+      PROVISION,
+      ROTATE,
+      { ...later(FINISH), upstream: always("DELETE /keys/{hash}", { status: 503 }), code: PENDING },
+      FINISH,
     ],
   ],
-  ["restrictions go on to the new key", [provision(), { ...rotate(), before: restrict }, after(11 * MINUTE, FINISH)]],
-  ["restrictions without a grace", [provision(), { ...rotate("--grace", "0"), before: restrict }, RECONCILE]],
   [
-    "restrictions that cannot be attached",
+    "a rotation whose POST is lost, then another",
+    [PROVISION, { ...ROTATE, upstream: on("POST /keys", "reset-after"), code: UNKNOWN }, ROTATE, later(FINISH)],
+  ],
+  [
+    "a rotation whose new key cannot be restricted",
     [
-      provision(),
+      PROVISION,
       {
-        ...rotate(),
+        ...ROTATE,
         before: restrict,
-        upstream: always("POST /guardrails/{id}/assignments/keys", { status: 400 }),
-        code: null,
+        upstream: always("POST /guardrails/{id}/assignments/keys", { status: 403 }),
+        code: UNKNOWN,
       },
-      RECONCILE,
+      { ...RECONCILE, before: ageOperations },
     ],
   ],
   [
-    "the new row is not answered, and is there",
-    [provision(), { ...rotate(), store: losing("store.replace", "done") }, after(11 * MINUTE, FINISH)],
+    "the change of the row is not answered, and has happened",
+    [PROVISION, { ...ROTATE, store: losing("store.replace", "done") }, later(FINISH)],
   ],
   [
-    "the new row is not answered, and is not there",
-    [provision(), { ...rotate(), store: losing("store.replace", "not done"), code: null }, rotate()],
+    "the change of the row is not answered, and has not happened",
+    [PROVISION, { ...ROTATE, store: losing("store.replace", "not done"), code: EXISTS }, ROTATE, later(FINISH)],
   ],
   [
-    "the entries of a rotation are not answered",
+    "journal entries are not answered",
     [
-      provision(),
-      { ...rotate(), store: losing("store.insertEntry", "done", 5) },
-      { ...rotate("--grace", "0"), store: losing("store.insertEntry", "not done", 1), code: null },
-      RECONCILE,
+      PROVISION,
+      { ...ROTATE, store: losing("store.insertEntry", "done", 4) },
+      { ...later(FINISH), store: losing("store.insertEntry", "not done") },
     ],
   ],
   [
-    "the restored limit is not answered",
+    "a restored limit is not written down",
     [
-      LIMITED,
-      rotate(),
-      { ...after(2 * DAY, FINISH), store: losing("store.replace", "not done"), code: null },
-      { ...FINISH, store: losing("store.replace", "done") },
+      PROVISION,
+      { ...ROTATE, before: restrict },
+      { ...later(FINISH), store: losing("store.replace", "not done"), code: AWAY },
+      FINISH,
     ],
   ],
 ];
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-describe("what a rotation does to its ports is what the model does", () => {
+describe("what rotations do to their ports is what the model does", () => {
   it.each(SCENES)("%s", async (_, steps) => {
-    const server = await mockOpenRouter();
-    const home = emptyHome();
-    const recorded: UserTrace[] = [];
-    for (const { upstream = () => "pass" as const, code = 0, store, passes = 0, before, ...given } of steps) {
-      vi.setSystemTime(Date.now() + passes);
-      server.behave(upstream);
-      before?.(server);
-      const { run, traces } = await recordedInProcess(home, server, given, store);
-      if (code !== null) expect([given.args, run.code, run.stderr]).toEqual([given.args, code, run.stderr]);
-      recorded.push(...traces);
-    }
+    const recorded = await recordedScene(steps);
     expect(refusalsOf(recorded)).toEqual([]);
     expect(recorded.flatMap(({ trace }) => trace).length).toBeGreaterThan(steps.length);
+  });
+});
+
+describe("the model refuses what a rotation", () => {
+  it("does not do, wherever it is left out", async () => {
+    const rotation = (await recordedScene([PROVISION, { ...ROTATE, before: guard }])).find(
+      ({ kind }) => kind === "rotate",
+    );
+    if (rotation === undefined) throw new Error("nothing was recorded");
+    const missing = rotation.trace
+      .slice(0, -1)
+      .map((_, at) => replayed({ ...rotation, trace: rotation.trace.toSpliced(at, 1) }));
+    expect(missing.flatMap(({ ok }, at) => (ok ? [rotation.trace[at]] : []))).toEqual([]);
   });
 });

@@ -1,20 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
-import { KeyctlError } from "../../src/core/model/errors.ts";
 import { emptyHome } from "../support/home/home.ts";
-import type { Home } from "../support/home/home.ts";
-import { KEY, keyEnding, MADE, OTHER } from "../support/fixtures/keys.ts";
+import { KEY, MADE, OTHER } from "../support/fixtures/keys.ts";
 import { ageOperations } from "../support/openrouter/made-keys.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import type { Rule } from "../support/openrouter/faults.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
-import { witnessed } from "../support/recording/port-calls.ts";
 import { recordedInProcess } from "../support/recording/keyctl.ts";
-import { losing } from "../support/recording/losing.ts";
 import type { Given } from "../support/recording/keyctl.ts";
 import { refusalsOf, replayed } from "../support/recording/runs.ts";
 import type { UserTrace } from "../support/recording/runs.ts";
+import { away, losing, recordedScene } from "../support/recording/scenes.ts";
+import type { Step } from "../support/recording/scenes.ts";
 
 const SYNC: Given = { args: ["sync", "--user", "alice"] };
 const SYNC_GIVEN: Given = { ...SYNC, environmentKey: KEY };
@@ -28,25 +25,6 @@ const PURGE_FOREIGN: Given = { args: [...PURGE.args, "--revoke-foreign"] };
 const RECONCILE: Given = { args: ["reconcile", "--fix"] };
 const RECONCILE_ALICE: Given = { args: ["reconcile", "--fix", "--user", "alice"] };
 const BOB: Given = { args: ["sync", "--user", "bob"] };
-
-interface Step extends Given {
-  readonly code?: number;
-  readonly upstream?: Rule;
-  readonly store?: (ports: Ports) => Ports;
-  readonly before?: (home: Home) => Promise<void> | void;
-}
-
-/** The database goes away before this call, for the time given by `at`. */
-function away(name: string, at: number): (ports: Ports) => Ports {
-  let seen = 0;
-  return (ports) =>
-    witnessed(ports, {
-      begins(call) {
-        if (call.name === name && (seen += 1) === at) throw new KeyctlError("STORE_UNAVAILABLE", "it has gone away");
-      },
-      ends: () => {},
-    });
-}
 
 type Scene = readonly [string, readonly Step[]];
 
@@ -210,23 +188,6 @@ const SCENES: readonly Scene[] = [
     [SYNC, { ...RECONCILE, upstream: always("GET /keys", { status: 403 }), code: REFUSED }],
   ],
 ];
-
-async function recordedScene(steps: readonly Step[]): Promise<readonly UserTrace[]> {
-  let made = 0;
-  const openRouter = await mockOpenRouter({
-    newKey: () => ((made += 1) === 1 ? MADE : keyEnding(String(made).padStart(4, "0"))),
-  });
-  const home = emptyHome();
-  const recorded: UserTrace[] = [];
-  for (const { upstream = () => "pass" as const, store, code = 0, before, ...given } of steps) {
-    openRouter.behave(upstream);
-    await before?.(home);
-    const { run, traces } = await recordedInProcess(home, openRouter, given, store);
-    expect([given.args[0], run.code, run.stderr]).toEqual([given.args[0], code, run.stderr]);
-    recorded.push(...traces);
-  }
-  return recorded;
-}
 
 describe("what a command does to its ports is what the model does", () => {
   it.each(SCENES)("%s", async (_, steps) => {

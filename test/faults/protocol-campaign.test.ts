@@ -10,6 +10,8 @@ import { recordingProgram } from "../support/recording/process.ts";
 
 const PROCESSES = 600;
 const ON_MONGODB = 150;
+/** A server without atomic changes of a row is safe for rotations while nobody else works on the user. */
+const IN_TURN = 40;
 const USERS = ["alice", "bob", "carol"];
 
 it(`${PROCESSES} processes, killed at random while a fifth of all requests go wrong, do what the model does and leave nothing over`, async () => {
@@ -28,6 +30,15 @@ describeWithMongodb("on a MongoDB server", () => {
       await campaign(stage, await recordingProgram(), { processes: ON_MONGODB, verbs: PLAIN_VERBS, users: USERS }),
       ON_MONGODB,
     );
+  });
+
+  it(`${IN_TURN} processes one after the other, rotations among them`, async () => {
+    const database = databaseOfTest();
+    const home = homeOn(database.uri);
+    const environment = { ...home.environment, KEYCTL_ALLOW_NON_ATOMIC_STORE: "1" };
+    const stage = mongoStage({ ...home, environment }, await mockOpenRouter(), database);
+    const plan = { processes: IN_TURN, verbs: ALL_VERBS, users: USERS.slice(0, 1), atOnce: 1 };
+    expectProof(await campaign(stage, await recordingProgram(), plan), IN_TURN);
   });
 });
 

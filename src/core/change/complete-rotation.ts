@@ -22,6 +22,7 @@ import { newKeyRefused, verifyNewKey } from "./verify-new-key.ts";
 const STEP_MS = 10_000;
 const ATTACHING_MS = 20_000;
 const MAX_SWAPS = 4;
+const HALF_A_CENT = 0.005;
 
 /** A rotation whose key was created, and the row that is to hold it. */
 interface Rotation extends RotationPlan {
@@ -65,7 +66,7 @@ async function prepare(
 ): Promise<void> {
   const { key, upstream } = created.creation;
   const { limit } = created.operation;
-  if (upstream.limit !== undefined && upstream.limit !== limit) {
+  if (upstream.limit !== undefined && !isSameAmount(upstream.limit, limit)) {
     throw newKeyRefused(own.userId, `OpenRouter gave it another limit than ${limit === null ? "none" : `$${limit}`}`);
   }
   await verifyNewKey(own.userId, key, context, signal);
@@ -74,6 +75,11 @@ async function prepare(
   if (attaching.status === "failed") {
     throw newKeyRefused(own.userId, `it could not get the restrictions of the old one, ${attaching.detail}`);
   }
+}
+
+/** To the cent: what is left of a limit may have more digits than OpenRouter keeps. */
+function isSameAmount(one: number | null, other: number | null): boolean {
+  return one === null || other === null ? one === other : Math.abs(one - other) < HALF_A_CENT;
 }
 
 /**

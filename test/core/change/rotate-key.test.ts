@@ -175,6 +175,15 @@ describe("the budget of a new key", () => {
     expect(all.server.keys.get(keyHash ?? "")?.includeByokInLimit).toBe(counts);
   });
 
+  it("may have fewer digits than what was left", async () => {
+    const all = await provisioned();
+    for (const usd of [1.1, 2.2]) all.server.spend(await hashOf(all), usd);
+    all.server.configure({ newKeyLimit: 6.7 });
+    const { limitNow, error } = await rotate(all);
+    expect([error, limitNow]).toEqual([null, expect.closeTo(6.7)]);
+    expect(limitNow).not.toBe(6.7);
+  });
+
   it("gets its limit back before it is rotated again after the reset", async () => {
     const all = await provisioned();
     all.server.spend(await hashOf(all), 9);

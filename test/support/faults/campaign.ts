@@ -1,12 +1,15 @@
 import { randomInt } from "node:crypto";
 import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
+import { earlyDeaths, endedEarly, lostGuardrails, unfinishedRotations } from "./rotation-checks.ts";
 import { keyEnding } from "../fixtures/keys.ts";
+import { madeKeys } from "../openrouter/made-keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import type { Fault, Rule } from "../openrouter/faults.ts";
 import type { MockAccount } from "../openrouter/accounts.ts";
 import type { Route } from "../openrouter/routes.ts";
 import type { Given } from "../recording/keyctl.ts";
 import { refusalsOf } from "../recording/runs.ts";
+import type { UserTrace } from "../recording/runs.ts";
 import type { RecordedProcess, StartRecording } from "../recording/process.ts";
 
 /** The plan of a campaign. */
@@ -19,6 +22,8 @@ export interface Campaign {
   readonly stranger?: Pick<MockAccount, "managementKey">;
   /** Routes without faults. */
   readonly faultless?: readonly Route[];
+  /** How many processes run at the same time; default: 4. */
+  readonly atOnce?: number;
 }
 
 export interface CampaignFigures {
@@ -46,6 +51,11 @@ const VERBS = {
   }),
   purge: (user) => ({ args: ["purge", "--user", user, "--yes"] }),
   "purge --revoke": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke"] }),
+  rotate: (user) => ({ args: ["rotate", "--user", user] }),
+  "rotate --grace 1s": (user) => ({ args: ["rotate", "--user", user, "--grace", "1s"] }),
+  "rotate --grace 0": (user) => ({ args: ["rotate", "--user", user, "--grace", "0"] }),
+  "rotate --limit full": (user) => ({ args: ["rotate", "--user", user, "--limit", "full", "--include-foreign"] }),
+  finish: () => ({ args: ["rotate", "--finish"] }),
   "reconcile of one": (user) => ({ args: ["reconcile", "--fix", "--user", user] }),
   reconcile: () => ({ args: ["reconcile", "--fix"] }),
 } as const satisfies Readonly<Record<string, (user: string) => Given>>;
@@ -58,18 +68,31 @@ export const PLAIN_VERBS: readonly Verb[] = [
   ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
   ...(["reconcile of one", "reconcile"] as const),
 ];
-export const ALL_VERBS: readonly Verb[] = [...PLAIN_VERBS, "save", "save --revoke"];
+const ROTATING_VERBS: readonly Verb[] = [
+  ...(["rotate", "rotate", "rotate --grace 1s", "rotate --grace 1s", "rotate --limit full"] as const),
+  ...(["rotate --grace 0", "finish", "finish"] as const),
+];
+export const ALL_VERBS: readonly Verb[] = [...PLAIN_VERBS, ...ROTATING_VERBS, "save", "save --revoke"];
 
 const AT_ONCE = 4;
 /** Probabilities, in percent. */
 const KILLED = 50;
 const SPOILED = 20;
 const STRANGE = 50;
-/** Most commands have fewer moments; a later kill never happens. */
-const MOST_MOMENTS = 40;
+/** Most commands have fewer moments; a later kill never happens. Rotations have many. */
+const MOST_MOMENTS = { rotate: 200, others: 40 } as const;
 /** A process waits for another's operation no longer than this timeout; ageing makes operations stale even earlier. */
 const TIMEOUT = ["--timeout", "6s"] as const;
 const AGEING_MS = 500;
+const LIMIT = 10;
+const SPENT = 0.01;
+/** Leaves room in an allow-list, which holds a hundred. */
+const LISTED = 50;
+const TERMS = {
+  KEYCTL_MAX_PROVISIONS_PER_HOUR: "0",
+  KEYCTL_PROVISION_LIMIT: String(LIMIT),
+  KEYCTL_PROVISION_LIMIT_RESET: "monthly",
+} as const;
 
 const FAULTS: Readonly<Partial<Record<Route, readonly Fault[]>>> = {
   "POST /keys": [
@@ -88,6 +111,13 @@ const FAULTS: Readonly<Partial<Record<Route, readonly Fault[]>>> = {
   "GET /keys": ["reset-before", { status: 503 }, { status: 403 }, { delayMs: 200 }],
   "PATCH /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
   "DELETE /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
+  "GET /keys/{hash}": ["reset-before", { status: 503 }, { status: 403 }, { delayMs: 200 }],
+  "GET /key": ["reset-before", { status: 401 }, { status: 503 }],
+  "GET /guardrails/assignments/keys": ["reset-before", { status: 503 }],
+  "POST /guardrails/{id}/assignments/keys": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
+  "POST /guardrails/{id}/assignments/keys/remove": ["reset-after", "reset-before", { status: 503 }],
+  "GET /byok": ["reset-before", { status: 503 }],
+  "PATCH /byok/{id}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
 };
 
 /**
@@ -98,12 +128,12 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
   let faults = 0;
   const { openRouter } = stage;
   openRouter.behave(spoiling(plan.faultless ?? [], () => (faults += 1)));
-  const stopAgeing = ageingAgainAndAgain(stage);
+  const stopAgeing = ageingAgainAndAgain(stage, administrator(stage));
   const queue = Array.from({ length: plan.processes }).keys();
   const work = async () => {
     for (const _ of queue) runs.push(await oneProcess(stage, start, plan));
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await Promise.all(Array.from({ length: plan.atOnce ?? AT_ONCE }, work));
   await stopAgeing();
   const requests = openRouter.count();
   openRouter.behave(() => "pass");
@@ -121,7 +151,7 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
     problems: [
       ...runs.filter(({ code }) => code === 1).map(({ stderr }) => `a bug: ${stderr}`),
       ...refusalsOf(traces),
-      ...(await problemsAtRest(stage, plan)),
+      ...(await problemsAtRest(stage, plan, traces)),
     ],
   };
 }
@@ -133,14 +163,27 @@ async function oneProcess({ home, openRouter }: Stage, start: StartRecording, pl
   const given: Given = VERBS[oneOf(verbs)](oneOf(users));
   const args = [...given.args, ...TIMEOUT];
   const isKilled = randomInt(100) < KILLED;
-  const signalled = { at: 1 + randomInt(MOST_MOMENTS), signal: "SIGKILL" } as const;
-  const options = { env: { ...env, KEYCTL_MAX_PROVISIONS_PER_HOUR: "0" }, ...(isKilled ? { signalled } : {}) };
+  const moments = given.args[0] === "rotate" ? MOST_MOMENTS.rotate : MOST_MOMENTS.others;
+  const signalled = { at: 1 + randomInt(moments), signal: "SIGKILL" } as const;
+  const options = { env: { ...env, ...TERMS }, ...(isKilled ? { signalled } : {}) };
   return start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
 }
 
-async function problemsAtRest(stage: Stage, { users }: Campaign): Promise<readonly string[]> {
+async function problemsAtRest(
+  stage: Stage,
+  { users }: Campaign,
+  traces: readonly UserTrace[],
+): Promise<readonly string[]> {
   await reconcileUntilQuiet(stage);
-  const problems = [...(await leftovers(stage))];
+  const problems = [
+    ...(await leftovers(stage)),
+    ...(await earlyDeaths(stage)),
+    ...(await endedEarly(stage, traces)),
+    ...(await lostGuardrails(stage)),
+  ];
+  await stage.passGraces();
+  await reconcileUntilQuiet(stage);
+  problems.push(...(await unfinishedRotations(stage, LIMIT)));
   for (const user of users) problems.push(...(await syncProblems(stage, user)));
   return problems;
 }
@@ -155,10 +198,28 @@ function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
   };
 }
 
+/** Spends a little of each key, and gives every other key a guardrail and a place in a list when it appears. */
+function administrator({ openRouter }: Stage): () => void {
+  const guardrail = openRouter.addGuardrail();
+  const list = openRouter.addCredential({ allowedKeys: [] });
+  const seen = new Set<string>();
+  return () => {
+    for (const hash of madeKeys(openRouter)) {
+      openRouter.spend(hash, SPENT);
+      if (seen.has(hash)) continue;
+      seen.add(hash);
+      if (randomInt(2) === 0 || openRouter.guardrails().has(hash)) continue;
+      openRouter.assignGuardrail(guardrail, hash);
+      list.allowedKeys = [...(list.allowedKeys ?? []), hash].slice(-LISTED);
+    }
+  };
+}
+
 /** Makes even the operations of running processes stale: safety must never depend on time. */
-function ageingAgainAndAgain({ age }: Stage): () => Promise<void> {
+function ageingAgainAndAgain({ age }: Stage, also: () => void): () => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
+    also();
     last = last.then(age).catch(() => {
       // The store does not exist yet, or it is busy.
     });

@@ -22,7 +22,8 @@ export interface KillScene {
 }
 
 const AT_ONCE = 2;
-const USER = "alice";
+/** Every scene is about the key of this user. */
+export const USER = "alice";
 const REPLACEMENT = keyEnding("91aa");
 
 export const KILL_SCENES = {
@@ -46,17 +47,28 @@ export async function killEverywhere(
 ): Promise<{ readonly moments: readonly string[]; readonly kills: number; readonly problems: readonly string[] }> {
   const start = await recordingProgram();
   const whole = await runOf(scene, start, undefined, async ({ run }) => run);
-  const points = whole.moments.flatMap((moment, index) => (isChosen(moment) ? [{ moment, at: index + 1 }] : []));
+  const points = numbered(whole.moments).filter(({ moment }) => isChosen(moment));
   const problems: string[] = whole.code === 0 ? refusalsOf(whole.traces).slice() : [`it fails: ${whole.stderr}`];
   const queue = points.values();
   const work = async () => {
-    for (const { moment, at } of queue) {
+    for (const { moment, nth } of queue) {
+      const at = `${nth} ${moment}` as const;
       const found = await runOf(scene, start, at, (left) => problemsAfter(left, scene, moment));
-      problems.push(...found.map((problem) => `killed ${moment} (${at}): ${problem}`));
+      problems.push(...found.map((problem) => `killed at ${at}: ${problem}`));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return { moments: whole.moments, kills: points.length, problems };
+}
+
+/** Each moment with how often its name has come: two calls at the same time come in either order. */
+function numbered(moments: readonly string[]): readonly { readonly moment: string; readonly nth: number }[] {
+  const counts = new Map<string, number>();
+  return moments.map((moment) => {
+    const nth = (counts.get(moment) ?? 0) + 1;
+    counts.set(moment, nth);
+    return { moment, nth };
+  });
 }
 
 interface Left {
@@ -67,7 +79,7 @@ interface Left {
 async function runOf<Result>(
   { given, before }: KillScene,
   start: StartRecording,
-  at: number | undefined,
+  at: `${number} ${string}` | undefined,
   look: (left: Left) => Promise<Result>,
 ): Promise<Result> {
   const home = emptyHome();
@@ -97,7 +109,8 @@ async function purgeProblems(stage: Stage): Promise<readonly string[]> {
   return rows.length !== 1 ? ["a purge that did not begin has removed the row"] : [];
 }
 
-async function happened(
+/** Runs a command of the past. */
+export async function happened(
   { home, openRouter }: Stage,
   args: readonly string[],
   { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},

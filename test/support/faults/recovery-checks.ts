@@ -18,22 +18,27 @@ export function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
 export async function reconcileUntilQuiet(stage: Stage): Promise<void> {
   await stage.age();
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const count = await tasksOf(stage, []);
-    await tasksOf(stage, ["--fix", "--confirm", String(count)]);
-    if (count === 0) return;
+    const { tasks, due } = await tasksOf(stage, []);
+    // What rotations have left to do is due anyhow, and is not confirmed.
+    await tasksOf(stage, ["--fix", "--confirm", String(tasks - due)]);
+    if (tasks === 0) return;
   }
   throw new Error(`reconcile finds something to do after ${MOST_ROUNDS} rounds`);
 }
 
-async function tasksOf({ home, openRouter }: Stage, more: readonly string[]): Promise<number> {
+async function tasksOf(
+  { home, openRouter }: Stage,
+  more: readonly string[],
+): Promise<{ readonly tasks: number; readonly due: number }> {
   const run = await inTurn(() =>
     inProcess(home, ["reconcile", "--json", ...more], { env: environmentFor(openRouter) }),
   );
   const summary = documentsOf(run).at(-1);
+  const counts = { tasks: Number(summary?.["to_fix"]), due: Number(summary?.["due"]) };
   // A request that the killed process had sent may take effect between plan and fix.
-  if (errorOf(run)?.code === "COUNT_CHANGED") return Number(summary?.["to_fix"]);
+  if (errorOf(run)?.code === "COUNT_CHANGED") return counts;
   if (summary?.["complete"] !== true) throw new Error(`reconcile did not come to its end: ${run.stdout}${run.stderr}`);
-  return Number(summary["to_fix"]);
+  return counts;
 }
 
 /**

@@ -1,5 +1,7 @@
 import { compose, readConfig } from "../../../src/compose.ts";
 import type { Ports } from "../../../src/compose.ts";
+import type { KeyRecord } from "../../../src/core/model/key-record.ts";
+import type { EntryOf, Recorded } from "../../../src/core/ports/journal.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 import { change } from "../sqlite/database-file.ts";
 import type { Home } from "../home/home.ts";
@@ -47,7 +49,7 @@ export function ageOperations({ database }: Pick<Home, "database">): void {
   );
 }
 
-function endGraces({ database }: Pick<Home, "database">): void {
+export function endGraces({ database }: Pick<Home, "database">): void {
   const at = `'${aMomentAgo().toISOString()}'`;
   change(
     database,
@@ -64,11 +66,19 @@ export function madeKeys({ keys }: Pick<OpenRouterServer, "keys">): readonly str
   );
 }
 
-interface StoredKey {
+interface StoredKey extends Pick<KeyRecord, "generation" | "settled" | "limitDue" | "restrictions"> {
   readonly user: string;
   readonly hash: string;
-  readonly generation: number;
-  readonly settled: boolean;
+}
+
+/** A key that was replaced with a grace. */
+interface Grace {
+  readonly user: string;
+  readonly n: number;
+  readonly hash: string;
+  readonly retireAt: string;
+  /** The time at which its deletion was decided; null: not yet. */
+  readonly endedAt: string | null;
 }
 
 interface Stored {
@@ -77,26 +87,35 @@ interface Stored {
   readonly kept: ReadonlySet<string>;
   /** The retired generations, such as `alice 1`. */
   readonly retired: ReadonlySet<string>;
+  readonly graces: readonly Grace[];
 }
 
 export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
   return withStore(home, async ({ store }) => {
     const rows: StoredKey[] = [];
-    for await (const { userId: user, keyHash, generation, settled } of store.scan(patience)) {
-      rows.push({ user, hash: keyHash ?? "", generation, settled });
+    for await (const { userId, keyHash, generation, settled, limitDue, restrictions } of store.scan(patience)) {
+      rows.push({ user: userId, hash: keyHash ?? "", generation, settled, limitDue, restrictions });
     }
     const hashes = new Map<string, string>();
     const kept = new Set<string>();
     const retired = new Set<string>();
     const owed = new Set<string>();
+    const dues: Recorded<EntryOf<"due">>[] = [];
+    const ended = new Map<string, string>();
     for await (const entry of store.scanJournal(patience)) {
       const name = `${entry.userId} ${entry.n}`;
       if (entry.kind === "out" && entry.outcome === "saved") hashes.set(name, entry.hash);
       if (entry.kind === "rev") retired.add(name);
+      if (entry.kind === "due") dues.push(entry);
+      if (entry.kind === "del") ended.set(name, entry.at);
       if (entry.kind === "del" || (entry.kind === "rev" && entry.revoke)) owed.add(name);
     }
     for (const [name, hash] of hashes) if (retired.has(name) && !owed.has(name)) kept.add(hash);
-    return { rows, kept, retired };
+    const graces = dues.map(({ userId: user, n, retireAt }) => {
+      const name = `${user} ${n}`;
+      return { user, n, hash: hashes.get(name) ?? "", retireAt, endedAt: ended.get(name) ?? null };
+    });
+    return { rows, kept, retired, graces };
   });
 }
 

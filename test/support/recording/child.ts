@@ -6,7 +6,8 @@ import type { Witness } from "./port-calls.ts";
 import { recorder } from "./recorder.ts";
 
 // The built tool. It records its accesses to its ports in the file RECORD_ACCESSES, and each moment of a port call in
-// the file RECORD_MOMENTS. At moment number SIGNAL_AT it sends SIGNAL to itself.
+// the file RECORD_MOMENTS. At the moment SIGNAL_AT it sends SIGNAL to itself: `7` is the seventh of all moments, and
+// `2 before store.insert` the second of that name.
 interface Tool {
   readonly main: (host: Host) => Promise<number>;
   readonly thisProcess: typeof thisProcess;
@@ -17,11 +18,15 @@ const { RECORD_TOOL = "", RECORD_ACCESSES = "", RECORD_MOMENTS = "", SIGNAL_AT, 
 const { main, thisProcess: ofThisProcess } = createRequire(RECORD_TOOL)(RECORD_TOOL) as Tool;
 const accesses = recorder(RECORD_ACCESSES);
 let moments = 0;
+const momentsOf = new Map<string, number>();
 
-function passes(name: string, moment: "before" | "after"): void {
+function passes(name: string, when: "before" | "after"): void {
+  const moment = `${when} ${name}`;
+  const nth = (momentsOf.get(moment) ?? 0) + 1;
+  momentsOf.set(moment, nth);
   moments += 1;
-  appendFileSync(RECORD_MOMENTS, `${moment} ${name}\n`);
-  if (SIGNAL_AT === String(moments)) process.kill(process.pid, SIGNAL);
+  appendFileSync(RECORD_MOMENTS, `${moment}\n`);
+  if (SIGNAL_AT === String(moments) || SIGNAL_AT === `${nth} ${moment}`) process.kill(process.pid, SIGNAL);
 }
 
 const watching: Witness = {

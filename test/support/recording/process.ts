@@ -18,8 +18,8 @@ const TOOL = join(import.meta.dirname, "../../../dist/tool/main.cjs");
 type Moment = string;
 
 interface Signalled {
-  /** The number of the moment, from 1. */
-  readonly at: number;
+  /** The number of the moment, from 1; or a number and a moment, such as `2 before store.insert`: the second of that name. */
+  readonly at: number | `${number} ${Moment}`;
   readonly signal: "SIGKILL" | "SIGSTOP";
 }
 

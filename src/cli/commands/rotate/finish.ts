@@ -67,7 +67,8 @@ class FinishReport {
     await this.#table.print([[printable(userId), TO_DO[kind], due, error?.message ?? DONE[kind]]]);
   }
 
-  async summarize({ failure, error, elapsedMs }: RunEnd): Promise<void> {
+  async summarize(end: RunEnd): Promise<void> {
+    const { failure, error, elapsedMs } = end;
     const { terminal, receivedSignal } = this.#invocation;
     await this.#table.end();
     if (this.#store === null && failure !== null) throw failure;
@@ -88,14 +89,14 @@ class FinishReport {
         error: errorDocument(error, receivedSignal()),
       });
     }
-    terminal.footer(this.#line(elapsedMs));
+    terminal.footer(this.#line(end));
     if (this.#store !== null) terminal.footer(`store: ${storeLabel(this.#store)}`);
   }
 
-  done({ failure, elapsedMs }: RunEnd): Done {
+  done(end: RunEnd): Done {
     return {
-      line: this.#line(elapsedMs),
-      gap: failure === null ? null : "the run stopped early",
+      line: this.#line(end),
+      gap: end.failure === null ? null : "the run stopped early",
       hint: "keyctl rotate --finish   does what is left",
     };
   }
@@ -105,14 +106,15 @@ class FinishReport {
   }
 
   /** `2 old keys removed, 1 limit restored in 3s`. */
-  #line(elapsedMs: number): string {
+  #line({ failure, elapsedMs }: RunEnd): string {
     const { retire, restore_limit: restored } = this.#done;
     const parts = [
       ...(retire > 0 ? [`${counted(retire, "old key")} removed`] : []),
       ...(restored > 0 ? [`${counted(restored, "limit")} restored`] : []),
       ...(this.#failed > 0 ? [`${counted(this.#failed, "duty", "duties")} left`] : []),
     ];
-    return parts.length === 0 ? "nothing is due" : `${parts.join(", ")} in ${formatSpan(elapsedMs)}`;
+    if (parts.length > 0) return `${parts.join(", ")} in ${formatSpan(elapsedMs)}`;
+    return failure === null ? "nothing is due" : "nothing was finished";
   }
 }
 

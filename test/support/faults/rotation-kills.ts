@@ -1,0 +1,74 @@
+import type { Stage } from "../openrouter/made-keys.ts";
+import { madeKeys } from "../openrouter/made-keys.ts";
+import { happened, USER } from "./kills.ts";
+import type { KillScene } from "./kills.ts";
+import { leftovers, reconcileUntilQuiet } from "./recovery-checks.ts";
+import { earlyDeaths } from "./rotation-checks.ts";
+
+const LIMIT = 10;
+const SPENT = 6.8;
+const ROTATE = ["rotate", "--user", USER] as const;
+
+/** The commands of rotations. In each scene the user's keys are restricted, and most of their limit is spent. */
+export const ROTATION_SCENES = {
+  rotate: { given: { args: ROTATE }, before: withRestrictedKey, problems: rotationProblems },
+  "rotate --grace 0": {
+    given: { args: [...ROTATE, "--grace", "0"] },
+    before: withGrace,
+    problems: rotationProblems,
+  },
+  "rotate --finish": { given: { args: ["rotate", "--finish"] }, before: withDuties, problems: rotationProblems },
+  "rotate after the reset": { given: { args: ROTATE }, before: withDuties, problems: rotationProblems },
+} as const satisfies Readonly<Record<string, KillScene>>;
+
+async function withRestrictedKey(stage: Stage): Promise<void> {
+  await happened(stage, ["provision", "--user", USER, "--limit", String(LIMIT), "--limit-reset", "monthly"]);
+  const { openRouter } = stage;
+  const hashes = madeKeys(openRouter);
+  const guardrail = openRouter.addGuardrail();
+  for (const hash of hashes) openRouter.assignGuardrail(guardrail, hash);
+  for (const hash of hashes) openRouter.spend(hash, SPENT);
+  openRouter.addCredential({ allowedKeys: hashes });
+}
+
+async function withGrace(stage: Stage): Promise<void> {
+  await withRestrictedKey(stage);
+  await happened(stage, ROTATE);
+}
+
+/** A grace is over, and the time of a lowered limit has come. */
+async function withDuties(stage: Stage): Promise<void> {
+  await withGrace(stage);
+  await stage.passGraces();
+}
+
+/** What must hold at rest while graces last, and after them. */
+async function rotationProblems(stage: Stage): Promise<readonly string[]> {
+  const within = [...(await earlyDeaths(stage)), ...unrestrictedKeys(stage)];
+  await stage.passGraces();
+  await reconcileUntilQuiet(stage);
+  const keys = madeKeys(stage.openRouter);
+  return [
+    ...within,
+    ...(await leftovers(stage)),
+    ...unrestrictedKeys(stage),
+    ...(keys.length === 1 ? [] : [`${keys.length} keys are alive after the grace`]),
+    ...loweredLimits(stage),
+  ];
+}
+
+function unrestrictedKeys({ openRouter }: Stage): readonly string[] {
+  const guarded = openRouter.guardrails();
+  const lists = [...openRouter.credentials.values()];
+  return madeKeys(openRouter).flatMap((hash) => [
+    ...(guarded.has(hash) ? [] : [`a key has no guardrail: ${hash}`]),
+    ...(lists.every(({ allowedKeys }) => allowedKeys?.includes(hash)) ? [] : [`a key is in no list: ${hash}`]),
+  ]);
+}
+
+function loweredLimits({ openRouter }: Stage): readonly string[] {
+  return madeKeys(openRouter).flatMap((hash) => {
+    const limit = openRouter.keys.get(hash)?.limit;
+    return limit === LIMIT ? [] : [`a key has the limit ${limit} after the reset`];
+  });
+}
