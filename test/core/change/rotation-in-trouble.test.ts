@@ -58,6 +58,8 @@ function overwrite({ home }: Stage, change: (row: KeyRecord) => KeyRecord) {
   });
 }
 
+const inPlainText = (text: string) => (row: KeyRecord) => ({ ...row, keyEncrypted: text, keyHash: null });
+
 /** The answer of STORE ROW is lost, after `meanwhile`. */
 function losingPlacement(meanwhile: () => Promise<unknown>) {
   return withCalls((store) => ({
@@ -348,7 +350,6 @@ describe("a foreign key that is to be removed", () => {
 it("a key in plain text that another program replaces meanwhile is not overwritten", async () => {
   const all = await stage();
   await all.given("save --user alice --stdin", { input: KEY });
-  const inPlainText = (text: string) => (row: KeyRecord) => ({ ...row, keyEncrypted: text, keyHash: null });
   await overwrite(all, inPlainText(KEY));
   const { key, error } = await rotate(
     all,
