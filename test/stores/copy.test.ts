@@ -53,6 +53,8 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
       home.database,
       `UPDATE api_keys SET revision = 7, generation = 2, settled = 0, last_validated = created_at,
          last_check = json_object('at', created_at, 'verdict', 'valid', 'reason', NULL) WHERE user_id < 'b';
+       UPDATE api_keys SET generation = 3, limit_due = json_object('limit', 10.5, 'at', created_at),
+         restrictions = json_object('guardrails', json_array('g-1'), 'byok', json_array('b-1', 'b-2')) WHERE user_id = 'alice';
        UPDATE api_keys SET revision = NULL, key_hash = NULL, key_tail = NULL WHERE user_id = 'zoë';
        UPDATE api_keys SET key_encrypted = 'nonsense' WHERE user_id = '😀'`,
     );
@@ -79,6 +81,7 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
       { userId, at, kind: "out", n: 1, outcome: "saved", hash: hashOf(KEY), upstreamHash: "a".repeat(64) },
       { userId, at, kind: "rev", n: 1, reason: "superseded", revoke: false },
       { userId, at, kind: "del", n: 1 },
+      { userId, at, kind: "due", n: 1, retireAt: "2026-11-22T00:10:00.123Z" },
     ]);
     await withStore(home, async (store, signal) => {
       for (const entry of entries) await store.insertEntry(entry, signal);

@@ -13,7 +13,14 @@ import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow
 import { isSavedAs } from "../protocol/store-new-key.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { userFlag } from "../text/shell-quote.ts";
-import { changedMeanwhile, formerKey, revokeRetained, revokeUpstream, upstreamIdOf } from "./revoke-key.ts";
+import {
+  changedMeanwhile,
+  formerKey,
+  holdSameKey,
+  revokeRetained,
+  revokeUpstream,
+  upstreamIdOf,
+} from "./revoke-key.ts";
 import type { Revocation } from "./revoke-key.ts";
 import type { RotationPlan } from "./plan-rotation.ts";
 import { newKeyRefused, verifyNewKey } from "./verify-new-key.ts";
@@ -102,7 +109,7 @@ async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRe
     // A write without an answer may still be applied: it is never sent again.
     if (isDone === "unanswered") return decideUnanswered(next, context);
     // Another command has settled the row or restored its limit meanwhile.
-    if (now === undefined || now.generation !== row.generation || now.keyHash !== row.keyHash || !now.settled) break;
+    if (now === undefined || now.generation !== row.generation || !holdSameKey(now, row) || !now.settled) break;
     seen = now;
   }
   throw changedMeanwhile(own.userId);

@@ -157,6 +157,11 @@ export function changedMeanwhile(user: UserId): KeyctlError {
   );
 }
 
+/** Also for rows in plain text without a hash, as other programs write them. */
+export function holdSameKey(row: KeyRecord, other: KeyRecord): boolean {
+  return hashOfRecord(row) === hashOfRecord(other) && (row.keyHash !== null || row.keyEncrypted === other.keyEncrypted);
+}
+
 export function formerKey(row: KeyRecord): FormerKey {
   return { key: maskOfRecord(row), keyHash: row.keyHash, origin: row.origin, isOurs: row.generation > 0 };
 }

@@ -15,7 +15,7 @@ import { userFlag } from "../text/shell-quote.ts";
 import { completeRotation } from "./complete-rotation.ts";
 import { foreignKey, planRotation } from "./plan-rotation.ts";
 import type { RotationAccess } from "./plan-rotation.ts";
-import { changedMeanwhile, formerKey } from "./revoke-key.ts";
+import { changedMeanwhile, formerKey, holdSameKey } from "./revoke-key.ts";
 
 /**
  * **Order:** (1) settle the row, read the old key upstream, decide the terms; (2) RECORD OPERATION and CREATE KEY; (3) verify the
@@ -48,7 +48,7 @@ export async function rotateKey(
     if (row === "conflict") return "conflict";
     first ??= row;
     // Somebody else has replaced the key that was to be rotated: its successor is not rotated as well.
-    if (row.keyHash !== first.keyHash) throw changedMeanwhile(user);
+    if (!holdSameKey(row, first)) throw changedMeanwhile(user);
     const plan = await planRotation(row, { task, context, keys }, signal);
     const { terms, includeByokInLimit } = plan.newTerms;
     const creation = { mayMake: true, isAuto: false, terms, includeByokInLimit, tries, onStage: () => {} };
@@ -56,7 +56,8 @@ export async function rotateKey(
     const last = await settleLastOperation(call, async () => undefined);
     if (typeof last === "string" || "row" in last) return "conflict";
     // While another command's operation was under way, it may have been a rotation.
-    if ((await context.store.find(user, signal))?.keyHash !== row.keyHash) return "conflict";
+    const now = await context.store.find(user, signal);
+    if (now === undefined || !holdSameKey(now, row)) return "conflict";
     const created = await createKey(last.n + 1, call);
     if (typeof created === "string") return "conflict";
     const result = await completeRotation(created, plan, context, signal);

@@ -13,12 +13,17 @@ interface Reading<List> {
   readonly at: number;
   readonly list: Promise<List | Unknown>;
   failed: boolean;
+  ended: boolean;
 }
 
-/** One reading of a list, shared by all callers that accept its age. */
+/**
+ * One reading of a list, shared by all callers that accept its age. Callers who want one that begins now share the next one:
+ * two readings are never under way, however many keys are changed at once.
+ */
 export class RecentReading<List> {
   readonly #read: (keys: UpstreamKeys) => Promise<List | Unknown>;
   #last: Reading<List> | undefined;
+  #next: Promise<List | Unknown> | undefined;
 
   constructor(read: (keys: UpstreamKeys) => Promise<List | Unknown>) {
     this.#read = read;
@@ -28,18 +33,30 @@ export class RecentReading<List> {
     const now = performance.now();
     const last = this.#last;
     if (last !== undefined && now - last.at < (last.failed ? mostMsOfFailure : mostMs)) return last.list;
-    const reading = { at: now, list: this.#read(keys), failed: false };
+    if (last === undefined || last.ended) return this.#begin(keys);
+    return (this.#next ??= this.#after(last, keys));
+  }
+
+  #begin(keys: UpstreamKeys): Promise<List | Unknown> {
+    const reading = { at: performance.now(), list: this.#read(keys), failed: false, ended: false };
     this.#last = reading;
-    void this.#noteFailure(reading);
+    void this.#noteEnd(reading);
     return reading.list;
   }
 
-  async #noteFailure(reading: Reading<List>): Promise<void> {
+  async #after(last: Reading<List>, keys: UpstreamKeys): Promise<List | Unknown> {
+    await this.#noteEnd(last);
+    this.#next = undefined;
+    return this.#begin(keys);
+  }
+
+  async #noteEnd(reading: Reading<List>): Promise<void> {
     try {
       reading.failed = isUnknown(await reading.list);
     } catch {
       reading.failed = true;
     }
+    reading.ended = true;
   }
 }
 

@@ -24,8 +24,10 @@ const UPSTREAM: UpstreamKey = {
   workspace: "2f1f21a0-5b5a-4b6c-9d0a-4ad8f0b0c0d1",
 };
 
+/** The terms of any new key. */
+const given = () => ({ label: null, limit: 1, limitReset: null, expiresInMs: null, workspace: null });
+
 function termsOf(row: Partial<KeyRecord>, upstream: Partial<UpstreamKey> | undefined, task: Partial<RotateTask> = {}) {
-  const given = () => ({ label: null, limit: 1, limitReset: null, expiresInMs: null, workspace: null });
   return newTermsOf(
     { ...record(alice, KEY), generation: 1, limit: 10, limitReset: "monthly", ...row },
     upstream === undefined ? undefined : { ...UPSTREAM, ...upstream },

@@ -22,6 +22,17 @@ const usersOf = (count: number): readonly UserId[] =>
   Array.from({ length: count }, (_, index) => parseUserId(`user-${index}`));
 const numberOf = (user: string) => Number(user.slice("user-".length));
 
+/** Rotations of which those of these users fail. */
+const ending = (codeOf: (n: number) => ErrorCode | null) => async (user: UserId) => {
+  const code = codeOf(numberOf(user));
+  return code === null ? done(user) : failed(user, code);
+};
+
+const afterAWhile = async (user: UserId) => {
+  await sleep((numberOf(user) * 7) % 13);
+  return done(user);
+};
+
 /** A store that holds these rows. */
 function holding(rows: readonly KeyRecord[]): Context {
   const parts = {
@@ -82,12 +93,13 @@ const NO_BOUNDS = {
   }),
 };
 
+const row = (user: string, ageMs: number, change: Partial<KeyRecord> = {}): KeyRecord => ({
+  ...record(parseUserId(user), KEY),
+  createdAt: new Date(NOW - ageMs).toISOString(),
+  ...change,
+});
+
 describe("the keys that a run selects", () => {
-  const row = (user: string, ageMs: number, change: Partial<KeyRecord> = {}): KeyRecord => ({
-    ...record(parseUserId(user), KEY),
-    createdAt: new Date(NOW - ageMs).toISOString(),
-    ...change,
-  });
   const inDays = (days: number) => new Date(NOW + days * DAY).toISOString();
   const lastCheck = { verdict: "invalid" } as KeyRecord["lastCheck"];
   const rows = [
@@ -112,13 +124,13 @@ describe("the keys that a run selects", () => {
 
 describe("the end of a run", () => {
   it("comes after so many failures", async () => {
-    const rotateOne = async (user: UserId) => (numberOf(user) % 2 === 0 ? done(user) : failed(user, "CONFLICT"));
+    const rotateOne = ending((n) => (n % 2 === 0 ? null : "CONFLICT"));
     const { rotated, code } = await run(usersOf(30), { maxFailures: { count: 2 }, rotateOne });
     expect([rotated.length, code]).toEqual([4, "SOME_FAILED"]);
   });
 
   it("comes after such a share of failures, but not before five rotations", async () => {
-    const rotateOne = async (user: UserId) => (numberOf(user) < 2 ? failed(user, "CONFLICT") : done(user));
+    const rotateOne = ending((n) => (n < 2 ? "CONFLICT" : null));
     expect((await run(usersOf(30), { maxFailures: { percent: 40 }, rotateOne })).rotated).toHaveLength(5);
     expect((await run(usersOf(30), { maxFailures: { percent: 50 }, rotateOne })).rotated).toHaveLength(30);
   });
@@ -127,22 +139,21 @@ describe("the end of a run", () => {
     ["five of which all", (n: number) => n < 5, 5],
     ["more than half of which", (n: number) => n >= 10, 21],
   ])("comes after new keys, %s are refused", async (_, isRefused, expected) => {
-    const rotateOne = async (user: UserId) =>
-      isRefused(numberOf(user)) ? failed(user, "NEW_KEY_REFUSED") : done(user);
+    const rotateOne = ending((n) => (isRefused(n) ? "NEW_KEY_REFUSED" : null));
     const { rotated, code } = await run(usersOf(60), { rotateOne });
     expect([rotated.length, code]).toEqual([expected, "SOME_FAILED"]);
   });
 
-  it("does not come where four new keys are refused, or exactly half", async () => {
-    const four = async (user: UserId) => (numberOf(user) < 4 ? failed(user, "NEW_KEY_REFUSED") : done(user));
-    expect((await run(usersOf(30), { rotateOne: four })).code).toBeUndefined();
-    const half = async (user: UserId) => (numberOf(user) % 2 === 1 ? failed(user, "NEW_KEY_REFUSED") : done(user));
-    expect((await run(usersOf(30), { rotateOne: half })).code).toBeUndefined();
+  it.each([
+    ["four new keys", (n: number) => n < 4],
+    ["exactly half of them", (n: number) => n % 2 === 1],
+  ])("does not come where %s are refused", async (_, isRefused) => {
+    const rotateOne = ending((n) => (isRefused(n) ? "NEW_KEY_REFUSED" : null));
+    expect((await run(usersOf(30), { rotateOne })).code).toBeUndefined();
   });
 
   it("comes at once where a failure concerns all users", async () => {
-    const rotateOne = async (user: UserId) =>
-      numberOf(user) === 3 ? failed(user, "MANAGEMENT_KEY_REFUSED") : done(user);
+    const rotateOne = ending((n) => (n === 3 ? "MANAGEMENT_KEY_REFUSED" : null));
     const { given, rotated, code } = await run(usersOf(30), { rotateOne });
     expect([given.length, rotated.length, code]).toEqual([3, 4, "MANAGEMENT_KEY_REFUSED"]);
   });
@@ -158,19 +169,14 @@ describe("the end of a run", () => {
   });
 
   it("lets nobody begin who waits for the pace when too many have failed", async () => {
-    const rotateOne = async (user: UserId) => failed(user, "CONFLICT");
     const bounds = { maxFailures: { count: 1 }, ratePerSecond: 20, concurrency: 8 };
-    expect((await run(usersOf(30), { rotateOne, ...bounds })).rotated).toHaveLength(1);
+    expect((await run(usersOf(30), { rotateOne: ending(() => "CONFLICT"), ...bounds })).rotated).toHaveLength(1);
   });
 });
 
 describe("a run", () => {
   it("gives results in the order of the users, whoever is ready first", async () => {
-    const rotateOne = async (user: UserId) => {
-      await sleep((numberOf(user) * 7) % 13);
-      return done(user);
-    };
-    const { given } = await run(usersOf(35), { rotateOne, concurrency: 10 });
+    const { given } = await run(usersOf(35), { rotateOne: afterAWhile, concurrency: 10 });
     expect(given).toEqual(usersOf(35));
   });
 
@@ -185,12 +191,7 @@ describe("a run", () => {
   });
 
   it("rotates no more keys than it may, and does not count those that were not touched", async () => {
-    const rotateOne = async (user: UserId) =>
-      numberOf(user) === 0
-        ? failed(user, "FOREIGN_KEY")
-        : numberOf(user) === 1
-          ? failed(user, "KEY_INVALID")
-          : done(user);
+    const rotateOne = ending((n) => (n === 0 ? "FOREIGN_KEY" : n === 1 ? "KEY_INVALID" : null));
     const { results, rotated } = await run(usersOf(12), { rotateOne, budget: new KeyBudget(3) });
     expect(rotated).toHaveLength(5);
     expect(results.filter(({ error }) => error?.code === "PROVISION_CAP")).toHaveLength(7);

@@ -11,7 +11,7 @@ import type { Stage } from "../../support/home/tool-with-openrouter.ts";
 import { managerOfTest } from "../../support/memory/manager.ts";
 import { always } from "../../support/openrouter/faults.ts";
 import type { MockOptions } from "../../support/openrouter/server.ts";
-import { KEY } from "../../support/fixtures/keys.ts";
+import { KEY, OTHER } from "../../support/fixtures/keys.ts";
 
 const ALICE = parseUserId("alice");
 const DAY = 86_400_000;
@@ -57,6 +57,8 @@ function overwrite({ home }: Stage, change: (row: KeyRecord) => KeyRecord) {
     if (row !== undefined) await store.replace(change(row), row, signal);
   });
 }
+
+const inPlainText = (text: string) => (row: KeyRecord) => ({ ...row, keyEncrypted: text, keyHash: null });
 
 /** The answer of STORE ROW is lost, after `meanwhile`. */
 function losingPlacement(meanwhile: () => Promise<unknown>) {
@@ -343,6 +345,25 @@ describe("a foreign key that is to be removed", () => {
     expect((await rotate(all, { graceMs: 0, foreign: "revoke" })).error?.code).toBe("CONFLICT");
     expect([...all.server.keys.keys()]).toEqual([hash]);
   });
+});
+
+it("a key in plain text that another program replaces meanwhile is not overwritten", async () => {
+  const all = await stage();
+  await all.given("save --user alice --stdin", { input: KEY });
+  await overwrite(all, inPlainText(KEY));
+  const { key, error } = await rotate(
+    all,
+    { foreign: "keep", graceMs: 0 },
+    withCalls((store) => ({
+      async replace(record, seen, signal) {
+        if (record.generation === 1 && !record.settled) await overwrite(all, inPlainText(OTHER));
+        return store.replace(record, seen, signal);
+      },
+    })),
+  );
+  expect([key, error?.code]).toEqual([null, "CONFLICT"]);
+  expect((await rowOf(all))?.keyEncrypted).toBe(OTHER);
+  expect(all.server.keys.size).toBe(0);
 });
 
 describe("what is due", () => {
