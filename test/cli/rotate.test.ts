@@ -413,7 +413,7 @@ describe("rotate of many users", () => {
     const refused = await run("rotate --all --json");
     expect([refused.code, errorOf(refused)]).toMatchObject([
       2,
-      { code: "CONFIRMATION_NEEDED", hint: "add --max-keys 11" },
+      { code: "CONFIRMATION_NEEDED", hint: "keyctl rotate --all --json --max-keys 11" },
     ]);
     expect(server.keys.size).toBe(11);
     const some = await run("rotate --all --max-keys 4 --json");

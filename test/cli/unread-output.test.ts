@@ -106,7 +106,7 @@ describe("a reader that goes away from a run that changes something", () => {
     expect(run.code).toBe(1);
     expect(reader.seen()).toBe(at);
     expect(run.stderr).toMatch(
-      /error: the output could not be written \(EPIPE\); the run finished: 30 users in \d+s: 30 purged\n/,
+      /error: the output could not be written \(EPIPE\); the run finished: 30 users in \d+s: 30 purged; 30 keys stay active at OpenRouter\n/,
     );
     expect(run.stderr.includes(NOTE)).toBe(!args.includes("--quiet"));
     expect(await storedUsers(home)).toEqual([]);
@@ -247,11 +247,11 @@ describe("a reader that goes away from a run that changes something", () => {
     const planned = await run(["reconcile", ...more], { onStdout: readerOf(1).onStdout });
     expect(planned.code).toBe(1);
     expect(planned.stderr).toMatch(/^error: 3 keys to remove\nhint: .*\nerror: the output/m);
-    expect(planned.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 to remove, .*"));
+    expect(planned.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 to remove; .*"));
     expect(server.keys.size).toBe(3);
     const fixed = await run(["reconcile", "--fix", ...more], { onStdout: readerOf(1).onStdout });
     expect(fixed.code).toBe(1);
-    expect(fixed.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 of 3 removed, .*"));
+    expect(fixed.stderr).toMatch(lost("the run finished: 3 keys at OpenRouter: .*, 3 of 3 removed; .*"));
     expect(server.keys.size).toBe(0);
   });
 

@@ -8,7 +8,7 @@ import type { EntryOf, Recorded } from "../ports/journal.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import { removeOwed } from "../protocol/remove-owed.ts";
-import type { RemovalContext } from "../protocol/remove-owed.ts";
+import type { OwedKey, RemovalContext } from "../protocol/remove-owed.ts";
 import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
 import { confirmGeneration, markSettled, revokePredecessor } from "../protocol/settle-row.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
@@ -46,7 +46,7 @@ export async function* finishDue(context: Context, newSignal: () => AbortSignal)
     if (out?.outcome !== "saved" || (await isLeftToReconcile(due, finishing, now))) continue;
     const keyHash = out.hash;
     const upstreamId = out.upstreamHash ?? out.hash;
-    const end = await outcomeOf(() => retire({ user: userId, n, upstreamId }, finishing));
+    const end = await outcomeOf(() => retire({ user: userId, n, keyHash, upstreamId }, finishing));
     const error = end === "done" ? null : end;
     yield { kind: "retire", userId, keyHash, dueAt, done: error === null, error };
   }
@@ -88,10 +88,7 @@ async function isLeftToReconcile(
 }
 
 /** The row first: what another rotation left in it is recorded before it is looked at for this key. */
-async function retire(
-  owed: { readonly user: UserId; readonly n: number; readonly upstreamId: string },
-  context: RemovalContext,
-): Promise<"done"> {
+async function retire(owed: OwedKey, context: RemovalContext): Promise<"done"> {
   await settle(owed.user, context);
   await appendEntry(owed.user, { kind: "del", n: owed.n }, context, context.newSignal());
   await removeOwed(owed, context);

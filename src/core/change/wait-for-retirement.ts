@@ -64,7 +64,7 @@ async function retire(replaced: KeyRecord, context: Context): Promise<void> {
   const keys = await requireOwnAccount(context, "the old key cannot be removed", newSignal());
   await appendEntry(user, { kind: "del", n }, context, newSignal());
   const checkKey = await keyCheckOf(replaced, context, newSignal());
-  await removeOwed({ user, n, upstreamId, checkKey }, { ...context, keys, newSignal });
+  await removeOwed({ user, n, keyHash: replaced.keyHash, upstreamId, checkKey }, { ...context, keys, newSignal });
 }
 
 function newSignal(): AbortSignal {

@@ -20,6 +20,8 @@ export interface RemovalContext extends Pick<Context, "store" | "journal" | "clo
 export interface OwedKey {
   readonly user: UserId;
   readonly n: number;
+  /** SHA-256 of the key, which a row that a person saved holds; OpenRouter's id may differ from it. Null: not known. */
+  readonly keyHash: string | null;
   /** OpenRouter's id of the key. */
   readonly upstreamId: string;
   /** Asks with the key itself whether it still works; missing or null if its text is not at hand. */
@@ -38,7 +40,7 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
   await retryOnConflict(user, async () => {
     const found = await store.find(user, newSignal());
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
-    if (row !== undefined && (await holds(row, owed, context))) {
+    if (row !== undefined && holds(row, owed)) {
       // RECORD OUTCOME and REVOKE PREDECESSOR, as before every removal of a row.
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
       await revokePredecessor(row, context, newSignal());
@@ -53,16 +55,9 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
   });
 }
 
-/** OpenRouter's id may differ from the key's own hash, which a row that a person saved holds. */
-async function holds(
-  { generation, keyHash }: KeyRecord,
-  { user, n, upstreamId }: OwedKey,
-  { journal, newSignal }: RemovalContext,
-): Promise<boolean> {
-  if (generation > 0 || keyHash === null) return generation === n;
-  if (keyHash === upstreamId) return true;
-  const outcome = await journal.entry(user, "out", n, newSignal());
-  return outcome?.outcome === "saved" && outcome.hash === keyHash;
+function holds(row: KeyRecord, { n, keyHash, upstreamId }: OwedKey): boolean {
+  if (row.generation > 0 || row.keyHash === null) return row.generation === n;
+  return row.keyHash === keyHash || row.keyHash === upstreamId;
 }
 
 /** DELETE UPSTREAM. Throws REVOKE_PENDING if the deletion could not be confirmed. */

@@ -1,7 +1,7 @@
 import { isKeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
-import type { KeyState } from "./classify-key.ts";
+import type { JournalState, KeyState } from "./classify-key.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { removeRow } from "../protocol/write-row.ts";
 import {
@@ -81,16 +81,21 @@ async function repairKey(
   return retryOnConflict(user, async () => {
     const facts = foldJournal(await journal.entries(user, newSignal()));
     const judgement = classifyKey(key, facts, row, { deployment, now: clock.now().getTime() });
-    const end = await ENDINGS[judgement.kind](key, user, judgement, context);
+    const end = await ENDINGS[judgement.kind](key, user, judgement, { ...context, facts });
     return end === "judge-again" ? "conflict" : end;
   });
+}
+
+/** With the records by which the key was classified. */
+interface RepairContext extends ReconcileContext {
+  readonly facts: JournalState;
 }
 
 type RepairOutcome = (
   key: UpstreamKey,
   user: UserId,
   judgement: KeyState,
-  context: ReconcileContext,
+  context: RepairContext,
 ) => Promise<Repair | "judge-again">;
 
 const leave: RepairOutcome = async (_key, _user, judgement) => ({ status: "left", judgement });
@@ -132,7 +137,10 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
 };
 
 const removed: RepairOutcome = async ({ hash }, user, judgement, context) => {
-  await removeOwed({ user, n: numberOf(judgement), upstreamId: hash }, context);
+  const n = numberOf(judgement);
+  const outcome = context.facts.out.get(n);
+  const keyHash = outcome?.outcome === "saved" ? outcome.hash : null;
+  await removeOwed({ user, n, keyHash, upstreamId: hash }, context);
   return { status: "removed", judgement };
 };
 

@@ -129,7 +129,7 @@ describe("the log of a database", () => {
       id: "encryption",
       status: "attention",
       message: expect.stringContaining(`an older one is still on disk, in ${database}`),
-      hint: "keyctl rekey --keep-key   removes it, once no other program holds the database",
+      hint: `keyctl rekey --store sqlite:${database} --keep-key   removes it, once no other program holds the database`,
     });
     reader.close();
     expect(stillOnDisk(await inProcess(home, ["rekey", "--keep-key", "--json", ...store]))).toEqual([]);

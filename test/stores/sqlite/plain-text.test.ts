@@ -95,7 +95,9 @@ describe("an older key in plain text", () => {
     copyFileSync(home.database, database);
     change(database, `PRAGMA journal_mode=DELETE; PRAGMA secure_delete=OFF; ${INSERT_OLD}; ${DELETE_OLD}`);
     const hintOf = async () => (await encryptionOf(home, database)).map(({ hint }) => hint);
-    expect(await hintOf()).toEqual(["keyctl rekey --keep-key   removes it, once no other program holds the database"]);
+    expect(await hintOf()).toEqual([
+      `keyctl rekey --store sqlite:${database} --keep-key   removes it, once no other program holds the database`,
+    ]);
     truncateSync(database, TOO_LARGE_BYTES);
     expect(await hintOf()).toEqual([
       `sqlite3 ${database} VACUUM   removes it, once no other program holds the database`,
