@@ -48,6 +48,7 @@ export type {
   CarriedRestrictions,
   Duty,
   DutyCounts,
+  NewLimit,
   RotatedPrevious,
   RotatePreview,
   RotateResult,
@@ -87,7 +88,7 @@ export type { UserBatches, UserId } from "./core/model/user-id.ts";
 export type { Attention, KeyTerms, Limits, UnknownVerdict, Verdict, Witness } from "./core/model/verdict.ts";
 export type { Warning, WarningCode } from "./core/model/warning.ts";
 export type { OnStep, WorkStep } from "./core/model/work-step.ts";
-export type { Finding, FindingClass } from "./core/reconcile/finding.ts";
+export type { Finding, FindingClass, ListedKey } from "./core/reconcile/finding.ts";
 export type { PlanCounts } from "./core/reconcile/plan.ts";
 export type { Reconciliation } from "./core/reconcile/reconciliation.ts";
 export type { ProvisionPreview } from "./core/resolve/preview-provision.ts";

@@ -204,7 +204,7 @@ describe("colour", () => {
 
   it("leaves a question unasked where CI is set, and says which flag answers it", async () => {
     const { screen, code } = await onTerminal(await homeWith(1), "CI=1 keyctl purge -u user-0");
-    expect(screen).toContain("hint: keyctl purge --user user-0 --yes");
+    expect(screen).toContain("hint: keyctl purge -u user-0 --yes");
     expect(code).toBe(2);
   });
 });

@@ -38,7 +38,7 @@ it("cannot ask where CI is set, and says what to type", async () => {
   const { home, server, env } = await withUsers(...users);
   const { code, screen } = await onTerminal(home, ["rotate", "--all"], [], { ...env, CI: "1" });
   expect([code, server.keys.size]).toEqual([2, 11]);
-  expect(screen).toContain("hint: add --max-keys 11");
+  expect(screen).toContain("hint: keyctl rotate --all --max-keys 11");
 });
 
 it.each([80, 60])("shows both keys within %i columns, without colour where NO_COLOR is set", async (columns) => {

@@ -57,7 +57,7 @@ describe("a purge whose reader goes away", () => {
     const { code, stdout, stderr } = await shell(home, `keyctl ${command} | head -1`);
     expect(stdout.match(/\n/g)).toHaveLength(1);
     expect(stderr).toMatch(
-      /error: the output could not be written \(EPIPE\); the run finished: 2,000 users in \d+s: 2,000 purged\nhint: .+\n$/,
+      /error: the output could not be written \(EPIPE\); the run finished: 2,000 users in \d+s: 2,000 purged; 2,000 keys stay active at OpenRouter\nhint: .+\n$/,
     );
     expect(code).toBe(1);
     expect(left(home)).toBe(0);
@@ -69,7 +69,10 @@ describe("a purge whose reader goes away", () => {
       home,
       "keyctl purge --users-file - --yes --json < <(cat users.txt; sleep 30) | head -1",
     );
-    const deleted = /the rest of standard input was not read: ([\d,]+) users in \d+s: ([\d,]+) purged\n/.exec(stderr);
+    const deleted =
+      /the rest of standard input was not read: ([\d,]+) users in \d+s: ([\d,]+) purged; [\d,]+ keys stay active at OpenRouter\n/.exec(
+        stderr,
+      );
     expect(code).toBe(1);
     expect(deleted?.[1]).toBe(deleted?.[2]);
     expect(left(home)).toBe(USERS - Number(deleted?.[1]?.replaceAll(",", "")));
@@ -94,7 +97,10 @@ describe("a purge whose reader goes away", () => {
 describe("one result that nobody reads", () => {
   it.each([
     ["sync --user bob", "note: the run finished: bob, ***************b465, key.txt\n"],
-    ["purge --user user-0 --yes --json", "note: the run finished: user-0, ***************b465, purged\n"],
+    [
+      "purge --user user-0 --yes --json",
+      "note: the run finished: user-0, ***************b465, purged; it stays active at OpenRouter\n",
+    ],
     [
       "save --user user-0 --from-file other.txt --replace",
       "note: the run finished: user-0, ***************91aa, replaced\n",

@@ -6,7 +6,7 @@ import type { FormerKey } from "./results.ts";
 import type { Warning } from "./warning.ts";
 
 /** The limit of the new key. `keep`: what is left of the old key's limit, and all of it again after the next reset. */
-type NewLimit = "keep" | "full" | number | null;
+export type NewLimit = "keep" | "full" | number | null;
 
 export interface RotateTask {
   /** For how long the old key goes on working, in milliseconds; 0: it is removed at once. */

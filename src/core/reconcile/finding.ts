@@ -47,7 +47,14 @@ export interface Finding {
   readonly done: boolean;
   readonly error: KeyctlError | null;
   /** What the list says of the key; null if it is not listed. */
-  readonly listed: Pick<UpstreamKey, "createdAt" | "limit"> | null;
+  readonly listed: ListedKey | null;
+}
+
+/** Null: none. Undefined: the list does not say. */
+export interface ListedKey {
+  readonly createdAt: Timestamp | null;
+  /** In USD. */
+  readonly limit: number | null | undefined;
 }
 
 /** A finding that nothing is done about, before anything else is known of it. */
