@@ -72,6 +72,8 @@ function limitOf(
 ): { readonly limit: number | null; readonly limitDue: LimitDue | null } {
   const amount = amountOf(task);
   if (amount !== undefined) return { ...amount, limitDue: null };
+  // A person has removed the limit.
+  if (upstream?.limit === null) return { limit: null, limitDue: null };
   const full = row.limitDue?.limit ?? (upstream === undefined ? row.limit : upstream.limit);
   if (full === undefined) throw notStated(row, "its limit");
   if (full === null || task.limit === "full") return { limit: full, limitDue: null };

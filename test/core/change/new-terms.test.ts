@@ -75,6 +75,14 @@ describe("a budget that is kept", () => {
     );
   });
 
+  it("is none where a person has removed the limit meanwhile", () => {
+    const { terms, limitDue: next } = termsOf(
+      { limitDue: { limit: 10, at: "2026-12-01T00:05:00.000Z" } },
+      { limit: null, limitRemaining: null },
+    );
+    expect([terms.limit, terms.limitReset, next]).toEqual([null, null, null]);
+  });
+
   it("never ends without a limit where there was one", () => {
     fc.assert(
       fc.property(
