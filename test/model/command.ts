@@ -65,6 +65,8 @@ export interface Command {
   readonly limitDue: LimitDue | null;
   /** The restrictions of the user's keys at OpenRouter. */
   readonly restrictions: Restrictions | null;
+  /** Keys that the command removes have restrictions of their own, whatever it knows of the user's keys. */
+  readonly detaches?: boolean;
   /** The user of the key: 0, or another user with at most one command. */
   readonly user: number;
   /** The maximum number of keys that may be created automatically within an hour; null: no limit. */

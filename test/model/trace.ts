@@ -34,7 +34,7 @@ type InsertAnswer =
 
 /** The limit and the restrictions of the new key are decided by reads that are no accesses: the trace tells them. */
 export interface TraceOptions extends Partial<
-  Omit<Command, "kind" | "breach" | "protocol" | "limitDue" | "restrictions">
+  Omit<Command, "kind" | "breach" | "protocol" | "limitDue" | "restrictions" | "detaches">
 > {
   /** Whether the command ended as the protocol allows. Otherwise it may have died anywhere. */
   readonly ended?: boolean;
@@ -61,14 +61,15 @@ export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly 
 }
 
 /** What a rotation wrote into its row for the new key, and whether the lists of a key were changed. */
-function decidedIn(trace: readonly Recorded[]): Pick<Command, "limitDue" | "restrictions"> {
+function decidedIn(trace: readonly Recorded[]): Pick<Command, "limitDue" | "restrictions" | "detaches"> {
+  const detaches = trace.some(({ access }) => access === "upstream.detach");
   const swap = trace.find(({ access, row }) => access === "row.replace" && isNewKey(row as RowContent));
   if (swap !== undefined) {
     const { limitDue, restrictions } = swap["row"] as RowContent;
-    return { limitDue, restrictions };
+    return { limitDue, restrictions, detaches };
   }
   const changesLists = trace.some(({ access }) => access === "upstream.attach" || access === "upstream.detach");
-  return { limitDue: null, restrictions: changesLists ? "of a key without a row" : null };
+  return { limitDue: null, restrictions: changesLists ? "of a key without a row" : null, detaches };
 }
 
 function isNewKey({ generation, settled }: RowContent): boolean {

@@ -38,18 +38,19 @@ export async function rotateKey(
   context: Context,
   signal: AbortSignal,
 ): Promise<RotateResult> {
-  const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_ROTATED, signal);
   await importSpooled(user, context, signal);
-  // A failure of the master keys comes before OpenRouter is asked.
-  await context.sealer("prepare", signal);
+  let access: RotationAccess | undefined;
   let first: KeyRecord | undefined;
   return retryOnConflict(user, async (tries) => {
-    const row = await currentRow(user, { context, keys }, signal);
+    const found = await context.store.find(user, signal);
+    if (found === undefined) throw nothingToRotate(user);
+    access ??= await openAccess(context, signal);
+    const row = await currentRow(found, access, signal);
     if (row === "conflict") return "conflict";
     first ??= row;
     // Somebody else has replaced the key that was to be rotated: its successor is not rotated as well.
     if (!holdSameKey(row, first)) throw changedMeanwhile(user);
-    const plan = await planRotation(row, { task, context, keys }, signal);
+    const plan = await planRotation(row, { ...access, task }, signal);
     const { terms, includeByokInLimit } = plan.newTerms;
     const creation = { mayMake: true, isAuto: false, terms, includeByokInLimit, tries, onStage: () => {} };
     const call = { user, task: creation, context, signal };
@@ -66,16 +67,22 @@ export async function rotateKey(
   });
 }
 
+/** Only for a user with a row: a store that does not exist yet is not written to. */
+async function openAccess(context: Context, signal: AbortSignal): Promise<RotationAccess> {
+  const keys = await requireOwnAccount(context, NO_KEY_CAN_BE_ROTATED, signal);
+  await context.store.requireAtomicChanges(signal);
+  // A failure of the master keys comes before OpenRouter is asked about the key.
+  await context.sealer("prepare", signal);
+  return { context, keys };
+}
+
 /** RECORD OUTCOME and REVOKE PREDECESSOR of a row that is not settled; RESTORE LIMIT, if it is due. */
 async function currentRow(
-  user: UserId,
+  found: KeyRecord,
   { context, keys }: RotationAccess,
   signal: AbortSignal,
 ): Promise<KeyRecord | "conflict"> {
   const { store, journal, clock } = context;
-  const found = await store.find(user, signal);
-  if (found === undefined) throw nothingToRotate(user);
-  await store.requireAtomicChanges(signal);
   if (!(await confirmGeneration(found, context, signal))) return "conflict";
   const row = await withTrueGeneration(found, context, signal);
   await revokePredecessor(row, context, signal);

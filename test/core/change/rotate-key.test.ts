@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { RotateOptions } from "../../../src/core/manager-options.ts";
 import type { Duty, RotateResult } from "../../../src/core/model/rotate-results.ts";
@@ -375,4 +376,11 @@ it("reconcile within a grace has nothing to say, and finishes it afterwards", as
   pass(HOUR / 2);
   expect((await all.run("reconcile --fix --json")).code).toBe(0);
   expect([...all.server.keys.keys()]).toEqual([keyHash]);
+});
+
+it("a rotation without a store says that there is no key, and writes nothing", async () => {
+  const { run, server, home } = await stage();
+  const { code, stderr } = await run("rotate --user alice");
+  expect([code, stderr]).toEqual([3, expect.stringContaining("error: no key is stored for user alice")]);
+  expect([server.keys.size, existsSync(home.database)]).toEqual([0, false]);
 });

@@ -16,13 +16,15 @@ export function removing(hashes: readonly Hash[], after: Moves): Moves {
   return hashes.length === 0 ? after : to(disableKey, { hashes, after });
 }
 
-function disableKey(memory: Removal, { restrictions }: Command): Step {
+function disableKey(memory: Removal, { restrictions, detaches = false }: Command): Step {
   const { hashes, after } = memory;
   const [hash = "", ...rest] = hashes;
   // The next reconcile finds a key whose removal was not confirmed.
   const leave = () => removing(rest, after);
   const disabled =
-    restrictions === null ? to(deleteKey, memory) : [to(detachKey, memory), waiting(to(deleteKey, memory))];
+    restrictions === null && !detaches
+      ? to(deleteKey, memory)
+      : [to(detachKey, memory), waiting(to(deleteKey, memory))];
   return doing({ access: "upstream.disable", hash }, (answer) => (answer === "gone" ? leave() : disabled), leave);
 }
 

@@ -1,3 +1,4 @@
+import { parseKeyName } from "../../../src/core/model/key-name.ts";
 import { randomInt } from "node:crypto";
 import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
 import { earlyDeaths, endedEarly, lostGuardrails, unfinishedRotations } from "./rotation-checks.ts";
@@ -198,7 +199,10 @@ function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
   };
 }
 
-/** Spends a little of each key, and gives every other key a guardrail and a place in a list when it appears. */
+/**
+ * Spends a little of each key, and gives every other first key of a user a guardrail and a place in a list when it appears. The
+ * later keys may be a rotation's, which is about to give them the same.
+ */
 function administrator({ openRouter }: Stage): () => void {
   const guardrail = openRouter.addGuardrail();
   const list = openRouter.addCredential({ allowedKeys: [] });
@@ -208,7 +212,8 @@ function administrator({ openRouter }: Stage): () => void {
       openRouter.spend(hash, SPENT);
       if (seen.has(hash)) continue;
       seen.add(hash);
-      if (randomInt(2) === 0 || openRouter.guardrails().has(hash)) continue;
+      const isFirst = parseKeyName(openRouter.keys.get(hash)?.name ?? "")?.n === 1;
+      if (!isFirst || randomInt(2) === 0 || openRouter.guardrails().has(hash)) continue;
       openRouter.assignGuardrail(guardrail, hash);
       list.allowedKeys = [...(list.allowedKeys ?? []), hash].slice(-LISTED);
     }
