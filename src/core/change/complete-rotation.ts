@@ -2,6 +2,7 @@ import { deadlineIn, isTimeout } from "../async/deadline.ts";
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import { limitOverTime } from "../model/known-terms.ts";
 import type { RotateResult } from "../model/rotate-results.ts";
 import type { Warning } from "../model/warning.ts";
 import { CLEAN_UP_MS } from "../protocol/abandon-operation.ts";
@@ -17,9 +18,9 @@ import {
   changedMeanwhile,
   formerKey,
   holdSameKey,
+  oldKeyPending,
   revokeRetained,
   revokeUpstream,
-  upstreamIdOf,
 } from "./revoke-key.ts";
 import type { Revocation } from "./revoke-key.ts";
 import type { RotationPlan } from "./plan-rotation.ts";
@@ -90,8 +91,8 @@ function isSameAmount(one: number | null, other: number | null): boolean {
 }
 
 /**
- * STORE ROW, which replaces the row that was read. Returns the row as it was stored, with the note of its predecessor. Throws CONFLICT if the row holds another
- * key now.
+ * STORE ROW, which replaces the row that was read. Returns the row as it was stored, with the note of its predecessor.
+ * Throws CONFLICT if the row holds another key now.
  */
 async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRecord> {
   const { row, own } = rotation;
@@ -156,9 +157,7 @@ async function afterCommit(
     keyHash,
     origin,
     generation,
-    limit: limitDue?.limit ?? limit,
-    limitNow: limit,
-    limitRestoreAt: limitDue?.at ?? null,
+    ...limitOverTime(limit, limitDue),
     limitReset,
     expiresAt,
     verified: true,
@@ -201,18 +200,6 @@ async function retirePredecessor(
     const detail = isKeyctlError(thrown) ? thrown.message : isStopped ? "the run was stopped" : "the time was over";
     return { revocation: { status: "pending", detail }, revokeAt: null };
   }
-}
-
-function oldKeyPending(row: KeyRecord, detail: string): KeyctlError {
-  const message = `the new key is in use, and the old one may still work: ${detail}`;
-  if (row.generation > 0) {
-    const hint = `keyctl reconcile ${userFlag(row.userId)} --fix`;
-    return new KeyctlError("REVOKE_PENDING", message, { hint, retryable: true });
-  }
-  // No record of it remains: no command would find it.
-  return new KeyctlError("REVOKE_PENDING", `${message} (its hash there is ${upstreamIdOf(row) ?? "not known"})`, {
-    hint: "delete it at https://openrouter.ai/keys",
-  });
 }
 
 function warningsOf({ task, own, row }: Rotation): readonly Warning[] {

@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import { toKeyctlError } from "../async/deadline.ts";
+import { NO_DUTIES, withDuty } from "../model/duties.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import type { Duty, DutyCounts } from "../model/rotate-results.ts";
@@ -23,8 +24,6 @@ import { appendEntry } from "../protocol/write-journal.ts";
 const LOOK_BACK_MS = 40 * 86_400_000;
 /** A deletion that was requested earlier than this is reconcile's. */
 const REPEATED_MS = 86_400_000;
-/** What is due for longer than this is overdue. */
-const OVERDUE_MS = 3_600_000;
 
 /** Failures that do not stop the duties of other users. */
 const LEAVES_OTHERS: ReadonlySet<string> = new Set([
@@ -65,15 +64,12 @@ export async function countDuties(
   newSignal: () => AbortSignal,
 ): Promise<DutyCounts> {
   const now = clock.now().getTime();
-  const counts = { retire: 0, overdueRetirements: 0, limits: 0, overdueLimits: 0 };
-  const overdueSince = timestamp(now - OVERDUE_MS);
+  let counts = NO_DUTIES;
   for await (const { retireAt } of journal.retirements(since(now), newSignal)) {
-    counts.retire += 1;
-    if (retireAt < overdueSince) counts.overdueRetirements += 1;
+    counts = withDuty(counts, "retire", retireAt, now);
   }
   for await (const { limitDue } of store.scanDueLimits(timestamp(now), newSignal)) {
-    counts.limits += 1;
-    if (limitDue !== null && limitDue.at < overdueSince) counts.overdueLimits += 1;
+    if (limitDue !== null) counts = withDuty(counts, "restore_limit", limitDue.at, now);
   }
   return counts;
 }

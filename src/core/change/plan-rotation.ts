@@ -8,6 +8,7 @@ import type { UserId } from "../model/user-id.ts";
 import type { Attached } from "../ports/account.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
+import { RUN_AGAIN } from "../protocol/creation-refusals.ts";
 import type { AccountKeys } from "../protocol/management-access.ts";
 import { requestRetirements } from "../protocol/retained-keys.ts";
 import type { RetainedKey } from "../protocol/retained-keys.ts";
@@ -20,8 +21,6 @@ import { refuseShared, upstreamIdOf } from "./revoke-key.ts";
 /** What a rotation has found out and decided before it creates a key. */
 export interface RotationPlan {
   readonly row: KeyRecord;
-  /** OpenRouter's id of the old key. */
-  readonly oldId: string;
   readonly keys: AccountKeys;
   readonly task: RotateTask;
   readonly newTerms: NewTerms;
@@ -64,7 +63,7 @@ export async function planRotation(
   });
   // In each round: only the change of this row proves that no other key was replaced with a grace in the meantime.
   const retired = task.graceMs === 0 ? await requestRetirements(userId, row.generation, context, signal) : [];
-  return { row, oldId, keys, task, newTerms, ...attached, retired };
+  return { row, keys, task, newTerms, ...attached, retired };
 }
 
 async function refuseForeign(
@@ -129,8 +128,6 @@ async function attachedTo(
     carried: { guardrail, allowLists: byok?.length ?? null },
   };
 }
-
-const RUN_AGAIN = "run the same command again";
 
 function unreadable(detail: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
   return new KeyctlError("PROVIDER_UNAVAILABLE", `nothing was rotated: OpenRouter ${detail}`, details);

@@ -146,6 +146,19 @@ export function stillOwed(user: UserId, detail: string, verb: "save" | "purge", 
   return new KeyctlError("REVOKE_PENDING", `${what} may still work: ${detail}`, { hint, retryable: true });
 }
 
+/** After a rotation. */
+export function oldKeyPending(row: KeyRecord, detail: string): KeyctlError {
+  const message = `the new key is in use, and the old one may still work: ${detail}`;
+  if (row.generation > 0) {
+    const hint = `keyctl reconcile ${userFlag(row.userId)} --fix`;
+    return new KeyctlError("REVOKE_PENDING", message, { hint, retryable: true });
+  }
+  // No record of it remains: no command would find it.
+  return new KeyctlError("REVOKE_PENDING", `${message} (its hash there is ${upstreamIdOf(row) ?? "not known"})`, {
+    hint: "delete it at https://openrouter.ai/keys",
+  });
+}
+
 export function changedMeanwhile(user: UserId): KeyctlError {
   return new KeyctlError(
     "CONFLICT",

@@ -1,14 +1,14 @@
 import { isTimeout } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Context } from "../context.ts";
-import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { RotatedPrevious, RotateResult } from "../model/rotate-results.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import { removeOwed } from "../protocol/remove-owed.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
-import { userFlag } from "../text/shell-quote.ts";
-import { keyCheckOf, upstreamIdOf } from "./revoke-key.ts";
+import { keyCheckOf, oldKeyPending, upstreamIdOf } from "./revoke-key.ts";
 
 /** A timer waits for 24 days at most. */
 const LONGEST_WAIT_MS = 86_400_000;
@@ -36,15 +36,7 @@ export async function waitForRetirement(
     if (signal.aborted && thrown === signal.reason) return result;
     if (!isKeyctlError(thrown) && !isTimeout(thrown)) throw thrown;
     const detail = isKeyctlError(thrown) ? thrown.message : "the time was over";
-    const error = new KeyctlError(
-      "REVOKE_PENDING",
-      `the new key is in use, and the old one may still work: ${detail}`,
-      {
-        hint: `keyctl reconcile ${userFlag(replaced.userId)} --fix`,
-        retryable: true,
-      },
-    );
-    return ended({ revocation: "pending" }, error);
+    return ended({ revocation: "pending" }, oldKeyPending(replaced, detail));
   }
 }
 

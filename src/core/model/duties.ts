@@ -8,6 +8,7 @@ import { counted, plural } from "../text/format.ts";
 export const FINISH = "keyctl rotate --finish";
 export const NO_DUTIES: DutyCounts = { retire: 0, overdueRetirements: 0, limits: 0, overdueLimits: 0 };
 
+/** What is due for longer than this is overdue. */
 const OVERDUE_MS = 3_600_000;
 
 /** @param now in milliseconds since 1970 */

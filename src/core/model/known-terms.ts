@@ -32,15 +32,18 @@ export function knownLimit({
 }
 
 /** In USD. A key whose limit is lowered after a rotation gets its full limit back. */
-export interface LimitOverTime {
+export interface LimitOverTime<Limit = number | null | undefined> {
   /** The full limit. */
-  readonly limit: number | null | undefined;
+  readonly limit: Limit;
   /** The limit until `limitRestoreAt`; `limit` if that is not lowered. */
-  readonly limitNow: number | null | undefined;
+  readonly limitNow: Limit;
   readonly limitRestoreAt: Timestamp | null;
 }
 
-export function limitOverTime(limitNow: number | null | undefined, limitDue: LimitDue | null): LimitOverTime {
+export function limitOverTime<Limit extends number | null | undefined>(
+  limitNow: Limit,
+  limitDue: LimitDue | null,
+): LimitOverTime<Limit | number> {
   if (limitDue === null) return { limit: limitNow, limitNow, limitRestoreAt: null };
   return { limit: limitDue.limit, limitNow, limitRestoreAt: limitDue.at };
 }

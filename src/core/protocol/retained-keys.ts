@@ -1,6 +1,6 @@
 import { appendEntry } from "./write-journal.ts";
 import type { Context } from "../context.ts";
-import type { EntryOf, Recorded } from "../ports/journal.ts";
+import type { EntryKind, EntryOf, Recorded } from "../ports/journal.ts";
 import type { UserId } from "../model/user-id.ts";
 
 /**
@@ -20,7 +20,7 @@ function isRetention(entry: Recorded): boolean {
 
 /** How many keys are retained and not marked for deletion. */
 export function countRetained(entries: readonly Recorded[]): number {
-  const requested = requestedDeletions(entries);
+  const requested = generationsOf("del", entries);
   return retainedGenerations(entries).filter((n) => !requested.has(n)).length;
 }
 
@@ -33,13 +33,19 @@ export interface RetainedKey {
 
 /** The outcomes of all retained keys except that of the generation in the row, which follows an order of its own. */
 export function retainedOutcomes(entries: readonly Recorded[], current: number | null = null): readonly SavedKey[] {
-  const retained = retainedGenerations(entries).filter((n) => n !== current);
-  return entries.flatMap((entry) =>
-    entry.kind === "out" && entry.outcome === "saved" && retained.includes(entry.n) ? [entry] : [],
+  return savedAmong(
+    retainedGenerations(entries).filter((n) => n !== current),
+    entries,
   );
 }
 
 type SavedKey = Extract<Recorded<EntryOf<"out">>, { outcome: "saved" }>;
+
+function savedAmong(generations: readonly number[], entries: readonly Recorded[]): readonly SavedKey[] {
+  return entries.flatMap((entry) =>
+    entry.kind === "out" && entry.outcome === "saved" && generations.includes(entry.n) ? [entry] : [],
+  );
+}
 
 /**
  * Marks all retained keys of a user for deletion, and returns them. Reconcile finishes a purge that dies after this.
@@ -52,10 +58,8 @@ export async function requestRetainedDeletions(
   signal: AbortSignal,
 ): Promise<readonly RetainedKey[]> {
   const entries = await context.journal.entries(user, signal);
-  const requested = requestedDeletions(entries);
   const retained = retainedGenerations(entries).filter((n) => n !== current);
-  for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
-  return retainedOutcomes(entries, current).map(asRetained);
+  return requestDeletions(user, { retained, entries }, context, signal);
 }
 
 /**
@@ -69,20 +73,23 @@ export async function requestRetirements(
   signal: AbortSignal,
 ): Promise<readonly RetainedKey[]> {
   const entries = await context.journal.entries(user, signal);
-  const numbers = (kind: Recorded["kind"]) =>
-    new Set(entries.flatMap((entry) => (entry.kind === kind ? [entry.n] : [])));
-  const [requested, gone] = [numbers("del"), numbers("gone")];
-  const due = [...numbers("due")].filter((n) => n !== current && !gone.has(n));
-  for (const n of due) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
-  return retainedOutcomes(entries, current)
-    .filter(({ n }) => due.includes(n))
-    .map(asRetained);
+  const gone = generationsOf("gone", entries);
+  const retained = [...generationsOf("due", entries)].filter((n) => n !== current && !gone.has(n));
+  return requestDeletions(user, { retained, entries }, context, signal);
 }
 
-function asRetained({ n, hash, upstreamHash }: SavedKey): RetainedKey {
-  return { n, upstreamId: upstreamHash ?? hash };
+async function requestDeletions(
+  user: UserId,
+  { retained, entries }: { readonly retained: readonly number[]; readonly entries: readonly Recorded[] },
+  context: Pick<Context, "journal" | "clock">,
+  signal: AbortSignal,
+): Promise<readonly RetainedKey[]> {
+  const requested = generationsOf("del", entries);
+  for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
+  return savedAmong(retained, entries).map(({ n, hash, upstreamHash }) => ({ n, upstreamId: upstreamHash ?? hash }));
 }
 
-function requestedDeletions(entries: readonly Recorded[]): ReadonlySet<number> {
-  return new Set(entries.flatMap(({ kind, n }) => (kind === "del" ? [n] : [])));
+/** The generations with an entry of this kind. */
+function generationsOf(kind: EntryKind, entries: readonly Recorded[]): ReadonlySet<number> {
+  return new Set(entries.flatMap((entry) => (entry.kind === kind ? [entry.n] : [])));
 }
