@@ -82,7 +82,9 @@ export type {
   SyncFailure,
   SyncResult,
   SyncedKey,
+  UnblockResult,
 } from "./core/model/results.ts";
+export type { Block, Tombstone } from "./core/model/tombstone.ts";
 export type { Remedy, UnknownReason } from "./core/model/unknown-reason.ts";
 export type { UserBatches, UserId } from "./core/model/user-id.ts";
 export type { Attention, KeyTerms, Limits, UnknownVerdict, Verdict, Witness } from "./core/model/verdict.ts";

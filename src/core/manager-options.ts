@@ -45,6 +45,8 @@ export interface PurgeOptions extends CallOptions {
    * key that keyctl created for this user is deleted with it. Default `no`.
    */
   readonly revoke?: Revoke | undefined;
+  /** Also blocks the user: no key is stored until `unblock`. Default false. */
+  readonly block?: boolean | undefined;
 }
 
 /** Options for many users, or for a preview. */

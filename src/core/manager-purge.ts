@@ -61,8 +61,13 @@ export class PurgeBatch {
 
   /** The keys that a purge would remove; changes nothing. */
   async preview(user: UserId, looksAhead: boolean, signal: AbortSignal): Promise<PurgePreview> {
-    const { revoke = "no" } = this.#options;
-    return previewPurge(user, { revoke, nextSync: looksAhead ? this.#nextSync : null }, this.#context, signal);
+    const { revoke = "no", block = false } = this.#options;
+    return previewPurge(
+      user,
+      { revoke, blocks: block, nextSync: looksAhead ? this.#nextSync : null },
+      this.#context,
+      signal,
+    );
   }
 
   async *previewAll(batches: UserBatches, looksAhead: boolean, work: OpenWork): ResultBatches<PurgePreview> {
@@ -78,18 +83,22 @@ export class PurgeBatch {
   }
 
   #purge(user: UserId, signal: AbortSignal): Promise<Purge> {
-    const { onlyHash, revoke = "no" } = this.#options;
+    const { onlyHash, revoke = "no", block = false, reason = null } = this.#options;
+    const blocked = block ? { at: this.#context.clock.now().toISOString(), reason } : null;
     const finish = (absent: UserId, waiting: AbortSignal) => this.#finish(absent, waiting);
-    return purgeKey(user, { onlyHash, revoke, nextSync: this.#nextSync, finish }, this.#context, signal);
+    return purgeKey(
+      user,
+      { onlyHash, revoke, block: blocked, nextSync: this.#nextSync, finish },
+      this.#context,
+      signal,
+    );
   }
 
   /** Finishes earlier purges of a user without a row. Called only with `revoke`. */
   async #finish(user: UserId, signal: AbortSignal): Promise<PurgeCompletion> {
     const { upstreamSnapshot, reconcileContext } = await import("./reconcile/reconciliation.ts");
     const { finishPurges } = await import("./reconcile/finish-purges.ts");
-    const { requestRetainedDeletions } = await import("./protocol/retained-keys.ts");
     const context = await reconcileContext(this.#context, () => signal);
-    await requestRetainedDeletions(user, null, context, signal);
     // The snapshot belongs to the whole run: the time of one user does not suffice for all keys. A failure is not
     // cached.
     const newSignal = () => deadlineSignal({ signal: this.#options.signal }, this.#context.timeoutMs);

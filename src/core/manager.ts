@@ -10,10 +10,18 @@ import type { KeyRecord } from "./model/key-record.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
-import { explainFailed, purgeFailed, purgePreviewFailed, saveFailed, syncFailed } from "./model/results.ts";
+import {
+  explainFailed,
+  purgeFailed,
+  purgePreviewFailed,
+  saveFailed,
+  syncFailed,
+  unblockFailed,
+} from "./model/results.ts";
 import type { DutyCounts, RotateResult } from "./model/rotate-results.ts";
 import type { CheckedSaveResult, Explanation, PurgePreview, PurgeResult, SaveResult } from "./model/results.ts";
-import type { SyncResult, SyncedKey } from "./model/results.ts";
+import type { SyncResult, SyncedKey, UnblockResult } from "./model/results.ts";
+import type { Tombstone } from "./model/tombstone.ts";
 import type { UserBatches } from "./model/user-id.ts";
 import { ResolvingCalls } from "./manager-resolve.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
@@ -118,6 +126,24 @@ export class KeyManager {
   /** As `purge`, one user after the other. With `revoke`, deletions at OpenRouter are confirmed together. */
   async *purgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
     yield* (await this.#purges(options)).purgeAll(batches, this.#work);
+  }
+
+  /** As `purge` with `block`: from its return to an `unblock`, no key is stored for this user or handed out. */
+  async block(userId: string, options: Omit<PurgeOptions, "block"> = {}): Promise<PurgeResult> {
+    return this.purge(userId, { ...options, block: true });
+  }
+
+  /** Lifts the block of a user; brings no key back. */
+  async unblock(userId: string, options: CallOptions = {}): Promise<UnblockResult> {
+    return this.#work.run(userId, options, unblockFailed, async (user, signal) => {
+      const { unblockUser } = await import("./change/unblock-user.ts");
+      return unblockUser(user, this.#context, signal);
+    });
+  }
+
+  /** The blocked users, in the order of the user ids, in constant memory. */
+  blockedUsers(options: CallOptions = {}): AsyncIterable<Tombstone> {
+    return this.#context.store.scanBlocked(this.#work.newSignal(options));
   }
 
   /** The keys that a purge of this user would remove with the same `revoke`; changes nothing. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { previousOf } from "../../src/core/protocol/settle-row.ts";
+import { findKey } from "../../src/core/protocol/find-key.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import { storedUsers, withDatabase } from "../support/sqlite/database.ts";
 import type { Home } from "../support/home/home.ts";
@@ -63,7 +64,7 @@ const MADE = ["op:1", "out:1 saved"];
 /** As `save --revoke` of KEY over alice's row, which dies before the key that it replaces is revoked. */
 async function saveBack(home: Home): Promise<void> {
   await withStore(home, async (store, signal) => {
-    const row = await store.find(parseUserId("alice"), signal);
+    const row = await findKey(store, parseUserId("alice"), signal);
     if (row === undefined) throw new Error("there is no row");
     const previous = previousOf(row, { revoke: true, keyEncrypted: null });
     const saved = { keyHash: hashOf(KEY), generation: 0, settled: false, previous, revision: 9 };
@@ -141,7 +142,7 @@ const CASES: Readonly<Record<string, Case>> = {
     action: "remove_row",
     async given({ home, given }) {
       await given("sync --user alice");
-      await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: false });
+      await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: false, block: false });
     },
     keys: 1,
     rows: [],
@@ -450,7 +451,7 @@ describe("reconcile", () => {
   it("takes the row first: a key that is owed and in a row is deleted only after that", async () => {
     const { home, server, run, given } = await stage();
     await given("sync --user alice");
-    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true });
+    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true, block: false });
     const rowsAt: number[] = [];
     const around = withCalls((store) => ({
       async remove(user, seen, signal) {
@@ -499,7 +500,7 @@ describe("reconcile", () => {
   it("leaves a key alone whose row cannot be taken out", async () => {
     const { home, server, run, given } = await stage();
     await given("sync --user alice");
-    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true });
+    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true, block: false });
     const done = await run("reconcile --fix --json", { around: withCalls(() => ({ remove: async () => false })) });
     expect([done.code, server.keys.size, await storedUsers(home)]).toEqual([8, 1, ["alice"]]);
     expect(server.count("PATCH /keys/{hash}")).toBe(0);

@@ -1,3 +1,4 @@
+import { isTombstone } from "../../src/core/model/tombstone.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../src/compose.ts";
@@ -236,6 +237,7 @@ function decidingFirst(store: Ports["store"]): Ports["store"] {
   return {
     ...store,
     async insert(row, signal) {
+      if (isTombstone(row)) return store.insert(row, signal);
       const { userId, generation: n, keyHash: hash, upstreamHash } = row;
       const entry = {
         kind: "out",

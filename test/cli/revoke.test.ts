@@ -311,7 +311,7 @@ describe("a key that another program has written over one that keyctl made", () 
     const { home, server, run } = await overwritten();
     const seen = await run("reconcile --json");
     expect(documentsOf(seen)[0]).toMatchObject({ class: "no_row", key_hash: hashOf(MADE) });
-    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true });
+    await note(home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true, block: false });
     const fixed = await run("reconcile --fix --json");
     expect([fixed.code, [...server.keys.keys()]]).toEqual([0, [hashOf(OTHER)]]);
     const got = await run("get --user alice --json", { env: { KEYCTL_REQUIRE_SEALED: "0" } });

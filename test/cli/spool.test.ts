@@ -1,3 +1,4 @@
+import { keyIn } from "../../src/core/model/tombstone.ts";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -289,12 +290,15 @@ describe("a key that waits in a file", () => {
         { kind: "out", n: 1, outcome: "saved", hash, upstreamHash: null, userId: ALICE, at },
         signal,
       );
-      await store.insertEntry({ kind: "rev", n: 1, reason: "purged", revoke: false, userId: ALICE, at }, signal);
+      await store.insertEntry(
+        { kind: "rev", n: 1, reason: "purged", revoke: false, block: false, userId: ALICE, at },
+        signal,
+      );
     });
     const inserts: string[] = [];
     const around = withCalls((store) => ({
       async insert(row, signal) {
-        inserts.push(row.keyHash ?? "");
+        inserts.push(keyIn(row)?.keyHash ?? "");
         return store.insert(row, signal);
       },
     }));

@@ -401,7 +401,7 @@ function abandoned(user: UserId, n: number) {
 }
 
 function revoked(user: UserId, n: number) {
-  return recorded(user, { kind: "rev", n, reason: "superseded", revoke: false });
+  return recorded(user, { kind: "rev", n, reason: "superseded", revoke: false, block: false });
 }
 
 function deleted(user: UserId, n: number) {

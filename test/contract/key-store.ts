@@ -1,9 +1,12 @@
+import { newTombstone } from "../../src/core/model/tombstone.ts";
+import type { StoredRow } from "../../src/core/model/tombstone.ts";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/model/api-key.ts";
 import { newRecord, NO_TERMS, withKey } from "../../src/core/model/key-record.ts";
 import type { KeyRecord, LastCheck, Previous } from "../../src/core/model/key-record.ts";
 import type { KeyStore, KeyCheckValues } from "../../src/core/ports/stores-and-sources.ts";
+import { findKey } from "../../src/core/protocol/find-key.ts";
 import { parseUserId } from "../../src/core/model/user-id.ts";
 import type { UserId } from "../../src/core/model/user-id.ts";
 import { stored } from "../support/fixtures/arbitraries.ts";
@@ -121,7 +124,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
 
     /** The row as a program reads it now. */
     const seen = async (connection: Store, user: UserId): Promise<KeyRecord> => {
-      const row = await connection.find(user, patient);
+      const row = await findKey(connection, user, patient);
       if (row === undefined) throw new Error(`no row for ${user}`);
       return row;
     };
@@ -611,6 +614,67 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       });
     });
 
+    describe("a tombstone", () => {
+      const BLOCK = { at: NOW, reason: "has left; 'quoted' \u{1f512}" };
+
+      it("takes the place of a row that was seen, and is found there", async () => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        const tombstone = newTombstone(ALICE, BLOCK, row);
+        expect(await store.replace(tombstone, row, patient)).toBe(true);
+        expect(await other.find(ALICE, patient)).toEqual(tombstone);
+        expect(await other.findMany([ALICE, BOB], patient)).toEqual([tombstone]);
+      });
+
+      it("does not take the place of a row that was changed", async () => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        const changed = rekeyed(row);
+        await other.replace(changed, row, patient);
+        expect(await store.replace(newTombstone(ALICE, BLOCK, row), row, patient)).toBe(false);
+        expect(await store.find(ALICE, patient)).toEqual(changed);
+      });
+
+      it("keeps every key out that is inserted for its user", async () => {
+        expect(await store.insert(newTombstone(ALICE, BLOCK), patient)).toBe(true);
+        expect(await other.insert(record(ALICE), patient)).toBe(false);
+        expect(await other.insertMany([record(BOB), record(ALICE)], patient)).toEqual([true, false]);
+        expect(await store.find(ALICE, patient)).toMatchObject({ blocked: BLOCK });
+      });
+
+      it("keeps a change of the row from before out, and a check of its key", async () => {
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        const tombstone = newTombstone(ALICE, BLOCK, row);
+        await store.replace(tombstone, row, patient);
+        expect(await other.replace(rekeyed(row), row, patient)).toBe(false);
+        expect(await other.remove(ALICE, row, patient)).toBe(false);
+        expect(await other.recordCheck(row, VALID, patient)).toBe(false);
+        expect(await store.find(ALICE, patient)).toEqual(tombstone);
+      });
+
+      it("is removed only as it was seen", async () => {
+        const first = newTombstone(ALICE, BLOCK);
+        await store.insert(first, patient);
+        expect(await other.remove(ALICE, first, patient)).toBe(true);
+        const second = newTombstone(ALICE, { ...BLOCK, reason: null });
+        await store.insert(second, patient);
+        expect(await other.remove(ALICE, first, patient)).toBe(false);
+        expect(await store.find(ALICE, patient)).toEqual(second);
+      });
+
+      it("is no key: it is neither scanned nor counted, and only found among the blocked, beyond one page", async () => {
+        const blocked = numbered("blocked-", MANY).map((user) => newTombstone(user, BLOCK));
+        for (const tombstone of blocked) await store.insert(tombstone, patient);
+        const row = record(ALICE);
+        await store.insert(row, patient);
+        expect(await all(other.scan(() => patient))).toEqual([row]);
+        expect(await other.count(patient)).toBe(1);
+        expect(byUser(await all(other.scanBlocked(() => patient)))).toEqual(byUser(blocked));
+        expect(await all(other.scanDueLimits(NOW, () => patient))).toEqual([]);
+      });
+    });
+
     describe("count", () => {
       it("follows what is inserted and removed", async () => {
         expect(await store.count(patient)).toBe(0);
@@ -677,7 +741,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       const carol = record(parseUserId("carol"));
       const calls: Readonly<
         Record<
-          keyof Omit<Store, "close" | "requireAtomicChanges" | "assertAbsent" | "eraseRemoved">,
+          keyof Omit<Store, "close" | "requireAtomicChanges" | "hasAtomicChanges" | "assertAbsent" | "eraseRemoved">,
           (to: Store) => Promise<unknown>
         >
       > = {
@@ -690,6 +754,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
         recordCheck: (to) => to.recordCheck(row, VALID, gone),
         scan: (to) => all(to.scan(() => gone)),
         scanDueLimits: (to) => all(to.scanDueLimits(NOW, () => gone)),
+        scanBlocked: (to) => all(to.scanBlocked(() => gone)),
         count: (to) => to.count(gone),
         ping: (to) => to.ping(gone),
         keyCheckValues: (to) => to.keyCheckValues(gone),
@@ -781,13 +846,13 @@ function numbered(prefix: string, count: number): readonly UserId[] {
   return Array.from({ length: count }, (_, index) => parseUserId(prefix + String(index).padStart(4, "0")));
 }
 
-function byUser(rows: readonly KeyRecord[]): ReadonlyMap<string, KeyRecord> {
+function byUser<Row extends StoredRow>(rows: readonly Row[]): ReadonlyMap<string, Row> {
   expect(new Set(rows.map((row) => row.userId)).size).toBe(rows.length);
   return new Map(rows.map((row) => [row.userId, row]));
 }
 
-async function all(rows: AsyncIterable<KeyRecord>): Promise<readonly KeyRecord[]> {
-  const collected: KeyRecord[] = [];
+async function all<Row extends StoredRow>(rows: AsyncIterable<Row>): Promise<readonly Row[]> {
+  const collected: Row[] = [];
   for await (const row of rows) collected.push(row);
   return collected;
 }

@@ -79,7 +79,7 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     const entries: readonly Recorded[] = users.flatMap((userId): readonly Recorded[] => [
       { userId, at, kind: "op", n: 1, nonce: "1".repeat(16), ...terms },
       { userId, at, kind: "out", n: 1, outcome: "saved", hash: hashOf(KEY), upstreamHash: "a".repeat(64) },
-      { userId, at, kind: "rev", n: 1, reason: "superseded", revoke: false },
+      { userId, at, kind: "rev", n: 1, reason: "superseded", revoke: false, block: false },
       { userId, at, kind: "del", n: 1 },
       { userId, at, kind: "due", n: 1, retireAt: "2026-11-22T00:10:00.123Z" },
     ]);

@@ -96,7 +96,7 @@ describe.each(BUILDS)("an embedded store that the build with %s has made", (buil
 });
 
 describe("a key that an earlier build created at OpenRouter", () => {
-  it.each(["schema-2", "schema-3"] as const)("keeps its terms and its generation (%s)", async (build) => {
+  it.each(["schema-2", "schema-3", "schema-4"] as const)("keeps its terms and its generation (%s)", async (build) => {
     const { home } = await homeOf(build);
     const rows = documentsOf(await inProcess(home, ["list", "--json"]));
     const find = (user: string) => rows.find((row) => row["user_id"] === user);
@@ -118,8 +118,8 @@ describe.each(BUILDS)("the build with %s, run beside this one on an embedded sto
       ),
     );
     const { code, message } = refusal as { readonly code: string; readonly message: string };
-    expect(code).toBe(build === "schema-3" ? "STORE_NEWER" : "STORE_CORRUPT");
-    expect(message).toContain(`by a newer keyctl (schema 4, this one knows ${build.slice(-1)})`);
+    expect(code).toBe(build === "schema-3" || build === "schema-4" ? "STORE_NEWER" : "STORE_CORRUPT");
+    expect(message).toContain(`by a newer keyctl (schema 5, this one knows ${build.slice(-1)})`);
     expect(readFileSync(home.database).equals(before)).toBe(true);
   });
 
@@ -153,15 +153,15 @@ describe("an embedded store of a later keyctl", () => {
     ["sync", "--user", "alice"],
     ["explain", "--user", "alice"],
   ])("is STORE_NEWER for %s, which says what to do", async (...args) => {
-    const { home } = await homeOf("schema-3");
+    const { home } = await homeOf("schema-4");
     const database = await openFile(home.database);
-    database.exec("UPDATE api_key_meta SET value = '5' WHERE _id = 'schema'");
+    database.exec("UPDATE api_key_meta SET value = '6' WHERE _id = 'schema'");
     database.close();
     const run = await inProcess(home, [...args, "--json"]);
     expect(run.code).toBe(7);
     expect(errorOf(run)).toMatchObject({
       code: "STORE_NEWER",
-      message: "the database was created by a newer keyctl (schema 5, this one knows 4)",
+      message: "the database was created by a newer keyctl (schema 6, this one knows 5)",
       hint: "upgrade keyctl; nothing was written",
     });
   });

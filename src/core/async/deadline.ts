@@ -6,6 +6,8 @@ export interface CallOptions {
   /** How long to wait at most, in milliseconds. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Why something is changed, in a person's words, for the history. */
+  readonly reason?: string | undefined;
 }
 
 /** The default time limit of a call, in milliseconds. */

@@ -1,4 +1,5 @@
 import { deadlineIn, isTimeout } from "../async/deadline.ts";
+import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
@@ -9,6 +10,7 @@ import { CLEAN_UP_MS } from "../protocol/abandon-operation.ts";
 import { newKeyRow } from "../protocol/create-key.ts";
 import type { CreatedKey } from "../protocol/create-key.ts";
 import { deleteNewKey } from "../protocol/delete-upstream.ts";
+import { isStillHeld } from "../protocol/find-key.ts";
 import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
 import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow } from "../protocol/settle-row.ts";
 import { isSavedAs } from "../protocol/store-new-key.ts";
@@ -104,7 +106,7 @@ async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRe
       async () => "unanswered" as const,
     );
     if (isDone === true) return next;
-    const now = await context.store.find(own.userId, stepTime());
+    const now = keyIn(await context.store.find(own.userId, stepTime()));
     // Another command may have settled it already, so that it names no predecessor any more.
     if (now?.generation === own.generation && now.keyHash === own.keyHash) return next;
     // A write without an answer may still be applied: it is never sent again.
@@ -149,7 +151,8 @@ async function afterCommit(
   context.log({ kind: "made", key });
   context.log({ kind: "saved", origin: placed.origin, key });
   await created.accountBound;
-  const { revocation, revokeAt } = await retirePredecessor(rotation, placed, context, signal);
+  const { revocation, revokeAt, isSettled } = await retirePredecessor(rotation, placed, context, signal);
+  if (!isSettled) await requireStillHeld(placed, context);
   const { limit, limitDue, limitReset, expiresAt, generation, keyHash, origin } = placed;
   return {
     userId: placed.userId,
@@ -171,6 +174,8 @@ async function afterCommit(
 interface Retired {
   readonly revocation: Revocation | { readonly status: "scheduled" };
   readonly revokeAt: Timestamp | null;
+  /** SETTLE has seen the new key in the row. */
+  readonly isSettled: boolean;
 }
 
 /** REVOKE PREDECESSOR; without a grace DELETE UPSTREAM; SETTLE. */
@@ -181,25 +186,41 @@ async function retirePredecessor(
   signal: AbortSignal,
 ): Promise<Retired> {
   const { row, task, retired } = rotation;
+  let isSettled = false;
   try {
     const retireAt = await revokePredecessor(placed, context, stepTime());
-    await markOwnSettled(placed, context, stepTime());
+    isSettled = await markOwnSettled(placed, context, stepTime());
     if (row.generation === 0 && task.foreign !== "revoke")
-      return { revocation: { status: "not_ours" }, revokeAt: null };
-    if (retireAt !== null) return { revocation: { status: "scheduled" }, revokeAt: retireAt };
+      return { revocation: { status: "not_ours" }, revokeAt: null, isSettled };
+    if (retireAt !== null) return { revocation: { status: "scheduled" }, revokeAt: retireAt, isSettled };
     let revocation = await revokeUpstream(row, context, signal);
     for (const key of retired) {
       const earlier = await revokeRetained(row.userId, key, context, signal);
       if (revocation.status !== "pending") revocation = earlier.status === "pending" ? earlier : revocation;
     }
-    return { revocation, revokeAt: null };
+    return { revocation, revokeAt: null, isSettled };
   } catch (thrown) {
     // A caller who stops waiting learns of the new key nevertheless: it is in use.
     const isStopped = signal.aborted && thrown === signal.reason;
     if (!isKeyctlError(thrown) && !isTimeout(thrown) && !isStopped) throw thrown;
     const detail = isKeyctlError(thrown) ? thrown.message : isStopped ? "the run was stopped" : "the time was over";
-    return { revocation: { status: "pending", detail }, revokeAt: null };
+    return { revocation: { status: "pending", detail }, revokeAt: null, isSettled };
   }
+}
+
+/**
+ * The new key was in use, and may have been purged or replaced since. A store that cannot be asked now proves neither: the
+ * rotation is done.
+ */
+async function requireStillHeld(placed: KeyRecord, { store }: Pick<Context, "store">): Promise<void> {
+  try {
+    if (await isStillHeld(placed, store, stepTime())) return;
+  } catch (thrown) {
+    if (!isTimeout(thrown) && !isKeyctlError(thrown)) throw thrown;
+    if (!isKeyctlError(thrown) || thrown.code !== "USER_BLOCKED") return;
+    throw thrown;
+  }
+  throw changedMeanwhile(placed.userId);
 }
 
 function warningsOf({ task, own, row }: Rotation): readonly Warning[] {
@@ -239,7 +260,7 @@ async function removeNewKey(rotation: Rotation, context: Context): Promise<"remo
   try {
     const outcome = await appendEntry(userId, { kind: "out", n, outcome: "abandoned" }, context, time);
     if (isSavedAs(outcome, own)) return successorOf(rotation.row, rotation);
-    const row = await context.store.find(userId, time);
+    const row = keyIn(await context.store.find(userId, time));
     if (row?.generation === n && row.keyHash === own.keyHash) await rollBackRow(row, context, time);
     const isRemoved = await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);
     return isRemoved ? "removed" : "left";

@@ -1,3 +1,4 @@
+import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { toKeyctlError } from "../async/deadline.ts";
 import { NO_DUTIES, withDuty } from "../model/duties.ts";
@@ -103,7 +104,7 @@ async function restore(user: UserId, context: RemovalContext, now: number): Prom
 async function settle(user: UserId, context: RemovalContext): Promise<KeyRecord | undefined> {
   const { store, newSignal } = context;
   return retryOnConflict(user, async () => {
-    const row = await store.find(user, newSignal());
+    const row = keyIn(await store.find(user, newSignal()));
     if (row === undefined || row.settled) return row;
     if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
     await revokePredecessor(row, context, newSignal());

@@ -4,6 +4,8 @@ import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
+import { isTombstone, keyIn, newTombstone } from "../model/tombstone.ts";
+import type { Block, Tombstone } from "../model/tombstone.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import { printable } from "../text/printable.ts";
 import { countRetained, requestRetainedDeletions, retainedOutcomes } from "../protocol/retained-keys.ts";
@@ -20,7 +22,7 @@ import {
   upstreamIdOf,
 } from "./revoke-key.ts";
 import type { Deleted, Revocation } from "./revoke-key.ts";
-import { removeRow } from "../protocol/write-row.ts";
+import { blockRow, insertRow, removeRow } from "../protocol/write-row.ts";
 import type { PurgePreview, PurgeResult } from "../model/results.ts";
 import { withTrueGeneration, confirmGeneration, recordRevocation, revokePredecessor } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -49,6 +51,8 @@ export interface PurgeTask {
   /** Only the key with this hash: CONFLICT if the user has another key now. */
   readonly onlyHash?: string | null | undefined;
   readonly revoke: Revoke;
+  /** Leaves a tombstone: no key is stored for this user until an unblock. Null: none. */
+  readonly block: Block | null;
   readonly nextSync: NextSync;
   /** Finishes earlier purges of a user without a row. Called only with `revoke`. */
   readonly finish: (user: UserId, signal: AbortSignal) => Promise<PurgeCompletion>;
@@ -60,17 +64,18 @@ export type Purge =
   | { readonly status: "deleted"; readonly deleted: Deleted; readonly end: (revocation: Revocation) => PurgeResult };
 
 /**
- * Deletes by compare-and-set. **Order:** record the revocation, remove the row, delete upstream. A removed row has no room
- * for a note, and the row never holds a dead key.
+ * Deletes by compare-and-set, or with a block puts a tombstone in its place. **Order:** record the revocation, change the row,
+ * delete upstream. A removed row has no room for a note, and the row never holds a dead key.
  */
 export async function purgeKey(user: UserId, task: PurgeTask, context: Context, signal: AbortSignal): Promise<Purge> {
-  const { onlyHash, revoke } = task;
+  const { onlyHash, revoke, block } = task;
   const { store } = context;
   if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
   await importSpooled(user, context, signal);
   return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
-    if (found === undefined) return ended(await withoutRow(user, task, signal));
+    if (found === undefined || isTombstone(found))
+      return withoutKey(user, { ...task, tombstone: found }, context, signal);
     if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const row = await withTrueGeneration(found, context, signal);
     if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
@@ -78,23 +83,42 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     await revokePredecessor(row, context, signal);
     // In each round: only the removal of this row proves that no other key was replaced and retained in the meantime.
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
-    const revocation = { reason: "purged", revoke: revoke !== "no" } as const;
-    if (row.generation > 0) await recordRevocation(row, revocation, context, signal);
-    if (!(await removeRow(store, user, row, signal))) return "conflict";
-    return revoked(row, { ...task, others }, context, signal);
+    const revocation = { reason: "purged", revoke: revoke !== "no", block: block !== null } as const;
+    const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
+    // An earlier purge that died here may have wanted the block.
+    const blocked = block ?? (recorded.block ? { at: context.clock.now().toISOString(), reason: null } : null);
+    const isDone = await (blocked === null
+      ? removeRow(store, user, row, signal)
+      : blockRow(store, blocked, row, signal));
+    if (!isDone) return "conflict";
+    return revoked(row, { ...task, block: blocked, others }, context, signal);
   });
 }
 
-/** Finishes earlier purges. */
-async function withoutRow(
+/** For a user without a key: blocks, and finishes earlier purges. */
+async function withoutKey(
   user: UserId,
-  { revoke, finish, nextSync }: PurgeTask,
+  { tombstone, revoke, block, finish, nextSync }: PurgeTask & { readonly tombstone: Tombstone | undefined },
+  context: Context,
   signal: AbortSignal,
-): Promise<PurgeResult> {
+): Promise<Purge | "conflict"> {
+  if (revoke !== "no") await requestRetainedDeletions(user, null, context, signal);
+  const isBlocking = tombstone === undefined && block !== null;
+  if (isBlocking && !(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
   const { removed, error } = revoke === "no" ? { removed: 0, error: null } : await finish(user, signal);
   const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-  const returnsFrom = await nextSync.returnsFrom(NOTHING_MORE, signal);
-  return { ...purgeOf(user, undefined, revocation), revokedKeys: removed, returnsFrom, error };
+  const blocked = isBlocking || tombstone !== undefined;
+  const returnsFrom = await returnsTo(blocked, nextSync, signal);
+  return ended({ ...purgeOf(user, undefined, revocation), blocked, revokedKeys: removed, returnsFrom, error });
+}
+
+/** From where the next sync would bring a key back. A blocked user gets none. */
+async function returnsTo(
+  blocked: boolean,
+  nextSync: NextSync,
+  signal: AbortSignal,
+): Promise<PurgeResult["returnsFrom"]> {
+  return blocked ? [] : nextSync.returnsFrom(NOTHING_MORE, signal);
 }
 
 /** The result of a purge whose deletion is to be confirmed. Rejects only when the caller stops waiting. */
@@ -123,21 +147,29 @@ const NOT_CONFIRMED = {
   detail: "the run ended before its deletion was confirmed",
 } as const;
 
+interface PurgePreviewTask extends Pick<PurgeTask, "revoke"> {
+  readonly blocks: boolean;
+  readonly nextSync: NextSync | null;
+}
+
 /** What a purge of this user would remove; changes nothing. Without `nextSync`, the next sync is not predicted. */
 export async function previewPurge(
   user: UserId,
-  { revoke, nextSync }: { readonly revoke: Revoke; readonly nextSync: NextSync | null },
+  { revoke, blocks, nextSync }: PurgePreviewTask,
   context: Context,
   signal: AbortSignal,
 ): Promise<PurgePreview> {
   if (revoke !== "no" && context.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
   const view = foreseen(context);
-  const found = await view.store.find(user, signal);
+  const stored = await view.store.find(user, signal);
+  const found = keyIn(stored);
   const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
   if (row?.generation === 0) await refuseForeign(row, revoke, context, signal);
   const entries = revoke === "no" ? [] : await context.journal.entries(user, signal);
-  const returnsFrom = (await nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal)) ?? [];
-  return { ...purgeOf(user, row, null), returnsFrom, purged: false, retained: countRetained(entries) };
+  const blocked = isTombstone(stored);
+  const foretold = blocked || blocks ? undefined : nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal);
+  const returnsFrom = (await foretold) ?? [];
+  return { ...purgeOf(user, row, null), returnsFrom, purged: false, blocked, retained: countRetained(entries) };
 }
 
 /** The hashes of the keys that the purge would mark for deletion. */
@@ -150,22 +182,21 @@ function doomedBy(row: KeyRecord | undefined, revoke: Revoke, entries: readonly 
 
 async function revoked(
   row: KeyRecord,
-  { others, revoke, nextSync }: PurgeTask & { readonly others: readonly RetainedKey[] },
+  { others, revoke, block, nextSync }: PurgeTask & { readonly others: readonly RetainedKey[] },
   context: Context,
   signal: AbortSignal,
 ): Promise<Purge> {
+  const blocked = block !== null;
   if (revoke === "no") {
-    return ended({
-      ...purgeOf(row.userId, row, "kept"),
-      returnsFrom: await nextSync.returnsFrom(NOTHING_MORE, signal),
-    });
+    const returnsFrom = await returnsTo(blocked, nextSync, signal);
+    return ended({ ...purgeOf(row.userId, row, "kept"), blocked, returnsFrom });
   }
   const deleted = await deleteUpstream(row, context, signal);
   // A key that was saved again may be both in the row and among the retained keys.
   const besides = others.filter(({ upstreamId }) => upstreamId !== upstreamIdOf(row));
   const rest = await revokeAll(row.userId, besides, context, signal);
-  const returnsFrom = await nextSync.returnsFrom(NOTHING_MORE, signal);
-  const end = (revocation: Revocation) => ({ ...resultOf(row, rest, revocation), returnsFrom });
+  const returnsFrom = await returnsTo(blocked, nextSync, signal);
+  const end = (revocation: Revocation) => ({ ...resultOf(row, rest, revocation), blocked, returnsFrom });
   return deleted.status === "deleted" ? { status: "deleted", deleted, end } : ended(end(deleted));
 }
 
@@ -240,6 +271,7 @@ function purgeOf(userId: UserId, row: KeyRecord | undefined, revocation: PurgeRe
     userId,
     former: row === undefined ? null : formerKey(row),
     purged: row !== undefined,
+    blocked: false,
     revocation,
     revokedKeys: 0,
     returnsFrom: [],

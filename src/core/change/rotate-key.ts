@@ -1,3 +1,4 @@
+import { findKey } from "../protocol/find-key.ts";
 import type { Context } from "../context.ts";
 import { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
@@ -42,7 +43,7 @@ export async function rotateKey(
   let access: RotationAccess | undefined;
   let first: KeyRecord | undefined;
   return retryOnConflict(user, async (tries) => {
-    const found = await context.store.find(user, signal);
+    const found = await findKey(context.store, user, signal);
     if (found === undefined) throw nothingToRotate(user);
     access ??= await openAccess(context, signal);
     const row = await currentRow(found, access, signal);
@@ -57,7 +58,7 @@ export async function rotateKey(
     const last = await settleLastOperation(call, async () => undefined);
     if (typeof last === "string" || "row" in last) return "conflict";
     // While another command's operation was under way, it may have been a rotation.
-    const now = await context.store.find(user, signal);
+    const now = await findKey(context.store, user, signal);
     if (now === undefined || !holdSameKey(now, row)) return "conflict";
     const created = await createKey(last.n + 1, call);
     if (typeof created === "string") return "conflict";
@@ -105,7 +106,7 @@ export async function previewRotation(
   signal: AbortSignal,
 ): Promise<RotatePreview> {
   const { store } = foreseen(context);
-  const found = await store.find(user, signal);
+  const found = await findKey(store, user, signal);
   if (found === undefined) throw nothingToRotate(user);
   const row = await withTrueGeneration(found, context, signal);
   if (row.generation === 0 && foreign === "refuse") throw foreignKey(user);

@@ -1,5 +1,6 @@
 import { anySignal } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
+import { isTombstone } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { expiryMs } from "../model/expiry.ts";
@@ -123,7 +124,9 @@ async function* selected(
     }
     const now = clock.now().getTime();
     const rows = await store.findMany(batch, newSignal());
-    const chosen = new Set(rows.filter((row) => isSelected(row, filter, now)).map(({ userId }) => userId));
+    const chosen = new Set(
+      rows.filter((row) => !isTombstone(row) && isSelected(row, filter, now)).map(({ userId }) => userId),
+    );
     if (chosen.size > 0) yield batch.filter((user) => chosen.has(user));
   }
 }

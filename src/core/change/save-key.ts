@@ -22,6 +22,7 @@ import {
 import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
+import { findKey } from "../protocol/find-key.ts";
 import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
@@ -57,7 +58,7 @@ export async function saveKey(
   // A failure of the master keys comes before OpenRouter is asked.
   await sealer("prepare", signal);
   return retryOnConflict(user, async () => {
-    const found = await store.find(user, signal);
+    const found = await findKey(store, user, signal);
     if (found !== undefined && !(await confirmGeneration(found, context, signal))) return "conflict";
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
     if (row !== undefined && (await holds(row, key, context, signal))) {

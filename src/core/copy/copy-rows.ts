@@ -5,6 +5,8 @@ import type { JournalOutcome } from "./copy-journal.ts";
 import { hashOfRecord, maskOfRecord, duplicateRowsError } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
+import { blockedError, isTombstone, keyIn } from "../model/tombstone.ts";
+import type { StoredRow } from "../model/tombstone.ts";
 import { printable } from "../text/printable.ts";
 import { rowForDestination } from "./plain-rows.ts";
 import { verifyRow } from "./verify-row.ts";
@@ -182,9 +184,10 @@ async function compare(
 }
 
 /** The result for a row whose user has a row in the destination; undefined if there is none. */
-function compareWithExisting(row: KeyRecord, [found, twin]: readonly KeyRecord[] = []): RowOutcome | undefined {
+function compareWithExisting(row: KeyRecord, [found, twin]: readonly StoredRow[] = []): RowOutcome | undefined {
   if (found === undefined) return undefined;
   if (twin !== undefined) return { kind: "row", row, outcome: "conflict", error: duplicateRowsError(found, twin) };
+  if (isTombstone(found)) return { kind: "row", row, outcome: "conflict", error: blockedError(found) };
   const hash = hashOfRecord(row);
   const isSame = found.keyEncrypted === row.keyEncrypted || (hash !== null && hash === hashOfRecord(found));
   if (isSame) return { kind: "row", row: found, outcome: "kept", error: null };
@@ -193,13 +196,14 @@ function compareWithExisting(row: KeyRecord, [found, twin]: readonly KeyRecord[]
 
 async function prove(
   rows: readonly KeyRecord[],
-  there: ReadonlyMap<UserId, readonly KeyRecord[]>,
+  there: ReadonlyMap<UserId, readonly StoredRow[]>,
   sides: Sides,
   signal: AbortSignal,
 ): Promise<readonly RowOutcome[]> {
   const outcomes: RowOutcome[] = [];
   for (const row of rows) {
-    const error = await verifyRow(row, there.get(row.userId) ?? [], sides, signal);
+    const found = (there.get(row.userId) ?? []).flatMap((one) => keyIn(one) ?? []);
+    const error = await verifyRow(row, found, sides, signal);
     outcomes.push(
       error === null
         ? { kind: "row", row, outcome: "verified", error }
@@ -213,8 +217,8 @@ async function rowsThere(
   rows: readonly KeyRecord[],
   store: KeyStore,
   signal: AbortSignal,
-): Promise<ReadonlyMap<UserId, readonly KeyRecord[]>> {
-  const there = new Map<UserId, readonly KeyRecord[]>();
+): Promise<ReadonlyMap<UserId, readonly StoredRow[]>> {
+  const there = new Map<UserId, readonly StoredRow[]>();
   if (rows.length === 0) return there;
   const users = rows.map(({ userId }) => userId);
   for (const row of await store.findMany(users, signal)) {

@@ -40,6 +40,7 @@ export type ErrorCode =
   | "CONFLICT"
   | "FOREIGN_KEY"
   | "COUNT_CHANGED"
+  | "USER_BLOCKED"
   | "SOME_FAILED"
   | "SOME_INVALID"
   | "SOME_UNKNOWN"

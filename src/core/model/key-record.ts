@@ -186,7 +186,7 @@ export function hashOfRecord({ keyEncrypted, keyHash }: Pick<KeyRecord, "keyEncr
 }
 
 /** Only other programs create a second row for a user, such as one with a text id beside one with an ObjectId. */
-export function duplicateRowsError(one: KeyRecord, other: KeyRecord): KeyctlError {
+export function duplicateRowsError(one: Pick<KeyRecord, "id" | "userId">, other: Pick<KeyRecord, "id">): KeyctlError {
   const ids = [one, other].map(({ id }) => printable(id)).join(" and ");
   return new KeyctlError("CONFLICT", `user ${printable(one.userId)} has two rows in the database: _id ${ids}`, {
     hint: "delete the unwanted row with another tool; keyctl changes neither",

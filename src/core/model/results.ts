@@ -114,12 +114,22 @@ export interface PurgeResult {
   /** The key that was removed, or would be; null if there was no row. */
   readonly former: FormerKey | null;
   readonly purged: boolean;
+  /** A tombstone stands now: no key is stored for this user until an unblock. */
+  readonly blocked: boolean;
   /** The state of the key at OpenRouter; null if nothing was purged. */
   readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
   /** How many keys were deleted at OpenRouter: the user's key, and earlier ones that keyctl created for the user. */
   readonly revokedKeys: number;
   /** Sources of a key that the next sync would store again. `auto-provisioned`: it would create a new, paid key. */
   readonly returnsFrom: readonly (ExternalSource | "auto-provisioned")[];
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+export interface UnblockResult {
+  readonly userId: string;
+  /** False: the user was not blocked. */
+  readonly unblocked: boolean;
   readonly warnings: readonly Warning[];
   readonly error: KeyctlError | null;
 }
@@ -132,9 +142,9 @@ export interface PurgePreview extends PurgeResult {
 
 /**
  * The state of a source in the search for a user's key. `shadowed`: holds another key than the winner. `ignored`: holds
- * something that is not used. `unavailable`: could not be read.
+ * something that is not used. `unavailable`: could not be read. `blocked`: no key is stored for the user or handed out.
  */
-export type StepState = "used" | "shadowed" | "absent" | "ignored" | "unavailable" | "not_needed";
+export type StepState = "used" | "shadowed" | "absent" | "ignored" | "unavailable" | "not_needed" | "blocked";
 
 /** One source, in the order of the search. */
 export interface Step {
@@ -204,12 +214,17 @@ export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
     userId: withoutKeys(userId),
     former: null,
     purged: false,
+    blocked: false,
     revocation: null,
     revokedKeys: 0,
     returnsFrom: [],
     warnings: [],
     error,
   };
+}
+
+export function unblockFailed(userId: string, error: KeyctlError): UnblockResult {
+  return { userId: withoutKeys(userId), unblocked: false, warnings: [], error };
 }
 
 export function purgePreviewFailed(userId: string, error: KeyctlError): PurgePreview {

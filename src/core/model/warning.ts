@@ -26,4 +26,5 @@ export type WarningCode =
   | "ACCOUNT_UNKNOWN"
   | "RESTRICTIONS_UNKNOWN"
   | "GRACE_DOUBLES_BUDGET"
+  | "PURGE_FINISHED"
   | "NO_LIMIT";

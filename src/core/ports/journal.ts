@@ -65,6 +65,8 @@ interface Revocation {
   readonly n: number;
   readonly reason: "superseded" | "purged";
   readonly revoke: boolean;
+  /** The purge leaves a tombstone in place of the row. */
+  readonly block: boolean;
 }
 
 /**

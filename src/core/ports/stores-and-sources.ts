@@ -1,6 +1,7 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, LastCheck, Timestamp, Version } from "../model/key-record.ts";
+import type { StoredRow, Tombstone } from "../model/tombstone.ts";
 import type { ExternalSource } from "../model/log-event.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
@@ -12,20 +13,20 @@ import type { Warning } from "../model/warning.ts";
  */
 export interface KeyStore {
   /** Throws CONFLICT for a user with two rows, which only other programs create. */
-  find(user: UserId, signal: AbortSignal): Promise<KeyRecord | undefined>;
+  find(user: UserId, signal: AbortSignal): Promise<StoredRow | undefined>;
   /**
    * Called before money is spent, after `find` found no row. Rejects with STORE_CORRUPT if the store holds a row of
    * this user that `find` misses because an index is damaged. Missing if a server is responsible for the indexes.
    */
   assertAbsent?(user: UserId, signal: AbortSignal): Promise<void>;
   /** The rows of these users, in any order; for a user with two rows, both. */
-  findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]>;
+  findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly StoredRow[]>;
   /** For a user for whom `find` found no row. False if there is a row now, which the caller then reads. */
-  insert(record: KeyRecord, signal: AbortSignal): Promise<boolean>;
+  insert(row: StoredRow, signal: AbortSignal): Promise<boolean>;
   /** Inserts many users whose rows were not looked up, each on its own: false for a user who already has a row. */
   insertMany(records: readonly KeyRecord[], signal: AbortSignal): Promise<readonly boolean[]>;
   /** False if the row is no longer in the state that was seen. */
-  replace(record: KeyRecord, seen: Version, signal: AbortSignal): Promise<boolean>;
+  replace(row: StoredRow, seen: Version, signal: AbortSignal): Promise<boolean>;
   /** False if the row is no longer in the state that was seen. */
   remove(user: UserId, seen: Version, signal: AbortSignal): Promise<boolean>;
   /** Records a check and keeps `revision`, so no concurrent change loses to it. False if the row holds another key. */
@@ -35,8 +36,8 @@ export interface KeyStore {
     signal: AbortSignal,
   ): Promise<boolean>;
   /**
-   * All rows in the store's order of user ids, in constant memory; with a hash, only the rows of that key. `newSignal`
-   * is called for each page.
+   * All rows with a key in the store's order of user ids, in constant memory; with a hash, only the rows of that key.
+   * `newSignal` is called for each page.
    */
   scan(newSignal: () => AbortSignal, keyHash?: string): AsyncIterable<KeyRecord>;
   /**
@@ -44,6 +45,9 @@ export interface KeyStore {
    * each page.
    */
   scanDueLimits(until: Timestamp, newSignal: () => AbortSignal): AsyncIterable<KeyRecord>;
+  /** The blocked users, found by an index, in constant memory. `newSignal` is called for each page. */
+  scanBlocked(newSignal: () => AbortSignal): AsyncIterable<Tombstone>;
+  /** The number of rows with a key. */
   count(signal: AbortSignal): Promise<number>;
   /**
    * Erases removed or replaced rows from the disk. Returns where some of their text remains, or null. Missing for a
@@ -56,6 +60,8 @@ export interface KeyStore {
    * Rejects with STORE_NOT_ATOMIC if two concurrent changes of one row may both win. Called before a row is replaced.
    */
   requireAtomicChanges(signal: AbortSignal): Promise<void>;
+  /** Whether of two concurrent changes of one row only one wins, whatever the settings allow. */
+  hasAtomicChanges(signal: AbortSignal): Promise<boolean>;
   close(): Promise<void>;
 }
 

@@ -1,3 +1,5 @@
+import { isTombstone } from "../model/tombstone.ts";
+import type { StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
@@ -47,20 +49,20 @@ class ForeseenRows {
   }
 
   /** **Order:** the spool, then the store: a key that another process imports in between is found. */
-  async find(user: UserId, signal: AbortSignal): Promise<KeyRecord | undefined> {
+  async find(user: UserId, signal: AbortSignal): Promise<StoredRow | undefined> {
     const waiting = await waitingKeys(user, this.#context, signal);
     const row = await this.#context.store.find(user, signal);
     return row === undefined ? this.#imported(waiting, signal) : this.#settled(row, signal);
   }
 
   /** A damaged file is skipped: it concerns one user, not all. */
-  async findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> {
+  async findMany(users: readonly UserId[], signal: AbortSignal): Promise<readonly StoredRow[]> {
     const waiting = new Map<UserId, readonly SpooledKey[]>();
     if (this.#context.spool.mayHoldKeys()) {
       for (const user of users) waiting.set(user, await this.#readable(user, signal));
     }
     const rows = await this.#context.store.findMany(users, signal);
-    const foreseenRows: KeyRecord[] = [];
+    const foreseenRows: StoredRow[] = [];
     for (const row of rows) {
       const settled = await this.#settled(row, signal);
       if (settled !== undefined) foreseenRows.push(settled);
@@ -83,8 +85,8 @@ class ForeseenRows {
   }
 
   /** A row of an abandoned generation is rolled back. */
-  async #settled(row: KeyRecord, signal: AbortSignal): Promise<KeyRecord | undefined> {
-    if (row.settled) return row;
+  async #settled(row: StoredRow, signal: AbortSignal): Promise<StoredRow | undefined> {
+    if (isTombstone(row) || row.settled) return row;
     // A given key is in use as soon as it is stored.
     if (row.generation === 0) return { ...row, settled: true };
     const outcome = await this.#outcome(row, signal);

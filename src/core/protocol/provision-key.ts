@@ -7,6 +7,7 @@ import { CLEAN_UP_MS } from "./abandon-operation.ts";
 import { createKey, newKeyRow, settleLastOperation } from "./create-key.ts";
 import type { CreatedKey, CreationCall, CreationTask } from "./create-key.ts";
 import type { UserId } from "../model/user-id.ts";
+import { findKey } from "./find-key.ts";
 import type { Context } from "../context.ts";
 import { conflictError } from "./contention.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
@@ -35,7 +36,7 @@ export async function provision(
   signal: AbortSignal,
 ): Promise<Provision> {
   const call = { user, task, context, signal };
-  const find = () => context.store.find(user, signal);
+  const find = () => findKey(context.store, user, signal);
   for (;;) {
     const last = await settleLastOperation(call, find);
     if (typeof last === "string") return { status: last };
@@ -66,7 +67,7 @@ async function storeCreated(created: CreatedKey, { user, task, context, signal }
 
 /** The row that was stored first, for a call without time to start over. */
 async function winnerOf(user: UserId, { store }: Context): Promise<Provision> {
-  const row = await store.find(user, AbortSignal.timeout(CLEAN_UP_MS));
+  const row = await findKey(store, user, AbortSignal.timeout(CLEAN_UP_MS));
   if (row === undefined) throw conflictError(user);
   return { status: "found", row };
 }

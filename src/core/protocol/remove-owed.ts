@@ -1,3 +1,4 @@
+import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import { KeyctlError } from "../model/errors.ts";
@@ -38,7 +39,7 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
   const { user, n } = owed;
   const { store, newSignal } = context;
   await retryOnConflict(user, async () => {
-    const found = await store.find(user, newSignal());
+    const found = keyIn(await store.find(user, newSignal()));
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
     if (row !== undefined && holds(row, owed)) {
       // RECORD OUTCOME and REVOKE PREDECESSOR, as before every removal of a row.

@@ -89,22 +89,28 @@ export async function revokePredecessor(
     if (committed === undefined) throw corrupt(`the outcome of the key of user ${printable(userId)} is missing`);
     const retireAt = new Date(Date.parse(committed.at) + graceMs).toISOString();
     const due = await appendEntry(userId, { kind: "due", n: generation, retireAt }, context, signal);
-    await appendEntry(userId, { kind: "rev", n: generation, reason: "superseded", revoke: false }, context, signal);
+    await appendEntry(userId, { kind: "rev", n: generation, reason: "superseded", ...KEPT_ALIVE }, context, signal);
     return due.retireAt;
   }
-  await recordRevocation({ userId, generation }, { reason: "superseded", revoke }, context, signal);
+  await recordRevocation({ userId, generation }, { reason: "superseded", revoke, block: false }, context, signal);
   return null;
 }
 
-/** Appends `rev:n`, and `del:n` if an earlier revocation keeps the key and its deletion is requested now. */
+const KEPT_ALIVE = { revoke: false, block: false } as const;
+
+/**
+ * Appends `rev:n`, and `del:n` if an earlier revocation keeps the key and its deletion is requested now. Returns the
+ * recorded revocation.
+ */
 export async function recordRevocation(
   { userId, generation: n }: Pick<KeyRecord, "userId" | "generation">,
-  { reason, revoke }: Pick<EntryOf<"rev">, "reason" | "revoke">,
+  { reason, revoke, block }: Pick<EntryOf<"rev">, "reason" | "revoke" | "block">,
   context: Pick<Context, "journal" | "clock">,
   signal: AbortSignal,
-): Promise<void> {
-  const recorded = await appendEntry(userId, { kind: "rev", n, reason, revoke }, context, signal);
+): Promise<EntryOf<"rev">> {
+  const recorded = await appendEntry(userId, { kind: "rev", n, reason, revoke, block }, context, signal);
   if (revoke && !recorded.revoke) await appendEntry(userId, { kind: "del", n }, context, signal);
+  return recorded;
 }
 
 /**
@@ -130,21 +136,28 @@ export async function markSettled(
   return replaceRow(store, settledRow(row), row, signal);
 }
 
-/** SETTLE by the command that wrote the row: a store that fails now costs nothing. */
+/**
+ * SETTLE by the command that wrote the row: a store that fails now costs nothing. True only if this write has seen the key in
+ * the row: then it may be handed out.
+ */
 export async function markOwnSettled(
   row: KeyRecord,
   { store }: Pick<Context, "store">,
   signal: AbortSignal,
-): Promise<void> {
-  await bestEffort(() => store.replace(settledRow(row), row, signal), signal);
+): Promise<boolean> {
+  return bestEffort(
+    async () => (await store.replace(settledRow(row), row, signal)) && (await store.hasAtomicChanges(signal)),
+    signal,
+  );
 }
 
-/** Rejects only for a bug. */
-async function bestEffort(work: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
+/** Rejects only for a bug. False for a failure. */
+async function bestEffort(work: () => Promise<boolean>, signal: AbortSignal): Promise<boolean> {
   try {
-    await work();
+    return await work();
   } catch (thrown) {
     if (!isKeyctlError(thrown) && !signal.aborted) throw thrown;
+    return false;
   }
 }
 

@@ -12,6 +12,8 @@ import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
 import type { UnstoredKey } from "./delete-upstream.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
+import { keyIn } from "../model/tombstone.ts";
+import { isStillHeld } from "./find-key.ts";
 import type { Context } from "../context.ts";
 import { sleep } from "../async/sleep.ts";
 
@@ -53,7 +55,7 @@ export async function sealerForNewKey(before: Sealer, { sealer }: Context): Prom
   }
 }
 
-/** STORE ROW and RECORD OUTCOME. Returns the settled row, or `lost` if the key was abandoned and removed. */
+/** STORE ROW and RECORD OUTCOME. Returns the settled row. `lost`: the key was abandoned and removed, or has left its row since. */
 export async function placeKey(created: NewKey, context: Context): Promise<KeyRecord | "lost"> {
   const seen = await insertNewRow(created.row, context);
   if (seen.status === "unavailable") return spoolNewKey(created, seen.sent, context);
@@ -147,7 +149,7 @@ async function insertNewRow(row: KeyRecord, context: Context, caller?: AbortSign
 async function readBackNewRow(own: KeyRecord, { store }: Context, caller?: AbortSignal): Promise<Seen> {
   const read = await retryWhileUnavailable((signal) => store.find(own.userId, signal), caller);
   if ("error" in read) return { status: "unavailable", sent: true, error: read.error };
-  const { value: row } = read;
+  const row = keyIn(read.value);
   const isOurs = row?.generation === own.generation && row.keyHash === own.keyHash;
   return isOurs ? { status: "ours", row } : { status: "other" };
 }
@@ -176,8 +178,13 @@ async function decide(
     await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
-  await withTimeLimit({ timeoutMs: STORE_MS, signal: caller }, (signal) => markOwnSettled(row, context, signal));
-  return row;
+  const isCurrent = await untilAvailable(own, (signal) => isSettledOrHeld(row, context, signal), caller);
+  return isCurrent ? row : "lost";
+}
+
+/** SETTLE; if another write came first or it was not answered, the row is read once more. */
+async function isSettledOrHeld(row: KeyRecord, context: Context, signal: AbortSignal): Promise<boolean> {
+  return (await markOwnSettled(row, context, signal)) || isStillHeld(row, context.store, signal);
 }
 
 /** **Order:** the last access before a key is handed out shows that its store is still there. */

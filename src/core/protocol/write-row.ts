@@ -1,5 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
+import { newTombstone } from "../model/tombstone.ts";
+import type { Block, StoredRow } from "../model/tombstone.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
 import { settleLostAnswer } from "./settle-lost-answer.ts";
@@ -13,7 +15,7 @@ import type { UserId } from "../model/user-id.ts";
  */
 
 /** As `KeyStore.insert`. */
-export function insertRow(store: KeyStore, record: KeyRecord, signal: AbortSignal): Promise<boolean> {
+export function insertRow(store: KeyStore, record: StoredRow, signal: AbortSignal): Promise<boolean> {
   return resolveLostWrite(
     record.userId,
     "written",
@@ -26,7 +28,7 @@ export function insertRow(store: KeyStore, record: KeyRecord, signal: AbortSigna
 }
 
 /** As `KeyStore.replace`. */
-export function replaceRow(store: KeyStore, record: KeyRecord, seen: Version, signal: AbortSignal): Promise<boolean> {
+export function replaceRow(store: KeyStore, record: StoredRow, seen: Version, signal: AbortSignal): Promise<boolean> {
   return resolveLostWrite(
     record.userId,
     "written",
@@ -51,6 +53,23 @@ export function removeRow(store: KeyStore, user: UserId, seen: Version, signal: 
       return isStill(row, seen) ? "unknown" : false;
     },
   );
+}
+
+/**
+ * Puts a tombstone in place of the row that was seen. False if the row was changed in the meantime. In a store where two
+ * concurrent changes of one row may both win, a command that settles the row could overwrite a tombstone: there the row is
+ * removed, and the tombstone inserted.
+ */
+export async function blockRow(
+  store: KeyStore,
+  blocked: Block,
+  { userId, ...seen }: Version & Pick<KeyRecord, "userId">,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (await store.hasAtomicChanges(signal)) {
+    return replaceRow(store, newTombstone(userId, blocked, seen), seen, signal);
+  }
+  return (await removeRow(store, userId, seen, signal)) && insertRow(store, newTombstone(userId, blocked), signal);
 }
 
 /** As `KeyStore.insertMany`. */
@@ -102,7 +121,7 @@ async function readBackOr<Value, Otherwise>(
   }
 }
 
-function isStill(row: KeyRecord | undefined, seen: Version): boolean {
+function isStill(row: StoredRow | undefined, seen: Version): boolean {
   return row?.id === seen.id && row.revision === seen.revision && row.keyEncrypted === seen.keyEncrypted;
 }
 

@@ -114,6 +114,6 @@ export function projectSettlement(row: KeyRecord | undefined, facts: JournalStat
   }
   const revoke = previous.revoke && graceMs === null;
   const rev = new Map(facts.rev);
-  if (!rev.has(p)) rev.set(p, { kind: "rev", n: p, reason: "superseded", revoke });
+  if (!rev.has(p)) rev.set(p, { kind: "rev", n: p, reason: "superseded", revoke, block: false });
   return { ...facts, out, rev, due, del: revoke ? new Set([...facts.del, p]) : facts.del };
 }

@@ -6,6 +6,7 @@ import type { Finding } from "./finding.ts";
 import { findingOf, limitDue, purgePending, danglingRow, toRemove } from "./finding.ts";
 import { isLimitDue } from "../protocol/restore-limit.ts";
 import { isRemovableKept } from "./kept-keys.ts";
+import { keyIn } from "../model/tombstone.ts";
 import type { OwnedKeys } from "./claims.ts";
 import { olderKeys, reportedAsOlder } from "./older-keys.ts";
 import type { ReconcileContext } from "./reconcile-context.ts";
@@ -30,7 +31,7 @@ export async function planFor(
   tally: PlanCounts,
 ): Promise<Plan> {
   const { store, journal, clock, deployment, newSignal } = context;
-  const found = await store.find(user, newSignal());
+  const found = keyIn(await store.find(user, newSignal()));
   const facts = projectSettlement(found, foldJournal(await journal.entries(user, newSignal())));
   const row = found === undefined ? undefined : demoteIfOverwritten(found, facts.out.get(found.generation));
   const now = clock.now().getTime();

@@ -6,6 +6,7 @@ import type { PlanCounts } from "./plan.ts";
 import { importSpool } from "../protocol/import-spool.ts";
 import { requireUpstreamKeys } from "../protocol/management-access.ts";
 import type { UserId } from "../model/user-id.ts";
+import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { duplicate, unclaimed, undecided } from "./finding.ts";
 import type { Finding } from "./finding.ts";
@@ -179,7 +180,7 @@ export class Reconciliation {
     for await (const { kind, userId } of journal.scanJournal(newSignal)) {
       if (kind !== "out" || looked.has(userId)) continue;
       looked.add(userId);
-      const row = await store.find(userId, newSignal());
+      const row = keyIn(await store.find(userId, newSignal()));
       // The other users were planned as rows.
       if (row === undefined || (row.settled && row.generation === 0)) yield* this.#planFor({ user: userId, keys: [] });
     }

@@ -3,7 +3,7 @@ import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { JournalState, KeyState } from "./classify-key.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import { removeRow } from "../protocol/write-row.ts";
+import { blockRow, removeRow } from "../protocol/write-row.ts";
 import {
   withTrueGeneration,
   confirmGeneration,
@@ -14,6 +14,7 @@ import {
 import { isStored } from "../protocol/delete-upstream.ts";
 import { removeConfirmed, removeOwed } from "../protocol/remove-owed.ts";
 import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
+import { keyIn } from "../model/tombstone.ts";
 import type { UpstreamKey } from "../ports/openrouter.ts";
 import type { UserId } from "../model/user-id.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
@@ -37,9 +38,9 @@ interface RepairedRow {
 
 /** SETTLE; also finishes a purge that died before it removed the row. */
 async function repairRow(user: UserId, context: ReconcileContext): Promise<RepairedRow> {
-  const { store, journal, newSignal } = context;
+  const { store, journal, clock, newSignal } = context;
   return retryOnConflict(user, async () => {
-    const row = await store.find(user, newSignal());
+    const row = keyIn(await store.find(user, newSignal()));
     if (row === undefined) return { row };
     if (!row.settled) {
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
@@ -50,7 +51,10 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
     if (settled.generation === 0) return { row: settled };
     const retirement = await journal.entry(user, "rev", settled.generation, newSignal());
     if (retirement === undefined) return { row: settled };
-    await removeRow(store, user, settled, newSignal());
+    const block = { at: clock.now().toISOString(), reason: null };
+    await (retirement.block
+      ? blockRow(store, block, settled, newSignal())
+      : removeRow(store, user, settled, newSignal()));
     return { row: undefined, purged: settled };
   });
 }
@@ -59,7 +63,7 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
 async function repairLimit(user: UserId, context: ReconcileContext): Promise<readonly Finding[]> {
   const { store, clock, newSignal } = context;
   return retryOnConflict(user, async () => {
-    const row = await store.find(user, newSignal());
+    const row = keyIn(await store.find(user, newSignal()));
     if (row === undefined || !isLimitDue(row, clock.now().getTime())) return [];
     try {
       return (await restoreLimit(row, context, newSignal())) ? [{ ...limitDue(row), done: true }] : "conflict";
@@ -124,7 +128,7 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
     const n = numberOf(judgement);
     // A rotation that came between the reading of the row and of the records: the note in its row knows of a grace.
     if (await settledAsPrevious(user, n, context)) return "judge-again";
-    const entry = { kind: "rev", n, reason: "superseded", revoke: true } as const;
+    const entry = { kind: "rev", n, reason: "superseded", revoke: true, block: false } as const;
     const stands = await appendEntry(user, entry, context, context.newSignal());
     return stands.revoke ? removed(key, user, judgement, context) : "judge-again";
   },
@@ -147,7 +151,7 @@ const removed: RepairOutcome = async ({ hash }, user, judgement, context) => {
 /** SETTLE of a row whose predecessor is generation n. False if there is no such row. */
 async function settledAsPrevious(user: UserId, n: number, context: ReconcileContext): Promise<boolean> {
   const { store, newSignal } = context;
-  const row = await store.find(user, newSignal());
+  const row = keyIn(await store.find(user, newSignal()));
   if (row === undefined || row.settled || row.previous?.generation !== n) return false;
   if (await confirmGeneration(row, context, newSignal())) await revokePredecessor(row, context, newSignal());
   return true;

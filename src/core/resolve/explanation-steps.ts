@@ -35,7 +35,8 @@ export function databaseStep(stored: StoredKey): Step {
     case "failed": {
       const { row, error } = stored;
       const key = row === undefined ? null : maskOfRecord(row);
-      return { source, state: "unavailable", key, keyHash: row?.keyHash ?? null, reason: error.message };
+      const state = error.code === "USER_BLOCKED" ? "blocked" : "unavailable";
+      return { source, state, key, keyHash: row?.keyHash ?? null, reason: error.message };
     }
   }
 }

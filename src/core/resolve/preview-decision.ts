@@ -12,6 +12,7 @@ import { toKeyctlError } from "../async/deadline.ts";
 import { openForUse } from "../sealing/open-row.ts";
 import { foreseen } from "../protocol/preview-store.ts";
 import type { UserId } from "../model/user-id.ts";
+import { findKey } from "../protocol/find-key.ts";
 import type { Context } from "../context.ts";
 import { usableOf } from "./usable-candidates.ts";
 
@@ -114,7 +115,7 @@ async function outcomeOf(
 async function lookUp(user: UserId, context: Context, signal: AbortSignal): Promise<StoredKey> {
   let row: KeyRecord | undefined;
   try {
-    row = await context.store.find(user, signal);
+    row = await findKey(context.store, user, signal);
     if (row === undefined) return { kind: "absent", row };
     const key = await openForUse(row, { ...context, log: silent }, signal);
     return { kind: "held", row, key, mask: key.masked, keyHash: key.hash, obstacle: null };

@@ -12,6 +12,7 @@ import type { UserId } from "../model/user-id.ts";
 import { createMissing } from "../protocol/create-missing.ts";
 import type { Member } from "../protocol/create-missing.ts";
 import type { KeyBudget } from "../protocol/key-budget.ts";
+import { blockedError, isTombstone, keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
 import { assertManagementKey } from "./creation-obstacles.ts";
@@ -65,7 +66,7 @@ async function withoutRefusal(
   newSignal: () => AbortSignal,
 ): Promise<ProvisionResult> {
   if (result.error?.code !== "KEY_EXISTS") return result;
-  const row = await store.find(user, newSignal());
+  const row = keyIn(await store.find(user, newSignal()));
   return row === undefined || isUnreadable(row) ? result : hadKey(row);
 }
 
@@ -86,7 +87,8 @@ export async function membersOf<Result>(
   const failures = await spoolFailures(batch, context, onSpooled, signal);
   const known = new Map(failures.map(([user, error]) => [user, failed(user, error)]));
   for (const row of batch.length === 0 ? [] : await context.store.findMany(batch, signal)) {
-    if (known.has(row.userId) || !(await isInUse(row, context, signal))) continue;
+    if (isTombstone(row)) known.set(row.userId, failed(row.userId, blockedError(row)));
+    if (isTombstone(row) || known.has(row.userId) || !(await isInUse(row, context, signal))) continue;
     known.set(row.userId, isUnreadable(row) ? failed(row.userId, keyExists(row)) : existing(row));
   }
   return batch.map((userId) => ({ userId, known: known.get(userId) }));

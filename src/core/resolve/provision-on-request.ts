@@ -9,6 +9,7 @@ import type { ProvisionResult } from "../model/results.ts";
 import { confirmGeneration } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import type { UserId } from "../model/user-id.ts";
+import { findKey } from "../protocol/find-key.ts";
 import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
@@ -30,7 +31,7 @@ export async function provisionKey(
   const terms = termsFor(context.provisioning, given);
   if (!context.hasManagementKey()) throw managementKeyMissing("no key can be created");
   await importSpooled(user, context, signal);
-  let row = await store.find(user, signal);
+  let row = await findKey(store, user, signal);
   return retryOnConflict(user, async (tries) => {
     if (row !== undefined && (await confirmGeneration(row, context, signal))) throw keyExists(row);
     const made =
@@ -41,7 +42,7 @@ export async function provisionKey(
       log({ kind: "saved", origin: made.row.origin, key: made.key });
       return { userId: user, created: true, key: made.key, row: made.row, warnings: made.warnings, error: null };
     }
-    row = made?.status === "found" ? made.row : await store.find(user, signal);
+    row = made?.status === "found" ? made.row : await findKey(store, user, signal);
     return "conflict";
   });
 }

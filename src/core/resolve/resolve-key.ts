@@ -6,6 +6,7 @@ import type { Stage } from "../protocol/shared-user-runs.ts";
 import { openForUse } from "../sealing/open-row.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
+import { blockedError, isTombstone } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
@@ -37,12 +38,18 @@ export async function resolve(
   await importSpooled(user, context, signal);
   log({ kind: "syncing", user });
   const attempt: Attempt = { wish, isDeliberate, onStage, tries: 0 };
-  let row = await store.find(user, signal);
+  const find = async () => {
+    const found = await store.find(user, signal);
+    if (!isTombstone(found)) return found;
+    log({ kind: "no-key" });
+    throw blockedError(found);
+  };
+  let row = await find();
   return retryOnConflict(user, async () => {
     const result =
       row === undefined ? await adopt(user, context, attempt, signal) : await fromDatabase(row, context, signal);
     if (result !== "lost" && "error" in result) return result;
-    row = result === "lost" ? await store.find(user, signal) : result.row;
+    row = result === "lost" ? await find() : result.row;
     return "conflict";
   });
 }

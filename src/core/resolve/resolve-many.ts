@@ -1,5 +1,7 @@
 import { Candidates } from "./source-candidates.ts";
 import type { UserId } from "../model/user-id.ts";
+import { blockedError, isTombstone } from "../model/tombstone.ts";
+import type { StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { Usable } from "./usable-candidates.ts";
@@ -11,7 +13,6 @@ import type { KeyctlError } from "../model/errors.ts";
 import { sealed, isInUse } from "./sealed-record.ts";
 import { answer } from "./sync-result.ts";
 import type { AnswerSetting } from "./sync-result.ts";
-import type { KeyRecord } from "../model/key-record.ts";
 import { duplicateRowsError, storedValue } from "../model/key-record.ts";
 import { openForUse } from "../sealing/open-row.ts";
 
@@ -151,7 +152,7 @@ async function storedResults(
 ): Promise<ReadonlyMap<UserId, SyncResult | "lost">> {
   if (users.length === 0) return new Map();
   const results = new Map<UserId, SyncResult | "lost">();
-  const seen = new Map<UserId, KeyRecord>();
+  const seen = new Map<UserId, StoredRow>();
   const managementKeys = context.managementKeyHashes();
   const setting = { source: "database", candidates, now: context.clock.now().getTime() } as const;
   for (const row of await context.store.findMany(users, signal)) {
@@ -172,11 +173,12 @@ async function storedResults(
  * master keys are thrown for all users.
  */
 async function storedResult(
-  row: KeyRecord,
+  row: StoredRow,
   { setting, managementKeys }: { readonly setting: AnswerSetting; readonly managementKeys: ReadonlySet<string> },
   context: Context,
   signal: AbortSignal,
 ): Promise<SyncResult | "lost"> {
+  if (isTombstone(row)) return syncFailed(row.userId, blockedError(row));
   if (!(await isInUse(row, context, signal))) return "lost";
   if (storedValue(row.keyEncrypted).kind === "sealed") await context.sealer("open", signal);
   try {

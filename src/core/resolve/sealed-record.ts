@@ -5,11 +5,12 @@ import type { ApiKey } from "../model/api-key.ts";
 import type { Sealer, Clock } from "../ports/stores-and-sources.ts";
 import { newRecord } from "../model/key-record.ts";
 
-/** A settled row needs no further read. */
+/** A settled row needs no further read: it was seen to hold its key. Throws USER_BLOCKED. */
 export async function isInUse(row: KeyRecord, context: Context, signal: AbortSignal): Promise<boolean> {
   if (row.settled || row.generation === 0) return true;
   const { confirmGeneration } = await import("../protocol/settle-row.ts");
-  return confirmGeneration(row, context, signal);
+  const { isStillHeld } = await import("../protocol/find-key.ts");
+  return (await confirmGeneration(row, context, signal)) && isStillHeld(row, context.store, signal);
 }
 
 /** @param given a key, and the name of its source */

@@ -21,6 +21,8 @@ import type { VerdictSources } from "./decide-verdict.ts";
 import { attentionRemedies, attentionWords } from "./attention-texts.ts";
 import { attentionOf, failingWarnings } from "../model/verdict.ts";
 import type { Attention, Limits, Verdict } from "../model/verdict.ts";
+import { findKey } from "../protocol/find-key.ts";
+import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
@@ -78,7 +80,7 @@ export async function validateStored(
   signal: AbortSignal,
 ): Promise<Validation> {
   const budget = deadlineIn(asking.timeoutMs, signal);
-  const row = await context.store.find(user, signal);
+  const row = await findKey(context.store, user, signal);
   if (row === undefined) throw notStored(user);
   const key = await openRow(row, context, signal);
   const { verdict, at } = await ask(key, context, budget, createdAtMs(row));
@@ -112,7 +114,7 @@ export async function recordSavedCheck(
   newSignal: () => AbortSignal,
 ): Promise<readonly Warning[]> {
   try {
-    const row = await store.find(userId, newSignal());
+    const row = keyIn(await store.find(userId, newSignal()));
     return row?.keyHash === keyHash ? (await new CheckRecorder(store, newSignal).write(row, check)).warnings : [];
   } catch (thrown) {
     return [notRecorded(toKeyctlError(thrown))];

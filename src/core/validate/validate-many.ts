@@ -19,6 +19,7 @@ import type { ValidateContext, Validation } from "./validate-key.ts";
 import { futureTimeWarnings } from "../model/stored-key-warnings.ts";
 import { storedVerdict } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
+import { blockedError, isTombstone } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { Warning } from "../model/warning.ts";
 
@@ -147,7 +148,8 @@ export class ValidationRun {
     const rows = new Map<UserId, KeyRecord | KeyctlError>();
     for (const row of await this.#context.store.findMany(batch, this.#options.newSignal())) {
       const other = rows.get(row.userId);
-      rows.set(row.userId, other === undefined || isKeyctlError(other) ? row : duplicateRowsError(other, row));
+      if (isTombstone(row)) rows.set(row.userId, blockedError(row));
+      else rows.set(row.userId, other === undefined || isKeyctlError(other) ? row : duplicateRowsError(other, row));
     }
     for (const user of batch) {
       const row = rows.get(user) ?? notStored(user);

@@ -56,7 +56,8 @@ export function fieldsOfEntry(entry: Entry): Fields {
         ? { outcome: entry.outcome, hash: entry.hash, upstream_hash: entry.upstreamHash }
         : { outcome: entry.outcome };
     case "rev":
-      return { reason: entry.reason, revoke: entry.revoke };
+      // Written only if true: earlier versions wrote no such field.
+      return { reason: entry.reason, revoke: entry.revoke, ...(entry.block ? { block: true } : {}) };
     case "due":
       return { retire_at: entry.retireAt };
     case "del":
@@ -158,9 +159,9 @@ const readerOf: { readonly [Kind in EntryKind]: Reader<Kind> } = {
     if (outcome !== "saved" || typeof hash !== "string") return undefined;
     return { kind: "out", n, outcome, hash, upstreamHash: textIn(fields["upstream_hash"]) };
   },
-  rev(n, { reason, revoke }) {
+  rev(n, { reason, revoke, block }) {
     if ((reason !== "superseded" && reason !== "purged") || typeof revoke !== "boolean") return undefined;
-    return { kind: "rev", n, reason, revoke };
+    return { kind: "rev", n, reason, revoke, block: block === true };
   },
   due(n, fields) {
     const retireAt = timestampIn(fields["retire_at"]);

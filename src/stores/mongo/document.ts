@@ -1,9 +1,12 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
-import { NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
-import type { KeyRecord, Terms, Timestamp, Version } from "../../core/model/key-record.ts";
+import { isOfNoUser, NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
+import type { KeyRecord, Terms, Timestamp } from "../../core/model/key-record.ts";
+import { isTombstone } from "../../core/model/tombstone.ts";
+import type { StoredRow } from "../../core/model/tombstone.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
+import { asRecord, blockIn } from "../format/block.ts";
 import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "../format/terms.ts";
 import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
 import { checkOf, withDates } from "./dates.ts";
@@ -16,7 +19,7 @@ import { checkOf, withDates } from "./dates.ts";
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 /** Ids that another program may have written as a number. */
 const NUMBER = /^(0|-?[1-9]\d{0,14})$/;
-const BSON_MARK = "bson:";
+export const BSON_MARK = "bson:";
 /** The fields that `toDocument` writes. */
 const FIELDS: ReadonlySet<string> = new Set([
   "_id",
@@ -42,11 +45,9 @@ const FIELDS: ReadonlySet<string> = new Set([
   "upstream_hash",
   "limit_due",
   "restrictions",
+  "blocked",
 ]);
 const EPOCH = new Date(0).toISOString();
-
-/** A missing provider counts as OpenRouter: `null` matches null and missing. A list that holds one matches as well. */
-export const OURS: Document = { provider: { $in: [PROVIDER, null] } };
 
 export function isOurs({ provider }: Document): boolean {
   return isOurProvider(provider) || (Array.isArray(provider) && provider.some(isOurProvider));
@@ -63,16 +64,6 @@ export function userForms(user: UserId): readonly [ObjectId | string, ...(string
 }
 
 /**
- * A filter for a value also matches a list that holds it. A list is no user's id: keyctl never changes such a document.
- */
-const NO_LIST: Document = { $not: { $type: "array" } };
-
-/** Matches all documents that name one of these users, also in a list. */
-export function namesOneOf(users: readonly UserId[]): Document {
-  return { user_id: { $in: users.flatMap(userForms) } };
-}
-
-/**
  * Whether the user id that a row is shown with also finds the row. False for a list, a document, a date, a fraction,
  * null, 24 hex digits of mixed case, and for a list of providers.
  */
@@ -86,9 +77,9 @@ function isOfOneUser({ user_id: id, provider }: Document): boolean {
  * The OpenRouter rows of these users. A document that names a user but is no single user's, such as one with a list of
  * ids, gives an unreadable row to each of its users without another row.
  */
-export function rowsOf(documents: readonly Document[], users: readonly UserId[]): readonly KeyRecord[] {
+export function rowsOf(documents: readonly Document[], users: readonly UserId[]): readonly StoredRow[] {
   const ours = documents.filter(isOurs);
-  const rows = ours.filter(isOfOneUser).map(fromDocument);
+  const rows = ours.filter(isOfOneUser).map(rowIn);
   if (rows.length === ours.length) return rows;
   const known = new Set(rows.map(({ userId }) => userId));
   const unreadable = ours
@@ -101,38 +92,27 @@ export function rowsOf(documents: readonly Document[], users: readonly UserId[])
   return [...rows, ...unreadable];
 }
 
-/**
- * Matches documents that may belong to a user although the unique index accepts another row for that user: an id as
- * text where keyctl writes an ObjectId, as a number where keyctl writes text, or in a list; a missing provider or a
- * list of providers.
- */
-export const NON_CANONICAL_ID: Document = {
-  $or: [
-    { provider: null },
-    { provider: { $type: "array" } },
-    { user_id: { $type: "array" } },
-    { user_id: { $type: "number" } },
-    { user_id: { $type: "string", $regex: "^[0-9a-fA-F]{24}$" } },
-  ],
-};
-
-/** A missing or negative revision, or one that is no number, as other programs may write it: `countIn` reads null. */
-const NOT_COUNTED: Document = { $not: { $gte: 0 } };
-
 /** The writer must leave out undefined fields; `key_encrypted` may be one. */
-export function toDocument(record: KeyRecord): Document {
+export function toDocument(row: StoredRow): Document {
+  const record = isTombstone(row) ? asRecord(row) : row;
   return {
     _id: fromText(record.id),
     user_id: userForms(record.userId)[0],
     provider: PROVIDER,
     ...contentOf(record),
     ...(hasTerms(record) ? withDates(fieldsOfTerms(record)) : {}),
+    ...blockOf(row),
   };
 }
 
 /** The fields that a change writes; fields that keyctl does not know stay unchanged. */
-export function changeOf(record: KeyRecord): Document {
-  return { ...contentOf(record), ...withDates(fieldsOfTerms(record)) };
+export function changeOf(row: StoredRow): Document {
+  const record = isTombstone(row) ? asRecord(row) : row;
+  return { ...contentOf(record), ...withDates(fieldsOfTerms(record)), ...blockOf(row) };
+}
+
+function blockOf(row: StoredRow): Document {
+  return isTombstone(row) ? { blocked: withDates({ ...row.blocked }) } : {};
 }
 
 function contentOf(record: KeyRecord): Document {
@@ -152,32 +132,13 @@ function contentOf(record: KeyRecord): Document {
   };
 }
 
-/** A filter for the state that was seen. `$eq` prevents a value from being read as an operator. */
-export function unchangedFilter(user: UserId, { id, revision, keyEncrypted }: Version): Document {
-  return {
-    _id: { $eq: fromText(id) },
-    user_id: { $in: userForms(user), ...NO_LIST },
-    revision: revision === null ? NOT_COUNTED : { $eq: revision },
-    key_encrypted: stillStored(keyEncrypted),
-  };
-}
-
-/**
- * A filter for the key that was seen, whatever else has changed: by its hash or, if the stored hash is missing or
- * belongs to an earlier key, by its stored value.
- */
-export function sameKeyFilter({
-  id,
-  keyHash,
-  keyEncrypted,
-}: Pick<KeyRecord, "id" | "keyHash" | "keyEncrypted">): Document {
-  const stored = { key_encrypted: stillStored(keyEncrypted) };
-  const same = keyHash === null ? stored : { $or: [{ key_hash: { $eq: keyHash } }, stored] };
-  return { _id: { $eq: fromText(id) }, user_id: NO_LIST, ...same };
-}
-
-function stillStored(keyEncrypted: string): Document {
-  return keyEncrypted === BSON_MARK ? { $exists: false } : { $eq: fromText(keyEncrypted) };
+/** A document with a block is a tombstone, whatever another program has written beside it. */
+export function rowIn(document: Document): StoredRow {
+  const record = fromDocument(document);
+  const blocked: unknown = document["blocked"];
+  if (blocked === null || blocked === undefined || isOfNoUser(record)) return record;
+  const { id, revision, userId, keyEncrypted, updatedAt } = record;
+  return { id, revision, userId, keyEncrypted, blocked: blockIn(blocked, updatedAt) };
 }
 
 export function fromDocument(document: Document): KeyRecord {
@@ -264,7 +225,7 @@ function inExtendedJson(value: unknown): string {
 }
 
 /** Undefined if the field was missing. */
-function fromText(text: string): unknown {
+export function fromText(text: string): unknown {
   if (text === BSON_MARK) return undefined;
   return text.startsWith(BSON_MARK) ? BSON.EJSON.parse(text.slice(BSON_MARK.length), { relaxed: false }) : text;
 }

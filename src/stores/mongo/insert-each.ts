@@ -2,13 +2,14 @@ import { MongoServerError } from "mongodb";
 import type { WriteError } from "mongodb";
 import { retryWhile } from "../../core/async/retry-while.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
+import type { StoredRow } from "../../core/model/tombstone.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { batchCodeOf, isDuplicateCode, mayHaveBeenApplied, writeErrorsOf } from "./write-outcome.ts";
 
 export interface BatchInsert {
   /** Sends these records in one unordered command. Rejects with the driver's error. */
   readonly insert: (records: readonly KeyRecord[]) => Promise<unknown>;
-  readonly findMany: (users: readonly UserId[], signal: AbortSignal) => Promise<readonly KeyRecord[]>;
+  readonly findMany: (users: readonly UserId[], signal: AbortSignal) => Promise<readonly StoredRow[]>;
   readonly writing: <Result>(work: () => Promise<Result>, signal: AbortSignal) => Promise<Result>;
   readonly isConflict: (code: unknown, signal: AbortSignal) => Promise<boolean>;
 }

@@ -4,19 +4,12 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import type { Journal } from "../../core/ports/journal.ts";
 import { duplicateRowsError, isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
+import { isTombstone } from "../../core/model/tombstone.ts";
+import type { StoredRow } from "../../core/model/tombstone.ts";
 import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import {
-  changeOf,
-  fromDocument,
-  namesOneOf,
-  NON_CANONICAL_ID,
-  OURS,
-  rowsOf,
-  unchangedFilter,
-  sameKeyFilter,
-  toDocument,
-} from "./document.ts";
+import { changeOf, fromDocument, rowIn, rowsOf, toDocument } from "./document.ts";
+import { BLOCKED, namesOneOf, NON_CANONICAL_ID, sameKeyFilter, unchangedFilter, WITH_KEY } from "./filters.ts";
 import { checkOf } from "./dates.ts";
 import { batchesOf } from "./cursor-batches.ts";
 import { mongoCalls, topologyOf } from "./calls.ts";
@@ -117,7 +110,7 @@ export function mongoStore(
     reading(async () => !("ferretdbVersion" in (await database.command({ buildInfo: 1 }))), signal),
   );
 
-  const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly KeyRecord[]> =>
+  const findMany = (users: readonly UserId[], signal: AbortSignal): Promise<readonly StoredRow[]> =>
     reading(async () => {
       return rowsOf(await keys.find(namesOneOf(users)).toArray(), users);
     }, signal);
@@ -126,7 +119,7 @@ export function mongoStore(
     isNew: identity.wasMissing,
     async find(user, signal) {
       const [row, twin] = await findMany([user], signal);
-      if (row !== undefined && isOfNoUser(row)) throw noUserError(row);
+      if (row !== undefined && !isTombstone(row) && isOfNoUser(row)) throw noUserError(row);
       if (row !== undefined && twin !== undefined) throw duplicateRowsError(row, twin);
       return row;
     },
@@ -170,7 +163,7 @@ export function mongoStore(
       }, signal),
     async *scan(newSignal, keyHash) {
       // A plain-text key of another program has no stored hash, or that of an earlier key: `fromDocument` computes it.
-      const filter = keyHash === undefined ? OURS : { ...OURS, key_hash: { $in: [keyHash, null] } };
+      const filter = keyHash === undefined ? WITH_KEY : { ...WITH_KEY, key_hash: { $in: [keyHash, null] } };
       const cursor = keys.find(filter, { batchSize: PAGE }).sort({ user_id: 1 });
       for await (const documents of batchesOf(cursor, reading, newSignal)) {
         for (const document of documents) {
@@ -180,16 +173,22 @@ export function mongoStore(
       }
     },
     async *scanDueLimits(until, newSignal) {
-      const cursor = keys.find({ ...OURS, "limit_due.at": { $lte: new Date(until) } }, { batchSize: PAGE });
+      const cursor = keys.find({ ...WITH_KEY, "limit_due.at": { $lte: new Date(until) } }, { batchSize: PAGE });
       for await (const documents of batchesOf(cursor, reading, newSignal)) yield* documents.map(fromDocument);
     },
-    count: (signal) => reading(() => keys.countDocuments(OURS), signal),
+    async *scanBlocked(newSignal) {
+      const cursor = keys.find(BLOCKED, { batchSize: PAGE }).sort({ user_id: 1 });
+      for await (const documents of batchesOf(cursor, reading, newSignal))
+        yield* documents.map(rowIn).filter(isTombstone);
+    },
+    count: (signal) => reading(() => keys.countDocuments(WITH_KEY), signal),
     async ping(signal) {
       await reading(() => Promise.all([identity.read(), keys.findOne({}, { projection: { _id: 1 } })]), signal);
     },
     async requireAtomicChanges(signal) {
       if (!place.allowNonAtomic && !(await isAtomic(signal))) throw notAtomic(place);
     },
+    hasAtomicChanges: isAtomic,
     async keyCheckValues(signal) {
       const found = await reading(() => meta.find({}).toArray(), signal);
       // Another program may keep records here too, under ids of other types.

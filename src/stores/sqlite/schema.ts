@@ -52,6 +52,18 @@ const STEPS: readonly string[] = [
    CREATE INDEX api_keys_limit_due ON api_keys (json_extract(limit_due, '$.at')) WHERE limit_due IS NOT NULL;
    CREATE INDEX api_key_journal_retire_at ON api_key_journal (json_extract(body, '$.retire_at'), _id)
      WHERE _id GLOB '*:due:*';`,
+  `ALTER TABLE api_keys ADD COLUMN blocked TEXT CHECK (blocked IS NULL OR json_valid(blocked));
+   CREATE INDEX api_keys_blocked ON api_keys (user_id) WHERE blocked IS NOT NULL;
+   CREATE TABLE api_key_events (
+     _id TEXT PRIMARY KEY,
+     at TEXT NOT NULL,
+     user_id TEXT NOT NULL,
+     key_hash TEXT,
+     body TEXT NOT NULL CHECK (json_valid(body))
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX api_key_events_at ON api_key_events (at, _id);
+   CREATE INDEX api_key_events_user ON api_key_events (user_id, at, _id);
+   CREATE INDEX api_key_events_hash ON api_key_events (key_hash, at, _id) WHERE key_hash IS NOT NULL;`,
 ];
 
 export type SchemaVersion = number | "empty";

@@ -2,6 +2,8 @@ import type { SQLInputValue } from "node:sqlite";
 import type { Journal } from "../../core/ports/journal.ts";
 import { NO_TERMS, PROVIDER } from "../../core/model/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
+import { isTombstone } from "../../core/model/tombstone.ts";
+import type { StoredRow, Tombstone } from "../../core/model/tombstone.ts";
 import type { Inspection, KeyStore, KeyCheckValue, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./columns.ts";
@@ -12,6 +14,7 @@ import { sqliteJournal } from "./journal.ts";
 import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
 import type { Row } from "./statements.ts";
+import { asRecord, blockIn } from "../format/block.ts";
 import { fieldsOfPrevious, limitDueIn, previousIn, restrictionsIn } from "../format/terms.ts";
 import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
@@ -20,23 +23,23 @@ const PAGE = 100;
 const SLICE = 5000;
 const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
 const COLUMNS =
-  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, limit_due, restrictions, previous';
+  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, limit_due, restrictions, previous, blocked';
 /** Reads most terms as one value, because even an empty column costs time. `limit` is separate: JSON would round it. */
 const READ =
-  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash, limit_due, restrictions) END AS terms, "limit", previous';
+  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash, limit_due, restrictions) END AS terms, "limit", previous, blocked';
 const SET =
-  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, limit_due = ?, restrictions = ?, previous = ?';
+  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, limit_due = ?, restrictions = ?, previous = ?, blocked = ?';
 
 const SQL = {
   find: `SELECT ${READ} FROM api_keys WHERE user_id = ? AND provider = ?`,
   findMany: `SELECT ${READ} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
-  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
   replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
   remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
   check:
     "UPDATE api_keys SET last_check = ?, last_validated = coalesce(?, last_validated) WHERE _id = ? AND key_hash IS ?",
-  page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
-  pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  page: `SELECT ${READ} FROM api_keys WHERE user_id > ? AND provider = ? AND blocked IS NULL ORDER BY user_id LIMIT ${PAGE}`,
+  pageOfHash: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_hash WHERE key_hash = ? AND user_id > ? AND provider = ? AND blocked IS NULL ORDER BY user_id LIMIT ${PAGE}`,
   // Reads the table itself without an index, one slice at a time.
   sliceOf: `SELECT count(*) AS rows, max(at) AS last, max(CASE WHEN user_id = ?2 AND provider = ?3 THEN at END) AS found
     FROM (SELECT rowid AS at, user_id, provider FROM api_keys NOT INDEXED WHERE rowid > ?1 ORDER BY rowid LIMIT ${SLICE})`,
@@ -47,8 +50,13 @@ const SQL = {
     <> (SELECT count(*) FROM api_keys INDEXED BY api_keys_user WHERE user_id > '' AND provider = ?1)`,
   // With the condition of the partial index.
   pageOfDueLimits: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_limit_due
-    WHERE limit_due IS NOT NULL AND json_extract(limit_due, '$.at') <= ? AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
-  count: "SELECT count(*) AS count FROM api_keys WHERE provider = ?",
+    WHERE limit_due IS NOT NULL AND json_extract(limit_due, '$.at') <= ? AND user_id > ? AND provider = ? AND blocked IS NULL ORDER BY user_id LIMIT ${PAGE}`,
+  // With the condition of the partial index.
+  pageOfBlocked: `SELECT ${READ} FROM api_keys INDEXED BY api_keys_blocked
+    WHERE blocked IS NOT NULL AND user_id > ? AND provider = ? ORDER BY user_id LIMIT ${PAGE}`,
+  // Two counts by indexes: a condition on the rows would read each of them.
+  count: `SELECT (SELECT count(*) FROM api_keys WHERE provider = ?1)
+    - (SELECT count(*) FROM api_keys INDEXED BY api_keys_blocked WHERE blocked IS NOT NULL AND provider = ?1) AS count`,
   ping: "SELECT 1 FROM api_keys LIMIT 1",
   keyCheckValues: "SELECT _id, value FROM api_key_meta WHERE _id GLOB 'check:*'",
   insertSealCheck:
@@ -67,15 +75,16 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
   const { path, realPath } = file;
   const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const journal = sqliteJournal(database, file);
+  const rowOf = (row: Row): StoredRow => (row["blocked"] === null ? fromRow(row, path) : tombstoneIn(row, path));
   const recordOf = (row: Row) => fromRow(row, path);
 
   return {
     async find(user, signal) {
       const row = await one("find", [user, PROVIDER], signal);
-      return row === undefined ? undefined : recordOf(row);
+      return row === undefined ? undefined : rowOf(row);
     },
     async findMany(users, signal) {
-      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(recordOf);
+      return (await all("findMany", [JSON.stringify(users), PROVIDER], signal)).map(rowOf);
     },
     async assertAbsent(user, signal) {
       for (let after: SQLInputValue = MIN_ROWID; ;) {
@@ -89,7 +98,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
         await new Promise((resolve) => setImmediate(resolve));
       }
     },
-    insert: (record, signal) => changes("insert", toRow(record), signal),
+    insert: (row, signal) => changes("insert", toRow(row), signal),
     insertMany: (records, signal) =>
       write(
         () =>
@@ -98,8 +107,8 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
           ),
         signal,
       ),
-    replace: (record, seen, signal) =>
-      changes("replace", [...contentOf(record), record.userId, PROVIDER, ...versionOf(seen)], signal),
+    replace: (row, seen, signal) =>
+      changes("replace", [...contentOf(row), row.userId, PROVIDER, ...versionOf(seen)], signal),
     remove: (user, seen, signal) => changes("remove", [user, PROVIDER, ...versionOf(seen)], signal),
     recordCheck: ({ id, keyHash }, check, signal) =>
       changes(
@@ -129,6 +138,14 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
         after = nextAfter(after, page, "user_id", path);
       }
     },
+    async *scanBlocked(newSignal) {
+      for (let after = ""; ;) {
+        const page = await all("pageOfBlocked", [after, PROVIDER], newSignal());
+        for (const row of page) yield tombstoneIn(row, path);
+        if (page.length < PAGE) return;
+        after = nextAfter(after, page, "user_id", path);
+      }
+    },
     async count(signal) {
       return Number((await one("count", [PROVIDER], signal))?.["count"]);
     },
@@ -140,6 +157,7 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
       await one("ping", [], signal);
     },
     requireAtomicChanges: async () => {},
+    hasAtomicChanges: async () => true,
     async keyCheckValues(signal) {
       return (await all("keyCheckValues", [], signal)).map((row) => toSealCheck(row, path));
     },
@@ -171,8 +189,8 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
   };
 }
 
-function toRow(record: KeyRecord): SQLInputValue[] {
-  return [record.id, record.userId, PROVIDER, ...contentOf(record)];
+function toRow(row: StoredRow): SQLInputValue[] {
+  return [row.id, row.userId, PROVIDER, ...contentOf(row)];
 }
 
 /** The values that a change compares, in the order of the statements. */
@@ -181,7 +199,8 @@ function versionOf({ id, revision, keyEncrypted }: Version): SQLInputValue[] {
 }
 
 /** The columns that `SET` names, in its order. */
-function contentOf(record: KeyRecord): SQLInputValue[] {
+function contentOf(row: StoredRow): SQLInputValue[] {
+  const record = isTombstone(row) ? asRecord(row) : row;
   return [
     record.keyEncrypted,
     record.keyHash,
@@ -203,6 +222,7 @@ function contentOf(record: KeyRecord): SQLInputValue[] {
     inJson(record.limitDue),
     inJson(record.restrictions),
     inJson(record.previous === null ? null : fieldsOfPrevious(record.previous)),
+    inJson(isTombstone(row) ? row.blocked : null),
   ];
 }
 
@@ -230,6 +250,17 @@ function fromRow(row: Row, path: string): KeyRecord {
     foreignFields: [],
     ...termsIn(row, path),
     previous: previousIn(fieldsOrNullOf(row, "previous", path)),
+  };
+}
+
+function tombstoneIn(row: Row, path: string): Tombstone {
+  return {
+    id: textOf(row, "_id", path),
+    // The id was validated when it was written.
+    userId: textOf(row, "user_id", path) as UserId,
+    revision: countOrNullOf(row, "revision", path),
+    keyEncrypted: textOf(row, "key_encrypted", path),
+    blocked: blockIn(fieldsOrNullOf(row, "blocked", path), textOf(row, "updated_at", path)),
   };
 }
 

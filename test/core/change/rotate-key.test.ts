@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { RotateOptions } from "../../../src/core/manager-options.ts";
 import type { Duty, RotateResult } from "../../../src/core/model/rotate-results.ts";
+import { findKey } from "../../../src/core/protocol/find-key.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { journalOf, stage, withStore } from "../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../support/home/tool-with-openrouter.ts";
@@ -45,7 +46,7 @@ async function finish({ home, env }: Stage): Promise<readonly Duty[]> {
 }
 
 function rowOf({ home }: Stage) {
-  return withStore(home, (store, signal) => store.find(ALICE, signal));
+  return withStore(home, (store, signal) => findKey(store, ALICE, signal));
 }
 
 async function hashOf(all: Stage): Promise<string> {

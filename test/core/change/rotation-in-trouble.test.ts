@@ -1,3 +1,4 @@
+import { isTombstone } from "../../../src/core/model/tombstone.ts";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Ports } from "../../../src/compose.ts";
 import type { RotateOptions } from "../../../src/core/manager-options.ts";
@@ -5,6 +6,7 @@ import { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import type { Recorded } from "../../../src/core/ports/journal.ts";
 import type { Duty } from "../../../src/core/model/rotate-results.ts";
+import { findKey } from "../../../src/core/protocol/find-key.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { journalOf, note, stage, withCalls, withStore } from "../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../support/home/tool-with-openrouter.ts";
@@ -47,13 +49,13 @@ async function finish(all: Stage, around?: (ports: Ports) => Ports): Promise<rea
 }
 
 function rowOf({ home }: Pick<Stage, "home">) {
-  return withStore(home, (store, signal) => store.find(ALICE, signal));
+  return withStore(home, (store, signal) => findKey(store, ALICE, signal));
 }
 
 /** Replaces the row as another program does that knows these fields. */
 function overwrite({ home }: Stage, change: (row: KeyRecord) => KeyRecord) {
   return withStore(home, async (store, signal) => {
-    const row = await store.find(ALICE, signal);
+    const row = await findKey(store, ALICE, signal);
     if (row !== undefined) await store.replace(change(row), row, signal);
   });
 }
@@ -65,7 +67,7 @@ function losingPlacement(meanwhile: () => Promise<unknown>) {
   return withCalls((store) => ({
     async replace(record, seen, signal) {
       const isDone = await store.replace(record, seen, signal);
-      if (record.settled || record.previous === null) return isDone;
+      if (isTombstone(record) || record.settled || record.previous === null) return isDone;
       await meanwhile();
       throw LOST;
     },
@@ -157,7 +159,8 @@ describe("a rotation whose database fails", () => {
       {},
       withCalls((store) => ({
         async replace(record, seen, signal) {
-          if (record.settled || record.previous === null) return store.replace(record, seen, signal);
+          if (isTombstone(record) || record.settled || record.previous === null)
+            return store.replace(record, seen, signal);
           throw LOST;
         },
       })),
@@ -356,7 +359,8 @@ it("a key in plain text that another program replaces meanwhile is not overwritt
     { foreign: "keep", graceMs: 0 },
     withCalls((store) => ({
       async replace(record, seen, signal) {
-        if (record.generation === 1 && !record.settled) await overwrite(all, inPlainText(OTHER));
+        if (!isTombstone(record) && record.generation === 1 && !record.settled)
+          await overwrite(all, inPlainText(OTHER));
         return store.replace(record, seen, signal);
       },
     })),

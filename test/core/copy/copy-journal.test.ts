@@ -27,7 +27,8 @@ function op(user: string, n: number, nonce = "1".repeat(16)): Recorded {
 const saved = (user: string, n: number, at = NOW) =>
   recorded(user, { kind: "out", n, outcome: "saved", hash: HASH, upstreamHash: null }, at);
 const abandoned = (user: string, n: number) => recorded(user, { kind: "out", n, outcome: "abandoned" });
-const revoked = (user: string, n: number) => recorded(user, { kind: "rev", n, reason: "superseded", revoke: false });
+const revoked = (user: string, n: number) =>
+  recorded(user, { kind: "rev", n, reason: "superseded", revoke: false, block: false });
 const deleted = (user: string, n: number) => recorded(user, { kind: "del", n });
 
 /** A user who has gone through three keys. */

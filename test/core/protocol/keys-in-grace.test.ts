@@ -23,7 +23,7 @@ const keyNumber = (n: number) => ApiKey.parse(keyEnding(`000${n}`)) as ApiKey;
 const noted = (entry: Entry, at = COMMITTED): Recorded => ({ ...entry, userId: alice, at });
 const saved = (n: number) => noted({ kind: "out", n, outcome: "saved", hash: keyNumber(n).hash, upstreamHash: null });
 const due = (n: number) => noted({ kind: "due", n, retireAt: END });
-const kept = (n: number) => noted({ kind: "rev", n, reason: "superseded", revoke: false });
+const kept = (n: number) => noted({ kind: "rev", n, reason: "superseded", revoke: false, block: false });
 const del = (n: number) => noted({ kind: "del", n });
 
 async function journalWith(...entries: readonly Recorded[]) {
@@ -44,7 +44,7 @@ const rotated = row(2, {
   previous: previousOf(row(1), { revoke: false, graceMs: GRACE_MS, keyEncrypted: "sealed 1" }),
 });
 
-const revokedAtOnce = noted({ kind: "rev", n: 1, reason: "superseded", revoke: true });
+const revokedAtOnce = noted({ kind: "rev", n: 1, reason: "superseded", revoke: true, block: false });
 
 function stateOf(entries: readonly Recorded[], now: string, stored: KeyRecord = row(2)) {
   // Only what tells the key apart.

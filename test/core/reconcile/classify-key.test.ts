@@ -45,7 +45,7 @@ const NO_LIMITS = {
 const op = (n: number, ageMs = AGE_MS): Noted => ({ kind: "op", n, nonce: nonceOf(n), ageMs, ...NO_LIMITS });
 const saved = (n: number): Noted => ({ kind: "out", n, outcome: "saved", hash: keyOf(n).hash, upstreamHash: null });
 const abandoned = (n: number): Noted => ({ kind: "out", n, outcome: "abandoned" });
-const rev = (n: number, revoke: boolean): Noted => ({ kind: "rev", n, reason: "superseded", revoke });
+const rev = (n: number, revoke: boolean): Noted => ({ kind: "rev", n, reason: "superseded", revoke, block: false });
 const del = (n: number): Noted => ({ kind: "del", n });
 
 function facts(...entries: readonly Noted[]) {

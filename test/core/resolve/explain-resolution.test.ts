@@ -122,7 +122,7 @@ function owing({ hash }: ApiKey): readonly Recorded[] {
   const of = { userId: parseUserId("zoë"), at: NOW, n: 1 };
   return [
     { ...of, kind: "out", outcome: "saved", hash, upstreamHash: null },
-    { ...of, kind: "rev", reason: "superseded", revoke: true },
+    { ...of, kind: "rev", reason: "superseded", revoke: true, block: false },
   ];
 }
 

@@ -1,3 +1,4 @@
+import { keyIn } from "../../../src/core/model/tombstone.ts";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
@@ -40,7 +41,7 @@ describe("the order of the sources", () => {
     const { key, source: from, synced, error } = await manager.syncAndGetKey("alice");
     expect([from, key?.tail ?? null]).toEqual([winner, tail]);
     expect(synced).toBe(winner !== null);
-    expect(store.rows.get(alice)?.origin ?? null).toBe(winner);
+    expect(keyIn(store.rows.get(alice))?.origin ?? null).toBe(winner);
     expect(error?.code ?? null).toBe(winner === null ? "NO_KEY" : null);
   });
 

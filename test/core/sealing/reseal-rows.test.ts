@@ -1,3 +1,4 @@
+import { keyIn } from "../../../src/core/model/tombstone.ts";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
@@ -316,7 +317,7 @@ describe("rekey", () => {
   });
 });
 
-const rowIn = (world: World) => world.store.rows.get(userOf(0));
+const rowIn = (world: World) => keyIn(world.store.rows.get(userOf(0)));
 
 describe("rekey of a row whose change is not final", () => {
   const before = keyOf(900);
@@ -402,7 +403,7 @@ describe("rekey while others work", () => {
       if (call !== "replace" || replaced >= 20) return;
       // Another program saves a newer key with the older master key, just before ours is compared.
       const user = userOf(replaced);
-      const row = world.store.rows.get(user);
+      const row = keyIn(world.store.rows.get(user));
       const key = keyOf(1000 + replaced);
       replaced += 1;
       if (row !== undefined)

@@ -2,6 +2,7 @@ import { Binary, Double, Long, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
 import { expect, it } from "vitest";
 import { PROVIDER } from "../../../src/core/model/key-record.ts";
+import { findKey } from "../../../src/core/protocol/find-key.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
 import { emptyHome } from "../../support/home/home.ts";
@@ -264,7 +265,7 @@ describeWithMongodb("a change that the old program makes between our read and ou
   it.each(["replace", "remove"] as const)("makes our %s lose", async (change) => {
     const { uri, keys } = await databaseWith({ ...OLD, user_id: "alice", revision: 3, key_hash: hashOf(KEY) });
     const store = mongoStore({ uri, name: "mongodb://test/keys", from: "KEYCTL_STORE", allowNonAtomic: false });
-    const seen = await store.find(alice, patient);
+    const seen = await findKey(store, alice, patient);
     if (seen === undefined) throw new Error("the row is not found");
     await keys.updateOne({ user_id: "alice" }, { $set: { key_encrypted: OTHER, last_validated: new Date() } });
     const written = await keys.findOne({});

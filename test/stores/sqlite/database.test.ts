@@ -29,7 +29,7 @@ import { openFile } from "../../support/sqlite/sqlite.ts";
 
 const KEY = "sk-or-v1-0000000000000000000000000000000000000000000000000000000000b465";
 const OTHER = "sk-or-v1-1111111111111111111111111111111111111111111111111111111191aa";
-const DROP_ALL = "DROP TABLE api_keys; DROP TABLE api_key_meta; DROP TABLE api_key_journal";
+const DROP_ALL = "DROP TABLE api_keys; DROP TABLE api_key_meta; DROP TABLE api_key_journal; DROP TABLE api_key_events";
 const patient = new AbortController().signal;
 
 const save = (home: Home, user: string, key = KEY) =>
@@ -143,7 +143,7 @@ describe("a database that cannot be used", () => {
     [
       "was made by a newer keyctl",
       (path) => altered(path, "UPDATE api_key_meta SET value = '99' WHERE _id = 'schema'"),
-      () => "the database was created by a newer keyctl (schema 99, this one knows 4)",
+      () => "the database was created by a newer keyctl (schema 99, this one knows 5)",
       "upgrade keyctl; nothing was written",
     ],
     ["is a folder", (path) => mkdirSync(path), (path) => `the database ${path} is not a regular file`, PLACE],
@@ -414,7 +414,7 @@ describe("the schema", () => {
     onTestFinished(() => database.close());
     const meta = () => database.prepare("SELECT * FROM api_key_meta ORDER BY _id").all();
     const before = meta();
-    expect(before).toMatchObject([{ _id: "deployment" }, { _id: "schema", value: "4" }]);
+    expect(before).toMatchObject([{ _id: "deployment" }, { _id: "schema", value: "5" }]);
     migrate(database, "empty");
     expect(meta()).toEqual(before);
   });
@@ -436,7 +436,7 @@ describe("the schema", () => {
             }
           : Reflect.get(database, name),
     });
-    expect(["empty", 4]).toContain(schemaVersion(interrupted));
+    expect(["empty", 5]).toContain(schemaVersion(interrupted));
   });
 
   it("is one step's whole work or nothing of it", async () => {
@@ -503,7 +503,7 @@ describe("a database of the first version", () => {
     onTestFinished(() => [migrated, fresh].forEach((database) => database.close()));
     expect(contentOf(migrated)).toMatchObject(content);
     expect(schemaOf(migrated)).toEqual(schemaOf(fresh));
-    expect(schemaVersion(migrated)).toBe(4);
+    expect(schemaVersion(migrated)).toBe(5);
     expect(migrated.prepare("PRAGMA integrity_check").all()).toEqual([{ integrity_check: "ok" }]);
     expect((await save(home, "alice", OTHER)).code).toBe(0);
     expect((await keyctl(home, ["get", "--user", "alice", "--stored", "--reveal"])).stdout).toBe(`${OTHER}\n`);

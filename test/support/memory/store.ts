@@ -1,8 +1,10 @@
 import type { ApiKey } from "../../../src/core/model/api-key.ts";
 import { ManagementKey } from "../../../src/core/model/management-key.ts";
 import type { KeyRequest, UpstreamKey, UpstreamKeys } from "../../../src/core/ports/openrouter.ts";
-import type { KeyRecord, Version } from "../../../src/core/model/key-record.ts";
+import type { Version } from "../../../src/core/model/key-record.ts";
 import type { KeyStore, KeyCheckValues } from "../../../src/core/ports/stores-and-sources.ts";
+import { isTombstone, keyIn } from "../../../src/core/model/tombstone.ts";
+import type { StoredRow } from "../../../src/core/model/tombstone.ts";
 import type { UserId } from "../../../src/core/model/user-id.ts";
 import { memoryJournal } from "./journal.ts";
 import type { MemoryJournal } from "./journal.ts";
@@ -10,17 +12,18 @@ import type { ManagerContext } from "../../../src/core/manager-options.ts";
 
 /** An in-memory store that fulfils the contract. `rows` and `records` are its content. */
 export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal {
-  readonly rows: Map<UserId, KeyRecord>;
+  readonly rows: Map<UserId, StoredRow>;
 }
 
-export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
+export function memoryStore(...records: readonly StoredRow[]): MemoryStore {
   const rows = new Map(records.map((record) => [record.userId, record]));
   const checks = new Map<string, string>();
   const sees = (user: UserId, { id, revision, keyEncrypted }: Version): boolean => {
     const row = rows.get(user);
     return row !== undefined && row.id === id && row.revision === revision && row.keyEncrypted === keyEncrypted;
   };
-  const insert = (record: KeyRecord): boolean => {
+  const keys = () => [...rows.values()].flatMap((row) => keyIn(row) ?? []);
+  const insert = (record: StoredRow): boolean => {
     if (rows.has(record.userId)) return false;
     rows.set(record.userId, record);
     return true;
@@ -56,31 +59,38 @@ export function memoryStore(...records: readonly KeyRecord[]): MemoryStore {
     },
     async recordCheck({ id, keyHash }, check, signal) {
       signal.throwIfAborted();
-      const row = [...rows.values()].find((candidate) => candidate.id === id && candidate.keyHash === keyHash);
+      const row = keys().find((candidate) => candidate.id === id && candidate.keyHash === keyHash);
       if (row !== undefined) rows.set(row.userId, { ...row, lastCheck: check });
       return row !== undefined;
     },
     async *scan(patience, keyHash) {
-      const sorted = [...rows.values()].toSorted((a, b) => (a.userId < b.userId ? -1 : 1));
+      const sorted = keys().toSorted((a, b) => (a.userId < b.userId ? -1 : 1));
       for (const row of sorted) {
         patience().throwIfAborted();
         if (keyHash === undefined || row.keyHash === keyHash) yield row;
       }
     },
     async *scanDueLimits(until, newSignal) {
-      for (const row of rows.values()) {
+      for (const row of keys()) {
         newSignal().throwIfAborted();
         if (row.limitDue !== null && row.limitDue.at <= until) yield row;
       }
     },
+    async *scanBlocked(newSignal) {
+      for (const row of rows.values()) {
+        newSignal().throwIfAborted();
+        if (isTombstone(row)) yield row;
+      }
+    },
     async count(signal) {
       signal.throwIfAborted();
-      return rows.size;
+      return keys().length;
     },
     async ping(signal) {
       signal.throwIfAborted();
     },
     requireAtomicChanges: async () => {},
+    hasAtomicChanges: async () => true,
     async keyCheckValues() {
       return Array.from(checks, ([kid, value]) => ({ kid, value }));
     },

@@ -33,6 +33,7 @@ export function backToSchema1(database: DatabaseSync): void {
     DROP TABLE api_keys;
     DROP TABLE api_key_meta;
     DROP TABLE api_key_journal;
+    DROP TABLE api_key_events;
     ${SCHEMA_1}
     INSERT INTO api_keys (${ROW}) SELECT * FROM temp.rows;
     INSERT INTO api_key_meta SELECT * FROM temp.meta;

@@ -9,7 +9,7 @@ import type { Home } from "../home/home.ts";
  * Earlier builds of the library: the last build with each earlier schema of the embedded store. Each is the complete program of its time, and runs with today's driver and SQLite. `pack-build.mjs`
  * creates them.
  */
-export const BUILDS = ["schema-1", "schema-2", "schema-3"] as const;
+export const BUILDS = ["schema-1", "schema-2", "schema-3", "schema-4"] as const;
 export type Build = (typeof BUILDS)[number];
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));

@@ -25,7 +25,9 @@ export async function homeOf(build: Build): Promise<{ readonly home: Home; reado
   const home = withMasterKey(emptyHome());
   mkdirSync(dirname(home.database), { recursive: true });
   const database = await openFile(home.database);
-  database.exec("PRAGMA journal_mode=DELETE; DROP TABLE api_keys; DROP TABLE api_key_journal; DROP TABLE api_key_meta");
+  database.exec(
+    "PRAGMA journal_mode=DELETE; DROP TABLE api_keys; DROP TABLE api_key_journal; DROP TABLE api_key_meta; DROP TABLE api_key_events",
+  );
   database.exec(textOf(`${build}.sql`));
   database.close();
   return { home, keys: KEYS[build].sqlite };

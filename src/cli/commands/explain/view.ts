@@ -15,6 +15,7 @@ const SIGNS: Readonly<Record<StepState, { readonly sign: string; readonly colour
   shadowed: { sign: "!", colour: "yellow" },
   ignored: { sign: "!", colour: "yellow" },
   unavailable: { sign: "✗", colour: "red" },
+  blocked: { sign: "✗", colour: "red" },
   absent: { sign: "·", colour: "dim" },
   not_needed: { sign: "·", colour: "dim" },
 };

@@ -1,0 +1,26 @@
+import { NOTHING_KNOWN } from "../../core/model/key-record.ts";
+import type { KeyRecord, Timestamp } from "../../core/model/key-record.ts";
+import type { Block, Tombstone } from "../../core/model/tombstone.ts";
+import { fieldsIn, textIn, timestampIn } from "./values.ts";
+
+/** The fields of a tombstone, under the field names that every store uses. */
+
+/** What stands in the fields of the row besides the block: a program that does not know blocks finds no key there. */
+export function asRecord({ blocked, ...row }: Tombstone): KeyRecord {
+  return {
+    ...row,
+    ...NOTHING_KNOWN,
+    keyHash: null,
+    keyTail: null,
+    origin: "blocked",
+    createdAt: blocked.at,
+    updatedAt: blocked.at,
+    foreignFields: [],
+  };
+}
+
+/** Whatever stands in the field, the user is blocked. */
+export function blockIn(value: unknown, otherwise: Timestamp): Block {
+  const fields = fieldsIn(value);
+  return { at: timestampIn(fields?.["at"]) ?? otherwise, reason: textIn(fields?.["reason"]) };
+}
