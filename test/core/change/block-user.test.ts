@@ -22,6 +22,10 @@ async function block(all: Stage, options: { readonly revoke?: "ours" } = {}): Pr
   expect(error).toBeNull();
 }
 
+async function* batchOf(...users: readonly string[]) {
+  yield users.map(parseUserId);
+}
+
 const BLOCKED = { error: { code: "USER_BLOCKED" } };
 
 describe("a blocked user", () => {
@@ -55,11 +59,8 @@ describe("a blocked user", () => {
     await all.given("provision --user bob");
     await block(all);
     const keys = await manager(all);
-    const batch = async function* () {
-      yield ["alice", "bob"].map(parseUserId);
-    };
     const codes = new Map<string, string | null>();
-    for await (const results of keys.syncMany(batch(), { provision: true })) {
+    for await (const results of keys.syncMany(batchOf("alice", "bob"), { provision: true })) {
       for (const { userId, error } of results) codes.set(userId, error?.code ?? null);
     }
     expect([...codes]).toEqual([
@@ -239,31 +240,31 @@ describe("a purge with a block, at the moment in which another command stores a 
   });
 });
 
+/** An unsettled row of a sync that died before it recorded the outcome. */
+async function unsettled(): Promise<Stage> {
+  const all = await stage();
+  const dying = withCalls((store) => ({
+    async insertEntry(entry, signal) {
+      if (entry.kind === "out") throw new Error("it has died");
+      return store.insertEntry(entry, signal);
+    },
+  }));
+  await expect((await manager(all, {}, dying)).syncAndGetKey("alice")).rejects.toThrow("it has died");
+  expect(await rowIn(all)).toMatchObject({ generation: 1, settled: false });
+  return all;
+}
+
+/** With `meanwhile` after the outcome of the row was read. */
+const afterOutcome = (meanwhile: () => Promise<unknown>) =>
+  withCalls((store) => ({
+    async entry(user, kind, n, signal) {
+      const entry = await store.entry(user, kind, n, signal);
+      if (kind === "out" && entry === undefined) await meanwhile();
+      return entry;
+    },
+  }));
+
 describe("a key is handed out only by an access that saw it in its row", () => {
-  /** An unsettled row of a sync that died before it recorded the outcome. */
-  async function unsettled(): Promise<Stage> {
-    const all = await stage();
-    const dying = withCalls((store) => ({
-      async insertEntry(entry, signal) {
-        if (entry.kind === "out") throw new Error("it has died");
-        return store.insertEntry(entry, signal);
-      },
-    }));
-    await expect((await manager(all, {}, dying)).syncAndGetKey("alice")).rejects.toThrow("it has died");
-    expect(await rowIn(all)).toMatchObject({ generation: 1, settled: false });
-    return all;
-  }
-
-  /** With `meanwhile` after the outcome of the row was read. */
-  const afterOutcome = (meanwhile: () => Promise<unknown>) =>
-    withCalls((store) => ({
-      async entry(user, kind, n, signal) {
-        const entry = await store.entry(user, kind, n, signal);
-        if (kind === "out" && entry === undefined) await meanwhile();
-        return entry;
-      },
-    }));
-
   it("not the key that was purged after a command had read it", async () => {
     const all = await unsettled();
     const purge = async () => (await manager(all)).purge("alice", { revoke: "ours" });
@@ -306,14 +307,14 @@ async function fix(all: Stage): Promise<void> {
   for await (const { error } of found.fix()) expect(error).toBeNull();
 }
 
-describe("a purge with a block that died before it changed the row", () => {
-  async function died(): Promise<Stage> {
-    const all = await stage();
-    await all.given("provision --user alice");
-    await note(all.home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true, block: true });
-    return all;
-  }
+async function died(): Promise<Stage> {
+  const all = await stage();
+  await all.given("provision --user alice");
+  await note(all.home, "alice", { kind: "rev", n: 1, reason: "purged", revoke: true, block: true });
+  return all;
+}
 
+describe("a purge with a block that died before it changed the row", () => {
   it("is finished with its block by reconcile", async () => {
     const all = await died();
     await fix(all);
