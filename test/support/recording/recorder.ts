@@ -113,6 +113,8 @@ const WORDS: Readonly<Record<string, Word>> = {
     (user: string, kind: EntryKind, n: number) => ({ access: `journal.read ${kind}`, user, generation: n }),
     (entry: RecordedEntry | undefined) => (entry === undefined ? null : standing(entry)),
   ),
+  // What is recorded of the store itself, and is about no user.
+  "store.hasAtomicChanges": word(() => ({ access: "atomic changes", user: null }), same),
   // Recorded once for each process. It identifies this store's keys upstream.
   "store.deployment": word(() => ({ access: "deployment", user: null }), same),
   "store.lastOperation": word(
