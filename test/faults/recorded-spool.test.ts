@@ -15,7 +15,9 @@ const GET: Given = { args: ["get", "--user", "alice"] };
 const PURGE: Given = { args: ["purge", "--user", "alice", "--yes", "--revoke"] };
 const SAVE: Given = { args: ["save", "--user", "alice", "--stdin"], input: `sk-or-v1-${"91aa".repeat(16)}` };
 const RECONCILE: Given = { args: ["reconcile", "--fix"] };
+const BLOCK: Given = { args: ["purge", "--user", "alice", "--yes", "--block"], call: (keys) => keys.block("alice") };
 const AWAY = 7;
+const BLOCKED = 8;
 
 /** The store is away from the first insert of a row on. */
 type Away = "the insert was never sent" | "the insert may have been sent" | "the insert has landed";
@@ -55,6 +57,29 @@ it.each(SCENES)("a key is spooled when %s, and the next command brings it in: %j
   expect(await leftovers(stage)).toEqual([]);
   expect(madeKeys(openRouter).length).toBe((await stored(stage)).rows.length);
 });
+
+it.each(["the insert was never sent", "the insert may have been sent"] as const)(
+  "a key that was spooled when %s is not stored for a user who is blocked since, and is deleted",
+  async (how) => {
+    const stage = sqliteStage(emptyHome(), await mockOpenRouter());
+    const { home, openRouter } = stage;
+    const recorded = [...(await recordedInProcess(home, openRouter, SYNC, awayFromInsert(how))).traces];
+    // From another machine, which has no spooled key.
+    const block = { ...BLOCK, env: { XDG_STATE_HOME: `${home.folder}/of another machine` } };
+    for (const [given, code] of [
+      [block, 0],
+      [SYNC, BLOCKED],
+      [RECONCILE, 0],
+    ] as const) {
+      const { run, traces } = await recordedInProcess(home, openRouter, given);
+      expect([given.args, run.code, run.stderr]).toEqual([given.args, code, run.stderr]);
+      recorded.push(...traces);
+    }
+    expect(refusalsOf(recorded)).toEqual([]);
+    expect(await leftovers(stage)).toEqual([]);
+    expect(madeKeys(openRouter)).toEqual([]);
+  },
+);
 
 const gone = (mayHaveHappened: boolean) =>
   new KeyctlError("STORE_UNAVAILABLE", "the connection was closed", { mayHaveHappened });
