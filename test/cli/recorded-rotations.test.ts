@@ -6,7 +6,7 @@ import { ageOperations, endGraces } from "../support/openrouter/made-keys.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import type { Given } from "../support/recording/keyctl.ts";
 import { refusalsOf, replayed } from "../support/recording/runs.ts";
-import { losing, recordedScene } from "../support/recording/scenes.ts";
+import { away, losing, recordedScene } from "../support/recording/scenes.ts";
 import type { Step } from "../support/recording/scenes.ts";
 
 const ALICE = ["--user", "alice"];
@@ -117,6 +117,15 @@ const SCENES: readonly (readonly [string, readonly Step[]])[] = [
       PROVISION,
       { ...ROTATE, store: losing("store.insertEntry", "done", 4) },
       { ...later(FINISH), store: losing("store.insertEntry", "not done") },
+    ],
+  ],
+  [
+    "the store goes away after the commit, and the rotation looks whether its key is in use",
+    [
+      PROVISION,
+      { ...ROTATE, store: away("store.insertEntry", 3), code: PENDING },
+      { ...ROTATE_NOW, store: away("store.insertEntry", 6), code: PENDING },
+      RECONCILE,
     ],
   ],
   [

@@ -52,7 +52,7 @@ export function accepts(kind: ActorKind, options: TraceOptions, trace: readonly 
   for (const [at, got] of trace.entries()) {
     const dies = got.result === undefined && at === trace.length - 1;
     const next = standings.flatMap((standing) => (dies ? during(standing, got, asked) : after(standing, got, asked)));
-    if (next.length === 0 && isLookBehind(standings, got)) continue;
+    if (next.length === 0 && isLookBehind(standings, got, asked)) continue;
     if (next.length === 0) return { ok: false, at, expected: expectedBy(standings, asked), got };
     standings = distinct(next);
   }
@@ -146,9 +146,13 @@ function mustObey(access: Insert): boolean {
   return access.retirement.revoke || access.retirement.reason === "purged";
 }
 
-/** After its end, a command may look for other rows with its key, for a warning: the answer decides nothing. */
-function isLookBehind(standings: readonly Standing[], got: Recorded): boolean {
-  return got.access === "row.holding" && standings.some(({ move }) => !isPlace(move));
+/**
+ * After its end, a command may look for other rows with its key, for a warning. A rotation that has lost the store after
+ * its commit looks at its row: that decides only whether its key is handed out.
+ */
+function isLookBehind(standings: readonly Standing[], got: Recorded, { kind }: Command): boolean {
+  const isLook = got.access === "row.holding" || (got.access === "row.find" && kind === "rotate");
+  return isLook && standings.some(({ move }) => !isPlace(move));
 }
 
 function afterRead(place: Place, inserted: Recorded, got: Recorded, asked: Command): readonly Standing[] {
