@@ -22,7 +22,7 @@ import {
   upstreamIdOf,
 } from "./revoke-key.ts";
 import type { Deleted, Revocation } from "./revoke-key.ts";
-import { blockRow, insertRow, removeRow } from "../protocol/write-row.ts";
+import { blockToFinish, insertRow, takeOutRow } from "../protocol/write-row.ts";
 import type { PurgePreview, PurgeResult } from "../model/results.ts";
 import { withTrueGeneration, confirmGeneration, recordRevocation, revokePredecessor } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -86,11 +86,8 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     const revocation = { reason: "purged", revoke: revoke !== "no", block: block !== null } as const;
     const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
     // An earlier purge that died here may have wanted the block.
-    const blocked = block ?? (recorded.block ? { at: context.clock.now().toISOString(), reason: null } : null);
-    const isDone = await (blocked === null
-      ? removeRow(store, user, row, signal)
-      : blockRow(store, blocked, row, signal));
-    if (!isDone) return "conflict";
+    const blocked = block ?? (await blockToFinish(recorded, context, signal));
+    if (!(await takeOutRow(store, row, blocked, signal))) return "conflict";
     return revoked(row, { ...task, block: blocked, others }, context, signal);
   });
 }
