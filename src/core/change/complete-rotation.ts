@@ -211,7 +211,10 @@ async function retirePredecessor(
  * The new key was in use, and may have been purged or replaced since. A store that cannot be asked now proves neither: the
  * rotation is done.
  */
-async function requireStillHeld(placed: KeyRecord, { store }: Pick<Context, "store">): Promise<void> {
+export async function requireStillHeld(
+  placed: Pick<KeyRecord, "userId" | "generation" | "keyHash">,
+  { store }: Pick<Context, "store">,
+): Promise<void> {
   try {
     if (await isStillHeld(placed, store, stepTime())) return;
   } catch (thrown) {

@@ -4,25 +4,50 @@ import type { Context } from "../context.ts";
 import { isKeyctlError } from "../model/errors.ts";
 import type { KeyctlError } from "../model/errors.ts";
 import type { KeyRecord } from "../model/key-record.ts";
+import { rotateFailed } from "../model/rotate-results.ts";
 import type { RotatedPrevious, RotateResult } from "../model/rotate-results.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
 import { removeOwed } from "../protocol/remove-owed.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
+import { requireStillHeld } from "./complete-rotation.ts";
 import { keyCheckOf, oldKeyPending, upstreamIdOf } from "./revoke-key.ts";
 
 /** A timer waits for 24 days at most. */
 const LONGEST_WAIT_MS = 86_400_000;
 const STEP_MS = 60_000;
 
-/** Waits until the grace of this rotation is over, and removes the old key. */
+/**
+ * Waits until the grace of this rotation is over, and removes the old key. The new key is handed out only then: the last look
+ * comes after the wait.
+ */
 export async function waitForRetirement(
   result: RotateResult,
   replaced: KeyRecord,
   context: Context,
   signal: AbortSignal,
 ): Promise<RotateResult> {
+  const { generation, keyHash } = result;
+  const end = await afterGrace(result, replaced, context, signal);
+  if (end === undefined || generation === null) return result;
+  const { userId } = replaced;
+  try {
+    await requireStillHeld({ userId, generation, keyHash }, context);
+    return end;
+  } catch (thrown) {
+    if (!isKeyctlError(thrown)) throw thrown;
+    return rotateFailed(userId, thrown);
+  }
+}
+
+/** Undefined if there is nothing to wait for. */
+async function afterGrace(
+  result: RotateResult,
+  replaced: KeyRecord,
+  context: Context,
+  signal: AbortSignal,
+): Promise<RotateResult | undefined> {
   const { previous } = result;
-  if (previous === null || previous.revokeAt === null) return result;
+  if (previous === null || previous.revokeAt === null) return undefined;
   const ended = (end: Pick<RotatedPrevious, "revocation">, error: KeyctlError | null): RotateResult => ({
     ...result,
     previous: { ...previous, ...end },

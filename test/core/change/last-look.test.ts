@@ -41,6 +41,20 @@ describe("a key that a purge with a block took meanwhile is not handed out", () 
     expect(await (await manager(all, {}, around)).rotate("alice", { graceMs: 0 })).toMatchObject(BLOCKED);
   });
 
+  it("by a rotation that has waited until the old key was removed", async () => {
+    const all = await provisioned();
+    const around = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        const isDone = await store.insertEntry(entry, signal);
+        if (entry.kind === "del") await block(all);
+        return isDone;
+      },
+    }));
+    const { previous, ...rotated } = await (await manager(all, {}, around)).rotate("alice", { graceMs: 1, wait: true });
+    expect(rotated).toMatchObject(BLOCKED);
+    expect(previous).toBeNull();
+  });
+
   it("by a sync that has looked up a created key again after it stored it", async () => {
     const all = await provisioned();
     await all.given("purge --user alice --yes");
