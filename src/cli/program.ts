@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
+  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
   explain: {
     summary: "show where a user's key comes from, and why",
@@ -156,6 +157,7 @@ function rewritten(argv: readonly string[]): readonly string[] {
 const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["add", "save"],
   ["backup", "copy"],
+  ["block", "purge --block"],
   ["check", "validate"],
   ["create", "provision"],
   ["delete", "purge"],

@@ -12,25 +12,27 @@ import type { KeyTerms } from "../../core/model/verdict.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { formatShortAgo } from "../format-duration.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection, selectionOf } from "../bulk/selection.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { isRefusedAsBlocked, ResultCounts } from "../bulk/result-counts.ts";
 import { describeExpiry, describeLimit, limitFields, verdictFields } from "../views/verdict-view.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
-interface GetFlags extends BulkFlags, CreateFlags {
+interface GetFlags extends BulkFlags, CreateFlags, ReasonFlags {
   readonly stored?: true;
   readonly reveal?: true;
   readonly validate?: true;
 }
 
 export function configureCommand(command: Command, run: Run): void {
-  addCreateOption(addBulkOptions(addSelection(command)))
+  addReasonOption(addCreateOption(addBulkOptions(addSelection(command))))
     .option("--stored", "read only the database; save nothing")
     .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")
     .option("--reveal", "print the bare key, and nothing else, on standard output")
@@ -53,7 +55,7 @@ async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError
       hint: "give --stored or --create, not both",
     });
   }
-  const isMany = selectionOf(flags, flags.output !== undefined).kind !== "one";
+  const isMany = selectionOf(flags, { asMany: flags.output !== undefined }).kind !== "one";
   if (flags.validate === true && isMany) {
     throw new KeyctlError("USAGE", "--validate is for one user", { hint: "keyctl validate --all" });
   }
@@ -92,6 +94,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     stored,
     log: flags.log === true,
     concurrency: undefined,
+    reason: flags.reason,
   });
   return {
     name: "get",
@@ -107,7 +110,12 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     failed: (user, error) => gotten(shared.failed(user, error)),
     columns: shared.columns,
     cells: ({ found }) => shared.cells(found),
-    score: () => new ResultCounts({ ...shared.counting, endingOf: ({ found }) => shared.counting.endingOf(found) }),
+    score: () =>
+      new ResultCounts({
+        ...shared.counting,
+        endingOf: ({ found }) => shared.counting.endingOf(found),
+        isBlocked: isRefusedAsBlocked,
+      }),
     runWarnings: shared.runWarnings,
     document: (result) => document(result, reveals),
     reveals,

@@ -17,6 +17,8 @@ const NAMED = 10;
 export interface CopyRun {
   readonly tally: CopyTally;
   readonly dryRun: boolean;
+  /** Why it is copied, for the history. */
+  readonly reason: string | undefined;
   readonly timeOver: AbortSignal | undefined;
   stores: { readonly source: StoreName; readonly destination: StoreName } | null;
   /** The number of rows in the source at the start. */

@@ -27,6 +27,8 @@ export interface ReconcileRequest {
   /** Lists what is otherwise only counted. */
   readonly verbose: boolean;
   readonly userId: string | undefined;
+  /** Why keys are removed, for the history. */
+  readonly reason: string | undefined;
 }
 
 /** The limit for `--fix` without a question: this number of keys or this share of our keys, whichever is larger. */
@@ -64,9 +66,9 @@ export class ReconcileReport {
   async work({ manager, store }: Session): Promise<void> {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
-    const { fixes, userId, adoptAccount, includeKept } = this.#task;
-    const onStep = this.#showSteps();
-    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, includeKept, signal, onStep });
+    const { fixes, userId, adoptAccount, includeKept, reason } = this.#task;
+    const options = { userId, fixes, adoptAccount, includeKept, reason, signal };
+    this.#reconciliation = await manager.reconcile({ ...options, onStep: this.#showSteps() });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
     await this.#plan(this.#reconciliation);
     if (fixes) await this.#fix(this.#reconciliation);
