@@ -6,6 +6,7 @@ import type { StorePlace } from "./store-place.ts";
 import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
+import type { Actor } from "../core/model/history-event.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
 import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
@@ -30,6 +31,8 @@ export interface Overrides {
   readonly autoProvision?: boolean | undefined;
   readonly createStore?: boolean | undefined;
   readonly requireSealed?: boolean | undefined;
+  /** Who works here, for the history; the machine says the rest. */
+  readonly actor?: Partial<Actor> | undefined;
 }
 
 /** The settings from flags and environment, checked once. Secrets are read when they are needed. */
@@ -58,6 +61,8 @@ export interface Config {
   /** The folder of keys that could not be stored. */
   readonly spoolFolder: string;
   readonly timeoutMs: number;
+  /** Who changes something here, for the history. Asks the machine, so only where it is needed. */
+  readonly actor: () => Promise<Actor>;
   /** For commands that may create a key. */
   readonly makingTimeoutMs: number;
 }
@@ -89,6 +94,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
       parsedVariable(environment, "KEYCTL_ROTATE_GRACE", parseGrace, "10m, at most 30d, or 0") ?? DEFAULT_GRACE_MS,
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
+    actor: async () => (await import("./actor.ts")).actorHere(environment, overrides.actor),
     makingTimeoutMs: clampTimeout(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),
   });
 }

@@ -83,8 +83,9 @@ export class PurgeBatch {
   }
 
   #purge(user: UserId, signal: AbortSignal): Promise<Purge> {
-    const { onlyHash, revoke = "no", block = false, reason = null } = this.#options;
-    const blocked = block ? { at: this.#context.clock.now().toISOString(), reason } : null;
+    const { onlyHash, revoke = "no", block = false } = this.#options;
+    const { clock, history } = this.#context;
+    const blocked = block ? { at: clock.now().toISOString(), reason: history.reason } : null;
     const finish = (absent: UserId, waiting: AbortSignal) => this.#finish(absent, waiting);
     return purgeKey(
       user,

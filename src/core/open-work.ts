@@ -6,6 +6,7 @@ import { parseUserId } from "./model/user-id.ts";
 import type { UserId } from "./model/user-id.ts";
 import type { Warning } from "./model/warning.ts";
 import type { AccountOnUse } from "./ports/account.ts";
+import type { HistoryOnUse } from "./ports/history.ts";
 
 interface Warned {
   readonly warnings: readonly Warning[];
@@ -15,12 +16,18 @@ interface Warned {
 export class OpenWork {
   readonly #timeoutMs: number;
   readonly #account: AccountOnUse;
+  readonly #history: HistoryOnUse;
   readonly #pending = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  constructor({ timeoutMs, account }: Pick<Context, "timeoutMs" | "account">) {
+  constructor({
+    timeoutMs,
+    account,
+    history,
+  }: Pick<Context, "timeoutMs" | "account"> & { readonly history: HistoryOnUse }) {
     this.#timeoutMs = timeoutMs;
     this.#account = account;
+    this.#history = history;
   }
 
   /**
@@ -56,9 +63,9 @@ export class OpenWork {
     }
   }
 
-  /** Warnings about the management key's account are reported once, with the next result. */
+  /** Warnings about the management key's account, and of lost notes, are reported once, with the next result. */
   withWarnings<Result extends Warned>(result: Result): Result {
-    const warnings = this.#account.takeWarnings();
+    const warnings = [...this.#account.takeWarnings(), ...this.#history.takeWarnings()];
     return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
   }
 

@@ -68,6 +68,7 @@ function managerOver({ store, seenAs = store, seals = sealer }: Shop): KeyManage
     ...noOpenRouter,
     store: seenAs,
     journal: store,
+    historyStore: store,
     lock,
     sealer: (purpose, patience) =>
       loadVerifiedSealer(lock, purpose === "seal" || purpose === "prepare" ? "seal" : "open", patience),
