@@ -24,6 +24,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
   unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
+  history: {
+    summary: "show what happened to keys, who did it and why",
+    load: () => import("./commands/history/history.ts"),
+  },
   explain: {
     summary: "show where a user's key comes from, and why",
     load: () => import("./commands/explain/explain.ts"),
@@ -162,6 +166,7 @@ const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["create", "provision"],
   ["delete", "purge"],
   ["export", "copy"],
+  ["log", "history"],
   ["ls", "list"],
   ["remove", "purge"],
   ["restore", "copy"],

@@ -17,6 +17,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged blocked revocation revoked_keys returns_from warnings error",
   unblock: "user_id unblocked warnings error",
+  history: "at user_id event key_hash key generation actor reason",
   doctor: "version node platform store passed attention failed blocked_users checks warnings error",
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",

@@ -86,6 +86,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
   const { signal } = invocation;
   const stored = flags.stored === true;
   const reveals = flags.reveal === true;
+  const notNoted: Warning[] = [];
   const shared = resolving({
     signal,
     autoProvision: false,
@@ -104,8 +105,11 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
       if (flags.validate !== true || found.error !== null) return gotten(found);
       return gotten(found, await manager.validateFound(found, { signal }));
     },
-    async *many(...words) {
-      for await (const results of shared.many(...words)) yield results.map((found) => gotten(found));
+    async *many(manager, ...words) {
+      for await (const results of shared.many(manager, ...words)) {
+        if (reveals) notNoted.push(...(await manager.noteRevealed(results, { signal, reason: flags.reason })));
+        yield results.map((found) => gotten(found));
+      }
     },
     failed: (user, error) => gotten(shared.failed(user, error)),
     columns: shared.columns,
@@ -116,7 +120,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
         endingOf: ({ found }) => shared.counting.endingOf(found),
         isBlocked: isRefusedAsBlocked,
       }),
-    runWarnings: shared.runWarnings,
+    runWarnings: () => [...shared.runWarnings(), ...notNoted.slice(0, 1)],
     document: (result) => document(result, reveals),
     reveals,
     hasChanged: ({ found }) => found.synced,

@@ -42,7 +42,7 @@ export interface StoreStats {
   readonly isComplete: boolean;
 }
 
-export interface Blocked {
+interface Blocked {
   readonly count: number;
   /** Users beside whose block another program has written a key. */
   readonly withKey: Sample;

@@ -21,7 +21,11 @@ const BATCH = 100;
 /** The blocked users, with the count of them alone if that is wanted. */
 export async function listBlocked(invocation: Invocation, countsOnly: boolean): Promise<KeyctlError | null> {
   const { terminal, progress, signal, withManager } = invocation;
-  const table = new TablePrinter(terminal, [USER_COLUMN, { title: "SINCE", usual: 9 }, { title: "REASON" }]);
+  const table = new TablePrinter(terminal, [
+    USER_COLUMN,
+    { title: "SINCE", usual: 9 },
+    { title: "REASON", wraps: true },
+  ]);
   let count = 0;
   return unlessReaderGone(async () => {
     await withManager({ mayCreateStore: false, logs: "none" }, async (session) => {

@@ -16,6 +16,7 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { batched } from "../../../core/async/batched.ts";
+import { parseHash } from "../hash-option.ts";
 import { BLOCKED_USERS, listBlocked, usersBlocked } from "./blocked-users.ts";
 import { printCount } from "./count.ts";
 import { cellOfRisks, cells, COLUMNS, document, listed, RISKS_COLUMN } from "./row-view.ts";
@@ -114,8 +115,9 @@ async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlErr
 }
 
 /** A blocked user has no key. Throws USAGE. */
-function refuseFiltersOfKeys({ count: _, risk = [], ...filters }: ListFlags): void {
-  if (Object.keys(filters).length === 0 && risk.length === 1) return;
+function refuseFiltersOfKeys({ source, verdict, hash, expiresWithin, risk = [] }: ListFlags): void {
+  const others = [source, verdict, hash, expiresWithin].filter((one) => one !== undefined);
+  if (others.length === 0 && risk.length === 1) return;
   throw new KeyctlError("USAGE", "a blocked user has no key, so --risk blocked goes with no other filter", {
     hint: "keyctl list --risk blocked",
   });
@@ -259,11 +261,4 @@ function parseRisks(text: string, before: NonNullable<ListFlags["risk"]> = []): 
 function parseVerdict(text: string): string {
   if (VERDICTS.includes(text)) return text;
   throw new KeyctlError("USAGE", `--verdict takes one of ${VERDICTS.join(", ")}`, { hint: "--verdict invalid" });
-}
-
-function parseHash(text: string): string {
-  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
-  throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of a SHA-256", {
-    hint: "keyctl get --user <id> --stored --json   shows a key_hash",
-  });
 }

@@ -36,7 +36,7 @@ export class VerdictScore implements BulkSummary<Validation> {
   #pressing = 0;
   #resumed = 0;
   /** Of those that failed, the users who are blocked. */
-  #blocked = 0;
+  blocked = 0;
 
   constructor(facts: () => RunFacts | undefined, allowance: Allowance, again: CommandAgain) {
     this.#again = again;
@@ -46,7 +46,7 @@ export class VerdictScore implements BulkSummary<Validation> {
 
   add(validation: Validation): void {
     const { verdict, attention, resumed, warnings, error } = validation;
-    if (isRefusedAsBlocked(validation)) this.#blocked += 1;
+    if (isRefusedAsBlocked(validation)) this.blocked += 1;
     const status = verdict?.status ?? "failed";
     this.statuses[status] += 1;
     if (verdict !== null && verdict.status !== "valid") count(this.reasons[verdict.status], verdict.reason);
@@ -79,7 +79,7 @@ export class VerdictScore implements BulkSummary<Validation> {
       total: this.done + rest,
       done: this.done,
       ...this.statuses,
-      blocked: this.#blocked,
+      blocked: this.blocked,
       not_checked: rest,
       attention: this.#needAttention,
       distinct_keys: facts?.distinctKeys ?? 0,
@@ -125,8 +125,8 @@ export class VerdictScore implements BulkSummary<Validation> {
   }
 
   #someFailed(failed: number, of: string): KeyctlError {
-    const blocked = this.#blocked === 0 ? "" : ` (${formatNumber(this.#blocked)} blocked)`;
-    const hint = ["see the lines above", ...(this.#blocked > 0 ? [NAMES_BLOCKED] : [])].join("; ");
+    const blocked = this.blocked === 0 ? "" : ` (${formatNumber(this.blocked)} blocked)`;
+    const hint = ["see the lines above", ...(this.blocked > 0 ? [NAMES_BLOCKED] : [])].join("; ");
     return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} ${of} could not be read${blocked}`, { hint });
   }
 
