@@ -141,9 +141,9 @@ export async function compose(config: Config, listener: Listener, options: Compo
 /** The settings that the manager takes as they are. */
 function settingsFrom(config: Config) {
   const { hasManagementKey, managementKey, managementKeyHashes, autoProvision, requireSealed } = config;
-  const { timeoutMs, makingTimeoutMs, rotateGraceMs, actor } = config;
+  const { timeoutMs, makingTimeoutMs, rotateGraceMs, historyDays, actor } = config;
   const keys = { hasManagementKey, managementKey, managementKeyHashes, autoProvision, requireSealed };
-  return { ...keys, timeoutMs, makingTimeoutMs, rotateGraceMs, actor };
+  return { ...keys, timeoutMs, makingTimeoutMs, rotateGraceMs, historyDays, actor };
 }
 
 function exposureWarnings(path: string): readonly Warning[] {

@@ -24,6 +24,8 @@ export type { Revoke } from "./core/change/purge-key.ts";
 export type { Replace } from "./core/change/save-key.ts";
 export type { SaveOptions } from "./core/change/save-with-check.ts";
 export type { JournalOutcome } from "./core/copy/copy-journal.ts";
+export type { BlockOutcome } from "./core/copy/copy-blocks.ts";
+export type { HistoryOutcome } from "./core/copy/copy-history.ts";
 export type { CopyOutcome, RowOutcome } from "./core/copy/copy-rows.ts";
 export type {
   BulkOptions,

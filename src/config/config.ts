@@ -61,6 +61,8 @@ export interface Config {
   /** The folder of keys that could not be stored. */
   readonly spoolFolder: string;
   readonly timeoutMs: number;
+  /** For how many days the history is kept. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly historyDays: () => number;
   /** Who changes something here, for the history. Asks the machine, so only where it is needed. */
   readonly actor: () => Promise<Actor>;
   /** For commands that may create a key. */
@@ -69,6 +71,8 @@ export interface Config {
 
 const MAKING_TIMEOUT_MS = 90_000;
 const DEFAULT_MAX_PER_HOUR = 60;
+const DEFAULT_HISTORY_DAYS = 400;
+const MAX_HISTORY_DAYS = 36_500;
 
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
@@ -92,6 +96,9 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     },
     rotateGraceMs: () =>
       parsedVariable(environment, "KEYCTL_ROTATE_GRACE", parseGrace, "10m, at most 30d, or 0") ?? DEFAULT_GRACE_MS,
+    historyDays: () =>
+      parsedVariable(environment, "KEYCTL_HISTORY_DAYS", parseHistoryDays, "a number of days from 1 to 36500") ??
+      DEFAULT_HISTORY_DAYS,
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     actor: async () => (await import("./actor.ts")).actorHere(environment, overrides.actor),
@@ -168,6 +175,11 @@ function provisionTerms(environment: Environment, given: Partial<WantedTerms>): 
 
 function parseCount(text: string): number | undefined {
   return /^\d{1,6}$/.test(text) ? Number(text) : undefined;
+}
+
+function parseHistoryDays(text: string): number | undefined {
+  const days = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return days >= 1 && days <= MAX_HISTORY_DAYS ? days : undefined;
 }
 
 function maxPerHour(environment: Environment): number {

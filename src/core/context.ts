@@ -28,6 +28,8 @@ export interface Context {
   readonly history: History;
   /** For calls that list, copy or sweep the history; no step of the protocol reads it. */
   readonly historyStore: HistoryStore;
+  /** For how many days the history is kept. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly historyDays: () => number;
   /** Throws CONFIG_… errors, so it is called only where a key may be created. */
   readonly hasManagementKey: () => boolean;
   /** The hashes of all configured management keys that can be read now. Throws nothing. */

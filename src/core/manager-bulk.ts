@@ -52,7 +52,7 @@ export class BulkRuns {
     const { signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { syncMany } = await import("./resolve/sync-many.ts");
-    yield* syncMany(batches, contextFor(this.#context, options), {
+    const results = syncMany(batches, contextFor(this.#context, options), {
       reach,
       provision,
       isLogged: logged,
@@ -63,6 +63,7 @@ export class BulkRuns {
       resolveOne: (user, autoProvision) =>
         this.#resolving.sync(user, { autoProvision, isDeliberate: true }, { signal, reason }),
     });
+    yield* this.#work.resultsOf(results);
   }
 
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
@@ -76,7 +77,7 @@ export class BulkRuns {
     const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { provisionMany } = await import("./resolve/provision-many.ts");
-    yield* provisionMany(batches, contextFor(this.#context, options), {
+    const results = provisionMany(batches, contextFor(this.#context, options), {
       terms,
       concurrency,
       budget: budgetFor(options),
@@ -84,6 +85,7 @@ export class BulkRuns {
       stop,
       provisionOne: (user) => this.#resolving.provision(user, { terms, signal, reason }),
     });
+    yield* this.#work.resultsOf(results);
   }
 
   async *previewProvisionMany(

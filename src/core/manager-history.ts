@@ -33,7 +33,8 @@ export async function noteRevealed(
     const about = { keyHash: key.hash, keyTail: key.tail, generation: 0 };
     return [{ event: "revealed", userId: parseUserId(userId), key: about }];
   });
-  await history.record(...revealed);
+  history.note(...revealed);
+  await history.write();
   return history.takeWarnings();
 }
 

@@ -35,7 +35,7 @@ export class ResolvingCalls {
       return this.#resolving.run(
         user,
         name,
-        (onStage, signal) => resolve(user, context, { ...wanted, onStage }, signal),
+        (onStage, signal) => this.#work.noted(() => resolve(user, context, { ...wanted, onStage }, signal)),
         waiting,
       );
     });
@@ -49,7 +49,7 @@ export class ResolvingCalls {
       return this.#provisioning.run(
         user,
         "make",
-        (onStage, signal) => provisionKey(user, { given: terms, onStage }, context, signal),
+        (onStage, signal) => this.#work.noted(() => provisionKey(user, { given: terms, onStage }, context, signal)),
         waiting,
       );
     });

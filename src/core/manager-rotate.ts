@@ -37,9 +37,11 @@ export class RotatingCalls {
       return rotateKey(user, run, contextFor(this.#context, options), signal);
     });
     if (options.wait !== true || replaced === undefined) return result;
+    const old = replaced;
     const context = contextFor(this.#context, options);
     // The wait lasts as long as the grace, which no time limit of a call cuts short.
-    return waitForRetirement(result, replaced, context, options.signal ?? new AbortController().signal);
+    const signal = options.signal ?? new AbortController().signal;
+    return this.#work.withWarnings(await this.#work.noted(() => waitForRetirement(result, old, context, signal)));
   }
 
   async *rotateMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotateResult> {
@@ -72,7 +74,7 @@ export class RotatingCalls {
   }
 
   async *finishDue(options: CallOptions): AsyncGenerator<Duty> {
-    yield* finishDue(contextFor(this.#context, options), this.#work.newSignal(options));
+    yield* this.#work.notedEach(finishDue(contextFor(this.#context, options), this.#work.newSignal(options)));
   }
 
   async dueDuties(options: CallOptions): Promise<DutyCounts> {

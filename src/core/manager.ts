@@ -233,6 +233,11 @@ export class KeyManager {
     return eventsOf(query, options, this.#context, this.#work);
   }
 
+  /** Warnings that no result has reported, for the end of a run whose results have none. */
+  takeWarnings(): readonly Warning[] {
+    return this.#work.takeWarnings();
+  }
+
   /**
    * Notes that the bare keys of these users were handed out, as `get --reveal` of many does. Returns the warning if that
    * could not be noted.

@@ -55,8 +55,11 @@ async function listed(history: HistoryStore, filter: HistoryFilter = {}): Promis
 }
 
 function newestFirst(events: readonly HistoryEvent[]): readonly HistoryEvent[] {
-  const order = (one: HistoryEvent) => `${one.at} ${one.id}`;
-  return events.toSorted((one, other) => (order(one) < order(other) ? 1 : -1));
+  return events.toSorted((one, other) => (orderOf(one) < orderOf(other) ? 1 : -1));
+}
+
+function orderOf({ at: time, id }: HistoryEvent): string {
+  return `${time} ${id}`;
 }
 
 /** The contract of the history for every store. */

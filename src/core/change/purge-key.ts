@@ -2,6 +2,7 @@ import type { NextSync } from "../resolve/next-sync.ts";
 import { foreseen } from "../protocol/preview-store.ts";
 import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { isTombstone, keyIn, newTombstone } from "../model/tombstone.ts";
@@ -91,6 +92,9 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
       ? removeRow(store, user, row, signal)
       : blockRow(store, blocked, row, signal));
     if (!isDone) return "conflict";
+    const key = keyOfRow(row);
+    context.history.note({ event: "purged", userId: user, key });
+    if (blocked !== null) context.history.note({ event: "blocked", userId: user, key });
     return revoked(row, { ...task, block: blocked, others }, context, signal);
   });
 }
@@ -104,7 +108,10 @@ async function withoutKey(
 ): Promise<Purge | "conflict"> {
   if (revoke !== "no") await requestRetainedDeletions(user, null, context, signal);
   const isBlocking = tombstone === undefined && block !== null;
-  if (isBlocking && !(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
+  if (isBlocking) {
+    if (!(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
+    context.history.note({ event: "blocked", userId: user, key: null });
+  }
   const { removed, error } = revoke === "no" ? { removed: 0, error: null } : await finish(user, signal);
   const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
   const wasBlocked = tombstone !== undefined;

@@ -1,4 +1,5 @@
-import type { Timestamp } from "./key-record.ts";
+import { hashOfRecord, maskOfRecord } from "./key-record.ts";
+import type { KeyRecord, Timestamp } from "./key-record.ts";
 import type { UserId } from "./user-id.ts";
 
 /** What happened to a user's key. */
@@ -34,7 +35,7 @@ export interface HistoryEvent {
   readonly at: Timestamp;
   readonly userId: UserId;
   readonly event: HistoryEventName;
-  /** SHA-256 of the key that the event is about; of a rotation, the new key. Null: no key is known. */
+  /** SHA-256 of the key that the event is about; of a rotation and a replacement, the new key. Null: no key is known. */
   readonly keyHash: string | null;
   /** The last four characters of that key. */
   readonly keyTail: string | null;
@@ -44,3 +45,19 @@ export interface HistoryEvent {
   /** The words of the person. */
   readonly reason: string | null;
 }
+
+/** The key that an event is about, as far as it is known. */
+export type KeyOfEvent = Pick<KeyRecord, "keyHash" | "keyTail" | "generation">;
+
+/** The key in a row. A row in plain text may have another key's hash and tail beside it, or none. */
+export function keyOfRow(row: KeyRecord): KeyOfEvent {
+  const tail = maskOfRecord(row)?.slice(-4);
+  return {
+    keyHash: hashOfRecord(row),
+    keyTail: tail === undefined || tail === NO_TAIL ? null : tail,
+    generation: row.generation,
+  };
+}
+
+/** The end of the mask of a key whose last characters are not known. */
+const NO_TAIL = "????";

@@ -1,5 +1,5 @@
-import type { HistoryEvent, HistoryEventName } from "../model/history-event.ts";
-import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import type { HistoryEvent, HistoryEventName, KeyOfEvent } from "../model/history-event.ts";
+import type { Timestamp } from "../model/key-record.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
 
@@ -35,7 +35,7 @@ export interface Change {
   readonly event: HistoryEventName;
   readonly userId: UserId;
   /** The key that it is about; null if none is known. */
-  readonly key: Pick<KeyRecord, "keyHash" | "keyTail" | "generation"> | null;
+  readonly key: KeyOfEvent | null;
   /**
    * The change was begun by another command, which may have died: an event of its own stays. Only for a key that keyctl
    * created: its event and its generation make the id.
@@ -43,18 +43,23 @@ export interface Change {
   readonly isFinished?: boolean;
 }
 
-/** The notes that a call leaves. **Invariant:** a note is written after its change, and a failed one stops nothing. */
+/**
+ * The notes of a call about what it changed. **Invariant:** no step of the protocol waits for them: a step notes its change
+ * when it is done, and the call writes its notes after its last step.
+ */
 export interface History {
   /** Why this call changes something, in a person's words. */
   readonly reason: string | null;
-  /** Never rejects, and takes at most a few seconds. */
-  record(...changes: readonly Change[]): Promise<void>;
+  /** Remembers changes that are done. */
+  note(...changes: readonly Change[]): void;
+  /** Writes what was noted. Never rejects for an expected failure, and takes at most a few seconds. */
+  write(): Promise<void>;
+  /** HISTORY_NOT_WRITTEN, once, if notes could not be written since the last call. */
+  takeWarnings(): readonly Warning[];
 }
 
-/** The history of one manager; its store is written only when something is recorded. */
+/** The history of one manager. */
 export interface HistoryOnUse extends History {
   /** The same, for a call with a reason of its own. */
   withReason(reason: string | null): HistoryOnUse;
-  /** HISTORY_NOT_WRITTEN, once, if a note could not be written since the last call. */
-  takeWarnings(): readonly Warning[];
 }

@@ -2,6 +2,7 @@ import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import { KeyctlError } from "../model/errors.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { retryOnConflict } from "./contention.ts";
@@ -11,7 +12,7 @@ import type { AccountKeys } from "./management-access.ts";
 import { confirmGeneration, recordGone, revokePredecessor, withTrueGeneration } from "./settle-row.ts";
 import { removeRow } from "./write-row.ts";
 
-export interface RemovalContext extends Pick<Context, "store" | "journal" | "clock"> {
+export interface RemovalContext extends Pick<Context, "store" | "journal" | "clock" | "history"> {
   readonly keys: AccountKeys;
   /** For each step. */
   readonly newSignal: () => AbortSignal;
@@ -36,8 +37,8 @@ const REMOVAL_MS = 30_000;
  * could not be confirmed.
  */
 export async function removeOwed(owed: OwedKey, context: RemovalContext): Promise<void> {
-  const { user, n } = owed;
-  const { store, newSignal } = context;
+  const { user, n, keyHash, upstreamId } = owed;
+  const { store, history, newSignal } = context;
   await retryOnConflict(user, async () => {
     const found = keyIn(await store.find(user, newSignal()));
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
@@ -45,13 +46,16 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
       // RECORD OUTCOME and REVOKE PREDECESSOR, as before every removal of a row.
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
       await revokePredecessor(row, context, newSignal());
-      await removeRow(store, user, row, newSignal());
+      if (await removeRow(store, user, row, newSignal()))
+        history.note({ event: "purged", userId: user, key: keyOfRow(row) });
       return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
     // RECORD OUTCOME decides, as for every reader of the row. If the row is rolled back, the key is found in it.
     if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
     await removeConfirmed(owed, context);
+    const key = { keyHash: keyHash ?? upstreamId, keyTail: null, generation: n };
+    history.note({ event: "revoked", userId: user, key, isFinished: true });
     return recordGone(user, n, context, newSignal());
   });
 }

@@ -1,5 +1,6 @@
 import { HISTORY_EVENTS } from "../../core/model/history-event.ts";
 import type { Actor, HistoryEvent, HistoryEventName } from "../../core/model/history-event.ts";
+import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countIn, fieldsIn, textIn, timestampIn } from "./values.ts";
 import type { Fields } from "./values.ts";
@@ -32,21 +33,34 @@ export function eventIn(id: string, userId: UserId, at: unknown, fields: Fields)
     at: time,
     userId,
     event,
-    keyHash: textIn(fields["key_hash"]),
-    keyTail: textIn(fields["key_tail"]),
+    keyHash: fitting(HASH, fields["key_hash"]),
+    keyTail: fitting(TAIL, fields["key_tail"]),
     generation: countIn(fields["generation"]),
     actor: actorIn(fields["actor"]),
-    reason: textIn(fields["reason"]),
+    reason: wordsIn(fields["reason"]),
   };
+}
+
+const HASH = /^[0-9a-f]{64}$/;
+const TAIL = /^[A-Za-z0-9_-]{4}$/;
+
+/** Other programs may write here too: what is no hash or no tail may be a key. */
+function fitting(form: RegExp, value: unknown): string | null {
+  return typeof value === "string" && form.test(value) ? value : null;
+}
+
+function wordsIn(value: unknown): string | null {
+  const text = textIn(value);
+  return text === null ? null : withoutKeys(text);
 }
 
 function actorIn(value: unknown): Actor {
   const fields = fieldsIn(value);
   return {
-    osUser: textIn(fields?.["os_user"]),
-    host: textIn(fields?.["host"]),
-    ci: textIn(fields?.["ci"]),
-    command: textIn(fields?.["command"]) ?? "unknown",
+    osUser: wordsIn(fields?.["os_user"]),
+    host: wordsIn(fields?.["host"]),
+    ci: wordsIn(fields?.["ci"]),
+    command: wordsIn(fields?.["command"]) ?? "unknown",
   };
 }
 

@@ -125,6 +125,7 @@ export const noOpenRouter: Pick<
   | "detaches"
   | "requireSealed"
   | "rotateGraceMs"
+  | "historyDays"
 > &
   HistoryParts = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
@@ -148,6 +149,7 @@ export const noOpenRouter: Pick<
   requireSealed: false,
   makingTimeoutMs: 90_000,
   rotateGraceMs: () => 600_000,
+  historyDays: () => 400,
   actor: async () => ({ osUser: "ann", host: "ops1", ci: null, command: "library" }),
   reason: null,
   detaches: true,

@@ -105,8 +105,14 @@ async function countSource({ manager, store, storeExists }: Session, signal: Abo
   const hint = "--store <uri>   names the store to copy from";
   if (!storeExists) throw new KeyctlError("EMPTY_SELECTION", `there is no store at ${place}`, { hint });
   const count = await manager.count({ signal });
-  if (count === 0) throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
+  if (count === 0 && !(await hasBlockedUsers(manager, signal)))
+    throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
   return count;
+}
+
+async function hasBlockedUsers(manager: KeyManager, signal: AbortSignal): Promise<boolean> {
+  for await (const _ of manager.blockedUsers({ signal })) return true;
+  return false;
 }
 
 async function goThrough(

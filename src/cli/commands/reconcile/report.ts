@@ -14,6 +14,7 @@ import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
+import type { Warning } from "../../../core/model/warning.ts";
 import type { OnStep, WorkStep } from "../../../core/model/work-step.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 import { USER_COLUMN } from "../../views/columns.ts";
@@ -50,6 +51,7 @@ export class ReconcileReport {
   /** What mends the first finding that somebody has to look at. */
   #remedy: string | null = null;
   #failed: KeyctlError | null = null;
+  #warnings: readonly Warning[] = [];
 
   constructor(invocation: Invocation, task: ReconcileRequest) {
     this.#invocation = invocation;
@@ -70,8 +72,12 @@ export class ReconcileReport {
     const options = { userId, fixes, adoptAccount, includeKept, reason, signal };
     this.#reconciliation = await manager.reconcile({ ...options, onStep: this.#showSteps() });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
-    await this.#plan(this.#reconciliation);
-    if (fixes) await this.#fix(this.#reconciliation);
+    try {
+      await this.#plan(this.#reconciliation);
+      if (fixes) await this.#fix(this.#reconciliation);
+    } finally {
+      this.#warnings = this.#reconciliation.warnings;
+    }
   }
 
   #showSteps(): OnStep {
@@ -186,8 +192,8 @@ export class ReconcileReport {
     const [reconciliation, store] = [this.#reconciliation, this.#store];
     // Nothing was compared.
     if (reconciliation === undefined || store === undefined) throw failure;
-    const { warnings, isStable } = reconciliation;
-    if (!isStable) {
+    const warnings = this.#warnings;
+    if (!reconciliation.isStable) {
       terminal.warning("keys changed while they were listed: rows whose key was not listed are not reported");
     }
     await this.#table.end();
@@ -198,6 +204,7 @@ export class ReconcileReport {
         store: store.name,
         dry_run: !this.#task.fixes,
         ...this.#counts.document(reconciliation),
+        history_removed: reconciliation.historyRemoved,
         elapsed_ms: elapsedMs,
         complete: failure === null,
         warnings,
@@ -206,6 +213,8 @@ export class ReconcileReport {
     }
     terminal.footer(this.#line);
     terminal.footer(`store: ${storeLabel(store)}`);
+    const { historyRemoved: old } = reconciliation;
+    if (old > 0) terminal.note(`${counted(old, "old event was", "old events were")} removed from the history`);
     sayWarnings(terminal, warnings);
   }
 
