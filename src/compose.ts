@@ -1,7 +1,6 @@
 import type { Config } from "./config/config.ts";
 import type { StorePlace } from "./config/store-place.ts";
 import { KeyctlError } from "./core/model/errors.ts";
-import type { Journal } from "./core/ports/journal.ts";
 import type { Log } from "./core/model/log-event.ts";
 import type { DoctorContext } from "./core/doctor/collect-facts.ts";
 import { isManagementKey } from "./core/model/management-key.ts";
@@ -9,16 +8,11 @@ import type { OnOvertime } from "./core/protocol/shared-user-runs.ts";
 import { KeyManager } from "./core/manager.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
 import { printable } from "./core/text/printable.ts";
-import type {
-  Clock,
-  Inspection,
-  KeyStore,
-  MasterKeys,
-  KeySource,
-  KeyCheckValues,
-} from "./core/ports/stores-and-sources.ts";
+import type { Clock, MasterKeys, KeySource } from "./core/ports/stores-and-sources.ts";
+import type { Store } from "./core/ports/store.ts";
 import { sealerCache } from "./core/sealing/sealer-cache.ts";
 import { sleep } from "./core/async/sleep.ts";
+import { parseReason } from "./core/model/reason.ts";
 import { assertCanSeal, loadVerifiedSealer } from "./core/sealing/verify-master-keys.ts";
 import type { SealingSetup } from "./core/sealing/verify-master-keys.ts";
 import type { Warning } from "./core/model/warning.ts";
@@ -40,7 +34,7 @@ export { readConfig, readDestination } from "./config/config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
-  readonly store: KeyStore & KeyCheckValues & Inspection & Journal;
+  readonly store: Store;
   readonly masterKeys: MasterKeys;
   readonly sources: readonly KeySource[];
   readonly openRouter: OpenRouterOnUse;
@@ -82,13 +76,16 @@ export interface ComposeOptions {
   readonly signal: AbortSignal;
   /** A key whose caller stops waiting during its creation is finished in the background; otherwise the caller waits. */
   readonly detaches?: boolean | undefined;
+  /** Why something is changed, for the history, in every call without a reason of its own. */
+  readonly reason?: string | undefined;
   /** A wrapper between the core and its ports, through which a test records and interrupts the real calls. */
   readonly around?: ((ports: Ports) => Ports) | undefined;
 }
 
-/** The only place that wires adapters to the core. The manager's `close` releases everything. */
+/** The only place that wires adapters to the core. The manager's `close` releases everything. Throws USAGE for the reason. */
 export async function compose(config: Config, listener: Listener, options: ComposeOptions): Promise<Composed> {
   const { around = (ports) => ports } = options;
+  const reason = parseReason(options.reason);
   const opened = options.withoutStore === true ? undefined : await openStore(config, options);
   const clock = { now: () => new Date() };
   const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
@@ -124,18 +121,13 @@ export async function compose(config: Config, listener: Listener, options: Compo
     sources,
     clock,
     log: listener.log,
-    hasManagementKey: config.hasManagementKey,
-    managementKey: config.managementKey,
-    managementKeyHashes: config.managementKeyHashes,
     openRouter,
-    autoProvision: config.autoProvision,
     provisioning,
-    requireSealed: config.requireSealed,
-    timeoutMs: config.timeoutMs,
-    makingTimeoutMs: config.makingTimeoutMs,
     detaches: options.detaches ?? false,
     onOvertime: listener.onOvertime,
-    rotateGraceMs: config.rotateGraceMs,
+    historyStore: store,
+    reason,
+    ...settingsFrom(config),
   });
   return {
     manager,
@@ -144,6 +136,14 @@ export async function compose(config: Config, listener: Listener, options: Compo
     storeWarnings: opened === undefined || config.store.kind === "mongodb" ? [] : exposureWarnings(config.store.path),
     leavesFileOpen: opened !== undefined && config.store.kind === "sqlite" && leavesFileOpen(),
   };
+}
+
+/** The settings that the manager takes as they are. */
+function settingsFrom(config: Config) {
+  const { hasManagementKey, managementKey, managementKeyHashes, autoProvision, requireSealed } = config;
+  const { timeoutMs, makingTimeoutMs, rotateGraceMs, historyDays, actor } = config;
+  const keys = { hasManagementKey, managementKey, managementKeyHashes, autoProvision, requireSealed };
+  return { ...keys, timeoutMs, makingTimeoutMs, rotateGraceMs, historyDays, actor };
 }
 
 function exposureWarnings(path: string): readonly Warning[] {

@@ -7,6 +7,7 @@
  */
 import { compose } from "./compose.ts";
 import { readConfig } from "./config/config.ts";
+import type { Actor } from "./core/model/history-event.ts";
 import { logLines, silent } from "./core/model/log-event.ts";
 import type { Log } from "./core/model/log-event.ts";
 import { KeyManager as Manager } from "./core/manager.ts";
@@ -23,11 +24,14 @@ export type { Revoke } from "./core/change/purge-key.ts";
 export type { Replace } from "./core/change/save-key.ts";
 export type { SaveOptions } from "./core/change/save-with-check.ts";
 export type { JournalOutcome } from "./core/copy/copy-journal.ts";
+export type { BlockOutcome } from "./core/copy/copy-blocks.ts";
+export type { HistoryOutcome } from "./core/copy/copy-history.ts";
 export type { CopyOutcome, RowOutcome } from "./core/copy/copy-rows.ts";
 export type {
   BulkOptions,
   CopyOptions,
   EnsureOptions,
+  HistoryQuery,
   PreviewProvisionOptions,
   PreviewPurgeOptions,
   PreviewSyncOptions,
@@ -65,6 +69,7 @@ export type {
   Timestamp,
   Version,
 } from "./core/model/key-record.ts";
+export type { Actor, HistoryEvent, HistoryEventName } from "./core/model/history-event.ts";
 export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";
 export type {
@@ -118,6 +123,10 @@ export interface OpenOptions {
   readonly log?: "silent" | "stderr" | Log;
   /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
   readonly timeoutMs?: number;
+  /** Whom the program works for, for the history: a server may name the person who asked. Default: its own process. */
+  readonly actor?: Partial<Actor>;
+  /** Why something is changed, for the history, in every call without a reason of its own. */
+  readonly reason?: string;
 }
 
 /** Owns the keys of all users of one store; created by `KeyManager.open`. */
@@ -129,7 +138,7 @@ export const KeyManager = {
    * Rejects with a KeyctlError. A MongoDB server is first asked by the first call.
    */
   async open(options: OpenOptions = {}): Promise<Manager> {
-    const { log = "silent", create, ...overrides } = options;
+    const { log = "silent", create, reason, ...overrides } = options;
     const config = readConfig(process.env, { ...overrides, createStore: create });
     const { manager, storeWarnings } = await compose(
       config,
@@ -139,6 +148,7 @@ export const KeyManager = {
         creates: config.createStore,
         creation: "create: true   creates it, and so does KEYCTL_CREATE_STORE=1",
         detaches: true,
+        reason,
         signal: AbortSignal.timeout(config.timeoutMs),
       },
     );

@@ -56,6 +56,7 @@ class CliRun {
   #signal: NodeJS.Signals | undefined;
   #terminal: Terminal;
   #outcome: KeyctlError | null = null;
+  #command = "keyctl";
   /** Otherwise a log would stay next to the database. */
   #leavesFileOpen = false;
 
@@ -135,8 +136,9 @@ class CliRun {
   #runner(program: Command): Run {
     return (handler) => async (options) => {
       const globals = program.opts<GlobalOptions>();
+      this.#command = program.args[0] ?? "keyctl";
       this.#terminal = await this.#terminalFor(globals);
-      const progress = startProgress(this.#terminal, program.args[0] ?? "keyctl");
+      const progress = startProgress(this.#terminal, this.#command);
       const forget = this.#host.atEnd(() => progress.stop());
       try {
         this.#outcome = await handler(this.#invocation(globals, progress), options);
@@ -186,7 +188,12 @@ class CliRun {
 
   async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
     const { readConfig } = await import("./compose.ts");
-    return readConfig(this.#host.environment, { store, keyFile, timeoutMs: timeout });
+    return readConfig(this.#host.environment, {
+      store,
+      keyFile,
+      timeoutMs: timeout,
+      actor: { command: this.#command },
+    });
   }
 
   async #withDestination<Result>(
@@ -239,6 +246,7 @@ class CliRun {
       const session = { manager, store: { name, from }, keyFile: keyFile.path, timeoutMs, rotateGraceMs };
       return await work({ ...composed, ...session });
     } finally {
+      for (const warning of manager.takeWarnings()) terminal.runWarning(warning);
       await manager.close();
       this.#leavesFileOpen ||= composed.leavesFileOpen;
       await yieldToEventLoop();

@@ -43,6 +43,7 @@ const ROOMS_OF_THE_CORE: readonly string[] = [
   "ports",
   "context",
   "open-work",
+  "history",
   "protocol",
   "sealing",
   "use case",

@@ -22,7 +22,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
+  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
+  history: {
+    summary: "show what happened to keys, who did it and why",
+    load: () => import("./commands/history/history.ts"),
+  },
   explain: {
     summary: "show where a user's key comes from, and why",
     load: () => import("./commands/explain/explain.ts"),
@@ -156,10 +161,12 @@ function rewritten(argv: readonly string[]): readonly string[] {
 const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["add", "save"],
   ["backup", "copy"],
+  ["block", "purge --block"],
   ["check", "validate"],
   ["create", "provision"],
   ["delete", "purge"],
   ["export", "copy"],
+  ["log", "history"],
   ["ls", "list"],
   ["remove", "purge"],
   ["restore", "copy"],

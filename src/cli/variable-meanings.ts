@@ -8,6 +8,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["KEYCTL_PROVISION_WORKSPACE", "the workspace that new keys belong to"],
   ["KEYCTL_MAX_PROVISIONS_PER_HOUR", "keys created automatically per hour (60; 0: no limit)"],
   ["KEYCTL_ROTATE_GRACE", "how long the old key works after a rotation (10m; 0: no longer)"],
+  ["KEYCTL_HISTORY_DAYS", "how long the history is kept, in days (400)"],
   ["KEYCTL_OPENROUTER_URL", "the address of OpenRouter's API, for a gateway or a mock server"],
   ["HTTPS_PROXY, HTTP_PROXY", "the proxy on the way to OpenRouter: http:// or https://"],
   ["ALL_PROXY", "the same, read where neither of them is set"],

@@ -6,6 +6,7 @@ import type { StorePlace } from "./store-place.ts";
 import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
+import type { Actor } from "../core/model/history-event.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
 import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
@@ -30,6 +31,8 @@ export interface Overrides {
   readonly autoProvision?: boolean | undefined;
   readonly createStore?: boolean | undefined;
   readonly requireSealed?: boolean | undefined;
+  /** Who works here, for the history; the machine says the rest. */
+  readonly actor?: Partial<Actor> | undefined;
 }
 
 /** The settings from flags and environment, checked once. Secrets are read when they are needed. */
@@ -58,12 +61,18 @@ export interface Config {
   /** The folder of keys that could not be stored. */
   readonly spoolFolder: string;
   readonly timeoutMs: number;
+  /** For how many days the history is kept. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly historyDays: () => number;
+  /** Who changes something here, for the history. Asks the machine, so only where it is needed. */
+  readonly actor: () => Promise<Actor>;
   /** For commands that may create a key. */
   readonly makingTimeoutMs: number;
 }
 
 const MAKING_TIMEOUT_MS = 90_000;
 const DEFAULT_MAX_PER_HOUR = 60;
+const DEFAULT_HISTORY_DAYS = 400;
+const MAX_HISTORY_DAYS = 36_500;
 
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
@@ -87,8 +96,12 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     },
     rotateGraceMs: () =>
       parsedVariable(environment, "KEYCTL_ROTATE_GRACE", parseGrace, "10m, at most 30d, or 0") ?? DEFAULT_GRACE_MS,
+    historyDays: () =>
+      parsedVariable(environment, "KEYCTL_HISTORY_DAYS", parseHistoryDays, "a number of days from 1 to 36500") ??
+      DEFAULT_HISTORY_DAYS,
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
+    actor: async () => (await import("./actor.ts")).actorHere(environment, overrides.actor),
     makingTimeoutMs: clampTimeout(overrides.timeoutMs ?? MAKING_TIMEOUT_MS),
   });
 }
@@ -162,6 +175,11 @@ function provisionTerms(environment: Environment, given: Partial<WantedTerms>): 
 
 function parseCount(text: string): number | undefined {
   return /^\d{1,6}$/.test(text) ? Number(text) : undefined;
+}
+
+function parseHistoryDays(text: string): number | undefined {
+  const days = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return days >= 1 && days <= MAX_HISTORY_DAYS ? days : undefined;
 }
 
 function maxPerHour(environment: Environment): number {

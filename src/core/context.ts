@@ -6,6 +6,7 @@ import type { OpenRouterOnUse } from "./ports/openrouter.ts";
 import type { ManagementKey } from "./model/management-key.ts";
 import type { ProvisioningRules } from "./model/provision-rules.ts";
 import type { AccountOnUse } from "./ports/account.ts";
+import type { History, HistoryStore } from "./ports/history.ts";
 
 export interface Context {
   readonly store: KeyStore;
@@ -23,6 +24,12 @@ export interface Context {
   /** Undefined without a management key. Throws CONFIG_… errors. */
   readonly managementKey: () => ManagementKey | undefined;
   readonly account: AccountOnUse;
+  /** The notes of what this call changes. No step of the protocol waits for them, except the end of a call. */
+  readonly history: History;
+  /** For calls that list, copy or sweep the history; no step of the protocol reads it. */
+  readonly historyStore: HistoryStore;
+  /** For how many days the history is kept. Throws CONFIG_EMPTY, CONFIG_INVALID. */
+  readonly historyDays: () => number;
   /** Throws CONFIG_… errors, so it is called only where a key may be created. */
   readonly hasManagementKey: () => boolean;
   /** The hashes of all configured management keys that can be read now. Throws nothing. */

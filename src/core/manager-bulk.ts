@@ -11,6 +11,7 @@ import type {
   RekeyOptions,
   ValidateManyOptions,
 } from "./manager-options.ts";
+import { contextFor } from "./manager-history.ts";
 import type { ResolvingCalls } from "./manager-resolve.ts";
 import { managementKeyMissing } from "./model/management-key.ts";
 import {
@@ -48,10 +49,10 @@ export class BulkRuns {
 
   async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
     const { reach = "sources", provision = false, logged = false, concurrency = CREATED_AT_ONCE } = options;
-    const { signal, stop } = options;
+    const { signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { syncMany } = await import("./resolve/sync-many.ts");
-    yield* syncMany(batches, this.#context, {
+    const results = syncMany(batches, contextFor(this.#context, options), {
       reach,
       provision,
       isLogged: logged,
@@ -60,8 +61,9 @@ export class BulkRuns {
       newSignal: this.#work.newSignal(options),
       stop,
       resolveOne: (user, autoProvision) =>
-        this.#resolving.sync(user, { autoProvision, isDeliberate: true }, { signal }),
+        this.#resolving.sync(user, { autoProvision, isDeliberate: true }, { signal, reason }),
     });
+    yield* this.#work.resultsOf(results);
   }
 
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
@@ -72,17 +74,18 @@ export class BulkRuns {
   }
 
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
-    const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop } = options;
+    const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { provisionMany } = await import("./resolve/provision-many.ts");
-    yield* provisionMany(batches, this.#context, {
+    const results = provisionMany(batches, contextFor(this.#context, options), {
       terms,
       concurrency,
       budget: budgetFor(options),
       newSignal: this.#work.newSignal(options),
       stop,
-      provisionOne: (user) => this.#resolving.provision(user, { terms, signal }),
+      provisionOne: (user) => this.#resolving.provision(user, { terms, signal, reason }),
     });
+    yield* this.#work.resultsOf(results);
   }
 
   async *previewProvisionMany(
@@ -126,7 +129,14 @@ export class BulkRuns {
     const { Reconciliation: Run } = await import("./reconcile/reconciliation.ts");
     try {
       const newSignal = this.#work.newSignal(options);
-      return await Run.begin(this.#context, { only, fixes, adoptAccount, includeKept, newSignal, onStep });
+      return await Run.begin(contextFor(this.#context, options), {
+        only,
+        fixes,
+        adoptAccount,
+        includeKept,
+        newSignal,
+        onStep,
+      });
     } catch (thrown) {
       throw toKeyctlError(thrown, options.signal);
     }
@@ -143,7 +153,10 @@ export class BulkRuns {
    */
   async *copyTo(destination: ManagerContext, { dryRun = false, ...options }: CopyOptions): ResultBatches<CopyOutcome> {
     const { copyRows } = await import("./copy/copy-rows.ts");
-    yield* copyRows(this.#context, destination, { dryRun, newSignal: this.#work.newSignal(options) });
+    yield* copyRows(this.#context, contextFor(destination, options), {
+      dryRun,
+      newSignal: this.#work.newSignal(options),
+    });
   }
 }
 

@@ -4,6 +4,8 @@ import type { Revoke } from "./change/purge-key.ts";
 import type { Warning } from "./model/warning.ts";
 import type { RekeyTask } from "./sealing/reseal-rows.ts";
 import type { Context } from "./context.ts";
+import type { Actor } from "./model/history-event.ts";
+import type { HistoryOnUse } from "./ports/history.ts";
 import type { SealingSetup } from "./sealing/verify-master-keys.ts";
 import type { OnOvertime } from "./protocol/shared-user-runs.ts";
 import type { RotateTask } from "./model/rotate-results.ts";
@@ -115,7 +117,24 @@ export interface CopyOptions extends CallOptions {
   readonly dryRun?: boolean | undefined;
 }
 
+/** Which events of the history; the conditions hold together. */
+export interface HistoryQuery {
+  readonly userId?: string | undefined;
+  /** The SHA-256 of a key. */
+  readonly keyHash?: string | undefined;
+  /** Only events from this time on. */
+  readonly since?: Date | undefined;
+}
+
+/** What a manager's notes say besides the change. */
+export interface HistoryParts {
+  readonly actor: () => Promise<Actor>;
+  /** Of every call without a reason of its own. */
+  readonly reason: string | null;
+}
+
 export interface ManagerContext extends Context {
+  readonly history: HistoryOnUse;
   readonly lock: SealingSetup;
   readonly autoProvision: boolean;
   /** The time limit of a call that may create a key, instead of `timeoutMs`; in milliseconds. */

@@ -39,7 +39,7 @@ export class PurgeBatch {
     const purged = purgeMany(batches, {
       purge: async (user) => {
         try {
-          return await work.track(this.#options, (signal) => this.#purge(user, signal));
+          return await work.track(this.#options, (signal) => work.noted(() => this.#purge(user, signal)));
         } catch (thrown) {
           return { status: "ended", result: purgeFailed(user, toKeyctlError(thrown)) };
         }
@@ -47,9 +47,9 @@ export class PurgeBatch {
       confirm: (purges) => work.track(this.#options, (signal) => confirmPurges(purges, signal)),
     });
     let hasPurged = false;
-    for await (const results of purged) {
+    for await (const results of work.resultsOf(purged)) {
       hasPurged ||= results.some((result) => result.purged);
-      yield results.map((result) => work.withWarnings(result));
+      yield results;
     }
     if (!hasPurged) return;
     const { onStillOnDisk = () => {} } = this.#options;
@@ -83,8 +83,9 @@ export class PurgeBatch {
   }
 
   #purge(user: UserId, signal: AbortSignal): Promise<Purge> {
-    const { onlyHash, revoke = "no", block = false, reason = null } = this.#options;
-    const blocked = block ? { at: this.#context.clock.now().toISOString(), reason } : null;
+    const { onlyHash, revoke = "no", block = false } = this.#options;
+    const { clock, history } = this.#context;
+    const blocked = block ? { at: clock.now().toISOString(), reason: history.reason } : null;
     const finish = (absent: UserId, waiting: AbortSignal) => this.#finish(absent, waiting);
     return purgeKey(
       user,

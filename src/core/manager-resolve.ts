@@ -1,4 +1,5 @@
 import type { CallOptions } from "./async/deadline.ts";
+import { contextFor } from "./manager-history.ts";
 import type { ManagerContext, ProvisionOptions } from "./manager-options.ts";
 import { isThere } from "./model/management-key.ts";
 import { provisionFailed, syncFailed } from "./model/results.ts";
@@ -29,24 +30,26 @@ export class ResolvingCalls {
     const { autoProvision, isDeliberate } = wanted;
     const timeoutMs = options.timeoutMs ?? (autoProvision && isThere(hasManagementKey) ? makingTimeoutMs : findingMs);
     const name = `sync ${autoProvision} ${isDeliberate}`;
-    return this.#work.run(userId, { ...options, timeoutMs }, syncFailed, (user, waiting) =>
-      this.#resolving.run(
+    return this.#work.run(userId, { ...options, timeoutMs }, syncFailed, async (user, waiting) => {
+      const context = contextFor(this.#context, options);
+      return this.#resolving.run(
         user,
         name,
-        (onStage, signal) => resolve(user, this.#context, { ...wanted, onStage }, signal),
+        (onStage, signal) => this.#work.noted(() => resolve(user, context, { ...wanted, onStage }, signal)),
         waiting,
-      ),
-    );
+      );
+    });
   }
 
   async provision(userId: string, { terms = {}, ...options }: ProvisionOptions): Promise<ProvisionResult> {
     const timeoutMs = options.timeoutMs ?? this.#context.makingTimeoutMs;
     return this.#work.run(userId, { ...options, timeoutMs }, provisionFailed, async (user, waiting) => {
+      const context = contextFor(this.#context, options);
       const { provisionKey } = await import("./resolve/provision-on-request.ts");
       return this.#provisioning.run(
         user,
         "make",
-        (onStage, signal) => provisionKey(user, { given: terms, onStage }, this.#context, signal),
+        (onStage, signal) => this.#work.noted(() => provisionKey(user, { given: terms, onStage }, context, signal)),
         waiting,
       );
     });

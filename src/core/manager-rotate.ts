@@ -3,6 +3,7 @@ import { previewRotation, rotateKey } from "./change/rotate-key.ts";
 import { previewRotateMany, rotateMany } from "./change/rotate-many.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import { waitForRetirement } from "./change/wait-for-retirement.ts";
+import { contextFor } from "./manager-history.ts";
 import type { ManagerContext, RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import { KeyctlError } from "./model/errors.ts";
 import { LONGEST_GRACE_MS } from "./model/grace.ts";
@@ -31,13 +32,16 @@ export class RotatingCalls {
     const timeoutMs = options.timeoutMs ?? this.#context.makingTimeoutMs;
     const limits = { signal: options.signal, timeoutMs };
     let replaced: KeyRecord | undefined;
-    const result = await this.#work.run(userId, limits, rotateFailed, (user, signal) => {
+    const result = await this.#work.run(userId, limits, rotateFailed, async (user, signal) => {
       const run = { ...this.#taskOf(options), onReplaced: (row: KeyRecord) => (replaced = row) };
-      return rotateKey(user, run, this.#context, signal);
+      return rotateKey(user, run, contextFor(this.#context, options), signal);
     });
     if (options.wait !== true || replaced === undefined) return result;
+    const old = replaced;
+    const context = contextFor(this.#context, options);
     // The wait lasts as long as the grace, which no time limit of a call cuts short.
-    return waitForRetirement(result, replaced, this.#context, options.signal ?? new AbortController().signal);
+    const signal = options.signal ?? new AbortController().signal;
+    return this.#work.withWarnings(await this.#work.noted(() => waitForRetirement(result, old, context, signal)));
   }
 
   async *rotateMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotateResult> {
@@ -52,7 +56,8 @@ export class RotatingCalls {
       maxFailures,
       stop,
       previewOne: this.#previewOf(task, options),
-      rotateOne: (user) => this.rotate(user, { ...task, signal: options.signal, timeoutMs: options.timeoutMs }),
+      rotateOne: (user) =>
+        this.rotate(user, { ...task, signal: options.signal, timeoutMs: options.timeoutMs, reason: options.reason }),
     });
   }
 
@@ -69,7 +74,7 @@ export class RotatingCalls {
   }
 
   async *finishDue(options: CallOptions): AsyncGenerator<Duty> {
-    yield* finishDue(this.#context, this.#work.newSignal(options));
+    yield* this.#work.notedEach(finishDue(contextFor(this.#context, options), this.#work.newSignal(options)));
   }
 
   async dueDuties(options: CallOptions): Promise<DutyCounts> {

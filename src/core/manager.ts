@@ -1,29 +1,28 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
 import type { BulkOptions, CopyOptions, EnsureOptions, ManagerContext } from "./manager-options.ts";
+import type { HistoryParts, HistoryQuery } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
+import { historyOnUse } from "./history/history-on-use.ts";
 import type { ApiKey } from "./model/api-key.ts";
+import type { HistoryEvent } from "./model/history-event.ts";
 import type { KeyRecord } from "./model/key-record.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
-import {
-  explainFailed,
-  purgeFailed,
-  purgePreviewFailed,
-  saveFailed,
-  syncFailed,
-  unblockFailed,
-} from "./model/results.ts";
+import { explainFailed, purgeFailed, purgePreviewFailed, saveFailed } from "./model/results.ts";
+import { syncFailed, unblockFailed } from "./model/results.ts";
 import type { DutyCounts, RotateResult } from "./model/rotate-results.ts";
 import type { CheckedSaveResult, Explanation, PurgePreview, PurgeResult, SaveResult } from "./model/results.ts";
 import type { SyncResult, SyncedKey, UnblockResult } from "./model/results.ts";
 import type { Tombstone } from "./model/tombstone.ts";
 import type { UserBatches } from "./model/user-id.ts";
+import type { Warning } from "./model/warning.ts";
 import { ResolvingCalls } from "./manager-resolve.ts";
+import { contextFor, eventsOf, noteRevealed } from "./manager-history.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
 import { checkStore, openMasterKeys } from "./manager-checks.ts";
 import { OpenWork } from "./open-work.ts";
@@ -43,8 +42,8 @@ export class KeyManager {
   readonly #validating: ValidatingCalls;
 
   /** @internal Created by `KeyManager.open`. */
-  constructor(context: Omit<ManagerContext, "account">) {
-    this.#context = { ...context, account: accountOnUse(context) };
+  constructor(context: Omit<ManagerContext, "account" | "history"> & HistoryParts) {
+    this.#context = { ...context, account: accountOnUse(context), history: historyOnUse(context) };
     this.#work = new OpenWork(this.#context);
     this.#resolving = new ResolvingCalls(this.#context, this.#work);
     this.#validating = new ValidatingCalls(this.#context, this.#work);
@@ -112,7 +111,7 @@ export class KeyManager {
   async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<CheckedSaveResult> {
     return this.#work.run(userId, options, saveFailed, async (user, signal) => {
       const { saveWithCheck } = await import("./change/save-with-check.ts");
-      return saveWithCheck(user, { ...options, key }, this.#context, signal);
+      return saveWithCheck(user, { ...options, key }, contextFor(this.#context, options), signal);
     });
   }
 
@@ -137,7 +136,7 @@ export class KeyManager {
   async unblock(userId: string, options: CallOptions = {}): Promise<UnblockResult> {
     return this.#work.run(userId, options, unblockFailed, async (user, signal) => {
       const { unblockUser } = await import("./change/unblock-user.ts");
-      return unblockUser(user, this.#context, signal);
+      return unblockUser(user, contextFor(this.#context, options), signal);
     });
   }
 
@@ -226,6 +225,27 @@ export class KeyManager {
     yield* (await this.#bulk()).copyTo(destination.#context, options);
   }
 
+  /**
+   * What happened to the users' keys, newest first, in constant memory: masks and hashes only. Throws USAGE and
+   * BAD_USER_ID.
+   */
+  history(query: HistoryQuery = {}, options: CallOptions = {}): AsyncIterable<HistoryEvent> {
+    return eventsOf(query, options, this.#context, this.#work);
+  }
+
+  /** Warnings that no result has reported, for the end of a run whose results have none. */
+  takeWarnings(): readonly Warning[] {
+    return this.#work.takeWarnings();
+  }
+
+  /**
+   * Notes that the bare keys of these users were handed out, as `get --reveal` of many does. Returns the warning if that
+   * could not be noted.
+   */
+  async noteRevealed(found: readonly SyncResult[], options: CallOptions = {}): Promise<readonly Warning[]> {
+    return this.#work.track(options, () => noteRevealed(found, contextFor(this.#context, options)));
+  }
+
   /** Whether there is a management key; false if it cannot be read. */
   hasManagementKey(): boolean {
     return isThere(this.#context.hasManagementKey);
@@ -268,7 +288,7 @@ export class KeyManager {
   #bulk = async () => new (await import("./manager-bulk.ts")).BulkRuns(this.#context, this.#work, this.#resolving);
 
   #purges = async (options: PurgeOptions & PurgeManyOptions) =>
-    new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
+    new (await import("./manager-purge.ts")).PurgeBatch(contextFor(this.#context, options), options);
 
   #rotating = async () => new (await import("./manager-rotate.ts")).RotatingCalls(this.#context, this.#work);
 }

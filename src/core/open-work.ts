@@ -6,6 +6,7 @@ import { parseUserId } from "./model/user-id.ts";
 import type { UserId } from "./model/user-id.ts";
 import type { Warning } from "./model/warning.ts";
 import type { AccountOnUse } from "./ports/account.ts";
+import type { HistoryOnUse } from "./ports/history.ts";
 
 interface Warned {
   readonly warnings: readonly Warning[];
@@ -15,12 +16,18 @@ interface Warned {
 export class OpenWork {
   readonly #timeoutMs: number;
   readonly #account: AccountOnUse;
+  readonly #history: HistoryOnUse;
   readonly #pending = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  constructor({ timeoutMs, account }: Pick<Context, "timeoutMs" | "account">) {
+  constructor({
+    timeoutMs,
+    account,
+    history,
+  }: Pick<Context, "timeoutMs" | "account"> & { readonly history: HistoryOnUse }) {
     this.#timeoutMs = timeoutMs;
     this.#account = account;
+    this.#history = history;
   }
 
   /**
@@ -34,7 +41,9 @@ export class OpenWork {
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     try {
-      return this.withWarnings(await this.track(options, async (signal) => work(parseUserId(userId), signal)));
+      return this.withWarnings(
+        await this.track(options, (signal) => this.noted(async () => work(parseUserId(userId), signal))),
+      );
     } catch (thrown) {
       return this.withWarnings(await failed(userId, toKeyctlError(thrown)));
     }
@@ -56,10 +65,45 @@ export class OpenWork {
     }
   }
 
-  /** Warnings about the management key's account are reported once, with the next result. */
+  /** Writes the notes of this work after its last step, whether it fails or not. */
+  async noted<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } finally {
+      await this.#history.write();
+    }
+  }
+
+  /** As `noted`, for a run over many users: before each of its results. */
+  async *notedEach<Result>(results: AsyncIterable<Result>): AsyncGenerator<Result> {
+    try {
+      for await (const result of results) {
+        await this.#history.write();
+        yield result;
+      }
+    } finally {
+      await this.#history.write();
+    }
+  }
+
+  /** As `notedEach`, for batches of results, of which one gets the warnings that were not reported yet. */
+  async *resultsOf<Result extends Warned>(
+    batches: AsyncIterable<readonly Result[]>,
+  ): AsyncGenerator<readonly Result[]> {
+    for await (const [first, ...others] of this.notedEach(batches)) {
+      yield first === undefined ? [] : [this.withWarnings(first), ...others];
+    }
+  }
+
+  /** Warnings about the management key's account, and of lost notes, are reported once, with the next result. */
   withWarnings<Result extends Warned>(result: Result): Result {
-    const warnings = this.#account.takeWarnings();
+    const warnings = this.takeWarnings();
     return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
+  }
+
+  /** Warnings that were not reported yet. */
+  takeWarnings(): readonly Warning[] {
+    return [...this.#account.takeWarnings(), ...this.#history.takeWarnings()];
   }
 
   /** A signal for each step of a call that `close` does not wait for. Throws USAGE for a step after `close`. */

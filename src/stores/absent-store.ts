@@ -1,8 +1,7 @@
-import type { Journal } from "../core/ports/journal.ts";
-import type { Inspection, KeyStore, KeyCheckValues } from "../core/ports/stores-and-sources.ts";
+import type { Store } from "../core/ports/store.ts";
 
 /** A store that does not exist yet, for commands that never create one: it is empty and accepts no writes. */
-export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
+export const absentStore: Store = {
   find: async () => undefined,
   findMany: async () => [],
   insert: refuse,
@@ -38,6 +37,9 @@ export const absentStore: KeyStore & KeyCheckValues & Inspection & Journal = {
   newestOutcomes: async () => [],
   async *retirements() {},
   async *scanJournal() {},
+  addEvents: refuse,
+  async *events() {},
+  removeEventsBefore: async () => 0,
   close: async () => {},
 };
 

@@ -1,10 +1,9 @@
 import type { KeyctlError } from "../core/model/errors.ts";
-import type { Journal } from "../core/ports/journal.ts";
-import type { Inspection, KeyStore, KeyCheckValues } from "../core/ports/stores-and-sources.ts";
+import type { Store } from "../core/ports/store.ts";
 import { absentStore } from "./absent-store.ts";
 
 /** A store that could not be opened: every call fails with the reason. */
-export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues & Inspection & Journal {
+export function unavailableStore(error: KeyctlError): Store {
   const fail = async (): Promise<never> => {
     throw error;
   };
@@ -48,5 +47,8 @@ export function unavailableStore(error: KeyctlError): KeyStore & KeyCheckValues 
     newestOutcomes: fail,
     retirements: scan,
     scanJournal: scan,
+    addEvents: fail,
+    events: scan,
+    removeEventsBefore: fail,
   };
 }

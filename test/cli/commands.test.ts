@@ -15,28 +15,32 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
   reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
-  purge: "user_id key key_hash origin purged revocation revoked_keys returns_from warnings error",
-  doctor: "version node platform store passed attention failed checks warnings error",
+  purge: "user_id key key_hash origin purged blocked revocation revoked_keys returns_from warnings error",
+  unblock: "user_id unblocked warnings error",
+  history: "at user_id event key_hash key generation actor reason",
+  doctor: "version node platform store passed attention failed blocked_users checks warnings error",
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown blocked warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
-  sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
-  get: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
+  sync: "type command store total done synced from_database failed blocked shard elapsed_ms complete warnings error",
+  get: "type command store total done synced from_database failed blocked shard elapsed_ms complete warnings error",
   validate:
-    "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
-  rotate: "type command store selected total done rotated left failed shard elapsed_ms complete warnings error",
+    "type command store total done valid invalid unknown failed blocked not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
+  rotate: "type command store selected total done rotated left failed blocked shard elapsed_ms complete warnings error",
   "rotate --finish":
     "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
   copy: "type command store to total done copied kept conflicts verified unverified in_clear journals to_total dry_run elapsed_ms complete warnings error",
-  provision: "type command store total done made had_a_key left failed shard elapsed_ms complete warnings error",
+  provision:
+    "type command store total done made had_a_key left failed blocked shard elapsed_ms complete warnings error",
   purge:
-    "type command store total done purged had_earlier_keys had_no_key failed kept revoked_keys shard elapsed_ms complete warnings error",
+    "type command store total done purged had_earlier_keys had_no_key failed blocked kept revoked_keys shard elapsed_ms complete warnings error",
+  unblock: "type command store total done unblocked was_not_blocked failed shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";
 const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at", "last_used_at"];

@@ -82,6 +82,7 @@ describe("copy", () => {
         unverified: 0,
         in_clear: 0,
         journals: { copied: 0, kept: 0, conflicts: 0, verified: 0, unverified: 0 },
+        blocked: { copied: 0, kept: 0, conflicts: 0, verified: 0, unverified: 0 },
         to_total: 3,
         dry_run: false,
         elapsed_ms: expect.any(Number),

@@ -41,6 +41,7 @@ describe("purge of one user", () => {
         key_hash: hashOf(KEY),
         origin: "environment",
         purged: true,
+        blocked: false,
         revocation: "kept",
         revoked_keys: 0,
         returns_from: ["key.txt", "environment"],
@@ -57,7 +58,8 @@ describe("purge of one user", () => {
     expect(run.stderr).toBe(
       "note: key.txt holds a key: the next sync of this user stores that key\n" +
         "note: OPENROUTER_API_KEY holds a key: the next sync of this user stores that key\n" +
-        "hint: delete it at https://openrouter.ai/keys if nobody else uses it\n",
+        "hint: delete it at https://openrouter.ai/keys if nobody else uses it\n" +
+        "hint: keyctl purge --user alice --block   keeps every key out, until keyctl unblock\n",
     );
   });
 

@@ -43,6 +43,7 @@ describe("purge --revoke", () => {
         key_hash: hashOf(MADE),
         origin: "auto-provisioned",
         purged: true,
+        blocked: false,
         revocation: "done",
         revoked_keys: 1,
         returns_from: ["auto-provisioned"],

@@ -301,7 +301,7 @@ describe("list --risk", () => {
     const refused = await run(["list", "--risk", risk]);
     expect([refused.code, refused.stderr]).toEqual([
       2,
-      "error: --risk takes one or more of no-limit, never-expires, idle-90d, limit-used-up\nhint: --risk no-limit\n",
+      "error: --risk takes one or more of no-limit, never-expires, idle-90d, limit-used-up, blocked\nhint: --risk no-limit\n",
     ]);
   });
 });

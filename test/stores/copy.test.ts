@@ -143,7 +143,8 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
     // Makes what a database needs: the faults are for rows.
     await inProcess(home, ["save", "-u", "first", "--stdin", "--create"], { input: KEY, env: { KEYCTL_STORE: uri } });
     const proxy = await tcpProxy(uri);
-    proxy.behave(on("insert", fault, 3));
+    // The second batch of rows: after a check, the first batch, what the history tells of it, and a check.
+    proxy.behave(on("insert", fault, 5));
     const first = await copy(home, { KEYCTL_COPY_TO: proxy.uri });
     if (fault === "cut") expect(first).toMatchObject({ code: 7, summary: { complete: false } });
     proxy.behave("pass");

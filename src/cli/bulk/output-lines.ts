@@ -59,8 +59,8 @@ export async function outputLines<Result extends UserResult>(
       }
       for (const { message } of summary.warnings) terminal.warning(message);
       if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
-      const hint = description === undefined ? undefined : command.closingHint?.();
-      if (hint !== undefined) terminal.hint(hint);
+      const hints = description === undefined ? [] : (command.closingHints?.() ?? []);
+      for (const hint of hints) terminal.hint(hint);
     },
     abandon: () => file?.abandon(),
   };

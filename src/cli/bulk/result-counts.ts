@@ -20,6 +20,8 @@ export interface ResultCountsOptions<Result extends UserResult> {
   readonly endingOf: (result: Result) => string;
   /** Counted separately: users for whom the run may create no more keys. Default: they count as failed. */
   readonly left?: LeftUsers | undefined;
+  /** Counts blocked users, such as those whom a command refused for that: `isRefusedAsBlocked`. */
+  readonly isBlocked?: (result: NoInfer<Result>) => boolean;
   /** The run changes nothing. Default false. */
   readonly isDryRun?: boolean;
   /** How many users the selection named, for a command that passes over some of them without a result. */
@@ -29,6 +31,14 @@ export interface ResultCountsOptions<Result extends UserResult> {
   /** A further hint if users failed. */
   readonly hint?: (errorCodes: ReadonlySet<string>) => string | undefined;
 }
+
+/** For a command that gives users keys: a blocked user is one of those that failed. */
+export function isRefusedAsBlocked({ error }: UserResult): boolean {
+  return error?.code === "USER_BLOCKED";
+}
+
+/** Who is blocked, and why. */
+export const NAMES_BLOCKED = "keyctl list --risk blocked   names the blocked users";
 
 /** Counts users by outcome. */
 export class ResultCounts<Result extends UserResult> implements BulkSummary<Result> {
@@ -41,6 +51,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   #sharedHint: string | null | undefined;
   #failed = 0;
   #left = 0;
+  #blocked = 0;
+  #refused = 0;
   #done = 0;
 
   constructor(options: ResultCountsOptions<Result>) {
@@ -49,8 +61,10 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   }
 
   add(result: Result): void {
-    const { endingOf, left } = this.#options;
+    const { endingOf, left, isBlocked } = this.#options;
     this.#done += 1;
+    if (isBlocked?.(result) === true) this.#blocked += 1;
+    if (isRefusedAsBlocked(result)) this.#refused += 1;
     this.#warnings.add(result.warnings);
     if (result.error === null) {
       this.#endings.set(endingOf(result), (this.#endings.get(endingOf(result)) ?? 0) + 1);
@@ -71,7 +85,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
   }
 
   counts(rest: number) {
-    const { left, selected, isDryRun = false } = this.#options;
+    const { left, selected, isBlocked, isDryRun = false } = this.#options;
     return {
       ...(isDryRun ? { dry_run: true } : {}),
       ...(selected === undefined ? {} : { selected: selected() }),
@@ -80,6 +94,7 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
       ...Object.fromEntries(this.#endings),
       ...(left === undefined ? {} : { left: this.#left }),
       failed: this.#failed,
+      ...(isBlocked === undefined ? {} : { blocked: this.#blocked }),
     };
   }
 
@@ -89,7 +104,8 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
     if (this.#failed > 0) {
-      const more = this.#options.hint?.(this.#errorCodes) ?? this.#sharedHint ?? undefined;
+      const ofBlocked = this.#refused > 0 ? NAMES_BLOCKED : undefined;
+      const more = this.#options.hint?.(this.#errorCodes) ?? this.#sharedHint ?? ofBlocked;
       return new KeyctlError("SOME_FAILED", `${formatNumber(this.#failed)} of ${counted(this.#done, "user")} failed`, {
         hint: this.#hintOf(["see the lines above", more]),
       });
@@ -138,8 +154,9 @@ export class ResultCounts<Result extends UserResult> implements BulkSummary<Resu
     const parts = [...this.#endings, [`left ${left?.how}`, this.#left] as const, ["failed", this.#failed] as const]
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`);
+    const blocked = this.#refused === 0 ? "" : ` (${formatNumber(this.#refused)} blocked)`;
     const nothing = this.#options.isDryRun === true ? "; nothing was changed" : "";
-    const counts = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+    const counts = parts.length === 0 ? "" : `: ${parts.join(", ")}${blocked}`;
     const users = selected === undefined ? "" : ` of ${formatNumber(selected())} selected`;
     const remarks = [...this.#remarks].map((remark) => `; ${remark}`).join("");
     return `${counted(this.#done, "user")}${users} in ${formatSpan(elapsedMs)}${counts}${nothing}${remarks}`;

@@ -49,18 +49,42 @@ export function oneUser(verb: string, users: readonly string[] = []): string {
 }
 
 export function addSelection(command: Command): Command {
-  return addUserOption(command, "the user (may be repeated)")
-    .option("--users-file <path|->", "a file of user ids, one per line")
-    .option("--all", "every user in the database")
-    .option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
+  return addShardOption(addNamedOptions(command).option("--all", "every user in the database"));
 }
 
-/** `asMany`: a single user is a bulk run, too. Throws USAGE unless the flags name users in exactly one way. */
-export function selectionOf({ user, usersFile, all, shard }: SelectionOptions, asMany = false): Selection {
+/** Without `--all`. */
+export function addNamedSelection(command: Command): Command {
+  return addShardOption(addNamedOptions(command));
+}
+
+function addNamedOptions(command: Command): Command {
+  return addUserOption(command, "the user (may be repeated)").option(
+    "--users-file <path|->",
+    "a file of user ids, one per line",
+  );
+}
+
+function addShardOption(command: Command): Command {
+  return command.option("--shard <i/n>", "only the i-th of n equal parts of the users", parseShard);
+}
+
+export interface SelectionRules {
+  /** A single user is a bulk run, too. */
+  readonly asMany?: boolean;
+  /** There is no `--all`. */
+  readonly named?: boolean;
+}
+
+/** Throws USAGE unless the flags name users in exactly one way. */
+export function selectionOf(
+  { user, usersFile, all, shard }: SelectionOptions,
+  { asMany = false, named = false }: SelectionRules = {},
+): Selection {
   const ways = [user, usersFile, all].filter((way) => way !== undefined);
   if (ways.length !== 1) {
     const message = ways.length === 0 ? "no user given" : "users are given in more than one way";
-    throw new KeyctlError("USAGE", message, { hint: "give --user <id>, --users-file <path> or --all" });
+    const known = named ? "--user <id> or --users-file <path>" : "--user <id>, --users-file <path> or --all";
+    throw new KeyctlError("USAGE", message, { hint: `give ${known}` });
   }
   if (all === true) return { kind: "all", shard };
   if (usersFile !== undefined) return { kind: "file", path: usersFile, shard };

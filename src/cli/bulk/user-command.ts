@@ -28,6 +28,8 @@ export interface UserResult {
 export interface UserCommand<Result extends UserResult> {
   readonly name: string;
   readonly needs: SessionOptions;
+  /** The command has no --all. */
+  readonly isForNamedUsers?: boolean;
   /**
    * Asks the questions before a bulk run begins. Resolves to the number of selected users, if it has counted them itself.
    * Throws CONFIRMATION_NEEDED or COUNT_CHANGED.
@@ -60,8 +62,8 @@ export interface UserCommand<Result extends UserResult> {
   readonly reveals?: boolean;
   /** Warnings about the run as a whole. */
   readonly runWarnings?: () => readonly Warning[];
-  /** A hint under the summary of a bulk run. */
-  readonly closingHint?: () => string | undefined;
+  /** Hints under the summary of a bulk run. */
+  readonly closingHints?: () => readonly string[];
   /** Whether something was changed: reported if the result itself cannot be written. */
   readonly hasChanged?: (result: Result) => boolean;
   /** The command only reads: a reader that closes its pipe ends a bulk run. */

@@ -12,25 +12,27 @@ import type { KeyTerms } from "../../core/model/verdict.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { formatShortAgo } from "../format-duration.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection, selectionOf } from "../bulk/selection.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { isRefusedAsBlocked, ResultCounts } from "../bulk/result-counts.ts";
 import { describeExpiry, describeLimit, limitFields, verdictFields } from "../views/verdict-view.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 
-interface GetFlags extends BulkFlags, CreateFlags {
+interface GetFlags extends BulkFlags, CreateFlags, ReasonFlags {
   readonly stored?: true;
   readonly reveal?: true;
   readonly validate?: true;
 }
 
 export function configureCommand(command: Command, run: Run): void {
-  addCreateOption(addBulkOptions(addSelection(command)))
+  addReasonOption(addCreateOption(addBulkOptions(addSelection(command))))
     .option("--stored", "read only the database; save nothing")
     .option("--validate", "ask OpenRouter whether the key works; exit 5 or 6 unless it does (one user only)")
     .option("--reveal", "print the bare key, and nothing else, on standard output")
@@ -53,7 +55,7 @@ async function get(invocation: Invocation, flags: GetFlags): Promise<KeyctlError
       hint: "give --stored or --create, not both",
     });
   }
-  const isMany = selectionOf(flags, flags.output !== undefined).kind !== "one";
+  const isMany = selectionOf(flags, { asMany: flags.output !== undefined }).kind !== "one";
   if (flags.validate === true && isMany) {
     throw new KeyctlError("USAGE", "--validate is for one user", { hint: "keyctl validate --all" });
   }
@@ -84,6 +86,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
   const { signal } = invocation;
   const stored = flags.stored === true;
   const reveals = flags.reveal === true;
+  const notNoted: Warning[] = [];
   const shared = resolving({
     signal,
     autoProvision: false,
@@ -92,6 +95,7 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
     stored,
     log: flags.log === true,
     concurrency: undefined,
+    reason: flags.reason,
   });
   return {
     name: "get",
@@ -101,14 +105,22 @@ function getCommand(invocation: Invocation, flags: GetFlags): UserCommand<Gotten
       if (flags.validate !== true || found.error !== null) return gotten(found);
       return gotten(found, await manager.validateFound(found, { signal }));
     },
-    async *many(...words) {
-      for await (const results of shared.many(...words)) yield results.map((found) => gotten(found));
+    async *many(manager, ...words) {
+      for await (const results of shared.many(manager, ...words)) {
+        if (reveals) notNoted.push(...(await manager.noteRevealed(results, { signal, reason: flags.reason })));
+        yield results.map((found) => gotten(found));
+      }
     },
     failed: (user, error) => gotten(shared.failed(user, error)),
     columns: shared.columns,
     cells: ({ found }) => shared.cells(found),
-    score: () => new ResultCounts({ ...shared.counting, endingOf: ({ found }) => shared.counting.endingOf(found) }),
-    runWarnings: shared.runWarnings,
+    score: () =>
+      new ResultCounts({
+        ...shared.counting,
+        endingOf: ({ found }) => shared.counting.endingOf(found),
+        isBlocked: isRefusedAsBlocked,
+      }),
+    runWarnings: () => [...shared.runWarnings(), ...notNoted.slice(0, 1)],
     document: (result) => document(result, reveals),
     reveals,
     hasChanged: ({ found }) => found.synced,

@@ -20,6 +20,8 @@ import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { flagDuration } from "../format-duration.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { addConcurrencyOption } from "../bulk/concurrency.ts";
 import { hashOfRecord, maskOfRecord } from "../../core/model/key-record.ts";
 import { CREATED_AT_ONCE } from "../../core/model/number-options.ts";
@@ -28,13 +30,13 @@ import { forUsers } from "../bulk/user-command-runner.ts";
 import { sayWarnings, spendingOf } from "../views/key-view.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
-import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
+import { isRefusedAsBlocked, LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
 
-interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
+interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags, ReasonFlags {
   readonly label?: string;
   /** In an object: commander treats null as a missing value. */
   readonly limit?: Pick<WantedTerms, "limit">;
@@ -48,7 +50,7 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
 export function configureCommand(command: Command, run: Run): void {
   const reset = command.createOption("--limit-reset <when>", "when the limit resets");
   const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
-  addConcurrencyOption(addDryRunOption(bulk), "keys created", CREATED_AT_ONCE)
+  addConcurrencyOption(addReasonOption(addDryRunOption(bulk)), "keys created", CREATED_AT_ONCE)
     .option("--label <text>", "a label for the key; stored only in the database", label)
     .option("--limit <usd|none>", "spending limit in USD", (text) => ({
       limit: checked(parseLimit(text), "--limit", text, "an amount such as 10 or 2.50, or none"),
@@ -88,7 +90,7 @@ Examples:
 
 function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCommand<ProvisionResult> {
   const { signal } = invocation;
-  const options = { signal, terms: termsOf(flags) };
+  const options = { signal, reason: flags.reason, terms: termsOf(flags) };
   let maxKeys = 0;
   return {
     name: "provision",
@@ -140,6 +142,7 @@ function provisionCommand(invocation: Invocation, flags: ProvisionFlags): UserCo
       new ResultCounts({
         endings: ["made", "had_a_key"],
         endingOf: ({ created }) => (created ? "made" : "had_a_key"),
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_WITHOUT_KEY,
       }),
   };
@@ -192,6 +195,7 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
       new ResultCounts({
         endings: ["to_create", "had_a_key"],
         endingOf: ({ action }) => (action === "create" ? "to_create" : "had_a_key"),
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_WITHOUT_KEY,
         isDryRun: true,
       }),

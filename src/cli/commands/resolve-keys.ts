@@ -23,6 +23,8 @@ export interface ResolveKeysOptions {
   readonly log: boolean;
   /** How many keys are created at once; undefined: the usual number. */
   readonly concurrency: number | undefined;
+  /** Why keys are saved or created, for the history. */
+  readonly reason: string | undefined;
 }
 
 type Shared = "one" | "many" | "failed" | "columns" | "cells" | "runWarnings";
@@ -33,14 +35,15 @@ type ResolvingCommand = Required<Pick<UserCommand<SyncResult>, Shared>> & {
 
 /** The common part of sync and get: resolves keys, and shows each key and its source. */
 export function resolving(options: ResolveKeysOptions): ResolvingCommand {
-  const { signal, autoProvision, provision, maxKeys, stored, log, concurrency } = options;
+  const { signal, reason, autoProvision, provision, maxKeys, stored, log, concurrency } = options;
   const given = new Map<string, number>();
   return {
     one: (manager, user) =>
-      stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, autoProvision }),
+      stored ? manager.getStoredKey(user, { signal }) : manager.syncAndGetKey(user, { signal, reason, autoProvision }),
     async *many(manager: KeyManager, batches, selection: Many, stop) {
       const reach = stored ? "stored" : reachOf(selection);
-      const bulk: BulkOptions = { signal, reach, provision, maxKeys: maxKeys(), concurrency, logged: log, stop };
+      const permission = { provision, maxKeys: maxKeys(), concurrency };
+      const bulk: BulkOptions = { signal, reason, reach, ...permission, logged: log, stop };
       for await (const batch of manager.syncMany(log ? oneByOne(batches, stop) : batches, bulk)) {
         for (const { synced, source, keyHash } of batch) {
           // Every created key is another one, and a million of them would fill the memory.

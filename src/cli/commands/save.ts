@@ -10,6 +10,8 @@ import { inHome } from "../../files/home-folder.ts";
 import { readRegularFile } from "../../files/read-regular-file.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { keyText, MAX_KEY_BYTES } from "./key-input.ts";
 import { errorDocument } from "../invocation.ts";
 import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
@@ -18,7 +20,7 @@ import { addUserOption, oneUser } from "../bulk/selection.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { showResult } from "../terminal/end-of-run.ts";
 
-interface SaveFlags extends CreateFlags {
+interface SaveFlags extends CreateFlags, ReasonFlags {
   readonly user?: readonly string[];
   readonly stdin?: true;
   readonly fromFile?: string;
@@ -31,7 +33,7 @@ interface SaveFlags extends CreateFlags {
 type Saved = Awaited<ReturnType<KeyManager["save"]>>;
 
 export function configureCommand(command: Command, run: Run): void {
-  addCreateOption(addUserOption(command, "whose key"))
+  addReasonOption(addCreateOption(addUserOption(command, "whose key")))
     .option("--stdin", "read the key from standard input")
     .option("--from-file <path>", "read the key from a file")
     .option("--replace", "replace another key without asking")
@@ -91,7 +93,8 @@ async function saveOrAsk(
   { user, key, flags }: { readonly user: string; readonly key: string; readonly flags: SaveFlags },
 ): Promise<Saved> {
   const { signal, terminal } = invocation;
-  const options = { signal, source: flags.source, validate: flags.validate, revoke: flags.revoke };
+  const { source, validate, revoke, reason } = flags;
+  const options = { signal, reason, source, validate, revoke };
   const result = await manager.save(user, key, { ...options, replace: flags.replace === true ? "any" : "none" });
   if (result.error?.code !== "KEY_EXISTS") return result;
   const hint = invocation.commandAgain("--replace");

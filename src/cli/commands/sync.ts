@@ -11,17 +11,19 @@ import { addConcurrencyOption } from "../bulk/concurrency.ts";
 import { CREATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { reachOf, resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
-import { LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
+import { isRefusedAsBlocked, LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
 import { sayShadowed, sayWarnings } from "../views/key-view.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 import { USER_COLUMN } from "../views/columns.ts";
 
-interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags {
+interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFlags, ReasonFlags {
   /** True with --provision, false with --no-provision. */
   readonly provision?: boolean;
   readonly concurrency?: number;
@@ -29,7 +31,7 @@ interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFl
 
 export function configureCommand(command: Command, run: Run): void {
   const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
-  addConcurrencyOption(addDryRunOption(bulk), "keys created", CREATED_AT_ONCE)
+  addConcurrencyOption(addReasonOption(addDryRunOption(bulk)), "keys created", CREATED_AT_ONCE)
     .option("--provision", "many users: create a key for each user without one")
     .option("--no-provision", "do not create a key")
     .addHelpText(
@@ -74,6 +76,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     stored: false,
     log: flags.log === true,
     concurrency: flags.concurrency,
+    reason: flags.reason,
   });
   return {
     name: "sync",
@@ -99,6 +102,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
     score: () =>
       new ResultCounts({
         ...shared.counting,
+        isBlocked: isRefusedAsBlocked,
         left: provision ? LEFT_WITHOUT_KEY : undefined,
         hint: (codes) =>
           couldCreate && codes.has("NO_KEY") ? "--provision   creates keys for users who have none" : undefined,
@@ -155,6 +159,7 @@ function previewCommand(invocation: Invocation, flags: SyncFlags): UserCommand<S
         endings: ["to_create", "to_save", "unchanged"],
         endingOf: ({ action, source }) =>
           action === "create" ? "to_create" : source === "database" ? "unchanged" : "to_save",
+        isBlocked: isRefusedAsBlocked,
         left: provision ? LEFT_WITHOUT_KEY : undefined,
         isDryRun: true,
       }),

@@ -1,4 +1,5 @@
 import { printable } from "../../core/text/printable.ts";
+import { wrapped } from "./word-wrap.ts";
 
 const GAP = 2;
 const NARROWEST = 8;
@@ -6,6 +7,8 @@ const NARROWEST = 8;
 const NARROW = /^[\x20-\x7E✓✗…]*$/;
 /** The last column may hold a sentence that wraps; it takes no more than this from the other columns. */
 const WIDEST_LAST = 24;
+/** What a column of sentences wants of a narrow terminal. */
+const WIDEST_WRAPPED = 12;
 
 /** What a column that shrinks keeps before another one is left out for it. */
 const ROOMY = 12;
@@ -18,6 +21,8 @@ export interface Column {
   readonly title: string;
   /** Its cells are cut. */
   readonly shrinks?: boolean;
+  /** Only the last one: its cells are sentences, which go on below their beginning. */
+  readonly wraps?: boolean;
   /** It is left out; and so it is where the first rows have nothing in it, which is shown as `-`. */
   readonly isOptional?: boolean;
   /** The width of its usual cells: at least this wide where rows are printed before the others are known. */
@@ -50,11 +55,14 @@ export class Table {
   /** Which of the cells are shown. */
   readonly #shown: readonly number[];
   readonly #widths: readonly number[] | undefined;
+  /** Undefined if the last column does not wrap. */
+  readonly #wrapWidth: number | undefined;
 
   constructor(columns: readonly Column[], first: FirstRows, terminalWidth: number | undefined, measure: Measure) {
     const widths = terminalWidth === undefined ? [] : widthsOf(columns, first, measure);
     this.#shown =
       terminalWidth === undefined ? [...columns.keys()] : shownOf(columns, first.rows, widths, terminalWidth);
+    this.#wrapWidth = columns.at(-1)?.wraps === true ? terminalWidth : undefined;
     this.#columns = columns;
     this.#widths =
       terminalWidth === undefined
@@ -75,10 +83,23 @@ export class Table {
     const shown = pick(cells, this.#shown).map(printable);
     const widths = this.#widths;
     if (widths === undefined) return shown.join("\t");
-    return shown
-      .map((cell, index) => pad(cell, widths[index] ?? 0, measure))
-      .join(" ".repeat(GAP))
-      .trimEnd();
+    const line = (some: readonly string[]) =>
+      some
+        .map((cell, index) => pad(cell, widths[index] ?? 0, measure))
+        .join(" ".repeat(GAP))
+        .trimEnd();
+    const [first = "", ...more] = this.#wrapped(shown.at(-1) ?? "");
+    return [line([...shown.slice(0, -1), first]), ...more].join("\n");
+  }
+
+  /** The last cell, with the indentation of its further lines. */
+  #wrapped(text: string): readonly string[] {
+    if (this.#wrapWidth === undefined) return [text];
+    const indent = (this.#widths ?? []).slice(0, -1).reduce((sum, width) => sum + width + GAP, 0);
+    const left = this.#wrapWidth - indent;
+    if (left < NARROWEST) return [text];
+    const lines = wrapped(text, left).flatMap((line) => inPieces(line, left));
+    return lines.map((line, index) => (index === 0 ? line : " ".repeat(indent) + line));
   }
 }
 
@@ -103,6 +124,7 @@ function shownOf(
   const filled = [...columns.keys()].filter((index) => !isOptional(index) || rows.some((row) => row[index] !== EMPTY));
   const least = filled.map((index) => {
     const width = widths[index] ?? 0;
+    if (columns[index]?.wraps === true) return Math.min(width, NARROWEST);
     return columns[index]?.shrinks === true ? Math.min(width, ROOMY) : width;
   });
   const sum = least.reduce((total, width) => total + width + GAP, -GAP);
@@ -111,12 +133,34 @@ function shownOf(
 
 function fitted(columns: readonly Column[], widths: readonly number[], terminalWidth: number): readonly number[] {
   const last = widths.length - 1;
-  const wanted = widths.map((width, index) => (index === last ? Math.min(width, WIDEST_LAST) : width));
-  const excess = wanted.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;
-  return wanted.map((width, index) => {
-    if (index === last) return Number.POSITIVE_INFINITY;
-    return excess > 0 && columns[index]?.shrinks === true ? Math.max(NARROWEST, width - excess) : width;
-  });
+  const widest = columns[last]?.wraps === true ? WIDEST_WRAPPED : WIDEST_LAST;
+  const fits = widths.map((width, index) => (index === last ? Math.min(width, widest) : width));
+  let excess = fits.reduce((sum, width) => sum + width + GAP, -GAP) - terminalWidth;
+  for (; excess > 0; excess -= 1) {
+    const next = widestOf(columns, fits);
+    if (next === undefined) break;
+    fits[next] = (fits[next] ?? 0) - 1;
+  }
+  return fits.map((width, index) => (index === last ? Number.POSITIVE_INFINITY : width));
+}
+
+/** The widest column but the last that can be narrower. */
+function widestOf(columns: readonly Column[], widths: readonly number[]): number | undefined {
+  const width = (index: number) => widths[index] ?? 0;
+  const candidates = [...widths.keys()]
+    .slice(0, -1)
+    .filter((index) => columns[index]?.shrinks && width(index) > NARROWEST);
+  return candidates.reduce<number | undefined>(
+    (best, index) => (best === undefined || width(index) > width(best) ? index : best),
+    undefined,
+  );
+}
+
+/** A word may be longer than a line. */
+function inPieces(line: string, width: number): readonly string[] {
+  const characters = Array.from(line);
+  const starts = Array.from({ length: Math.max(1, Math.ceil(characters.length / width)) }, (_, piece) => piece * width);
+  return starts.map((start) => characters.slice(start, start + width).join(""));
 }
 
 function pad(cell: string, width: number, measure: Measure): string {

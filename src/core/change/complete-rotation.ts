@@ -150,6 +150,7 @@ async function afterCommit(
   const { key } = created.creation;
   context.log({ kind: "made", key });
   context.log({ kind: "saved", origin: placed.origin, key });
+  context.history.note({ event: "rotated", userId: placed.userId, key: placed });
   await created.accountBound;
   const { revocation, revokeAt, isSeen } = await retirePredecessor(rotation, placed, context, signal);
   if (!isSeen) await requireStillHeld(placed, context);
@@ -262,6 +263,7 @@ async function removeNewKey(rotation: Rotation, context: Context): Promise<"remo
   try {
     const outcome = await appendEntry(userId, { kind: "out", n, outcome: "abandoned" }, context, time);
     if (isSavedAs(outcome, own)) return successorOf(rotation.row, rotation);
+    context.history.note({ event: "abandoned", userId, key: own });
     const row = keyIn(await context.store.find(userId, time));
     if (row?.generation === n && row.keyHash === own.keyHash) await rollBackRow(row, context, time);
     const isRemoved = await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);

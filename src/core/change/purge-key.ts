@@ -87,7 +87,7 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
     // An earlier purge that died here may have wanted the block.
     const blocked = block ?? (await blockToFinish(recorded, context, signal));
-    if (!(await takeOutRow(store, row, blocked, signal))) return "conflict";
+    if (!(await takeOutRow(row, blocked, context, signal))) return "conflict";
     return revoked(row, { ...task, block: blocked, others }, context, signal);
   });
 }
@@ -101,12 +101,17 @@ async function withoutKey(
 ): Promise<Purge | "conflict"> {
   if (revoke !== "no") await requestRetainedDeletions(user, null, context, signal);
   const isBlocking = tombstone === undefined && block !== null;
-  if (isBlocking && !(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
+  if (isBlocking) {
+    if (!(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
+    context.history.note({ event: "blocked", userId: user, key: null });
+  }
   const { removed, error } = revoke === "no" ? { removed: 0, error: null } : await finish(user, signal);
   const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
-  const blocked = isBlocking || tombstone !== undefined;
+  const wasBlocked = tombstone !== undefined;
+  const blocked = isBlocking || wasBlocked;
   const returnsFrom = await returnsTo(blocked, nextSync, signal);
-  return ended({ ...purgeOf(user, undefined, revocation), blocked, revokedKeys: removed, returnsFrom, error });
+  const result = { ...purgeOf(user, undefined, revocation), blocked, wasBlocked };
+  return ended({ ...result, revokedKeys: removed, returnsFrom, error });
 }
 
 /** From where the next sync would bring a key back. A blocked user gets none. */
@@ -159,14 +164,15 @@ export async function previewPurge(
   if (revoke !== "no" && context.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
   const view = foreseen(context);
   const stored = await view.store.find(user, signal);
-  const found = keyIn(stored);
-  const row = found === undefined ? undefined : await withTrueGeneration(found, context, signal);
+  const held = keyIn(stored);
+  const row = held === undefined ? undefined : await withTrueGeneration(held, context, signal);
   if (row?.generation === 0) await refuseForeign(row, revoke, context, signal);
   const entries = revoke === "no" ? [] : await context.journal.entries(user, signal);
   const blocked = isTombstone(stored);
   const foretold = blocked || blocks ? undefined : nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal);
   const returnsFrom = (await foretold) ?? [];
-  return { ...purgeOf(user, row, null), returnsFrom, purged: false, blocked, retained: countRetained(entries) };
+  const found = { ...purgeOf(user, row, null), purged: false, blocked, wasBlocked: blocked };
+  return { ...found, returnsFrom, retained: countRetained(entries) };
 }
 
 /** The hashes of the keys that the purge would mark for deletion. */
@@ -269,6 +275,7 @@ function purgeOf(userId: UserId, row: KeyRecord | undefined, revocation: PurgeRe
     former: row === undefined ? null : formerKey(row),
     purged: row !== undefined,
     blocked: false,
+    wasBlocked: false,
     revocation,
     revokedKeys: 0,
     returnsFrom: [],

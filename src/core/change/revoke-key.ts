@@ -1,6 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { hashOfRecord, maskOfRecord, storedValue } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { silent } from "../model/log-event.ts";
 import { openRow } from "../sealing/open-row.ts";
 import { isTimeout, deadlineIn } from "../async/deadline.ts";
@@ -51,7 +52,7 @@ export async function revokeUpstream(row: KeyRecord, context: Context, signal: A
 /** As `revokeUpstream`, of a key that stands in no row: its entry at OpenRouter confirms that it is gone. */
 export async function revokeRetained(
   user: UserId,
-  { n, upstreamId }: RetainedKey,
+  { n, keyHash, upstreamId }: RetainedKey,
   context: Context,
   signal: AbortSignal,
 ): Promise<Revocation> {
@@ -59,6 +60,9 @@ export async function revokeRetained(
     const keys = await requireUpstreamKeys(context, "no key can be removed");
     const removal = await removeUpstream(upstreamId, keys, deadlineIn(REVOCATION_MS, signal));
     if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
+    const key = { keyHash, keyTail: null, generation: n };
+    // The first that confirmed it: a retained key is asked about again by every later purge.
+    context.history.note({ event: "revoked", userId: user, key, isFinished: true });
     await recordGone(user, n, context, signal);
     return { status: "done" };
   } catch (thrown) {
@@ -83,6 +87,7 @@ export async function deleteUpstream(
     const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
     if (!isProven) return pending(NOT_IN_THIS_ACCOUNT);
     const confirmed = async (within: AbortSignal) => {
+      context.history.note({ event: "revoked", userId: row.userId, key: keyOfRow(row) });
       if (row.generation > 0) await recordGone(row.userId, row.generation, context, within);
     };
     return { status: "deleted", deletion: { hash, isFresh: removal.status === "done", keys, checkKey }, confirmed };

@@ -82,8 +82,9 @@ export async function saveKey(
           : successorOf(row, withKey(row, { key, sealed, origin, now }), revoke);
     if (!(await write({ key, row, next }, context, signal))) return "conflict";
     log({ kind: "saved", origin, key });
-    if (row === undefined || isVouchedFor)
-      return savedResult(user, key, next.origin, { changed: true, previous: null });
+    const isSuccessor = row !== undefined && !isVouchedFor;
+    context.history.note({ event: isSuccessor ? "replaced" : "saved", userId: user, key: next });
+    if (!isSuccessor) return savedResult(user, key, next.origin, { changed: true, previous: null });
     const revocation = await afterReplacing({ row, next }, revoke, context, signal);
     const result = savedResult(user, key, origin, {
       changed: true,

@@ -1,4 +1,5 @@
 import type { Context } from "../context.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { UnblockResult } from "../model/results.ts";
 import { isTombstone } from "../model/tombstone.ts";
@@ -14,17 +15,22 @@ import { removeRow } from "../protocol/write-row.ts";
  * the next sync begins with a new generation.
  */
 export async function unblockUser(user: UserId, context: Context, signal: AbortSignal): Promise<UnblockResult> {
-  const { store } = context;
+  const { store, history } = context;
+  const unblocked = (...warnings: readonly Warning[]) => {
+    history.note({ event: "unblocked", userId: user, key: null });
+    return unblockedResult(user, true, warnings);
+  };
   return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
     if (found === undefined) return unblockedResult(user, false);
-    if (isTombstone(found))
-      return (await removeRow(store, user, found, signal)) ? unblockedResult(user, true) : "conflict";
+    if (isTombstone(found)) return (await removeRow(store, user, found, signal)) ? unblocked() : "conflict";
     if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const row = await withTrueGeneration(found, context, signal);
     if (!(await isToBeBlocked(row, context, signal))) return unblockedResult(user, false);
     await revokePredecessor(row, context, signal);
-    return (await removeRow(store, user, row, signal)) ? unblockedResult(user, true, [PURGE_FINISHED]) : "conflict";
+    if (!(await removeRow(store, user, row, signal))) return "conflict";
+    history.note({ event: "purged", userId: user, key: keyOfRow(row) });
+    return unblocked(PURGE_FINISHED);
   });
 }
 

@@ -1,11 +1,16 @@
 import { copyAccount, refuseOtherAccount } from "./copy-account.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { BlockCopy, blockedThere } from "./copy-blocks.ts";
+import type { BlockOutcome } from "./copy-blocks.ts";
+import { copyHistory } from "./copy-history.ts";
+import type { HistoryOutcome } from "./copy-history.ts";
 import { JournalCopy } from "./copy-journal.ts";
 import type { JournalOutcome } from "./copy-journal.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { hashOfRecord, maskOfRecord, duplicateRowsError } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
-import { blockedError, isTombstone, keyIn } from "../model/tombstone.ts";
+import { isTombstone, keyIn } from "../model/tombstone.ts";
 import type { StoredRow } from "../model/tombstone.ts";
 import { printable } from "../text/printable.ts";
 import { rowForDestination } from "./plain-rows.ts";
@@ -19,8 +24,9 @@ import { batched } from "../async/batched.ts";
 /**
  * **Invariant:** a row is inserted only if its user has none in the destination; existing rows stay. It is copied
  * unchanged, except for a key in plain text if the destination holds sealed keys only. **Order:** (1) the journal,
- * because a row is interpreted by its journal; (2) the rows; (3) the source again, to verify everything: each entry is
- * present and unchanged, each row is present and holds the key of the source, and the master keys open it.
+ * because a row is interpreted by its journal; (2) the rows, then the blocks; (3) the source again, to verify everything: each
+ * entry is present and unchanged, each row is present and holds the key of the source, the master keys open it, and each
+ * block stands; (4) the history, on which nothing depends.
  */
 
 /**
@@ -37,7 +43,7 @@ export type RowOutcome = {
   | { readonly outcome: "conflict" | "unverified"; readonly error: KeyctlError }
 );
 
-export type CopyOutcome = RowOutcome | JournalOutcome;
+export type CopyOutcome = RowOutcome | JournalOutcome | BlockOutcome | HistoryOutcome;
 
 export interface Copying {
   /** Reports what a copy would do, and writes nothing. */
@@ -70,8 +76,11 @@ export async function* copyRows(
       ? await compare(rows, { store: destination.store, journal }, newSignal())
       : await insertMissing(rows, await bringTarget(source, destination, journal, newSignal), newSignal());
     for (const { row, outcome } of outcomes) if (outcome === "conflict") inConflict.add(row.id);
+    if (!dryRun) await noteCopied(outcomes, destination);
     yield outcomes;
   }
+  const blocks = new BlockCopy({ source, destination }, { dryRun, newSignal });
+  yield* blocks.bring();
   if (dryRun) return;
   // A rekey of the source may have begun in the meantime: it adds the check of a new master key before it seals a row
   // with that key.
@@ -82,6 +91,14 @@ export async function* copyRows(
     const there = await rowsThere(others, destination.store, newSignal());
     yield await prove(others, there, { source, destination }, newSignal());
   }
+  yield* blocks.prove();
+  yield [await copyHistory({ source: source.historyStore, destination: destination.historyStore }, newSignal)];
+}
+
+async function noteCopied(outcomes: readonly RowOutcome[], { history }: Pick<CopyEnd, "history">): Promise<void> {
+  const copied = outcomes.filter(({ outcome }) => outcome === "copied");
+  history.note(...copied.map(({ row }) => ({ event: "copied", userId: row.userId, key: keyOfRow(row) }) as const));
+  await history.write();
 }
 
 /**
@@ -187,7 +204,7 @@ async function compare(
 function compareWithExisting(row: KeyRecord, [found, twin]: readonly StoredRow[] = []): RowOutcome | undefined {
   if (found === undefined) return undefined;
   if (twin !== undefined) return { kind: "row", row, outcome: "conflict", error: duplicateRowsError(found, twin) };
-  if (isTombstone(found)) return { kind: "row", row, outcome: "conflict", error: blockedError(found) };
+  if (isTombstone(found)) return { kind: "row", row, outcome: "conflict", error: blockedThere(found) };
   const hash = hashOfRecord(row);
   const isSame = found.keyEncrypted === row.keyEncrypted || (hash !== null && hash === hashOfRecord(found));
   if (isSame) return { kind: "row", row: found, outcome: "kept", error: null };

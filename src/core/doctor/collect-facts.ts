@@ -2,23 +2,20 @@ import type { OnStep } from "../model/work-step.ts";
 import { collectStoreStats } from "./store-stats.ts";
 import type { StoreStats } from "./store-stats.ts";
 import type { KeyctlError } from "../model/errors.ts";
-import type { Journal } from "../ports/journal.ts";
 import type { ManagementKey } from "../model/management-key.ts";
 import { toKeyctlError, anySignal, isTimeout, clampTimeout, deadlineIn } from "../async/deadline.ts";
 import type {
-  Inspection,
   Integrity,
   KeySource,
-  KeyStore,
   MasterKeyPlaceFacts,
   MasterKeys,
   PlainTextRemains,
   SourceReading,
   KeyCheckValue,
-  KeyCheckValues,
   Sealer,
   StoreFacts,
 } from "../ports/stores-and-sources.ts";
+import type { Store } from "../ports/store.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import { lookAtAccount } from "../protocol/compare-account.ts";
 import type { Sight } from "../protocol/compare-account.ts";
@@ -32,7 +29,7 @@ import type { Warning } from "../model/warning.ts";
 import { raceSignalWithGrace } from "../async/race-signal.ts";
 
 export interface DoctorContext {
-  readonly store: KeyStore & KeyCheckValues & Inspection & Journal;
+  readonly store: Store;
   readonly masterKeys: MasterKeys;
   readonly masterKeyPlace: () => Promise<MasterKeyPlaceFacts>;
   /** True for a store whose first master key is created on first use. */

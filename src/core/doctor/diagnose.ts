@@ -1,4 +1,5 @@
 import { rotationVerdicts } from "./checks/rotations.ts";
+import { blockedVerdicts } from "./checks/blocked.ts";
 import { encryptionVerdicts } from "./checks/encryption.ts";
 import { environmentVerdicts, keyFileVerdict, pathVerdict, variablesVerdicts } from "./checks/machine.ts";
 import type { HostFacts } from "./checks/machine.ts";
@@ -19,6 +20,7 @@ export type CheckId =
   | "store"
   | "server"
   | "encryption"
+  | "blocked"
   | "master_keys"
   | "management_key"
   | "openrouter"
@@ -52,6 +54,7 @@ const CHECKS: readonly (readonly [id: CheckId, check: Check])[] = [
         return encryptionVerdicts(value, { total, deep, requireSealed, plainText: remains });
       }),
   ],
+  ["blocked", ({ census }) => (census.status === "known" ? blockedVerdicts(census.value) : [])],
   [
     "master_keys",
     ({ masterKeys, census }) =>

@@ -5,12 +5,20 @@ import { holdsClear } from "../sealing/row-inspector.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore, Sealer } from "../ports/stores-and-sources.ts";
 import type { UserId } from "../model/user-id.ts";
+import { formatNumber } from "../text/format.ts";
+import { printable } from "../text/printable.ts";
 import type { OnStep } from "../model/work-step.ts";
 
 /** A count of users, and the first of them. */
 export interface Sample {
   readonly count: number;
   readonly first: readonly UserId[];
+}
+
+/** `alice, bob and 3 more`. */
+export function namesIn({ count, first }: Sample): string {
+  const more = count > first.length ? ` and ${formatNumber(count - first.length)} more` : "";
+  return `${first.map(printable).join(", ")}${more}`;
 }
 
 /** The counts of a store's rows, from one scan. */
@@ -25,12 +33,19 @@ export interface StoreStats {
   readonly twins: Sample;
   /** Users whose key is a management key that is configured here. */
   readonly withManagementKey: Sample;
+  readonly blocked: Blocked;
   /** Sealed rows that cannot be decrypted; null if no row was decrypted. */
   readonly unopened: Sample | null;
   /** How many keys each master key seals, by its id, including previous keys. Empty without a sealer. */
   readonly kids: ReadonlyMap<string, number>;
   /** False: the scan timed out before the last row. */
   readonly isComplete: boolean;
+}
+
+interface Blocked {
+  readonly count: number;
+  /** Users beside whose block another program has written a key. */
+  readonly withKey: Sample;
 }
 
 /** Enough users to act on. A complete list is the job of another command. */
@@ -53,6 +68,9 @@ export interface CensusTask {
 export async function collectStoreStats(store: KeyStore, task: CensusTask, signal: AbortSignal): Promise<StoreStats> {
   const counter = new StatsCollector(task);
   try {
+    for await (const { userId, keyEncrypted } of store.scanBlocked(() => signal)) {
+      counter.addBlocked(userId, keyEncrypted !== "");
+    }
     for await (const row of store.scan(() => signal)) {
       counter.add(row);
       task.onStep?.({ part: "rows", done: counter.total, total: task.total });
@@ -77,6 +95,8 @@ class StatsCollector {
   readonly #unopened = new SampledCount();
   readonly #withManagementKey = new SampledCount();
   readonly #clear = new SampledCount();
+  readonly #blockedWithKey = new SampledCount();
+  #blocked = 0;
   #sealed = 0;
   #last: UserId | undefined;
 
@@ -97,6 +117,11 @@ class StatsCollector {
     const hash = value.kind === "sealed" ? this.#addSealed(row) : value.kind === "clear" ? value.key.hash : null;
     if (hash !== null && this.#managementKeys.has(hash)) this.#withManagementKey.add(row.userId);
     if (typeof row.previous?.keyEncrypted === "string") this.#addPrevious(row.previous.keyEncrypted);
+  }
+
+  addBlocked(user: UserId, hasKey: boolean): void {
+    this.#blocked += 1;
+    if (hasKey) this.#blockedWithKey.add(user);
   }
 
   /** The previous key, kept until a change is final: its master key is needed as well. */
@@ -131,6 +156,7 @@ class StatsCollector {
       unreadable: this.#unreadable.sample,
       twins: this.#twins.sample,
       withManagementKey: this.#withManagementKey.sample,
+      blocked: { count: this.#blocked, withKey: this.#blockedWithKey.sample },
       unopened: this.#deep ? this.#unopened.sample : null,
       kids: this.#kids,
       isComplete,

@@ -1,5 +1,5 @@
 import { ApiKey } from "./api-key.ts";
-import { maskOf } from "./mask.ts";
+import { maskOfTail } from "./mask.ts";
 import { KeyctlError } from "./errors.ts";
 import { printable } from "../text/printable.ts";
 import { randomBytes } from "./random-bytes.ts";
@@ -137,8 +137,6 @@ export function createdAtMs({ generation, createdAt }: KeyRecord): number | unde
 /** The only provider, and a part of every row's identity. */
 export const PROVIDER = "openrouter";
 
-/** A tail that another program wrote in any other form is not shown. */
-const TAIL = /^[A-Za-z0-9_-]{4}$/;
 const JWE = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
 
 /** Replaces the stored key of a row that belongs to no single user. Only other programs write such rows. */
@@ -174,7 +172,7 @@ export function maskOfRecord(record: KeyRecord): string | null {
   const value = storedValue(record.keyEncrypted);
   if (value.kind === "unreadable") return null;
   if (value.kind === "clear") return value.key.masked;
-  return record.keyTail === null ? null : maskOf(TAIL.test(record.keyTail) ? record.keyTail : "????");
+  return maskOfTail(record.keyTail);
 }
 
 /**

@@ -2,3 +2,10 @@
 export function maskOf(tail: string): string {
   return "*".repeat(15) + tail;
 }
+
+const TAIL = /^[A-Za-z0-9_-]{4}$/;
+
+/** The mask by the recorded last characters. A tail that another program wrote in any other form is not shown. */
+export function maskOfTail(tail: string | null): string | null {
+  return tail === null ? null : maskOf(TAIL.test(tail) ? tail : "????");
+}

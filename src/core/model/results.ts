@@ -116,6 +116,8 @@ export interface PurgeResult {
   readonly purged: boolean;
   /** A tombstone stands now: no key is stored for this user until an unblock. */
   readonly blocked: boolean;
+  /** A tombstone stood before. */
+  readonly wasBlocked: boolean;
   /** The state of the key at OpenRouter; null if nothing was purged. */
   readonly revocation: "done" | "pending" | "kept" | "not_ours" | null;
   /** How many keys were deleted at OpenRouter: the user's key, and earlier ones that keyctl created for the user. */
@@ -215,6 +217,7 @@ export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
     former: null,
     purged: false,
     blocked: false,
+    wasBlocked: false,
     revocation: null,
     revokedKeys: 0,
     returnsFrom: [],

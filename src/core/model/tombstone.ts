@@ -40,7 +40,7 @@ export function newTombstone(userId: UserId, blocked: Block, seen?: Version): To
 
 export function blockedError({ userId, blocked: { at, reason } }: Tombstone): KeyctlError {
   const because = reason === null ? "" : `: ${printable(reason)}`;
-  return new KeyctlError("USER_BLOCKED", `user ${printable(userId)} is blocked since ${at}${because}`, {
+  return new KeyctlError("USER_BLOCKED", `user ${printable(userId)} is blocked (since ${at})${because}`, {
     hint: `keyctl unblock ${userFlag(userId)}   lets a key be stored for this user again`,
   });
 }

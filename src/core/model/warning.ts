@@ -27,4 +27,5 @@ export type WarningCode =
   | "RESTRICTIONS_UNKNOWN"
   | "GRACE_DOUBLES_BUDGET"
   | "PURGE_FINISHED"
-  | "NO_LIMIT";
+  | "NO_LIMIT"
+  | "HISTORY_NOT_WRITTEN";

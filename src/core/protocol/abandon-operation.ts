@@ -27,7 +27,7 @@ export async function abandonOperationWithoutKey(
 export async function abandonOperation(
   user: UserId,
   operation: Operation,
-  context: Pick<Context, "store" | "journal" | "clock"> & { readonly keys: AccountKeys },
+  context: Pick<Context, "store" | "journal" | "clock" | "history"> & { readonly keys: AccountKeys },
   signal: AbortSignal,
 ): Promise<boolean> {
   const { keys, journal } = context;
@@ -44,6 +44,8 @@ export async function abandonOperation(
       else matches.push(...page.keys.filter((key) => key.name === name).map(({ hash }) => hash));
     }
     for (const hash of await unreferenced(matches, context, () => signal)) {
+      const key = { keyHash: hash, keyTail: null, generation: n };
+      context.history.note({ event: "abandoned", userId: user, key, isFinished: true });
       const removal = await removeUpstream(hash, keys, budget());
       if (removal.status === "unknown") isClean = false;
     }

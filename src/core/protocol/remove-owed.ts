@@ -11,7 +11,7 @@ import type { AccountKeys } from "./management-access.ts";
 import { confirmGeneration, recordGone, revokePredecessor, withTrueGeneration } from "./settle-row.ts";
 import { blockToFinish, takeOutRow } from "./write-row.ts";
 
-export interface RemovalContext extends Pick<Context, "store" | "journal" | "clock"> {
+export interface RemovalContext extends Pick<Context, "store" | "journal" | "clock" | "history"> {
   readonly keys: AccountKeys;
   /** For each step. */
   readonly newSignal: () => AbortSignal;
@@ -38,8 +38,8 @@ const REMOVAL_MS = 30_000;
  * could not be confirmed.
  */
 export async function removeOwed(owed: OwedKey, context: RemovalContext): Promise<void> {
-  const { user, n } = owed;
-  const { store, newSignal } = context;
+  const { user, n, keyHash, upstreamId } = owed;
+  const { store, history, newSignal } = context;
   await retryOnConflict(user, async () => {
     const found = keyIn(await store.find(user, newSignal()));
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
@@ -48,13 +48,15 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
       await revokePredecessor(row, context, newSignal());
       const block = owed.blocks === true && row.generation === n;
-      await takeOutRow(store, row, await blockToFinish({ block }, context, newSignal()), newSignal());
+      await takeOutRow(row, await blockToFinish({ block }, context, newSignal()), context, newSignal());
       return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;
     // RECORD OUTCOME decides, as for every reader of the row. If the row is rolled back, the key is found in it.
     if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
     await removeConfirmed(owed, context);
+    const key = { keyHash: keyHash ?? upstreamId, keyTail: null, generation: n };
+    history.note({ event: "revoked", userId: user, key, isFinished: true });
     return recordGone(user, n, context, newSignal());
   });
 }

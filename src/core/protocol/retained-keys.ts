@@ -27,6 +27,7 @@ export function countRetained(entries: readonly Recorded[]): number {
 /** A retained key that is marked for deletion. */
 export interface RetainedKey {
   readonly n: number;
+  readonly keyHash: string;
   /** OpenRouter's id of the key. */
   readonly upstreamId: string;
 }
@@ -86,7 +87,11 @@ async function requestDeletions(
 ): Promise<readonly RetainedKey[]> {
   const requested = generationsOf("del", entries);
   for (const n of retained) if (!requested.has(n)) await appendEntry(user, { kind: "del", n }, context, signal);
-  return savedAmong(retained, entries).map(({ n, hash, upstreamHash }) => ({ n, upstreamId: upstreamHash ?? hash }));
+  return savedAmong(retained, entries).map(({ n, hash, upstreamHash }) => ({
+    n,
+    keyHash: hash,
+    upstreamId: upstreamHash ?? hash,
+  }));
 }
 
 /** The generations with an entry of this kind. */

@@ -1,6 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
 import type { KeyRecord, Previous, Timestamp } from "../model/key-record.ts";
 import type { Context } from "../context.ts";
@@ -22,13 +23,17 @@ import { removeRow, replaceRow } from "./write-row.ts";
  */
 export async function confirmGeneration(
   row: KeyRecord,
-  context: Pick<Context, "store" | "journal" | "clock">,
+  context: Pick<Context, "store" | "journal" | "clock" | "history">,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (row.generation === 0 || row.settled) return true;
   const { userId, generation: n } = row;
   const outcome = (await context.journal.entry(userId, "out", n, signal)) ?? (await recordSaved(row, context, signal));
-  if (outcome.outcome === "saved") return true;
+  if (outcome.outcome === "saved") {
+    const event = row.previous === null ? "created" : "rotated";
+    context.history.note({ event, userId, key: keyOfRow(row), isFinished: true });
+    return true;
+  }
   await rollBackRow(row, context, signal);
   return false;
 }

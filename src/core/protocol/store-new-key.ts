@@ -1,6 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { termsOf } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { anySignal, isTimeout, timeOf, deadlineIn, withTimeLimit } from "../async/deadline.ts";
@@ -168,7 +169,9 @@ async function decide(
     const abandoned = { kind: "out", n, outcome: "abandoned" } as const;
     const outcome = await untilAvailable(own, (signal) => appendEntry(userId, abandoned, context, signal), caller);
     // Saved: another command has seen it in the row and continued, so the key is in use.
-    if (isSavedAs(outcome, own)) return "lost";
+    const isInUse = isSavedAs(outcome, own);
+    context.history.note({ event: isInUse ? "created" : "abandoned", userId, key: keyOfRow(own) });
+    if (isInUse) return "lost";
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
   const { row } = seen;
@@ -176,8 +179,10 @@ async function decide(
   if (!isSavedAs(outcome, own)) {
     // The key was abandoned while its row existed: the row is removed first, then the key.
     await untilAvailable(own, (signal) => rollBackRow(row, context, signal), caller);
+    context.history.note({ event: "abandoned", userId, key: keyOfRow(own) });
     return (await deleteNewKey(created, context, caller)) ? "lost" : "not-deleted";
   }
+  context.history.note({ event: "created", userId, key: keyOfRow(own) });
   const isCurrent = await untilAvailable(own, (signal) => isSettledOrHeld(row, context, signal), caller);
   return isCurrent ? row : "lost";
 }

@@ -1,5 +1,6 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import { newTombstone } from "../model/tombstone.ts";
 import type { Block, StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
@@ -88,14 +89,22 @@ export async function blockToFinish(
   return { at: clock.now().toISOString(), reason: null };
 }
 
-/** Removes the row of a purged key, or with a block puts a tombstone in its place. */
-export function takeOutRow(
-  store: KeyStore,
+/** Removes the row of a purged key, or with a block puts a tombstone in its place, and notes it in the history. */
+export async function takeOutRow(
   row: KeyRecord,
   blocked: Block | null,
+  { store, history }: Pick<Context, "store" | "history">,
   signal: AbortSignal,
 ): Promise<boolean> {
-  return blocked === null ? removeRow(store, row.userId, row, signal) : blockRow(store, blocked, row, signal);
+  const { userId } = row;
+  const isOut = await (blocked === null
+    ? removeRow(store, userId, row, signal)
+    : blockRow(store, blocked, row, signal));
+  if (!isOut) return false;
+  const key = keyOfRow(row);
+  history.note({ event: "purged", userId, key });
+  if (blocked !== null) history.note({ event: "blocked", userId, key });
+  return true;
 }
 
 /** As `KeyStore.insertMany`. */

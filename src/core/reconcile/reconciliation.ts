@@ -13,7 +13,8 @@ import type { Finding } from "./finding.ts";
 import { claims } from "./claims.ts";
 import type { OwnedKeys } from "./claims.ts";
 import type { Warning } from "../model/warning.ts";
-import { deadlineIn } from "../async/deadline.ts";
+import { deadlineIn, toKeyctlError } from "../async/deadline.ts";
+import { sweepHistory } from "../history/sweep-history.ts";
 import { yieldToEventLoop } from "../async/sleep.ts";
 import type { OnStep } from "../model/work-step.ts";
 import type { Standing } from "../ports/account.ts";
@@ -66,6 +67,9 @@ export class Reconciliation {
   readonly #waiting: ReadonlySet<string>;
   readonly #onStep: OnStep;
   readonly #toRepair: OwnedKeys[] = [];
+  readonly #warnings: Warning[] = [];
+  /** How many old events `fix` has removed from the history. */
+  historyRemoved = 0;
   /** How many listed keys belong to the planned users. */
   #claimed = 0;
   /** False: keys kept changing during the listing, so rows whose key was not listed are not reported. */
@@ -91,7 +95,8 @@ export class Reconciliation {
     context: Context,
     { only, fixes, adoptAccount, includeKept, newSignal, onStep }: ReconcileTask,
   ): Promise<Reconciliation> {
-    // Fails without a management key, before anything else.
+    // Fails for a bad setting or without a management key, before anything else.
+    if (fixes) context.historyDays();
     await requireUpstreamKeys(context, NO_LIST);
     const account = await context.account.open();
     if (adoptAccount) await account.adopt(newSignal());
@@ -99,6 +104,7 @@ export class Reconciliation {
     const spooled = context.spool.mayHoldKeys() ? await context.spool.list(own.deployment, only) : [];
     if (fixes) {
       for (const user of new Set(spooled.map(({ userId }) => userId))) await importSpool(user, context, newSignal());
+      await context.history.write();
     }
     const waiting = new Set(fixes ? [] : spooled.map(({ keyHash, upstreamHash }) => upstreamHash ?? keyHash));
     const inventory = await upstreamSnapshot(own, onStep);
@@ -120,7 +126,8 @@ export class Reconciliation {
 
   /** Warnings that were not reported yet. */
   get warnings(): readonly Warning[] {
-    return this.#context.account.takeWarnings();
+    const { account, history } = this.#context;
+    return [...account.takeWarnings(), ...history.takeWarnings(), ...this.#warnings.splice(0)];
   }
 
   async *plan(): AsyncGenerator<Finding> {
@@ -142,12 +149,26 @@ export class Reconciliation {
     yield* this.#planOlder(seen);
   }
 
-  /** After `plan`. A key that cannot be removed is returned with its error; a failure that concerns all keys is thrown. */
+  /** After `plan`; of all users, also removes what the history keeps no longer. A key that cannot be removed is returned with its error; a failure that concerns all keys is thrown. */
   async *fix(): AsyncGenerator<Finding> {
     for (const [index, claim] of this.#toRepair.entries()) {
       const findings = await repair(claim, this.#context);
+      await this.#context.history.write();
       yield* findings.filter(({ action }) => action !== "none");
       this.#onStep({ part: "removing", done: index + 1, total: this.#toRepair.length });
+    }
+    if (this.#only === undefined) await this.#sweepHistory();
+  }
+
+  /** A history that cannot be swept now stops nothing. */
+  async #sweepHistory(): Promise<void> {
+    try {
+      this.historyRemoved = await sweepHistory(this.#context, this.#context.newSignal);
+    } catch (thrown) {
+      const failure = toKeyctlError(thrown);
+      if (failure.code === "INTERRUPTED") throw failure;
+      const message = `old events of the history were not removed: ${failure.message}`;
+      this.#warnings.push({ code: "HISTORY_NOT_WRITTEN", message });
     }
   }
 

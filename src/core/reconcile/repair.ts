@@ -2,6 +2,7 @@ import { isKeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { JournalState, KeyState } from "./classify-key.ts";
+import type { KeyOfEvent } from "../model/history-event.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { blockToFinish, takeOutRow } from "../protocol/write-row.ts";
 import {
@@ -51,7 +52,7 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
     if (settled.generation === 0) return { row: settled };
     const retirement = await journal.entry(user, "rev", settled.generation, newSignal());
     if (retirement === undefined) return { row: settled };
-    await takeOutRow(store, settled, await blockToFinish(retirement, context, newSignal()), newSignal());
+    await takeOutRow(settled, await blockToFinish(retirement, context, newSignal()), context, newSignal());
     return { row: undefined, purged: settled };
   });
 }
@@ -113,13 +114,15 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
   },
   "no-row": leave,
   unknown: leave,
-  "decided-against": (key, _user, judgement, context) => removeUnlessHeld(key, judgement, context),
+  "decided-against": removeUnlessHeld,
   async undecided(key, user, judgement, context) {
     if (judgement.kind !== "undecided" || judgement.isFresh) return { status: "left", judgement };
     // Abandoned first, then deleted.
     const entry = { kind: "out", n: judgement.n, outcome: "abandoned" } as const;
     const stands = await appendEntry(user, entry, context, context.newSignal());
-    return stands.outcome === "abandoned" ? removeUnlessHeld(key, judgement, context) : "judge-again";
+    if (stands.outcome !== "abandoned") return "judge-again";
+    context.history.note({ event: "abandoned", userId: user, key: keyOf(key, judgement), isFinished: true });
+    return removeUnlessHeld(key, user, judgement, context);
   },
   async superseded(key, user, judgement, context) {
     const n = numberOf(judgement);
@@ -155,11 +158,22 @@ async function settledAsPrevious(user: UserId, n: number, context: ReconcileCont
   return true;
 }
 
-async function removeUnlessHeld(key: UpstreamKey, judgement: KeyState, context: ReconcileContext): Promise<Repair> {
+async function removeUnlessHeld(
+  key: UpstreamKey,
+  user: UserId,
+  judgement: KeyState,
+  context: ReconcileContext,
+): Promise<Repair> {
   const isHeld = await isStored(key.hash, context.store, context.newSignal);
   if (isHeld) return { status: "left", judgement };
   await removeConfirmed({ upstreamId: key.hash }, context);
+  context.history.note({ event: "revoked", userId: user, key: keyOf(key, judgement), isFinished: true });
   return { status: "removed", judgement };
+}
+
+/** A key in no row and no outcome: only OpenRouter's id of it is known. */
+function keyOf({ hash }: UpstreamKey, judgement: KeyState): KeyOfEvent {
+  return { keyHash: hash, keyTail: null, generation: numberOf(judgement) };
 }
 
 function numberOf(judgement: KeyState): number {

@@ -20,6 +20,11 @@ export function winnerOf({ decision }: Pick<Foresight, "decision">): Explanation
   }
 }
 
+/** Why the search ends before a later source. */
+function endOf(foresight: Foresight): string {
+  return isBlocked(foresight.stored) ? "the user is blocked" : `sync stops at the ${stopOf(foresight) ?? "database"}`;
+}
+
 /** The place that ends the search before a key would be created; null if none does. */
 function stopOf({ decision }: Foresight): "database" | "environment" | null {
   return decision.kind === "fail" && decision.at !== "auto-provisioned" ? decision.at : null;
@@ -35,10 +40,14 @@ export function databaseStep(stored: StoredKey): Step {
     case "failed": {
       const { row, error } = stored;
       const key = row === undefined ? null : maskOfRecord(row);
-      const state = error.code === "USER_BLOCKED" ? "blocked" : "unavailable";
+      const state = isBlocked(stored) ? "blocked" : "unavailable";
       return { source, state, key, keyHash: row?.keyHash ?? null, reason: error.message };
     }
   }
+}
+
+function isBlocked(stored: StoredKey): boolean {
+  return stored.kind === "failed" && stored.error.code === "USER_BLOCKED";
 }
 
 export function outsideStep(candidate: Candidate, foresight: Foresight): Step {
@@ -78,8 +87,7 @@ function standing(name: ExternalSource, keyHash: string, foresight: Foresight): 
   const { stored, candidates } = foresight;
   const winner = winnerOf(foresight);
   if (winner === name) return { state: "used", reason: null };
-  if (winner === null)
-    return { state: "ignored", reason: `not used: sync stops at the ${stopOf(foresight) ?? "database"}` };
+  if (winner === null) return { state: "ignored", reason: `not used: ${endOf(foresight)}` };
   const winning = stored.kind === "held" ? stored.keyHash : candidates.winner?.key.hash;
   if (winning === keyHash) return { state: "not_needed", reason: "holds the same key" };
   const isKnown = winning !== null;
@@ -93,7 +101,7 @@ export function creationStep(foresight: Foresight): Step {
   if (decision.kind === "create") return { ...step, state: "used", reason: "a new key would be created" };
   if (winnerOf(foresight) !== null) return { ...step, state: "not_needed", reason: null };
   if (startFailure !== null) return { ...step, state: "unavailable", reason: startFailure.message };
-  if (stop !== null) return { ...step, state: "absent", reason: `not tried: sync stops at the ${stop}` };
+  if (stop !== null) return { ...step, state: "absent", reason: `not tried: ${endOf(foresight)}` };
   if (decision.kind === "fail") return { ...step, state: "unavailable", reason: decision.error.message };
   return { ...step, state: "absent", reason: decision.kind === "none" ? decision.reason : null };
 }

@@ -88,6 +88,7 @@ async function adopt(user: UserId, context: Context, attempt: Attempt, signal: A
   const record = sealed(user, { key, name: from }, await context.sealer("seal", signal), context.clock);
   const { insertGiven } = await import("../protocol/given-key.ts");
   if (!(await insertGiven(record, given, context, signal))) return "lost";
+  context.history.note({ event: "saved", userId: user, key: record });
   log({ kind: "saved", origin: from, key });
   log({ kind: "using", source: from });
   log({ kind: "synced" });

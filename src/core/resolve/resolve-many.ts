@@ -139,9 +139,9 @@ async function insertMissing(
   const { insertGivenToMany } = await import("../protocol/given-key.ts");
   const won = await insertGivenToMany(records, given, context, signal);
   const setting = { source: name, candidates, now: context.clock.now().getTime() };
-  return new Map(
-    records.filter((_, index) => won[index]).map((record) => [record.userId, answer(record, key, setting)]),
-  );
+  const saved = records.filter((_, index) => won[index]);
+  context.history.note(...saved.map((record) => ({ event: "saved", userId: record.userId, key: record }) as const));
+  return new Map(saved.map((record) => [record.userId, answer(record, key, setting)]));
 }
 
 async function storedResults(

@@ -23,6 +23,12 @@ export const JOURNAL_INDEXES: Indexes = [
   { name: "retire_at_1", key: { retire_at: 1 }, sparse: true },
   { name: "kind_1_deliberate_1_at_1", key: { kind: 1, deliberate: 1, at: 1 } },
 ];
+/** None is unique: the history's `_id` decides as well. */
+export const EVENT_INDEXES: Indexes = [
+  { name: "at_1__id_1", key: { at: 1, _id: 1 } },
+  { name: "user_id_1_at_1__id_1", key: { user_id: 1, at: 1, _id: 1 } },
+  { name: "key_hash_1_at_1__id_1", key: { key_hash: 1, at: 1, _id: 1 } },
+];
 const NAMESPACE_NOT_FOUND = 26;
 const SCHEMA_VERSION = 1;
 

@@ -1,12 +1,11 @@
 import { MongoClient, MongoError, ObjectId } from "mongodb";
 import type { Collection, MongoClientOptions } from "mongodb";
 import { KeyctlError } from "../../core/model/errors.ts";
-import type { Journal } from "../../core/ports/journal.ts";
+import type { Store } from "../../core/ports/store.ts";
 import { duplicateRowsError, isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import type { KeyRecord } from "../../core/model/key-record.ts";
 import { isTombstone } from "../../core/model/tombstone.ts";
 import type { StoredRow } from "../../core/model/tombstone.ts";
-import type { Inspection, KeyStore, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { changeOf, fromDocument, rowIn, rowsOf, toDocument } from "./document.ts";
 import { BLOCKED, namesOneOf, NON_CANONICAL_ID, sameKeyFilter, unchangedFilter, WITH_KEY } from "./filters.ts";
@@ -16,6 +15,7 @@ import { mongoCalls, topologyOf } from "./calls.ts";
 import { insertEach } from "./insert-each.ts";
 import { isDuplicateKey } from "./write-outcome.ts";
 import { inspectServer, probeWrite } from "./inspect.ts";
+import { mongoHistory } from "./history.ts";
 import { mongoJournal } from "./journal.ts";
 import { lookUp } from "./resolve-host.ts";
 import { mongoIdentity } from "./identity.ts";
@@ -84,7 +84,7 @@ export function mongoStore(
   place: MongoPlace,
   timeoutMs = DEFAULT_TIMEOUT_MS,
   whenMissing?: () => KeyctlError,
-): KeyStore & KeyCheckValues & Inspection & Journal & { readonly isNew: () => boolean } {
+): Store & { readonly isNew: () => boolean } {
   const client = newClient(place, timeoutMs);
   const database = client.db();
   const keys = database.collection("api_keys");
@@ -221,6 +221,7 @@ export function mongoStore(
       return { ...facts, refusal: await probeWrite(() => writing(() => deleteNothing(keys), signal)) };
     },
     ...mongoJournal(database, { reading, writing, identity }),
+    ...mongoHistory(database, { reading, writing }),
     close: () => close(client),
   };
 }

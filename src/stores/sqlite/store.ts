@@ -1,15 +1,16 @@
 import type { SQLInputValue } from "node:sqlite";
-import type { Journal } from "../../core/ports/journal.ts";
 import { NO_TERMS, PROVIDER } from "../../core/model/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
 import { isTombstone } from "../../core/model/tombstone.ts";
 import type { StoredRow, Tombstone } from "../../core/model/tombstone.ts";
-import type { Inspection, KeyStore, KeyCheckValue, KeyCheckValues } from "../../core/ports/stores-and-sources.ts";
+import type { Store } from "../../core/ports/store.ts";
+import type { KeyCheckValue } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countOf, countOrNullOf, fieldsOrNullOf, numberOrNullOf } from "./columns.ts";
 import { nextAfter, parsedJson, textOf, textOrNullOf, textsOrNullOf } from "./columns.ts";
 import { indexMisses } from "./errors.ts";
 import type { OpenedDatabase } from "./database.ts";
+import { sqliteHistory } from "./history.ts";
 import { sqliteJournal } from "./journal.ts";
 import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
@@ -70,11 +71,12 @@ const SQL = {
  * of the event loop: nothing stays open between two turns, so calls cannot mix and a kill cannot interrupt a write
  * halfway.
  */
-export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues & Inspection & Journal {
+export function sqliteStore(opened: OpenedDatabase): Store {
   const { connection: database, file } = opened;
   const { path, realPath } = file;
   const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const journal = sqliteJournal(database, file);
+  const history = sqliteHistory(database, file);
   const rowOf = (row: Row): StoredRow => (row["blocked"] === null ? fromRow(row, path) : tombstoneIn(row, path));
   const recordOf = (row: Row) => fromRow(row, path);
 
@@ -181,10 +183,12 @@ export function sqliteStore(opened: OpenedDatabase): KeyStore & KeyCheckValues &
       return filesWithPlainText(file, signal);
     },
     ...journal.port,
+    ...history.port,
     async close() {
       file.close(database);
       forget();
       journal.forget();
+      history.forget();
     },
   };
 }

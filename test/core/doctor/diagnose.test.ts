@@ -38,6 +38,7 @@ const census = (change: Partial<StoreStats> = {}): Probe<StoreStats> =>
     unreadable: nobody,
     twins: nobody,
     withManagementKey: nobody,
+    blocked: { count: 0, withKey: nobody },
     unopened: null,
     kids: new Map([[active.kid, 5012]]),
     isComplete: true,

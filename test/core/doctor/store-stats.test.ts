@@ -93,6 +93,7 @@ describe("a census", () => {
       unreadable: { count: 1, first: ["carol"] },
       twins: { count: 1, first: ["dave"] },
       withManagementKey: { count: 0, first: [] },
+      blocked: { count: 0, withKey: { count: 0, first: [] } },
       unopened: null,
       kids: new Map([
         [first.kid, 4],

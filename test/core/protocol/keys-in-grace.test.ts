@@ -106,7 +106,7 @@ describe("keys whose graces are ended early", () => {
   it("are all that are in a grace, and no other key, where a rotation ends them", async () => {
     const { journal, kinds } = await journalWith(...entries, noted({ kind: "gone", n: 2 }));
     const ended = await requestRetirements(alice, 3, { journal, clock }, patience);
-    expect(ended).toEqual([{ n: 1, upstreamId: keyNumber(1).hash }]);
+    expect(ended).toEqual([{ n: 1, keyHash: keyNumber(1).hash, upstreamId: keyNumber(1).hash }]);
     expect((await kinds()).filter((id) => id.startsWith("del"))).toEqual(["del:1"]);
   });
 

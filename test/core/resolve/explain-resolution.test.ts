@@ -147,6 +147,7 @@ function managerIn(state: State) {
     lock: nobodysLock,
     store: { ...inner, ...counted },
     journal: inner,
+    historyStore: inner,
     async sealer() {
       refuse();
       return sealer;

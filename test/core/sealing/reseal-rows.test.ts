@@ -21,6 +21,7 @@ import type { UserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import type { MasterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
+import { memoryHistory } from "../../support/memory/history.ts";
 import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
 import type { RekeyOptions } from "../../../src/core/manager-options.ts";
 
@@ -131,6 +132,7 @@ class World {
     const manager = new KeyManager({
       store,
       journal: rows,
+      historyStore: memoryHistory(),
       lock,
       sealer: sealerCache((purpose, signal) => loadVerifiedSealer(lock, purpose, signal), checks),
       sources: [],

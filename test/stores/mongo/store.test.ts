@@ -1,4 +1,5 @@
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
+import { historyContract } from "../../contract/history.ts";
 import { journalContract } from "../../contract/journal.ts";
 import { keyStoreContract } from "../../contract/key-store.ts";
 import { describeWithMongodb, emptyDatabase } from "../../support/mongodb/of-test.ts";
@@ -12,4 +13,5 @@ async function emptyPlace() {
 describeWithMongodb("over MongoDB's protocol", () => {
   keyStoreContract("the MongoDB store", emptyPlace);
   journalContract("the MongoDB store", emptyPlace);
+  historyContract("the MongoDB store", emptyPlace);
 });

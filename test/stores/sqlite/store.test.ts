@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { historyContract } from "../../contract/history.ts";
 import { journalContract } from "../../contract/journal.ts";
 import { keyStoreContract } from "../../contract/key-store.ts";
 import { openStore } from "../../support/sqlite/sqlite.ts";
@@ -15,3 +16,4 @@ const emptyPlace = async () => {
 
 keyStoreContract("SQLite", emptyPlace);
 journalContract("SQLite", emptyPlace);
+historyContract("SQLite", emptyPlace);

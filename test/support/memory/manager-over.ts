@@ -10,6 +10,7 @@ import type { UserId } from "../../../src/core/model/user-id.ts";
 import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 import { gate } from "../faults/latch.ts";
+import { memoryHistory } from "./history.ts";
 import { memoryJournal } from "./journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "./store.ts";
 import type { ManagerContext } from "../../../src/core/manager-options.ts";
@@ -63,6 +64,7 @@ export function managerOver(parts: Partial<ManagerContext> & { readonly store: K
     log: (event) => events.push(event),
     ...noOpenRouter,
     journal: memoryJournal(),
+    historyStore: memoryHistory(),
     hasManagementKey: () => false,
     autoProvision: true,
     timeoutMs: 30_000,

@@ -6,12 +6,14 @@ import type { KeyStore, KeyCheckValues } from "../../../src/core/ports/stores-an
 import { isTombstone, keyIn } from "../../../src/core/model/tombstone.ts";
 import type { StoredRow } from "../../../src/core/model/tombstone.ts";
 import type { UserId } from "../../../src/core/model/user-id.ts";
+import { memoryHistory } from "./history.ts";
+import type { MemoryHistory } from "./history.ts";
 import { memoryJournal } from "./journal.ts";
 import type { MemoryJournal } from "./journal.ts";
-import type { ManagerContext } from "../../../src/core/manager-options.ts";
+import type { HistoryParts, ManagerContext } from "../../../src/core/manager-options.ts";
 
 /** An in-memory store that fulfils the contract. `rows` and `records` are its content. */
-export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal {
+export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal, MemoryHistory {
   readonly rows: Map<UserId, StoredRow>;
 }
 
@@ -30,6 +32,7 @@ export function memoryStore(...records: readonly StoredRow[]): MemoryStore {
   };
   return {
     ...memoryJournal(),
+    ...memoryHistory(),
     rows,
     async find(user, signal) {
       signal.throwIfAborted();
@@ -122,7 +125,9 @@ export const noOpenRouter: Pick<
   | "detaches"
   | "requireSealed"
   | "rotateGraceMs"
-> = {
+  | "historyDays"
+> &
+  HistoryParts = {
   openRouter: { open: refuse, sent: () => 0, onPause: () => () => {}, close: async () => {} },
   managementKey: () => undefined,
   managementKeyHashes: () => new Set(),
@@ -144,6 +149,9 @@ export const noOpenRouter: Pick<
   requireSealed: false,
   makingTimeoutMs: 90_000,
   rotateGraceMs: () => 600_000,
+  historyDays: () => 400,
+  actor: async () => ({ osUser: "ann", host: "ops1", ci: null, command: "library" }),
+  reason: null,
   detaches: true,
 };
 

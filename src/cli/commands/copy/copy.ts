@@ -9,6 +9,8 @@ import { CopyTally } from "./counts.ts";
 import type { CopyStage } from "./counts.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
+import { addReasonOption } from "../reason-option.ts";
+import type { ReasonFlags } from "../reason-option.ts";
 import { flagDuration } from "../../format-duration.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
@@ -20,7 +22,7 @@ const PARTS: Readonly<Record<CopyStage, string>> = {
   verify: "copy: verifying",
 };
 
-interface CopyFlags extends CreateFlags {
+interface CopyFlags extends CreateFlags, ReasonFlags {
   readonly to?: string;
   readonly dryRun?: true;
   /** In milliseconds. */
@@ -28,7 +30,7 @@ interface CopyFlags extends CreateFlags {
 }
 
 export function configureCommand(command: Command, run: Run): void {
-  addCreateOption(command)
+  addReasonOption(addCreateOption(command))
     .option("--to <uri>", "the destination: mongodb://<host>/<database> or sqlite:<path>")
     .option("--dry-run", "show what would be copied; write nothing")
     .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
@@ -67,10 +69,11 @@ async function copy(invocation: Invocation, flags: CopyFlags): Promise<KeyctlErr
   });
 }
 
-function newRun({ dryRun, stopAfter }: CopyFlags): CopyRun {
+function newRun({ dryRun, stopAfter, reason }: CopyFlags): CopyRun {
   return {
     tally: new CopyTally(dryRun === true),
     dryRun: dryRun === true,
+    reason,
     timeOver: stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(stopAfter)),
     stores: null,
     total: 0,
@@ -102,8 +105,14 @@ async function countSource({ manager, store, storeExists }: Session, signal: Abo
   const hint = "--store <uri>   names the store to copy from";
   if (!storeExists) throw new KeyctlError("EMPTY_SELECTION", `there is no store at ${place}`, { hint });
   const count = await manager.count({ signal });
-  if (count === 0) throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
+  if (count === 0 && !(await hasBlockedUsers(manager, signal)))
+    throw new KeyctlError("EMPTY_SELECTION", `there are no keys in ${place}`, { hint });
   return count;
+}
+
+async function hasBlockedUsers(manager: KeyManager, signal: AbortSignal): Promise<boolean> {
+  for await (const _ of manager.blockedUsers({ signal })) return true;
+  return false;
 }
 
 async function goThrough(
@@ -113,9 +122,9 @@ async function goThrough(
   run: CopyRun,
 ): Promise<void> {
   const { progress, signal } = invocation;
-  const { tally, dryRun, timeOver } = run;
+  const { tally, dryRun, reason, timeOver } = run;
   let stage: CopyStage | undefined;
-  for await (const outcomes of source.copyTo(destination, { dryRun, signal })) {
+  for await (const outcomes of source.copyTo(destination, { dryRun, reason, signal })) {
     for (const outcome of outcomes) tally.add(outcome);
     // Each stage goes through the users again. The number of users with a journal is known only at the end.
     if (stage !== tally.stage) {

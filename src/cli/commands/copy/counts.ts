@@ -11,10 +11,12 @@ const MOST_NAMES = 5;
 
 const nothing = () => ({ copied: 0, kept: 0, conflict: 0, verified: 0, unverified: 0 });
 
-/** Counts the outcomes of the rows of a copy and of the journals of their users. */
+/** Counts the outcomes of the rows of a copy, of the journals of their users, and of the blocked users. */
 export class CopyTally {
   readonly #counts = nothing();
   readonly #journals = nothing();
+  readonly #blocked = nothing();
+  #historyWarning: Warning | null = null;
   readonly #foreignFields = new Set<string>();
   readonly #sealed = new PlainKeys();
   readonly #dryRun: boolean;
@@ -27,10 +29,14 @@ export class CopyTally {
   }
 
   add(what: CopyOutcome): void {
+    if (what.kind === "history") {
+      this.#historyWarning = what.warning;
+      return;
+    }
     const isProof = what.outcome === "verified" || what.outcome === "unverified";
     this.#stage = isProof ? "verify" : what.kind === "journal" ? "journals" : "copy";
-    if (what.kind === "journal") this.#journals[what.outcome] += 1;
-    else this.#addRow(what);
+    if (what.kind === "row") this.#addRow(what);
+    else (what.kind === "journal" ? this.#journals : this.#blocked)[what.outcome] += 1;
   }
 
   #addRow({ row, wasPlain, outcome }: RowOutcome): void {
@@ -67,8 +73,8 @@ export class CopyTally {
 
   /** The counts (`done`, `copied`, `kept` and the others) as fields of the JSON summary. */
   get document() {
-    const journals = inWords(this.#journals);
-    return { done: this.done, ...inWords(this.#counts), in_clear: this.#inClear, journals };
+    const [journals, blocked] = [inWords(this.#journals), inWords(this.#blocked)];
+    return { done: this.done, ...inWords(this.#counts), in_clear: this.#inClear, journals, blocked };
   }
 
   /** The number of users whose keys were sealed during the copy. */
@@ -78,7 +84,9 @@ export class CopyTally {
 
   /** @param requireSealed whether the source must hold no key in plain text */
   warnings(requireSealed: boolean): readonly Warning[] {
-    return [...(requireSealed ? this.#sealed.warnings("and sealed in the copy") : []), ...this.#fieldsLeft()];
+    const history = this.#historyWarning === null ? [] : [this.#historyWarning];
+    const sealed = requireSealed ? this.#sealed.warnings("and sealed in the copy") : [];
+    return [...sealed, ...this.#fieldsLeft(), ...history];
   }
 
   #fieldsLeft(): readonly Warning[] {
@@ -97,11 +105,13 @@ export class CopyTally {
   error(complete: boolean): KeyctlError | null {
     const failed = failuresIn(this.#counts);
     const failedJournals = failuresIn(this.#journals);
-    if (failed + failedJournals > 0) {
+    const failedBlocks = failuresIn(this.#blocked);
+    if (failed + failedJournals + failedBlocks > 0) {
       const journals = failedJournals === 0 ? "" : `, and the ${journalsOf(failedJournals)}`;
+      const blocks = failedBlocks === 0 ? "" : `, and the ${blocksOf(failedBlocks)}`;
       return new KeyctlError(
         "SOME_FAILED",
-        `${formatNumber(failed)} of ${counted(this.done, "row")} failed${journals}`,
+        `${formatNumber(failed)} of ${counted(this.done, "row")} failed${journals}${blocks}`,
         {
           hint: "see the lines above",
         },
@@ -122,12 +132,21 @@ export class CopyTally {
 
   /** `the journals of 4,000 users: 3,999 copied, 1 in conflict; 3,999 are there`; undefined without journals. */
   get journals(): string | undefined {
-    const { verified, unverified } = this.#journals;
-    const count = firstLooks(this.#journals);
+    return this.#lineOf(this.#journals, journalsOf);
+  }
+
+  /** `the blocks of 2 users: 2 copied; 2 are there`; undefined without blocked users. */
+  get blocks(): string | undefined {
+    return this.#lineOf(this.#blocked, blocksOf);
+  }
+
+  #lineOf(counts: Counts, nameOf: (count: number) => string): string | undefined {
+    const { verified, unverified } = counts;
+    const count = firstLooks(counts);
     if (count === 0) return undefined;
     const failed = unverified === 0 ? "" : `, ${counted(unverified, "is", "are")} not`;
     const there = `; ${counted(verified, "is", "are")} there${failed}`;
-    return `the ${journalsOf(count)}: ${this.#parts(this.#journals)}${verified + unverified === 0 ? "" : there}`;
+    return `the ${nameOf(count)}: ${this.#parts(counts)}${verified + unverified === 0 ? "" : there}`;
   }
 
   #parts({ copied, kept, conflict }: Counts): string {
@@ -167,4 +186,8 @@ function failuresIn({ conflict, unverified }: Counts): number {
 
 function journalsOf(count: number): string {
   return `${plural(count, "journal")} of ${counted(count, "user")}`;
+}
+
+function blocksOf(count: number): string {
+  return `${plural(count, "block")} of ${counted(count, "user")}`;
 }

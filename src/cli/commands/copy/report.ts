@@ -1,6 +1,7 @@
 import type { KeyctlError } from "../../../core/model/errors.ts";
 import { maskOfRecord } from "../../../core/model/key-record.ts";
 import { printable } from "../../../core/text/printable.ts";
+import type { HistoryOutcome } from "../../../core/copy/copy-history.ts";
 import type { CopyOutcome } from "../../../core/copy/copy-rows.ts";
 import { shellQuote } from "../../../core/text/shell-quote.ts";
 import type { CopyTally } from "./counts.ts";
@@ -17,6 +18,8 @@ const NAMED = 10;
 export interface CopyRun {
   readonly tally: CopyTally;
   readonly dryRun: boolean;
+  /** Why it is copied, for the history. */
+  readonly reason: string | undefined;
   readonly timeOver: AbortSignal | undefined;
   stores: { readonly source: StoreName; readonly destination: StoreName } | null;
   /** The number of rows in the source at the start. */
@@ -36,7 +39,7 @@ export async function sayFailures(
   outcomes: readonly CopyOutcome[],
   run: CopyRun,
 ): Promise<void> {
-  const failures = outcomes.filter(({ error }) => error !== null);
+  const failures = outcomes.filter((outcome) => outcome.kind !== "history").filter(({ error }) => error !== null);
   if (!terminal.options.json) {
     const shown = failures.slice(0, Math.max(0, NAMED - run.named));
     for (const { error } of shown) if (error !== null) terminal.warning(error.message);
@@ -52,10 +55,10 @@ export async function sayFailures(
   );
 }
 
-/** The user whose row or journal failed, with the key and the outcome. */
-function subjectOf(failed: CopyOutcome): object {
-  if (failed.kind === "journal") {
-    return { user_id: failed.userId, key: null, key_hash: null, outcome: `journal_${failed.outcome}` };
+/** The user whose row, journal or block failed, with the key and the outcome. */
+function subjectOf(failed: Exclude<CopyOutcome, HistoryOutcome>): object {
+  if (failed.kind !== "row") {
+    return { user_id: failed.userId, key: null, key_hash: null, outcome: `${failed.kind}_${failed.outcome}` };
   }
   const { row, outcome } = failed;
   return { user_id: row.userId, key: maskOfRecord(row), key_hash: row.keyHash, outcome };
@@ -99,7 +102,7 @@ async function show(
   elapsed: number,
   failure: KeyctlError | null,
 ): Promise<void> {
-  if (stores === null || tally.done === 0) return;
+  if (stores === null || (tally.done === 0 && tally.blocks === undefined)) return;
   const { source, destination } = stores;
   if (named > NAMED) terminal.footer(`… and ${formatNumber(named - NAMED)} more; --json lists them all`);
   terminal.footer(`from ${nameOf(source)} to ${nameOf(destination)}`);
@@ -110,6 +113,7 @@ async function show(
   if (dryRun) terminal.note("nothing was written");
   else if (tally.proof !== undefined) await terminal.result(tally.proof);
   if (tally.journals !== undefined) await terminal.result(tally.journals);
+  if (tally.blocks !== undefined) await terminal.result(tally.blocks);
   if (toTotal !== null) terminal.footer(`${counted(toTotal, "key")} in the destination`);
   if (failure !== null) terminal.note("copied keys stay in the destination; run it again to continue");
   if (tally.inClear > 0 && !dryRun) sayClear(terminal, tally.inClear, destination);

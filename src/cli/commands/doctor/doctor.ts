@@ -40,7 +40,7 @@ Examples:
 
 async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<KeyctlError | null> {
   const { terminal, version, receivedSignal } = invocation;
-  const { findings, store } = await findingsOf(invocation, flags.deep === true);
+  const { findings, store, blocked } = await findingsOf(invocation, flags.deep === true);
   const error = failureOf(findings);
   const diagnosis = { version, findings, counts: countsOf(findings) };
   const document = {
@@ -49,6 +49,7 @@ async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<Keyct
     platform: `${process.platform} ${process.arch}`,
     store: store?.name ?? null,
     ...diagnosis.counts,
+    blocked_users: blocked,
     checks: findings.map(checkDocument),
     warnings: [],
     error: errorDocument(error, receivedSignal()),
@@ -58,11 +59,15 @@ async function doctor(invocation: Invocation, flags: DoctorFlags): Promise<Keyct
   );
 }
 
+interface Findings {
+  readonly findings: readonly CheckFinding[];
+  readonly store: StoreName | null;
+  /** How many users are blocked; null if it is not known. */
+  readonly blocked: number | null;
+}
+
 /** Rejects with USAGE or INTERRUPTED. Every other failure becomes a finding. */
-async function findingsOf(
-  invocation: Invocation,
-  deep: boolean,
-): Promise<{ findings: readonly CheckFinding[]; store: StoreName | null }> {
+async function findingsOf(invocation: Invocation, deep: boolean): Promise<Findings> {
   const { progress, signal, withManager } = invocation;
   const started = performance.now();
   try {
@@ -76,13 +81,14 @@ async function findingsOf(
         progress.begin({ what: "doctor", unit: "rows" });
         const onStep = ({ done, total }: WorkStep) => progress.update(done, total);
         const facts = await collectFacts(subject, { storeExists, deep, timeMs, onStep }, signal);
-        return { findings: diagnose(facts, await around), store };
+        const blocked = facts.census.status === "known" ? facts.census.value.blocked.count : null;
+        return { findings: diagnose(facts, await around), store, blocked };
       },
     );
   } catch (thrown) {
     const error = toKeyctlError(thrown);
     if (error.code === "USAGE" || error.code === "INTERRUPTED") throw error;
-    return { findings: diagnoseWithout(error, await inspectHost(invocation, "", signal)), store: null };
+    return { findings: diagnoseWithout(error, await inspectHost(invocation, "", signal)), store: null, blocked: null };
   }
 }
 

@@ -21,6 +21,7 @@ const TITLES: Readonly<Record<CheckId, string>> = {
   store: "store",
   server: "server",
   encryption: "encryption",
+  blocked: "blocked users",
   master_keys: "master keys",
   management_key: "management key",
   openrouter: "OpenRouter",

@@ -8,7 +8,7 @@ import { RISKS } from "../../../core/model/risks.ts";
 import type { Risk } from "../../../core/model/risks.ts";
 import { flagDuration } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
-import { errorDocument, isBrokenPipe } from "../../invocation.ts";
+import { isBrokenPipe } from "../../invocation.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { describeDuties, FINISH, NO_DUTIES, overdueError } from "../../../core/model/duties.ts";
 import { storeLabel } from "../../views/store-label.ts";
@@ -16,6 +16,9 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { batched } from "../../../core/async/batched.ts";
+import { parseHash } from "../hash-option.ts";
+import { BLOCKED_USERS, listBlocked, usersBlocked } from "./blocked-users.ts";
+import { printCount } from "./count.ts";
 import { cellOfRisks, cells, COLUMNS, document, listed, RISKS_COLUMN } from "./row-view.ts";
 import type { ListedRow } from "./row-view.ts";
 
@@ -25,8 +28,13 @@ interface ListFlags {
   readonly hash?: string;
   /** In milliseconds. */
   readonly expiresWithin?: number;
-  readonly risk?: readonly Risk[];
+  readonly risk?: readonly (Risk | typeof BLOCKED_USERS)[];
   readonly count?: true;
+}
+
+/** The flags of a list of keys. */
+interface KeyFlags extends ListFlags {
+  readonly risk?: readonly Risk[];
 }
 
 const BATCH = 100;
@@ -45,13 +53,15 @@ function untoldRisks(): Record<Risk, number> {
   return { "no-limit": 0, "never-expires": 0, "idle-90d": 0, "limit-used-up": 0 };
 }
 
+/** What `--risk` takes. */
+const LISTED = [...RISKS, BLOCKED_USERS] as const;
 const VERDICTS = ["valid", "invalid", "never"];
 
 export function configureCommand(command: Command, run: Run): void {
   const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
   const risk = command.createOption(
     "--risk <risk>",
-    "only keys with this risk, as of their last check; may be repeated",
+    "only keys with this risk, as of their last check; may be repeated; blocked: the users that are blocked",
   );
   command
     .option("--source <text>", "only keys with this origin (key.txt, environment, manual, …)")
@@ -62,7 +72,7 @@ export function configureCommand(command: Command, run: Run): void {
       "only keys that expire within this time, or have expired",
       flagDuration("--expires-within"),
     )
-    .addOption(risk.choices(RISKS).argParser(parseRisks))
+    .addOption(risk.choices(LISTED).argParser(parseRisks))
     .option("--count", "print only the number")
     .addHelpText(
       "after",
@@ -74,6 +84,7 @@ Examples:
   keyctl list
   keyctl list --source key.txt --count
   keyctl list --risk no-limit,never-expires
+  keyctl list --risk blocked
   keyctl list --json | jq -r 'select(.verdict == "invalid") | .user_id'`,
     )
     .action(run((invocation, flags: ListFlags) => list(invocation, flags)));
@@ -89,9 +100,30 @@ interface Totals {
   readonly warnings: WarningSummary;
   /** What rotations have left to do, for all users. */
   duties: DutyCounts;
+  /** The users who are blocked, whatever is listed. */
+  blocked: number;
 }
 
 async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlError | null> {
+  const { risk, ...others } = flags;
+  if (risk?.includes(BLOCKED_USERS) !== true) {
+    const risks = risk?.filter((one) => one !== BLOCKED_USERS);
+    return listKeys(invocation, { ...others, ...(risks === undefined ? {} : { risk: risks }) });
+  }
+  refuseFiltersOfKeys(flags);
+  return listBlocked(invocation, flags.count === true);
+}
+
+/** A blocked user has no key. Throws USAGE. */
+function refuseFiltersOfKeys({ source, verdict, hash, expiresWithin, risk = [] }: ListFlags): void {
+  const others = [source, verdict, hash, expiresWithin].filter((one) => one !== undefined);
+  if (others.length === 0 && risk.length === 1) return;
+  throw new KeyctlError("USAGE", "a blocked user has no key, so --risk blocked goes with no other filter", {
+    hint: "keyctl list --risk blocked",
+  });
+}
+
+async function listKeys(invocation: Invocation, flags: KeyFlags): Promise<KeyctlError | null> {
   const totals: Totals = {
     shown: 0,
     clear: 0,
@@ -99,6 +131,7 @@ async function list(invocation: Invocation, flags: ListFlags): Promise<KeyctlErr
     untold: untoldRisks(),
     warnings: new WarningSummary(),
     duties: NO_DUTIES,
+    blocked: 0,
   };
   const opened = await printRows(invocation, flags, totals);
   if (opened === "reader gone") return null;
@@ -116,7 +149,7 @@ function failureOf({ shown, unreadable: count }: Totals): KeyctlError | null {
   });
 }
 
-async function printRows(invocation: Invocation, flags: ListFlags, totals: Totals): Promise<Session | "reader gone"> {
+async function printRows(invocation: Invocation, flags: KeyFlags, totals: Totals): Promise<Session | "reader gone"> {
   const { terminal, progress, withManager, signal, receivedSignal } = invocation;
   const showsRisks = flags.risk !== undefined;
   const table = new TablePrinter(terminal, showsRisks ? [...COLUMNS, RISKS_COLUMN] : COLUMNS);
@@ -146,7 +179,10 @@ async function printRows(invocation: Invocation, flags: ListFlags, totals: Total
         signal.throwIfAborted();
       }
       await table.end();
-      if (opened.storeExists && flags.count !== true) totals.duties = await opened.manager.dueDuties({ signal });
+      if (opened.storeExists && flags.count !== true) {
+        totals.duties = await manager.dueDuties({ signal });
+        for await (const _ of manager.blockedUsers({ signal })) totals.blocked += 1;
+      }
       return opened;
     });
   } catch (thrown) {
@@ -161,7 +197,7 @@ async function* wanted(
     flags,
     totals,
     looked,
-  }: { readonly flags: ListFlags; readonly totals: Totals; readonly looked: (count: number) => void },
+  }: { readonly flags: KeyFlags; readonly totals: Totals; readonly looked: (count: number) => void },
 ): AsyncGenerator<ListedRow> {
   let count = 0;
   for await (const stored of rows) {
@@ -184,19 +220,10 @@ function matches({ row, now }: ListedRow, { source, verdict, expiresWithin }: Li
   return end === "unknown" || end <= now + expiresWithin;
 }
 
-async function printCount(
-  { terminal, receivedSignal }: Invocation,
-  count: number,
-  error: KeyctlError | null,
-): Promise<void> {
-  if (terminal.options.json) await terminal.document({ count, error: errorDocument(error, receivedSignal()) });
-  else await terminal.result(String(count));
-}
-
 function sayTotals(
   { terminal }: Invocation,
   { store, storeExists }: Session,
-  { shown, clear, untold, warnings, duties }: Totals,
+  { shown, clear, untold, warnings, duties, blocked }: Totals,
 ): void {
   const place = storeLabel(store);
   if (!storeExists) {
@@ -205,6 +232,7 @@ function sayTotals(
     return;
   }
   terminal.footer(`${counted(shown, "key")} in ${place}`);
+  if (blocked > 0) terminal.footer(terminal.complete(`${usersBlocked(blocked)}: keyctl list --risk blocked`));
   // The hint below reports KEY_IN_PLAIN_TEXT.
   for (const { code, message } of warnings.all) if (code !== "KEY_IN_PLAIN_TEXT") terminal.warning(message);
   if (clear > 0) terminal.hint(clearKeys(clear));
@@ -223,21 +251,14 @@ function clearKeys(count: number): string {
 }
 
 /** Risks are separated by commas, and the flag may be repeated. */
-function parseRisks(text: string, before: readonly Risk[] = []): readonly Risk[] {
+function parseRisks(text: string, before: NonNullable<ListFlags["risk"]> = []): NonNullable<ListFlags["risk"]> {
   const names = text.split(",");
-  const risks = names.flatMap((name) => RISKS.filter((risk) => risk === name));
+  const risks = names.flatMap((name) => LISTED.filter((risk) => risk === name));
   if (risks.length === names.length) return [...new Set([...before, ...risks])];
-  throw new KeyctlError("USAGE", `--risk takes one or more of ${RISKS.join(", ")}`, { hint: "--risk no-limit" });
+  throw new KeyctlError("USAGE", `--risk takes one or more of ${LISTED.join(", ")}`, { hint: "--risk no-limit" });
 }
 
 function parseVerdict(text: string): string {
   if (VERDICTS.includes(text)) return text;
   throw new KeyctlError("USAGE", `--verdict takes one of ${VERDICTS.join(", ")}`, { hint: "--verdict invalid" });
-}
-
-function parseHash(text: string): string {
-  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
-  throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of a SHA-256", {
-    hint: "keyctl get --user <id> --stored --json   shows a key_hash",
-  });
 }

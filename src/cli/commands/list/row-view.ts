@@ -81,9 +81,41 @@ function limitOf(row: KeyRecord): string {
   return limit === null ? "none" : dollars(limit);
 }
 
+/** Every field of a row, without a value. */
+export const NOTHING_LISTED = {
+  user_id: null,
+  key: null,
+  key_hash: null,
+  origin: null,
+  generation: null,
+  settled: null,
+  encrypted: null,
+  created_at: null,
+  updated_at: null,
+  last_validated: null,
+  verdict: null,
+  reason: null,
+  limit: null,
+  limit_now: null,
+  limit_restore_at: null,
+  limit_reset: null,
+  expires_at: null,
+  checked_at: null,
+  limit_remaining: null,
+  blocked_by: null,
+  last_used_at: null,
+  risks: [],
+  risks_unknown: [],
+  /** Since when the user is blocked, and why; such a user has no key. */
+  blocked: null,
+  warnings: [],
+  error: null,
+} as const;
+
 export function document({ row, kind, warnings, risks }: ListedRow, signal: NodeJS.Signals | undefined): object {
   const { lastCheck } = row;
   return {
+    ...NOTHING_LISTED,
     user_id: row.userId,
     key: maskOfRecord(row),
     key_hash: row.keyHash,

@@ -8,22 +8,36 @@ import { countSelected } from "../../bulk/selection.ts";
 import type { Many, Shard } from "../../bulk/selection.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { cannotPrompt, Declined } from "../../terminal/unanswered.ts";
-import { revocationWanted } from "./purge-flags.ts";
+import { blocksAnew, revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
 import { keyCount } from "./purge-texts.ts";
+
+/** What a person agrees to with --block. */
+const BLOCKING = "A blocked user gets no key, from any source, until keyctl unblock.";
 
 /** Rejects with CONFIRMATION_NEEDED, like every function here. */
 export async function confirmOne(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
   const { userId, former } = preview;
+  const block = flags.block === true ? ", and block this user" : "";
   const where = revocationWanted(flags) === "no" ? "" : ` here and at OpenRouter, and there ${everyOtherKey(preview)}`;
   const which = `${former?.key ?? "unreadable"}, from ${printable(former?.origin ?? "")}`;
-  await confirmed(invocation, flags, `Delete the key of ${printable(userId)} (${which})${where}?`);
+  await confirmed(invocation, flags, `Delete the key of ${printable(userId)} (${which})${where}${block}?`);
 }
 
-/** For a user without a key in the database. */
-export async function confirmRetained(invocation: Invocation, flags: PurgeFlags, preview: PurgePreview): Promise<void> {
-  const question = `${printable(preview.userId)} has no key in the database. Delete at OpenRouter ${everyOtherKey(preview)}?`;
-  await confirmed(invocation, flags, question);
+/** For a user without a key in the database. There is a question only if something would be changed. */
+export async function confirmWithoutKey(
+  invocation: Invocation,
+  flags: PurgeFlags,
+  preview: PurgePreview,
+): Promise<void> {
+  const tasks = [
+    ...(preview.retained > 0 ? [`delete at OpenRouter ${everyOtherKey(preview)}`] : []),
+    ...(blocksAnew(preview, flags) ? ["block this user"] : []),
+  ];
+  if (tasks.length === 0) return;
+  const question = tasks.join(", and ");
+  const asked = `${question.charAt(0).toUpperCase()}${question.slice(1)}?`;
+  await confirmed(invocation, flags, `${printable(preview.userId)} has no key in the database. ${asked}`);
 }
 
 function everyOtherKey({ former, retained }: PurgePreview): string {
@@ -41,7 +55,11 @@ async function confirmed(
   if (!terminal.options.isInteractive)
     throw new KeyctlError("CONFIRMATION_NEEDED", `${cannotPrompt(terminal)}; nothing was changed`, { hint });
   const { confirm } = await prompt();
-  if (!(await confirm(question))) throw new Declined(hint);
+  if (!(await confirm(explained(flags, question)))) throw new Declined(hint);
+}
+
+function explained({ block }: PurgeFlags, question: string): string {
+  return block === true ? `${BLOCKING} ${question}` : question;
 }
 
 /** What a bulk run is asked for, and what the users of its selection have. */
@@ -64,10 +82,12 @@ export async function confirmMany(invocation: Invocation, flags: PurgeFlags, pur
     const why = cannotPrompt(terminal, isInputTaken);
     throw new KeyctlError("CONFIRMATION_NEEDED", `${why}; nothing was changed`, { hint });
   }
-  const found = await countPurge(purge);
+  const found = await countPurge(purge, flags);
   if (found.keys + found.retained === 0 && found.foreign > 0) throw allForeign(invocation, found.foreign);
   const { confirm } = await prompt();
-  if (!(await confirm(`${whatGoes(found, purge)}${andUpstream(flags, found.retained)}?`))) throw new Declined(hint);
+  const blocks = found.toBlock > 0 ? `, and block ${counted(found.toBlock, "user")}` : "";
+  const question = `${whatGoes(found, purge)}${andUpstream(flags, found.retained)}${blocks}?`;
+  if (!(await confirm(explained(flags, question)))) throw new Declined(hint);
   return Number.POSITIVE_INFINITY;
 }
 
@@ -79,16 +99,20 @@ interface PurgeCount {
   readonly foreign: number;
   /** Keys kept at OpenRouter that would be deleted there. */
   readonly retained: number;
+  /** Users who would be blocked, and are not. */
+  readonly toBlock: number;
 }
 
-async function countPurge({ users, preview }: BulkPurge): Promise<PurgeCount> {
-  const count = { users: 0, keys: 0, foreign: 0, retained: 0 };
+async function countPurge({ users, preview }: BulkPurge, flags: PurgeFlags): Promise<PurgeCount> {
+  const count = { users: 0, keys: 0, foreign: 0, retained: 0, toBlock: 0 };
   for await (const batch of preview(users())) {
-    for (const { former, retained, error } of batch) {
+    for (const one of batch) {
+      const { former, retained, error } = one;
       count.users += 1;
       count.keys += error === null && former !== null ? 1 : 0;
       count.foreign += error?.code === "FOREIGN_KEY" ? 1 : 0;
       count.retained += retained;
+      count.toBlock += blocksAnew(one, flags) ? 1 : 0;
     }
   }
   return count;
@@ -140,9 +164,9 @@ async function confirmAll(
     if (!terminal.options.isInteractive)
       throw new KeyctlError("CONFIRMATION_NEEDED", "purge --all requires the number of keys", { hint });
     const { text } = await prompt();
-    const answer = await text(
-      `This deletes ${keyCount(keys)}, ${part} of ${printable(store.name)}${andUpstream(flags)}. Type the number of keys to continue:`,
-    );
+    const blocks = flags.block === true ? `, and blocks ${plural(keys, "its user", "their users")}` : "";
+    const statement = `This deletes ${keyCount(keys)}, ${part} of ${printable(store.name)}${andUpstream(flags)}${blocks}.`;
+    const answer = await text(`${explained(flags, statement)} Type the number of keys to continue:`);
     if (!/^\d+$/.test(answer.trim())) throw new Declined(hint);
     return Number(answer.trim());
   }

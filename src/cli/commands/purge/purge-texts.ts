@@ -19,12 +19,13 @@ export function hadEarlierKeys({ purged, revocation }: PurgeResult): boolean {
 
 /** One user's result in the table of a bulk run. */
 export function outcomeOf(result: PurgeResult): string {
-  const { purged, revocation, revokedKeys, error } = result;
-  if (error !== null) return error.message;
-  if (hadEarlierKeys(result)) return `${earlierKeys(revokedKeys)} deleted at OpenRouter`;
-  if (!purged) return "had no key";
+  const { purged, revocation, revokedKeys, blocked, wasBlocked, error } = result;
+  const block = blocked ? `; ${wasBlocked ? "blocked already" : "blocked"}` : "";
+  if (error !== null) return error.message + block;
+  if (hadEarlierKeys(result)) return `${earlierKeys(revokedKeys)} deleted at OpenRouter${block}`;
+  if (!purged) return `had no key${block}`;
   const more = revocation === "done" && revokedKeys > 1 ? `, with ${earlierKeys(revokedKeys - 1)}` : "";
-  return `purged; ${REVOCATION_TEXT[revocation ?? "kept"]}${more}`;
+  return `purged; ${REVOCATION_TEXT[revocation ?? "kept"]}${more}${block}`;
 }
 
 /** The state of a purged key at OpenRouter. */
@@ -46,6 +47,11 @@ export function howToEnd(
     return `delete ${plural(foreign, "it", "them")} at ${page} if nobody else uses ${plural(foreign, "it", "them")}`;
   const rest = foreign === 0 ? "" : `; ${counted(foreign, "key")} that keyctl did not create: ${page}`;
   return `${command}   deletes ${plural(ours, "it", "them")} there${rest}`;
+}
+
+/** How to keep out the keys that the next sync would bring back: `command` blocks the user. */
+export function howToBlock(command: string): string {
+  return `${command}   keeps every key out, until keyctl unblock`;
 }
 
 export function noteNextSync(terminal: Terminal, returnsFrom: PurgeResult["returnsFrom"]): void {

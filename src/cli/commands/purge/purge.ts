@@ -14,22 +14,24 @@ import type { Many } from "../../bulk/selection.ts";
 import { ResultCounts } from "../../bulk/result-counts.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { UserCommand } from "../../bulk/user-command.ts";
-import { confirmMany, confirmOne, confirmRetained } from "./confirmation.ts";
-import { revocationWanted } from "./purge-flags.ts";
+import { addReasonOption } from "../reason-option.ts";
+import { confirmMany, confirmOne, confirmWithoutKey } from "./confirmation.ts";
+import { blocksAnew, revocationWanted } from "./purge-flags.ts";
 import type { PurgeFlags } from "./purge-flags.ts";
 import { PurgeCounts } from "./purge-counts.ts";
 import { noteNextSync, outcomeOf, remarkOnNextSync } from "./purge-texts.ts";
-import { actionOf, forecastOf, purgeDocument, showPurge } from "./purge-view.ts";
+import { actionOf, forecastOf, purgeDocument, removesKeys, showPurge } from "./purge-view.ts";
 import { KEY_COLUMN, USER_COLUMN } from "../../views/columns.ts";
 
 /** A hash that no row has. */
 const NO_KEYS_HASH = "none";
 
 export function configureCommand(command: Command, run: Run): void {
-  addDryRunOption(addBulkOptions(addSelection(command)))
+  addReasonOption(addDryRunOption(addBulkOptions(addSelection(command))))
     .option("-y, --yes", "do not ask")
     .option("--revoke", "also delete the key at OpenRouter, if keyctl created it")
     .option("--revoke-foreign", "also delete it at OpenRouter, even if keyctl did not create it")
+    .option("--block", "also block the user: no source brings a key back until keyctl unblock")
     .option("--confirm <count>", "with --all: the number of keys to delete", parseCount)
     .addHelpText(
       "after",
@@ -38,9 +40,14 @@ Deletes from the database. Without --revoke, the key itself stays active at
 OpenRouter. With it, every key that keyctl created for the user is deleted
 there, those included that were replaced or purged before and kept.
 
+A key returns if key.txt or the environment holds one, or if a sync creates one.
+--block prevents that: no command stores a key for the user or hands one out
+(exit 8, USER_BLOCKED), until keyctl unblock.
+
 Examples:
   keyctl purge --user alice
   keyctl purge --user alice --revoke --dry-run
+  keyctl purge --user alice --revoke --block --reason "left the company"
   keyctl purge --user alice --revoke --yes --json
   keyctl purge --all --store sqlite:keys.db --confirm 4`,
     )
@@ -62,11 +69,12 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
   let limit = 0;
   let selected: Many["kind"] | undefined;
   const score = new PurgeCounts();
-  const options = { signal, revoke: revocationWanted(flags) };
+  const options = { signal, revoke: revocationWanted(flags), block: flags.block, reason: flags.reason };
   const stillOnDisk: Warning[] = [];
   return {
     name: "purge",
-    needs: { mayCreateStore: false, logs: "all" },
+    // A block is kept in the store, also of a user who has no key.
+    needs: { mayCreateStore: flags.block === true, logs: "all" },
     async confirm(opened, selection, users) {
       selected = selection.kind;
       limit = await confirmMany(invocation, flags, {
@@ -83,7 +91,7 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
       // The purge imports a key from a spool file and finishes earlier purges. --yes also covers an imported key.
       // Without --yes, no question named such a key, so it must not be deleted.
       if (preview.former === null) {
-        if (preview.retained > 0) await confirmRetained(invocation, flags, preview);
+        await confirmWithoutKey(invocation, flags, preview);
         return manager.purge(user, { ...options, onlyHash: flags.yes === true ? undefined : NO_KEYS_HASH });
       }
       await confirmOne(invocation, flags, preview);
@@ -98,16 +106,16 @@ function purgeCommand(invocation: Invocation, flags: PurgeFlags): UserCommand<Pu
     failed: purgeFailed,
     document: purgeDocument,
     show: (result) => showPurge(invocation.terminal, result),
-    hasChanged: ({ purged }) => purged,
+    hasChanged: ({ purged, blocked, wasBlocked }) => purged || (blocked && !wasBlocked),
     columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
     cells: (result) => [result.userId, result.former?.key ?? "-", outcomeOf(result)],
     score: () => score,
-    closingHint: () => score.hint(invocation.commandAgain, selected),
+    closingHints: () => score.hints(invocation.commandAgain, selected),
   };
 }
 
 function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): UserCommand<PurgePreview> {
-  const options = { signal, revoke: revocationWanted(flags) };
+  const options = { signal, revoke: revocationWanted(flags), block: flags.block };
   return {
     name: "purge",
     needs: { mayCreateStore: false, logs: "none" },
@@ -115,7 +123,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     one: (manager, user) => manager.previewPurge(user, options),
     many: (manager, batches, _selection, stop) => manager.previewPurgeMany(oneByOne(batches, stop), options),
     failed: purgePreviewFailed,
-    document: (preview) => ({ ...purgeDocument(preview), dry_run: true, action: actionOf(preview) }),
+    document: (preview) => ({ ...purgeDocument(preview), dry_run: true, action: actionOf(preview, flags) }),
     async show(preview) {
       sayWarnings(terminal, preview.warnings);
       if (preview.error !== null) return;
@@ -130,8 +138,10 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
     ],
     score: () =>
       new ResultCounts({
-        endings: ["to_purge", "had_no_key"],
-        endingOf: (preview) => (actionOf(preview) === "purge" ? "to_purge" : "had_no_key"),
+        endings: ["to_purge", ...(flags.block === true ? ["to_block"] : []), "had_no_key"],
+        endingOf: (preview) =>
+          removesKeys(preview) ? "to_purge" : blocksAnew(preview, flags) ? "to_block" : "had_no_key",
+        isBlocked: ({ blocked }) => blocked,
         remark: ({ former, returnsFrom }) => (former === null ? undefined : remarkOnNextSync(returnsFrom)),
         isDryRun: true,
       }),

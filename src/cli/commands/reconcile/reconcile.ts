@@ -2,12 +2,14 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
+import { addReasonOption } from "../reason-option.ts";
+import type { ReasonFlags } from "../reason-option.ts";
 import { ReconcileReport } from "./report.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
 import type { FindingClass } from "../../../core/reconcile/finding.ts";
 
-interface ReconcileFlags {
+interface ReconcileFlags extends ReasonFlags {
   readonly user?: readonly string[];
   readonly fix?: true;
   readonly confirm?: number;
@@ -35,7 +37,7 @@ const CLASS_MEANINGS: Readonly<Record<FindingClass, string>> = {
 };
 
 export function configureCommand(command: Command, run: Run): void {
-  addUserOption(command, "only this user")
+  addReasonOption(addUserOption(command, "only this user"))
     .option("--fix", "make the changes; without it, nothing is changed")
     .option("--confirm <count>", "with --fix: the number of keys to remove", parseCount)
     .option("--include-kept", "also remove keys that were purged or replaced and kept")
@@ -77,6 +79,7 @@ async function reconcile(invocation: Invocation, flags: ReconcileFlags): Promise
     adoptAccount: flags.adoptAccount === true,
     includeKept: flags.includeKept === true,
     verbose: flags.verbose === true,
+    reason: flags.reason,
     userId,
   };
   const report = new ReconcileReport(invocation, task);

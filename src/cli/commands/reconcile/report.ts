@@ -14,6 +14,7 @@ import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
+import type { Warning } from "../../../core/model/warning.ts";
 import type { OnStep, WorkStep } from "../../../core/model/work-step.ts";
 import type { Finding, FindingClass } from "../../../core/reconcile/finding.ts";
 import { USER_COLUMN } from "../../views/columns.ts";
@@ -27,6 +28,8 @@ export interface ReconcileRequest {
   /** Lists what is otherwise only counted. */
   readonly verbose: boolean;
   readonly userId: string | undefined;
+  /** Why keys are removed, for the history. */
+  readonly reason: string | undefined;
 }
 
 /** The limit for `--fix` without a question: this number of keys or this share of our keys, whichever is larger. */
@@ -48,6 +51,7 @@ export class ReconcileReport {
   /** What mends the first finding that somebody has to look at. */
   #remedy: string | null = null;
   #failed: KeyctlError | null = null;
+  #warnings: readonly Warning[] = [];
 
   constructor(invocation: Invocation, task: ReconcileRequest) {
     this.#invocation = invocation;
@@ -64,12 +68,16 @@ export class ReconcileReport {
   async work({ manager, store }: Session): Promise<void> {
     this.#store = store;
     const { signal, terminal } = this.#invocation;
-    const { fixes, userId, adoptAccount, includeKept } = this.#task;
-    const onStep = this.#showSteps();
-    this.#reconciliation = await manager.reconcile({ userId, fixes, adoptAccount, includeKept, signal, onStep });
+    const { fixes, userId, adoptAccount, includeKept, reason } = this.#task;
+    const options = { userId, fixes, adoptAccount, includeKept, reason, signal };
+    this.#reconciliation = await manager.reconcile({ ...options, onStep: this.#showSteps() });
     if (adoptAccount) terminal.note("the database is bound to the account of this management key");
-    await this.#plan(this.#reconciliation);
-    if (fixes) await this.#fix(this.#reconciliation);
+    try {
+      await this.#plan(this.#reconciliation);
+      if (fixes) await this.#fix(this.#reconciliation);
+    } finally {
+      this.#warnings = this.#reconciliation.warnings;
+    }
   }
 
   #showSteps(): OnStep {
@@ -184,8 +192,8 @@ export class ReconcileReport {
     const [reconciliation, store] = [this.#reconciliation, this.#store];
     // Nothing was compared.
     if (reconciliation === undefined || store === undefined) throw failure;
-    const { warnings, isStable } = reconciliation;
-    if (!isStable) {
+    const warnings = this.#warnings;
+    if (!reconciliation.isStable) {
       terminal.warning("keys changed while they were listed: rows whose key was not listed are not reported");
     }
     await this.#table.end();
@@ -196,6 +204,7 @@ export class ReconcileReport {
         store: store.name,
         dry_run: !this.#task.fixes,
         ...this.#counts.document(reconciliation),
+        history_removed: reconciliation.historyRemoved,
         elapsed_ms: elapsedMs,
         complete: failure === null,
         warnings,
@@ -204,6 +213,8 @@ export class ReconcileReport {
     }
     terminal.footer(this.#line);
     terminal.footer(`store: ${storeLabel(store)}`);
+    const { historyRemoved: old } = reconciliation;
+    if (old > 0) terminal.note(`${counted(old, "old event was", "old events were")} removed from the history`);
     sayWarnings(terminal, warnings);
   }
 

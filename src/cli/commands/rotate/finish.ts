@@ -12,8 +12,8 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { storeLabel } from "../../views/store-label.ts";
 
 /** Does what is due: removes old keys whose grace is over, and restores limits after their reset. */
-export function finish(invocation: Invocation): Promise<KeyctlError | null> {
-  const report = new FinishReport(invocation);
+export function finish(invocation: Invocation, reason: string | undefined): Promise<KeyctlError | null> {
+  const report = new FinishReport(invocation, reason);
   return runWithReport(invocation.terminal, {
     isDryRun: false,
     work: () => report.work(),
@@ -25,6 +25,7 @@ export function finish(invocation: Invocation): Promise<KeyctlError | null> {
 
 class FinishReport {
   readonly #invocation: Invocation;
+  readonly #reason: string | undefined;
   readonly #table: TablePrinter;
   #store: StoreName | null = null;
   readonly #done: Record<Duty["kind"], number> = { retire: 0, restore_limit: 0 };
@@ -32,8 +33,9 @@ class FinishReport {
   /** The first failure. */
   outcome: KeyctlError | null = null;
 
-  constructor(invocation: Invocation) {
+  constructor(invocation: Invocation, reason: string | undefined) {
     this.#invocation = invocation;
+    this.#reason = reason;
     this.#table = new TablePrinter(invocation.terminal, [
       { title: "USER", shrinks: true },
       { title: "DUTY" },
@@ -47,7 +49,7 @@ class FinishReport {
     await withManager({ mayCreateStore: false, logs: "none" }, async ({ manager, store, storeExists }) => {
       this.#store = store;
       if (!storeExists) return;
-      for await (const duty of manager.finishDue({ signal })) {
+      for await (const duty of manager.finishDue({ signal, reason: this.#reason })) {
         if (duty.done) this.#done[duty.kind] += 1;
         else this.#failed += 1;
         this.outcome ??= duty.error;

@@ -13,12 +13,14 @@ import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { parseCountOrShare } from "../../bulk/number-flags.ts";
 import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { addSelection } from "../../bulk/selection.ts";
+import { addReasonOption } from "../reason-option.ts";
+import type { ReasonFlags } from "../reason-option.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { BulkFlags } from "../../bulk/user-command.ts";
 import { flagDuration } from "../../format-duration.ts";
 
 /** Durations are in milliseconds. */
-export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags {
+export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags, ReasonFlags {
   readonly grace?: number;
   readonly wait?: true;
   /** In an object, as `expiresIn`: commander treats null as a missing value. */
@@ -38,7 +40,7 @@ export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags 
 }
 
 export function addRotateOptions(command: Command): Command {
-  const one = addDryRunOption(addSelection(command))
+  const one = addReasonOption(addDryRunOption(addSelection(command)))
     .option("--grace <duration|0>", "how long the old key goes on working (default 10m; 30d at most)", parseGraceFlag)
     .option("--wait", "stay until the old key is removed")
     .option("--limit <keep|full|none|usd>", "the spending limit of the new key (default keep)", parseLimitFlag)

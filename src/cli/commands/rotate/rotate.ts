@@ -8,7 +8,7 @@ import { counted, plural } from "../../../core/text/format.ts";
 import { firstOfOne } from "../../bulk/dry-run.ts";
 import { permittedKeys } from "../../bulk/key-permission.ts";
 import { oneByOne } from "../../bulk/one-by-one.ts";
-import { ResultCounts } from "../../bulk/result-counts.ts";
+import { isRefusedAsBlocked, ResultCounts } from "../../bulk/result-counts.ts";
 import type { LeftUsers } from "../../bulk/result-counts.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import type { UserCommand } from "../../bulk/user-command.ts";
@@ -50,7 +50,7 @@ Examples:
 
 async function rotate(invocation: Invocation, flags: RotateFlags): Promise<KeyctlError | null> {
   refuseContradictions(flags);
-  if (flags.finish === true) return finish(invocation);
+  if (flags.finish === true) return finish(invocation, flags.reason);
   return flags.dryRun === true
     ? forUsers(invocation, flags, previewCommand(invocation, flags))
     : forUsers(invocation, flags, rotateCommand(invocation, flags));
@@ -58,7 +58,7 @@ async function rotate(invocation: Invocation, flags: RotateFlags): Promise<Keyct
 
 function rotateCommand(invocation: Invocation, flags: RotateFlags): UserCommand<RotateResult> {
   const { signal } = invocation;
-  const options = { signal, ...taskOf(flags) };
+  const options = { signal, reason: flags.reason, ...taskOf(flags) };
   const ofMany = { ...options, ...manyOptionsOf(flags) };
   const selected = new SelectedUsers();
   let maxKeys = 0;
@@ -95,6 +95,7 @@ function rotateCommand(invocation: Invocation, flags: RotateFlags): UserCommand<
       new ResultCounts({
         endings: ["rotated"],
         endingOf: () => "rotated",
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_UNROTATED,
         selected: () => selected.count,
         remark: ({ previous }) =>
@@ -134,6 +135,7 @@ function previewCommand(invocation: Invocation, flags: RotateFlags): UserCommand
       new ResultCounts({
         endings: ["to_rotate"],
         endingOf: () => "to_rotate",
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_UNROTATED,
         selected: () => selected.count,
         isDryRun: true,

@@ -9,6 +9,7 @@ import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
+import { isRefusedAsBlocked, NAMES_BLOCKED } from "../../bulk/result-counts.ts";
 import type { BulkSummary } from "../../bulk/user-command.ts";
 
 type Status = "valid" | "invalid" | "unknown" | "failed";
@@ -34,6 +35,8 @@ export class VerdictScore implements BulkSummary<Validation> {
   #needAttention = 0;
   #pressing = 0;
   #resumed = 0;
+  /** Of those that failed, the users who are blocked. */
+  blocked = 0;
 
   constructor(facts: () => RunFacts | undefined, allowance: Allowance, again: CommandAgain) {
     this.#again = again;
@@ -41,7 +44,9 @@ export class VerdictScore implements BulkSummary<Validation> {
     this.#allowance = allowance;
   }
 
-  add({ verdict, attention, resumed, warnings, error }: Validation): void {
+  add(validation: Validation): void {
+    const { verdict, attention, resumed, warnings, error } = validation;
+    if (isRefusedAsBlocked(validation)) this.blocked += 1;
     const status = verdict?.status ?? "failed";
     this.statuses[status] += 1;
     if (verdict !== null && verdict.status !== "valid") count(this.reasons[verdict.status], verdict.reason);
@@ -74,6 +79,7 @@ export class VerdictScore implements BulkSummary<Validation> {
       total: this.done + rest,
       done: this.done,
       ...this.statuses,
+      blocked: this.blocked,
       not_checked: rest,
       attention: this.#needAttention,
       distinct_keys: facts?.distinctKeys ?? 0,
@@ -98,11 +104,7 @@ export class VerdictScore implements BulkSummary<Validation> {
         hint: "keyctl list --verdict invalid",
       });
     }
-    if (failed > 0) {
-      return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} ${of} could not be read`, {
-        hint: "see the lines above",
-      });
-    }
+    if (failed > 0) return this.#someFailed(failed, of);
     if (!complete) return this.#cutShort();
     if (unknown > this.#allowance(this.done)) {
       return new KeyctlError("SOME_UNKNOWN", `${formatNumber(unknown)} ${of} could not be checked`, {
@@ -120,6 +122,12 @@ export class VerdictScore implements BulkSummary<Validation> {
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   accepts that",
     });
+  }
+
+  #someFailed(failed: number, of: string): KeyctlError {
+    const blocked = this.blocked === 0 ? "" : ` (${formatNumber(this.blocked)} blocked)`;
+    const hint = ["see the lines above", ...(this.blocked > 0 ? [NAMES_BLOCKED] : [])].join("; ");
+    return new KeyctlError("SOME_FAILED", `${formatNumber(failed)} ${of} could not be read${blocked}`, { hint });
   }
 
   /** What to do before the run is repeated; empty if there is nothing. */

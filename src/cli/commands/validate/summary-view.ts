@@ -105,7 +105,7 @@ function summary(
     ["valid", valid, worries(score, limits)],
     ["invalid", invalid, reasons(score.reasons.invalid)],
     ["unknown", unknown, reasons(score.reasons.unknown)],
-    ["failed", failed, ""],
+    ["failed", failed, score.blocked > 0 ? `blocked ${formatNumber(score.blocked)}` : ""],
   ] as const;
   const width = Math.max(...rows.map(([, number]) => formatNumber(number).length));
   const lines = rows

@@ -1,4 +1,5 @@
 import type { PlainTextRemains } from "../../ports/stores-and-sources.ts";
+import { namesIn } from "../store-stats.ts";
 import type { StoreStats, Sample } from "../store-stats.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote, userFlag } from "../../text/shell-quote.ts";
@@ -87,11 +88,6 @@ function ofSample(
   const [first] = sample?.first ?? [];
   if (sample === null || first === undefined) return [];
   return [wrong(`${counted(sample.count, one, many)}: ${namesIn(sample)}`, hint(first))];
-}
-
-function namesIn({ count, first }: Sample): string {
-  const more = count > first.length ? ` and ${formatNumber(count - first.length)} more` : "";
-  return `${first.map(printable).join(", ")}${more}`;
 }
 
 function cutOff({ total }: StoreStats, all: number, deep: boolean): CheckVerdict {

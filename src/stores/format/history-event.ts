@@ -1,0 +1,71 @@
+import { HISTORY_EVENTS } from "../../core/model/history-event.ts";
+import type { Actor, HistoryEvent, HistoryEventName } from "../../core/model/history-event.ts";
+import { withoutKeys } from "../../core/model/redact-keys.ts";
+import type { UserId } from "../../core/model/user-id.ts";
+import { countIn, fieldsIn, textIn, timestampIn } from "./values.ts";
+import type { Fields } from "./values.ts";
+
+/**
+ * The format of a record of `api_key_events`; times are text here. A record with a damaged field is shown without that field,
+ * and one whose time or event cannot be read is left out: no step of the protocol depends on it.
+ */
+
+/** The fields besides `_id`, `user_id` and `at`. */
+export function fieldsOfEvent({ event, keyHash, keyTail, generation, actor, reason }: HistoryEvent): Fields {
+  const { osUser, host, ci, command } = actor;
+  return {
+    event,
+    key_hash: keyHash,
+    key_tail: keyTail,
+    generation,
+    actor: { os_user: osUser, host, ci, command },
+    reason,
+  };
+}
+
+/** Undefined for a record without a time, or with an event that this version does not know. */
+export function eventIn(id: string, userId: UserId, at: unknown, fields: Fields): HistoryEvent | undefined {
+  const time = timestampIn(at);
+  const event = fields["event"];
+  if (time === null || !isEvent(event)) return undefined;
+  return {
+    id,
+    at: time,
+    userId,
+    event,
+    keyHash: fitting(HASH, fields["key_hash"]),
+    keyTail: fitting(TAIL, fields["key_tail"]),
+    generation: countIn(fields["generation"]),
+    actor: actorIn(fields["actor"]),
+    reason: wordsIn(fields["reason"]),
+  };
+}
+
+const HASH = /^[0-9a-f]{64}$/;
+const TAIL = /^[A-Za-z0-9_-]{4}$/;
+
+/** Other programs may write here too: what is no hash or no tail may be a key. */
+function fitting(form: RegExp, value: unknown): string | null {
+  return typeof value === "string" && form.test(value) ? value : null;
+}
+
+function wordsIn(value: unknown): string | null {
+  const text = textIn(value);
+  return text === null ? null : withoutKeys(text);
+}
+
+function actorIn(value: unknown): Actor {
+  const fields = fieldsIn(value);
+  return {
+    osUser: wordsIn(fields?.["os_user"]),
+    host: wordsIn(fields?.["host"]),
+    ci: wordsIn(fields?.["ci"]),
+    command: wordsIn(fields?.["command"]) ?? "unknown",
+  };
+}
+
+const NAMES: ReadonlySet<unknown> = new Set(HISTORY_EVENTS);
+
+function isEvent(value: unknown): value is HistoryEventName {
+  return NAMES.has(value);
+}
