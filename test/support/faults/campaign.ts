@@ -52,6 +52,9 @@ const VERBS = {
   }),
   purge: (user) => ({ args: ["purge", "--user", user, "--yes"] }),
   "purge --revoke": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke"] }),
+  "purge --block": (user) => ({ args: ["purge", "--user", user, "--yes", "--block"] }),
+  "purge --revoke --block": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke", "--block"] }),
+  unblock: (user) => ({ args: ["unblock", "--user", user] }),
   rotate: (user) => ({ args: ["rotate", "--user", user] }),
   "rotate --grace 1s": (user) => ({ args: ["rotate", "--user", user, "--grace", "1s"] }),
   "rotate --grace 0": (user) => ({ args: ["rotate", "--user", user, "--grace", "0"] }),
@@ -67,6 +70,7 @@ export type Verb = keyof typeof VERBS;
 export const PLAIN_VERBS: readonly Verb[] = [
   ...(["sync", "sync", "sync", "sync", "sync", "get", "provision", "provision"] as const),
   ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
+  ...(["purge --block", "purge --revoke --block", "unblock", "unblock", "unblock", "unblock", "unblock"] as const),
   ...(["reconcile of one", "reconcile"] as const),
 ];
 const ROTATING_VERBS: readonly Verb[] = [

@@ -37,6 +37,15 @@ export const KILL_SCENES = {
     before: (stage) => happened(stage, ["sync", "--user", USER]),
     problems: purgeProblems,
   },
+  "purge --block": {
+    given: { args: ["purge", "--user", USER, "--yes", "--revoke", "--block"] },
+    before: (stage) => happened(stage, ["sync", "--user", USER]),
+    problems: blockProblems,
+  },
+  unblock: {
+    given: { args: ["unblock", "--user", USER] },
+    before: blockedAfterDeath,
+  },
   reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
 } as const satisfies Readonly<Record<string, KillScene>>;
 
@@ -107,6 +116,20 @@ async function purgeProblems(stage: Stage): Promise<readonly string[]> {
   const { rows, retired } = await stored(stage);
   if (retired.size > 0) return madeKeys(stage.openRouter).length > 0 ? ["the purged key is alive"] : [];
   return rows.length !== 1 ? ["a purge that did not begin has removed the row"] : [];
+}
+
+/** After its revocation was recorded, the user is blocked and no key is active; before that, nothing has changed. */
+async function blockProblems(stage: Stage): Promise<readonly string[]> {
+  const { retired, blocked } = await stored(stage);
+  const isBlocked = blocked.has(USER);
+  if (retired.size > 0 !== isBlocked) return [`${USER} is ${isBlocked ? "" : "not "}blocked`];
+  return purgeProblems(stage);
+}
+
+/** The purge with a block died before it changed the row: the unblock finishes it without its block. */
+async function blockedAfterDeath(stage: Stage): Promise<void> {
+  await happened(stage, ["sync", "--user", USER]);
+  await happened(stage, ["purge", "--user", USER, "--yes", "--block"], { ports: dyingAt("store.replace") });
 }
 
 /** Runs a command of the past. */

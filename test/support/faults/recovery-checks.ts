@@ -57,10 +57,21 @@ export async function leftovers(stage: Stage): Promise<readonly string[]> {
   ];
 }
 
-/** The problems of a fresh sync of the user: a failure, a key that is not active, or leftovers. */
+/**
+ * The problems of a fresh sync of the user: a failure, a key that is not active, or leftovers. A blocked user gets no key, and
+ * one after an unblock.
+ */
 export async function syncProblems(stage: Stage, user: string): Promise<readonly string[]> {
   const { home, openRouter } = stage;
-  const run = await inTurn(() => inProcess(home, ["sync", "--user", user], { env: environmentFor(openRouter) }));
+  const given = (verb: string) =>
+    inTurn(() => inProcess(home, [verb, "--user", user], { env: environmentFor(openRouter) }));
+  const isBlocked = (await stored(stage)).blocked.has(user);
+  if (isBlocked) {
+    const refused = await given("sync");
+    if (refused.code !== 8) return [`a sync of ${user}, who is blocked, ends with ${refused.code}: ${refused.stderr}`];
+    await given("unblock");
+  }
+  const run = await given("sync");
   if (run.code !== 0) return [`a fresh sync of ${user} ends with ${run.code}: ${run.stderr}`];
   const row = (await stored(stage)).rows.find((one) => one.user === user);
   if (row === undefined) return [`a fresh sync of ${user} leaves no row`];

@@ -88,6 +88,7 @@ interface Stored {
   /** The retired generations, such as `alice 1`. */
   readonly retired: ReadonlySet<string>;
   readonly graces: readonly Grace[];
+  readonly blocked: ReadonlySet<string>;
 }
 
 export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
@@ -96,6 +97,8 @@ export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
     for await (const { userId, keyHash, generation, settled, limitDue, restrictions } of store.scan(patience)) {
       rows.push({ user: userId, hash: keyHash ?? "", generation, settled, limitDue, restrictions });
     }
+    const blocked = new Set<string>();
+    for await (const { userId } of store.scanBlocked(patience)) blocked.add(userId);
     const hashes = new Map<string, string>();
     const kept = new Set<string>();
     const retired = new Set<string>();
@@ -115,7 +118,7 @@ export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
       const name = `${user} ${n}`;
       return { user, n, hash: hashes.get(name) ?? "", retireAt, endedAt: ended.get(name) ?? null };
     });
-    return { rows, kept, retired, graces };
+    return { rows, kept, retired, graces, blocked };
   });
 }
 
