@@ -74,7 +74,7 @@ export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: stri
   ["5", "the key is invalid"],
   ["6", "unknown: the provider or the network did not answer, or time ran out"],
   ["7", "the store failed, or cannot be reached or read"],
-  ["8", "conflict: another key exists, or another program is changing it"],
+  ["8", "conflict: another key exists, the user is blocked, or another program is changing it"],
   ["9", "some of many failed"],
   ["10", "attention needed"],
   ["130", "interrupted (SIGINT)"],

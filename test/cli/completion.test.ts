@@ -24,7 +24,7 @@ describe("the completion script", () => {
     const script = await scriptFor(shell);
     const { commands } = await wholeProgram("0.0.0");
     const commandNames = commands.map((command) => command.name());
-    const choices = ["valid", "invalid", "never", "daily", "weekly", "monthly", "exit-codes", "environment"];
+    const choices = ["valid", "invalid", "never", "daily", "weekly", "monthly", "exit-codes", "environment", "blocked"];
     // fish has the name of an option without its dashes.
     const options = (await optionsOfTheProgram()).map((option) =>
       shell === "fish" ? `-l ${option.slice(2)}` : option,

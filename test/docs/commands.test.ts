@@ -18,6 +18,9 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl help exit-codes": "home empty",
   "keyctl list --store mongodb://db.prod/keyctl": "home keys in MongoDB",
   "keyctl provision --user alice --limit 5 --limit-reset monthly": "home empty",
+  "keyctl purge --user alice --block": 'home users; answer "and block this user?" y',
+  "keyctl purge --user alice --revoke --block": 'home users; answer "and block this user?" y',
+  "keyctl purge --users-file leavers.txt --revoke --block --yes": "home users",
   "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete 3 keys of 3 users" y',
   "keyctl reconcile --adopt-account": "home users",
   "keyctl rotate --user alice --grace 0": "home users",
@@ -26,6 +29,7 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl save --user alice --validate": `home empty; answer "OpenRouter key of alice:" ${KEY}`,
   "keyctl sync --user alice --json": "home users",
   "keyctl sync --user alice --timeout 2m": "home users",
+  "keyctl unblock --user alice": "home users",
 };
 
 /** With alice for any user, and one blank between words. */

@@ -70,6 +70,48 @@ describe("purge --revoke on a terminal asks for every key that goes", () => {
   });
 });
 
+describe("purge --block on a terminal says what blocking means, and asks", () => {
+  const MEANS = "A blocked user gets no key, from any source, until keyctl unblock. ";
+
+  it.each([
+    ["y", 0, "1"],
+    ["n", 2, "0"],
+  ])("of a user with a key; %s", async (answer, exit, blocked) => {
+    const { home, env, given, run } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    const question = `${MEANS}Delete the key of alice (***************b465, from manual), and block this user?`;
+    const purge = ["purge", "--user", "alice", "--block"];
+    const { code, screen } = await onTerminal(home, purge, [{ to: question, type: answer + ENTER }], env);
+    expect([code, (await run("list --risk blocked --count")).stdout]).toEqual([exit, `${blocked}\n`]);
+    expect(screen.includes("alice is blocked")).toBe(exit === 0);
+  });
+
+  it("of a user without a key, and of one who is blocked already no more", async () => {
+    const { home, env, run } = await stage();
+    const question = `${MEANS}eve has no key in the database. Block this user?`;
+    const purge = ["purge", "--user", "eve", "--block", "--reason", "left"];
+    expect((await onTerminal(home, purge, [{ to: question, type: `y${ENTER}` }], env)).code).toBe(0);
+    expect((await onTerminal(home, purge, [], env)).code).toBe(0);
+    expect((await run("list --risk blocked")).stdout).toContain("\tleft\n");
+  });
+
+  it.each([
+    [["--user", "alice", "--user", "bob"], "Delete 1 key of 2 users from ", ", and block 2 users?", "y", 2],
+    [["--all"], "This deletes 1 key, all of ", ", and blocks its user. Type the number", "1", 1],
+  ])("of many: %j", async (selection, begins, ends, answer, blocked) => {
+    const { home, env, given, run } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    const { code, screen } = await onTerminal(
+      home,
+      ["purge", ...selection, "--block"],
+      [{ to: ends, type: answer + ENTER }],
+      env,
+    );
+    expect(screen).toContain(`${MEANS}${begins}`);
+    expect([code, (await run("list --risk blocked --count")).stdout]).toEqual([0, `${blocked}\n`]);
+  });
+});
+
 describe("a question about many", () => {
   it("has the number of keys and of users, and says what is refused", async () => {
     const { home, env, given } = await replaced(true);

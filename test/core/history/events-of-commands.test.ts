@@ -1,0 +1,188 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { KeyManager } from "../../../src/core/manager.ts";
+import type { HistoryEvent, HistoryEventName } from "../../../src/core/model/history-event.ts";
+import { hashOf, keyEnding } from "../../support/fixtures/keys.ts";
+import { historyOf } from "../../support/home/history.ts";
+import { emptyHome } from "../../support/home/home.ts";
+import { stage } from "../../support/home/tool-with-openrouter.ts";
+import { openManager } from "../../support/memory/manager.ts";
+import { endGraces } from "../../support/openrouter/made-keys.ts";
+
+/** What a command must leave behind: the event, and the generation or the key that it is about. */
+type Expected = readonly [event: HistoryEventName, about: number | string | null];
+
+/** A user as the commands left it. A key is the number of a key that keyctl created, or the text of another one. */
+interface UserState {
+  key: number | string | null;
+  isBlocked: boolean;
+  created: number;
+  /** Keys that keyctl created, that are in no row, and that OpenRouter still has. */
+  readonly kept: Set<number>;
+  /** Those of them that are in their grace. */
+  readonly retiring: Set<number>;
+}
+
+interface Command {
+  readonly name: string;
+  readonly run: (manager: KeyManager, user: string) => Promise<unknown>;
+  /** What it must leave behind; changes the state. */
+  readonly expected: (state: UserState) => readonly Expected[];
+}
+
+const NOTHING: readonly Expected[] = [];
+
+function revoked(numbers: Iterable<number>, state: UserState): readonly Expected[] {
+  const all = [...numbers].toSorted((one, other) => one - other);
+  for (const n of all) {
+    state.kept.delete(n);
+    state.retiring.delete(n);
+  }
+  return all.map((n) => ["revoked", n] as const);
+}
+
+function creation(state: UserState): readonly Expected[] {
+  if (state.isBlocked || state.key !== null) return NOTHING;
+  state.created += 1;
+  state.key = state.created;
+  return [["created", state.created]];
+}
+
+function save(text: string, revoke: boolean): Command {
+  return {
+    name: `save …${text.slice(-4)}${revoke ? " --revoke" : ""}`,
+    run: (manager, user) => manager.save(user, text, { replace: "any", revoke }),
+    expected(state) {
+      const before = state.key;
+      if (state.isBlocked || before === text) return NOTHING;
+      state.key = text;
+      if (before === null) return [["saved", text]];
+      if (typeof before === "number") state.kept.add(before);
+      return [["replaced", text], ...(revoke && typeof before === "number" ? revoked([before], state) : [])];
+    },
+  };
+}
+
+function purge(revoke: boolean, block: boolean): Command {
+  return {
+    name: `purge${revoke ? " --revoke" : ""}${block ? " --block" : ""}`,
+    run: (manager, user) => manager.purge(user, { revoke: revoke ? "ours" : "no", block }),
+    expected(state) {
+      const { key } = state;
+      // A key that keyctl did not create is refused before anything is changed.
+      if (revoke && typeof key === "string") return NOTHING;
+      const blocked: readonly Expected[] = block && !state.isBlocked ? [["blocked", key]] : [];
+      const purged: readonly Expected[] = key === null ? [] : [["purged", key]];
+      state.key = null;
+      state.isBlocked ||= block;
+      if (typeof key === "number") state.kept.add(key);
+      return [...purged, ...blocked, ...(revoke ? revoked(state.kept, state) : [])];
+    },
+  };
+}
+
+function rotate(graceMs: number): Command {
+  return {
+    name: `rotate --grace ${graceMs}`,
+    run: (manager, user) => manager.rotate(user, { graceMs }),
+    expected(state) {
+      const before = state.key;
+      if (typeof before !== "number") return NOTHING;
+      state.created += 1;
+      state.key = state.created;
+      state.kept.add(before);
+      if (graceMs > 0) state.retiring.add(before);
+      const ended = graceMs > 0 ? [] : revoked([before, ...state.retiring], state);
+      return [["rotated", state.created], ...ended];
+    },
+  };
+}
+
+const [K1, K2] = [keyEnding("0001"), keyEnding("0002")];
+const COMMANDS: readonly Command[] = [
+  { name: "sync", run: (manager, user) => manager.syncAndGetKey(user), expected: creation },
+  { name: "provision", run: (manager, user) => manager.autoProvisionKey(user), expected: creation },
+  save(K1, false),
+  save(K2, false),
+  save(K2, true),
+  purge(false, false),
+  purge(true, false),
+  purge(false, true),
+  purge(true, true),
+  {
+    name: "unblock",
+    run: (manager, user) => manager.unblock(user),
+    expected(state) {
+      const wasBlocked = state.isBlocked;
+      state.isBlocked = false;
+      return wasBlocked ? [["unblocked", null]] : NOTHING;
+    },
+  },
+  rotate(0),
+  rotate(600_000),
+  { name: "get", run: (manager, user) => manager.getStoredKey(user), expected: () => NOTHING },
+  { name: "validate", run: (manager, user) => manager.validate(user), expected: () => NOTHING },
+];
+
+/** Without the order of the deletions of one command. */
+function inOrder(events: readonly Expected[]): readonly Expected[] {
+  const isRevoked = ([event]: Expected) => event === "revoked";
+  const deletions = events.filter(isRevoked).toSorted(([, one], [, other]) => Number(one) - Number(other));
+  return [...events.filter((event) => !isRevoked(event)), ...deletions];
+}
+
+function aboutOf({ event, generation, keyHash }: HistoryEvent): Expected {
+  if (generation !== null) return [event, generation];
+  return [event, [K1, K2].find((text) => hashOf(text) === keyHash) ?? null];
+}
+
+const newUser = (): UserState => ({ key: null, isBlocked: false, created: 0, kept: new Set(), retiring: new Set() });
+const FINISH = "finish what is due";
+
+describe("any sequence of commands", () => {
+  it("leaves exactly the events of what it changed, in order", { timeout: 300_000 }, async () => {
+    const steps = fc.array(
+      fc.tuple(
+        fc.constantFrom("alice", "bob"),
+        fc.oneof({ weight: 14, arbitrary: fc.constantFrom(...COMMANDS) }, {
+          weight: 1,
+          arbitrary: fc.constant(FINISH),
+        } as const),
+      ),
+      { minLength: 8, maxLength: 16 },
+    );
+    await fc.assert(
+      fc.asyncProperty(steps, async (sequence) => {
+        const { home, env } = await stage({}, emptyHome());
+        const manager = await openManager(home, env);
+        const users: Readonly<Record<string, UserState>> = { alice: newUser(), bob: newUser() };
+        let known = 0;
+        try {
+          for (const [user, command] of sequence) {
+            const expected = await performed(command, user);
+            const all = await historyOf(home);
+            const told = all.slice(known).map((event) => [event.userId, ...aboutOf(event)]);
+            known = all.length;
+            expect(told, typeof command === "string" ? command : `${command.name} ${user}`).toEqual(expected);
+          }
+        } finally {
+          await manager.close();
+        }
+
+        async function performed(command: Command | typeof FINISH, user: string) {
+          const state = users[user] ?? newUser();
+          if (typeof command !== "string") {
+            await command.run(manager, user);
+            return inOrder(command.expected(state)).map(([event, about]) => [user, event, about]);
+          }
+          endGraces(home);
+          for await (const { error } of manager.finishDue()) expect(error).toBeNull();
+          return Object.entries(users).flatMap(([name, of]) =>
+            revoked(of.retiring, of).map(([event, about]) => [name, event, about]),
+          );
+        }
+      }),
+      { numRuns: 12 },
+    );
+  });
+});
