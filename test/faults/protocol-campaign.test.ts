@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
+import { ALL_VERBS, BLOCKING_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
 import type { CampaignFigures } from "../support/faults/campaign.ts";
 import { emptyHome } from "../support/home/home.ts";
 import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";
@@ -17,7 +17,11 @@ const USERS = ["alice", "bob", "carol"];
 it(`${PROCESSES} processes, killed at random while a fifth of all requests go wrong, do what the model does and leave nothing over`, async () => {
   const stage = sqliteStage(emptyHome(), await mockOpenRouter());
   expectProof(
-    await campaign(stage, await recordingProgram(), { processes: PROCESSES, verbs: ALL_VERBS, users: USERS }),
+    await campaign(stage, await recordingProgram(), {
+      processes: PROCESSES,
+      verbs: [...ALL_VERBS, ...BLOCKING_VERBS],
+      users: USERS,
+    }),
     PROCESSES,
   );
 });
@@ -27,7 +31,11 @@ describeWithMongodb("on a MongoDB server", () => {
     const database = databaseOfTest();
     const stage = mongoStage(homeOn(database.uri), await mockOpenRouter(), database);
     expectProof(
-      await campaign(stage, await recordingProgram(), { processes: ON_MONGODB, verbs: PLAIN_VERBS, users: USERS }),
+      await campaign(stage, await recordingProgram(), {
+        processes: ON_MONGODB,
+        verbs: [...PLAIN_VERBS, ...BLOCKING_VERBS],
+        users: USERS,
+      }),
       ON_MONGODB,
     );
   });

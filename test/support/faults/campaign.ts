@@ -70,8 +70,11 @@ export type Verb = keyof typeof VERBS;
 export const PLAIN_VERBS: readonly Verb[] = [
   ...(["sync", "sync", "sync", "sync", "sync", "get", "provision", "provision"] as const),
   ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
-  ...(["purge --block", "purge --revoke --block", "unblock", "unblock", "unblock", "unblock", "unblock"] as const),
   ...(["reconcile of one", "reconcile"] as const),
+];
+/** A blocked user ends most commands early: there are more unblocks than blocks. */
+export const BLOCKING_VERBS: readonly Verb[] = [
+  ...(["purge --block", "purge --revoke --block", "unblock", "unblock", "unblock", "unblock", "unblock"] as const),
 ];
 const ROTATING_VERBS: readonly Verb[] = [
   ...(["rotate", "rotate", "rotate --grace 1s", "rotate --grace 1s", "rotate --limit full"] as const),
@@ -85,7 +88,8 @@ const KILLED = 50;
 const SPOILED = 20;
 const STRANGE = 50;
 /** Most commands have fewer moments; a later kill never happens. Rotations have many. */
-const MOST_MOMENTS = { rotate: 200, others: 40 } as const;
+const MOST_MOMENTS: Readonly<Record<string, number>> = { rotate: 200, unblock: 10 };
+const MOST_MOMENTS_OF_OTHERS = 40;
 /** A process waits for another's operation no longer than this timeout; ageing makes operations stale even earlier. */
 const TIMEOUT = ["--timeout", "6s"] as const;
 const AGEING_MS = 500;
@@ -168,7 +172,7 @@ async function oneProcess({ home, openRouter }: Stage, start: StartRecording, pl
   const given: Given = VERBS[oneOf(verbs)](oneOf(users));
   const args = [...given.args, ...TIMEOUT];
   const isKilled = randomInt(100) < KILLED;
-  const moments = given.args[0] === "rotate" ? MOST_MOMENTS.rotate : MOST_MOMENTS.others;
+  const moments = MOST_MOMENTS[given.args[0] ?? ""] ?? MOST_MOMENTS_OF_OTHERS;
   const signalled = { at: 1 + randomInt(moments), signal: "SIGKILL" } as const;
   const options = { env: { ...env, ...TERMS }, ...(isKilled ? { signalled } : {}) };
   return start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
