@@ -1,4 +1,5 @@
-import { confirmPurge, confirmPurges, previewPurge, purgeKey } from "./change/purge-key.ts";
+import { previewPurge } from "./change/preview-purge.ts";
+import { confirmPurge, confirmPurges, purgeKey } from "./change/purge-key.ts";
 import type { Purge, PurgeCompletion } from "./change/purge-key.ts";
 import { purgeMany } from "./change/purge-many.ts";
 import { deadlineSignal, toKeyctlError } from "./async/deadline.ts";

@@ -5,6 +5,7 @@ import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { documentsOf, errorOf, inProcess } from "../support/programs/in-process.ts";
 import { KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { always } from "../support/openrouter/faults.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
 import { withDatabase } from "../support/sqlite/database.ts";
 
@@ -135,6 +136,17 @@ describe("purge --block", () => {
     const done = await given("purge --user alice --revoke --block --yes");
     expect(done.stdout).toMatch(/ purged \(and deleted at OpenRouter\); alice is blocked\n$/);
     expect([server.keys.size, (await run("provision --user alice")).code]).toEqual([0, 8]);
+  });
+
+  it("says that the user is blocked although OpenRouter cannot list the keys that --revoke would delete", async () => {
+    const { server, given, run } = await stage();
+    await given("sync --user bob");
+    server.behave(always("GET /keys", { status: 503, headers: { "retry-after": "3600" } }));
+    const failed = await run("purge --user eve --revoke --block --yes --json");
+    expect([failed.code, documentsOf(failed)]).toMatchObject([6, [{ purged: false, blocked: true, revocation: null }]]);
+    const said = await run("purge --user eve --revoke --block --yes");
+    expect([said.code, said.stdout]).toEqual([6, "eve has no key in the database, and is blocked already\n"]);
+    expect((await run("list --risk blocked --count")).stdout).toBe("1\n");
   });
 
   it("with --revoke of a key that keyctl did not create blocks nobody", async () => {

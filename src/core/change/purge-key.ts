@@ -1,14 +1,12 @@
+import { toKeyctlError } from "../async/deadline.ts";
 import type { NextSync } from "../resolve/next-sync.ts";
-import { foreseen } from "../protocol/preview-store.ts";
-import type { Recorded } from "../ports/journal.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import { isTombstone, keyIn, newTombstone } from "../model/tombstone.ts";
+import { isTombstone, newTombstone } from "../model/tombstone.ts";
 import type { Block, Tombstone } from "../model/tombstone.ts";
-import { managementKeyMissing } from "../model/management-key.ts";
 import { printable } from "../text/printable.ts";
-import { countRetained, requestRetainedDeletions, retainedOutcomes } from "../protocol/retained-keys.ts";
+import { requestRetainedDeletions } from "../protocol/retained-keys.ts";
 import type { RetainedKey } from "../protocol/retained-keys.ts";
 import {
   changedMeanwhile,
@@ -23,7 +21,7 @@ import {
 } from "./revoke-key.ts";
 import type { Deleted, Revocation } from "./revoke-key.ts";
 import { blockToFinish, insertRow, takeOutRow } from "../protocol/write-row.ts";
-import type { PurgePreview, PurgeResult } from "../model/results.ts";
+import type { PurgeResult } from "../model/results.ts";
 import { withTrueGeneration, confirmGeneration, recordRevocation, revokePredecessor } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { requireOwnAccount } from "../protocol/management-access.ts";
@@ -32,7 +30,7 @@ import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 
-const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
+export const NO_KEY_CAN_BE_REMOVED = "no key can be removed at OpenRouter";
 
 export interface PurgeCompletion {
   /** How many keys were deleted at OpenRouter. */
@@ -105,13 +103,30 @@ async function withoutKey(
     if (!(await insertRow(context.store, newTombstone(user, block), signal))) return "conflict";
     context.history.note({ event: "blocked", userId: user, key: null });
   }
-  const { removed, error } = revoke === "no" ? { removed: 0, error: null } : await finish(user, signal);
-  const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
   const wasBlocked = tombstone !== undefined;
   const blocked = isBlocking || wasBlocked;
+  const { removed, revocation, error } = await finished(
+    revoke === "no" ? NOTHING : finish(user, signal),
+    blocked,
+    signal,
+  );
   const returnsFrom = await returnsTo(blocked, nextSync, signal);
   const result = { ...purgeOf(user, undefined, revocation), blocked, wasBlocked };
   return ended({ ...result, revokedKeys: removed, returnsFrom, error });
+}
+
+const NOTHING: Promise<PurgeCompletion> = Promise.resolve({ removed: 0, error: null });
+
+/** How the earlier purges end. A failure does not hide that the user is blocked. */
+async function finished(completion: Promise<PurgeCompletion>, blocked: boolean, signal: AbortSignal) {
+  try {
+    const { removed, error } = await completion;
+    const revocation = error !== null ? "pending" : removed > 0 ? "done" : null;
+    return { removed, revocation, error } as const;
+  } catch (thrown) {
+    if (!blocked) throw thrown;
+    return { removed: 0, revocation: null, error: toKeyctlError(thrown, signal) } as const;
+  }
 }
 
 /** From where the next sync would bring a key back. A blocked user gets none. */
@@ -148,40 +163,6 @@ const NOT_CONFIRMED = {
   status: "pending",
   detail: "the run ended before its deletion was confirmed",
 } as const;
-
-interface PurgePreviewTask extends Pick<PurgeTask, "revoke"> {
-  readonly blocks: boolean;
-  readonly nextSync: NextSync | null;
-}
-
-/** What a purge of this user would remove; changes nothing. Without `nextSync`, the next sync is not predicted. */
-export async function previewPurge(
-  user: UserId,
-  { revoke, blocks, nextSync }: PurgePreviewTask,
-  context: Context,
-  signal: AbortSignal,
-): Promise<PurgePreview> {
-  if (revoke !== "no" && context.managementKey() === undefined) throw managementKeyMissing(NO_KEY_CAN_BE_REMOVED);
-  const view = foreseen(context);
-  const stored = await view.store.find(user, signal);
-  const held = keyIn(stored);
-  const row = held === undefined ? undefined : await withTrueGeneration(held, context, signal);
-  if (row?.generation === 0) await refuseForeign(row, revoke, context, signal);
-  const entries = revoke === "no" ? [] : await context.journal.entries(user, signal);
-  const blocked = isTombstone(stored);
-  const foretold = blocked || blocks ? undefined : nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal);
-  const returnsFrom = (await foretold) ?? [];
-  const found = { ...purgeOf(user, row, null), purged: false, blocked, wasBlocked: blocked };
-  return { ...found, returnsFrom, retained: countRetained(entries) };
-}
-
-/** The hashes of the keys that the purge would mark for deletion. */
-function doomedBy(row: KeyRecord | undefined, revoke: Revoke, entries: readonly Recorded[]): ReadonlySet<string> {
-  const replaced = row?.previous?.revoke === true && row.previous.generation > 0 ? row.previous.keyHash : null;
-  const own = revoke !== "no" && row !== undefined && row.generation > 0 ? row.keyHash : null;
-  const retained = retainedOutcomes(entries).map(({ hash }) => hash);
-  return new Set([replaced, own, ...retained].filter((hash) => hash !== null));
-}
 
 async function revoked(
   row: KeyRecord,
@@ -256,7 +237,12 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
 }
 
 /** A key that keyctl did not create is deleted only on request, and only if no other user has it. */
-async function refuseForeign(row: KeyRecord, revoke: Revoke, { store }: Context, signal: AbortSignal): Promise<void> {
+export async function refuseForeign(
+  row: KeyRecord,
+  revoke: Revoke,
+  { store }: Context,
+  signal: AbortSignal,
+): Promise<void> {
   if (revoke === "no") return;
   if (revoke === "ours") throw foreignKey(row.userId);
   await refuseShared(row, store, signal);
@@ -269,7 +255,12 @@ function foreignKey(user: UserId): KeyctlError {
   });
 }
 
-function purgeOf(userId: UserId, row: KeyRecord | undefined, revocation: PurgeResult["revocation"]): PurgeResult {
+/** The result of a purge that has removed this row, as yet without what else it did. */
+export function purgeOf(
+  userId: UserId,
+  row: KeyRecord | undefined,
+  revocation: PurgeResult["revocation"],
+): PurgeResult {
   return {
     userId,
     former: row === undefined ? null : formerKey(row),

@@ -61,7 +61,7 @@ export function configureCommand(command: Command, run: Run): void {
   const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
   const risk = command.createOption(
     "--risk <risk>",
-    "only keys with this risk, as of their last check; may be repeated; blocked: the users that are blocked",
+    "only keys with this risk, as of their last check; may be repeated; blocked: the users who are blocked",
   );
   command
     .option("--source <text>", "only keys with this origin (key.txt, environment, manual, …)")
