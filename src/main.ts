@@ -246,8 +246,8 @@ class CliRun {
       const session = { manager, store: { name, from }, keyFile: keyFile.path, timeoutMs, rotateGraceMs };
       return await work({ ...composed, ...session });
     } finally {
-      for (const warning of manager.takeWarnings()) terminal.runWarning(warning);
       await manager.close();
+      for (const warning of manager.takeWarnings()) terminal.runWarning(warning);
       this.#leavesFileOpen ||= composed.leavesFileOpen;
       await yieldToEventLoop();
       signal.throwIfAborted();

@@ -18,10 +18,13 @@ export function contextFor(context: ManagerContext, { reason }: Pick<CallOptions
 export async function* eventsOf(
   query: HistoryQuery,
   options: CallOptions,
-  { historyStore }: Pick<ManagerContext, "historyStore">,
+  { historyStore, history }: Pick<ManagerContext, "historyStore" | "history">,
   work: OpenWork,
 ): AsyncGenerator<HistoryEvent> {
-  yield* historyStore.events(filterOf(query), work.newSignal(options));
+  const filter = filterOf(query);
+  // The events of this manager's own calls are among them.
+  await history.flush();
+  yield* historyStore.events(filter, work.newSignal(options));
 }
 
 export async function noteRevealed(

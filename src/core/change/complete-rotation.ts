@@ -1,4 +1,4 @@
-import { deadlineIn, isTimeout } from "../async/deadline.ts";
+import { deadlineIn, isTimeout, toKeyctlError } from "../async/deadline.ts";
 import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
@@ -15,6 +15,7 @@ import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
 import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow } from "../protocol/settle-row.ts";
 import { isSavedAs } from "../protocol/store-new-key.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
+import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import {
   changedMeanwhile,
@@ -208,22 +209,25 @@ async function retirePredecessor(
   }
 }
 
-/**
- * The new key was in use, and may have been purged or replaced since. A store that cannot be asked now proves neither: the
- * rotation is done.
- */
+/** The new key was in use, and may have been purged or replaced since. Without an answer it is not handed out. */
 export async function requireStillHeld(
   placed: Pick<KeyRecord, "userId" | "generation" | "keyHash">,
   { store }: Pick<Context, "store">,
 ): Promise<void> {
+  const { userId } = placed;
+  const done = `the key of user ${printable(userId)} was rotated`;
+  const hint = `keyctl get ${userFlag(userId)} --stored   shows what is there now`;
+  let isHeld: boolean;
   try {
-    if (await isStillHeld(placed, store, stepTime())) return;
+    isHeld = await isStillHeld(placed, store, stepTime());
   } catch (thrown) {
-    if (!isTimeout(thrown) && !isKeyctlError(thrown)) throw thrown;
-    if (!isKeyctlError(thrown) || thrown.code !== "USER_BLOCKED") return;
-    throw thrown;
+    const failure = toKeyctlError(thrown);
+    if (failure.code === "USER_BLOCKED") throw failure;
+    const message = `${done}, but the database did not say whether it still holds the new key: ${failure.message}`;
+    throw new KeyctlError("STORE_UNAVAILABLE", message, { hint, retryable: true, mayHaveHappened: true });
   }
-  throw changedMeanwhile(placed.userId);
+  if (isHeld) return;
+  throw new KeyctlError("CONFLICT", `${done}, and another command has purged or replaced the new key since`, { hint });
 }
 
 function warningsOf({ task, own, row }: Rotation): readonly Warning[] {

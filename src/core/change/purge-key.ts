@@ -14,6 +14,7 @@ import {
   confirmDeleted,
   deleteUpstream,
   formerKey,
+  KEPT,
   refuseShared,
   revokeRetained,
   stillOwed,
@@ -68,6 +69,8 @@ export type Purge =
 export async function purgeKey(user: UserId, task: PurgeTask, context: Context, signal: AbortSignal): Promise<Purge> {
   const { onlyHash, revoke, block } = task;
   const { store } = context;
+  /** Keys whose rows were removed, before another row came in the way of the tombstone. */
+  const taken: RetainedKey[] = [];
   if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
   await importSpooled(user, context, signal);
   return retryOnConflict(user, async () => {
@@ -76,8 +79,10 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
       return withoutKey(user, { ...task, tombstone: found }, context, signal);
     if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const row = await withTrueGeneration(found, context, signal);
-    if (onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
-    if (row.generation === 0) await refuseForeign(row, revoke, context, signal);
+    // A block is about the user, whatever key is there by now.
+    if (block === null && onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
+    const isGiven = row.generation === 0;
+    if (isGiven && taken.length === 0) await refuseForeign(row, revoke, context, signal);
     await revokePredecessor(row, context, signal);
     // In each round: only the removal of this row proves that no other key was replaced and retained in the meantime.
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
@@ -85,9 +90,18 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
     // An earlier purge that died here may have wanted the block.
     const blocked = block ?? (await blockToFinish(recorded, context, signal));
-    if (!(await takeOutRow(row, blocked, context, signal))) return "conflict";
-    return revoked(row, { ...task, block: blocked, others }, context, signal);
+    const end = await takeOutRow(row, blocked, context, signal);
+    if (end === "another" && !isGiven) taken.push(asRetained(row));
+    if (end !== "out") return "conflict";
+    const spared = isGiven && taken.length > 0 && revoke === "ours";
+    const rest = revoke === "no" ? [] : [...taken, ...others];
+    return revoked(row, { ...task, revoke: spared ? "no" : revoke, block: blocked, others: rest }, context, signal);
   });
+}
+
+function asRetained(row: KeyRecord): RetainedKey {
+  const keyHash = row.keyHash ?? "";
+  return { n: row.generation, keyHash, upstreamId: row.upstreamHash ?? keyHash };
 }
 
 /** For a user without a key: blocks, and finishes earlier purges. */
@@ -171,11 +185,7 @@ async function revoked(
   signal: AbortSignal,
 ): Promise<Purge> {
   const blocked = block !== null;
-  if (revoke === "no") {
-    const returnsFrom = await returnsTo(blocked, nextSync, signal);
-    return ended({ ...purgeOf(row.userId, row, "kept"), blocked, returnsFrom });
-  }
-  const deleted = await deleteUpstream(row, context, signal);
+  const deleted = revoke === "no" ? KEPT : await deleteUpstream(row, context, signal);
   // A key that was saved again may be both in the row and among the retained keys.
   const besides = others.filter(({ upstreamId }) => upstreamId !== upstreamIdOf(row));
   const rest = await revokeAll(row.userId, besides, context, signal);

@@ -60,10 +60,7 @@ export async function revokeRetained(
     const keys = await requireUpstreamKeys(context, "no key can be removed");
     const removal = await removeUpstream(upstreamId, keys, deadlineIn(REVOCATION_MS, signal));
     if (removal.status === "unknown") return pending(`OpenRouter ${removal.detail}`);
-    const key = { keyHash, keyTail: null, generation: n };
-    // The first that confirmed it: a retained key is asked about again by every later purge.
-    context.history.note({ event: "revoked", userId: user, key, isFinished: true });
-    await recordGone(user, n, context, signal);
+    await recordGone(user, { keyHash, keyTail: null, generation: n }, context, signal);
     return { status: "done" };
   } catch (thrown) {
     return pendingBecauseOf(thrown);
@@ -87,8 +84,10 @@ export async function deleteUpstream(
     const isProven = removal.status === "done" || row.generation > 0 || checkKey !== null;
     if (!isProven) return pending(NOT_IN_THIS_ACCOUNT);
     const confirmed = async (within: AbortSignal) => {
-      context.history.note({ event: "revoked", userId: row.userId, key: keyOfRow(row) });
-      if (row.generation > 0) await recordGone(row.userId, row.generation, context, within);
+      const { userId } = row;
+      const key = keyOfRow(row);
+      if (row.generation > 0) await recordGone(userId, key, context, within);
+      else context.history.note({ event: "revoked", userId, key });
     };
     return { status: "deleted", deletion: { hash, isFresh: removal.status === "done", keys, checkKey }, confirmed };
   } catch (thrown) {

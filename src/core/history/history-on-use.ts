@@ -1,3 +1,5 @@
+import { sleep } from "../async/sleep.ts";
+import { notWritten } from "../model/history-event.ts";
 import type { Warning } from "../model/warning.ts";
 import type { History, HistoryOnUse } from "../ports/history.ts";
 import type { Note, Recorder, RecorderParts } from "./recorder.ts";
@@ -6,6 +8,9 @@ import type { Clock } from "../ports/stores-and-sources.ts";
 interface HistoryParts extends RecorderParts, Pick<History, "reason"> {
   readonly clock: Clock;
 }
+
+/** How long a call waits for its notes. A slow write goes on while the call returns. */
+const PATIENCE_MS = 500;
 
 /** A history whose code is loaded with the first note: most calls change nothing. */
 export function historyOnUse({ reason: ofManager, clock, ...parts }: HistoryParts): HistoryOnUse {
@@ -17,11 +22,17 @@ export function historyOnUse({ reason: ofManager, clock, ...parts }: HistoryPart
     const { Recorder: Opened } = await import("./recorder.ts");
     return new Opened(parts, (warning) => (lost ??= warning));
   };
+  /** Never rejects: what was changed is done, whatever becomes of its note. */
   const writeNotes = async () => {
-    const recorder = await (opened ??= open());
     const some = notes;
     notes = [];
-    if (some.length > 0) await recorder.write(some);
+    try {
+      const recorder = await (opened ??= open());
+      if (some.length > 0) await recorder.write(some);
+    } catch {
+      opened = undefined;
+      lost ??= notWritten("an unexpected error");
+    }
   };
   const withReason = (reason: string | null): HistoryOnUse => ({
     reason,
@@ -30,11 +41,13 @@ export function historyOnUse({ reason: ofManager, clock, ...parts }: HistoryPart
       const atMs = clock.now().getTime();
       notes.push(...changes.map((change) => ({ change, reason, atMs })));
     },
-    write() {
+    async write() {
+      if (notes.length === 0) return;
       // One write after the other: the notes of a call may be a part of the write before.
-      if (notes.length > 0) written = written.then(writeNotes, writeNotes);
-      return written;
+      written = written.then(writeNotes);
+      await Promise.race([written, sleep(PATIENCE_MS)]);
     },
+    flush: () => written,
     takeWarnings() {
       const warnings = lost === undefined ? [] : [lost];
       lost = undefined;

@@ -1,4 +1,5 @@
 import { toKeyctlError, withTimeLimit } from "../async/deadline.ts";
+import { notWritten } from "../model/history-event.ts";
 import type { Actor, HistoryEvent, HistoryEventName } from "../model/history-event.ts";
 import { PROVIDER } from "../model/key-record.ts";
 import type { Timestamp } from "../model/key-record.ts";
@@ -27,6 +28,9 @@ const PAUSE_MS = 10_000;
 
 /** What happens once to a key that keyctl creates. */
 const ONCE: ReadonlySet<HistoryEventName> = new Set(["created", "rotated", "revoked", "abandoned"]);
+
+/** Enough of the key's hash to tell several keys of one operation apart. */
+const HASH_PART = 16;
 
 /**
  * Writes the notes of one manager. **Invariant:** what happens once to a generation has one id: of the command that did it and
@@ -94,16 +98,10 @@ function eventOf({ change, reason }: Note, at: Timestamp, actor: Actor): History
 function idOf(change: Change): string {
   if (!isOnce(change)) return randomBytes(16).toString("hex");
   const { event, userId, key } = change;
-  return `${userHash(userId)}:${PROVIDER}:${event}:${String(key?.generation).padStart(8, "0")}`;
+  const n = String(key?.generation).padStart(8, "0");
+  return `${userHash(userId)}:${PROVIDER}:${event}:${n}:${key?.keyHash?.slice(0, HASH_PART) ?? ""}`;
 }
 
 function isOnce({ event, key }: Change): boolean {
   return ONCE.has(event) && key !== null && key.generation > 0;
-}
-
-function notWritten(because: string): Warning {
-  return {
-    code: "HISTORY_NOT_WRITTEN",
-    message: `the change is done, but the history does not tell of it: ${because}`,
-  };
 }

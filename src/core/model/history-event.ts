@@ -1,5 +1,6 @@
 import { hashOfRecord, maskOfRecord } from "./key-record.ts";
 import type { KeyRecord, Timestamp } from "./key-record.ts";
+import type { Warning } from "./warning.ts";
 import type { UserId } from "./user-id.ts";
 
 /** What happened to a user's key. */
@@ -61,3 +62,11 @@ export function keyOfRow(row: KeyRecord): KeyOfEvent {
 
 /** The end of the mask of a key whose last characters are not known. */
 const NO_TAIL = "????";
+
+/** HISTORY_NOT_WRITTEN. */
+export function notWritten(because: string): Warning {
+  return {
+    code: "HISTORY_NOT_WRITTEN",
+    message: `the history does not tell of what was done: ${because}`,
+  };
+}

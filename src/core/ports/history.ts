@@ -52,8 +52,10 @@ export interface History {
   readonly reason: string | null;
   /** Remembers changes that are done. */
   note(...changes: readonly Change[]): void;
-  /** Writes what was noted. Never rejects for an expected failure, and takes at most a few seconds. */
+  /** Begins to write what was noted, and waits for it, but not long. Never rejects. */
   write(): Promise<void>;
+  /** Resolves when everything is written that `write` began to write. Never rejects, and takes at most a few seconds. */
+  flush(): Promise<void>;
   /** HISTORY_NOT_WRITTEN, once, if notes could not be written since the last call. */
   takeWarnings(): readonly Warning[];
 }

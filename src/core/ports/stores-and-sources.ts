@@ -45,7 +45,7 @@ export interface KeyStore {
    * each page.
    */
   scanDueLimits(until: Timestamp, newSignal: () => AbortSignal): AsyncIterable<KeyRecord>;
-  /** The blocked users, found by an index, in constant memory. `newSignal` is called for each page. */
+  /** The blocked users in any order, found by an index, in constant memory. `newSignal` is called for each page. */
   scanBlocked(newSignal: () => AbortSignal): AsyncIterable<Tombstone>;
   /** The number of rows with a key. */
   count(signal: AbortSignal): Promise<number>;

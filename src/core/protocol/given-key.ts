@@ -4,7 +4,7 @@ import type { Journal, Recorded } from "../ports/journal.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import { isStillHeld, usersStillHolding } from "./find-key.ts";
 import { printable } from "../text/printable.ts";
-import { insertRow, insertRows, removeRow } from "./write-row.ts";
+import { insertRow, insertRows, takeOutRow } from "./write-row.ts";
 import { revokePredecessor } from "./settle-row.ts";
 import type { Context } from "../context.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -49,7 +49,7 @@ async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signa
 export async function insertGiven(
   row: KeyRecord,
   given: GivenKey,
-  context: Pick<Context, "store" | "journal" | "clock">,
+  context: Pick<Context, "store" | "journal" | "clock" | "history">,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!(await insertRow(context.store, row, signal))) return false;
@@ -61,7 +61,7 @@ export async function insertGiven(
 export async function insertGivenToMany(
   rows: readonly KeyRecord[],
   given: GivenKey,
-  context: Pick<Context, "store" | "journal" | "clock">,
+  context: Pick<Context, "store" | "journal" | "clock" | "history">,
   signal: AbortSignal,
 ): Promise<readonly boolean[]> {
   const won = await insertRows(context.store, rows, signal);
@@ -79,7 +79,7 @@ export async function insertGivenToMany(
 export async function confirmGiven(
   rows: readonly KeyRecord[],
   before: GivenKey,
-  context: Pick<Context, "store" | "journal" | "clock">,
+  context: Pick<Context, "store" | "journal" | "clock" | "history">,
   signal: AbortSignal,
 ): Promise<GivenKey> {
   if (before.kind !== "ours") return before;
@@ -87,7 +87,7 @@ export async function confirmGiven(
   if (now.kind !== "owed") return now;
   for (const row of rows) {
     await revokePredecessor(row, context, signal);
-    await removeRow(context.store, row.userId, row, signal);
+    await takeOutRow(row, null, context, signal);
   }
   return now;
 }

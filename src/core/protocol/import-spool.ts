@@ -2,7 +2,9 @@ import { appendEntry } from "./write-journal.ts";
 import { parseKeyName } from "../model/key-name.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { NOTHING_KNOWN, termsOf } from "../model/key-record.ts";
+import { isKeyctlError } from "../model/errors.ts";
 import { placeSpooled } from "./store-new-key.ts";
+import type { KeyFromSpool } from "./store-new-key.ts";
 import { randomBytes } from "../model/random-bytes.ts";
 import type { SpooledKey } from "../ports/spool.ts";
 import { upstreamKeys } from "./management-access.ts";
@@ -51,11 +53,21 @@ async function bringIn(
   const { spool } = context;
   const claimed = { ...key, sent: true };
   const upstreamId = key.upstreamHash ?? key.keyHash;
-  const end = await placeSpooled({ row: rowOf(key), upstreamId, keys, sent: key.sent }, context, signal);
+  const end = await place({ row: rowOf(key), upstreamId, keys, sent: key.sent }, context, signal);
   if (end === "decided") return spool.remove(claimed);
   if (end === "undecided") return;
   if (!key.sent && !end.unavailable.sent) await spool.release(claimed);
   throw end.unavailable.error;
+}
+
+/** A key that was taken out of its row by a block, after it was in use: the command itself meets the block. */
+async function place(spooled: KeyFromSpool, context: Context, signal: AbortSignal) {
+  try {
+    return await placeSpooled(spooled, context, signal);
+  } catch (thrown) {
+    if (isKeyctlError(thrown) && thrown.code === "USER_BLOCKED") return "decided";
+    throw thrown;
+  }
 }
 
 /** The row for a spooled key. */

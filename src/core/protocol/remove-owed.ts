@@ -39,7 +39,7 @@ const REMOVAL_MS = 30_000;
  */
 export async function removeOwed(owed: OwedKey, context: RemovalContext): Promise<void> {
   const { user, n, keyHash, upstreamId } = owed;
-  const { store, history, newSignal } = context;
+  const { store, newSignal } = context;
   await retryOnConflict(user, async () => {
     const found = keyIn(await store.find(user, newSignal()));
     const row = found === undefined ? undefined : await withTrueGeneration(found, context, newSignal());
@@ -56,8 +56,7 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
     if (mayComeBack && !(await confirmGeneration(row, context, newSignal()))) return "conflict";
     await removeConfirmed(owed, context);
     const key = { keyHash: keyHash ?? upstreamId, keyTail: null, generation: n };
-    history.note({ event: "revoked", userId: user, key, isFinished: true });
-    return recordGone(user, n, context, newSignal());
+    return recordGone(user, key, context, newSignal());
   });
 }
 

@@ -2,6 +2,7 @@ import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
 import { keyOfRow } from "../model/history-event.ts";
+import type { KeyOfEvent } from "../model/history-event.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
 import type { KeyRecord, Previous, Timestamp } from "../model/key-record.ts";
 import type { Context } from "../context.ts";
@@ -28,10 +29,11 @@ export async function confirmGeneration(
 ): Promise<boolean> {
   if (row.generation === 0 || row.settled) return true;
   const { userId, generation: n } = row;
-  const outcome = (await context.journal.entry(userId, "out", n, signal)) ?? (await recordSaved(row, context, signal));
+  const known = await context.journal.entry(userId, "out", n, signal);
+  const outcome = known ?? (await recordSaved(row, context, signal));
   if (outcome.outcome === "saved") {
     const event = row.previous === null ? "created" : "rotated";
-    context.history.note({ event, userId, key: keyOfRow(row), isFinished: true });
+    if (known === undefined) context.history.note({ event, userId, key: keyOfRow(row), isFinished: true });
     return true;
   }
   await rollBackRow(row, context, signal);
@@ -121,15 +123,17 @@ export async function recordRevocation(
 /**
  * Records that the key of a generation is proven to be deleted upstream. Best effort: without this note nothing is lost
  * while the store stays with its account. In another account the key is reported, because its absence proves nothing there.
+ * The first to record it notes it in the history.
  */
 export async function recordGone(
   user: KeyRecord["userId"],
-  n: number,
-  { journal, clock }: Pick<Context, "journal" | "clock">,
+  key: KeyOfEvent,
+  { journal, clock, history }: Pick<Context, "journal" | "clock" | "history">,
   signal: AbortSignal,
 ): Promise<void> {
-  const entry = { kind: "gone", n, userId: user, at: clock.now().toISOString() } as const;
-  await bestEffort(() => journal.insertEntry(entry, signal), signal);
+  const entry = { kind: "gone", n: key.generation, userId: user, at: clock.now().toISOString() } as const;
+  const isFirst = await bestEffort(() => journal.insertEntry(entry, signal), signal);
+  if (isFirst) history.note({ event: "revoked", userId: user, key });
 }
 
 /** SETTLE. False if another write came first, which is harmless. */

@@ -28,7 +28,7 @@ import { sleep } from "../async/sleep.ts";
 
 export interface NewKey extends UnstoredKey {
   readonly deployment: string;
-  /** Resolves when the store is bound to its account, as far as that can be done; does not reject. */
+  /** Settles when the store is bound to its account, as far as that can be done. */
   readonly accountBound: Promise<void>;
 }
 
@@ -61,9 +61,10 @@ export async function placeKey(created: NewKey, context: Context): Promise<KeyRe
   const seen = await insertNewRow(created.row, context);
   if (seen.status === "unavailable") return spoolNewKey(created, seen.sent, context);
   try {
+    // Before the key is in use: between its last look at the row and its hand-out, nothing else is waited for.
+    await created.accountBound.catch(() => {});
     const end = await decide(created, seen, context);
     if (end === "lost" || end === "not-deleted") return "lost";
-    await created.accountBound;
     await confirmStoreIsThere(end, context);
     return end;
   } catch (thrown) {

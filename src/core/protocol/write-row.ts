@@ -1,7 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
 import { keyOfRow } from "../model/history-event.ts";
-import { newTombstone } from "../model/tombstone.ts";
+import { isTombstone, newTombstone } from "../model/tombstone.ts";
 import type { Block, StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { EntryOf } from "../ports/journal.ts";
@@ -25,7 +25,7 @@ export function insertRow(store: KeyStore, record: StoredRow, signal: AbortSigna
     () => store.insert(record, signal),
     async () => {
       const row = await store.find(record.userId, signal);
-      return row === undefined ? "unknown" : row.id === record.id;
+      return row === undefined ? "unknown" : holdsStill(row, record);
     },
   );
 }
@@ -68,11 +68,12 @@ async function blockRow(
   blocked: Block,
   { userId, ...seen }: Version & Pick<KeyRecord, "userId">,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<TakenOut> {
   if (await store.hasAtomicChanges(signal)) {
-    return replaceRow(store, newTombstone(userId, blocked, seen), seen, signal);
+    return (await replaceRow(store, newTombstone(userId, blocked, seen), seen, signal)) ? "out" : "changed";
   }
-  return (await removeRow(store, userId, seen, signal)) && insertRow(store, newTombstone(userId, blocked), signal);
+  if (!(await removeRow(store, userId, seen, signal))) return "changed";
+  return (await insertRow(store, newTombstone(userId, blocked), signal)) ? "out" : "another";
 }
 
 /**
@@ -89,22 +90,28 @@ export async function blockToFinish(
   return { at: clock.now().toISOString(), reason: null };
 }
 
-/** Removes the row of a purged key, or with a block puts a tombstone in its place, and notes it in the history. */
+/**
+ * Removes the row of a purged key, or with a block puts a tombstone in its place, and notes it in the history. `changed`:
+ * another write came first. `another`: the row is gone, and another one came before the tombstone.
+ */
 export async function takeOutRow(
   row: KeyRecord,
   blocked: Block | null,
   { store, history }: Pick<Context, "store" | "history">,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<TakenOut> {
   const { userId } = row;
-  const isOut = await (blocked === null
-    ? removeRow(store, userId, row, signal)
-    : blockRow(store, blocked, row, signal));
-  if (!isOut) return false;
+  const taken = await (blocked === null ? removeFor(row, store, signal) : blockRow(store, blocked, row, signal));
   const key = keyOfRow(row);
-  history.note({ event: "purged", userId, key });
-  if (blocked !== null) history.note({ event: "blocked", userId, key });
-  return true;
+  if (taken !== "changed") history.note({ event: "purged", userId, key });
+  if (taken === "out" && blocked !== null) history.note({ event: "blocked", userId, key });
+  return taken;
+}
+
+type TakenOut = "out" | "changed" | "another";
+
+async function removeFor(row: KeyRecord, store: KeyStore, signal: AbortSignal): Promise<TakenOut> {
+  return (await removeRow(store, row.userId, row, signal)) ? "out" : "changed";
 }
 
 /** As `KeyStore.insertMany`. */
@@ -118,13 +125,22 @@ export function insertRows(
     async (lost) => {
       const users = records.map(({ userId }) => userId);
       const rows = await readBackOr(undefined, () => store.findMany(users, signal));
-      const ids = new Map(rows?.map(({ userId, id }) => [userId, id]));
-      const missing = records.filter(({ userId }) => !ids.has(userId));
+      const found = new Map(rows?.map((row) => [row.userId, row]));
+      const missing = records.filter(({ userId }) => !found.has(userId));
       const [first, ...others] = missing;
       if (first !== undefined) throw outcomeUnknownError(first.userId, "written", lost, others.length);
-      return records.map(({ userId, id }) => ids.get(userId) === id);
+      return records.map((record) => holdsStill(found.get(record.userId), record));
     },
   );
+}
+
+/**
+ * Whether a row that was read back after its insert still holds what was inserted. A row that was changed since keeps its id:
+ * it holds another key, or a tombstone, and is read like any other row.
+ */
+function holdsStill(row: StoredRow | undefined, inserted: StoredRow): boolean {
+  const isSame = row?.id === inserted.id && row.keyEncrypted === inserted.keyEncrypted;
+  return isSame && isTombstone(row) === isTombstone(inserted);
 }
 
 type Seen = boolean | "unknown";

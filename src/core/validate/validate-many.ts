@@ -148,8 +148,8 @@ export class ValidationRun {
     const rows = new Map<UserId, KeyRecord | KeyctlError>();
     for (const row of await this.#context.store.findMany(batch, this.#options.newSignal())) {
       const other = rows.get(row.userId);
-      if (isTombstone(row)) rows.set(row.userId, blockedError(row));
-      else rows.set(row.userId, other === undefined || isKeyctlError(other) ? row : duplicateRowsError(other, row));
+      const one = isTombstone(row) ? blockedError(row) : row;
+      rows.set(row.userId, other === undefined ? one : duplicateRowsError(isKeyctlError(other) ? row : other, row));
     }
     for (const user of batch) {
       const row = rows.get(user) ?? notStored(user);

@@ -1,6 +1,7 @@
 import { NOTHING_KNOWN } from "../../core/model/key-record.ts";
 import type { KeyRecord, Timestamp } from "../../core/model/key-record.ts";
 import type { Block, Tombstone } from "../../core/model/tombstone.ts";
+import { withoutKeys } from "../../core/model/redact-keys.ts";
 import { fieldsIn, textIn, timestampIn } from "./values.ts";
 
 /** The fields of a tombstone, under the field names that every store uses. */
@@ -19,8 +20,9 @@ export function asRecord({ blocked, ...row }: Tombstone): KeyRecord {
   };
 }
 
-/** Whatever stands in the field, the user is blocked. */
+/** Whatever stands in the field, the user is blocked. A reason that another program wrote may hold a key. */
 export function blockIn(value: unknown, otherwise: Timestamp): Block {
   const fields = fieldsIn(value);
-  return { at: timestampIn(fields?.["at"]) ?? otherwise, reason: textIn(fields?.["reason"]) };
+  const reason = textIn(fields?.["reason"]);
+  return { at: timestampIn(fields?.["at"]) ?? otherwise, reason: reason === null ? null : withoutKeys(reason) };
 }

@@ -13,7 +13,7 @@ const OURS: Document = { provider: { $in: [PROVIDER, null] } };
 export const WITH_KEY: Document = { ...OURS, blocked: null };
 
 /** The tombstones, found by an index. */
-export const BLOCKED: Document = { ...OURS, "blocked.at": { $gt: new Date(0) } };
+export const BLOCKED: Document = { ...OURS, blocked: { $exists: true, $ne: null } };
 
 /**
  * A filter for a value also matches a list that holds it. A list is no user's id: keyctl never changes such a document.

@@ -14,7 +14,7 @@ const KEY_INDEXES: Indexes = [
   { name: "user_id_1_provider_1", key: { user_id: 1, provider: 1 }, unique: true },
   { name: "key_hash_1", key: { key_hash: 1 } },
   { name: "limit_due.at_1", key: { "limit_due.at": 1 }, sparse: true },
-  { name: "blocked.at_1", key: { "blocked.at": 1 }, sparse: true },
+  { name: "blocked_1", key: { blocked: 1 }, sparse: true },
 ];
 /** None is unique: in the journal, `_id` decides every race. */
 export const JOURNAL_INDEXES: Indexes = [

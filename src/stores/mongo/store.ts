@@ -177,7 +177,7 @@ export function mongoStore(
       for await (const documents of batchesOf(cursor, reading, newSignal)) yield* documents.map(fromDocument);
     },
     async *scanBlocked(newSignal) {
-      const cursor = keys.find(BLOCKED, { batchSize: PAGE }).sort({ user_id: 1 });
+      const cursor = keys.find(BLOCKED, { batchSize: PAGE });
       for await (const documents of batchesOf(cursor, reading, newSignal))
         yield* documents.map(rowIn).filter(isTombstone);
     },
