@@ -137,9 +137,11 @@ describe("the blocks in a copy", () => {
   });
 });
 
-describe("the history in a copy", () => {
-  const told = async (home: Home) => (await historyOf(home)).map((event) => `${event.userId} ${eventInShort(event)}`);
+async function told(home: Home): Promise<readonly string[]> {
+  return (await historyOf(home)).map((event) => `${event.userId} ${eventInShort(event)}`);
+}
 
+describe("the history in a copy", () => {
   it("goes along, once, before what the copy itself did", async () => {
     const home = await source();
     await copy(home, ["--create"]);
