@@ -1,4 +1,5 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
 import { keyOfRow } from "../model/history-event.ts";
 import { isTombstone, newTombstone } from "../model/tombstone.ts";
