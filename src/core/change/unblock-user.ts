@@ -27,7 +27,7 @@ export async function unblockUser(user: UserId, context: Context, signal: AbortS
     const row = await withTrueGeneration(found, context, signal);
     if (!(await isToBeBlocked(row, context, signal))) return unblockedResult(user, false);
     await revokePredecessor(row, context, signal);
-    return (await takeOutRow(row, null, context, signal)) ? unblocked(PURGE_FINISHED) : "conflict";
+    return (await takeOutRow(row, null, context, signal)) === "out" ? unblocked(PURGE_FINISHED) : "conflict";
   });
 }
 

@@ -1,7 +1,6 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { keyOfRow } from "../model/history-event.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
-import { keyOfRow } from "../model/history-event.ts";
 import { isTombstone, newTombstone } from "../model/tombstone.ts";
 import type { Block, StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
