@@ -280,6 +280,7 @@ export class KeyManager {
   async close(): Promise<void> {
     return this.#work.close(async () => {
       await this.#resolving.drain();
+      await this.#context.history.write();
       await this.#context.openRouter.close();
       await this.#context.store.close();
     });

@@ -69,9 +69,11 @@ describe("a bulk run", () => {
       "outcomesOf",
       "findMany",
       "insertMany",
+      "addEvents",
       "outcomesOf",
       "findMany",
       "insertMany",
+      "addEvents",
       "close",
     ]);
     const lines = documentsOf(run).slice(0, -1);

@@ -35,7 +35,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
-  copy: "type command store to total done copied kept conflicts verified unverified in_clear journals to_total dry_run elapsed_ms complete warnings error",
+  copy: "type command store to total done copied kept conflicts verified unverified in_clear journals blocked to_total dry_run elapsed_ms complete warnings error",
   provision:
     "type command store total done made had_a_key left failed blocked shard elapsed_ms complete warnings error",
   purge:

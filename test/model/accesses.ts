@@ -34,6 +34,8 @@ export interface Previous extends KeyContent {
 export interface RowContent extends KeyContent {
   readonly settled: boolean;
   readonly previous: Previous | null;
+  /** Only in a tombstone, the row of a blocked user: it is nobody's key. */
+  readonly blocked?: true;
 }
 
 export interface Row extends RowContent {
@@ -47,6 +49,8 @@ export type Outcome = "abandoned" | { readonly saved: Hash };
 export interface Retirement {
   readonly reason: "superseded" | "purged";
   readonly revoke: boolean;
+  /** The purge leaves a tombstone in place of the row. */
+  readonly block: boolean;
 }
 
 /** A key in the upstream's list with the generation in its name, or a key that an outcome saved with its generation. */
@@ -90,8 +94,9 @@ export type Access =
   | { readonly access: "row.insert"; readonly row: RowContent }
   | { readonly access: "row.replace"; readonly row: RowContent; readonly seen: Version }
   | { readonly access: "row.remove"; readonly seen: Version }
-  /** Compares nothing: only a broken variant does this. */
+  /** These two compare nothing: only a broken variant does this. */
   | { readonly access: "row.forget limit" }
+  | { readonly access: "row.remove unseen" }
   | { readonly access: "row.holding"; readonly hashes: readonly Hash[] }
   | { readonly access: "row.others holding"; readonly hash: Hash }
   | { readonly access: "journal.last op" }
@@ -105,6 +110,9 @@ export type Access =
   | { readonly access: "journal.insert rev"; readonly generation: number; readonly retirement: Retirement }
   | { readonly access: "journal.insert del"; readonly generation: number }
   | { readonly access: "journal.insert due"; readonly generation: number }
+  /** These two exist only in broken variants. */
+  | { readonly access: "journal.insert block" }
+  | { readonly access: "journal.read block" }
   | { readonly access: "journal.holding"; readonly hashes: readonly Hash[] }
   | { readonly access: "journal.records" }
   /** By the index of the times: the generations whose time has come, marked for deletion or not. */
@@ -145,6 +153,7 @@ export interface Results {
   readonly "row.replace": Written;
   readonly "row.remove": Removed;
   readonly "row.forget limit": "done";
+  readonly "row.remove unseen": "done";
   readonly "row.holding": readonly Hash[];
   readonly "row.others holding": "some" | "none";
   readonly "journal.last op": number;
@@ -158,6 +167,8 @@ export interface Results {
   readonly "journal.insert rev": Retirement;
   readonly "journal.insert del": "stands";
   readonly "journal.insert due": "stands";
+  readonly "journal.insert block": "stands";
+  readonly "journal.read block": "stands" | null;
   readonly "journal.holding": readonly Listed[];
   readonly "journal.records": Records;
   readonly "journal.due": readonly number[];

@@ -28,6 +28,14 @@ export type Breach =
   | "swap-again-by-row"
   | "attach-late"
   | "detach-early"
+  | "no-last-look"
+  | "j-before"
+  | "j-draft"
+  | "j-late"
+  | "tomb-replace"
+  | "repair-inserts"
+  | "unblock-by-user"
+  | "unblock-leaves-pending"
   | "delete-before-abandon"
   | "delete-unrecorded"
   | "eager-supersede"
@@ -42,7 +50,7 @@ export type Breach =
 export type Protocol = "row first" | "outcome first" | "outcome first, patched";
 
 /** `finish` is `rotate --finish`. */
-export type ActorKind = "sync" | "get" | "save" | "purge" | "rotate" | "finish" | "reconcile";
+export type ActorKind = "sync" | "get" | "save" | "purge" | "unblock" | "rotate" | "finish" | "reconcile";
 
 /** The command of a user. */
 export interface Command {
@@ -54,6 +62,8 @@ export interface Command {
    * way.
    */
   readonly revoke: "no" | "ours" | "foreign too";
+  /** A purge leaves a tombstone in place of the row. */
+  readonly block: boolean;
   /** How long a rotation lets the old key work; null: not at all. */
   readonly graceMs: number | null;
   /** A rotation sets a limit of its own, instead of what is left of the old one. */
@@ -75,12 +85,14 @@ export interface Command {
   readonly deliberate: boolean;
   /** Whether the machine has a spool folder. */
   readonly spool: boolean;
+  /** The compare-and-set of the store reads and then writes. */
+  readonly split: boolean;
   readonly breach: Breach | null;
   readonly protocol: Protocol;
 }
 
 export function command(kind: ActorKind, options: Partial<Omit<Command, "kind">> = {}): Command {
-  const asked = { kind, key: null, revoke: "no", user: 0, cap: null, deliberate: false } as const;
+  const asked = { kind, key: null, revoke: "no", block: false, user: 0, cap: null, deliberate: false } as const;
   const rotation = { graceMs: null, namesLimit: false, limitDue: null, restrictions: null };
-  return { ...asked, ...rotation, spool: false, breach: null, protocol: "row first", ...options };
+  return { ...asked, ...rotation, spool: false, split: false, breach: null, protocol: "row first", ...options };
 }

@@ -33,6 +33,20 @@ export const SMALL: readonly Configuration[] = [
   { actors: "rotate%,finish,finish@lowered", faults: 0 },
   { actors: "rotate~,sync@restricted" },
   { actors: "rotate~,finish,reconcile@restricted", faults: 0 },
+  { actors: "sync,purge^" },
+  { actors: "sync,purge^,unblock" },
+  { actors: "sync+,purge^,unblock" },
+  { actors: "sync+,save,purge^,unblock" },
+  { actors: "purge^,unblock,reconcile@row" },
+  { actors: "purge^,unblock,unblock,sync@row", faults: 0 },
+  { actors: "purge^,save,unblock@manual" },
+  { actors: "save,purge^,purge!^,sync@row" },
+  { actors: "sync=,purge!^,purge@retained" },
+  { actors: "rotate,purge^@row" },
+  { actors: "rotate~,purge!^@row" },
+  { actors: "sync,purge!^", spool: true },
+  { actors: "sync,purge^,unblock", split: true, faults: 0 },
+  { actors: "purge^,unblock,reconcile@row", split: true },
 ];
 
 /** All invariants hold. These take minutes and belong to the campaign. */
@@ -99,10 +113,33 @@ export const LARGE: readonly Configuration[] = [
   { actors: "rotate,rotate,reconcile@restricted", faults: 0 },
   { actors: "rotate~,purge!,reconcile@restricted", faults: 0 },
   { actors: "rotate~,finish,reconcile@restricted" },
+  { actors: "sync,sync,purge^" },
+  { actors: "sync,sync,purge^,unblock", faults: 0 },
+  { actors: "sync,purge^,unblock,reconcile" },
+  { actors: "sync,purge^,unblock", faults: 2 },
+  { actors: "sync+,sync,purge^,unblock" },
+  { actors: "sync,purge!^,reconcile" },
+  { actors: "sync,purge^,purge,unblock@row" },
+  { actors: "purge^,unblock,unblock,sync@row" },
+  { actors: "purge!^,unblock,reconcile@retained" },
+  { actors: "purge!^,reconcile,unblock@row", faults: 2 },
+  { actors: "rotate,purge!^,sync@row" },
+  { actors: "rotate,purge^,unblock@row" },
+  { actors: "rotate,save,purge^,unblock@row", faults: 0 },
+  { actors: "rotate,purge^,unblock,reconcile@row", faults: 0 },
+  { actors: "rotate~,purge!^,reconcile@row" },
+  { actors: "rotate~,purge^,unblock,reconcile@row", faults: 0 },
+  { actors: "rotate~,sync,purge^,reconcile@row", faults: 0 },
+  { actors: "rotate%,purge^,unblock@lowered" },
+  { actors: "sync,purge!^", faults: 2, spool: true },
+  { actors: "sync,purge^,reconcile", faults: 2, spool: true },
+  { actors: "sync,purge^,unblock", split: true },
+  { actors: "sync,sync,purge^", split: true, faults: 0 },
+  { actors: "sync,purge!^,reconcile@row", split: true },
 ];
 
 /** C1: within an hour, no more keys are created automatically than the cap allows. */
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I9" | "I10" | "I11" | "C1";
+export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "I10" | "I11" | "C1";
 
 /** For each rule that is left out, one violated invariant and a configuration that shows it. */
 export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
@@ -132,6 +169,14 @@ export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] 
   ["swap-again-by-row", "I10", { actors: "rotate,reconcile@lowered" }],
   ["attach-late", "I11", { actors: "rotate,sync@restricted" }],
   ["detach-early", "I11", { actors: "rotate~@restricted" }],
+  ["no-last-look", "I8", { actors: "sync,purge^" }],
+  ["j-before", "I8", { actors: "sync,purge^" }],
+  ["j-draft", "I8", { actors: "sync,purge^" }],
+  ["j-late", "I8", { actors: "sync,purge^" }],
+  ["tomb-replace", "I4", { actors: "sync,purge^", split: true }],
+  ["repair-inserts", "I8", { actors: "purge^,unblock,reconcile@row", split: true }],
+  ["unblock-by-user", "I4", { actors: "purge^,unblock,unblock,sync@row" }],
+  ["unblock-leaves-pending", "I8", { actors: "purge^,unblock@row" }],
   ["cap-check-first", "C1", { actors: "sync,sync2", cap: 1 }],
   ["delete-before-abandon", "I1", { actors: "sync,reconcile" }],
   ["delete-unrecorded", "I1", { actors: "sync,reconcile" }],

@@ -50,7 +50,7 @@ const due = (generation: number, result: unknown = done): Recorded => ({
 const rev = (revoke: boolean, generation = 1): Recorded => ({
   access: "journal.insert rev",
   generation,
-  retirement: { reason: "superseded", revoke },
+  retirement: { reason: "superseded", revoke, block: false },
   result: done,
 });
 const del = (generation: number): Recorded => ({ access: "journal.insert del", generation, result: done });
@@ -66,7 +66,7 @@ const records = (more: object): Recorded => ({
   result: {
     operations: 2,
     outcomes: [null, { saved: OLD }, { saved: NEW }],
-    retirements: [null, { reason: "superseded", revoke: false }],
+    retirements: [null, { reason: "superseded", revoke: false, block: false }],
     owedAfterAll: [],
     dues: [{ generation: 1, isOver: false }],
     ...more,
@@ -112,7 +112,7 @@ const WHOLE: readonly Case[] = [
     [...begins, swaps, ...commits, settles],
   ],
   [
-    "rotate without a grace removes the old key after the commit",
+    "rotate without a grace removes the old key after the commit, and looks once more",
     "rotate",
     {},
     [
@@ -122,6 +122,7 @@ const WHOLE: readonly Case[] = [
       rev(true),
       settles,
       ...removes(OLD),
+      reads(settledNew, "a/5"),
     ],
   ],
   [
@@ -235,6 +236,7 @@ const WHOLE: readonly Case[] = [
       replaces({ ...plain, generation: 3, hash: "99ff", settled: true, previous: null }, "a/4", won("a/5")),
       ...removes(NEW),
       ...removes(OLD),
+      reads({ ...plain, generation: 3, hash: "99ff", settled: true, previous: null }, "a/5"),
     ],
   ],
   [
@@ -341,7 +343,12 @@ const WHOLE: readonly Case[] = [
       reads(settledNew),
       records({}),
       del(1),
-      { access: "journal.insert rev", generation: 2, retirement: { reason: "purged", revoke: true }, result: done },
+      {
+        access: "journal.insert rev",
+        generation: 2,
+        retirement: { reason: "purged", revoke: true, block: false },
+        result: done,
+      },
       { access: "row.remove", seen: "a/3", result: done },
       ...removes(NEW),
       ...removes(OLD),
@@ -355,7 +362,7 @@ const WHOLE: readonly Case[] = [
       { access: "spool.list", result: [] },
       reads(settledNew),
       { access: "journal.holding", hashes: [OLD], result: [{ hash: OLD, generation: 1 }] },
-      readsRevocation(1, { reason: "superseded", revoke: false }),
+      readsRevocation(1, { reason: "superseded", revoke: false, block: false }),
       readsMark(null),
       { access: "journal.read due", generation: 1, result: "stands" },
     ],

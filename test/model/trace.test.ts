@@ -56,7 +56,7 @@ const lives = (atMost: number, saved: number, open: number): Recorded => ({
 const readsRevocation = (generation: number, revoke: boolean): Recorded => ({
   access: "journal.read rev",
   generation,
-  result: { reason: "superseded", revoke },
+  result: { reason: "superseded", revoke, block: false },
 });
 const readsDeletion = (generation: number, result: unknown): Recorded => ({
   access: "journal.read del",
@@ -226,7 +226,12 @@ const WHOLE: readonly Case[] = [
         seen: "a/3",
         result: { ...done, version: "a/4" },
       },
-      { access: "journal.insert rev", generation: 1, retirement: { reason: "superseded", revoke: true }, result: done },
+      {
+        access: "journal.insert rev",
+        generation: 1,
+        retirement: { reason: "superseded", revoke: true, block: false },
+        result: done,
+      },
       { access: "upstream.disable", hash: OLD, result: "done" },
       { access: "upstream.delete", hash: OLD, result: "done" },
       {
@@ -257,10 +262,10 @@ const WHOLE: readonly Case[] = [
       {
         access: "journal.insert rev",
         generation: 1,
-        retirement: { reason: "purged", revoke: true },
+        retirement: { reason: "purged", revoke: true, block: false },
         result: { answer: "refused" },
       },
-      { access: "journal.read rev", generation: 1, result: { reason: "purged", revoke: false } },
+      { access: "journal.read rev", generation: 1, result: { reason: "purged", revoke: false, block: false } },
       { access: "journal.insert del", generation: 1, result: done },
       { access: "row.remove", seen: "a/3", result: done },
       { access: "upstream.disable", hash: OLD, result: "gone" },
@@ -278,13 +283,18 @@ const WHOLE: readonly Case[] = [
         result: {
           operations: 2,
           outcomes: [null, { saved: OLD }, { saved: HASH }],
-          retirements: [null, { reason: "superseded", revoke: false }],
+          retirements: [null, { reason: "superseded", revoke: false, block: false }],
           owedAfterAll: [],
           dues: [],
         },
       },
       { access: "journal.insert del", generation: 1, result: done },
-      { access: "journal.insert rev", generation: 2, retirement: { reason: "purged", revoke: true }, result: done },
+      {
+        access: "journal.insert rev",
+        generation: 2,
+        retirement: { reason: "purged", revoke: true, block: false },
+        result: done,
+      },
       { access: "row.remove", seen: "a/3", result: done },
       { access: "upstream.disable", hash: HASH, result: "done" },
       { access: "upstream.delete", hash: HASH, result: "done" },
@@ -402,7 +412,7 @@ const WHOLE: readonly Case[] = [
         result: {
           operations: 1,
           outcomes: [null, { saved: OLD }],
-          retirements: [null, { reason: "purged", revoke: false }],
+          retirements: [null, { reason: "purged", revoke: false, block: false }],
           owedAfterAll: [],
           dues: [],
         },
@@ -415,7 +425,7 @@ const WHOLE: readonly Case[] = [
         result: {
           operations: 1,
           outcomes: [null, { saved: OLD }],
-          retirements: [null, { reason: "purged", revoke: false }],
+          retirements: [null, { reason: "purged", revoke: false, block: false }],
           owedAfterAll: [1],
           dues: [],
         },

@@ -106,10 +106,10 @@ function standingAt(moves: readonly Move[]): readonly Standing[] {
   return moves.map((move) => ({ move, read: null }));
 }
 
-type Insert = Extract<Access, { readonly access: `journal.insert ${string}` }>;
+type Insert = Extract<Access, { readonly access: `journal.insert ${string}`; readonly generation: number }>;
 
 function isInsert(access: Access): access is Insert {
-  return access.access.startsWith("journal.insert ");
+  return access.access.startsWith("journal.insert ") && "generation" in access;
 }
 
 function afterInsert(place: Place, access: Insert, got: Recorded, asked: Command): readonly Standing[] {
@@ -142,7 +142,8 @@ function ownRecord(access: Insert): unknown {
 
 /** After a lost insert, the record must be read and obeyed. The read may be left out only if nothing depends on it. */
 function mustObey(access: Insert): boolean {
-  return access.access === "journal.insert out" || (access.access === "journal.insert rev" && access.retirement.revoke);
+  if (access.access !== "journal.insert rev") return access.access === "journal.insert out";
+  return access.retirement.revoke || access.retirement.reason === "purged";
 }
 
 /** After its end, a command may look for other rows with its key, for a warning: the answer decides nothing. */

@@ -152,8 +152,8 @@ async function afterCommit(
   context.log({ kind: "saved", origin: placed.origin, key });
   context.history.note({ event: "rotated", userId: placed.userId, key: placed });
   await created.accountBound;
-  const { revocation, revokeAt, isSettled } = await retirePredecessor(rotation, placed, context, signal);
-  if (!isSettled) await requireStillHeld(placed, context);
+  const { revocation, revokeAt, isSeen } = await retirePredecessor(rotation, placed, context, signal);
+  if (!isSeen) await requireStillHeld(placed, context);
   const { limit, limitDue, limitReset, expiresAt, generation, keyHash, origin } = placed;
   return {
     userId: placed.userId,
@@ -175,8 +175,8 @@ async function afterCommit(
 interface Retired {
   readonly revocation: Revocation | { readonly status: "scheduled" };
   readonly revokeAt: Timestamp | null;
-  /** SETTLE has seen the new key in the row. */
-  readonly isSettled: boolean;
+  /** The last step was SETTLE, and it has seen the new key in the row. */
+  readonly isSeen: boolean;
 }
 
 /** REVOKE PREDECESSOR; without a grace DELETE UPSTREAM; SETTLE. */
@@ -187,25 +187,24 @@ async function retirePredecessor(
   signal: AbortSignal,
 ): Promise<Retired> {
   const { row, task, retired } = rotation;
-  let isSettled = false;
   try {
     const retireAt = await revokePredecessor(placed, context, stepTime());
-    isSettled = await markOwnSettled(placed, context, stepTime());
+    const isSeen = await markOwnSettled(placed, context, stepTime());
     if (row.generation === 0 && task.foreign !== "revoke")
-      return { revocation: { status: "not_ours" }, revokeAt: null, isSettled };
-    if (retireAt !== null) return { revocation: { status: "scheduled" }, revokeAt: retireAt, isSettled };
+      return { revocation: { status: "not_ours" }, revokeAt: null, isSeen };
+    if (retireAt !== null) return { revocation: { status: "scheduled" }, revokeAt: retireAt, isSeen };
     let revocation = await revokeUpstream(row, context, signal);
     for (const key of retired) {
       const earlier = await revokeRetained(row.userId, key, context, signal);
       if (revocation.status !== "pending") revocation = earlier.status === "pending" ? earlier : revocation;
     }
-    return { revocation, revokeAt: null, isSettled };
+    return { revocation, revokeAt: null, isSeen: false };
   } catch (thrown) {
     // A caller who stops waiting learns of the new key nevertheless: it is in use.
     const isStopped = signal.aborted && thrown === signal.reason;
     if (!isKeyctlError(thrown) && !isTimeout(thrown) && !isStopped) throw thrown;
     const detail = isKeyctlError(thrown) ? thrown.message : isStopped ? "the run was stopped" : "the time was over";
-    return { revocation: { status: "pending", detail }, revokeAt: null, isSettled };
+    return { revocation: { status: "pending", detail }, revokeAt: null, isSeen: false };
   }
 }
 

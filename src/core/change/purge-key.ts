@@ -1,7 +1,6 @@
 import { toKeyctlError } from "../async/deadline.ts";
 import type { NextSync } from "../resolve/next-sync.ts";
 import { KeyctlError } from "../model/errors.ts";
-import { keyOfRow } from "../model/history-event.ts";
 import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { isTombstone, newTombstone } from "../model/tombstone.ts";
@@ -21,7 +20,7 @@ import {
   upstreamIdOf,
 } from "./revoke-key.ts";
 import type { Deleted, Revocation } from "./revoke-key.ts";
-import { blockRow, insertRow, removeRow } from "../protocol/write-row.ts";
+import { blockToFinish, insertRow, takeOutRow } from "../protocol/write-row.ts";
 import type { PurgeResult } from "../model/results.ts";
 import { withTrueGeneration, confirmGeneration, recordRevocation, revokePredecessor } from "../protocol/settle-row.ts";
 import { userFlag } from "../text/shell-quote.ts";
@@ -85,14 +84,8 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     const revocation = { reason: "purged", revoke: revoke !== "no", block: block !== null } as const;
     const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
     // An earlier purge that died here may have wanted the block.
-    const blocked = block ?? (recorded.block ? { at: context.clock.now().toISOString(), reason: null } : null);
-    const isDone = await (blocked === null
-      ? removeRow(store, user, row, signal)
-      : blockRow(store, blocked, row, signal));
-    if (!isDone) return "conflict";
-    const key = keyOfRow(row);
-    context.history.note({ event: "purged", userId: user, key });
-    if (blocked !== null) context.history.note({ event: "blocked", userId: user, key });
+    const blocked = block ?? (await blockToFinish(recorded, context, signal));
+    if (!(await takeOutRow(row, blocked, context, signal))) return "conflict";
     return revoked(row, { ...task, block: blocked, others }, context, signal);
   });
 }

@@ -1,5 +1,4 @@
 import type { Context } from "../context.ts";
-import { keyOfRow } from "../model/history-event.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import type { UnblockResult } from "../model/results.ts";
 import { isTombstone } from "../model/tombstone.ts";
@@ -7,7 +6,7 @@ import type { UserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { confirmGeneration, revokePredecessor, withTrueGeneration } from "../protocol/settle-row.ts";
-import { removeRow } from "../protocol/write-row.ts";
+import { removeRow, takeOutRow } from "../protocol/write-row.ts";
 
 /**
  * Removes the tombstone by compare-and-set, so that neither a later block nor a key is removed. **Invariant:** after it no
@@ -28,9 +27,7 @@ export async function unblockUser(user: UserId, context: Context, signal: AbortS
     const row = await withTrueGeneration(found, context, signal);
     if (!(await isToBeBlocked(row, context, signal))) return unblockedResult(user, false);
     await revokePredecessor(row, context, signal);
-    if (!(await removeRow(store, user, row, signal))) return "conflict";
-    history.note({ event: "purged", userId: user, key: keyOfRow(row) });
-    return unblocked(PURGE_FINISHED);
+    return (await takeOutRow(row, null, context, signal)) ? unblocked(PURGE_FINISHED) : "conflict";
   });
 }
 

@@ -2,6 +2,7 @@ import type { ApiKey } from "../model/api-key.ts";
 import { KeyctlError } from "../model/errors.ts";
 import type { Journal, Recorded } from "../ports/journal.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import { isStillHeld, usersStillHolding } from "./find-key.ts";
 import { printable } from "../text/printable.ts";
 import { insertRow, insertRows, removeRow } from "./write-row.ts";
 import { revokePredecessor } from "./settle-row.ts";
@@ -41,7 +42,10 @@ async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signa
   return { kind: "ours", outcomes };
 }
 
-/** As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key marked for deletion. */
+/**
+ * As `insertRow`. False also for a row that was withdrawn: the next look-up finds the key marked for deletion. False also
+ * for a key that keyctl created and that was purged while it was looked up again. Throws USER_BLOCKED.
+ */
 export async function insertGiven(
   row: KeyRecord,
   given: GivenKey,
@@ -49,7 +53,8 @@ export async function insertGiven(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!(await insertRow(context.store, row, signal))) return false;
-  return (await confirmGiven([row], given, context, signal)).kind !== "owed";
+  const { kind } = await confirmGiven([row], given, context, signal);
+  return kind === "foreign" || (kind === "ours" && (await isStillHeld(row, context.store, signal)));
 }
 
 /** As `insertGiven`, for many users with one key. */
@@ -62,7 +67,9 @@ export async function insertGivenToMany(
   const won = await insertRows(context.store, rows, signal);
   const inserted = rows.filter((_, index) => won[index]);
   const { kind } = await confirmGiven(inserted, given, context, signal);
-  return kind === "owed" ? rows.map(() => false) : won;
+  if (kind === "foreign") return won;
+  const held = kind === "owed" ? new Set() : await usersStillHolding(inserted, context.store, signal);
+  return rows.map(({ userId }, index) => won[index] === true && held.has(userId));
 }
 
 /**

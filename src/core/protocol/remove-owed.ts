@@ -2,7 +2,6 @@ import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { deadlineIn } from "../async/deadline.ts";
 import { KeyctlError } from "../model/errors.ts";
-import { keyOfRow } from "../model/history-event.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { retryOnConflict } from "./contention.ts";
@@ -10,7 +9,7 @@ import type { Deletion } from "./confirm-deletion.ts";
 import { removeUpstream } from "./delete-upstream.ts";
 import type { AccountKeys } from "./management-access.ts";
 import { confirmGeneration, recordGone, revokePredecessor, withTrueGeneration } from "./settle-row.ts";
-import { removeRow } from "./write-row.ts";
+import { blockToFinish, takeOutRow } from "./write-row.ts";
 
 export interface RemovalContext extends Pick<Context, "store" | "journal" | "clock" | "history"> {
   readonly keys: AccountKeys;
@@ -26,6 +25,8 @@ export interface OwedKey {
   readonly keyHash: string | null;
   /** OpenRouter's id of the key. */
   readonly upstreamId: string;
+  /** A purge that died before it changed the row was to leave a tombstone. Missing for a key that was replaced. */
+  readonly blocks?: boolean;
   /** Asks with the key itself whether it still works; missing or null if its text is not at hand. */
   readonly checkKey?: Deletion["checkKey"];
 }
@@ -46,8 +47,8 @@ export async function removeOwed(owed: OwedKey, context: RemovalContext): Promis
       // RECORD OUTCOME and REVOKE PREDECESSOR, as before every removal of a row.
       if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
       await revokePredecessor(row, context, newSignal());
-      if (await removeRow(store, user, row, newSignal()))
-        history.note({ event: "purged", userId: user, key: keyOfRow(row) });
+      const block = owed.blocks === true && row.generation === n;
+      await takeOutRow(row, await blockToFinish({ block }, context, newSignal()), context, newSignal());
       return "conflict";
     }
     const mayComeBack = row !== undefined && row.generation > 0 && !row.settled && row.previous?.generation === n;

@@ -1,7 +1,10 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import type { KeyRecord, Version } from "../model/key-record.ts";
 import { newTombstone } from "../model/tombstone.ts";
 import type { Block, StoredRow } from "../model/tombstone.ts";
+import type { Context } from "../context.ts";
+import type { EntryOf } from "../ports/journal.ts";
 import { isTimeout } from "../async/deadline.ts";
 import type { KeyStore } from "../ports/stores-and-sources.ts";
 import { settleLostAnswer } from "./settle-lost-answer.ts";
@@ -60,7 +63,7 @@ export function removeRow(store: KeyStore, user: UserId, seen: Version, signal: 
  * concurrent changes of one row may both win, a command that settles the row could overwrite a tombstone: there the row is
  * removed, and the tombstone inserted.
  */
-export async function blockRow(
+async function blockRow(
   store: KeyStore,
   blocked: Block,
   { userId, ...seen }: Version & Pick<KeyRecord, "userId">,
@@ -70,6 +73,38 @@ export async function blockRow(
     return replaceRow(store, newTombstone(userId, blocked, seen), seen, signal);
   }
   return (await removeRow(store, userId, seen, signal)) && insertRow(store, newTombstone(userId, blocked), signal);
+}
+
+/**
+ * The block of a purge that died before it changed the row, for the command that finishes it; null: none. Where two
+ * concurrent changes of one row may both win, the block is left out: a tombstone that is inserted after the row is gone may
+ * come after an unblock that found no row.
+ */
+export async function blockToFinish(
+  { block }: Pick<EntryOf<"rev">, "block">,
+  { store, clock }: Pick<Context, "store" | "clock">,
+  signal: AbortSignal,
+): Promise<Block | null> {
+  if (!block || !(await store.hasAtomicChanges(signal))) return null;
+  return { at: clock.now().toISOString(), reason: null };
+}
+
+/** Removes the row of a purged key, or with a block puts a tombstone in its place, and notes that for the history. */
+export async function takeOutRow(
+  row: KeyRecord,
+  blocked: Block | null,
+  { store, history }: Pick<Context, "store" | "history">,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { userId } = row;
+  const isDone = await (blocked === null
+    ? removeRow(store, userId, row, signal)
+    : blockRow(store, blocked, row, signal));
+  if (!isDone) return false;
+  const key = keyOfRow(row);
+  history.note({ event: "purged", userId, key });
+  if (blocked !== null) history.note({ event: "blocked", userId, key });
+  return true;
 }
 
 /** As `KeyStore.insertMany`. */

@@ -2,10 +2,9 @@ import { isKeyctlError } from "../model/errors.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 import { foldJournal, classifyKey } from "./classify-key.ts";
 import type { JournalState, KeyState } from "./classify-key.ts";
-import { keyOfRow } from "../model/history-event.ts";
 import type { KeyOfEvent } from "../model/history-event.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import { blockRow, removeRow } from "../protocol/write-row.ts";
+import { blockToFinish, takeOutRow } from "../protocol/write-row.ts";
 import {
   withTrueGeneration,
   confirmGeneration,
@@ -40,7 +39,7 @@ interface RepairedRow {
 
 /** SETTLE; also finishes a purge that died before it removed the row. */
 async function repairRow(user: UserId, context: ReconcileContext): Promise<RepairedRow> {
-  const { store, journal, clock, newSignal } = context;
+  const { store, journal, newSignal } = context;
   return retryOnConflict(user, async () => {
     const row = keyIn(await store.find(user, newSignal()));
     if (row === undefined) return { row };
@@ -53,20 +52,9 @@ async function repairRow(user: UserId, context: ReconcileContext): Promise<Repai
     if (settled.generation === 0) return { row: settled };
     const retirement = await journal.entry(user, "rev", settled.generation, newSignal());
     if (retirement === undefined) return { row: settled };
-    const block = { at: clock.now().toISOString(), reason: null };
-    const isDone = await (retirement.block
-      ? blockRow(store, block, settled, newSignal())
-      : removeRow(store, user, settled, newSignal()));
-    if (isDone) notePurged(settled, retirement.block, context);
+    await takeOutRow(settled, await blockToFinish(retirement, context, newSignal()), context, newSignal());
     return { row: undefined, purged: settled };
   });
-}
-
-function notePurged(row: KeyRecord, isBlocked: boolean, { history }: Pick<ReconcileContext, "history">): void {
-  const { userId } = row;
-  const key = keyOfRow(row);
-  history.note({ event: "purged", userId, key });
-  if (isBlocked) history.note({ event: "blocked", userId, key });
 }
 
 /** RESTORE LIMIT, if its time has come. A limit that could not be restored does not stop the removals. */
@@ -154,9 +142,10 @@ const ENDINGS: Readonly<Record<KeyState["kind"], RepairOutcome>> = {
 
 const removed: RepairOutcome = async ({ hash }, user, judgement, context) => {
   const n = numberOf(judgement);
-  const outcome = context.facts.out.get(n);
+  const { out, rev } = context.facts;
+  const outcome = out.get(n);
   const keyHash = outcome?.outcome === "saved" ? outcome.hash : null;
-  await removeOwed({ user, n, keyHash, upstreamId: hash }, context);
+  await removeOwed({ user, n, keyHash, upstreamId: hash, blocks: rev.get(n)?.block === true }, context);
   return { status: "removed", judgement };
 };
 

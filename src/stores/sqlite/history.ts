@@ -26,7 +26,7 @@ const SQL = {
   page: `SELECT ${COLUMNS} FROM api_key_events INDEXED BY api_key_events_at WHERE ${PAGE_BEFORE} ${NEWEST_FIRST}`,
   pageOfUser: `SELECT ${COLUMNS} FROM api_key_events INDEXED BY api_key_events_user
     WHERE user_id = ?4 AND ${PAGE_BEFORE} ${NEWEST_FIRST}`,
-  // The key of a hash has few events, so the user is no index's business.
+  // A key has few events: the user is compared after the index has found them.
   pageOfHash: `SELECT ${COLUMNS} FROM api_key_events INDEXED BY api_key_events_hash
     WHERE key_hash = ?4 AND (?5 IS NULL OR user_id = ?5) AND ${PAGE_BEFORE} ${NEWEST_FIRST}`,
   removeBefore: `DELETE FROM api_key_events WHERE _id IN

@@ -1,11 +1,14 @@
 import type { Command } from "../command.ts";
+import { isDraft, recordBlock } from "./draft-block.ts";
 import { listDue } from "./finish.ts";
 import { giving } from "./given.ts";
 import { readLastOperation } from "./operation.ts";
-import { readRecords } from "./purge.ts";
-import { listUpstream } from "./reconcile.ts";
+import { purgingNobody } from "./purge.ts";
+import { judge, listUpstream } from "./reconcile.ts";
 import { readRow } from "./settle.ts";
+import type { Found } from "./settle.ts";
 import { listSpool } from "./spool.ts";
+import { liftBlock, NOT_BLOCKED } from "./unblock.ts";
 import { beginPlainer } from "../plainer/commands.ts";
 import { ended, to } from "../step.ts";
 import type { Move, Place } from "../step.ts";
@@ -13,23 +16,41 @@ import type { Move, Place } from "../step.ts";
 /** The start of a command: it imports spooled keys before its first read of the row. */
 export function begin(command: Command): Place {
   if (command.protocol !== "row first") return beginPlainer(command);
-  return command.spool ? to(listSpool, {}) : stepOne(command);
+  return command.spool && command.kind !== "unblock" ? to(listSpool, {}) : stepOne(command);
 }
 
 /** A reconcile lists upstream before it reads any record, a finish lists what is due; others read the row. */
-export function stepOne({ kind }: Command): Place {
+export function stepOne(command: Command): Place {
+  const { kind } = command;
   if (kind === "finish") return to(listDue, {});
-  return kind === "reconcile" ? to(listUpstream, {}) : to(readRow, {});
+  if (kind === "reconcile") return to(listUpstream, {});
+  return isDraft(command) ? to(recordBlock, { after: to(readRow, {}) }) : to(readRow, {});
+}
+
+/** What each command does for a blocked user. */
+export function refusing(memory: Found, command: Command): Move {
+  const { row, listed } = memory;
+  if (listed !== null) return judge(listed);
+  switch (command.kind) {
+    case "purge":
+      return purgingNobody({ isBlocked: true }, command);
+    case "unblock":
+      return to(liftBlock, { row });
+    default:
+      return ended("BLOCKED");
+  }
 }
 
 /** The next move of each command for a user without a row. */
 export function withoutRow(command: Command): Move {
-  const { kind, key, revoke, breach } = command;
+  const { kind, key } = command;
   switch (kind) {
     case "save":
       return giving(null, command);
     case "purge":
-      return revoke === "no" || breach === "purge-finishes-nothing" ? ended("nothing to purge") : to(readRecords, {});
+      return purgingNobody({ isBlocked: false }, command);
+    case "unblock":
+      return NOT_BLOCKED;
     case "rotate":
       return ended("NO_KEY");
     default:

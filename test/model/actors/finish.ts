@@ -57,7 +57,9 @@ function settleBeforeMark(memory: Finishing, command: Command): Step {
 }
 
 function markDue({ key, after }: Finishing): Step {
-  return doing({ access: "journal.insert del", generation: key.generation }, () => to(revokeOwed, { key, after }));
+  return doing({ access: "journal.insert del", generation: key.generation }, () =>
+    to(revokeOwed, { key, blocks: false, after }),
+  );
 }
 
 function readRowWithLimit(_: object, command: Command): Step {

@@ -1,12 +1,13 @@
 import type { Hash, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { handingOut } from "./last-look.ts";
 import { readLastOperation } from "./operation.ts";
 import { plainRow, retiringPredecessor } from "./predecessor.ts";
 import { lookForRemoval } from "./read-back.ts";
 import { replaceWithSaved } from "./save.ts";
 import { startOver } from "./settle.ts";
 import { doing, ended, listOf, to, UNSURE } from "../step.ts";
-import type { Ended, Move, Moves, Place, Step } from "../step.ts";
+import type { Move, Moves, Place, Step } from "../step.ts";
 
 /**
  * For save, and for a sync that finds a key: a given key becomes current at once, as generation 0, and needs no
@@ -102,7 +103,7 @@ function insertGiven({ made }: Pick<GivingOurs, "made">, command: Command): Step
   return doing({ access: "row.insert", row }, (written) => {
     if (written.answer === "unanswered") return to(readGivenBack, { made });
     if (written.answer === "refused") return startOver();
-    return confirming({ row: { ...row, version: written.version }, made, after: stored(command) }, command);
+    return confirming({ row: { ...row, version: written.version }, made, after: stored(made, command) }, command);
   });
 }
 
@@ -114,12 +115,15 @@ function readGivenBack({ made }: Pick<GivingOurs, "made">, command: Command): St
   return doing({ access: "row.find" }, (row) => {
     if (row === null) return UNSURE;
     if (row.generation !== 0 || row.hash !== command.key) return startOver();
-    return [...listOf(confirming({ row, made, after: stored(command) }, command)), startOver()];
+    return [...listOf(confirming({ row, made, after: stored(made, command) }, command)), startOver()];
   });
 }
 
-function stored(command: Command): Ended {
-  return command.kind === "save" ? ended("saved") : ended("has the key", command.key);
+/** A key that is confirmed after it was stored is looked at once more before it is handed out. */
+function stored(made: number | null, command: Command): Move {
+  if (command.kind === "save") return ended("saved");
+  const hash = keyOf(command);
+  return made === null ? ended("has the key", hash) : handingOut({ generation: 0, hash }, command);
 }
 
 export function keyOf({ kind, key }: Command): Hash {

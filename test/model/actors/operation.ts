@@ -1,12 +1,13 @@
 import type { LiveOperations } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { unlessBlocked } from "./draft-block.ts";
 import { place } from "./placing.ts";
 import { removingMatches } from "./removal.ts";
 import { preparing } from "./rotate.ts";
 import type { Rotation } from "./rotate.ts";
 import { found, startOver } from "./settle.ts";
 import { bounded, doing, ended, to, waiting } from "../step.ts";
-import type { Move, Step } from "../step.ts";
+import type { Move, Moves, Step } from "../step.ts";
 
 /** RECORD OPERATION and CREATE KEY, shared with rotate: one operation at a time creates one generation. */
 interface Making {
@@ -18,6 +19,7 @@ interface Making {
 }
 
 const NO_KEY = ended("NO_KEY");
+const BLOCKED = ended("BLOCKED");
 
 /** Reads the user's last operation, and then its outcome. */
 export function readLastOperation(memory: Omit<Making, "generation">, command: Command): Step {
@@ -51,7 +53,7 @@ function stale({ generation, opens }: Making): Move {
   return opens ? to(abandonSuspect, { generation }) : NO_KEY;
 }
 
-function decided(memory: Making, command: Command): Move {
+function decided(memory: Making, command: Command): Moves {
   if (memory.rotation !== null) return to(readOldRowAgain, memory);
   return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
 }
@@ -71,8 +73,9 @@ function readOldRowAgain(memory: Making): Step {
   );
 }
 
-function opening(memory: Making, command: Command): Move {
-  return capOf(command) === null ? to(openOperation, memory) : to(lookAtCap, memory);
+function opening(memory: Making, command: Command): Moves {
+  const free = capOf(command) === null ? to(openOperation, memory) : to(lookAtCap, memory);
+  return unlessBlocked("before the operation", { free, blocked: BLOCKED }, command);
 }
 
 /** The cap applies only to keys that are created automatically. */
@@ -138,7 +141,7 @@ function post({ generation, rotation }: Omit<Making, "opens">, command: Command)
       if (posted === "ambiguous") return to(abandonSuspect, { generation });
       if (posted === "refused") return unmade();
       const made = { generation, hash: posted.created };
-      return rotation === null ? place(made) : preparing({ ...made, rotation }, command);
+      return rotation === null ? place(made, command) : preparing({ ...made, rotation }, command);
     },
     unmade,
   );

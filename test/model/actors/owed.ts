@@ -1,11 +1,11 @@
 import type { Listed } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { leaving } from "./block.ts";
 import { retiringPredecessor } from "./predecessor.ts";
-import { lookForRemoval } from "./read-back.ts";
 import { removing } from "./removal.ts";
 import { confirmingOutcome } from "./settle.ts";
 import { doing, to } from "../step.ts";
-import type { Holding, Moves, Step } from "../step.ts";
+import type { Holding, Moves, Place, Step } from "../step.ts";
 
 /**
  * A key that is marked for deletion, shared by reconcile and finish. **Order:** a row that still holds the key is
@@ -13,6 +13,8 @@ import type { Holding, Moves, Step } from "../step.ts";
  */
 interface Owed {
   readonly key: Listed;
+  /** A purge was to leave a tombstone in place of this key. */
+  readonly blocks: boolean;
   readonly after: Moves;
 }
 
@@ -33,13 +35,12 @@ export function revokeOwed(memory: Owed, command: Command): Step {
 
 /** REVOKE PREDECESSOR precedes every removal of a row: else the row's note about its predecessor is lost. */
 function withoutNote(memory: OwedInRow, command: Command): Moves {
-  const removal = to(removeOwed, memory);
+  const removal = removingOwed(memory, command);
   return command.breach === "owed-drops-note" ? removal : retiringPredecessor(memory.row, removal, command);
 }
 
-function removeOwed({ row, key, after }: OwedInRow): Step {
-  const again = to(revokeOwed, { key, after });
-  return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: again, lost: again }) : again,
-  );
+function removingOwed({ row, ...owed }: OwedInRow, command: Command): Place {
+  const again = to(revokeOwed, owed);
+  const blocks = owed.blocks && row.generation === owed.key.generation;
+  return leaving({ row, blocks, done: again, lost: again }, command);
 }

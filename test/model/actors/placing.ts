@@ -1,11 +1,13 @@
 import type { Hash, Row, RowContent } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { unlessBlocked } from "./draft-block.ts";
+import { handingOut } from "./last-look.ts";
 import { plainRow, settledRow } from "./predecessor.ts";
 import { removing } from "./removal.ts";
 import { startOver, revert } from "./settle.ts";
 import { spoolOwn } from "./spool.ts";
 import { doing, ended, to } from "../step.ts";
-import type { Move, Place, Step } from "../step.ts";
+import type { Move, Moves, Place, Step } from "../step.ts";
 
 /**
  * STORE ROW, RECORD OUTCOME and SETTLE, shared with the import of a spooled key. **Order:** the row, then its outcome.
@@ -13,15 +15,19 @@ import type { Move, Place, Step } from "../step.ts";
 export interface Placing {
   readonly generation: number;
   readonly hash: Hash;
-  readonly won: Move;
+  /** The key is current: SETTLE has seen it in the row, or has not. */
+  readonly settled: Move;
+  readonly unsettled: Move;
   readonly lost: Move;
   /** The action if the store is away: write a spool file, or give a claimed file back. */
   readonly whenAway: "spool" | "release";
 }
 
-export function place({ generation, hash }: Pick<Placing, "generation" | "hash">): Place {
-  const won = ended("made the key", hash);
-  return to(insertOwn, { generation, hash, won, lost: startOver(), whenAway: "spool" });
+export function place({ generation, hash }: Pick<Placing, "generation" | "hash">, command: Command): Place {
+  const unsettled = handingOut({ generation, hash }, command);
+  // Where a compare-and-set reads and then writes, SETTLE may have written over a row that it has not seen.
+  const settled = command.split ? unsettled : ended("made the key", hash);
+  return to(insertOwn, { generation, hash, settled, unsettled, lost: startOver(), whenAway: "spool" });
 }
 
 /** STORE ROW: this makes the secret durable. */
@@ -30,7 +36,7 @@ export function insertOwn(own: Placing, command: Command): Step {
   return doing(
     { access: "row.insert", row },
     (written) => {
-      if (written.answer === "done") return to(saveOutcome, { ...own, row: { ...row, version: written.version } });
+      if (written.answer === "done") return deciding({ ...own, row: { ...row, version: written.version } }, command);
       if (written.answer === "unanswered" && command.breach === "blind-resend") return to(insertOwn, own);
       return to(readOwnBack, own);
     },
@@ -45,7 +51,7 @@ export function readOwnBack(own: Placing, command: Command): Step {
     (row) => {
       if (row !== null && command.breach === "own-row-is-foreign") return to(refuseOwn, own);
       return row?.generation === own.generation && row.hash === own.hash
-        ? to(saveOutcome, { ...own, row })
+        ? deciding({ ...own, row }, command)
         : to(refuseOwn, own);
     },
     () => spoolOwn(own, { sent: true }),
@@ -56,14 +62,20 @@ interface Placed extends Placing {
   readonly row: Row;
 }
 
+function deciding(memory: Placed, command: Command): Moves {
+  const moves = { free: to(saveOutcome, memory), blocked: to(refuseOwn, memory) };
+  return unlessBlocked("before the own outcome", moves, command);
+}
+
 /** RECORD OUTCOME: no key is handed out before this. */
-function saveOutcome(memory: Placed): Step {
-  const { row, won, generation, hash } = memory;
+function saveOutcome(memory: Placed, command: Command): Step {
+  const { row, settled, unsettled, generation, hash } = memory;
   return doing(
     { access: "journal.insert out", generation, outcome: { saved: hash } },
     (stands) => {
       if (stands === "abandoned") return to(undoRow, memory);
-      return to(settleOwn, { row, after: won });
+      const moves = { free: to(settleOwn, { row, settled, unsettled }), blocked: to(undoRow, memory) };
+      return unlessBlocked("after the own outcome", moves, command);
     },
     () => spoolOwn(memory, { sent: true }),
   );
@@ -87,8 +99,11 @@ function refuseOwn(own: Placing, command: Command): Step {
   );
 }
 
-/** SETTLE, by the owner. A lost write is harmless. */
-function settleOwn({ row, after }: { readonly row: Row; readonly after: Move }): Step {
-  const next = () => after;
-  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
+/** SETTLE, by the owner. A lost write is harmless, but it has not seen the row. */
+function settleOwn({ row, settled, unsettled }: Pick<Placed, "row" | "settled" | "unsettled">): Step {
+  return doing(
+    { access: "row.replace", row: settledRow(row), seen: row.version },
+    ({ answer }) => (answer === "done" ? settled : unsettled),
+    () => unsettled,
+  );
 }

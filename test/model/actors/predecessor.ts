@@ -66,7 +66,7 @@ function dateDraft({ previous, after }: Retiring): Step {
 }
 
 export function superseded(revoke: boolean): Retirement {
-  return { reason: "superseded", revoke };
+  return { reason: "superseded", revoke, block: false };
 }
 
 /** The note of a row about the key that it replaces. */

@@ -1,11 +1,12 @@
-import type { Hash, Records, Row } from "../accesses.ts";
+import type { Hash, Records, Retirement, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { insertTombstone, leaving } from "./block.ts";
+import { isDraft } from "./draft-block.ts";
 import { listUpstream } from "./reconcile.ts";
-import { lookForRemoval } from "./read-back.ts";
 import { removing } from "./removal.ts";
 import { startOver, retirePreviousOf } from "./settle.ts";
 import { doing, ended, to } from "../step.ts";
-import type { Holding, Move, Moves, Step } from "../step.ts";
+import type { Holding, Move, Moves, Place, Step } from "../step.ts";
 
 const PURGED = ended("purged");
 
@@ -26,10 +27,20 @@ export function replacedWithGrace({ dues }: Records): readonly number[] {
   return dues.map(({ generation }) => generation);
 }
 
-/** Without a row: purge with `--revoke` finishes an earlier purge that died or had no `--revoke`. */
-export function readRecords(_: object, command: Command): Step {
+/**
+ * Without a key: purge with `--revoke` finishes an earlier purge that died or had no `--revoke`. A user who is blocked
+ * already is not blocked again.
+ */
+export function purgingNobody({ isBlocked }: { readonly isBlocked: boolean }, command: Command): Move {
+  const finishes = command.revoke !== "no" && command.breach !== "purge-finishes-nothing";
+  const after = finishes ? to(listUpstream, {}) : ended("nothing to purge");
+  const blocking = placesTombstone(command) && !isBlocked ? to(insertTombstone, { after }) : after;
+  return finishes ? to(readRecords, { after: blocking }) : blocking;
+}
+
+function readRecords({ after }: { readonly after: Moves }, command: Command): Step {
   return doing({ access: "journal.records" }, (records) =>
-    owing({ generations: notOwed(retainedIn(records, command), records), after: to(listUpstream, {}) }),
+    owing({ generations: notOwed(retainedIn(records, command), records), after }),
   );
 }
 
@@ -86,32 +97,46 @@ interface Purging extends Holding {
   readonly retained: readonly Hash[];
 }
 
+interface Removing extends Purging {
+  /** This purge blocks the user, or finishes one that was to. */
+  readonly blocks: boolean;
+}
+
 /** **Order:** record the revocation, then remove the row. A removed row has no room for a note. */
 function recordPurge(memory: Purging, command: Command): Move {
   return memory.row.generation === 0 || command.breach === "purge-row-first"
-    ? to(removeRow, memory)
+    ? removingRow({ ...memory, blocks: placesTombstone(command) }, command)
     : to(retirePurged, memory);
 }
 
 function retirePurged(memory: Purging, command: Command): Step {
   const revoke = command.revoke !== "no";
-  const retirement = { reason: "purged", revoke } as const;
-  return doing({ access: "journal.insert rev", generation: memory.row.generation, retirement }, (stands) =>
-    revoke && !stands.revoke ? to(owePurged, memory) : to(removeRow, memory),
-  );
-}
-
-function owePurged(memory: Purging): Step {
-  return doing({ access: "journal.insert del", generation: memory.row.generation }, () => to(removeRow, memory));
-}
-
-function removeRow(memory: Purging, command: Command): Step {
-  const { row } = memory;
-  const done = afterRemoval(memory, command);
-  return doing({ access: "row.remove", seen: row.version }, ({ answer }) => {
-    if (answer === "refused") return startOver();
-    return answer === "done" ? done : lookForRemoval({ seen: row.version, done, lost: startOver() });
+  const { generation } = memory.row;
+  return doing({ access: "journal.insert rev", generation, retirement: purged(command) }, (stands) => {
+    const leaves = { ...memory, blocks: placesTombstone(command) || stands.block };
+    return revoke && !stands.revoke ? to(owePurged, leaves) : removingRow(leaves, command);
   });
+}
+
+function purged(command: Command): Retirement {
+  return { reason: "purged", revoke: command.revoke !== "no", block: placesTombstone(command) };
+}
+
+function placesTombstone(command: Command): boolean {
+  return command.block && !isDraft(command);
+}
+
+function owePurged(memory: Removing, command: Command): Step {
+  const { generation } = memory.row;
+  return doing({ access: "journal.insert del", generation }, () => removingRow(memory, command));
+}
+
+/** Where the tombstone cannot take the place of the row, it is inserted after the row is gone. */
+function removingRow({ blocks, ...memory }: Removing, command: Command): Place {
+  const after = afterRemoval(memory, command);
+  const inserts = placesTombstone(command) && command.split && command.breach !== "tomb-replace";
+  const done = inserts ? to(insertTombstone, { after }) : after;
+  return leaving({ row: memory.row, blocks, done, lost: startOver() }, command);
 }
 
 function afterRemoval(memory: Purging, command: Command): Moves {
@@ -137,8 +162,8 @@ function revoked({ row: { generation, hash }, retained }: Purging, command: Comm
 }
 
 function retireTooLate(memory: Purging, command: Command): Step {
-  const retirement = { reason: "purged", revoke: command.revoke !== "no" } as const;
-  return doing({ access: "journal.insert rev", generation: memory.row.generation, retirement }, () =>
+  const { generation } = memory.row;
+  return doing({ access: "journal.insert rev", generation, retirement: purged(command) }, () =>
     revoked(memory, command),
   );
 }

@@ -1,9 +1,9 @@
-import type { Hash, Listed, Records } from "../accesses.ts";
+import type { Hash, Listed, Records, Retirement } from "../accesses.ts";
 import type { Command } from "../command.ts";
+import { leaving } from "./block.ts";
 import { isLimitWaiting, restoringLimit } from "./limit.ts";
 import { revokeOwed } from "./owed.ts";
 import { retiringPredecessor, superseded } from "./predecessor.ts";
-import { lookForRemoval } from "./read-back.ts";
 import { spareStored } from "./removal.ts";
 import { confirmingOutcome, found } from "./settle.ts";
 import type { Found } from "./settle.ts";
@@ -34,10 +34,10 @@ export function isPurgePending({ row, listed }: Found): Move {
   return row.generation === 0 ? judge(listed ?? []) : to(readRetirement, { row, listed });
 }
 
-function readRetirement({ row, listed }: Found): Step {
+function readRetirement({ row, listed }: Found, command: Command): Step {
   const after = judge(listed ?? []);
   return doing({ access: "journal.read rev", generation: row.generation }, (retirement) => {
-    if (retirement !== null) return to(finishPurge, { row, listed });
+    if (retirement !== null) return leaving({ row, blocks: retirement.block, done: after, lost: after }, command);
     // Only the clock tells whether the time of the full limit has come.
     return isLimitWaiting(row) ? [to(readRowForLimit, { after }), waiting(after)] : after;
   });
@@ -51,15 +51,8 @@ function readRowForLimit({ after }: { readonly after: Move }, command: Command):
   );
 }
 
-function finishPurge({ row, listed }: Found): Step {
-  const after = judge(listed ?? []);
-  return doing({ access: "row.remove", seen: row.version }, ({ answer }) =>
-    answer === "unanswered" ? lookForRemoval({ seen: row.version, done: after, lost: after }) : after,
-  );
-}
-
 /** Judges each listed key by records that are read for that key. */
-function judge(listed: readonly Listed[]): Move {
+export function judge(listed: readonly Listed[]): Move {
   return listed.length === 0 ? ended("reconciled") : to(judgeFirst, { listed });
 }
 
@@ -83,7 +76,7 @@ function judgeFirst({ listed }: Judging, command: Command): Step {
       case "decided against":
         return to(spareStored, { hashes: [key.hash], after: judge(rest) });
       case "owed":
-        return revoking(listed, generation);
+        return revoking(listed, generation, records.retirements[generation] ?? null);
       case "superseded":
         return command.breach === "sup-no-grace"
           ? to(supersede, { listed, generation })
@@ -126,9 +119,10 @@ function oweRetired({ listed, generation }: JudgingOne): Step {
   return doing({ access: "journal.insert del", generation }, () => judge(listed));
 }
 
-function revoking(listed: readonly Listed[], generation: number): Place {
+function revoking(listed: readonly Listed[], generation: number, retirement: Retirement | null): Place {
   const { key, rest } = firstOf(listed);
-  return to(revokeOwed, { key: { hash: key.hash, generation }, after: judge(rest) });
+  const blocks = retirement?.block === true;
+  return to(revokeOwed, { key: { hash: key.hash, generation }, blocks, after: judge(rest) });
 }
 
 interface JudgingOne extends Judging {
@@ -153,10 +147,10 @@ function readNotes(memory: JudgingOne, command: Command): Step {
   });
 }
 
-/** A later generation is saved, so this one can never become current again. */
+/** A later generation is saved, so this one can never become current again, and no row has its generation. */
 function supersede({ listed, generation }: JudgingOne): Step {
   return doing({ access: "journal.insert rev", generation, retirement: superseded(true) }, (stands) =>
-    stands.revoke ? revoking(listed, generation) : judge(listed),
+    stands.revoke ? revoking(listed, generation, null) : judge(listed),
   );
 }
 

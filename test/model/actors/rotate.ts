@@ -143,18 +143,42 @@ function commit({ row, ...made }: Swapped, command: Command): Step {
  * REVOKE PREDECESSOR, SETTLE, and without a grace DELETE UPSTREAM. A key with a grace keeps its limit, its guardrails and
  * its place in the allow-lists.
  */
-function committed({ row, hash, rotation }: Swapped, command: Command): Moves {
+function committed({ row, generation, hash, rotation }: Swapped, command: Command): Moves {
   const { old, retiring } = rotation;
   const isRevoked = old.generation === 0 ? command.revoke === "foreign too" : command.graceMs === null;
-  const removal = removing([...(isRevoked ? [old.hash] : []), ...retiring], ended("rotated", hash));
-  const early = command.breach === "detach-early" ? to(detachTooEarly, { hash: old.hash, after: removal }) : removal;
-  return retiringPredecessor(row, to(settleRotated, { row, after: early }), command);
+  const removed = [...(isRevoked ? [old.hash] : []), ...retiring];
+  const unsettled = removing(removed, to(lookAtRotated, { generation, hash }));
+  // SETTLE is the last look, if it is the last access.
+  const isLast = removed.length === 0 && !command.split;
+  const settling = { row, settled: isLast ? ended("rotated", hash) : unsettled, unsettled };
+  const early = command.breach === "detach-early";
+  const settles = early
+    ? to(detachTooEarly, { hash: old.hash, after: to(settleRotated, settling) })
+    : to(settleRotated, settling);
+  return retiringPredecessor(row, settles, command);
 }
 
-/** A lost write is harmless. */
-function settleRotated({ row, after }: { readonly row: Row; readonly after: Moves }): Step {
-  const next = () => after;
-  return doing({ access: "row.replace", row: settledRow(row), seen: row.version }, next, next);
+interface Settling {
+  readonly row: Row;
+  /** The last write has seen the new key in the row, or has not. */
+  readonly settled: Moves;
+  readonly unsettled: Moves;
+}
+
+/** A lost write is harmless, but it has not seen the row. */
+function settleRotated({ row, settled, unsettled }: Settling): Step {
+  return doing(
+    { access: "row.replace", row: settledRow(row), seen: row.version },
+    ({ answer }) => (answer === "done" ? settled : unsettled),
+    () => unsettled,
+  );
+}
+
+/** The last look: the new key may have been replaced, or purged, since it was in use. */
+function lookAtRotated({ generation, hash }: Pick<NewKey, "generation" | "hash">): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row?.generation === generation && row.hash === hash ? ended("rotated", hash) : CONFLICT,
+  );
 }
 
 /**

@@ -1,13 +1,17 @@
 import type { Listed, Previous, Row } from "../accesses.ts";
 import type { Command } from "../command.ts";
-import { withoutRow } from "./begin.ts";
+import { refusing, withoutRow } from "./begin.ts";
+import { isTombstone } from "./block.ts";
+import { unlessBlocked } from "./draft-block.ts";
 import { giving } from "./given.ts";
+import { handingOut } from "./last-look.ts";
 import { isLimitWaiting, restoringLimit } from "./limit.ts";
 import { retiringPredecessor, settledRow } from "./predecessor.ts";
 import { lookForOthers, withRetained } from "./purge.ts";
 import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
 import { beginRotation } from "./rotate.ts";
+import { liftPendingBlock } from "./unblock.ts";
 import { bounded, doing, ended, listOf, to, UNSURE, waiting } from "../step.ts";
 import type { Holding, Moves, Place, Step } from "../step.ts";
 
@@ -36,9 +40,10 @@ export function startOver(): Place {
 
 export function found(memory: Found, command: Command): Moves {
   const { row, listed } = memory;
+  if (isTombstone(row)) return refusing(memory, command);
   const trusting = command.breach === "trust-row" && isReader(memory, command);
-  const saved = confirmed(memory, command);
-  if (row.generation === 0 || row.settled || trusting) return saved;
+  if (row.generation === 0 || row.settled || trusting) return confirmed(memory, command);
+  const saved = isReader(memory, command) ? handingOut(row, command) : confirmed(memory, command);
   return confirmingOutcome(row, { saved, reverted: listed === null ? startOver() : to(readRowAfterList, { listed }) });
 }
 
@@ -53,9 +58,10 @@ export function confirmingOutcome(row: Row, { saved, reverted }: Omit<Confirming
   return to(readOutcome, { row, saved, reverted });
 }
 
-function readOutcome(memory: Confirming): Step {
+function readOutcome(memory: Confirming, command: Command): Step {
+  const helping = { free: to(helpOutcome, memory), blocked: to(refuseBlocked, memory) };
   return doing({ access: "journal.read out", generation: memory.row.generation }, (outcome) => {
-    if (outcome === null) return to(helpOutcome, memory);
+    if (outcome === null) return unlessBlocked("before another's outcome", helping, command);
     return outcome === "abandoned" ? to(revertRow, memory) : memory.saved;
   });
 }
@@ -64,6 +70,14 @@ function readOutcome(memory: Confirming): Step {
 function helpOutcome(memory: Confirming): Step {
   const { generation, hash } = memory.row;
   return doing({ access: "journal.insert out", generation, outcome: { saved: hash } }, (stands) =>
+    stands === "abandoned" ? to(revertRow, memory) : memory.saved,
+  );
+}
+
+/** Only in broken variants. */
+function refuseBlocked(memory: Confirming): Step {
+  const { generation } = memory.row;
+  return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, (stands) =>
     stands === "abandoned" ? to(revertRow, memory) : memory.saved,
   );
 }
@@ -93,6 +107,7 @@ function confirmed(memory: Found, command: Command): Moves {
   const { row, listed } = memory;
   if (isReader(memory, command)) return ended("has the key", row.hash);
   if (command.kind === "save" && listed === null && row.hash === command.key) return ended("saved already");
+  if (command.kind === "unblock") return liftPendingBlock(row, command);
   if (command.kind === "purge" && listed === null && row.generation === 0) {
     if (command.revoke === "ours") return ended("FOREIGN_KEY");
     if (command.revoke === "foreign too") return to(lookForOthers, { row });

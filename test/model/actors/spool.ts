@@ -45,7 +45,7 @@ interface Importing {
 function imported(file: Spooled, rest: readonly Spooled[]): Placing {
   const done = to(removeFile, { file, rest });
   const { generation, hash } = file;
-  return { generation, hash, won: done, lost: done, whenAway: "release" };
+  return { generation, hash, settled: done, unsettled: done, lost: done, whenAway: "release" };
 }
 
 function removeFile({ file, rest }: Importing, command: Command): Step {

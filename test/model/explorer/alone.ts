@@ -1,5 +1,7 @@
+import { isTombstone } from "../actors/block.ts";
 import type { Protocol } from "../command.ts";
 import { onceEach, onceEachPair } from "./interning.ts";
+import { isBlocked, isReblocked } from "./blocking.ts";
 import type { Space } from "./space.ts";
 import {
   currentKey,
@@ -42,7 +44,7 @@ export class Alone {
   readonly finishes = onceEachPair((world, entry): { readonly violation: string | null } => {
     const { late, command } = this.#space.entries.at(entry);
     if (late) return { violation: null };
-    const ends = this.#endsOf(this.#space.calmed(world), this.#space.unasked(entry));
+    const ends = this.#endsOf(this.#space.calmed(world), entry);
     return { violation: ends === null ? `I6 ${command.kind} alone does not end` : null };
   });
 
@@ -51,7 +53,11 @@ export class Alone {
     if (this.#space.worlds.at(world).inFlight.length > 0) return null;
     const ends = this.#endsOf(world, this.#space.fresh("reconcile"));
     if (ends === null) return "I6 reconcile alone does not end";
-    return firstOf(ends, (end) => this.#survivor(end));
+    return firstOf(ends, (end) =>
+      isReblocked(this.#space.worlds.at(world), this.#space.worlds.at(end))
+        ? "I8 a reconcile blocks a user who was unblocked"
+        : this.#survivor(end),
+    );
   }
 
   /** I3: every key that is still listed is current, in its grace, or was retired without a revocation. */
@@ -89,10 +95,12 @@ export class Alone {
     return firstOf(ends, (end) => {
       const { row: left, listed, outcomes, retirements } = this.#space.worlds.at(end);
       // The purge refuses a key that was saved by hand, and changes nothing.
-      if (left !== null) return null;
+      if (left !== null && !isTombstone(left)) return null;
       const survivor = listed.find((hash) => {
         const n = generationOfKey(hash);
-        return row === null || (retirements[n]?.revoke === false && savedHash(outcomes[n]) === hash);
+        return (
+          row === null || isTombstone(row) || (retirements[n]?.revoke === false && savedHash(outcomes[n]) === hash)
+        );
       });
       return survivor === undefined ? null : `I3 key ${survivor} survives a purge --revoke`;
     });
@@ -102,10 +110,16 @@ export class Alone {
     const ends = this.#endsOf(this.#space.calmed(world), this.#space.fresh("sync"));
     if (ends === null) return "I6 a sync alone does not end";
     return firstOf(ends, (end) => {
-      const { current, guarded, live } = this.#space.standing(end);
-      if (current === 0) return this.#isFull(end) ? null : "I6 a sync alone ends without a key";
+      const { current, guarded, live, escapesBlock } = this.#space.standing(end);
+      if (escapesBlock) return "I8 a sync of a blocked user ends with a key";
+      if (current === 0) return this.#mayLackKey(end) ? null : "I6 a sync alone ends without a key";
       return (guarded & ~live) === 0 ? null : "I6 a sync alone ends with a dead key";
     });
+  }
+
+  #mayLackKey(end: number): boolean {
+    const world = this.#space.worlds.at(end);
+    return isBlocked(world) || world.blockRecorded || this.#isFull(end);
   }
 
   /** Whether the saved and open operations use up the cap. */

@@ -11,7 +11,7 @@ export interface Configuration {
    * `sync,save!,purge@row`: the actors, then their start. `!` is `--revoke`. A `sync` with `+` has a key in key.txt.
    * With `=`, a `sync` or `save` has the text of the key that was created first. `provision` is a sync whose key was
    * requested explicitly, and `sync2` is a sync of a second user. A `rotate` with `~` has a grace, with `%` it creates
-   * the key with what is left of a limit, and with `!` it ends every grace.
+   * the key with what is left of a limit, and with `!` it ends every grace. A `purge` with `^` blocks the user.
    */
   readonly actors: string;
   readonly faults?: number;
@@ -26,7 +26,7 @@ export interface Configuration {
   readonly spool?: boolean;
 }
 
-const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "rotate", "finish", "reconcile"];
+const KINDS: readonly ActorKind[] = ["sync", "get", "save", "purge", "unblock", "rotate", "finish", "reconcile"];
 const STARTS: readonly StartName[] = ["none", "row", "manual", "retained", "lowered", "restricted"];
 
 export function explorationOf(configuration: Configuration): Exploration {
@@ -34,7 +34,7 @@ export function explorationOf(configuration: Configuration): Exploration {
   const { breach = null, spool = false, protocol = "row first", cap = null } = configuration;
   const [names = "", start = "none"] = actors.split("@");
   const restrictions = start === "restricted" ? RESTRICTED : null;
-  const habits = { breach, spool, protocol, cap, restrictions };
+  const habits = { breach, spool, split, protocol, cap, restrictions };
   const commands = names.split(",").map((name, index) => commandOf(name, index, habits));
   return {
     commands,
@@ -52,7 +52,7 @@ export function explorationOf(configuration: Configuration): Exploration {
 }
 
 function commandOf(name: string, index: number, habits: Habits): Command {
-  const [, word = "", number = "1", signs = ""] = /^([a-z]+)(\d?)([!+=~%]*)$/.exec(name) ?? [];
+  const [, word = "", number = "1", signs = ""] = /^([a-z]+)(\d?)([!+=~%^]*)$/.exec(name) ?? [];
   const deliberate = word === "provision";
   const kind = deliberate ? "sync" : oneOf(KINDS, word);
   const givesKey = kind === "save" || signs.includes("+");
@@ -60,7 +60,17 @@ function commandOf(name: string, index: number, habits: Habits): Command {
   const revoke = signs.includes("!") ? "ours" : "no";
   const graceMs = signs.includes("~") ? 1 : null;
   const limitDue = signs.includes("%") ? FULL_LIMIT : null;
-  return command(kind, { ...habits, key, revoke, graceMs, limitDue, deliberate, user: Number(number || "1") - 1 });
+  const block = signs.includes("^");
+  return command(kind, {
+    ...habits,
+    key,
+    revoke,
+    block,
+    graceMs,
+    limitDue,
+    deliberate,
+    user: Number(number || "1") - 1,
+  });
 }
 
 function oneOf<Name extends string>(names: readonly Name[], name: string): Name {

@@ -1,5 +1,6 @@
 import type { Access, Hash, Listed, Result, RowContent, Version } from "../accesses.ts";
 import type { Protocol } from "../command.ts";
+import { isTombstone } from "../actors/block.ts";
 import { doing, ended, to } from "../step.ts";
 import type { Place, Step } from "../step.ts";
 import { journalEffects } from "./journal.ts";
@@ -51,6 +52,8 @@ export function effectsOf(access: Access, world: World, laws: Laws): readonly Ef
       return changeEffects(null, access.seen, world, laws);
     case "row.forget limit":
       return [effect(world.row === null ? world : { ...world, row: { ...world.row, limitDue: null } }, "done")];
+    case "row.remove unseen":
+      return [effect({ ...world, row: null }, "done", { unread: world.row !== null && !isTombstone(world.row) })];
     case "row.holding":
       return [
         effect(

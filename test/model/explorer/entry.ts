@@ -10,13 +10,12 @@ export interface Entry {
   readonly late: boolean;
   /** Only with a split compare-and-set: it has read, and found its row. */
   readonly checked: boolean;
-  /** For a reader: whether the current key has changed since the reader began. Other commands have `nobody asks`. */
-  readonly saw: "not begun" | "no change" | "a change" | "nobody asks";
+  /** For an unblock: whether a purge has recorded or placed a block since the row was read; null: not read yet. */
+  readonly besideBlock: boolean | null;
 }
 
 export function entryOf(command: Command): Entry {
-  const reads = command.kind === "sync" || command.kind === "get";
-  return { command, place: begin(command), late: false, checked: false, saw: reads ? "not begun" : "nobody asks" };
+  return { command, place: begin(command), late: false, checked: false, besideBlock: null };
 }
 
 /** The change of the row by another actor: `revised` keeps its `_id`. */

@@ -36,7 +36,7 @@ export interface Findings {
 }
 
 /**
- * Visits every reachable state, breadth first. It judges each step (I1, I2, I4, I5), and each state as if all commands
+ * Visits every reachable state, breadth first. It judges each step (I1, I2, I4, I5, I8), and each state as if all commands
  * died in it (I3, I6). So this covers any number of deaths at any point, although no death is simulated.
  */
 export function explore({ commands, habits, start, setting, all = false, ...limits }: Exploration): Findings {

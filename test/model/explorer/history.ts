@@ -61,7 +61,7 @@ function happening(slots: number[], taken: Taken, { successors, space }: Explore
   const { command, late } = space.entries.at(actor);
   for (const [at, entry] of slots.entries())
     slots[at] = entry === 0 ? 0 : (successors.onlookers(edge, [entry])[0] ?? 0);
-  slots[slot] = successors.itself(edge);
+  slots[slot] = edge.entry;
   if (edge.late !== 0) slots.push(edge.late);
   return { slot, command, late, access: edge.access, result: edge.result, fault: edge.fault };
 }

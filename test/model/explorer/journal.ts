@@ -48,6 +48,10 @@ export function journalEffects(access: Access, world: World): readonly Change[] 
       ];
     case "journal.insert due":
       return [{ world: { ...world, due: withNumber(world.due, access.generation) }, result: "stands" }];
+    case "journal.insert block":
+      return [{ world: { ...world, blockRecorded: true }, result: "stands" }];
+    case "journal.read block":
+      return [{ world, result: world.blockRecorded ? "stands" : null }];
     case "journal.holding":
       return [
         {

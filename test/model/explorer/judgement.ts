@@ -1,6 +1,7 @@
 import type { Access, Hash } from "../accesses.ts";
 import type { Command, Protocol } from "../command.ts";
 import { isPlace } from "../step.ts";
+import { begins, blockAfter, isBlocked, isReblocked } from "./blocking.ts";
 import type { Entry } from "./entry.ts";
 import type { Transition } from "./transitions.ts";
 import { bitOf, bitsOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash, withKeys } from "./world.ts";
@@ -8,8 +9,8 @@ import type { World } from "./world.ts";
 
 /** The effect of one access on the users' keys, and whether it is allowed. */
 export interface Judgement {
-  /** The current key was replaced by another one or by none. */
-  readonly displaced: boolean;
+  /** A purge that blocks has recorded or placed its block. */
+  readonly beginsBlock: boolean;
   /** Sets of keys: handed out, removed from the row by a purge, given up by a command's decision. */
   readonly returned: number;
   readonly purged: number;
@@ -22,12 +23,13 @@ export interface Judgement {
 }
 
 /** The world after the transition, with what the invariants remember about it. */
-export function remembering(
-  { command }: Entry,
-  before: World,
-  { access, effect }: Transition,
-  protocol: Protocol,
-): World {
+export function remembering(entry: Entry, before: World, transition: Transition, protocol: Protocol): World {
+  const block = blockAfter(entry, before, transition);
+  const world = rememberingKeys(entry, before, transition, protocol);
+  return world.block === block ? world : { ...world, block };
+}
+
+function rememberingKeys({ command }: Entry, before: World, { access, effect }: Transition, protocol: Protocol): World {
   const { world } = effect;
   if (before === world) return world;
   const was = currentKey(before, protocol);
@@ -36,13 +38,22 @@ export function remembering(
   if (displaced && note !== null && note.hash === was && note.generation > 0 && note.graceMs !== null) {
     return { ...world, graced: withKeys(world.graced, [was]) };
   }
-  return endsGraces(command, access, displaced && world.row === null) ? { ...world, wiped: world.graced } : world;
+  return endsGraces(command, access, displaced && isVacant(world)) ? { ...world, wiped: world.graced } : world;
 }
 
-/** I9: the row of a `purge --revoke` is removed, or the row of a rotation that ends every grace is replaced. */
+/** The row holds no key. */
+function isVacant(world: World): boolean {
+  return world.row === null || isBlocked(world);
+}
+
+/** I9: the row of a `purge --revoke` goes, or the row of a rotation that ends every grace is replaced. */
 function endsGraces({ kind, revoke }: Command, access: Access, isPurged: boolean): boolean {
-  if (kind === "purge") return revoke !== "no" && isPurged && access.access === "row.remove";
+  if (kind === "purge") return revoke !== "no" && isPurged && isOfRow(access);
   return kind === "rotate" && revoke === "ours" && access.access === "row.replace" && !access.row.settled;
+}
+
+function isOfRow({ access }: Access): boolean {
+  return access === "row.remove" || access === "row.replace";
 }
 
 export function judgeTransition(entry: Entry, before: World, transition: Transition, protocol: Protocol): Judgement {
@@ -52,9 +63,9 @@ export function judgeTransition(entry: Entry, before: World, transition: Transit
   const displaced = was !== null && was !== is;
   const returned = returnedBy(transition);
   return {
-    displaced,
+    beginsBlock: begins(entry, before, transition),
     returned: bitOf(returned),
-    purged: displaced && is === null && transition.access.access === "row.remove" ? bitOf(was) & MADE_KEYS : 0,
+    purged: displaced && isVacant(after) && isOfRow(transition.access) ? bitOf(was) & MADE_KEYS : 0,
     decided: displaced && isReplacedForGood(was, after, entry) ? bitOf(was) : decidedBy(entry, transition, after),
     detached: before === after ? 0 : detached(before, after),
     wasteful: is !== null && entry.command.kind === "sync" && after.operations > before.operations,
@@ -62,7 +73,8 @@ export function judgeTransition(entry: Entry, before: World, transition: Transit
       (transition.effect.unread ? "I4 a change overwrote a row that it had not read" : null) ??
       (displaced ? displacement(entry, was, is, before) : null) ??
       (displaced ? lessRestricted(was, is, after) : null) ??
-      handedOut(entry, returned, is),
+      (isReblocked(before, after) && !isOfPurge(entry) ? "I8 a repair blocks a user who was unblocked" : null) ??
+      handedOut(entry, returned, is, after),
   };
 }
 
@@ -90,12 +102,12 @@ function decidedBy({ command }: Entry, { access }: Transition, { outcomes }: Wor
 
 /**
  * I2 and I4: only save and purge may displace a current key, with three exceptions. Any command may finish a placed
- * rotation. A reconcile or finish may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
+ * rotation. A reconcile, finish or unblock may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
  * then.
  */
 function displacement({ command }: Entry, was: Hash, is: Hash | null, before: World): string | null {
   const { row, retirements } = before;
-  const repairs = command.kind === "reconcile" || command.kind === "finish";
+  const repairs = command.kind === "reconcile" || command.kind === "finish" || command.kind === "unblock";
   if (command.kind === "save" || command.kind === "purge") return null;
   if (row?.previous?.hash === was && is === row.hash) return null;
   if (command.protocol !== "row first" && command.kind === "rotate") return null;
@@ -119,7 +131,13 @@ function detached(before: World, after: World): number {
   return bitsOf(before.restricted.filter((hash) => !after.restricted.includes(hash) && after.live.includes(hash)));
 }
 
-function handedOut({ saw }: Entry, returned: Hash | null, current: Hash | null): string | null {
-  const wrong = (saw === "no change" || saw === "not begun") && returned !== null && returned !== current;
-  return wrong ? "I2 a caller got a key that is not the current one" : null;
+/** I2 and I8: at the last access of whoever hands out a key, that key is current. */
+function handedOut({ command }: Entry, returned: Hash | null, current: Hash | null, { block }: World): string | null {
+  if (returned === null || command.protocol !== "row first") return null;
+  if (block === "stands") return "I8 a key was handed out to a blocked user";
+  return returned === current ? null : "I2 a caller got a key that is not the current one";
+}
+
+function isOfPurge({ command }: Entry): boolean {
+  return command.kind === "purge";
 }

@@ -60,12 +60,14 @@ export interface Standing {
   readonly graced: number;
   /** Whether the current key's limit is lowered, and nothing says so. */
   readonly limitForgotten: boolean;
+  /** Whether a key is current although a block stands. */
+  readonly escapesBlock: boolean;
   /** Whether more keys were created than the cap allows. */
   readonly overCap: boolean;
 }
 
 /** The settings that all commands of one exploration share. */
-export type Habits = Pick<Command, "spool" | "breach" | "protocol" | "cap" | "restrictions">;
+export type Habits = Pick<Command, "spool" | "split" | "breach" | "protocol" | "cap" | "restrictions">;
 
 /**
  * All worlds and all entries, numbered. The moves of an actor depend only on its own entry and the world. So each pair
@@ -103,6 +105,7 @@ export class Space {
       live: bitsOf(world.live),
       graced: bitsOf(world.graced),
       limitForgotten: isLimitForgotten(world, this.protocol),
+      escapesBlock: world.block === "stands" && current !== 0,
       overCap: keysTowardsCap(world) > (this.cap ?? Number.POSITIVE_INFINITY),
     };
   });
@@ -150,28 +153,24 @@ export class Space {
   readonly revised = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "revised")));
   readonly gone = onceEach((entry) => this.entries.numberOf(outdated(this.entries.at(entry), "gone")));
 
-  /** The entry after the current key was displaced. */
-  readonly displaced = onceEach((number) => {
+  /** The entry after a purge has recorded or placed a block. */
+  readonly besideBlock = onceEach((number) => {
     const entry = this.entries.at(number);
-    return entry.saw === "no change" ? this.entries.numberOf({ ...entry, saw: "a change" }) : number;
+    return entry.besideBlock === false ? this.entries.numberOf({ ...entry, besideBlock: true }) : number;
   });
 
-  /** The entry without the question whether its answer is the current key. */
-  readonly unasked = onceEach((number) => this.entries.numberOf({ ...this.entries.at(number), saw: "nobody asks" }));
-
   fresh(kind: "sync" | "reconcile" | "purge"): number {
-    const asked = command(kind, { ...this.#habits, revoke: "ours" });
-    return this.entries.numberOf({ ...entryOf(asked), saw: "nobody asks" });
+    return this.entries.numberOf(entryOf(command(kind, { ...this.#habits, revoke: "ours" })));
   }
 
   #edge(entry: Entry, before: World, transition: Transition): Edge {
     const { effect, move, late, access } = transition;
-    const saw = entry.saw === "not begun" ? "no change" : entry.saw;
+    const besideBlock = entry.command.kind === "unblock" ? access.access !== "row.find" && entry.besideBlock : null;
     const after =
       "checked" in move
-        ? { ...entry, saw, checked: true }
+        ? { ...entry, checked: true }
         : isPlace(move)
-          ? { ...entry, saw, checked: false, place: { ...move, waits: false, mayEnd: false } }
+          ? { ...entry, besideBlock, checked: false, place: { ...move, waits: false, mayEnd: false } }
           : null;
     const { user } = entry.command;
     const judgement = judgeTransition(entry, before, transition, this.protocol);

@@ -73,18 +73,13 @@ export class Successors {
   }
 
   /** The other actors after this step: their knowledge of the row may be outdated. */
-  onlookers({ rowChange, displaced, user }: Edge, others: readonly number[]): number[] {
-    const { revised, gone, displaced: touched, userOf } = this.#space;
+  onlookers({ rowChange, beginsBlock, user }: Edge, others: readonly number[]): number[] {
+    const { revised, gone, besideBlock, userOf } = this.#space;
     return others.map((one) => {
       if (one === 0 || userOf(one) !== user) return one;
       const seen = rowChange === "gone" ? gone(one) : rowChange === "revised" ? revised(one) : one;
-      return displaced ? touched(seen) : seen;
+      return beginsBlock ? besideBlock(seen) : seen;
     });
-  }
-
-  /** The actor itself after this step; 0 if it has ended. */
-  itself({ entry, displaced }: Edge): number {
-    return displaced && entry !== 0 ? this.#space.displaced(entry) : entry;
   }
 
   #follow(taken: Acted, past: number, others: readonly number[], before: Int32Array, visit: Visit): void {
@@ -95,8 +90,7 @@ export class Successors {
       return;
     }
     const actors = this.onlookers(edge, others);
-    const itself = this.itself(edge);
-    if (itself !== 0) actors.push(itself);
+    if (edge.entry !== 0) actors.push(edge.entry);
     if (edge.late !== 0) actors.push(edge.late);
     const since = this.#pastAfter(past, edge);
     const violation = edge.violation ?? this.#judgeKeys(edge.world, since) ?? this.#judgeLists(edge, since);
@@ -127,12 +121,13 @@ export class Successors {
     });
   }
 
-  /** Checks I1, I5, I7, I10 and C1. */
+  /** Checks I1, I5, I7, I8, I10 and C1. */
   #judgeKeys(world: number, past: number): string | null {
-    const { guarded, currentMade, live, graced, limitForgotten, overCap } = this.#space.standing(world);
+    const { guarded, currentMade, live, graced, limitForgotten, escapesBlock, overCap } = this.#space.standing(world);
     const { returned, purged, decided } = this.#pasts.at(past);
     if (overCap) return "C1 more keys were made than the cap allows";
     if ((currentMade & purged) !== 0) return "I5 a purged key is current again";
+    if (escapesBlock) return "I8 a key is current for a blocked user";
     if (limitForgotten) return "I10 the current key has a lowered limit, and nothing says so";
     const dead = (returned | guarded | graced) & MADE_KEYS & ~live;
     if ((dead & graced & ~decided) !== 0) return "I7 a key died within its grace";

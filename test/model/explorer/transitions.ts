@@ -34,7 +34,7 @@ function transition(
   effect: Effect,
   move: Transition["move"],
 ): Transition {
-  const late = effect.late === null ? null : { ...entry, place: effect.late, late: true, saw: "nobody asks" as const };
+  const late = effect.late === null ? null : { ...entry, place: effect.late, late: true, besideBlock: null };
   return { access, effect, rowChange: rowChange(world, effect.world), move, late };
 }
 

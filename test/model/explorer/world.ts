@@ -1,6 +1,7 @@
 import type { Protocol } from "../command.ts";
 import type { Hash, KeyContent, LimitDue, LiveOperations, Outcome, Records } from "../accesses.ts";
 import type { Restrictions, Row, RowContent, Spooled, Version } from "../accesses.ts";
+import { isTombstone } from "../actors/block.ts";
 import { plainRow, settledRow } from "../actors/predecessor.ts";
 
 /** The store, the upstream and the spool folder of one user, and the worlds of the other users. */
@@ -19,6 +20,8 @@ export interface World extends Omit<Records, "dues"> {
   /** The generations of POSTs that may still arrive. */
   readonly inFlight: readonly number[];
   readonly spool: readonly Spooled[];
+  /** Only in broken variants. */
+  readonly blockRecorded: boolean;
   /** The generations whose keys were requested explicitly. */
   readonly deliberate: readonly number[];
   /**
@@ -27,6 +30,8 @@ export interface World extends Omit<Records, "dues"> {
    */
   readonly graced: readonly Hash[];
   readonly wiped: readonly Hash[];
+  /** Likewise: `stands` from the tombstone of a purge to the unblock, `lifted` from then on. */
+  readonly block: "none" | "stands" | "lifted";
   readonly others: readonly World[];
 }
 
@@ -49,9 +54,11 @@ const NOTHING: World = {
   restricted: [],
   inFlight: [],
   spool: [],
+  blockRecorded: false,
   deliberate: [],
   graced: [],
   wiped: [],
+  block: "none",
   others: [],
 };
 
@@ -89,7 +96,7 @@ function worldOf(start: StartName): World {
     row: { ...settledRow(key), revision: 1 },
     operations: made.length,
     outcomes: [null, ...made.map((saved) => ({ saved }))],
-    retirements: [null, ...made.slice(1).map(() => ({ reason: "superseded", revoke: false }) as const)],
+    retirements: [null, ...made.slice(1).map(() => ({ reason: "superseded", revoke: false, block: false }) as const)],
     live: made,
     listed: made,
     lowered: limitDue === null ? [] : made,
@@ -99,7 +106,7 @@ function worldOf(start: StartName): World {
 
 /** The key that users get: the row's key once its generation's outcome is "saved"; until then its predecessor. */
 export function currentKey({ row, outcomes, retirements }: World, protocol: Protocol): Hash | null {
-  if (row === null) return null;
+  if (row === null || isTombstone(row)) return null;
   if (protocol === "outcome first") return row.hash;
   if (protocol === "outcome first, patched") return retirements[row.generation] ? null : row.hash;
   const isCurrent = row.generation === 0 || savedHash(outcomes[row.generation]) === row.hash;

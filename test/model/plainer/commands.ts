@@ -126,7 +126,7 @@ interface Rejecting extends Made {
 }
 
 function plainReject({ generation, hash, after }: Rejecting, command: Command): Step {
-  const retirement = { reason: "superseded", revoke: true } as const;
+  const retirement = { reason: "superseded", revoke: true, block: false } as const;
   const readsOn = isPatched(command) && command.kind !== "rotate";
   return doing({ access: "journal.insert rev", generation, retirement }, (stands) =>
     stands.revoke || !isPatched(command) ? removing([hash], readsOn ? again() : after) : again(),
@@ -157,6 +157,7 @@ function plainRetire(memory: Changing, { kind, revoke }: Command): Step {
   const { generation, hash } = memory.row;
   const retirement = {
     reason: kind === "purge" ? "purged" : "superseded",
+    block: false,
     revoke: revoke !== "no" || kind === "rotate",
   } as const;
   const rotated = ended("rotated", memory.hash);

@@ -74,7 +74,7 @@ function plainFinishPurge(read: Read & { readonly row: Row }): Step {
 /** A superseded key or an interrupted rotation: this protocol cannot distinguish them. */
 function plainUndo(read: Read): Step {
   const { key, rest } = taken(read);
-  const retirement = { reason: "superseded", revoke: true } as const;
+  const retirement = { reason: "superseded", revoke: true, block: false } as const;
   return doing({ access: "journal.insert rev", generation: key.generation, retirement }, () =>
     removed(key, judged(rest)),
   );

@@ -13,5 +13,6 @@ async function emptyPlace() {
 describeWithMongodb("over MongoDB's protocol", () => {
   keyStoreContract("the MongoDB store", emptyPlace);
   journalContract("the MongoDB store", emptyPlace);
-  historyContract("the MongoDB store", emptyPlace);
+  // FerretDB sorts all of a list in its memory.
+  historyContract("the MongoDB store", emptyPlace, 3_000);
 });

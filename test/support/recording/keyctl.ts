@@ -1,8 +1,13 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import { exitCodeOf } from "../../../src/cli/exit-codes.ts";
 import type { Ports } from "../../../src/compose.ts";
+import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { Home } from "../home/home.ts";
+import { openManager } from "../memory/manager.ts";
 import { inProcess } from "../programs/in-process.ts";
+import type { InProcessOptions } from "../programs/in-process.ts";
 import type { Run } from "../programs/keyctl.ts";
 import type { OpenRouterServer } from "../openrouter/server.ts";
 import { witnessed } from "./port-calls.ts";
@@ -16,10 +21,14 @@ export interface Given {
   readonly input?: string;
   readonly environmentKey?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** The command runs while another one does. */
+  readonly beside?: Pick<InProcessOptions, "besideOthers">;
+  /** This call of the library does what the arguments say, in place of the tool. */
+  readonly call?: (keys: KeyManager) => Promise<{ readonly error: KeyctlError | null }>;
 }
 
 export interface RecordedRun {
-  readonly run: Run;
+  readonly run: Pick<Run, "code" | "stderr">;
   readonly traces: readonly UserTrace[];
 }
 
@@ -51,11 +60,20 @@ export async function recordedInProcess(
   above: Around = asTheyAre,
 ): Promise<RecordedRun> {
   const path = join(mkdtempSync(join(home.folder, "recorded-")), "accesses");
-  const run = await inProcess(home, given.args, {
-    env: { ...environmentFor(openRouter), ...environmentOf(given), ...given.env },
-    input: given.input ?? "",
-    around: (ports) => above(witnessed(below(ports), recorder(path))),
-  });
+  const env = { ...environmentFor(openRouter), ...environmentOf(given), ...given.env };
+  const around: Around = (ports) => above(witnessed(below(ports), recorder(path)));
+  const run = await (given.call === undefined
+    ? inProcess(home, given.args, { env, input: given.input ?? "", around, ...given.beside })
+    : called(given.call, await openManager(home, env, around)));
   const succeeded = run.code === 0;
   return { run, traces: tracesOf(path, { args: given.args, key: givenKey(given), cap: capIn(given.env), succeeded }) };
+}
+
+async function called(call: NonNullable<Given["call"]>, keys: KeyManager): Promise<Pick<Run, "code" | "stderr">> {
+  try {
+    const { error } = await call(keys);
+    return { code: exitCodeOf(error), stderr: error?.message ?? "" };
+  } finally {
+    await keys.close();
+  }
 }

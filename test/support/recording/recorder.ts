@@ -1,9 +1,12 @@
 import { appendFileSync } from "node:fs";
 import type { Entry, EntryKind, LiveOperation, Recorded as RecordedEntry } from "../../../src/core/ports/journal.ts";
 import type { KeyRecord, Restrictions, Version } from "../../../src/core/model/key-record.ts";
+import { isTombstone } from "../../../src/core/model/tombstone.ts";
+import type { StoredRow } from "../../../src/core/model/tombstone.ts";
 import type { SpooledKey } from "../../../src/core/ports/spool.ts";
 import type { KeyRequest, ListedPage, Scope } from "../../../src/core/ports/openrouter.ts";
-import type { KeyContent, Outcome, Records, Row, RowContent } from "../../model/accesses.ts";
+import type { KeyContent, Outcome, Records, Retirement, Row, RowContent } from "../../model/accesses.ts";
+import { TOMBSTONE } from "../../model/actors/block.ts";
 import type { PortAnswer, Witness } from "./port-calls.ts";
 
 /**
@@ -78,14 +81,14 @@ const KEYS = "openRouter.open.withManagementKey";
 const WORDS: Readonly<Record<string, Word>> = {
   "store.find": word(
     (user: string) => ({ access: "row.find", user }),
-    (row: KeyRecord | undefined) => (row === undefined ? null : asRow(row)),
+    (row: StoredRow | undefined) => (row === undefined ? null : asRow(row)),
   ),
   "store.insert": word(
-    (row: KeyRecord) => ({ access: "row.insert", user: row.userId, row: contentOf(row) }),
+    (row: StoredRow) => ({ access: "row.insert", user: row.userId, row: contentOf(row) }),
     (won: boolean, row) => (won ? { answer: "done", version: versionOf(row) } : REFUSED),
   ),
   "store.replace": word(
-    (row: KeyRecord, seen: Version) => ({
+    (row: StoredRow, seen: Version) => ({
       access: "row.replace",
       user: row.userId,
       row: contentOf(row),
@@ -110,6 +113,8 @@ const WORDS: Readonly<Record<string, Word>> = {
     (user: string, kind: EntryKind, n: number) => ({ access: `journal.read ${kind}`, user, generation: n }),
     (entry: RecordedEntry | undefined) => (entry === undefined ? null : standing(entry)),
   ),
+  // What is recorded of the store itself, and is about no user.
+  "store.hasAtomicChanges": word(() => ({ access: "atomic changes", user: null }), same),
   // Recorded once for each process. It identifies this store's keys upstream.
   "store.deployment": word(() => ({ access: "deployment", user: null }), same),
   "store.lastOperation": word(
@@ -212,7 +217,9 @@ function versionOf({ id, revision }: Version): string {
   return `${id}/${revision}`;
 }
 
-function contentOf({ settled, previous, ...key }: KeyRecord): RowContent {
+function contentOf(row: StoredRow): RowContent {
+  if (isTombstone(row)) return TOMBSTONE;
+  const { settled, previous, ...key } = row;
   return {
     ...keyOf(key),
     settled,
@@ -238,7 +245,7 @@ function textOf(restrictions: Restrictions | null): string | null {
   return guardrails.length + byok.length === 0 ? null : JSON.stringify({ guardrails, byok });
 }
 
-function asRow(row: KeyRecord): Row {
+function asRow(row: StoredRow): Row {
   return { ...contentOf(row), version: versionOf(row) };
 }
 
@@ -266,7 +273,7 @@ function standing(entry: Entry): unknown {
     case "out":
       return outcomeOf(entry);
     case "rev":
-      return { reason: entry.reason, revoke: entry.revoke };
+      return retirementOf(entry);
     case "due":
     case "del":
     case "gone":
@@ -278,13 +285,17 @@ function outcomeOf(out: Extract<Entry, { kind: "out" }>): Outcome {
   return out.outcome === "saved" ? { saved: out.hash } : "abandoned";
 }
 
+function retirementOf({ reason, revoke, block }: Extract<Entry, { kind: "rev" }>): Retirement {
+  return { reason, revoke, block };
+}
+
 function recordsOf(entries: readonly Entry[]): Records {
   const operations = Math.max(0, ...entries.map(({ n }) => n));
   const outcomes = Array.from<Outcome | null>({ length: operations + 1 }).fill(null);
   const retirements = Array.from<Records["retirements"][number]>({ length: operations + 1 }).fill(null);
   for (const entry of entries) {
     if (entry.kind === "out") outcomes[entry.n] = outcomeOf(entry);
-    if (entry.kind === "rev") retirements[entry.n] = { reason: entry.reason, revoke: entry.revoke };
+    if (entry.kind === "rev") retirements[entry.n] = retirementOf(entry);
   }
   const numbered = (kind: EntryKind) => entries.flatMap((entry) => (entry.kind === kind ? [entry.n] : []));
   const [owedAfterAll, gone] = [numbered("del"), numbered("gone")];

@@ -56,15 +56,20 @@ function rawAccessesIn(path: string): readonly RawAccess[] {
   return [...byId.values()];
 }
 
+/** Whether a compare-and-set of the store is atomic. */
+const ATOMIC = "atomic changes";
+
 /** The recorded accesses as one trace for each user. */
 export function tracesOf(path: string, command: RecordedCommand): readonly UserTrace[] {
-  const raw = attributed(rawAccessesIn(path));
+  const recorded = rawAccessesIn(path);
+  const split = recorded.some(({ access, result }) => access === ATOMIC && result === false);
+  const raw = attributed(recorded.filter(({ access }) => access !== ATOMIC));
   const users = new Set(raw.flatMap(({ user }) => (user === null ? [] : [user])));
   const kind = kindOf(command.args);
   return [...users].map((user) => ({
     user,
     kind,
-    options: optionsOf(command, kind),
+    options: { ...optionsOf(command, kind), ...(split ? { split } : {}) },
     trace: new Translation(user, kind, command, raw).trace(),
   }));
 }
@@ -75,6 +80,7 @@ const KINDS: Readonly<Record<string, ActorKind>> = {
   get: "get",
   save: "save",
   purge: "purge",
+  unblock: "unblock",
   rotate: "rotate",
   reconcile: "reconcile",
 };
@@ -91,7 +97,8 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
   const ended = succeeded && kind !== "reconcile";
   const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
   const deliberate = args[0] === "provision" || kind === "rotate";
-  return { key: hash, revoke, cap, deliberate, ended, ...(kind === "rotate" ? rotationOf(args, revoke) : {}) };
+  const block = args.includes("--block");
+  return { key: hash, revoke, block, cap, deliberate, ended, ...(kind === "rotate" ? rotationOf(args, revoke) : {}) };
 }
 
 const DEFAULT_GRACE = "10m";

@@ -19,6 +19,16 @@ export interface Step extends Given {
   readonly upstream?: Rule;
   readonly store?: (ports: Ports) => Ports;
   readonly before?: (home: Home, openRouter: OpenRouterServer) => Promise<void> | void;
+  /** What another person does in the middle of this command. */
+  readonly meanwhile?: Meanwhile;
+}
+
+interface Meanwhile {
+  /** A call of the store. */
+  readonly when: `${"before" | "after"} ${"insert" | "replace" | "remove" | "insertEntry"}`;
+  /** Which of the calls of that name, from 1; default: the first. */
+  readonly nth?: number;
+  readonly steps: readonly Step[];
 }
 
 /** Nobody hears of what this call has done, for the time given by `times`. */
@@ -54,14 +64,54 @@ export async function recordedScene(steps: readonly Step[]): Promise<readonly Us
   const openRouter = await mockOpenRouter({
     newKey: () => ((made += 1) === 1 ? MADE : keyEnding(String(made).padStart(4, "0"))),
   });
-  const home = emptyHome();
+  return recordedSteps(steps, { home: emptyHome(), openRouter });
+}
+
+interface Place {
+  readonly home: Home;
+  readonly openRouter: OpenRouterServer;
+  /** The commands run while another one does. */
+  readonly beside?: Given["beside"];
+}
+
+async function recordedSteps(steps: readonly Step[], place: Place): Promise<readonly UserTrace[]> {
+  const { home, openRouter, beside } = place;
   const recorded: UserTrace[] = [];
-  for (const { upstream = () => "pass" as const, store, code = 0, before, ...given } of steps) {
-    openRouter.behave(upstream);
+  for (const { upstream, store, code = 0, before, meanwhile, ...given } of steps) {
+    if (upstream !== undefined) openRouter.behave(upstream);
     await before?.(home, openRouter);
-    const { run, traces } = await recordedInProcess(home, openRouter, given, store);
+    const interrupts = async ({ steps: others }: Meanwhile) => {
+      recorded.push(...(await recordedSteps(others, { ...place, beside: { besideOthers: true } })));
+    };
+    const below = (ports: Ports) => {
+      const disturbed = store?.(ports) ?? ports;
+      return meanwhile === undefined ? disturbed : interrupted(disturbed, meanwhile, () => interrupts(meanwhile));
+    };
+    const asGiven = beside === undefined ? given : { ...given, beside };
+    const { run, traces } = await recordedInProcess(home, openRouter, asGiven, below);
     expect([given.args[0], run.code, run.stderr]).toEqual([given.args[0], code, run.stderr]);
     recorded.push(...traces);
+    openRouter.behave(() => "pass");
   }
   return recorded;
+}
+
+function interrupted(ports: Ports, { when, nth = 1 }: Meanwhile, interrupts: () => Promise<void>): Ports {
+  const [moment, name] = when.split(" ");
+  let calls = 0;
+  const store = new Proxy(ports.store, {
+    get(target, property) {
+      const member: unknown = Reflect.get(target, property);
+      if (property !== name || typeof member !== "function") return member;
+      return async (...words: readonly unknown[]) => {
+        calls += 1;
+        const isIt = calls === nth;
+        if (isIt && moment === "before") await interrupts();
+        const answer: unknown = await Reflect.apply(member, target, words);
+        if (isIt && moment === "after") await interrupts();
+        return answer;
+      };
+    },
+  });
+  return { ...ports, store };
 }
