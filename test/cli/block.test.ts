@@ -257,6 +257,13 @@ describe("a blocked user", () => {
     });
   });
 
+  it("is passed over by rekey", async () => {
+    const home = await withBlocked();
+    const run = await inProcess(home, ["rekey", "--keep-key", "--json"]);
+    expect(documentsOf(run)).toMatchObject([{ type: "summary", total: 2, unreadable: 0, error: null }]);
+    expect((await inProcess(home, ["list", "--risk", "blocked", "--count"])).stdout).toBe("1\n");
+  });
+
   it.each(["validate --all", "rotate --all", "sync --all", "get --all"])("is passed over by %s", async (words) => {
     const { home, env } = await stage();
     await inProcess(home, ["purge", "-u", "alice", "--block", "--yes"]);
