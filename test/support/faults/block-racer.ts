@@ -5,7 +5,7 @@ import type { KeyManager } from "../../../src/core/manager.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 
 // A program that works for users as it is told, one line of standard input each, and prints one line about each command:
-// whether it ended with a key, and when it began its last access to the store, by the clock that all processes of a machine share.
+// whether it ended with a key, and when it began its last access to rows or records, by the clock that all processes of a machine share.
 
 /** What to do, after a pause in milliseconds. */
 export interface RacerOrder {
@@ -44,12 +44,9 @@ function watched(ports: Ports): Ports {
 }
 
 const READING_OR_WRITING: ReadonlySet<string> = new Set([
-  "find",
-  "findMany",
-  "insert",
-  "insertMany",
-  "replace",
-  "remove",
+  ...["find", "findMany", "insert", "insertMany", "replace", "remove"],
+  // A command that reads a record after the row, and then hands out what it had seen in the row, is too late as well.
+  ...["entry", "entries", "lastOperation", "outcomesOf", "insertEntry"],
 ]);
 
 const WORK: Readonly<Record<string, (keys: KeyManager, user: string) => Promise<Answer>>> = {
