@@ -20,7 +20,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at auto_renewed last_renewal_at risks risks_unknown warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
@@ -39,7 +39,15 @@ const SUMMARIES: Readonly<Record<string, string>> = {
     "type command store total done purged had_earlier_keys had_no_key failed kept revoked_keys shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";
-const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at", "last_used_at"];
+const TIMES = [
+  "created_at",
+  "updated_at",
+  "last_validated",
+  "checked_at",
+  "expires_at",
+  "last_used_at",
+  "last_renewal_at",
+];
 
 function fieldsOf(value: object): string {
   return Object.keys(value).join(" ");
