@@ -4,15 +4,13 @@ import type { FormerKey, SyncedKey, SyncFailure } from "./results.ts";
 import type { RotatedPrevious } from "./rotate-results.ts";
 import type { Warning } from "./warning.ts";
 
-interface RenewalOfKey {
-  /** False with a key: the key still works, or another one had taken its place. */
-  readonly renewed: boolean;
-  /** The key that was replaced; null unless `renewed`. */
-  readonly previous: RotatedPrevious | null;
-}
-
-/** The key that a user has after a renewal. If `error` is null, there is a key. */
-export type RenewResult = (SyncedKey & RenewalOfKey) | RenewFailure;
+/**
+ * The key that a user has after a renewal. If `error` is null, there is a key. `renewed` is false with a key if that still
+ * works, or had taken the place of another one; `previous` is the key that was replaced.
+ */
+export type RenewResult =
+  | (SyncedKey & { readonly renewed: boolean; readonly previous: RotatedPrevious | null })
+  | RenewFailure;
 
 export type RenewFailure = SyncFailure & { readonly renewed: false; readonly previous: null };
 
