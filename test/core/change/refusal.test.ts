@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { isRefusedKey } from "../../../src/core/change/refusal.ts";
+import type { CallOutcome } from "../../../src/core/change/refusal.ts";
+import { callWithKey } from "../../../src/core/change/with-user-key.ts";
+import { ApiKey } from "../../../src/core/model/api-key.ts";
+import { silent } from "../../../src/core/model/log-event.ts";
+import type { RenewResult } from "../../../src/core/model/renew-results.ts";
+import type { SyncResult } from "../../../src/core/model/results.ts";
+import { KEY, OTHER } from "../../support/fixtures/keys.ts";
 
 const NOT_FOUND = { error: { message: "User not found.", code: 401 } };
 const EXPIRED = { error: { message: "API key expired", code: "401", metadata: { error_type: "authentication" } } };
@@ -85,15 +92,59 @@ const THROWN: readonly (readonly [string, () => unknown, boolean])[] = [
   ["undefined", () => undefined, false],
 ];
 
+/** A manager whose key is dead, so that every refusal is followed by a renewal. */
+function withDeadKey() {
+  const found = { error: null, key: ApiKey.parse(KEY) };
+  const renewed = { error: null, key: ApiKey.parse(OTHER), renewed: true };
+  return {
+    asked: 0,
+    // What a call reads of these results.
+    find: async () => found as SyncResult,
+    async renew() {
+      this.asked += 1;
+      return renewed as RenewResult;
+    },
+    log: silent,
+  };
+}
+
+/** What became of a call whose first outcome was this one: the keys that it was made with, and how it ended. */
+async function endOf(first: CallOutcome) {
+  const access = withDeadKey();
+  const keys: string[] = [];
+  const call = async (key: string): Promise<unknown> => {
+    keys.push(key);
+    if (keys.length > 1) return "the second outcome";
+    if ("thrown" in first) throw first.thrown;
+    return first.value;
+  };
+  try {
+    const { value, autoRenewed } = await callWithKey(call, { ...access, renew: () => access.renew() }, {});
+    return { keys, asked: access.asked, outcome: { value }, autoRenewed };
+  } catch (thrown) {
+    return { keys, asked: access.asked, outcome: { thrown }, autoRenewed: false };
+  }
+}
+
+async function expectEnd(first: CallOutcome, isRefusal: boolean): Promise<void> {
+  expect(await endOf(first)).toEqual(
+    isRefusal
+      ? { keys: [KEY, OTHER], asked: 1, outcome: { value: "the second outcome" }, autoRenewed: true }
+      : { keys: [KEY], asked: 0, outcome: first, autoRenewed: false },
+  );
+}
+
+describe("a call is repeated with a new key, or its outcome is given as it is, if it", () => {
+  it.each(RETURNED)("returns %s", async (_, make, isRefusal) => {
+    await expectEnd({ value: await make() }, isRefusal);
+  });
+
+  it.each(THROWN)("throws %s", async (_, make, isRefusal) => {
+    await expectEnd({ thrown: make() }, isRefusal);
+  });
+});
+
 describe("a refusal of the key", () => {
-  it.each(RETURNED)("returned, %s", async (_, make, isRefusal) => {
-    expect(await isRefusedKey({ value: await make() })).toBe(isRefusal);
-  });
-
-  it.each(THROWN)("thrown, %s", async (_, make, isRefusal) => {
-    expect(await isRefusedKey({ thrown: make() })).toBe(isRefusal);
-  });
-
   it("is read from a copy: the program still gets the body", async () => {
     const response = json(401, NOT_FOUND);
     await isRefusedKey({ value: response });

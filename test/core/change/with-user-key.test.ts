@@ -227,11 +227,11 @@ describe("a call with a key that is dead", () => {
     await expect(use((manager) => manager.withUserKey("alice", call))).rejects.toBe(thrown);
   });
 
-  it("is given up in time, and the renewal is finished", async () => {
+  it("is given up in time, and the renewal is finished", { timeout: 60_000 }, async () => {
     const { use, ask, old, server } = await withAlice();
     server.removeKey(old);
-    server.behave(always("POST /keys", { delayMs: 3_000 }));
-    const result = await use((manager) => manager.withUserKey("alice", ask, { timeoutMs: 1_500 }));
+    server.behave(always("POST /keys", { delayMs: 7_000 }));
+    const result = await use((manager) => manager.withUserKey("alice", ask, { timeoutMs: 5_000 }));
     expect([result.value.status, result.autoRenewalError?.code]).toEqual([401, "PROVISION_PENDING"]);
     expect(server.keys.size).toBe(1);
     const next = await use((manager) => manager.withUserKey("alice", ask));
