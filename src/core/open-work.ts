@@ -18,6 +18,7 @@ export class OpenWork {
   readonly #account: AccountOnUse;
   readonly #history: HistoryOnUse;
   readonly #pending = new Set<Promise<unknown>>();
+  readonly #drains: (() => Promise<void>)[] = [];
   #closed: Promise<void> | undefined;
 
   constructor({
@@ -115,9 +116,15 @@ export class OpenWork {
     };
   }
 
+  /** @param drain resolves when no run is in flight whose callers stopped waiting; `close` waits for it */
+  waitAtClose(drain: () => Promise<void>): void {
+    this.#drains.push(drain);
+  }
+
   /** Refuses new calls, waits for those in flight, and then for `release`. Happens only once. */
   async close(release: () => Promise<void>): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#pending)
+      .then(() => Promise.all(this.#drains.map((drain) => drain())))
       .then(() => this.#history.flush())
       .then(release);
     return this.#closed;

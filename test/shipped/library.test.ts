@@ -50,7 +50,16 @@ describe("the library by its name", () => {
 
   it("exports what it promises, and nothing else", async () => {
     const names = await printed(emptyHome(), "console.log(JSON.stringify(Object.keys(keyctl)));");
-    expect(names).toEqual(["ApiKey", "KeyManager", "KeyctlError", "getUserApiKey", "syncUserApiKey"]);
+    expect(names).toEqual([
+      "ApiKey",
+      "KeyManager",
+      "KeyctlError",
+      "getUserApiKey",
+      "isRefusedKey",
+      "renewalFields",
+      "syncUserApiKey",
+      "withUserKey",
+    ]);
   });
 
   it("ends by itself when nobody closed it", async () => {
