@@ -23,10 +23,12 @@ export type { Revoke } from "./core/change/purge-key.ts";
 export type { Replace } from "./core/change/save-key.ts";
 export type { SaveOptions } from "./core/change/save-with-check.ts";
 export type { JournalOutcome } from "./core/copy/copy-journal.ts";
+export type { ImportEntry, ImportResult } from "./core/change/import-keys.ts";
 export type { CopyOutcome, RowOutcome } from "./core/copy/copy-rows.ts";
 export type {
   BulkOptions,
   CopyOptions,
+  ImportOptions,
   EnsureOptions,
   PreviewProvisionOptions,
   PreviewPurgeOptions,

@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
+  import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
   list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
   explain: {
@@ -162,6 +163,7 @@ const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
   ["delete", "purge"],
   ["export", "copy"],
   ["env", "exec"],
+  ["load", "import"],
   ["ls", "list"],
   ["remove", "purge"],
   ["restore", "copy"],

@@ -1,6 +1,7 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
-import type { BulkOptions, CopyOptions, EnsureOptions, ManagerContext } from "./manager-options.ts";
+import type { ImportEntry } from "./change/import-keys.ts";
+import type { BulkOptions, CopyOptions, EnsureOptions, ImportOptions, ManagerContext } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RotateManyOptions, RotateOptions } from "./manager-options.ts";
@@ -214,6 +215,11 @@ export class KeyManager {
   /** What `provisionMany` would do for each user; creates nothing. */
   async *previewProvisionMany(batches: UserBatches, options: PreviewProvisionOptions = {}) {
     yield* (await this.#bulk()).previewProvisionMany(batches, options);
+  }
+
+  /** Stores the keys of users who have none; other keys stay. One result for each entry, in order, after its commit. */
+  async *importKeys(batches: AsyncIterable<readonly ImportEntry[]>, options: ImportOptions = {}) {
+    yield* (await this.#bulk()).importKeys(batches, options);
   }
 
   /** Seals every row with a new or the active master key. Yields progress; the next call continues a stopped run. */
