@@ -13,6 +13,9 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   rotate:
     "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
+  renew: "user_id key key_hash source origin synced shadowed renewed previous warnings error",
+  "renew --dry-run":
+    "user_id key key_hash source origin synced shadowed renewed previous dry_run action warnings error",
   reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation revoked_keys returns_from warnings error",
@@ -28,6 +31,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   validate:
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
   rotate: "type command store selected total done rotated left failed shard elapsed_ms complete warnings error",
+  renew: "type command store total done renewed still_valid left failed shard elapsed_ms complete warnings error",
   "rotate --finish":
     "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
@@ -61,7 +65,10 @@ function expectedFields(verb: string, document: Record<string, unknown>): string
 }
 
 function verbOf([verb = "", ...flags]: readonly string[]): string {
-  return flags.includes("--finish") ? `${verb} --finish` : verb;
+  const flag = ["--finish", "--dry-run"].find(
+    (one) => flags.includes(one) && `${verb} ${one}` in { ...FIELDS, ...SUMMARIES },
+  );
+  return flag === undefined ? verb : `${verb} ${flag}`;
 }
 
 describe.each([...OUTCOMES, ...REFUSALS])("$title", ({ args, exit, error, given, options }) => {

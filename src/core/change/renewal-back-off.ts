@@ -2,7 +2,8 @@ import type { KeyctlError } from "../model/errors.ts";
 
 /**
  * The refused keys that were not renewed a moment ago, and why. **Invariant:** calls that go on failing ask OpenRouter about a
- * key, and create keys, ever more rarely: after 30 s at first, then after twice as long each time, up to 10 min.
+ * key, and create keys, ever more rarely: after 30 s at first, then after twice as long each time, up to 10 min. A key that was found to work is asked
+ * about again after 30 s: it may die at any time.
  */
 
 const FIRST_MS = 30_000;
@@ -37,7 +38,7 @@ export class RenewalBackOff {
     const now = this.#now();
     // Who waited for long enough begins anew.
     const isNew = last === undefined || now >= last.until + LONGEST_MS;
-    const waitMs = isNew ? FIRST_MS : Math.min(LONGEST_MS, last.waitMs * 2);
+    const waitMs = isNew || error === null ? FIRST_MS : Math.min(LONGEST_MS, last.waitMs * 2);
     this.#waits.delete(name);
     this.#waits.set(name, { error, waitMs, until: now + waitMs });
     for (const oldest of this.#waits.keys()) {

@@ -21,6 +21,18 @@ it("holds for 30 seconds, then for twice as long each time, up to 10 minutes", (
   expect(waitsAfter(7)).toEqual([30, 60, 120, 240, 480, 600, 600]);
 });
 
+it("holds for 30 seconds each time where the key was found to work", () => {
+  let now = 0;
+  const backOff = new RenewalBackOff(() => now);
+  for (let times = 0; times < 5; times += 1) {
+    backOff.add("alice", null);
+    now += 29 * SECOND;
+    expect(backOff.known("alice")).toBeDefined();
+    now += SECOND;
+    expect(backOff.known("alice")).toBeUndefined();
+  }
+});
+
 it("gives the last answer, of each name alone", () => {
   const backOff = new RenewalBackOff(() => 0);
   backOff.add("alice", failure);

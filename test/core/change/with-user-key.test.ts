@@ -227,14 +227,18 @@ describe("a call with a key that is dead", () => {
     expect([next.value.status, next.autoRenewed]).toEqual([200, false]);
   });
 
+  const stopped = new Error("the program stops");
+
   it("gives its signal to the call", async () => {
     const { use } = await withAlice();
-    const signal = AbortSignal.timeout(200);
+    const controller = new AbortController();
+    const { signal } = controller;
     const call = async (_: string, context: { signal: AbortSignal }) =>
       new Promise<never>((_resolve, reject) => {
         context.signal.addEventListener("abort", () => reject(context.signal.reason));
+        controller.abort(stopped);
       });
-    await expect(use((manager) => manager.withUserKey("alice", call, { signal }))).rejects.toBe(signal.reason);
+    await expect(use((manager) => manager.withUserKey("alice", call, { signal }))).rejects.toBe(stopped);
   });
 });
 
