@@ -123,7 +123,7 @@ export interface OpenOptions {
    * for an embedded store, and false for MongoDB, where another program may write such keys.
    */
   readonly requireSealed?: boolean;
-  /** The destination of the `[KeyManager]` lines. Default `silent`. */
+  /** The destination of the log lines. Default `silent`. */
   readonly log?: "silent" | "stderr" | Log;
   /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
   readonly timeoutMs?: number;

@@ -181,7 +181,7 @@ export class RenewingCalls {
       const renewed = await renewKey(user, task, this.#context, signal);
       slot.settle(renewed.status === "renewed");
       if (renewed.status === "renewed") this.#backOff.remove(name);
-      else if (isAsked && renewed.status === "held") this.#backOff.add(name, null);
+      else if (isAsked && isStillWorking(renewed, order.refused)) this.#backOff.add(name, null);
       return await this.#resultOf(renewed);
     } catch (thrown) {
       slot.settle(isKeyctlError(thrown) && mayHaveCreated(thrown));
@@ -203,6 +203,11 @@ export class RenewingCalls {
     const warnings = [...found.warnings, ...renewed.warnings];
     return { ...found, warnings, renewed: true, previous: renewed.previous };
   }
+}
+
+/** The row still holds the refused key, which works. */
+function isStillWorking(renewed: Renewed, refused: string): boolean {
+  return renewed.status === "held" && renewed.key.hash === refused;
 }
 
 const NOTHING_RENEWED = { renewed: false, previous: null } as const;

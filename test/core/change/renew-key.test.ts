@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { KeyManager } from "../../../src/core/manager.ts";
 import type { RenewOptions } from "../../../src/core/manager-options.ts";
 import { logLines } from "../../../src/core/model/log-event.ts";
 import type { RenewResult } from "../../../src/core/model/renew-results.ts";
@@ -234,8 +233,9 @@ describe("a renewal", () => {
 
   it("is one for all who ask at the same time", async () => {
     const all = await bereft({ latencyMs: 20 });
-    const ask = async (manager: KeyManager) => Promise.all(Array.from({ length: 100 }, () => manager.renew("alice")));
-    const results = await asLibrary(all.home, all.env, ask);
+    const results = await asLibrary(all.home, all.env, (manager) =>
+      Promise.all(Array.from({ length: 100 }, () => manager.renew("alice"))),
+    );
     expect(new Set(results.map(({ keyHash }) => keyHash)).size).toBe(1);
     expect(all.server.count("POST /keys")).toBe(2);
     expect(all.server.requests.filter(({ route }) => route === "GET /keys/{hash}").length).toBeLessThan(6);

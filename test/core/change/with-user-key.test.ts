@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { renewalFields } from "../../../src/core/change/with-user-key.ts";
-import type { WithUserKeyOptions } from "../../../src/core/change/with-user-key.ts";
+import type { CallOutcome } from "../../../src/core/change/refusal.ts";
 import type { KeyManager } from "../../../src/core/manager.ts";
 import { logLines } from "../../../src/core/model/log-event.ts";
 import { hashOf, KEY } from "../../support/fixtures/keys.ts";
@@ -49,6 +49,18 @@ async function withAlice(options: MockOptions = {}): Promise<Alice> {
     },
     use: (work) => asLibrary(all.home, all.env, work, (event) => log.push(...logLines(event))),
   };
+}
+
+async function refused(): Promise<Response> {
+  return Response.json(REFUSAL, { status: 401 });
+}
+
+async function refusedInWords(_: string, { attempt }: { readonly attempt: 1 | 2 }): Promise<string> {
+  return attempt === 1 ? "refused" : "answered";
+}
+
+function isWordRefused(outcome: CallOutcome<string>): boolean {
+  return "value" in outcome && outcome.value === "refused";
 }
 
 function renewalsIn(log: readonly string[]): readonly string[] {
@@ -172,9 +184,8 @@ describe("a call with a key that is dead", () => {
   it("decides by the program's own rule, if it has one", async () => {
     const { use, old, server } = await withAlice();
     server.removeKey(old);
-    const isRefusal: WithUserKeyOptions["isRefusal"] = (outcome) => "value" in outcome && outcome.value === "refused";
-    const call = async (_: string, { attempt }: { attempt: 1 | 2 }) => (attempt === 1 ? "refused" : "answered");
-    const { value } = await use((manager) => manager.withUserKey<string>("alice", call, { isRefusal }));
+    const options = { isRefusal: isWordRefused };
+    const { value } = await use((manager) => manager.withUserKey("alice", refusedInWords, options));
     expect(value).toBe("answered");
   });
 
@@ -257,9 +268,8 @@ describe("many calls", () => {
   it("that are refused one after the other ask OpenRouter about the key once", async () => {
     const { use, server } = await withAlice();
     const before = server.requests.length;
-    const call = async () => Response.json(REFUSAL, { status: 401 });
     await use(async (manager) => {
-      for (let calls = 0; calls < 50; calls += 1) await manager.withUserKey("alice", call);
+      for (let calls = 0; calls < 50; calls += 1) await manager.withUserKey("alice", refused);
     });
     expect(server.requests.length - before).toBe(1);
   });
