@@ -9,6 +9,7 @@ import { compose } from "./compose.ts";
 import { readConfig } from "./config/config.ts";
 import { logLines, silent } from "./core/model/log-event.ts";
 import type { Log } from "./core/model/log-event.ts";
+import type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/with-user-key.ts";
 import { KeyManager as Manager } from "./core/manager.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
@@ -18,6 +19,11 @@ import type { SyncResult } from "./core/model/results.ts";
 
 export { ApiKey } from "./core/model/api-key.ts";
 export { KeyctlError } from "./core/model/errors.ts";
+export { isRefusedKey } from "./core/change/refusal.ts";
+export type { CallOutcome } from "./core/change/refusal.ts";
+export { renewalFields } from "./core/change/with-user-key.ts";
+export type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/with-user-key.ts";
+export type { RenewFailure, RenewPreview, RenewResult } from "./core/model/renew-results.ts";
 export type { CallOptions } from "./core/async/deadline.ts";
 export type { Revoke } from "./core/change/purge-key.ts";
 export type { Replace } from "./core/change/save-key.ts";
@@ -39,6 +45,8 @@ export type {
   PurgeOptions,
   ReconcileOptions,
   RekeyOptions,
+  RenewManyOptions,
+  RenewOptions,
   RotateManyOptions,
   RotateOptions,
   SyncOptions,
@@ -62,6 +70,7 @@ export type {
   LimitDue,
   LimitReset,
   Previous,
+  Renewal,
   Restrictions,
   Terms,
   Timestamp,
@@ -116,7 +125,7 @@ export interface OpenOptions {
    * for an embedded store, and false for MongoDB, where another program may write such keys.
    */
   readonly requireSealed?: boolean;
-  /** The destination of the `[KeyManager]` lines. Default `silent`. */
+  /** The destination of the log lines. Default `silent`. */
   readonly log?: "silent" | "stderr" | Log;
   /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
   readonly timeoutMs?: number;
@@ -168,6 +177,15 @@ export async function getUserApiKey(userId: string): Promise<string | null> {
   const { key, error } = await syncUserApiKey(userId);
   if (error !== null && error.code !== "NO_KEY") throw error;
   return key?.reveal() ?? null;
+}
+
+/** As `KeyManager.withUserKey`, with one manager for the whole process. */
+export async function withUserKey<Value>(
+  userId: string,
+  call: UserKeyCall<Value>,
+  options: WithUserKeyOptions<Value> = {},
+): Promise<UserKeyResult<Value>> {
+  return (await sharedManager()).withUserKey(userId, call, options);
 }
 
 async function sharedManager(): Promise<Manager> {

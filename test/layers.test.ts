@@ -50,7 +50,11 @@ const ROOMS_OF_THE_CORE: readonly string[] = [
 ];
 const USE_CASES: readonly string[] = ["resolve", "change", "validate", "reconcile", "copy", "doctor"];
 /** What a use case may take from another one. */
-const SHARED_BY_USE_CASES: readonly string[] = ["src/core/resolve/next-sync.ts", "src/core/validate/validate-key.ts"];
+const SHARED_BY_USE_CASES: readonly string[] = [
+  "src/core/resolve/next-sync.ts",
+  "src/core/validate/decide-verdict.ts",
+  "src/core/validate/validate-key.ts",
+];
 
 /** `core` for src/core/model/log-event.ts, `main` for src/main.ts, and for built files the floor that they are built from. */
 function floorOf(path: string): string {

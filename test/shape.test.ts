@@ -98,6 +98,7 @@ describe("the sources", () => {
       "KeyManager",
       "syncUserApiKey",
       "getUserApiKey",
+      "withUserKey",
     ]);
   });
 });

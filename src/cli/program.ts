@@ -21,6 +21,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   provision: { summary: "create a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
+  renew: { summary: "replace keys that are dead by new ones", load: () => import("./commands/renew.ts") },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },

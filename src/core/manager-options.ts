@@ -95,6 +95,13 @@ export interface RotateManyOptions extends RotateOptions, Pick<BulkOptions, "max
   readonly maxFailures?: MaxFailures | undefined;
 }
 
+export interface RenewOptions extends CallOptions {
+  /** Whether a key that is disabled at OpenRouter is replaced: somebody may have disabled it on purpose. Default false. */
+  readonly includeDisabled?: boolean | undefined;
+}
+
+export type RenewManyOptions = RenewOptions & Pick<BulkOptions, "maxKeys" | "stop" | "concurrency">;
+
 export interface ReconcileOptions extends CallOptions {
   /** Only this user. Default: all users. */
   readonly userId?: string | undefined;

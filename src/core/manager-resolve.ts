@@ -21,6 +21,8 @@ export class ResolvingCalls {
     const { detaches, onOvertime = () => {} } = context;
     this.#resolving = new SharedUserRuns(detaches, onOvertime);
     this.#provisioning = new SharedUserRuns(detaches, onOvertime);
+    work.waitAtClose(() => this.#resolving.drain());
+    work.waitAtClose(() => this.#provisioning.drain());
   }
 
   /** Creating a key takes longer than finding one, so the default time limit is longer if a key may be created. */
@@ -50,11 +52,5 @@ export class ResolvingCalls {
         waiting,
       );
     });
-  }
-
-  /** Resolves when no run is in flight, including runs whose callers stopped waiting. */
-  async drain(): Promise<void> {
-    await this.#resolving.drain();
-    await this.#provisioning.drain();
   }
 }

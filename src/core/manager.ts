@@ -1,24 +1,22 @@
 import type { CallOptions } from "./async/deadline.ts";
+import { onFirstUse } from "./async/memoize.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
 import type { ImportEntry } from "./change/import-keys.ts";
+import type { UserKeyCall, WithUserKeyOptions } from "./change/with-user-key.ts";
 import type { BulkOptions, CopyOptions, EnsureOptions, ImportOptions, ManagerContext } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
-import type { ReconcileOptions, RekeyOptions, RotateManyOptions, RotateOptions } from "./manager-options.ts";
+import type { ReconcileOptions, RekeyOptions, RenewManyOptions, RenewOptions } from "./manager-options.ts";
+import type { RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { KeyRecord } from "./model/key-record.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
-import {
-  explainFailed,
-  purgeFailed,
-  purgePreviewFailed,
-  saveFailed,
-  syncFailed,
-  unblockFailed,
-} from "./model/results.ts";
+import { explainFailed, purgeFailed, purgePreviewFailed } from "./model/results.ts";
+import { saveFailed, syncFailed, unblockFailed } from "./model/results.ts";
+import type { RenewResult } from "./model/renew-results.ts";
 import type { DutyCounts, RotateResult } from "./model/rotate-results.ts";
 import type { CheckedSaveResult, Explanation, PurgePreview, PurgeResult, SaveResult } from "./model/results.ts";
 import type { SyncResult, SyncedKey, UnblockResult } from "./model/results.ts";
@@ -184,6 +182,26 @@ export class KeyManager {
     return (await this.#rotating()).dueDuties(options);
   }
 
+  /** Replaces the user's key by a new one with its terms, if OpenRouter confirms that it is dead. */
+  async renew(userId: string, options: RenewOptions = {}): Promise<RenewResult> {
+    return (await this.#renewing()).renew(userId, options);
+  }
+
+  /** As `renew`, for many users, several at once. Throws a failure that concerns all users. */
+  async *renewMany(batches: UserBatches, options: RenewManyOptions = {}) {
+    yield* (await this.#renewing()).renewMany(batches, options);
+  }
+
+  /** What `renewMany` would do for each user; asks OpenRouter about each key and changes nothing. */
+  async *previewRenewMany(batches: UserBatches, options: RenewManyOptions = {}) {
+    yield* (await this.#renewing()).previewMany(batches, options);
+  }
+
+  /** Makes a call with the user's key. If the key is refused and confirmed to be dead, renews it and repeats the call once. */
+  async withUserKey<Value>(userId: string, call: UserKeyCall<Value>, options: WithUserKeyOptions<Value> = {}) {
+    return (await this.#renewing()).withUserKey(userId, call, options);
+  }
+
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */
   async reconcile(options: ReconcileOptions = {}) {
     return (await this.#bulk()).reconcile(options);
@@ -265,7 +283,6 @@ export class KeyManager {
   /** Waits for calls in flight, then closes the store. */
   async close(): Promise<void> {
     return this.#work.close(async () => {
-      await this.#resolving.drain();
       await this.#context.openRouter.close();
       await this.#context.store.close();
     });
@@ -275,6 +292,11 @@ export class KeyManager {
 
   #purges = async (options: PurgeOptions & PurgeManyOptions) =>
     new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
+
+  #renewing = onFirstUse(async () => {
+    const { RenewingCalls } = await import("./manager-renew.ts");
+    return new RenewingCalls(this.#context, this.#work, this.#resolving);
+  });
 
   #rotating = async () => new (await import("./manager-rotate.ts")).RotatingCalls(this.#context, this.#work);
 }

@@ -16,6 +16,7 @@ export class OpenWork {
   readonly #timeoutMs: number;
   readonly #account: AccountOnUse;
   readonly #pending = new Set<Promise<unknown>>();
+  readonly #drains: (() => Promise<void>)[] = [];
   #closed: Promise<void> | undefined;
 
   constructor({ timeoutMs, account }: Pick<Context, "timeoutMs" | "account">) {
@@ -71,9 +72,16 @@ export class OpenWork {
     };
   }
 
+  /** @param drain resolves when no run is in flight whose callers stopped waiting; `close` waits for it */
+  waitAtClose(drain: () => Promise<void>): void {
+    this.#drains.push(drain);
+  }
+
   /** Refuses new calls, waits for those in flight, and then for `release`. Happens only once. */
   async close(release: () => Promise<void>): Promise<void> {
-    this.#closed ??= Promise.allSettled(this.#pending).then(release);
+    this.#closed ??= Promise.allSettled(this.#pending)
+      .then(() => Promise.all(this.#drains.map((drain) => drain())))
+      .then(release);
     return this.#closed;
   }
 

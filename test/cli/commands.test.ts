@@ -13,6 +13,9 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   rotate:
     "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
+  renew: "user_id key key_hash source origin synced shadowed renewed previous warnings error",
+  "renew --dry-run":
+    "user_id key key_hash source origin synced shadowed renewed previous dry_run action warnings error",
   reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged revocation revoked_keys returns_from warnings error",
@@ -20,7 +23,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   explain: "user_id winner steps store warnings error",
   rekey: "user_id error",
   copy: "user_id key key_hash outcome error",
-  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at risks risks_unknown warnings error",
+  list: "user_id key key_hash origin generation settled encrypted created_at updated_at last_validated verdict reason limit limit_now limit_restore_at limit_reset expires_at checked_at limit_remaining blocked_by last_used_at auto_renewed last_renewal_at risks risks_unknown warnings error",
 };
 const SUMMARIES: Readonly<Record<string, string>> = {
   sync: "type command store total done synced from_database failed shard elapsed_ms complete warnings error",
@@ -28,6 +31,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   validate:
     "type command store total done valid invalid unknown failed not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
   rotate: "type command store selected total done rotated left failed shard elapsed_ms complete warnings error",
+  renew: "type command store total done renewed still_valid left failed shard elapsed_ms complete warnings error",
   "rotate --finish":
     "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
@@ -39,7 +43,15 @@ const SUMMARIES: Readonly<Record<string, string>> = {
     "type command store total done purged had_earlier_keys had_no_key failed kept revoked_keys shard elapsed_ms complete warnings error",
 };
 const ERROR = "code exit_code message hint retryable";
-const TIMES = ["created_at", "updated_at", "last_validated", "checked_at", "expires_at", "last_used_at"];
+const TIMES = [
+  "created_at",
+  "updated_at",
+  "last_validated",
+  "checked_at",
+  "expires_at",
+  "last_used_at",
+  "last_renewal_at",
+];
 
 function fieldsOf(value: object): string {
   return Object.keys(value).join(" ");
@@ -53,7 +65,10 @@ function expectedFields(verb: string, document: Record<string, unknown>): string
 }
 
 function verbOf([verb = "", ...flags]: readonly string[]): string {
-  return flags.includes("--finish") ? `${verb} --finish` : verb;
+  const flag = ["--finish", "--dry-run"].find(
+    (one) => flags.includes(one) && `${verb} ${one}` in { ...FIELDS, ...SUMMARIES },
+  );
+  return flag === undefined ? verb : `${verb} ${flag}`;
 }
 
 describe.each([...OUTCOMES, ...REFUSALS])("$title", ({ args, exit, error, given, options }) => {

@@ -70,7 +70,7 @@ describe.each(KNOWN)("%s", (code, given) => {
       await given(set);
       const run = await set.run(command, { columns: 80, env: plain });
       expect(run.code).toBe(0);
-      expect(run.stderr).toMatch(/^warning: .*keyctl (validate|rekey|list|doctor)/m);
+      expect(run.stderr).toMatch(/^warning: .*keyctl (validate|renew|rekey|list|doctor)/m);
       expect(run.stdout).not.toContain("warning");
     },
   );

@@ -3,7 +3,7 @@ import type { StoredRow } from "../../src/core/model/tombstone.ts";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ApiKey } from "../../src/core/model/api-key.ts";
-import { newRecord, NO_TERMS, withKey } from "../../src/core/model/key-record.ts";
+import { newRecord, NO_TERMS, NOT_RENEWED, withKey } from "../../src/core/model/key-record.ts";
 import type { KeyRecord, LastCheck, Previous } from "../../src/core/model/key-record.ts";
 import type { KeyStore, KeyCheckValues } from "../../src/core/ports/stores-and-sources.ts";
 import { findKey } from "../../src/core/protocol/find-key.ts";
@@ -44,6 +44,8 @@ const FORMER: Previous = {
   upstreamHash: "b".repeat(64),
   limitDue: { limit: 10, at: NOW },
   restrictions: { guardrails: ["guardrail-1"], byok: ["byok-1", "byok-2"] },
+  autoRenewed: true,
+  lastRenewalAt: EARLIER,
   createdAt: EARLIER,
   lastValidated: EARLIER,
   lastCheck: INVALID,
@@ -361,7 +363,7 @@ export function keyStoreContract(name: string, emptyPlace: () => Promise<Place>)
       await store.insert(made, patient);
       const next = rekeyed(made);
       expect(await other.replace(next, made, patient)).toBe(true);
-      expect(await store.find(ALICE, patient)).toMatchObject({ ...NO_TERMS, generation: 0, previous: null });
+      expect(await store.find(ALICE, patient)).toMatchObject({ ...NOT_RENEWED, ...NO_TERMS, generation: 0 });
     });
 
     describe("remove", () => {

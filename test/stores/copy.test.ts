@@ -54,7 +54,8 @@ describeWithMongodb("a copy from the embedded store to MongoDB", () => {
       `UPDATE api_keys SET revision = 7, generation = 2, settled = 0, last_validated = created_at,
          last_check = json_object('at', created_at, 'verdict', 'valid', 'reason', NULL) WHERE user_id < 'b';
        UPDATE api_keys SET generation = 3, limit_due = json_object('limit', 10.5, 'at', created_at),
-         restrictions = json_object('guardrails', json_array('g-1'), 'byok', json_array('b-1', 'b-2')) WHERE user_id = 'alice';
+         restrictions = json_object('guardrails', json_array('g-1'), 'byok', json_array('b-1', 'b-2')),
+         auto_renewed = 1, last_renewal_at = created_at WHERE user_id = 'alice';
        UPDATE api_keys SET revision = NULL, key_hash = NULL, key_tail = NULL WHERE user_id = 'zoë';
        UPDATE api_keys SET key_encrypted = 'nonsense' WHERE user_id = '😀'`,
     );
@@ -222,7 +223,7 @@ describeWithMongodb("a copy of documents that another program wrote", () => {
 
   it("warns of fields that the copy does not have", async () => {
     const { uri, db } = databaseOfTest();
-    const more = { notes: "mine", auto_renewed: true };
+    const more = { notes: "mine", renewals: 2 };
     await db.collection("api_keys").insertMany([old("alice", more), old("bob", { notes: "too" }), old("carol")]);
     const home = emptyHome();
     const { code, summary } = await copy(home, { KEYCTL_STORE: uri, KEYCTL_COPY_TO: "sqlite:copy.db" });
@@ -232,7 +233,7 @@ describeWithMongodb("a copy of documents that another program wrote", () => {
         {
           code: "FIELDS_LEFT",
           message:
-            "2 rows have fields that keyctl does not know, and they stay without them in the copy: notes, auto_renewed",
+            "2 rows have fields that keyctl does not know, and they stay without them in the copy: notes, renewals",
         },
       ],
     ]);

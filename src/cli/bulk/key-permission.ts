@@ -35,7 +35,7 @@ export interface KeyPermissionTask {
   readonly users: () => AsyncIterable<readonly UserId[]>;
   readonly preview: (batches: AsyncIterable<readonly UserId[]>) => AsyncIterable<readonly Preview[]>;
   /** What happens to the keys. */
-  readonly done: "created" | "rotated";
+  readonly done: "created" | "rotated" | "renewed";
   /** The statement about this number of keys that a person agrees to. */
   readonly statement: (count: number) => string;
 }

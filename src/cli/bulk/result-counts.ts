@@ -8,7 +8,7 @@ import type { BulkSummary, UserResult } from "./user-command.ts";
 /** Completes `users are left …` and `may … no more keys`. */
 export interface LeftUsers {
   readonly how: string;
-  readonly verb: "create" | "rotate";
+  readonly verb: "create" | "rotate" | "renew";
 }
 
 export const LEFT_WITHOUT_KEY: LeftUsers = { how: "without a key", verb: "create" };

@@ -13,6 +13,8 @@ const OF_ONE_KEY: Readonly<Partial<Record<WarningCode, Sentence>>> = {
     `${keys} ${plural(count, "is", "are")} stored in plain text; keyctl rekey   encrypts ${plural(count, "it", "them")}`,
   EXPIRY_UNKNOWN: (keys, count) =>
     `when ${keys} ${plural(count, "expires", "expire")} cannot be read: keyctl validate --all   asks OpenRouter`,
+  LIMIT_WHOLE_AGAIN: (keys, count) =>
+    `${keys} ${plural(count, "has", "have")} the whole limit of a deleted one again, because what was left of it is not known`,
   TIME_IN_FUTURE: (keys, count) =>
     `${keys} ${plural(count, "has", "have")} a time in the future, which counts as never: keyctl validate --all   asks OpenRouter`,
 };

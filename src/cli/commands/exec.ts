@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { toKeyctlError } from "../../core/async/deadline.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
+import type { ErrorCode } from "../../core/model/errors.ts";
 import { environmentForCommand } from "../../core/model/redact-keys.ts";
 import { syncFailed } from "../../core/model/results.ts";
 import type { SyncResult } from "../../core/model/results.ts";
@@ -17,14 +18,18 @@ import type { CreateFlags } from "./create-option.ts";
 interface ExecFlags extends CreateFlags {
   readonly user?: readonly string[];
   readonly env?: readonly string[];
+  readonly renew?: true;
 }
 
 const DEFAULT_NAME = "OPENROUTER_API_KEY";
+/** Nobody knows whether the key works: the command finds out. */
+const UNCHECKED: ReadonlySet<ErrorCode> = new Set(["VERDICT_UNKNOWN", "PROVIDER_UNAVAILABLE"]);
 const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 export function configureCommand(command: Command, run: Run): void {
   addCreateOption(addUserOption(command, "whose key"))
     .option("--env <name>", `the variable that holds the key, in place of ${DEFAULT_NAME}`, collect)
+    .option("--renew", "first check the key, and replace one that is dead")
     .argument("[command...]", "the command and its words, after --")
     .usage("--user <id> [options] -- command ...")
     .addHelpText(
@@ -33,12 +38,15 @@ export function configureCommand(command: Command, run: Run): void {
 Finds the key as get does: saves what it finds, and never makes a key. Without
 a key, nothing is started. The key is in the environment of the command only,
 which gets no other secret of keyctl's: no management key, master keys or store.
+With --renew, a key that OpenRouter confirms to be dead is replaced first, as
+keyctl renew does; a key that could not be checked is used.
 Signals are passed on. The exit code is the command's; 126: it cannot be run,
 127: it was not found, 128 + n: signal n ended it.
 
 Examples:
   keyctl exec --user alice -- node app.js
   keyctl exec --user alice --env OPENAI_API_KEY -- python3 analysis.py
+  keyctl exec --user alice --renew -- ./nightly.sh
   keyctl exec --user alice -- sh -c 'node app.js | tee log.txt'`,
     )
     .action((words: readonly string[], flags: ExecFlags) =>
@@ -86,14 +94,20 @@ function requireCommand(words: readonly string[], after: readonly string[]): voi
   throw new KeyctlError("USAGE", problem, { hint: "keyctl exec --user <id> -- node app.js" });
 }
 
-async function find(invocation: Invocation, user: string, { create }: ExecFlags): Promise<SyncResult> {
+async function find(invocation: Invocation, user: string, { create, renew }: ExecFlags): Promise<SyncResult> {
   const needs = { mayCreateStore: true, create: create === true, logs: "changes" } as const;
   try {
     const { signal } = invocation;
     parseUserId(user);
-    return await invocation.withManager(needs, ({ manager }) =>
-      manager.syncAndGetKey(user, { signal, autoProvision: false }),
-    );
+    return await invocation.withManager(needs, async ({ manager }) => {
+      const found = await manager.syncAndGetKey(user, { signal, autoProvision: false });
+      if (renew !== true || found.error !== null) return found;
+      const renewed = await manager.renew(user, { signal });
+      const isUnchecked = renewed.error !== null && UNCHECKED.has(renewed.error.code);
+      if (!isUnchecked) return renewed;
+      invocation.terminal.warning(`the key was not checked: ${renewed.error.message}`);
+      return found;
+    });
   } catch (thrown) {
     return syncFailed(user, toKeyctlError(thrown));
   }

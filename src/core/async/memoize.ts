@@ -8,3 +8,9 @@ export function memoizeAsync<Result>(
     return known.answer;
   };
 }
+
+/** Calls when it is first asked, and gives every caller the same result; a failure is kept. */
+export function onFirstUse<Result>(load: () => Promise<Result>): () => Promise<Result> {
+  let known: Promise<Result> | undefined;
+  return () => (known ??= load());
+}

@@ -2,6 +2,7 @@ import { deadlineIn, isTimeout } from "../async/deadline.ts";
 import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { NOT_RENEWED } from "../model/key-record.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import { limitOverTime } from "../model/known-terms.ts";
 import type { RotateResult } from "../model/rotate-results.ts";
@@ -40,19 +41,26 @@ interface Rotation extends RotationPlan {
   readonly own: KeyRecord;
 }
 
+/** `row` is the row as it was stored. */
+export interface CompletedRotation {
+  readonly result: RotateResult;
+  readonly row: KeyRecord;
+}
+
 /** From the verification of the new key on. Throws every failure before the new key is in use, after undoing it. */
 export async function completeRotation(
   created: CreatedKey,
   plan: RotationPlan,
   context: Context,
   signal: AbortSignal,
-): Promise<RotateResult> {
+): Promise<CompletedRotation> {
   const row = await newKeyRow(created, plan.row.userId, context);
   const { limitDue } = plan.newTerms;
-  const own = { ...row, limitDue, restrictions: plan.recorded };
+  const renewal = plan.isRenewal ? { autoRenewed: true, lastRenewalAt: row.createdAt } : NOT_RENEWED;
+  const own = { ...row, ...renewal, limitDue, restrictions: plan.recorded };
   const rotation = { ...plan, created, own };
   const placed = await putInUse(rotation, context, signal);
-  return afterCommit(rotation, placed, context, signal);
+  return { result: await afterCommit(rotation, placed, context, signal), row: placed };
 }
 
 /** STORE ROW and RECORD OUTCOME. Returns the row as it was stored. */
@@ -223,10 +231,14 @@ async function requireStillHeld(placed: KeyRecord, { store }: Pick<Context, "sto
   throw changedMeanwhile(placed.userId);
 }
 
-function warningsOf({ task, own, row }: Rotation): readonly Warning[] {
+function warningsOf({ task, own, row, isLimitWhole }: Rotation): readonly Warning[] {
   const { limit } = own;
   const hasGrace = task.graceMs > 0 && row.generation > 0;
   if (limit === null) return [{ code: "NO_LIMIT", message: "the new key has no spending limit" }];
+  if (isLimitWhole) {
+    const message = `what was left of the deleted key's limit is not known: the new key may spend all of its $${limit}`;
+    return [{ code: "LIMIT_WHOLE_AGAIN", message }];
+  }
   if (!hasGrace) return [];
   const message = "until the old key is removed, both keys can spend what was left of the limit";
   return [{ code: "GRACE_DOUBLES_BUDGET", message }];

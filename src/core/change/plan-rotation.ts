@@ -2,6 +2,7 @@ import { deadlineIn } from "../async/deadline.ts";
 import type { Context } from "../context.ts";
 import { KeyctlError } from "../model/errors.ts";
 import type { ErrorDetails } from "../model/errors.ts";
+import { isOver } from "../model/expiry.ts";
 import type { KeyRecord, Restrictions } from "../model/key-record.ts";
 import type { CarriedRestrictions, RotateTask } from "../model/rotate-results.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -16,7 +17,7 @@ import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 import { newTermsOf } from "./new-terms.ts";
 import type { NewTerms } from "./new-terms.ts";
-import { refuseShared, upstreamIdOf } from "./revoke-key.ts";
+import { changedMeanwhile, refuseShared, upstreamIdOf } from "./revoke-key.ts";
 
 /** What a rotation has found out and decided before it creates a key. */
 export interface RotationPlan {
@@ -31,6 +32,10 @@ export interface RotationPlan {
   readonly carried: CarriedRestrictions;
   /** Keys in an earlier grace that this rotation ends. */
   readonly retired: readonly RetainedKey[];
+  /** The old key was refused, and nobody can use it any more. */
+  readonly isRenewal: boolean;
+  /** What was left of the limit is not known, so the new key has the whole limit again. */
+  readonly isLimitWhole: boolean;
 }
 
 const READING_MS = 20_000;
@@ -40,10 +45,18 @@ export interface RotationAccess {
   readonly keys: AccountKeys;
 }
 
-/** Asks OpenRouter about the old key, and decides what the new one is to be. Without a grace, ends earlier graces. */
+/** What a rotation is asked to do, or a renewal. */
+export interface RotationOrder extends RotationAccess, Pick<RotationPlan, "isRenewal"> {
+  readonly task: RotateTask;
+}
+
+/**
+ * Asks OpenRouter about the old key, and decides what the new one is to be. A rotation without a grace ends earlier graces; a
+ * renewal leaves those keys to their own time.
+ */
 export async function planRotation(
   row: KeyRecord,
-  { task, context, keys }: RotationAccess & { readonly task: RotateTask },
+  { task, context, keys, isRenewal }: RotationOrder,
   signal: AbortSignal,
 ): Promise<RotationPlan> {
   const { userId } = row;
@@ -54,16 +67,19 @@ export async function planRotation(
     });
   }
   if (row.generation === 0) await refuseForeign(row, task, context, signal);
-  const upstream = await readOldKey(oldId, row, { task, keys }, signal);
+  const upstream = await readOldKey(oldId, row, { task, context, keys, isRenewal }, signal);
   const attached = await attachedTo(oldId, { row, upstream, keys }, signal);
+  const isGone = isRenewal && upstream === undefined;
   const newTerms = newTermsOf(row, upstream, {
-    task,
+    task: isGone ? { ...task, limit: "full" } : task,
     given: () => context.provisioning.terms({}),
     now: context.clock.now().getTime(),
   });
   // In each round: only the change of this row proves that no other key was replaced with a grace in the meantime.
-  const retired = task.graceMs === 0 ? await requestRetirements(userId, row.generation, context, signal) : [];
-  return { row, keys, task, newTerms, ...attached, retired };
+  const retired =
+    task.graceMs === 0 && !isRenewal ? await requestRetirements(userId, row.generation, context, signal) : [];
+  const isLimitWhole = isGone && row.generation > 0 && newTerms.terms.limit !== null;
+  return { row, keys, task, newTerms, ...attached, retired, isRenewal, isLimitWhole };
 }
 
 async function refuseForeign(
@@ -84,21 +100,31 @@ export function foreignKey(user: UserId): KeyctlError {
   });
 }
 
-/** Undefined for a key that is deleted there. Throws KEY_INVALID for a disabled one, unless that is allowed. */
+/**
+ * Undefined for a key that is deleted there. Throws KEY_INVALID for a disabled one, unless that is allowed, and CONFLICT if a
+ * key that is to be renewed works again.
+ */
 async function readOldKey(
   oldId: string,
-  row: KeyRecord,
-  { task, keys }: { readonly task: RotateTask; readonly keys: AccountKeys },
+  { userId }: KeyRecord,
+  { task, context, keys, isRenewal }: RotationOrder,
   signal: AbortSignal,
 ): Promise<UpstreamKey | undefined> {
   const found = await keys.find(oldId, deadlineIn(READING_MS, signal));
   if (found.status === "gone") return undefined;
   if (found.status === "unknown") throw unreadable(found.detail, withRemedy(found.remedy, RUN_AGAIN));
-  if (!found.key.disabled || task.includeDisabled) return found.key;
-  const message = `the key of user ${printable(row.userId)} is disabled at OpenRouter, maybe on purpose; nothing was done`;
-  throw new KeyctlError("KEY_INVALID", message, {
-    hint: `keyctl rotate ${userFlag(row.userId)} --include-disabled`,
-  });
+  const { disabled, expiresAt } = found.key;
+  if (disabled && !task.includeDisabled) throw keyDisabled(userId, isRenewal ? "renew" : "rotate");
+  if (!isRenewal || disabled) return found.key;
+  const { openRouter, clock } = context;
+  const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
+  if (isOver(expiresAt, now)) return found.key;
+  throw changedMeanwhile(userId);
+}
+
+export function keyDisabled(user: UserId, verb: "rotate" | "renew"): KeyctlError {
+  const message = `the key of user ${printable(user)} is disabled at OpenRouter, maybe on purpose; nothing was done`;
+  return new KeyctlError("KEY_INVALID", message, { hint: `keyctl ${verb} ${userFlag(user)} --include-disabled` });
 }
 
 /** What the new key is to be attached to. A deleted key shows nothing any more: its row knows. */
@@ -130,5 +156,5 @@ async function attachedTo(
 }
 
 function unreadable(detail: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
-  return new KeyctlError("PROVIDER_UNAVAILABLE", `nothing was rotated: OpenRouter ${detail}`, details);
+  return new KeyctlError("PROVIDER_UNAVAILABLE", `the key was not replaced: OpenRouter ${detail}`, details);
 }

@@ -51,7 +51,7 @@ export async function rotateKey(
     first ??= row;
     // Somebody else has replaced the key that was to be rotated: its successor is not rotated as well.
     if (!holdSameKey(row, first)) throw changedMeanwhile(user);
-    const plan = await planRotation(row, { ...access, task }, signal);
+    const plan = await planRotation(row, { ...access, task, isRenewal: false }, signal);
     const { terms, includeByokInLimit } = plan.newTerms;
     const creation = { mayMake: true, isAuto: false, terms, includeByokInLimit, tries, onStage: () => {} };
     const call = { user, task: creation, context, signal };
@@ -62,7 +62,7 @@ export async function rotateKey(
     if (now === undefined || !holdSameKey(now, row)) return "conflict";
     const created = await createKey(last.n + 1, call);
     if (typeof created === "string") return "conflict";
-    const result = await completeRotation(created, plan, context, signal);
+    const { result } = await completeRotation(created, plan, context, signal);
     task.onReplaced(row);
     return result;
   });

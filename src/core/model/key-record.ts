@@ -90,8 +90,16 @@ export function termsOf(of: Terms): Terms {
   return { name, label, limit, limitReset, expiresAt, upstreamHash, limitDue, restrictions };
 }
 
+/** Whether the key replaced one that was refused, and when. Also written by the system before keyctl. */
+export interface Renewal {
+  readonly autoRenewed: boolean;
+  readonly lastRenewalAt: Timestamp | null;
+}
+
+export const NOT_RENEWED: Renewal = { autoRenewed: false, lastRenewalAt: null };
+
 /** The content of a row before an unsettled change, as needed to restore it. */
-export interface Previous extends Terms {
+export interface Previous extends Terms, Renewal {
   /** Whether the key is deleted upstream once the change is final. */
   readonly revoke: boolean;
   /** For how long the key goes on working after the change is final, in milliseconds; then it is deleted. Null: no such time. */
@@ -107,7 +115,7 @@ export interface Previous extends Terms {
   readonly lastCheck: LastCheck | null;
 }
 
-export interface KeyRecord extends Version, Terms {
+export interface KeyRecord extends Version, Terms, Renewal {
   readonly userId: UserId;
   readonly keyHash: string | null;
   readonly keyTail: string | null;
@@ -249,6 +257,7 @@ export const NOTHING_KNOWN = {
   settled: true,
   previous: null,
   ...NO_TERMS,
+  ...NOT_RENEWED,
 } as const;
 
 function keyFields({ key, sealed, origin, now }: KeyToStore) {

@@ -31,7 +31,12 @@ export type LogEvent =
   | { readonly kind: "validating" }
   | { readonly kind: "validated" }
   | { readonly kind: "invalid" }
-  | { readonly kind: "not-validated"; readonly reason: string };
+  | { readonly kind: "not-validated"; readonly reason: string }
+  | { readonly kind: "renewal-due"; readonly key: ApiKey }
+  | { readonly kind: "renewing"; readonly user: UserId }
+  | { readonly kind: "renewed"; readonly key: ApiKey }
+  | { readonly kind: "renewal-failed"; readonly reason: string }
+  | { readonly kind: "renewed-in-request" };
 
 export type Log = (event: LogEvent) => void;
 
@@ -67,13 +72,29 @@ const WORDS: Words = {
   validated: () => ["✅ Key validated successfully"],
   invalid: () => ["❌ Key is invalid or expired"],
   "not-validated": ({ reason }) => [`⚠️ Could not validate key: ${printable(reason)}`],
+  "renewal-due": ({ key }) => [`Old key expired: ${key.masked}`],
+  renewing: ({ user }) => [`Creating new runtime key for user ${shortId(user)}...`],
+  renewed: ({ key }) => [`✅ New key created and saved: ${key.masked}`],
+  "renewal-failed": ({ reason }) => [`❌ ${printable(reason)}`],
+  "renewed-in-request": () => ["✅ API key was automatically renewed during this request"],
 };
 
-/** The lines of an event, each with the prefix and without a line end. */
+const RENEWAL = "[Auto-Renewal] ";
+/** Every other event has the prefix `[KeyManager]`. */
+const PREFIXES: Readonly<Partial<Record<LogEvent["kind"], string>>> = {
+  "renewal-due": RENEWAL,
+  renewing: RENEWAL,
+  renewed: RENEWAL,
+  "renewal-failed": RENEWAL,
+  "renewed-in-request": "",
+};
+
+/** The lines of an event, each with its prefix and without a line end. */
 export function logLines(event: LogEvent): readonly string[] {
   // The compiler cannot see that the row of the table fits the event.
   const words = WORDS[event.kind] as (event: LogEvent) => readonly string[];
-  return words(event).map((line) => `[KeyManager] ${line}`);
+  const prefix = PREFIXES[event.kind] ?? "[KeyManager] ";
+  return words(event).map((line) => prefix + line);
 }
 
 export const silent: Log = () => {};

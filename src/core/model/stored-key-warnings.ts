@@ -1,7 +1,7 @@
 import { isFromFuture } from "./clock-skew.ts";
 import { expiryMs } from "./expiry.ts";
 import { storedValue } from "./key-record.ts";
-import type { KeyRecord } from "./key-record.ts";
+import type { KeyRecord, LastCheck } from "./key-record.ts";
 import { knownExpiry } from "./known-terms.ts";
 import { checkInWords } from "./verdict.ts";
 import type { Warning, WarningCode } from "./warning.ts";
@@ -66,7 +66,7 @@ function endWarning(row: KeyRecord, now: number): Warning | undefined {
     };
   }
   if (end > now) return undefined;
-  return { code: "KEY_EXPIRED", message: `${keyOf(row)} expired on ${day(expiresAt ?? "")}: ${validate(row)}` };
+  return { code: "KEY_EXPIRED", message: `${keyOf(row)} expired on ${day(expiresAt ?? "")}: ${renew(row)}` };
 }
 
 function checkWarning(row: KeyRecord, now: number): Warning | undefined {
@@ -75,7 +75,7 @@ function checkWarning(row: KeyRecord, now: number): Warning | undefined {
   const found = printable(checkInWords(lastCheck));
   return {
     code: "KEY_KNOWN_INVALID",
-    message: `${keyOf(row)} is not valid: its last check, on ${day(lastCheck.at)}, found it ${found}; ${validate(row)}`,
+    message: `${keyOf(row)} is not valid: its last check, on ${day(lastCheck.at)}, found it ${found}; ${remedyOf(row, lastCheck)}`,
   };
 }
 
@@ -93,6 +93,15 @@ function keyOf({ userId }: KeyRecord): string {
 
 function validate({ userId }: KeyRecord): string {
   return `keyctl validate ${userFlag(userId)}   asks OpenRouter`;
+}
+
+function renew({ userId }: KeyRecord): string {
+  return `keyctl renew ${userFlag(userId)}   replaces it if OpenRouter confirms that`;
+}
+
+/** No new key takes the place of a management key. */
+function remedyOf(row: KeyRecord, { reason }: LastCheck): string {
+  return reason === "management_key" ? validate(row) : renew(row);
 }
 
 function day(time: string): string {

@@ -1,16 +1,24 @@
 import { KeyctlError } from "../model/errors.ts";
 
+type CreatingVerb = "create" | "rotate" | "renew";
+
+const NOT_DONE: Readonly<Record<CreatingVerb, string>> = {
+  create: "no key was created",
+  rotate: "the key was not rotated",
+  renew: "the key is dead and was not renewed",
+};
+
 /**
  * The number of keys that a run may create. A slot is taken before each creation and returned if no key was created.
  */
 export class KeyBudget {
   readonly #max: number;
-  readonly #verb: "create" | "rotate";
+  readonly #verb: CreatingVerb;
   #taken = 0;
   #open = 0;
 
   /** @param max the number of keys; `Infinity` for any number */
-  constructor(max: number, verb: "create" | "rotate" = "create") {
+  constructor(max: number, verb: CreatingVerb = "create") {
     this.#max = max;
     this.#verb = verb;
   }
@@ -34,7 +42,7 @@ export class KeyBudget {
 
   /** The error of a user who is left without a key. */
   usedUp(): KeyctlError {
-    const nothing = this.#verb === "create" ? "no key was created" : "the key was not rotated";
+    const nothing = NOT_DONE[this.#verb];
     return new KeyctlError("PROVISION_CAP", `${nothing}: this run may ${this.#verb} no more than ${this.#max}`, {
       hint: "run it again for those who are left",
       retryable: true,

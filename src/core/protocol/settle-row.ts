@@ -176,7 +176,8 @@ export function previousOf(
 ): Previous {
   const { generation, keyHash, keyTail, origin, createdAt, lastValidated, lastCheck } = row;
   const key = { generation, keyHash, keyEncrypted, keyTail, origin, createdAt, lastValidated, lastCheck };
-  return { revoke, graceMs, ...key, ...termsOf(row) };
+  const { autoRenewed, lastRenewalAt } = row;
+  return { revoke, graceMs, ...key, ...termsOf(row), autoRenewed, lastRenewalAt };
 }
 
 /** The row after a roll-back. */

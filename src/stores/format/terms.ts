@@ -1,5 +1,5 @@
 import { NO_TERMS } from "../../core/model/key-record.ts";
-import type { LimitDue, Previous, Restrictions, Terms } from "../../core/model/key-record.ts";
+import type { LimitDue, Previous, Renewal, Restrictions, Terms } from "../../core/model/key-record.ts";
 import {
   amountIn,
   countIn,
@@ -43,6 +43,14 @@ export function termsIn(fields: Fields): Terms {
   };
 }
 
+export function fieldsOfRenewal({ autoRenewed, lastRenewalAt }: Renewal) {
+  return { auto_renewed: autoRenewed, last_renewal_at: lastRenewalAt };
+}
+
+export function renewalIn(fields: Fields): Renewal {
+  return { autoRenewed: fields["auto_renewed"] === true, lastRenewalAt: timestampIn(fields["last_renewal_at"]) };
+}
+
 export function limitDueIn(value: unknown): LimitDue | null {
   const fields = fieldsIn(value);
   const [limit, at] = [amountIn(fields?.["limit"]), timestampIn(fields?.["at"])];
@@ -72,6 +80,7 @@ export function fieldsOfPrevious(previous: Previous) {
     key_tail: previous.keyTail,
     source: previous.origin,
     ...fieldsOfTerms(previous),
+    ...fieldsOfRenewal(previous),
     created_at: previous.createdAt,
     last_validated: previous.lastValidated,
     last_check: previous.lastCheck === null ? null : fieldsOfCheck(previous.lastCheck),
@@ -91,6 +100,7 @@ export function previousIn(value: unknown): Previous | null {
     keyTail: textIn(fields["key_tail"]),
     origin: textIn(fields["source"]) ?? "unknown",
     ...termsIn(fields),
+    ...renewalIn(fields),
     createdAt: timestampIn(fields["created_at"]) ?? EPOCH,
     lastValidated: timestampIn(fields["last_validated"]),
     lastCheck: lastCheckIn(fields["last_check"]),

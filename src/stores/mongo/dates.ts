@@ -9,6 +9,7 @@ const TIMES: ReadonlySet<string> = new Set([
   "at",
   "created_at",
   "expires_at",
+  "last_renewal_at",
   "last_used_at",
   "last_validated",
   "retire_at",

@@ -1,13 +1,14 @@
 import { BSON, ObjectId } from "mongodb";
 import type { Document } from "mongodb";
 import { isOfNoUser, NO_TERMS, NOTHING_KNOWN, OF_NO_USER, PROVIDER, storedValue } from "../../core/model/key-record.ts";
-import type { KeyRecord, Terms, Timestamp } from "../../core/model/key-record.ts";
+import type { KeyRecord, Renewal, Terms, Timestamp } from "../../core/model/key-record.ts";
 import { isTombstone } from "../../core/model/tombstone.ts";
 import type { StoredRow } from "../../core/model/tombstone.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { asRecord, blockIn } from "../format/block.ts";
-import { fieldsOfPrevious, fieldsOfTerms, hasTerms, previousIn, termsIn } from "../format/terms.ts";
+import { fieldsOfPrevious, fieldsOfRenewal, fieldsOfTerms, hasTerms } from "../format/terms.ts";
+import { previousIn, renewalIn, termsIn } from "../format/terms.ts";
 import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
 import { checkOf, withDates } from "./dates.ts";
 
@@ -45,6 +46,8 @@ const FIELDS: ReadonlySet<string> = new Set([
   "upstream_hash",
   "limit_due",
   "restrictions",
+  "auto_renewed",
+  "last_renewal_at",
   "blocked",
 ]);
 const EPOCH = new Date(0).toISOString();
@@ -101,6 +104,7 @@ export function toDocument(row: StoredRow): Document {
     provider: PROVIDER,
     ...contentOf(record),
     ...(hasTerms(record) ? withDates(fieldsOfTerms(record)) : {}),
+    ...(record.autoRenewed || record.lastRenewalAt !== null ? withDates(fieldsOfRenewal(record)) : {}),
     ...blockOf(row),
   };
 }
@@ -108,7 +112,8 @@ export function toDocument(row: StoredRow): Document {
 /** The fields that a change writes; fields that keyctl does not know stay unchanged. */
 export function changeOf(row: StoredRow): Document {
   const record = isTombstone(row) ? asRecord(row) : row;
-  return { ...contentOf(record), ...withDates(fieldsOfTerms(record)), ...blockOf(row) };
+  const terms = { ...fieldsOfTerms(record), ...fieldsOfRenewal(record) };
+  return { ...contentOf(record), ...withDates(terms), ...blockOf(row) };
 }
 
 function blockOf(row: StoredRow): Document {
@@ -154,7 +159,7 @@ export function fromDocument(document: Document): KeyRecord {
     createdAt,
     updatedAt: timestampIn(document["updated_at"]) ?? createdAt,
     lastValidated: timestampIn(document["last_validated"]),
-    ...(isWhole ? aboutTheKey(document, keyEncrypted) : OF_NO_KEY),
+    ...(isWhole ? { ...aboutTheKey(document, keyEncrypted), ...renewalIn(document) } : OF_NO_KEY),
     foreignFields: foreignFieldsOf(document),
   };
 }
@@ -192,7 +197,7 @@ function aboutTheKey(document: Document, keyEncrypted: string): AboutTheKey {
   };
 }
 
-const OF_NO_KEY: AboutTheKey = { ...NOTHING_KNOWN, keyHash: null, keyTail: null };
+const OF_NO_KEY: AboutTheKey & Renewal = { ...NOTHING_KNOWN, keyHash: null, keyTail: null };
 
 type Making = Pick<KeyRecord, "generation" | "settled" | "previous" | keyof Terms>;
 

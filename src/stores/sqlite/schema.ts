@@ -53,6 +53,8 @@ const STEPS: readonly string[] = [
    CREATE INDEX api_key_journal_retire_at ON api_key_journal (json_extract(body, '$.retire_at'), _id)
      WHERE _id GLOB '*:due:*';`,
   `ALTER TABLE api_keys ADD COLUMN blocked TEXT CHECK (blocked IS NULL OR json_valid(blocked));
+   ALTER TABLE api_keys ADD COLUMN auto_renewed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE api_keys ADD COLUMN last_renewal_at TEXT;
    CREATE INDEX api_keys_blocked ON api_keys (user_id) WHERE blocked IS NOT NULL;
    CREATE TABLE api_key_events (
      _id TEXT PRIMARY KEY,

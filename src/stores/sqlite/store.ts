@@ -1,6 +1,6 @@
 import type { SQLInputValue } from "node:sqlite";
 import type { Journal } from "../../core/ports/journal.ts";
-import { NO_TERMS, PROVIDER } from "../../core/model/key-record.ts";
+import { NO_TERMS, NOT_RENEWED, PROVIDER } from "../../core/model/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
 import { isTombstone } from "../../core/model/tombstone.ts";
 import type { StoredRow, Tombstone } from "../../core/model/tombstone.ts";
@@ -15,7 +15,7 @@ import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
 import type { Row } from "./statements.ts";
 import { asRecord, blockIn } from "../format/block.ts";
-import { fieldsOfPrevious, limitDueIn, previousIn, restrictionsIn } from "../format/terms.ts";
+import { fieldsOfPrevious, limitDueIn, previousIn, renewalIn, restrictionsIn } from "../format/terms.ts";
 import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
 const PAGE = 100;
@@ -23,17 +23,16 @@ const PAGE = 100;
 const SLICE = 5000;
 const MIN_ROWID = -Number.MAX_SAFE_INTEGER;
 const COLUMNS =
-  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, limit_due, restrictions, previous, blocked';
-/** Reads most terms as one value, because even an empty column costs time. `limit` is separate: JSON would round it. */
-const READ =
-  '_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash, limit_due, restrictions) END AS terms, "limit", previous, blocked';
+  '_id, user_id, provider, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, name, label, "limit", limit_reset, expires_at, upstream_hash, limit_due, restrictions, auto_renewed, last_renewal_at, previous, blocked';
+/** Reads most terms, and the renewal, as one value each, because even an empty column costs time. `limit` is separate: JSON would round it. */
+const READ = `_id, user_id, key_encrypted, key_hash, key_tail, source, created_at, updated_at, last_validated, last_check, revision, generation, settled, CASE WHEN generation > 0 THEN json_array(name, label, limit_reset, expires_at, upstream_hash, limit_due, restrictions) END AS terms, "limit", CASE WHEN auto_renewed OR last_renewal_at IS NOT NULL THEN json_object('auto_renewed', json(iif(auto_renewed, 'true', 'false')), 'last_renewal_at', last_renewal_at) END AS renewal, previous, blocked`;
 const SET =
-  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, limit_due = ?, restrictions = ?, previous = ?, blocked = ?';
+  'key_encrypted = ?, key_hash = ?, key_tail = ?, source = ?, created_at = ?, updated_at = ?, last_validated = ?, last_check = ?, revision = ?, generation = ?, settled = ?, name = ?, label = ?, "limit" = ?, limit_reset = ?, expires_at = ?, upstream_hash = ?, limit_due = ?, restrictions = ?, auto_renewed = ?, last_renewal_at = ?, previous = ?, blocked = ?';
 
 const SQL = {
   find: `SELECT ${READ} FROM api_keys WHERE user_id = ? AND provider = ?`,
   findMany: `SELECT ${READ} FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?)) AND provider = ?`,
-  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
+  insert: `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, provider) DO NOTHING`,
   replace: `UPDATE api_keys SET ${SET} WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?`,
   remove: "DELETE FROM api_keys WHERE user_id = ? AND provider = ? AND _id = ? AND revision IS ? AND key_encrypted = ?",
   check:
@@ -221,6 +220,8 @@ function contentOf(row: StoredRow): SQLInputValue[] {
     record.upstreamHash,
     inJson(record.limitDue),
     inJson(record.restrictions),
+    record.autoRenewed ? 1 : 0,
+    record.lastRenewalAt,
     inJson(record.previous === null ? null : fieldsOfPrevious(record.previous)),
     inJson(isTombstone(row) ? row.blocked : null),
   ];
@@ -249,6 +250,7 @@ function fromRow(row: Row, path: string): KeyRecord {
     settled: countOf(row, "settled", path) === 1,
     foreignFields: [],
     ...termsIn(row, path),
+    ...(row["renewal"] === null ? NOT_RENEWED : renewalIn(fieldsOrNullOf(row, "renewal", path) ?? {})),
     previous: previousIn(fieldsOrNullOf(row, "previous", path)),
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { collectStoreStats } from "../../../src/core/doctor/store-stats.ts";
-import { newRecord, NO_TERMS } from "../../../src/core/model/key-record.ts";
+import { newRecord, NO_TERMS, NOT_RENEWED } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord, Previous } from "../../../src/core/model/key-record.ts";
 import type { KeyStore } from "../../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
@@ -19,6 +19,7 @@ const never = new AbortController().signal;
 
 const PREVIOUS: Previous = {
   ...NO_TERMS,
+  ...NOT_RENEWED,
   revoke: true,
   graceMs: null,
   generation: 1,

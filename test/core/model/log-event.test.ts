@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { logLines } from "../../../src/core/model/log-event.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
-import { LINES } from "../../support/fixtures/log-lines.ts";
+import { LINES, RENEWAL_LINES } from "../../support/fixtures/log-lines.ts";
 
 const MASK = "***************b465";
 const key = ApiKey.parse(`sk-or-v1-${"0".repeat(60)}b465`) as ApiKey;
@@ -11,6 +11,10 @@ const key = ApiKey.parse(`sk-or-v1-${"0".repeat(60)}b465`) as ApiKey;
 describe("the [KeyManager] lines", () => {
   it.each(LINES)("%j", (event, lines) => {
     expect(logLines(event)).toEqual(lines.map((line) => `[KeyManager] ${line}`));
+  });
+
+  it.each(RENEWAL_LINES)("of a renewal, %j", (event, line) => {
+    expect(logLines(event)).toEqual([line]);
   });
 
   it("of the golden transcripts that need no OpenRouter are all among them", () => {

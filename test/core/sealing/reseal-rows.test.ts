@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
-import { newRecord, NO_TERMS, withKey } from "../../../src/core/model/key-record.ts";
+import { newRecord, NO_TERMS, NOT_RENEWED, withKey } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord, Previous } from "../../../src/core/model/key-record.ts";
 import { KeyManager } from "../../../src/core/manager.ts";
 import type {
@@ -323,6 +323,7 @@ describe("rekey of a row whose change is not final", () => {
   const before = keyOf(900);
   const previousOf = (keyEncrypted: string | null): Previous => ({
     ...NO_TERMS,
+    ...NOT_RENEWED,
     revoke: true,
     graceMs: null,
     generation: 1,

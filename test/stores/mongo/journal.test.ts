@@ -4,7 +4,7 @@ import type { Document } from "mongodb";
 import { expect, it, onTestFinished } from "vitest";
 import { ApiKey } from "../../../src/core/model/api-key.ts";
 import type { Operation, Recorded } from "../../../src/core/ports/journal.ts";
-import { newRecord, NO_TERMS } from "../../../src/core/model/key-record.ts";
+import { newRecord, NO_TERMS, NOT_RENEWED } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { mongoStore } from "../../../src/stores/mongo/store.ts";
@@ -51,6 +51,7 @@ const MADE: KeyRecord = {
     keyTail: "a123",
     origin: "auto-provisioned",
     ...NO_TERMS,
+    ...NOT_RENEWED,
     expiresAt: LATER,
     createdAt: NOW,
     lastValidated: null,

@@ -106,6 +106,18 @@ describeWithMongodb("a document that the Python program wrote", () => {
     expect(await keys.countDocuments()).toBe(0);
   });
 
+  it("about a key that it renewed itself says so in the list, until another key takes its place", async () => {
+    const renewed = { auto_renewed: true, last_renewal_at: new Date("2025-10-05T09:20:00Z") };
+    const { run, keys } = await databaseWith({ ...OLD, ...renewed, user_id: new ObjectId(USER) });
+    expect(documentsOf(await run(["list"]))).toMatchObject([
+      { user_id: USER, auto_renewed: true, last_renewal_at: "2025-10-05T09:20:00.000Z" },
+    ]);
+    await run(["rekey"]);
+    expect(await keys.findOne({})).toMatchObject(renewed);
+    await run(["save", "--user", USER, "--stdin", "--replace"], OTHER);
+    expect(documentsOf(await run(["list"]))).toMatchObject([{ auto_renewed: false, last_renewal_at: null }]);
+  });
+
   it("under a number is that user's, also in a bulk run, and gets no second row", async () => {
     const { run, home, keys } = await databaseWith({ ...OLD, user_id: 42 });
     home.writeKeyFile(OTHER);

@@ -1,5 +1,6 @@
 import { compose, readConfig } from "../../../src/compose.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
+import type { Log } from "../../../src/core/model/log-event.ts";
 import type { KeyManager } from "../../../src/core/manager.ts";
 import type { Home } from "../home/home.ts";
 
@@ -13,6 +14,7 @@ export async function asLibrary<Result>(
   home: Home,
   environment: Readonly<Record<string, string>>,
   work: (manager: KeyManager) => Promise<Result>,
+  log: Log = silent,
 ): Promise<Result> {
   process.chdir(home.work);
   try {
@@ -20,7 +22,7 @@ export async function asLibrary<Result>(
     const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };
     const store = { mayCreateStore: true, creates: config.createStore, creation: "" };
     const options = { ...store, detaches: true, signal: AbortSignal.timeout(20_000) };
-    const { manager } = await compose(config, { log: silent, notices }, options);
+    const { manager } = await compose(config, { log, notices }, options);
     try {
       return await work(manager);
     } finally {

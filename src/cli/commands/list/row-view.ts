@@ -103,6 +103,8 @@ export function document({ row, kind, warnings, risks }: ListedRow, signal: Node
     limit_remaining: lastCheck?.limitRemaining ?? null,
     blocked_by: lastCheck?.blockedBy ?? null,
     last_used_at: lastCheck?.lastUsedAt ?? null,
+    auto_renewed: row.autoRenewed,
+    last_renewal_at: row.lastRenewalAt,
     risks: risks.known,
     risks_unknown: risks.unknown,
     warnings,

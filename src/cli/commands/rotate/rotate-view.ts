@@ -42,7 +42,7 @@ export function rotateDocument(result: RotateResult): object {
   };
 }
 
-function previousDocument({ key, keyHash, origin, revocation, revokeAt }: RotatedPrevious): object {
+export function previousDocument({ key, keyHash, origin, revocation, revokeAt }: RotatedPrevious): object {
   return { key, key_hash: keyHash, origin, revocation, revoke_at: revokeAt };
 }
 
@@ -84,7 +84,7 @@ export async function showRotation(terminal: Terminal, result: RotateResult): Pr
   const lines = [
     ...block(`${paint.green("✔")} `, `new key ${key.masked} created, verified, in use (${terms})`, columns),
     ...(carried === undefined ? [] : block(INDENT, carried, columns)),
-    ...(previous === null ? [] : block(INDENT, fateOf(previous), columns)),
+    ...(previous === null ? [] : block(INDENT, fateInWords(previous), columns)),
   ];
   await terminal.result(lines.join("\n"));
 }
@@ -125,7 +125,8 @@ function carriedOver({ guardrail, allowLists }: CarriedRestrictions): string | u
   return parts.length === 0 ? undefined : `with ${parts.join(" and ")}, as the old key`;
 }
 
-function fateOf({ key, revocation, revokeAt }: RotatedPrevious): string {
+/** `old key ***************77e0 is deleted at OpenRouter`. */
+export function fateInWords({ key, revocation, revokeAt }: RotatedPrevious): string {
   const old = key === null ? "the old key" : `old key ${key}`;
   if (revocation === "scheduled" && revokeAt !== null)
     return `${old} works until ${untilWhen(revokeAt)}; ${THEN_FINISH}`;

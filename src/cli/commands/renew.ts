@@ -1,0 +1,186 @@
+import type { Command } from "commander";
+import type { RenewManyOptions } from "../../core/manager-options.ts";
+import { KeyctlError } from "../../core/model/errors.ts";
+import { ROTATED_AT_ONCE } from "../../core/model/number-options.ts";
+import { renewFailed, renewPreviewFailed } from "../../core/model/renew-results.ts";
+import type { RenewPreview, RenewResult } from "../../core/model/renew-results.ts";
+import { parseUserId } from "../../core/model/user-id.ts";
+import { counted } from "../../core/text/format.ts";
+import { addConcurrencyOption } from "../bulk/concurrency.ts";
+import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
+import type { DryRunFlags } from "../bulk/dry-run.ts";
+import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
+import { oneByOne } from "../bulk/one-by-one.ts";
+import { ResultCounts } from "../bulk/result-counts.ts";
+import type { LeftUsers } from "../bulk/result-counts.ts";
+import { addSelection } from "../bulk/selection.ts";
+import { forUsers } from "../bulk/user-command-runner.ts";
+import { addBulkOptions } from "../bulk/user-command.ts";
+import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
+import type { Invocation, Run } from "../invocation.ts";
+import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
+import { sayWarnings } from "../views/key-view.ts";
+import { fateInWords, previousDocument } from "./rotate/rotate-view.ts";
+
+interface RenewFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags {
+  readonly includeDisabled?: true;
+  readonly concurrency?: number;
+}
+
+const LEFT_DEAD: LeftUsers = { how: "with a dead key", verb: "renew" };
+
+export function configureCommand(command: Command, run: Run): void {
+  const one = addDryRunOption(addSelection(command)).option(
+    "--include-disabled",
+    "also replace a key that is disabled at OpenRouter",
+  );
+  addConcurrencyOption(addMaxKeysOption(addBulkOptions(one), "renew"), "keys renewed", ROTATED_AT_ONCE)
+    .addHelpText(
+      "after",
+      `
+Replaces a stored key that is dead: OpenRouter refuses it twice, and says with
+the management key that it was deleted or has expired. A key that works stays.
+A disabled key stays too, because somebody may have disabled it on purpose.
+The new key has the terms and restrictions of the old one. What was left of a
+deleted key's limit is not known, so the new key has the whole limit.
+
+Needs a management key in OPENROUTER_PROVISIONING_KEY. For many users a terminal
+is asked; elsewhere, more than 10 keys want --max-keys.
+
+Examples:
+  keyctl renew --user alice
+  keyctl renew --user alice --include-disabled
+  keyctl renew --all --dry-run
+  keyctl renew --all --max-keys 100 --json`,
+    )
+    .action(
+      run((invocation, flags: RenewFlags) =>
+        flags.dryRun === true
+          ? forUsers(invocation, flags, previewCommand(invocation, flags))
+          : forUsers(invocation, flags, renewCommand(invocation, flags)),
+      ),
+    );
+}
+
+function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<RenewResult> {
+  const options = optionsOf(invocation, flags);
+  let maxKeys = 0;
+  return {
+    name: "renew",
+    needs: { mayCreateStore: false, logs: "all" },
+    one(manager, user) {
+      refuseFlagsOfMany(flags);
+      return manager.renew(user, options);
+    },
+    async confirm({ manager }, selection, users) {
+      maxKeys = await permittedKeys(invocation, flags, {
+        selection,
+        users,
+        preview: (batches) => manager.previewRenewMany(batches, options),
+        done: "renewed",
+        statement: (count) => `This replaces ${counted(count, "dead key")} at OpenRouter by new ones.`,
+      });
+      return undefined;
+    },
+    // One user at a time, so that the log lines of two users do not mix.
+    many: (manager, batches, _selection, stop) =>
+      flags.log === true
+        ? manager.renewMany(oneByOne(batches, stop), { ...options, maxKeys, stop, concurrency: 1 })
+        : manager.renewMany(batches, { ...options, maxKeys, stop, concurrency: flags.concurrency }),
+    failed: renewFailed,
+    document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings, ...renewal }) => ({
+      user_id: userId,
+      key: key?.masked ?? null,
+      key_hash: keyHash,
+      source,
+      origin,
+      synced,
+      shadowed,
+      renewed: renewal.renewed,
+      previous: renewal.previous === null ? null : previousDocument(renewal.previous),
+      warnings,
+    }),
+    show: (result) => show(invocation, result),
+    hasChanged: ({ renewed }) => renewed,
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
+    cells: ({ userId, key, renewed, error }) => [
+      userId,
+      key?.masked ?? "-",
+      error?.message ?? (renewed ? "renewed" : "works"),
+    ],
+    score: () =>
+      new ResultCounts({
+        endings: ["renewed", "still_valid"],
+        endingOf: ({ renewed }) => (renewed ? "renewed" : "still_valid"),
+        left: LEFT_DEAD,
+      }),
+  };
+}
+
+function previewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<RenewPreview> {
+  const { terminal } = invocation;
+  const options = optionsOf(invocation, flags);
+  return {
+    name: "renew",
+    needs: { mayCreateStore: false, logs: "none" },
+    onlyReads: true,
+    one(manager, user) {
+      refuseFlagsOfMany(flags);
+      return firstOfOne(parseUserId(user), (batches) => manager.previewRenewMany(batches, options));
+    },
+    many: (manager, batches) => manager.previewRenewMany(batches, { ...options, maxKeys: flags.maxKeys }),
+    failed: renewPreviewFailed,
+    document: ({ userId, current, action, warnings }) => ({
+      user_id: userId,
+      key: current?.key ?? null,
+      key_hash: current?.keyHash ?? null,
+      source: current === null ? null : "database",
+      origin: current?.origin ?? null,
+      synced: false,
+      shadowed: [],
+      renewed: false,
+      previous: null,
+      dry_run: true,
+      action,
+      warnings,
+    }),
+    async show({ current, action, warnings, error }) {
+      sayWarnings(terminal, warnings);
+      if (error !== null) return;
+      const key = current?.key ?? "the key";
+      await terminal.result(action === "create" ? `renew would replace ${key}` : `renew would keep ${key}: it works`);
+    },
+    columns: [USER_COLUMN, KEY_COLUMN, { title: "RENEW WOULD" }],
+    cells: ({ userId, current, action, error }) => [
+      userId,
+      current?.key ?? "-",
+      error?.message ?? (action === "create" ? "replace it" : "keep it"),
+    ],
+    score: () =>
+      new ResultCounts({
+        endings: ["to_renew", "still_valid"],
+        endingOf: ({ action }) => (action === "create" ? "to_renew" : "still_valid"),
+        left: LEFT_DEAD,
+        isDryRun: true,
+      }),
+  };
+}
+
+function optionsOf({ signal }: Invocation, { includeDisabled }: RenewFlags): RenewManyOptions {
+  return { signal, includeDisabled: includeDisabled === true };
+}
+
+function refuseFlagsOfMany(flags: RenewFlags): void {
+  refuseMaxKeys(flags);
+  if (flags.concurrency === undefined) return;
+  throw new KeyctlError("USAGE", "--concurrency is for many users", { hint: "omit it for one user" });
+}
+
+async function show({ terminal }: Invocation, result: RenewResult): Promise<void> {
+  sayWarnings(terminal, result.warnings);
+  if (result.error !== null) return;
+  const { key, renewed, previous } = result;
+  const fate = previous === null ? "" : `: ${fateInWords(previous)}`;
+  await terminal.result(`${key.masked} ${renewed ? `${terminal.paint.bold("renewed")}${fate}` : "works, and stays"}`);
+}
