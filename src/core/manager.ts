@@ -7,8 +7,7 @@ import type { BulkOptions, CopyOptions, EnsureOptions, ImportOptions, ManagerCon
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RenewManyOptions, RenewOptions } from "./manager-options.ts";
-import type { RotateManyOptions, RotateOptions } from "./manager-options.ts";
-import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
+import type { RotateManyOptions, RotateOptions, SyncOptions, ValidateManyOptions } from "./manager-options.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { KeyRecord } from "./model/key-record.ts";
 import { isThere } from "./model/management-key.ts";
@@ -293,10 +292,9 @@ export class KeyManager {
   #purges = async (options: PurgeOptions & PurgeManyOptions) =>
     new (await import("./manager-purge.ts")).PurgeBatch(this.#context, options);
 
-  #renewing = onFirstUse(async () => {
-    const { RenewingCalls } = await import("./manager-renew.ts");
-    return new RenewingCalls(this.#context, this.#work, this.#resolving);
-  });
+  #renewing = onFirstUse(
+    async () => new (await import("./manager-renew.ts")).RenewingCalls(this.#context, this.#work, this.#resolving),
+  );
 
   #rotating = async () => new (await import("./manager-rotate.ts")).RotatingCalls(this.#context, this.#work);
 }

@@ -2,12 +2,15 @@ import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Host } from "../../src/main.ts";
 import { CANARIES } from "../support/fixtures/leak-canaries.ts";
-import { keyEnding } from "../support/fixtures/keys.ts";
+import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { errorOf, inProcess } from "../support/programs/in-process.ts";
 import type { InProcessOptions } from "../support/programs/in-process.ts";
+import { always } from "../support/openrouter/faults.ts";
+import { madeKeys } from "../support/openrouter/made-keys.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
+import { withDatabase } from "../support/sqlite/database.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
 
 const KEY = keyEnding("b465");
@@ -25,6 +28,10 @@ async function execIn(home: Home, args: readonly string[], options: InProcessOpt
     },
   });
   return { ...run, started };
+}
+
+function keyGiven({ started }: { readonly started: readonly Started[] }): string {
+  return started[0]?.[1]["OPENROUTER_API_KEY"] ?? "";
 }
 
 function homeWithKey(): Home {
@@ -67,6 +74,44 @@ describe("exec", () => {
     const { code, stdout, stderr, started } = await execIn(emptyHome(), ["-u", "bob", "--", "app"], { env });
     expect([code, stdout, started, server.keys.size]).toEqual([3, "", [], 0]);
     expect(stderr).toContain("error: no key for user bob\nhint: keyctl save --user bob\n");
+  });
+
+  it("with --renew replaces a key that is confirmed to be dead before the start, and no other", async () => {
+    const server = await mockOpenRouter();
+    const home = emptyHome();
+    const env = environmentFor(server);
+    await inProcess(home, ["provision", "-u", "alice"], { env });
+    const alive = await execIn(home, ["-u", "alice", "--renew", "--", "app"], { env });
+    const [first = ""] = madeKeys(server);
+    expect([alive.code, hashOf(keyGiven(alive)), server.keys.size]).toEqual([42, first, 1]);
+    // A key that was created just now may not have reached all of OpenRouter.
+    await withDatabase(home, (database) =>
+      database.exec("UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'"),
+    );
+    server.removeKey(first);
+    const renewed = await execIn(home, ["-u", "alice", "--renew", "--", "app"], { env });
+    expect([renewed.code, [hashOf(keyGiven(renewed))]]).toEqual([42, madeKeys(server)]);
+    expect(renewed.stderr).toContain("[Auto-Renewal] ✅ New key created and saved: ");
+  });
+
+  it("with --renew starts nothing with a dead key that may not be renewed, and uses one that nobody could check", async () => {
+    const server = await mockOpenRouter();
+    const home = emptyHome();
+    const env = environmentFor(server);
+    await inProcess(home, ["provision", "-u", "alice"], { env });
+    const [hash = ""] = madeKeys(server);
+    server.behave(always("GET /key", { status: 503 }));
+    const unchecked = await execIn(home, ["-u", "alice", "--renew", "--timeout", "1s", "--", "app"], { env });
+    expect([unchecked.code, hashOf(keyGiven(unchecked))]).toEqual([42, hash]);
+    expect(unchecked.stderr).toContain("warning: the key was not checked: ");
+    server.behave(() => "pass");
+    const key = server.keys.get(hash);
+    if (key !== undefined) key.disabled = true;
+    await withDatabase(home, (database) =>
+      database.exec("UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'"),
+    );
+    const dead = await execIn(home, ["-u", "alice", "--renew", "--", "app"], { env });
+    expect([dead.code, dead.started]).toEqual([5, []]);
   });
 
   it("prints the document of a failure that comes before the command where --json asks for it", async () => {
