@@ -32,10 +32,12 @@ export type { SaveOptions } from "./core/change/save-with-check.ts";
 export type { JournalOutcome } from "./core/copy/copy-journal.ts";
 export type { BlockOutcome } from "./core/copy/copy-blocks.ts";
 export type { HistoryOutcome } from "./core/copy/copy-history.ts";
+export type { ImportEntry, ImportResult } from "./core/change/import-keys.ts";
 export type { CopyOutcome, RowOutcome } from "./core/copy/copy-rows.ts";
 export type {
   BulkOptions,
   CopyOptions,
+  ImportOptions,
   EnsureOptions,
   HistoryQuery,
   PreviewProvisionOptions,

@@ -10,20 +10,27 @@ import { keyPlaces } from "./cli/views/key-places.ts";
 import { overtimeNotes } from "./cli/terminal/overtime-notes.ts";
 import { coloured, plain } from "./cli/terminal/paint.ts";
 import { runProgram, STORE_VERBS } from "./cli/program.ts";
-import { commandAgain, withStoreFlag } from "./cli/command-again.ts";
-import { passwordsIn, redactor } from "./cli/terminal/redactor.ts";
+import { commandAgain, creationHint, splitAtDashes, withStoreFlag } from "./cli/command-again.ts";
+import { environmentRedactor } from "./cli/terminal/redactor.ts";
 import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
-import type { Destination, GlobalOptions, Invocation, SessionOptions, Session, Run } from "./cli/invocation.ts";
+import type {
+  Destination,
+  ForeignExit,
+  GlobalOptions,
+  Invocation,
+  SessionOptions,
+  Session,
+  Run,
+} from "./cli/invocation.ts";
 import { logFor, masterKeyNotices, pauseNotes } from "./cli/terminal/session-notes.ts";
 import { OutputFailed, Terminal } from "./cli/terminal/terminal.ts";
 import { thisProcess } from "./cli/terminal/process-host.ts";
 import type { ProcessHost } from "./cli/terminal/process-host.ts";
 import type { ComposeOptions } from "./compose.ts";
+import type { CommandEnd } from "./cli/terminal/run-command.ts";
 import type { Config } from "./config/config.ts";
 import { isKeyctlError, KeyctlError } from "./core/model/errors.ts";
 import { DEFAULT_TIMEOUT_MS, anySignal, deadlineSignal } from "./core/async/deadline.ts";
-import { shellQuote } from "./core/text/shell-quote.ts";
-import { SECRET_VARIABLES } from "./core/model/redact-keys.ts";
 import { yieldToEventLoop } from "./core/async/sleep.ts";
 import { raceSignal } from "./core/async/race-signal.ts";
 
@@ -31,6 +38,8 @@ import { raceSignal } from "./core/async/race-signal.ts";
 export interface Host extends ProcessHost {
   readonly around?: ComposeOptions["around"];
 }
+
+type Environment = Host["environment"];
 
 export { thisProcess } from "./cli/terminal/process-host.ts";
 
@@ -55,7 +64,7 @@ class CliRun {
   readonly #stop = new AbortController();
   #signal: NodeJS.Signals | undefined;
   #terminal: Terminal;
-  #outcome: KeyctlError | null = null;
+  #outcome: KeyctlError | ForeignExit | null = null;
   #command = "keyctl";
   /** Otherwise a log would stay next to the database. */
   #leavesFileOpen = false;
@@ -63,9 +72,9 @@ class CliRun {
   constructor(host: Host) {
     this.#host = host;
     // Before the options are parsed: what a usage error must already know.
-    const words = host.argv.slice(0, host.argv.includes("--") ? host.argv.indexOf("--") : undefined);
+    const [words] = splitAtDashes(host.argv);
     const quiet = words.includes("--quiet") || words.includes("-q");
-    this.#terminal = new Terminal(host, this.#redact(), {
+    this.#terminal = new Terminal(host, environmentRedactor(host.environment), {
       json: words.includes("--json"),
       quiet,
       debug: words.includes("--debug"),
@@ -104,8 +113,10 @@ class CliRun {
       run: (program) => this.#runner(program),
     });
     if (help !== undefined) await this.#printHelp(help);
-    if (this.#outcome !== null) this.#terminal.error(this.#outcome);
-    return exitCodeOf(this.#outcome, this.#signal);
+    const outcome = this.#outcome;
+    if (outcome !== null && "exitCode" in outcome) return outcome.exitCode;
+    if (outcome !== null) this.#terminal.error(outcome);
+    return exitCodeOf(outcome, this.#signal);
   }
 
   /** A pager that was closed early ends the run quietly. */
@@ -151,7 +162,7 @@ class CliRun {
 
   #invocation(globals: GlobalOptions, progress: Progress): Invocation {
     const { signal } = this.#stop;
-    const { environment, program, atEnd, boundMemory } = this.#host;
+    const { argv, environment, program, atEnd, boundMemory } = this.#host;
     const terminal = this.#terminal;
     return {
       terminal,
@@ -165,19 +176,32 @@ class CliRun {
       },
       version: manifest.version,
       environment,
+      wordsAfterDashes: splitAtDashes(argv)[1],
       program,
       keyPlaces: keyPlaces(globals, environment),
       signal,
-      commandAgain: commandAgain(this.#host.argv),
+      commandAgain: commandAgain(argv),
       receivedSignal: () => this.#signal,
       prompt: async () =>
         (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd, () => terminal.holdStatus()),
       atEnd,
       readInput: (maxBytes) => readUpTo(this.#stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
       inputStream: (until) => interruptible(this.#stdin(), until === undefined ? signal : anySignal(signal, until)),
+      runCommand: (words, childEnvironment) => this.#runCommand(words, childEnvironment, progress),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
     };
+  }
+
+  async #runCommand(words: readonly string[], environment: Environment, progress: Progress): Promise<CommandEnd> {
+    const { stdout, stderr, collectGarbage, runCommand } = this.#host;
+    const { signal } = this.#stop;
+    progress.stop();
+    await raceSignal(Promise.all([stdout.drained(), stderr.drained()]), signal);
+    if (this.#leavesFileOpen) await collectGarbage();
+    this.#leavesFileOpen = false;
+    signal.throwIfAborted();
+    return runCommand(words, environment);
   }
 
   #stdin(): Input {
@@ -231,7 +255,7 @@ class CliRun {
       {
         mayCreateStore: needs.mayCreateStore,
         creates: needs.create === undefined ? false : needs.create || config.createStore,
-        creation: this.#creationHint(config, needs),
+        creation: creationHint(this.#host.argv, config.store, needs.create !== undefined),
         withoutStore: needs.withoutStore,
         storeMayFail: needs.storeMayFail,
         // The rest of such a command's report needs time as well.
@@ -254,20 +278,13 @@ class CliRun {
     }
   }
 
-  /** The same command with --create, or a command that only creates a store. */
-  #creationHint({ store: { kind, name, from } }: Config, { create }: SessionOptions): string {
-    if (create !== undefined) return `${commandAgain(this.#host.argv)("--create")}   creates it; or check ${from}`;
-    const store = from === "--store" ? ` --store ${kind === "sqlite" ? shellQuote(name) : "<uri>"}` : "";
-    return `check ${from}; keyctl rekey --init${store}   makes a new store there`;
-  }
-
   async #terminalFor(globals: GlobalOptions): Promise<Terminal> {
     const { environment, stdout, stderr, stdinIsTerminal } = this.#host;
     const mayPaint = globals.color && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
     const paintFor = (columns: number | undefined) => (mayPaint && columns !== undefined ? coloured() : plain);
     return new Terminal(
       this.#host,
-      this.#redact(),
+      environmentRedactor(this.#host.environment),
       {
         json: globals.json === true,
         quiet: globals.quiet === true,
@@ -281,11 +298,5 @@ class CliRun {
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },
     );
-  }
-
-  #redact() {
-    const { environment } = this.#host;
-    const secrets = SECRET_VARIABLES.map((name) => environment[name] ?? "");
-    return redactor([...secrets, ...[...secrets, environment["KEYCTL_STORE"] ?? ""].flatMap(passwordsIn)]);
   }
 }

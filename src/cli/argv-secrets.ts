@@ -1,4 +1,5 @@
 import { KeyctlError } from "../core/model/errors.ts";
+import { splitAtDashes } from "./command-again.ts";
 import { KEY_LIKE } from "../core/model/redact-keys.ts";
 
 const URI_HINT =
@@ -17,11 +18,15 @@ const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])
   [/[?&](?:\w*password|authmechanismproperties)=[^&]/, "a URI with a password", URI_HINT],
 ];
 
-/** Other users of the machine can read a command line. Throws SECRET_IN_ARGV without repeating the secret. */
+/**
+ * Other users of the machine can read a command line. In the words after `--`, which are another program's, only a key is
+ * looked for. Throws SECRET_IN_ARGV without repeating the secret.
+ */
 export function refuseSecrets(argv: readonly string[]): void {
-  const words = argv.flatMap((word) => [word, decoded(word)]).map((word) => word.toLowerCase());
+  const [own] = splitAtDashes(argv);
   for (const [pattern, what, hint] of SECRETS) {
-    if (words.some((word) => pattern.test(word))) {
+    const words = pattern === KEY_LIKE ? argv : own;
+    if (words.some((word) => pattern.test(word.toLowerCase()) || pattern.test(decoded(word).toLowerCase()))) {
       throw new KeyctlError("SECRET_IN_ARGV", `there is ${what} on the command line, where other users can read it`, {
         hint,
       });

@@ -6,6 +6,7 @@ import { exitCodeOf } from "./exit-codes.ts";
 import type { CommandAgain } from "./command-again.ts";
 import type { Prompt } from "./terminal/prompt.ts";
 import type { Progress } from "./bulk/progress.ts";
+import type { CommandEnd } from "./terminal/run-command.ts";
 import type { AtEnd } from "./terminal/process-end.ts";
 import type { ErrorDocument, Terminal } from "./terminal/terminal.ts";
 
@@ -56,11 +57,15 @@ export type KeyPlaces = Readonly<Record<ExternalSource, KeyPlace>> & { readonly 
 type FilePlace = { readonly kind: "file"; readonly path: string };
 type KeyPlace = FilePlace | { readonly kind: "variable"; readonly name: string };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** What one run of a command works with. */
 export interface Invocation {
   readonly terminal: Terminal;
   readonly version: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
+  /** The words of the command line after `--`. */
+  readonly wordsAfterDashes: readonly string[];
   /** The path with which this program was started. */
   readonly program: string;
   readonly keyPlaces: KeyPlaces;
@@ -77,6 +82,11 @@ export interface Invocation {
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
   /** Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason. */
   readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
+  /**
+   * Runs a command with the streams of this process; keyctl prints nothing before its end. Nothing is started after an
+   * interruption.
+   */
+  readonly runCommand: (words: readonly string[], environment: Environment) => Promise<CommandEnd>;
   /** The signal that arrived. */
   readonly receivedSignal: () => NodeJS.Signals | undefined;
   readonly withManager: WithManager;
@@ -103,8 +113,13 @@ export interface SessionOptions {
   readonly logs: "all" | "changes" | "none";
 }
 
+/** A run that ends with the exit code of another program. */
+export interface ForeignExit {
+  readonly exitCode: number;
+}
+
 /** A command's work: it writes its results and returns the final error of the run, or null. */
-type CommandHandler<Options> = (invocation: Invocation, options: Options) => Promise<KeyctlError | null>;
+type CommandHandler<Options> = (invocation: Invocation, options: Options) => Promise<KeyctlError | ForeignExit | null>;
 
 /** Turns a handler into an action. */
 export type Run = <Options>(handler: CommandHandler<Options>) => (options: Options) => Promise<void>;

@@ -1,8 +1,10 @@
 import { toKeyctlError } from "./async/deadline.ts";
+import type { ImportEntry, ImportResult } from "./change/import-keys.ts";
 import type { CopyOutcome } from "./copy/copy-rows.ts";
 import type {
   BulkOptions,
   CopyOptions,
+  ImportOptions,
   ManagerContext,
   PreviewSyncOptions,
   ProvisionManyOptions,
@@ -140,6 +142,14 @@ export class BulkRuns {
     } catch (thrown) {
       throw toKeyctlError(thrown, options.signal);
     }
+  }
+
+  async *importKeys(
+    batches: AsyncIterable<readonly ImportEntry[]>,
+    { dryRun = false, ...options }: ImportOptions,
+  ): ResultBatches<ImportResult> {
+    const { importKeys } = await import("./change/import-keys.ts");
+    yield* importKeys(batches, this.#context, { dryRun, newSignal: this.#work.newSignal(options) });
   }
 
   /** Yields its progress. A signal stops the run, and the next call continues it. */

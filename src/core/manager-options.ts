@@ -119,6 +119,11 @@ export interface ReconcileOptions extends CallOptions {
 
 export interface RekeyOptions extends CallOptions, Partial<RekeyTask> {}
 
+export interface ImportOptions extends CallOptions {
+  /** Report what would be imported, and write nothing. Default false. */
+  readonly dryRun?: boolean | undefined;
+}
+
 export interface CopyOptions extends CallOptions {
   /** Report what would be copied, and write nothing. Default false. */
   readonly dryRun?: boolean | undefined;

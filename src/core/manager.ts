@@ -1,14 +1,14 @@
 import type { CallOptions } from "./async/deadline.ts";
 import { onFirstUse } from "./async/memoize.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
+import type { ImportEntry } from "./change/import-keys.ts";
 import type { UserKeyCall, WithUserKeyOptions } from "./change/with-user-key.ts";
-import type { BulkOptions, CopyOptions, EnsureOptions, ManagerContext } from "./manager-options.ts";
+import type { BulkOptions, CopyOptions, EnsureOptions, ImportOptions, ManagerContext } from "./manager-options.ts";
 import type { HistoryParts, HistoryQuery } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RenewManyOptions, RenewOptions } from "./manager-options.ts";
-import type { RotateManyOptions, RotateOptions } from "./manager-options.ts";
-import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
+import type { RotateManyOptions, RotateOptions, SyncOptions, ValidateManyOptions } from "./manager-options.ts";
 import { historyOnUse } from "./history/history-on-use.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { HistoryEvent } from "./model/history-event.ts";
@@ -237,6 +237,11 @@ export class KeyManager {
   /** What `provisionMany` would do for each user; creates nothing. */
   async *previewProvisionMany(batches: UserBatches, options: PreviewProvisionOptions = {}) {
     yield* (await this.#bulk()).previewProvisionMany(batches, options);
+  }
+
+  /** Stores the keys of users who have none; other keys stay. One result for each entry, in order, after its commit. */
+  async *importKeys(batches: AsyncIterable<readonly ImportEntry[]>, options: ImportOptions = {}) {
+    yield* (await this.#bulk()).importKeys(batches, options);
   }
 
   /** Seals every row with a new or the active master key. Yields progress; the next call continues a stopped run. */

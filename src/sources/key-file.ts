@@ -6,7 +6,7 @@ import { keyFaultOf } from "../core/model/key-fault.ts";
 import type { Warning } from "../core/model/warning.ts";
 import { basename } from "node:path";
 import { printable } from "../core/text/printable.ts";
-import { octal } from "../core/text/format.ts";
+import { keyFileModeWarning } from "../core/model/key-file-mode.ts";
 
 /** The size limit of a file that holds one key. */
 export const MAX_KEY_FILE_BYTES = 4 * 1024;
@@ -32,7 +32,7 @@ export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: s
         case "read":
           return {
             reading: readingOf(file.bytes, isManagementKey),
-            warnings: file.readableByOthers ? [readableByOthers(path, file.mode)] : [],
+            warnings: file.readableByOthers ? [keyFileModeWarning(nameOf(path), file.mode)] : [],
           };
       }
     },
@@ -53,15 +53,10 @@ export function readingOfText(text: string, isManagementKey: (text: string) => b
   return key === undefined ? { status: "malformed", detail: keyFaultOf(text) } : { status: "found", key };
 }
 
-function readableByOthers(path: string, mode: number): Warning {
-  const name = basename(path) === "key.txt" ? "key.txt" : printable(path);
-  return {
-    code: "KEY_FILE_MODE",
-    message: `${name} can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`,
-  };
+function nameOf(path: string): string {
+  return basename(path) === "key.txt" ? "key.txt" : printable(path);
 }
 
-/** The hint names the file. */
 const missing: Warning = {
   code: "KEY_FILE_MISSING",
   message: "the file named in place of key.txt does not exist",

@@ -89,7 +89,7 @@ export function blockOf(command: string, words: string): Block {
 export const PAGES: readonly Page[] = [
   "README.md",
   "CONTRIBUTING.md",
-  ...readdirSync(new URL("docs/", ROOT)).map((name) => `docs/${name}`),
+  ...readdirSync(new URL("docs/", ROOT)).flatMap((name) => (name.endsWith(".md") ? [`docs/${name}`] : [])),
 ].map(pageAt);
 
 export function page(path: string): Page {

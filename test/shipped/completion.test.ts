@@ -24,6 +24,8 @@ const LINES: readonly (readonly [line: string, offered: readonly string[], notOf
   ["keyctl sync --users-file=al", ["alice.txt"], "--all"],
   ["keyctl completion ", ["bash", "zsh", "fish", "powershell"], "sync"],
   ["keyctl help e", ["exit-codes", "environment", "explain"], "sync"],
+  ["keyctl exec --user alice --e", ["--env"], "--reveal"],
+  ["keyctl exec --user alice -- mkfifo al", ["alice.txt"], "--env"],
   ["openrouter-keyctl comp", ["completion"], "copy"],
 ];
 
@@ -45,6 +47,30 @@ describe.each([
     const words = await completes(home, await scriptFor(shell), line);
     expect(words).toEqual(expect.arrayContaining([...offered]));
     expect(words).not.toContain(notOffered);
+  });
+});
+
+describe.each([
+  ["bash", inBash],
+  ["zsh", inZsh],
+  ["fish", inFish],
+] as const)("the completion of %s after --", (shell, completes) => {
+  it("offers no option of keyctl", async (context) => {
+    needs(shell, context);
+    for (const line of ["keyctl exec -u a -- --", "keyctl exec -u a -- true --", "keyctl get -u a -- --"]) {
+      const words = await completes(emptyHome(), await scriptFor(shell), line);
+      expect(words.filter((word) => ["--user", "--env", "--json", "--reveal"].includes(word))).toEqual([]);
+    }
+  });
+});
+
+describe.each([
+  ["bash", inBash],
+  ["fish", inFish],
+] as const)("the completion of %s right after --", (shell, completes) => {
+  it("offers the commands of the PATH", async (context) => {
+    needs(shell, context);
+    expect(await completes(emptyHome(), await scriptFor(shell), "keyctl exec -u a -- mkf")).toContain("mkfifo");
   });
 });
 

@@ -6,7 +6,7 @@ import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { SeenIds } from "./seen-ids.ts";
-import { bytesOf, linesOf } from "./users-file.ts";
+import { bytesOf, linesOf, USERS_FILE } from "./users-file.ts";
 
 export interface SelectionOptions {
   readonly user?: readonly string[];
@@ -160,7 +160,7 @@ export async function countLines(
   signal: AbortSignal,
 ): Promise<number> {
   let count = 0;
-  for await (const texts of linesOf(bytesOf(path))) {
+  for await (const texts of linesOf(bytesOf(path, USERS_FILE))) {
     signal.throwIfAborted();
     count += shard === undefined ? texts.length : texts.filter((text) => isLineInShard(text, shard)).length;
   }
@@ -177,7 +177,7 @@ async function* textsOf(
 ): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
   if (selection.kind === "file") {
-    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path));
+    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, USERS_FILE));
   }
 }
 

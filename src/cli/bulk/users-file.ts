@@ -1,4 +1,5 @@
 import { createReadStream, statSync } from "node:fs";
+import type { Stats } from "node:fs";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { encodingOf } from "../../files/decode-text.ts";
@@ -12,15 +13,33 @@ const LONGEST_MARK = 3;
  * skipped, and an endless line is cut (and then is not a user id).
  */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  for await (const lines of numberedLines(bytes, LONGEST_LINE)) yield lines.map(({ text }) => text).filter(isNotBlank);
+}
+
+/** A line of a file, from 1. */
+export interface NumberedLine {
+  readonly number: number;
+  readonly text: string;
+}
+
+/** All lines, as they arrive and in constant memory, without their ends and a byte order mark. A longer line is cut. */
+export async function* numberedLines(
+  bytes: AsyncIterable<Uint8Array>,
+  longest: number,
+): AsyncGenerator<readonly NumberedLine[]> {
+  let number = 0;
+  const numbered = (line: string) => ({ number: (number += 1), text: cut(withoutReturn(line), longest) });
   let decoder: InstanceType<typeof TextDecoder> | undefined;
   let rest = "";
   for await (const chunk of withWholeBom(bytes)) {
     decoder ??= new TextDecoder(encodingOf(chunk));
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = cut(lines.pop() ?? "");
-    yield lines.map(withoutReturn).filter(isNotBlank);
+    // With room for the return before a line end.
+    rest = cut(lines.pop() ?? "", longest + 1);
+    yield lines.map(numbered);
   }
-  yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
+  const last = rest + (decoder?.decode() ?? "");
+  if (last !== "") yield [numbered(last)];
 }
 
 /** The same bytes; a pipe may split a byte order mark, so the first chunk waits until the mark would be complete. */
@@ -39,32 +58,56 @@ async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<U
   if (head !== undefined) yield head;
 }
 
-/** The bytes of a users file. It must be a regular file, because a wait for another kind could not be interrupted. Throws USAGE if it cannot be read. */
-export async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
+/** A file that a person named, for its errors. */
+export interface NamedFile {
+  /** Such as `users file`. */
+  readonly what: string;
+  readonly hint: string;
+}
+
+export const USERS_FILE: NamedFile = {
+  what: "users file",
+  hint: "give a file with one user id per line, or pipe the ids to --users-file -",
+};
+
+/**
+ * The bytes of a file with many lines. It must be a regular file, because a wait for another kind could not be interrupted.
+ * Throws USAGE if it cannot be read.
+ */
+export async function* bytesOf(path: string, named: NamedFile): AsyncGenerator<Uint8Array> {
+  statsOfFile(path, named);
   try {
-    const stats = statSync(path);
-    if (!stats.isFile()) throw unreadable(path, stats.isDirectory() ? "it is a directory" : "it is not a regular file");
     for await (const chunk of createReadStream(path)) {
       yield chunk as Buffer;
     }
   } catch (thrown) {
     if (codeOf(thrown) === "" || isKeyctlError(thrown)) throw thrown;
-    throw unreadable(path, codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown));
+    throw unreadable(path, named, reasonOf(thrown));
   }
 }
 
-function unreadable(path: string, reason: string): KeyctlError {
-  return new KeyctlError("USAGE", `the users file ${printable(path)} cannot be read: ${reason}`, {
-    hint: "give a file with one user id per line, or pipe the ids to --users-file -",
-  });
+/** Throws USAGE for anything but a regular file. */
+export function statsOfFile(path: string, named: NamedFile): Stats {
+  let stats: Stats;
+  try {
+    stats = statSync(path);
+  } catch (thrown) {
+    throw unreadable(path, named, codeOf(thrown) === "ENOENT" ? "it does not exist" : reasonOf(thrown));
+  }
+  if (stats.isFile()) return stats;
+  throw unreadable(path, named, stats.isDirectory() ? "it is a directory" : "it is not a regular file");
+}
+
+function unreadable(path: string, { what, hint }: NamedFile, reason: string): KeyctlError {
+  return new KeyctlError("USAGE", `the ${what} ${printable(path)} cannot be read: ${reason}`, { hint });
 }
 
 function withoutReturn(line: string): string {
-  return cut(line.endsWith("\r") ? line.slice(0, -1) : line);
+  return line.endsWith("\r") ? line.slice(0, -1) : line;
 }
 
-function cut(line: string): string {
-  return line.length > LONGEST_LINE ? line.slice(0, LONGEST_LINE) : line;
+function cut(line: string, longest: number): string {
+  return line.length > longest ? line.slice(0, longest) : line;
 }
 
 function isNotBlank(line: string): boolean {

@@ -44,7 +44,9 @@ Looks where sync looks and saves what it finds, but never makes a key.
 Examples:
   keyctl get --user alice
   keyctl get --user alice --stored --json
-  OPENROUTER_API_KEY="$(keyctl get --user alice --reveal)" node app.js`,
+  keyctl get --user alice --reveal
+
+keyctl exec   runs a command with the key in its environment.`,
     )
     .action(run((invocation, flags: GetFlags) => get(invocation, flags)));
 }

@@ -9,6 +9,8 @@ import { isDeviceOfMemory, isTerminal } from "./fd-output.ts";
 
 /** SIGHUP arrives when a terminal is closed. SIGQUIT would leave a core dump, which holds keys. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+/** The signals that a command is sent through this process, besides those. */
+const RELAYED = ["SIGUSR1", "SIGUSR2", "SIGTSTP", "SIGCONT"] as const;
 /** `timeout` and some versions of npm repeat a signal that the whole process group has received; no person presses Ctrl-C again so soon. */
 const REPEAT_MS = 100;
 
@@ -25,6 +27,10 @@ export interface ProcessEnd {
   readonly onSignal: (listener: Listener) => void;
   /** Registers the undoing of something that must not outlive the process, however it ends (except by SIGKILL). The result unregisters it. */
   readonly atEnd: AtEnd;
+  /**
+   * From now on, every signal goes to this listener, the second one too, and ends nothing. The result undoes this.
+   */
+  readonly relay: (listener: Listener) => Undo;
   /** Ends the process as the signal would without a listener. */
   readonly killSelf: (signal: NodeJS.Signals) => void;
   /** The last step before the exit: runs what is registered, and releases the terminal. */
@@ -33,6 +39,7 @@ export interface ProcessEnd {
 
 const undos = new Set<Undo>();
 let listener: Listener | undefined;
+let relayedTo: Listener | undefined;
 let firstHeardAt: number | undefined;
 
 export const processEnd: ProcessEnd = {
@@ -50,6 +57,14 @@ export const processEnd: ProcessEnd = {
     undos.add(undo);
     return () => void undos.delete(undo);
   },
+  relay(to) {
+    relayedTo = to;
+    for (const signal of RELAYED) process.on(signal, to);
+    return () => {
+      relayedTo = undefined;
+      for (const signal of RELAYED) process.removeListener(signal, to);
+    };
+  },
   killSelf,
   leave() {
     undoAll();
@@ -58,7 +73,8 @@ export const processEnd: ProcessEnd = {
 };
 
 function hear(signal: NodeJS.Signals): void {
-  if (signal === "SIGQUIT") killSelf("SIGTERM");
+  if (relayedTo !== undefined) relayedTo(signal);
+  else if (signal === "SIGQUIT") killSelf("SIGTERM");
   else if (firstHeardAt === undefined) {
     firstHeardAt = performance.now();
     listener?.(signal);

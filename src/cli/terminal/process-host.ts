@@ -1,6 +1,7 @@
 import type { Input } from "./stdin.ts";
 import { fdOutput, isTerminal } from "./fd-output.ts";
 import { processEnd } from "./process-end.ts";
+import type { CommandEnd } from "./run-command.ts";
 import type { ProcessEnd } from "./process-end.ts";
 import type { Streams } from "./terminal.ts";
 import { sleep, yieldToEventLoop } from "../../core/async/sleep.ts";
@@ -8,7 +9,7 @@ import { sleep, yieldToEventLoop } from "../../core/async/sleep.ts";
 const POLL_MS = 10;
 
 /** Everything that the tool uses of the process. */
-export interface ProcessHost extends Streams, ProcessEnd {
+export interface ProcessHost extends Streams, Omit<ProcessEnd, "relay"> {
   readonly argv: readonly string[];
   /** The path with which this program was started. */
   readonly program: string;
@@ -23,6 +24,11 @@ export interface ProcessHost extends Streams, ProcessEnd {
   readonly lookupsEnd: () => Promise<void>;
   /** For a run of any length: memory that V8 would take to save itself collections. */
   readonly boundMemory: () => void;
+  /** Runs a command with the streams of this process, and passes signals on to it. */
+  readonly runCommand: (
+    words: readonly string[],
+    environment: Readonly<Record<string, string | undefined>>,
+  ) => Promise<CommandEnd>;
   /** Collects garbage and runs finalizers, which `process.exit()` skips. */
   readonly collectGarbage: () => Promise<void>;
 }
@@ -46,6 +52,8 @@ export function thisProcess(): ProcessHost {
     lookupsEnd,
     boundMemory,
     collectGarbage,
+    runCommand: async (words, environment) =>
+      (await import("./run-command.ts")).runAttached(words, environment, processEnd.relay),
     ...processEnd,
   };
 }

@@ -1,4 +1,4 @@
-import { withoutKeys } from "../../core/model/redact-keys.ts";
+import { SECRET_VARIABLES, withoutKeys } from "../../core/model/redact-keys.ts";
 
 /**
  * The second safety net after `ApiKey`: all text for stdout and stderr passes here last. Nothing should ever be caught here;
@@ -36,4 +36,10 @@ export function redactor(secrets: readonly string[]): Redactor {
       (shown, [pattern, replacement]) => shown.replace(pattern, replacement),
       known.reduce((shown, secret) => shown.replaceAll(secret, "***"), withoutKeys(text)),
     );
+}
+
+/** Of the secrets in these variables, and of the passwords in URIs. */
+export function environmentRedactor(environment: Readonly<Record<string, string | undefined>>): Redactor {
+  const secrets = SECRET_VARIABLES.map((name) => environment[name] ?? "");
+  return redactor([...secrets, ...[...secrets, environment["KEYCTL_STORE"] ?? ""].flatMap(passwordsIn)]);
 }

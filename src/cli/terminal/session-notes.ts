@@ -15,6 +15,10 @@ const CHANGES: readonly LogEvent["kind"][] = [
   "validated",
   "invalid",
   "not-validated",
+  "renewal-due",
+  "renewing",
+  "renewed",
+  "renewal-failed",
 ];
 
 /** Many keys that wait at the same time are reported once. */

@@ -26,7 +26,7 @@ import { findKey } from "../protocol/find-key.ts";
 import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
-import type { Warning } from "../model/warning.ts";
+import { shapeWarnings } from "./given-user-key.ts";
 
 /** Which other key may be replaced: none, any, or the one with this hash. */
 export type Replace = "none" | "any" | { readonly keyHash: string | null };
@@ -188,13 +188,5 @@ function savedResult(
   origin: string,
   change: Pick<SaveResult, "changed" | "previous">,
 ): SaveResult {
-  const warnings: readonly Warning[] = key.hasUsualShape
-    ? []
-    : [
-        {
-          code: "KEY_SHAPE",
-          message: "the key does not look like one that OpenRouter creates (sk-or-v1- and 64 hex characters)",
-        },
-      ];
-  return { userId, key, keyHash: key.hash, origin, ...change, warnings, error: null };
+  return { userId, key, keyHash: key.hash, origin, ...change, warnings: shapeWarnings(key), error: null };
 }

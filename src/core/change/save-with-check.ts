@@ -2,9 +2,8 @@ import { isTimeout, toKeyctlError } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import type { Context } from "../context.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import { isKeyctlError, KeyctlError } from "../model/errors.ts";
-import { isManagementKey } from "../model/management-key.ts";
-import { parsedKey } from "../model/parse-key.ts";
+import { isKeyctlError } from "../model/errors.ts";
+import { givenUserKey, requireOrigin } from "./given-user-key.ts";
 import { saveFailed } from "../model/results.ts";
 import type { CheckedSaveResult, SaveResult } from "../model/results.ts";
 import type { UserId } from "../model/user-id.ts";
@@ -12,7 +11,6 @@ import { lastCheckOf } from "../model/verdict.ts";
 import type { Verdict } from "../model/verdict.ts";
 import type { Warning } from "../model/warning.ts";
 import { counted, plural } from "../text/format.ts";
-import { userFlag } from "../text/shell-quote.ts";
 import type { Validation } from "../validate/validate-key.ts";
 import { saveKey } from "./save-key.ts";
 import type { Replace } from "./save-key.ts";
@@ -28,8 +26,6 @@ export interface SaveOptions extends CallOptions {
   readonly revoke?: boolean | undefined;
 }
 
-const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
-
 /**
  * Saves a key and, with `validate`, asks OpenRouter about it before any write; the verdict is then recorded with the key.
  * Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY, USAGE, and what `saveKey` throws.
@@ -42,11 +38,7 @@ export async function saveWithCheck(
 ): Promise<CheckedSaveResult> {
   const { source = "manual", replace = "none", validate = false, revoke = false } = options;
   const parsed = keyToSave(key, user, context);
-  if (!ORIGIN.test(source)) {
-    throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
-      hint: "--source manual",
-    });
-  }
+  requireOrigin(source);
   const request = { key: parsed, origin: source, replace, revoke };
   const shared = async ({ changed, error }: SaveResult) =>
     changed && error === null ? sharedWarnings(user, parsed, context, signal) : [];
@@ -105,10 +97,7 @@ class SaveCheck {
 /** Throws BAD_KEY_FORMAT, KEY_IS_MASKED, MANAGEMENT_KEY_AS_USER_KEY. */
 function keyToSave(key: string | ApiKey, user: UserId, { managementKeyHashes, log }: Context): ApiKey {
   try {
-    if (!isManagementKey(key, managementKeyHashes())) return parsedKey(key);
-    throw new KeyctlError("MANAGEMENT_KEY_AS_USER_KEY", "this is the management key, which no user may have", {
-      hint: `save a key from https://openrouter.ai/keys, or   keyctl provision ${userFlag(user)}   to create one`,
-    });
+    return givenUserKey(key, user, managementKeyHashes());
   } catch (thrown) {
     log({ kind: "not-saving" });
     throw thrown;

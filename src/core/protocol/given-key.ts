@@ -28,8 +28,25 @@ export type GivenKey =
 /** One query for a key that keyctl did not create. The removal of a key from its row is recorded before it happens. */
 export async function lookUpGiven(key: ApiKey, journal: Journal, signal: AbortSignal): Promise<GivenKey> {
   const outcomes = await journal.outcomesOf([key.hash], signal);
-  return outcomes.length === 0 ? { kind: "foreign" } : oursOrOwed(outcomes, journal, signal);
+  return outcomes.length === 0 ? FOREIGN : oursOrOwed(outcomes, journal, signal);
 }
+
+/** As `lookUpGiven`, for many keys with one query; by the hash of each key. */
+export async function lookUpManyGiven(
+  hashes: readonly string[],
+  journal: Journal,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, GivenKey>> {
+  const outcomes = await journal.outcomesOf(hashes, signal);
+  const given = new Map<string, GivenKey>();
+  for (const hash of hashes) {
+    const own = outcomes.filter((outcome) => outcome.hash === hash || outcome.upstreamHash === hash);
+    given.set(hash, own.length === 0 ? FOREIGN : await oursOrOwed(own, journal, signal));
+  }
+  return given;
+}
+
+const FOREIGN: GivenKey = { kind: "foreign" };
 
 async function oursOrOwed(outcomes: readonly Recorded[], journal: Journal, signal: AbortSignal): Promise<GivenKey> {
   for (const { userId, n } of outcomes) {

@@ -1,6 +1,6 @@
 import { importSpooled } from "../protocol/spool-gate.ts";
-import { spoolFailures } from "./resolve-many.ts";
-import type { OnSpooled } from "./resolve-many.ts";
+import { spoolFailures } from "../protocol/spool-gate.ts";
+import type { OnSpooled } from "../protocol/spool-gate.ts";
 import { isInUse } from "./sealed-record.ts";
 import { keyExists } from "./provision-on-request.ts";
 import { termsFor } from "../model/provision-terms.ts";

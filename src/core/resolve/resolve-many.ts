@@ -5,18 +5,17 @@ import type { StoredRow } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { SyncResult } from "../model/results.ts";
 import type { Usable } from "./usable-candidates.ts";
+import { spoolFailures } from "../protocol/spool-gate.ts";
+import type { OnSpooled } from "../protocol/spool-gate.ts";
 import { attempts, retryOnConflict } from "../protocol/contention.ts";
 import { usableOf } from "./usable-candidates.ts";
 import { syncFailed } from "../model/results.ts";
 import { isKeyctlError } from "../model/errors.ts";
-import type { KeyctlError } from "../model/errors.ts";
 import { sealed, isInUse } from "./sealed-record.ts";
 import { answer } from "./sync-result.ts";
 import type { AnswerSetting } from "./sync-result.ts";
 import { duplicateRowsError, storedValue } from "../model/key-record.ts";
 import { openForUse } from "../sealing/open-row.ts";
-
-export type OnSpooled = (user: UserId, context: Context, signal: AbortSignal) => Promise<void>;
 
 /** Settings for all users of a run. The sources are read once, before the run. */
 export interface ResolveManyTask {
@@ -104,25 +103,6 @@ export async function resolveStored(user: UserId, context: Context, signal: Abor
     const result = results.get(user) ?? syncFailed(user, candidates.noKey(user));
     return result === "lost" ? "conflict" : result;
   });
-}
-
-/** A damaged file is the error of its user. */
-export async function spoolFailures(
-  batch: readonly UserId[],
-  context: Context,
-  onSpooled: OnSpooled,
-  signal: AbortSignal,
-): Promise<readonly (readonly [UserId, KeyctlError])[]> {
-  const failures: (readonly [UserId, KeyctlError])[] = [];
-  for (const user of context.spool.mayHoldKeys() ? batch : []) {
-    try {
-      await onSpooled(user, context, signal);
-    } catch (thrown) {
-      if (!isKeyctlError(thrown) || thrown.code !== "ROW_UNREADABLE") throw thrown;
-      failures.push([user, thrown]);
-    }
-  }
-  return failures;
 }
 
 async function insertMissing(

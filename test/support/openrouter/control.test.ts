@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { hashOf, keyEnding } from "../fixtures/keys.ts";
 import { ask } from "./ask.ts";
+import { REFUSAL_NAMES } from "./chat-refusals.ts";
 import { CONTROLS } from "./control.ts";
 import { mockOpenRouter } from "./of-test.ts";
 import type { OpenRouterServer } from "./server.ts";
@@ -46,11 +47,12 @@ describe("another process", () => {
     ["spend", { hash: HASH }, 400, "hash and usd are required"],
     ["time", { now: "soon" }, 400, "advance_s or now is required"],
     ["credential", { allowed_api_key_hashes: "all" }, 400, "allowed_api_key_hashes is a list of hashes, or null"],
+    ["refuse", { refusal: "rudely" }, 400, `unknown refusal: ${REFUSAL_NAMES.join(", ")}`],
     [
       "settings",
       { speed: 1 },
       400,
-      "unknown setting speed: newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse",
+      "unknown setting speed: newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse, chatUsd, errorTypeIn",
     ],
   ])("is told what is wrong with %s %j", async (name, body, code, message) => {
     const { status, json } = await control(await mockOpenRouter(), name, body);

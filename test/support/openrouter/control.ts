@@ -1,3 +1,4 @@
+import { isRefusal, REFUSAL_NAMES } from "./chat-refusals.ts";
 import type { Reply } from "./routes.ts";
 import type { MockClock } from "./settings.ts";
 import { SETTINGS } from "./settings.ts";
@@ -50,6 +51,15 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
       const isList = Array.isArray(hashes) && hashes.every((hash) => typeof hash === "string");
       if (hashes !== null && !isList) throw new ControlError("allowed_api_key_hashes is a list of hashes, or null");
       return { id: credentials.add({ provider: String(provider), allowedKeys: isList ? hashes : null }).id };
+    },
+  },
+  refuse: {
+    example: '{"refusal": "provider-key", "times": 1}',
+    apply({ refusal, times = 1 }, { chat }) {
+      const name = String(refusal);
+      if (!isRefusal(name)) throw new ControlError(`unknown refusal: ${REFUSAL_NAMES.join(", ")}`);
+      chat.refuseNext(name, Number(times));
+      return {};
     },
   },
   settings: {

@@ -1,12 +1,15 @@
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import type { Reply, Route } from "./routes.ts";
+import type { RefusalName } from "./chat-refusals.ts";
 import { error, zodError } from "./shapes.ts";
 
 /** A fault of one request. By default the request is executed and only its answer is damaged. */
 export type Fault =
   | keyof typeof FAULTS
   | StatusFault
+  /** A refusal of a model call, as OpenRouter words it. */
+  | { readonly refusal: RefusalName }
   | { readonly delayMs: number }
   | { readonly deletesAfterMs: number };
 
@@ -139,7 +142,11 @@ const DELETED = { status: 200, json: { deleted: true } };
 const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
 
 /** How a request with this fault is executed and answered. */
-export function spoiled(fault: Fault): { obedience: Obedience; lateMs: number; spoil: Spoil } {
+export function spoiled(fault: Exclude<Fault, { readonly refusal: RefusalName }>): {
+  obedience: Obedience;
+  lateMs: number;
+  spoil: Spoil;
+} {
   if (typeof fault === "string") return { obedience: FAULTS[fault][0], lateMs: LATE_MS, spoil: FAULTS[fault][1] };
   if ("delayMs" in fault) {
     return {
@@ -164,11 +171,21 @@ export function isFault(name: string): name is keyof typeof FAULTS {
 
 export const FAULT_NAMES: readonly string[] = Object.keys(FAULTS);
 
-export function send(response: ServerResponse, { status, json }: Reply, headers = {}): void {
+export function send(response: ServerResponse, { status, json, events, ...reply }: Reply, headers = {}): void {
   if (response.destroyed) return;
-  const body = JSON.stringify(json);
-  response.writeHead(status, { ...JSON_TYPE, "content-length": String(Buffer.byteLength(body)), ...headers });
+  if (events !== undefined) return sendStream(response, events);
+  const body = json === undefined ? "" : JSON.stringify(json);
+  const length = { "content-length": String(Buffer.byteLength(body)) };
+  response.writeHead(status, { ...(body === "" ? {} : JSON_TYPE), ...length, ...reply.headers, ...headers });
   response.end(body);
+}
+
+/** Server-sent events: a comment that keeps the connection alive, the chunks, and the end. */
+function sendStream(response: ServerResponse, events: readonly unknown[]): void {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  response.write(": OPENROUTER PROCESSING\n\n");
+  for (const event of events) response.write(`data: ${JSON.stringify(event)}\n\n`);
+  response.end("data: [DONE]\n\n");
 }
 
 function answerWith(response: ServerResponse, fault: StatusFault): void {

@@ -141,6 +141,9 @@ export function keyRecords({ now, settings, accounts, hashOf, onRemoved }: KeyRe
     disable,
     spend,
     ownBy,
+    hashOf,
+    /** What is left of the limit until its next reset, in USD; null without a limit. */
+    leftOf: (key: MockKey) => remaining(key, now()),
     isKnown: (text: string) => keys.has(hashOf(text)),
     acceptedOf: (text: string) => accepted(hashOf(text)),
   };

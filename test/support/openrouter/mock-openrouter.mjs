@@ -16,26 +16,32 @@ const OPTIONS = {
 };
 const HELP_COMMAND = "npm run mock-openrouter -- --help";
 
-const { openRouterServer, isFault, FAULT_NAMES, ROUTES, CONTROLS, CONTROL_PREFIX } =
+const { openRouterServer, isFault, FAULT_NAMES, isRefusal, REFUSAL_NAMES, ROUTES, CONTROLS, CONTROL_PREFIX } =
   await typescript("mock-openrouter.ts");
 const values = options();
 if (values.help) console.log(help());
 else await serve();
 
-function help() {
+/** Names in lines of a page's width. */
+function columnsOf(names) {
   const columns = 76;
-  const faults = [...FAULT_NAMES, "<status>"].reduce(
-    (lines, name) => {
-      const line = `${lines.at(-1) ?? ""} ${name}`;
-      return line.length > columns ? [...lines, `  ${name}`] : [...lines.slice(0, -1), line];
+  const lines = names.reduce(
+    (all, name) => {
+      const line = `${all.at(-1) ?? ""} ${name}`;
+      return line.length > columns ? [...all, `  ${name}`] : [...all.slice(0, -1), line];
     },
     [" "],
   );
+  return lines.join("\n");
+}
+
+function help() {
   return `Usage: npm run mock-openrouter -- [options]
 
 A mock server of OpenRouter on this machine. It creates, lists, changes and deletes
 keys like OpenRouter, knows guardrails and the allow-lists of provider credentials,
-and forgets everything when it ends (Ctrl-C). Nothing is paid.
+answers model calls with the same five words, and forgets everything when it ends
+(Ctrl-C). Nothing is paid.
 
 Options:
   --port <n>                    the port on 127.0.0.1 (default 8377; 0: a free one)
@@ -51,7 +57,10 @@ Routes:
 ${ROUTES.map((route) => `  ${route}`).join("\n")}
 
 Faults:
-${faults.join("\n")}
+${columnsOf([...FAULT_NAMES, "<status>"])}
+
+Refusals of model calls, which are faults of POST /chat/completions:
+${columnsOf(REFUSAL_NAMES)}
 
 Controls, for what happens at OpenRouter without keyctl:
   curl --data '<JSON>' http://127.0.0.1:8377${CONTROL_PREFIX}<control>
@@ -122,9 +131,10 @@ function faultOf(text) {
   const [, route, which, name] =
     /^([A-Z]+ \/\S+) (\d+|all) (\S+)$/.exec(text) ?? fail(`invalid value '${text}' for --fault; see ${HELP_COMMAND}`);
   if (!ROUTES.includes(route)) fail(`unknown route '${route}'; see ${HELP_COMMAND}`);
-  if (!isFault(name) && !/^\d{3}$/.test(name)) fail(`unknown fault '${name}'; see ${HELP_COMMAND}`);
+  const mayRefuse = route === "POST /chat/completions" && isRefusal(name);
+  if (!isFault(name) && !mayRefuse && !/^\d{3}$/.test(name)) fail(`unknown fault '${name}'; see ${HELP_COMMAND}`);
   return {
-    fault: isFault(name) ? name : { status: Number(name) },
+    fault: isFault(name) ? name : mayRefuse ? { refusal: name } : { status: Number(name) },
     hits: (asked, number) => asked === route && (which === "all" || Number(which) === number),
   };
 }

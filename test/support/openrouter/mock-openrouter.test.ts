@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { emptyHome } from "../home/home.ts";
 import { inProcess } from "../programs/in-process.ts";
+import { REFUSAL_NAMES } from "./chat-refusals.ts";
 import { CONTROLS } from "./control.ts";
 import { FAULT_NAMES } from "./faults.ts";
 import { ROUTES } from "./routes.ts";
@@ -51,7 +52,7 @@ describe("npm run mock-openrouter", () => {
     const { exitCode, stdout, stderr } = await started(word);
     expect([exitCode, stderr]).toEqual([0, ""]);
     const options = ["--port", "--latency", "--new-keys-refused", "--gone-keys-accepted", "--fault", "--help"];
-    const named = [...options, ...FAULT_NAMES, ...Object.keys(CONTROLS)];
+    const named = [...options, ...FAULT_NAMES, ...REFUSAL_NAMES, ...Object.keys(CONTROLS)];
     expect(named.filter((name) => !stdout.split(/[\s,]+/).includes(name))).toEqual([]);
     expect(ROUTES.filter((route) => !stdout.split("\n").includes(`  ${route}`))).toEqual([]);
     expect(stdout.split("\n").filter((line) => line.length > 84)).toEqual([]);
@@ -64,6 +65,7 @@ describe("npm run mock-openrouter", () => {
     [["--latency", "soon"], "invalid value 'soon' for --latency: a duration such as 500ms or 5s"],
     [["--fault", "POST /keys"], "invalid value 'POST /keys' for --fault; see npm run mock-openrouter -- --help"],
     [["--fault", "POST /key all 500"], "unknown route 'POST /key'; see npm run mock-openrouter -- --help"],
+    [["--fault", "GET /key 1 provider-key"], "unknown fault 'provider-key'; see npm run mock-openrouter -- --help"],
     [["--fault", "POST /keys 1 bad"], "unknown fault 'bad'; see npm run mock-openrouter -- --help"],
   ])("refuses %j in one line", async (words, problem) => {
     expect(await started(...words)).toMatchObject({ exitCode: 2, stdout: "", stderr: `error: ${problem}` });

@@ -8,7 +8,8 @@ import { FAULT_NAMES, on } from "./faults.ts";
 import { ROUTES } from "./routes.ts";
 import { mockOpenRouter } from "./of-test.ts";
 
-// The schemas come from OpenRouter's own SDK and, for workspaces, guardrails and credentials, from its OpenAPI document.
+// The schemas come from OpenRouter's own SDK; for workspaces, guardrails and credentials, from its OpenAPI document; and for
+// model calls, from its documentation.
 const SCHEMAS = JSON.parse(readFileSync(new URL("response-schemas.json", import.meta.url), "utf8")) as Readonly<
   Record<string, Schema>
 >;
@@ -52,6 +53,10 @@ describe("the mock server of OpenRouter", () => {
       replies.push(["error", 404, await manage("DELETE", `/keys/${hash}`)]);
     }
     replies.push(["GET /key", 200, await manage("GET", "/key")]);
+    server.addKey(keyEnding("0001"));
+    const question = { model: "mock/model", messages: [{ role: "user", content: "Hello?" }] };
+    const asked = await ask(server, "POST", "/chat/completions", keyEnding("0001"), question);
+    replies.push(["POST /chat/completions", 200, asked]);
     replies.push(["GET /workspaces", 200, await manage("GET", "/workspaces")]);
     replies.push(["GET /credits", 200, await manage("GET", "/credits")]);
     replies.push(["error", 401, await ask(server, "GET", "/key", null)]);

@@ -12,6 +12,7 @@ export const ROUTES = [
   "POST /guardrails/{id}/assignments/keys/remove",
   "GET /byok",
   "PATCH /byok/{id}",
+  "POST /chat/completions",
 ] as const;
 export type Route = (typeof ROUTES)[number];
 
@@ -21,6 +22,8 @@ export interface Call {
   /** What takes the place of `{hash}` or `{id}` in the route; empty without one. */
   readonly id: string;
   readonly query: URLSearchParams;
+  /** The Authorization header, and the bearer token in it. */
+  readonly authorization: string | undefined;
   readonly token: string | undefined;
   /** The parsed body; undefined without one, or if it is not JSON. */
   readonly body: unknown;
@@ -28,7 +31,11 @@ export interface Call {
 
 export interface Reply {
   readonly status: number;
+  /** Undefined: no body. */
   readonly json: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The chunks of a stream, which is sent in the place of `json`. */
+  readonly events?: readonly unknown[];
 }
 
 export type Answers<Some extends Route> = Readonly<Record<Some, (call: Call) => Reply>>;

@@ -5,10 +5,11 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { sha256 } from "./accounts.ts";
 import type { MockAccount } from "./accounts.ts";
+import type { RefusalName } from "./chat-refusals.ts";
 import { CONTROL_PREFIX, controlled } from "./control.ts";
 import type { CredentialSeed, MockCredential } from "./credentials.ts";
 import { send, spoiled } from "./faults.ts";
-import type { Rule } from "./faults.ts";
+import type { Fault, Rule } from "./faults.ts";
 import type { MockKey, Seed } from "./keys.ts";
 import { routeOf } from "./routes.ts";
 import type { Call, Reply, Route } from "./routes.ts";
@@ -72,6 +73,8 @@ export interface OpenRouterServer {
   readonly addCredential: (seed?: CredentialSeed) => MockCredential;
   /** The time of the server, which limits, expiries and delays go by. */
   readonly clock: MockClock;
+  /** Refuses the next model calls in this way, whatever their keys. */
+  readonly refuseNext: (refusal: RefusalName, times?: number) => void;
   /** Changes how the server behaves from now on. */
   readonly configure: (changes: Partial<Settings>) => void;
   /** Adds a workspace, by default to the first account. Returns its id. */
@@ -115,7 +118,8 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
       return send(response, controlled(url.slice(CONTROL_PREFIX.length), await bodyOf(request), state, clock));
     }
     const path = url.startsWith(`${PREFIX}/`) ? url.slice(PREFIX.length) : url;
-    const call = { ...callOf(method, path), token: tokenOf(request), body: await bodyOf(request) };
+    const { authorization } = request.headers;
+    const call = { ...callOf(method, path), authorization, token: tokenOf(authorization), body: await bodyOf(request) };
     if (options.latencyMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.latencyMs));
     const { route } = call;
     response.setHeader("date", new Date(clock.now()).toUTCString());
@@ -126,8 +130,9 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
     const number = (numbers.get(route) ?? 0) + 1;
     numbers.set(route, number);
     const fault = rule({ route, path, number });
-    const { obedience, lateMs, spoil } = fault === "pass" ? PASS : spoiled(fault);
-    const reply = obeyed(obedience, { ...call, route }, lateMs);
+    const { obedience, lateMs, spoil } = fault === "pass" || isRefused(fault) ? PASS : spoiled(fault);
+    const parsed = { ...call, route };
+    const reply = isRefused(fault) ? state.chat.refused(parsed, fault.refusal) : obeyed(obedience, parsed, lateMs);
     record({ route, method, path, status: reply.status, credential: credentialOf(call.token) });
     spoil(response, reply);
   }
@@ -182,6 +187,7 @@ export async function openRouterServer(options: MockOptions = {}): Promise<OpenR
     credentials: state.credentials.credentials,
     addCredential: state.credentials.add,
     clock,
+    refuseNext: state.chat.refuseNext,
     configure: state.configure,
     addWorkspace: (name, owner = state.accounts.account) => state.accounts.addWorkspace(name, owner.id),
     addAccount: (organization = null) =>
@@ -206,8 +212,9 @@ const WELL: Rule = () => "pass";
 const PASS = { obedience: "first", lateMs: 0, spoil: send } as const;
 
 function settingsOf(options: Partial<Settings>): Settings {
-  const { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse } = { ...SETTINGS, ...options };
-  return { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse };
+  const given = { ...SETTINGS, ...options };
+  const { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse, chatUsd, errorTypeIn } = given;
+  return { newKeysRefusedMs, goneKeysAcceptedMs, newKeyLimit, checksCountAsUse, chatUsd, errorTypeIn };
 }
 
 function callOf(method: string, path: string) {
@@ -215,8 +222,12 @@ function callOf(method: string, path: string) {
   return { ...routeOf(method, pathname), query };
 }
 
-function tokenOf({ headers }: IncomingMessage): string | undefined {
-  return /^Bearer (\S+)$/.exec(headers.authorization ?? "")?.[1];
+function isRefused(fault: Fault | "pass"): fault is Extract<Fault, { readonly refusal: RefusalName }> {
+  return typeof fault === "object" && "refusal" in fault;
+}
+
+function tokenOf(authorization = ""): string | undefined {
+  return /^Bearer (\S+)$/.exec(authorization)?.[1];
 }
 
 async function bodyOf(request: IncomingMessage): Promise<unknown> {

@@ -8,6 +8,10 @@ export interface Settings {
   readonly newKeyLimit: number | null | "as asked";
   /** Whether `GET /key` changes `last_used_at`, so that a test can use a key. */
   readonly checksCountAsUse: boolean;
+  /** What a model call costs, in USD. */
+  readonly chatUsd: number;
+  /** Where the error of a model call says its type: as on /chat/completions, on /responses or on /messages. */
+  readonly errorTypeIn: "metadata" | "body" | "error";
 }
 
 export const SETTINGS: Settings = {
@@ -15,6 +19,8 @@ export const SETTINGS: Settings = {
   goneKeysAcceptedMs: 0,
   newKeyLimit: "as asked",
   checksCountAsUse: false,
+  chatUsd: 0.01,
+  errorTypeIn: "metadata",
 };
 
 /** The time of the server, in milliseconds since 1970. */

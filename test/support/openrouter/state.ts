@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { accountRecords } from "./accounts.ts";
+import { chatRoutes } from "./chat.ts";
 import { credentialRecords } from "./credentials.ts";
 import { guardrailRecords } from "./guardrails.ts";
 import { keyRoutes } from "./key-routes.ts";
@@ -46,6 +47,8 @@ export function openRouterState(options: StateOptions) {
   const guardrails = guardrailRecords({ now, accounts, records, pages });
   const credentials = credentialRecords({ now, accounts, records, pages });
 
+  const chat = chatRoutes({ now, settings, accounts, records });
+
   /** The refusal of this credential; undefined for a management key. */
   function refusal(token: string | undefined): Reply | undefined {
     if (token === undefined) return error(401, "Missing Authentication header");
@@ -63,6 +66,7 @@ export function openRouterState(options: StateOptions) {
     ...keyRoutes({ now, settings, accounts, records, pages, newKey }),
     ...guardrails.routes,
     ...credentials.routes,
+    ...chat.routes,
     "GET /workspaces": listWorkspaces,
     "GET /credits": () => ok({ data: { total_credits: 100, total_usage: 12.5 } }),
   };
@@ -71,14 +75,17 @@ export function openRouterState(options: StateOptions) {
     records,
     guardrails,
     credentials,
+    chat,
     configure: (changes: Partial<Settings>) => {
       current = { ...current, ...changes };
     },
     answer(call: Call): Reply {
-      const refused = call.route === "GET /key" ? undefined : refusal(call.token);
+      const refused = NOT_MANAGED.has(call.route) ? undefined : refusal(call.token);
       return refused ?? answers[call.route](call);
     },
   };
 }
 
+/** The routes that check their credential themselves. */
+const NOT_MANAGED: ReadonlySet<Route> = new Set(["GET /key", "POST /chat/completions"]);
 const ONLY_MANAGEMENT = "Only management keys can perform this operation";

@@ -20,15 +20,19 @@ export interface InProcessOptions {
   readonly besideOthers?: true;
   /** Called with each piece of stdout as it is written. Throwing makes the write fail. */
   readonly onStdout?: (text: string) => void | Promise<void>;
+  /** Takes the place of the command of `exec`. */
+  readonly onCommand?: Host["runCommand"];
   readonly around?: Host["around"];
 }
+
+const unexpected: Host["runCommand"] = ([file]) => Promise.reject(new Error(`this test runs no command: ${file}`));
 
 /**
  * Runs the whole tool in this process, from the sources: like `keyctl`, without starting Node. Only one at a time,
  * because it sets the working directory.
  */
 export async function inProcess(home: Home, args: readonly string[], options: InProcessOptions = {}): Promise<Run> {
-  const { columns, onStdout, around } = options;
+  const { columns, onStdout, onCommand, around } = options;
   let stdout = "";
   let stderr = "";
   const isAlone = options.besideOthers !== true;
@@ -75,6 +79,7 @@ export async function inProcess(home: Home, args: readonly string[], options: In
       lookupsEnd: async () => {},
       boundMemory: () => {},
       collectGarbage: async () => {},
+      runCommand: async (words, environment) => (onCommand ?? unexpected)(words, environment),
       around,
     });
     return { code, signal: undefined, stdout, stderr, log: logOf(stderr) };

@@ -27,6 +27,20 @@ _keyctl() {
   done
   local IFS=$' \\t\\n'
   COMPREPLY=()
+  while (( index < COMP_CWORD )); do
+    if [[ \${COMP_WORDS[index]} == -- ]]; then
+      case $command in
+        ${commandsOf(commands)})
+          if (( index + 1 == COMP_CWORD )); then
+            COMPREPLY=($(compgen -c -- "$current"))
+          else
+            _keyctl_files "$current"
+          fi ;;
+      esac
+      return
+    fi
+    (( index += 1 ))
+  done
   case "$command $previous" in
 ${[...options.flatMap((option) => valueCases(undefined, option)), ...commands.flatMap(casesOf)].join("\n")}
   esac
@@ -47,6 +61,14 @@ _keyctl_files() {
 }
 
 complete -F _keyctl keyctl openrouter-keyctl`;
+}
+
+/** A pattern. */
+function commandsOf(commands: readonly CommandWords[]): string {
+  return commands
+    .filter(({ runsCommand }) => runsCommand)
+    .map(({ name }) => name)
+    .join("|");
 }
 
 function casesOf({ name, options }: CommandWords): readonly string[] {

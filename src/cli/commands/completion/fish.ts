@@ -19,7 +19,23 @@ function __keyctl_command
     end
 end
 
+function __keyctl_has_dashes
+    set -l words (commandline -opc)
+    contains -- -- $words
+end
+
+# The words after -- are completed as a command line of their own.
+function __keyctl_rest
+    set -l words (commandline -opc) (commandline -ct)
+    while test "$words[1]" != --
+        set -e words[1]
+    end
+    set -e words[1]
+    complete -C "$(string escape -- $words[1..-2] | string join ' ') $words[-1]"
+end
+
 function __keyctl_is
+    __keyctl_has_dashes; and return 1
     set -l command (__keyctl_command)
     test "$command" = "$argv[1]"
 end
@@ -27,10 +43,18 @@ end
 complete -c keyctl -f
 complete -c openrouter-keyctl -w keyctl
 ${[
-  ...options.map((option) => lineOf("", option)),
+  ...options.map((option) => lineOf(" -n 'not __keyctl_has_dashes'", option)),
+  `complete -c keyctl -n '__keyctl_has_dashes; and contains (__keyctl_command) ${commandsOf(commands)}' -xa '(__keyctl_rest)'`,
   ...commands.map(({ name, summary }) => `complete -c keyctl -n '__keyctl_is ""' -a ${name} -d ${inQuotes(summary)}`),
   ...commands.flatMap(linesOf),
 ].join("\n")}`;
+}
+
+function commandsOf(commands: readonly CommandWords[]): string {
+  return commands
+    .filter(({ runsCommand }) => runsCommand)
+    .map(({ name }) => name)
+    .join(" ");
 }
 
 function linesOf({ name, options, topics }: CommandWords): readonly string[] {

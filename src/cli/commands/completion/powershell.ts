@@ -32,6 +32,8 @@ ${values.join("\n")}
     if ($takeValue -ccontains $before[$index]) { $index += 1 }
     elseif (-not $before[$index].StartsWith('-')) { $command = $before[$index]; break }
   }
+  # The words after -- are another program's; PowerShell completes the names of files.
+  if ($before -ccontains '--') { return }
   $previous = if ($before.Count -gt 0) { $before[-1] } else { '' }
   $key = @("$command $previous", " $previous") | Where-Object { $values.ContainsKey($_) } | Select-Object -First 1
   if ($key) {

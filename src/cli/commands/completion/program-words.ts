@@ -14,6 +14,8 @@ export interface CommandWords {
   readonly options: readonly OptionWords[];
   /** The words that may follow the command; empty for a command that takes options only. */
   readonly topics: readonly string[];
+  /** The words after `--` are another program's. */
+  readonly runsCommand: boolean;
 }
 
 export interface OptionWords {
@@ -43,6 +45,7 @@ export function programWords(program: Command): ProgramWords {
       name: command.name(),
       summary: command.summary(),
       options: optionsOf(command),
+      runsCommand: command.registeredArguments.some(({ variadic }) => variadic),
       topics: [...(command.name() === "help" ? names : []), ...choicesOf(command)],
     })),
     options: [...optionsOf(program), HELP],

@@ -33,10 +33,12 @@ else
 fi`;
 }
 
-function commandCase({ name, options, topics }: CommandWords): string {
+function commandCase({ name, options, topics, runsCommand }: CommandWords): string {
   const rest = topics.length === 0 ? [] : [inQuotes(`1: :(${topics.join(" ")})`)];
-  const specs = ["$global_options", ...rest, ...options.flatMap(specsOf)];
-  return `        ${name})\n          _arguments -s ${specs.join(" \\\n            ")} ;;`;
+  // -S: no options after --.
+  const command = runsCommand ? [inQuotes("*:: :_normal")] : [];
+  const specs = ["$global_options", ...rest, ...command, ...options.flatMap(specsOf)];
+  return `        ${name})\n          _arguments -s -S ${specs.join(" \\\n            ")} ;;`;
 }
 
 /**
