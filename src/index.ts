@@ -28,6 +28,7 @@ export type {
   BulkOptions,
   CopyOptions,
   EnsureOptions,
+  LeakedOptions,
   PreviewProvisionOptions,
   PreviewPurgeOptions,
   PreviewSyncOptions,
@@ -66,6 +67,7 @@ export type {
   Version,
 } from "./core/model/key-record.ts";
 export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
+export type { LeakedAction, LeakedResult } from "./core/model/leaked-results.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";
 export type {
   CheckedSaveResult,

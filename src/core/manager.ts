@@ -1,12 +1,13 @@
 import type { CallOptions } from "./async/deadline.ts";
 import type { SaveOptions } from "./change/save-with-check.ts";
-import type { BulkOptions, CopyOptions, EnsureOptions, ManagerContext } from "./manager-options.ts";
+import type { BulkOptions, CopyOptions, EnsureOptions, LeakedOptions, ManagerContext } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import type { SyncOptions, ValidateManyOptions } from "./manager-options.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { KeyRecord } from "./model/key-record.ts";
+import type { LeakedResult } from "./model/leaked-results.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
@@ -181,6 +182,12 @@ export class KeyManager {
   /** How much `finishDue` would find, and what of it is due for more than an hour. */
   async dueDuties(options: CallOptions = {}): Promise<DutyCounts> {
     return (await this.#rotating()).dueDuties(options);
+  }
+
+  /** Disables a key that leaked (its text or SHA-256), then gives its user a new one if keyctl created it. */
+  async leaked(keyOrHash: string | ApiKey, options: LeakedOptions = {}): Promise<LeakedResult> {
+    const { LeakedCalls } = await import("./manager-leaked.ts");
+    return new LeakedCalls(this.#context, this.#work).contain(keyOrHash, options);
   }
 
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */
