@@ -74,10 +74,7 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
       const credits = creditsOf(answerOf(ending));
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
-    activity: async (hash, budget) =>
-      activityOf(
-        orUnauthorized(await get(`/activity?api_key_hash=${encodeURIComponent(hash)}`, budget, MAX_PAGE_BYTES)),
-      ),
+    activity: async (hash, budget) => activityOf(await readPage(activityPathOf(hash), budget)),
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
       const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, context);
       throwIfCancelled(budget);
@@ -116,6 +113,10 @@ function limitedTo(limit: number): Change {
 
 function pathOf(hash: string): string {
   return `/keys/${encodeURIComponent(hash)}`;
+}
+
+function activityPathOf(hash: string): string {
+  return `/activity?api_key_hash=${encodeURIComponent(hash)}`;
 }
 
 function bodyOf(wanted: KeyRequest): Readonly<Record<string, unknown>> {

@@ -7,20 +7,25 @@ import { codeOf, reasonOf } from "../../files/system-error.ts";
 const LONGEST_LINE = 4096;
 const LONGEST_MARK = 3;
 
-/**
- * The lines of a file of user ids, as they arrive and in constant memory. A BOM and CRLF are accepted, blank lines are
- * skipped, and an endless line is cut (and then is not a user id).
- */
+/** As `everyLineOf`, without blank lines. */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  for await (const lines of everyLineOf(bytes)) yield lines.filter(isNotBlank);
+}
+
+/**
+ * The lines of a file, as they arrive and in constant memory. A BOM and CRLF are accepted, and an endless line is cut (and
+ * then is neither a user id nor a key).
+ */
+export async function* everyLineOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
   let decoder: InstanceType<typeof TextDecoder> | undefined;
   let rest = "";
   for await (const chunk of withWholeBom(bytes)) {
     decoder ??= new TextDecoder(encodingOf(chunk));
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = cut(lines.pop() ?? "");
-    yield lines.map(withoutReturn).filter(isNotBlank);
+    yield lines.map(withoutReturn);
   }
-  yield [withoutReturn(rest + (decoder?.decode() ?? ""))].filter(isNotBlank);
+  yield [withoutReturn(rest + (decoder?.decode() ?? ""))];
 }
 
 /** The same bytes; a pipe may split a byte order mark, so the first chunk waits until the mark would be complete. */
@@ -67,6 +72,6 @@ function cut(line: string): string {
   return line.length > LONGEST_LINE ? line.slice(0, LONGEST_LINE) : line;
 }
 
-function isNotBlank(line: string): boolean {
+export function isNotBlank(line: string): boolean {
   return line.trim() !== "";
 }

@@ -13,7 +13,7 @@ const MANAGEMENT_KEYS = "https://openrouter.ai/settings/management-keys";
 type KeyCheckOnUse = NonNullable<Deletion["checkKey"]>;
 
 /** How the key itself is asked whether it works; null if its text was neither given nor can be read from this row. */
-export async function checkOf(
+export async function leakedKeyCheck(
   { key }: LeakedKey,
   row: KeyRecord | null,
   context: Context,

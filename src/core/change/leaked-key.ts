@@ -16,12 +16,12 @@ import { settleStored } from "../protocol/settle-stored.ts";
 import { withRemedy } from "../ports/openrouter.ts";
 import { printable } from "../text/printable.ts";
 import { retireNow } from "./finish-due.ts";
-import { assertDead, checkOf, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
+import { assertDead, leakedKeyCheck, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
 import { describeOwner, ownerOf } from "./leaked-owner.ts";
 import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
 import { usageOf } from "./leaked-usage.ts";
 import type { LeakedUsage } from "./leaked-usage.ts";
-import { emptyLimit, withoutKey } from "./leaked-warnings.ts";
+import { emptyLimit, userWithoutKey } from "./leaked-warnings.ts";
 import { rotateKey } from "./rotate-key.ts";
 
 /**
@@ -141,7 +141,7 @@ class Containment {
     const disabled = await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
     if (disabled.status === "unknown") {
       // Its entry could not be changed, but the key itself may be refused already.
-      const check = await checkOf(this.#leak, null, this.#context, this.#signal);
+      const check = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
       if (check === null || !(await refusedTwice(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal))))) {
         const message = `the key may still work: OpenRouter ${disabled.detail}`;
         throw new KeyctlError("REVOKE_PENDING", message, withRemedy(disabled.remedy, RUN_AGAIN));
@@ -162,8 +162,8 @@ class Containment {
     if (owner?.kind === "earlier") return this.#retire(owner, keys);
     if (owner?.isOurs === true) return this.#rotate(owner);
     this.#said = { ...this.#said, action: this.#state === "disabled" ? "disable" : "none" };
-    this.#warnings = owner === null ? [] : [withoutKey(owner.userId)];
-    const check = await checkOf(this.#leak, owner?.row ?? null, this.#context, this.#signal);
+    this.#warnings = owner === null ? [] : [userWithoutKey(owner.userId)];
+    const check = await leakedKeyCheck(this.#leak, owner?.row ?? null, this.#context, this.#signal);
     if (this.#state === "disabled") await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
     else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
     return "done";
@@ -182,7 +182,7 @@ class Containment {
   }
 
   async #retire({ userId: user, n, keyHash, upstreamId }: EarlierOwner, keys: AccountKeys): Promise<"done"> {
-    const checkKey = await checkOf(this.#leak, null, this.#context, this.#signal);
+    const checkKey = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
     const removal = { ...this.#context, keys, newSignal: () => this.#signal };
     return retireNow({ user, n, keyHash, upstreamId, checkKey }, removal);
   }

@@ -9,12 +9,12 @@ import { RUN_AGAIN } from "../protocol/creation-refusals.ts";
 import { foreseen } from "../protocol/preview-store.ts";
 import { withTrueGeneration } from "../protocol/settle-row.ts";
 import { withRemedy } from "../ports/openrouter.ts";
-import { assertDead, checkOf, managementKeyLeaked } from "./leaked-check.ts";
+import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
 import type { LeakedTask } from "./leaked-key.ts";
 import { describeOwner, ownerOf } from "./leaked-owner.ts";
 import type { LeakedOwner } from "./leaked-owner.ts";
 import { usageOf } from "./leaked-usage.ts";
-import { withoutKey } from "./leaked-warnings.ts";
+import { userWithoutKey } from "./leaked-warnings.ts";
 
 const READING_MS = 20_000;
 
@@ -46,12 +46,12 @@ export async function previewLeaked(
   const action = found.status === "gone" ? withoutEntry(said.action) : said.action;
   if (action === "none") {
     const row = owner?.kind === "current" ? owner.row : null;
-    await assertDead(await checkOf(leak, row, context, signal), deadlineIn(READING_MS, anySignal(signal)));
+    await assertDead(await leakedKeyCheck(leak, row, context, signal), deadlineIn(READING_MS, anySignal(signal)));
   }
   const now = openRouter.serverTime() ?? context.clock.now().getTime();
   const isReadable = found.status === "found" || owner !== null;
   const usage = isReadable ? await usageOf(upstreamId, { since, now }, keys, signal) : { warnings: [] };
-  const left = owner?.kind === "current" && !owner.isOurs ? [withoutKey(owner.userId)] : [];
+  const left = owner?.kind === "current" && !owner.isOurs ? [userWithoutKey(owner.userId)] : [];
   const warnings = [...said.warnings, ...usage.warnings, ...left];
   return { ...nothingKnown(leak.hash), ...usage, ...said, action, warnings };
 }

@@ -6,7 +6,7 @@ import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
 
 /** keyctl did not create the key, so it does not know on what terms to create another one. */
-export function withoutKey(userId: UserId): Warning {
+export function userWithoutKey(userId: UserId): Warning {
   const user = userFlag(userId);
   const message =
     `user ${printable(userId)} has no working key now: keyctl save ${user} --replace   stores another one, and   ` +

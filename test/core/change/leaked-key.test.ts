@@ -328,7 +328,6 @@ const TROUBLES: readonly (readonly [what: string, rule: Rule])[] = [
   ["the disable is cut off", on("PATCH /keys/{hash}", "reset-before")],
   ["the creation is refused", always("POST /keys", { status: 402 })],
   ["the answer to the creation is lost", on("POST /keys", "reset-after")],
-  ["the new key is refused", always("GET /key", { status: 403 })],
   ["the entry cannot be read", always("GET /keys/{hash}", { status: 402 })],
   ["the activity is hidden", always("GET /activity", { status: 403 })],
   ["the answer about the activity is lost", on("GET /activity", "reset-after")],
@@ -359,6 +358,17 @@ describe("trouble at OpenRouter", () => {
       expect(await currentHash(all)).not.toBe(all.hash);
     },
   );
+
+  it("with the new key leaves the leaked one disabled, and the same call again goes on", async () => {
+    const all = await provisioned();
+    all.server.configure({ newKeyLimit: 99 });
+    const first = await leaked(all, all.hash);
+    expect(first).toMatchObject({ disabledAt: NOW, replacedBy: null, error: { code: "NEW_KEY_REFUSED" } });
+    expect([...all.server.keys.keys()]).toEqual([all.hash]);
+    all.server.configure({ newKeyLimit: "as asked" });
+    const { error, replacedBy } = await leaked(all, all.hash);
+    expect([error, [...all.server.keys.keys()]]).toEqual([null, [replacedBy]]);
+  });
 
   it("before the key is disabled leaves everything as it was", async () => {
     const all = await provisioned();
@@ -446,19 +456,19 @@ describe("a key that is replaced meanwhile", () => {
   });
 });
 
-describe("what a key spent", () => {
-  /** Alice's key spends $1 on each of the days before today, and $1 today. */
-  async function spending(days: number): Promise<Leak> {
-    vi.setSystemTime(Date.parse(NOW) - days * DAY);
-    const all = await provisioned({}, "");
-    for (let day = 0; day < days; day += 1) {
-      all.server.spend(all.hash, 1);
-      vi.setSystemTime(Date.now() + DAY);
-    }
+/** Alice's key spends $1 on each of the days before today, and $1 today. */
+async function spending(days: number): Promise<Leak> {
+  vi.setSystemTime(Date.parse(NOW) - days * DAY);
+  const all = await provisioned({}, "");
+  for (let day = 0; day < days; day += 1) {
     all.server.spend(all.hash, 1);
-    return all;
+    vi.setSystemTime(Date.now() + DAY);
   }
+  all.server.spend(all.hash, 1);
+  return all;
+}
 
+describe("what a key spent", () => {
   it.each([
     [undefined, 4, "2026-10-25T00:00:00.000Z"],
     ["2026-11-22T00:00:00Z", 3, "2026-11-22T00:00:00.000Z"],
