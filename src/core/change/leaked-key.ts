@@ -1,7 +1,7 @@
 import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../async/deadline.ts";
 import type { Context } from "../context.ts";
-import { KeyctlError } from "../model/errors.ts";
-import type { ErrorCode } from "../model/errors.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import type { ErrorCode, ErrorDetails } from "../model/errors.ts";
 import type { Timestamp } from "../model/key-record.ts";
 import { leakedFailed, nothingKnown } from "../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../model/leaked-results.ts";
@@ -9,11 +9,12 @@ import type { Warning } from "../model/warning.ts";
 import { doubtsAbout } from "../protocol/confirm-deletion.ts";
 import type { Deletion } from "../protocol/confirm-deletion.ts";
 import { RUN_AGAIN } from "../protocol/creation-refusals.ts";
-import { requireOwnAccount } from "../protocol/management-access.ts";
+import { requireUpstreamKeys } from "../protocol/management-access.ts";
 import type { AccountKeys } from "../protocol/management-access.ts";
 import { withTrueGeneration } from "../protocol/settle-row.ts";
 import { settleStored } from "../protocol/settle-stored.ts";
 import { withRemedy } from "../ports/openrouter.ts";
+import type { DeleteResult } from "../ports/openrouter.ts";
 import { printable } from "../text/printable.ts";
 import { retireNow } from "./finish-due.ts";
 import { assertDead, leakedKeyCheck, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
@@ -84,7 +85,7 @@ class Containment {
   }
 
   async run(): Promise<void> {
-    const keys = await requireOwnAccount(this.#context, "no key can be disabled", this.#signal);
+    const keys = await requireUpstreamKeys(this.#context, "no key can be disabled");
     for (let looks = 1; ; looks += 1) {
       const owner = await this.#look();
       if (this.#state === undefined) await this.#disable(owner?.upstreamId ?? this.#leak.hash, keys);
@@ -138,13 +139,12 @@ class Containment {
   /** Throws REVOKE_PENDING if it is not known whether the key still works. */
   async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
     const { clock, openRouter } = this.#context;
-    const disabled = await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
+    const disabled = await this.#disableUpstream(upstreamId, keys);
     if (disabled.status === "unknown") {
       // Its entry could not be changed, but the key itself may be refused already.
       const check = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
       if (check === null || !(await refusedTwice(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal))))) {
-        const message = `the key may still work: OpenRouter ${disabled.detail}`;
-        throw new KeyctlError("REVOKE_PENDING", message, withRemedy(disabled.remedy, RUN_AGAIN));
+        throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
       }
       this.#state = "refused";
     } else {
@@ -155,6 +155,16 @@ class Containment {
     if (this.#owner === null && this.#state !== "disabled") return;
     const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
     this.#usage = await usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
+  }
+
+  /** The account is compared before the key is disabled. */
+  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<DeleteResult> {
+    try {
+      return await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "PROVIDER_UNAVAILABLE") throw thrown;
+      throw mayStillWork(thrown.message, { hint: thrown.hint ?? RUN_AGAIN, retryable: thrown.retryable });
+    }
   }
 
   /** `again`: whose key it is has to be found out again. */
@@ -191,8 +201,10 @@ class Containment {
   async #confirmDisabled(hash: string, checkKey: Deletion["checkKey"], keys: AccountKeys): Promise<void> {
     const deadline = deadlineIn(CONFIRMING_MS, anySignal(this.#signal));
     const [doubt = null] = await doubtsAbout([{ hash, isFresh: true, isDisabling: true, keys, checkKey }], deadline);
-    if (doubt === null) return;
-    const details = { hint: RUN_AGAIN, retryable: true };
-    throw new KeyctlError("REVOKE_PENDING", `the key may still work: OpenRouter ${doubt}`, details);
+    if (doubt !== null) throw mayStillWork(`OpenRouter ${doubt}`, { hint: RUN_AGAIN, retryable: true });
   }
+}
+
+function mayStillWork(why: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
+  return new KeyctlError("REVOKE_PENDING", `the key may still work: ${why}`, details);
 }

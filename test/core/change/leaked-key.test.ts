@@ -370,6 +370,16 @@ describe("trouble at OpenRouter", () => {
     expect([error, [...all.server.keys.keys()]]).toEqual([null, [replacedBy]]);
   });
 
+  it("such as the management key of another account changes nothing", async () => {
+    const all = await provisioned();
+    const before = await everythingIn(all.home);
+    const env = { ...all.env, OPENROUTER_PROVISIONING_KEY: all.server.addAccount("org_other").managementKey };
+    const { error, owner } = await (await managerOfTest(all.home, env)).leaked(all.hash);
+    expect([error?.code, owner]).toEqual(["MANAGEMENT_KEY_OF_ANOTHER_ACCOUNT", { userId: "alice", current: true }]);
+    expect(await everythingIn(all.home)).toBe(before);
+    expect(all.server.keys.get(all.hash)?.disabled).toBe(false);
+  });
+
   it("before the key is disabled leaves everything as it was", async () => {
     const all = await provisioned();
     const before = await everythingIn(all.home);
