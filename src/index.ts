@@ -40,6 +40,7 @@ export type {
   ImportOptions,
   EnsureOptions,
   HistoryQuery,
+  LeakedOptions,
   PreviewProvisionOptions,
   PreviewPurgeOptions,
   PreviewSyncOptions,
@@ -82,6 +83,7 @@ export type {
 } from "./core/model/key-record.ts";
 export type { Actor, HistoryEvent, HistoryEventName } from "./core/model/history-event.ts";
 export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
+export type { LeakedAction, LeakedResult } from "./core/model/leaked-results.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";
 export type {
   CheckedSaveResult,

@@ -104,6 +104,13 @@ export interface RenewOptions extends CallOptions {
 
 export type RenewManyOptions = RenewOptions & Pick<BulkOptions, "maxKeys" | "stop" | "concurrency">;
 
+export interface LeakedOptions extends CallOptions {
+  /** Usage is counted from the day of this time on, by UTC. Default: as far back as OpenRouter tells, 30 days. */
+  readonly since?: Date | undefined;
+  /** Only say what would be done. Default false. */
+  readonly dryRun?: boolean | undefined;
+}
+
 export interface ReconcileOptions extends CallOptions {
   /** Only this user. Default: all users. */
   readonly userId?: string | undefined;

@@ -4,7 +4,7 @@ import type { SaveOptions } from "./change/save-with-check.ts";
 import type { ImportEntry } from "./change/import-keys.ts";
 import type { UserKeyCall, WithUserKeyOptions } from "./change/with-user-key.ts";
 import type { BulkOptions, CopyOptions, EnsureOptions, ImportOptions, ManagerContext } from "./manager-options.ts";
-import type { HistoryParts, HistoryQuery } from "./manager-options.ts";
+import type { HistoryParts, HistoryQuery, LeakedOptions } from "./manager-options.ts";
 import type { PreviewProvisionOptions, PreviewPurgeOptions, PreviewSyncOptions } from "./manager-options.ts";
 import type { ProvisionManyOptions, ProvisionOptions, PurgeManyOptions, PurgeOptions } from "./manager-options.ts";
 import type { ReconcileOptions, RekeyOptions, RenewManyOptions, RenewOptions } from "./manager-options.ts";
@@ -13,6 +13,7 @@ import { historyOnUse } from "./history/history-on-use.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { HistoryEvent } from "./model/history-event.ts";
 import type { KeyRecord } from "./model/key-record.ts";
+import type { LeakedResult } from "./model/leaked-results.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
@@ -204,6 +205,12 @@ export class KeyManager {
   /** Makes a call with the user's key. If the key is refused and confirmed to be dead, renews it and repeats the call once. */
   async withUserKey<Value>(userId: string, call: UserKeyCall<Value>, options: WithUserKeyOptions<Value> = {}) {
     return (await this.#renewing()).withUserKey(userId, call, options);
+  }
+
+  /** Disables a key that leaked (its text or SHA-256), then gives its user a new one if keyctl created it. */
+  async leaked(keyOrHash: string | ApiKey, options: LeakedOptions = {}): Promise<LeakedResult> {
+    const { LeakedCalls } = await import("./manager-leaked.ts");
+    return new LeakedCalls(this.#context, this.#work).contain(keyOrHash, options);
   }
 
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */

@@ -2,7 +2,8 @@ import { ApiKey } from "../core/model/api-key.ts";
 import { KEY_LIKE, withoutKeys } from "../core/model/redact-keys.ts";
 import { rfc3339In, UNKNOWN_EXPIRY } from "../core/model/expiry.ts";
 import type { Timestamp } from "../core/model/key-record.ts";
-import type { AcceptedKey, AllowList, GuardrailAssignment, KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
+import type { AcceptedKey, ActiveDay, AllowList, GuardrailAssignment } from "../core/ports/openrouter.ts";
+import type { KeyRequest, UpstreamKey } from "../core/ports/openrouter.ts";
 import { printable } from "../core/text/printable.ts";
 
 /*
@@ -17,6 +18,8 @@ const HASH = /^[A-Za-z0-9_-]{1,128}$/;
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORD = /^[a-z_]{1,20}$/;
 const SCOPE = /^[a-z_]{1,40}$/;
+/** A day, also where midnight is written after it. */
+const DAY = /^(\d{4}-\d{2}-\d{2})(?:[T ][0:.]*Z?)?$/;
 
 /** Fields of GET /key. An answer without any of them does not describe a key. */
 const OF_A_KEY: readonly string[] = [
@@ -120,6 +123,15 @@ export function creditsOf(json: unknown): { total: number; used: number } | unde
   const total = money(data?.["total_credits"]);
   const used = money(data?.["total_usage"]);
   return typeof total === "number" && typeof used === "number" ? { total, used } : undefined;
+}
+
+/** GET /activity: a row for each day, model and endpoint. One unreadable row makes the answer unreadable. */
+export function activityIn(json: unknown): readonly ActiveDay[] | undefined {
+  return everyOf(json, (entry) => {
+    const { date, usage: spent } = fieldsOf(entry) ?? {};
+    const [usage, day] = [money(spent), typeof date === "string" ? DAY.exec(date)?.[1] : undefined];
+    return day !== undefined && typeof usage === "number" ? { date: day, usage } : undefined;
+  });
 }
 
 /**

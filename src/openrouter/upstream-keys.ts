@@ -1,5 +1,6 @@
 import type { ManagementKey } from "../core/model/management-key.ts";
 import type {
+  Activity,
   CreateResult,
   Credits,
   FindResult,
@@ -14,8 +15,8 @@ import { sendWithRetries, pause, unknownReasonOf, unknown } from "./http/send-wi
 import type { Request, RequestOutcome, HttpContext } from "./http/send-with-retries.ts";
 import { listing, workspacePages } from "./list-keys.ts";
 import type { ReadPage } from "./list-keys.ts";
-import { isMissing, isRefusal, orRefused, orUnauthorized } from "./refusals.ts";
-import { createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
+import { isHidden, isMissing, isRefusal, orRefused, orUnauthorized } from "./refusals.ts";
+import { activityIn, createdKey, creditsOf, describedKey, isDeletion, organizationOf } from "./replies.ts";
 import { restrictionsApi } from "./restrictions.ts";
 import { throwIfCancelled } from "../core/async/deadline.ts";
 import type { Deadline } from "../core/async/deadline.ts";
@@ -73,6 +74,7 @@ export function managementApi(managementKey: ManagementKey, context: HttpContext
       const credits = creditsOf(answerOf(ending));
       return credits === undefined ? unknown(ending) : { status: "known", ...credits };
     },
+    activity: async (hash, budget) => activityOf(await readPage(activityPathOf(hash), budget)),
     async pause({ retryAfterMs, detail }: RateLimited, attempt, budget) {
       const goesOn = await pause({ attempt, detail, isRateLimited: true }, retryAfterMs, budget, context);
       throwIfCancelled(budget);
@@ -113,6 +115,10 @@ function pathOf(hash: string): string {
   return `/keys/${encodeURIComponent(hash)}`;
 }
 
+function activityPathOf(hash: string): string {
+  return `/activity?api_key_hash=${encodeURIComponent(hash)}`;
+}
+
 function bodyOf(wanted: KeyRequest): Readonly<Record<string, unknown>> {
   const { name, limit, limitReset, expiresAt, includeByokInLimit, workspace } = wanted;
   return {
@@ -148,4 +154,14 @@ function finding(hash: string, ending: RequestOutcome): FindResult {
   if (isMissing(ending)) return { status: "gone" };
   const key = describedKey(answerOf(ending));
   return key?.hash === hash ? { status: "found", key } : unknown(ending);
+}
+
+function activityOf(ending: RequestOutcome): Activity {
+  if (isHidden(ending)) return { status: "hidden" };
+  const rows = activityIn(answerOf(ending));
+  if (rows === undefined) return unknown(ending);
+  const days = new Map<string, number>();
+  for (const { date, usage } of rows) days.set(date, (days.get(date) ?? 0) + usage);
+  const sorted = [...days].toSorted(([one], [other]) => one.localeCompare(other));
+  return { status: "known", days: sorted.map(([date, usage]) => ({ date, usage })) };
 }

@@ -16,6 +16,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   renew: "user_id key key_hash source origin synced shadowed renewed previous warnings error",
   "renew --dry-run":
     "user_id key key_hash source origin synced shadowed renewed previous dry_run action warnings error",
+  leaked: "key_hash owner disabled_at replaced_by usage_since used_from last_used_at link action warnings error",
   reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged blocked revocation revoked_keys returns_from warnings error",
@@ -36,6 +37,8 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   renew: "type command store total done renewed still_valid left failed shard elapsed_ms complete warnings error",
   "rotate --finish":
     "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
+  leaked:
+    "type command store total done contained replaced not_confirmed left failed shard elapsed_ms complete warnings error",
   reconcile: "type command store dry_run listed matched kept to_fix due fixed reported noted elapsed_ms complete error",
   rekey:
     "type command store dry_run total done resealed in_clear unreadable active_kid removable_kids elapsed_ms complete warnings error",
@@ -65,6 +68,7 @@ function fieldsOf(value: object): string {
 function expectedFields(verb: string, document: Record<string, unknown>): string | undefined {
   if ("count" in document) return "count error";
   if (document["type"] === "summary") return SUMMARIES[verb];
+  if (document["type"] === "key") return `type line ${FIELDS[verb]}`;
   return document["type"] === "user" ? `type ${FIELDS[verb]}` : FIELDS[verb];
 }
 

@@ -13,7 +13,7 @@ const INTRODUCTION = `# Commands
 
 What the program's own help says: \`keyctl help <command>\`.`;
 const OPTIONS_OF_ALL = `Pages with more: [finding keys](finding-keys.md) (sync, get, save, explain), [running a command](running-commands.md) (exec), [creating keys](provisioning.md) (provision),
-[rotating keys](rotation.md) (rotate), [checking keys](validation.md) (validate), [removing keys](removing-keys.md) (purge), [somebody leaves](blocking.md) (unblock), [the history](history.md) (history), [many users](many-users.md) (list, import,
+[rotating keys](rotation.md) (rotate), [leaked keys](leaked-keys.md) (leaked), [checking keys](validation.md) (validate), [removing keys](removing-keys.md) (purge), [somebody leaves](blocking.md) (unblock), [the history](history.md) (history), [many users](many-users.md) (list, import,
 bulk runs), [reconciling](reconcile.md), [master keys](master-keys.md) (rekey), [copying](copying.md) (copy),
 [troubleshooting](troubleshooting.md) (doctor). Every command takes these options, and \`-h\`, \`--help\`:`;
 /** Longer lines are broken by nobody: a page has no width. */

@@ -24,6 +24,8 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete 3 keys of 3 users" y',
   "keyctl reconcile --adopt-account": "home users",
   "keyctl rotate --user alice --grace 0": "home users",
+  "keyctl rotate --user alice --include-foreign --include-disabled": "home users",
+  "keyctl rotate --user alice --limit full": "home users",
   "keyctl save --user alice --from-file key.txt --replace --revoke": "home users",
   "keyctl save --user alice --replace": `home users; answer "OpenRouter key of alice:" ${KEY}`,
   "keyctl save --user alice --validate": `home empty; answer "OpenRouter key of alice:" ${KEY}`,

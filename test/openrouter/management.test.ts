@@ -237,6 +237,41 @@ describe("the balance", () => {
   });
 });
 
+describe("the activity of a key", () => {
+  it("is what it spent on each completed day, the oldest first; another key's and today's are not in it", async () => {
+    const server = await mockOpenRouter({ now: () => Date.parse("2026-11-23T10:00:00Z") });
+    server.addKey(keyEnding("0001"));
+    const other = server.addKey(keyEnding("0002"));
+    for (const usd of [1, 2]) server.spend(HASH, usd);
+    server.spend(other.hash, 50);
+    server.clock.advance(86_400_000);
+    server.spend(HASH, 4);
+    server.clock.advance(86_400_000);
+    server.spend(HASH, 8);
+    const { upstream, budget } = clientOf(server);
+    expect(await upstream.activity(HASH, budget())).toEqual({
+      status: "known",
+      days: [
+        { date: "2026-11-23", usage: 3 },
+        { date: "2026-11-24", usage: 4 },
+      ],
+    });
+  });
+
+  it.each([
+    [{ status: 403 }, "hidden"],
+    [{ status: 404 }, "hidden"],
+    [{ status: 500 }, "unknown"],
+    ["other-shape", "unknown"],
+    ["html", "unknown"],
+  ] as const)("where OpenRouter answers %j is %s", async (fault, status) => {
+    const server = await mockOpenRouter();
+    server.behave(always("GET /activity", fault));
+    const { upstream, budget } = clientOf(server);
+    expect(await upstream.activity(HASH, budget())).toMatchObject({ status });
+  });
+});
+
 describe("OpenRouter", () => {
   it("is reached when it refuses us, and says its time", async () => {
     const server = await mockOpenRouter();

@@ -42,6 +42,7 @@ describe.skipIf(!hasOpenssl)("a server with a certificate that is trusted, behin
       allowLists: "iterated",
       setAllowedKeys: "gone",
       remove: "done",
+      activity: "known",
       credits: "known",
     });
     expect(proxy.others()).toBe(0);

@@ -19,6 +19,7 @@ const READERS: Readonly<Record<string, (json: unknown) => unknown>> = {
   createdKey: (json) => replies.createdKey(json, keyRequest()),
   isDeletion: replies.isDeletion,
   creditsOf: replies.creditsOf,
+  activityIn: replies.activityIn,
   assignmentsIn: replies.assignmentsIn,
   allowListsIn: replies.allowListsIn,
   allowListIn: replies.allowListIn,
@@ -44,12 +45,14 @@ const FIELDS = [
   "guardrail_id",
   "allowed_api_key_hashes",
   "assigned_count",
+  "date",
+  "usage",
   "__proto__",
   "expires_at",
 ];
 const value = fc.oneof(
   fc.jsonValue(),
-  fc.constantFrom(KEY, ENTRY.hash, "ZodError", "2027-01-01T00:00:00Z", "[{}]", 1e308),
+  fc.constantFrom(KEY, ENTRY.hash, "ZodError", "2027-01-01T00:00:00Z", "2027-01-01", "[{}]", 1e308),
 );
 const nearly = fc.letrec((tie) => ({
   reply: fc.oneof(
@@ -255,12 +258,27 @@ describe("what is said beside an error", () => {
   it.each(
     Object.keys(READERS).filter((name) => !["acceptedKey", "createdKey", "errorMessage", "errorCode"].includes(name)),
   )("is no answer of %s", (name) => {
-    const data = { ...ENTRY, ...ids, label: "a", total_credits: 1, total_usage: 1 };
+    const data = { ...ENTRY, ...ids, label: "a", total_credits: 1, total_usage: 1, date: "2026-11-25", usage: 1 };
     const answers = [{ data, deleted: true, assigned_count: 1 }, { data: [data] }];
     const read = READERS[name];
     const isRead = (json: object) => read?.(json) !== undefined && read(json) !== false;
     expect(answers.map(isRead)).toContain(true);
     expect(answers.map((answer) => isRead({ ...answer, error: { code: 500, message: "no" } }))).toEqual([false, false]);
+  });
+});
+
+describe("a day of activity", () => {
+  it.each([
+    [{ date: "2026-11-25", usage: 0.5, model: "a" }, [{ date: "2026-11-25", usage: 0.5 }]],
+    [{ date: "2026-11-25 00:00:00", usage: 1 }, [{ date: "2026-11-25", usage: 1 }]],
+    [{ date: "2026-11-25T00:00:00.000Z", usage: 1 }, [{ date: "2026-11-25", usage: 1 }]],
+    [{ date: "2026-11-25T10:00:00Z", usage: 1 }, undefined],
+    [{ date: "yesterday", usage: 1 }, undefined],
+    [{ date: "2026-11-25", usage: "1" }, undefined],
+    [{ date: "2026-11-25", usage: null }, undefined],
+    [{ usage: 1 }, undefined],
+  ])("%j: %j", (row, days) => {
+    expect(replies.activityIn({ data: [row] })).toEqual(days);
   });
 });
 

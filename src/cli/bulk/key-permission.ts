@@ -74,7 +74,7 @@ export function statementOfCreation(count: number, terms: WantedTerms): string {
   return `This creates ${counted(count, "key")} at OpenRouter, ${plural(count, "", "each ")}${spending}.`;
 }
 
-function parseMaxKeys(text: string): number {
+export function parseMaxKeys(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new KeyctlError("USAGE", "--max-keys takes a number of keys", { hint: "--max-keys 100" });
 }

@@ -5,12 +5,12 @@ import { printable } from "../../core/text/printable.ts";
 import { encodingOf } from "../../files/decode-text.ts";
 import { codeOf, reasonOf } from "../../files/system-error.ts";
 
-const LONGEST_LINE = 4096;
+/** Longer than any user id, key or hash. */
+export const LONGEST_LINE = 4096;
 const LONGEST_MARK = 3;
 
 /**
- * The lines of a file of user ids, as they arrive and in constant memory. A BOM and CRLF are accepted, blank lines are
- * skipped, and an endless line is cut (and then is not a user id).
+ * The lines of a file of user ids. Blank lines are skipped, and an endless line is cut: it then is not a user id.
  */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
   for await (const lines of numberedLines(bytes, LONGEST_LINE)) yield lines.map(({ text }) => text).filter(isNotBlank);
@@ -110,6 +110,6 @@ function cut(line: string, longest: number): string {
   return line.length > longest ? line.slice(0, longest) : line;
 }
 
-function isNotBlank(line: string): boolean {
+export function isNotBlank(line: string): boolean {
   return line.trim() !== "";
 }

@@ -19,6 +19,6 @@ interface Asked {
 }
 
 /** `cannot prompt: ` and the reason why no person can answer. */
-export function cannotPrompt({ options }: Asked, isInputTaken = false): string {
-  return `cannot prompt: ${isInputTaken ? "standard input holds the users" : (options.unaskedBecause ?? "no terminal")}`;
+export function cannotPrompt({ options }: Asked, isInputTaken = false, input = "the users"): string {
+  return `cannot prompt: ${isInputTaken ? `standard input holds ${input}` : (options.unaskedBecause ?? "no terminal")}`;
 }

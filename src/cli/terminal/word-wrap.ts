@@ -8,3 +8,10 @@ export function wrapped(text: string, width: number): readonly string[] {
   }
   return lines;
 }
+
+const INDENT = "  ";
+
+/** Lines of whole words below a mark that is two columns wide. */
+export function hangingLines(mark: string, text: string, columns = Number.POSITIVE_INFINITY): readonly string[] {
+  return wrapped(text, columns - INDENT.length).map((line, index) => (index === 0 ? mark : INDENT) + line);
+}

@@ -1,9 +1,8 @@
-import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { toKeyctlError } from "../async/deadline.ts";
 import { NO_DUTIES, withDuty } from "../model/duties.ts";
 import type { KeyctlError } from "../model/errors.ts";
-import type { KeyRecord, Timestamp } from "../model/key-record.ts";
+import type { Timestamp } from "../model/key-record.ts";
 import type { Duty, DutyCounts } from "../model/rotate-results.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { EntryOf, Recorded } from "../ports/journal.ts";
@@ -12,7 +11,7 @@ import { requireOwnAccount } from "../protocol/management-access.ts";
 import { removeOwed } from "../protocol/remove-owed.ts";
 import type { OwedKey, RemovalContext } from "../protocol/remove-owed.ts";
 import { isLimitDue, restoreLimit } from "../protocol/restore-limit.ts";
-import { confirmGeneration, markSettled, revokePredecessor } from "../protocol/settle-row.ts";
+import { settleStored } from "../protocol/settle-stored.ts";
 import { appendEntry } from "../protocol/write-journal.ts";
 
 /**
@@ -46,7 +45,7 @@ export async function* finishDue(context: Context, newSignal: () => AbortSignal)
     if (out?.outcome !== "saved" || (await isLeftToReconcile(due, finishing, now))) continue;
     const keyHash = out.hash;
     const upstreamId = out.upstreamHash ?? out.hash;
-    const end = await outcomeOf(() => retire({ user: userId, n, keyHash, upstreamId }, finishing));
+    const end = await outcomeOf(() => retireNow({ user: userId, n, keyHash, upstreamId }, finishing));
     const error = end === "done" ? null : end;
     yield { kind: "retire", userId, keyHash, dueAt, done: error === null, error };
   }
@@ -84,9 +83,9 @@ async function isLeftToReconcile(
   return requested !== undefined && now - Date.parse(requested.at) > REPEATED_MS;
 }
 
-/** The row first: what another rotation left in it is recorded before it is looked at for this key. */
-async function retire(owed: OwedKey, context: RemovalContext): Promise<"done"> {
-  await settle(owed.user, context);
+/** Removes a key now. The row first: what another rotation left in it is recorded before it is looked at for this key. */
+export async function retireNow(owed: OwedKey, context: RemovalContext): Promise<"done"> {
+  await settleStored(owed.user, context);
   await appendEntry(owed.user, { kind: "del", n: owed.n }, context, context.newSignal());
   await removeOwed(owed, context);
   return "done";
@@ -94,22 +93,9 @@ async function retire(owed: OwedKey, context: RemovalContext): Promise<"done"> {
 
 async function restore(user: UserId, context: RemovalContext, now: number): Promise<"done" | "nothing due"> {
   return retryOnConflict(user, async () => {
-    const row = await settle(user, context);
+    const row = await settleStored(user, context);
     if (row === undefined || !isLimitDue(row, now)) return "nothing due";
     return (await restoreLimit(row, context, context.newSignal())) ? "done" : "conflict";
-  });
-}
-
-/** RECORD OUTCOME, REVOKE PREDECESSOR and SETTLE. */
-async function settle(user: UserId, context: RemovalContext): Promise<KeyRecord | undefined> {
-  const { store, newSignal } = context;
-  return retryOnConflict(user, async () => {
-    const row = keyIn(await store.find(user, newSignal()));
-    if (row === undefined || row.settled) return row;
-    if (!(await confirmGeneration(row, context, newSignal()))) return "conflict";
-    await revokePredecessor(row, context, newSignal());
-    await markSettled(row, context, newSignal());
-    return "conflict";
   });
 }
 

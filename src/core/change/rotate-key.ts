@@ -28,6 +28,8 @@ import { changedMeanwhile, formerKey, holdSameKey } from "./revoke-key.ts";
 const NO_KEY_CAN_BE_ROTATED = "no key can be rotated";
 
 export interface RotateRun extends RotateTask {
+  /** The key to be rotated: CONFLICT for any other one. Missing: whichever is read first. */
+  readonly only?: KeyRecord;
   /** Receives the row that was replaced. */
   readonly onReplaced: (row: KeyRecord) => void;
 }
@@ -41,7 +43,7 @@ export async function rotateKey(
 ): Promise<RotateResult> {
   await importSpooled(user, context, signal);
   let access: RotationAccess | undefined;
-  let first: KeyRecord | undefined;
+  let first = task.only;
   return retryOnConflict(user, async (tries) => {
     const found = await findKey(context.store, user, signal);
     if (found === undefined) throw nothingToRotate(user);

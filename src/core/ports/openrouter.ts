@@ -79,6 +79,8 @@ export interface UpstreamKeys {
   /** The organisation that the management key belongs to. */
   organization(deadline: Deadline): Promise<Organization>;
   credits(deadline: Deadline): Promise<Credits>;
+  /** What was spent with this key on the last completed days by UTC; today is not among them. */
+  activity(hash: string, deadline: Deadline): Promise<Activity>;
   /**
    * Waits before the operation that follows refused operation number `attempt` (from 1). Returns false, at once if that is
    * clear, when the wait exceeds the budget.
@@ -246,6 +248,17 @@ export type Credits =
   /** This key is not allowed to see the balance; nothing else follows from that. */
   | { readonly status: "unavailable" }
   | Unknown;
+
+/** Only days with requests, each once, the oldest first. */
+export type Activity = { readonly status: "known"; readonly days: readonly ActiveDay[] } | Hidden | Unknown;
+
+/** What a key spent on one day by UTC. */
+export interface ActiveDay {
+  /** `YYYY-MM-DD` */
+  readonly date: string;
+  /** In USD, of the account's credits. */
+  readonly usage: number;
+}
 
 /** A wait, announced before it begins. */
 export interface RetryPause {

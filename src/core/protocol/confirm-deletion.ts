@@ -9,8 +9,10 @@ import type { Deadline } from "../async/deadline.ts";
  * twice. The answer "deleted" alone is not enough.
  */
 
-/** A key that OpenRouter reports as deleted or missing. */
+/** A key that OpenRouter reports as deleted, missing or disabled. */
 export interface Deletion {
+  /** The key is to be disabled, and its entry stays. Default: it is to be deleted. */
+  readonly isDisabling?: boolean;
   /** OpenRouter's id of the key. */
   readonly hash: string;
   /** The key was deleted a moment ago, which may take seconds to take effect. A key that was missing is asked for once. */
@@ -69,14 +71,17 @@ export async function doubtsAbout(
 const NOT_ASKED = "was not asked whether the key is gone";
 
 async function doubtAbout(deletion: Deletion, deadline: Deadline): Promise<string | null> {
-  const { checkKey } = deletion;
+  const { checkKey, isDisabling = false } = deletion;
+  const what = isDisabling ? "disabled" : "deleted";
   const entry = await entryOf(deletion, deadline);
-  if (entry.status === "found") return "says that the key was deleted, and still has it";
-  if (checkKey === null) return entry.status === "gone" ? null : entry.detail;
+  if (entry.status === "found" && !isDisabling) return "says that the key was deleted, and still has it";
+  if (entry.status === "found" && !entry.key.disabled)
+    return "says that the key was disabled, and still has it enabled";
+  if (checkKey === null) return entry.status === "unknown" ? entry.detail : null;
   // OpenRouter is known to refuse a working key now and then: one refusal is not enough.
   for (let refusals = 0; refusals < 2; refusals += 1) {
     const check = await checkKey(deadline);
-    if (check.status === "accepted") return "says that the key was deleted, and still accepts it";
+    if (check.status === "accepted") return `says that the key was ${what}, and still accepts it`;
     if (check.status === "unknown") return check.detail;
   }
   return null;

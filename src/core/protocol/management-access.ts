@@ -95,6 +95,7 @@ function guarded(keys: UpstreamKeys, account: AccountOnUse): AccountKeys {
     workspaces: (budget) => keys.workspaces(budget),
     organization: (budget) => keys.organization(budget),
     credits: (budget) => keys.credits(budget),
+    activity: (hash, budget) => keys.activity(hash, budget),
     pause: (refusal, attempt, budget) => keys.pause(refusal, attempt, budget),
   };
 }

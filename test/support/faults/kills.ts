@@ -15,8 +15,11 @@ import type { RecordedProcess, StartRecording } from "../recording/process.ts";
 
 /** A command that is killed, and the state before it. */
 export interface KillScene {
-  readonly given: Given;
+  /** Or what it is once `before` is done. */
+  readonly given: Given | ((stage: Stage) => Promise<Given>);
   readonly before?: (stage: Stage) => Promise<void>;
+  /** A person runs the same command again after the kill, before anything else. */
+  readonly isRepeated?: true;
   /** Additional checks after everything is at rest again. */
   readonly problems?: (stage: Stage) => Promise<readonly string[]>;
 }
@@ -83,6 +86,7 @@ function numbered(moments: readonly string[]): readonly { readonly moment: strin
 interface Left {
   readonly run: RecordedProcess;
   readonly stage: Stage;
+  readonly given: Given;
 }
 
 async function runOf<Result>(
@@ -96,16 +100,21 @@ async function runOf<Result>(
   try {
     const stage = sqliteStage(home, openRouter);
     await before?.(stage);
+    const words = typeof given === "function" ? await given(stage) : given;
     const signalled = at === undefined ? {} : { signalled: { at, signal: "SIGKILL" } as const };
-    return await look({ run: await start(home, openRouter, given, signalled).ended, stage });
+    return await look({ run: await start(home, openRouter, words, signalled).ended, stage, given: words });
   } finally {
     await openRouter.close();
   }
 }
 
-async function problemsAfter({ run, stage }: Left, scene: KillScene, moment: string) {
+async function problemsAfter({ run, stage, given }: Left, scene: KillScene, moment: string) {
   if (run.signal !== "SIGKILL" || run.moments.at(-1) !== moment) return ["this moment was not reached"];
   const refusals = refusalsOf(run.traces);
+  if (scene.isRepeated === true) {
+    await stage.age();
+    await happened(stage, given.args);
+  }
   await reconcileUntilQuiet(stage);
   const atRest = [...(await leftovers(stage)), ...((await scene.problems?.(stage)) ?? [])];
   return [...refusals, ...atRest, ...(await syncProblems(stage, USER))];

@@ -1,5 +1,6 @@
 import type { Stage } from "../openrouter/made-keys.ts";
-import { madeKeys } from "../openrouter/made-keys.ts";
+import { madeKeys, stored } from "../openrouter/made-keys.ts";
+import type { Given } from "../recording/keyctl.ts";
 import { happened, USER } from "./kills.ts";
 import type { KillScene } from "./kills.ts";
 import { leftovers, reconcileUntilQuiet } from "./recovery-checks.ts";
@@ -18,6 +19,7 @@ export const ROTATION_SCENES = {
     problems: rotationProblems,
   },
   "rotate --finish": { given: { args: ["rotate", "--finish"] }, before: withDuties, problems: rotationProblems },
+  leaked: { given: leakedKey, before: withGrace, isRepeated: true, problems: rotationProblems },
   "rotate after the reset": { given: { args: ROTATE }, before: withDuties, problems: rotationProblems },
 } as const satisfies Readonly<Record<string, KillScene>>;
 
@@ -34,6 +36,12 @@ async function withRestrictedKey(stage: Stage): Promise<void> {
 async function withGrace(stage: Stage): Promise<void> {
   await withRestrictedKey(stage);
   await happened(stage, ROTATE);
+}
+
+/** The key of the user leaked. */
+async function leakedKey(stage: Stage): Promise<Given> {
+  const [row] = (await stored(stage)).rows;
+  return { args: ["leaked", "--hash", row?.hash ?? ""] };
 }
 
 /** A grace is over, and the time of a lowered limit has come. */

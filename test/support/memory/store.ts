@@ -190,6 +190,7 @@ export function makingKeys(key: ApiKey): Pick<ManagerContext, "openRouter" | "ma
     disable: nobody,
     remove: nobody,
     setLimit: nobody,
+    activity: nobody,
     guardrailAssignments: nobody,
     assignGuardrail: nobody,
     unassignGuardrail: nobody,

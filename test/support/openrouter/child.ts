@@ -41,6 +41,7 @@ const calls = {
   allowLists: () => first(upstream.allowLists([null], budget)),
   setAllowedKeys: () => upstream.setAllowedKeys(credential, [key.hash], budget()),
   remove: () => upstream.remove(key.hash, budget()),
+  activity: () => upstream.activity(key.hash, budget()),
   credits: () => upstream.credits(budget()),
 };
 for (const [name, call] of Object.entries(calls)) {

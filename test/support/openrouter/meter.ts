@@ -5,6 +5,8 @@ type Period = (typeof PERIODS)[number];
 /** Money that was spent, in USD. Times are in milliseconds since 1970. */
 export class Meter {
   #total: number;
+  /** What was spent on each day by UTC, such as 2026-11-25. */
+  readonly #days = new Map<string, number>();
   /** For each period: when it began, and what had been spent by then. */
   readonly #before: Record<Period, { start: number; spent: number }>;
 
@@ -18,10 +20,16 @@ export class Meter {
   spend(usd: number, now: number): void {
     this.#turn(now);
     this.#total += usd;
+    const day = dayOf(now);
+    this.#days.set(day, (this.#days.get(day) ?? 0) + usd);
   }
 
   get total(): number {
     return this.#total;
+  }
+
+  on(day: string): number {
+    return this.#days.get(day) ?? 0;
   }
 
   /** What was spent since the present period began; without such a period, since ever. */
@@ -37,6 +45,11 @@ export class Meter {
       if (start > this.#before[period].start) this.#before[period] = { start, spent: this.#total };
     }
   }
+}
+
+/** The day by UTC: `2026-11-25`. */
+export function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10);
 }
 
 /** 00:00 UTC of the day, of its Monday, or of the first day of its month. */

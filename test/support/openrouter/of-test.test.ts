@@ -58,6 +58,10 @@ describe("the mock server of OpenRouter", () => {
     const asked = await ask(server, "POST", "/chat/completions", keyEnding("0001"), question);
     replies.push(["POST /chat/completions", 200, asked]);
     replies.push(["GET /workspaces", 200, await manage("GET", "/workspaces")]);
+    const spender = server.addKey(keyEnding("0009"));
+    server.spend(spender.hash, 2);
+    server.clock.advance(86_400_000);
+    replies.push(["GET /activity", 200, await manage("GET", `/activity?api_key_hash=${spender.hash}`)]);
     replies.push(["GET /credits", 200, await manage("GET", "/credits")]);
     replies.push(["error", 401, await ask(server, "GET", "/key", null)]);
     replies.push(["error", 401, await ask(server, "GET", "/keys", keyEnding("0000"))]);

@@ -7,6 +7,7 @@ export const ROUTES = [
   "DELETE /keys/{hash}",
   "GET /workspaces",
   "GET /credits",
+  "GET /activity",
   "GET /guardrails/assignments/keys",
   "POST /guardrails/{id}/assignments/keys",
   "POST /guardrails/{id}/assignments/keys/remove",

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { activityRoute } from "./activity.ts";
 import { accountRecords } from "./accounts.ts";
 import { chatRoutes } from "./chat.ts";
 import { credentialRecords } from "./credentials.ts";
@@ -68,6 +69,7 @@ export function openRouterState(options: StateOptions) {
     ...credentials.routes,
     ...chat.routes,
     "GET /workspaces": listWorkspaces,
+    "GET /activity": activityRoute({ now, records }),
     "GET /credits": () => ok({ data: { total_credits: 100, total_usage: 12.5 } }),
   };
   return {

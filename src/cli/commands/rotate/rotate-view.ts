@@ -9,7 +9,7 @@ import type { Timestamp } from "../../../core/model/key-record.ts";
 import { counted } from "../../../core/text/format.ts";
 import { formatExactly } from "../../format-duration.ts";
 import type { Terminal } from "../../terminal/terminal.ts";
-import { wrapped } from "../../terminal/word-wrap.ts";
+import { hangingLines } from "../../terminal/word-wrap.ts";
 import { sayWarnings, spendingOf } from "../../views/key-view.ts";
 import { describeExpiry, dollars } from "../../views/verdict-view.ts";
 
@@ -89,11 +89,10 @@ export async function showRotation(terminal: Terminal, result: RotateResult): Pr
   await terminal.result(lines.join("\n"));
 }
 
-/** Lines of whole words below a mark that is two columns wide. The command is never broken: people copy it. */
-function block(mark: string, text: string, columns = Number.POSITIVE_INFINITY): readonly string[] {
+/** The command is never broken: people copy it. */
+function block(mark: string, text: string, columns?: number): readonly string[] {
   const whole = text.replace(THEN_FINISH, THEN_FINISH.replaceAll(" ", GLUE));
-  const lines = wrapped(whole, columns - INDENT.length).map((line) => line.replaceAll(GLUE, " "));
-  return lines.map((line, index) => (index === 0 ? mark : INDENT) + line);
+  return hangingLines(mark, whole, columns).map((line) => line.replaceAll(GLUE, " "));
 }
 
 /** `$3.20 left this month, then $10`. */

@@ -1,0 +1,185 @@
+import { inOrder } from "../../../core/async/in-order.ts";
+import { isKeyctlError, KeyctlError, RUN_FATAL_CODES } from "../../../core/model/errors.ts";
+import type { ErrorCode } from "../../../core/model/errors.ts";
+import { leakedFailed } from "../../../core/model/leaked-results.ts";
+import type { LeakedResult } from "../../../core/model/leaked-results.ts";
+import type { KeyManager } from "../../../core/manager.ts";
+import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
+import { counted, formatNumber } from "../../../core/text/format.ts";
+import type { RunEnd } from "../../bulk/bulk-report.ts";
+import { WarningSummary } from "../../bulk/warning-summary.ts";
+import { formatSpan } from "../../format-duration.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, StoreName } from "../../invocation.ts";
+import type { Done } from "../../terminal/end-of-run.ts";
+import { TablePrinter } from "../../terminal/table-printer.ts";
+import { USER_COLUMN } from "../../views/columns.ts";
+import { storeLabel } from "../../views/store-label.ts";
+import type { LeakedFlags } from "./leaked-flags.ts";
+import type { LeakedLine } from "./leaked-lines.ts";
+import { leakedCells, leakedDocument } from "./leaked-view.ts";
+
+/** The key may still work, or whether it does is not known. */
+const NOT_CONFIRMED: ReadonlySet<ErrorCode> = new Set(["ATTENTION", "REVOKE_PENDING", "VERDICT_UNKNOWN"]);
+
+/** Handles many keys, several at once, and reports each in the order of the input. */
+export class LeakedReport {
+  readonly #invocation: Invocation;
+  readonly #flags: LeakedFlags;
+  readonly #table: TablePrinter;
+  readonly #warnings = new WarningSummary();
+  #store: StoreName | null = null;
+  #begun = 0;
+  #done = 0;
+  #contained = 0;
+  #replaced = 0;
+  #notConfirmed = 0;
+  #left = 0;
+  #failed = 0;
+  /** A failure that concerns all keys. */
+  #fatal: KeyctlError | null = null;
+  #notStarted = 0;
+
+  constructor(invocation: Invocation, flags: LeakedFlags) {
+    this.#invocation = invocation;
+    this.#flags = flags;
+    this.#table = new TablePrinter(invocation.terminal, [
+      { title: "KEY" },
+      USER_COLUMN,
+      { title: "SPENT", isOptional: true },
+      { title: "RESULT" },
+    ]);
+  }
+
+  async work(lines: AsyncIterable<LeakedLine>): Promise<void> {
+    const { withManager, progress } = this.#invocation;
+    const { concurrency = ROTATED_AT_ONCE } = this.#flags;
+    await withManager({ mayCreateStore: false, logs: "none" }, async ({ manager, store }) => {
+      this.#store = store;
+      progress.begin({ what: "leaked", unit: "keys" });
+      for await (const { line, result } of inOrder(lines, concurrency, (each) => this.#handle(each, manager))) {
+        if (result === undefined) this.#notStarted += 1;
+        else await this.#report(line, result);
+        progress.update(this.#done);
+      }
+      if (this.#fatal !== null) throw this.#fatal;
+    });
+  }
+
+  /** No result for a key that was not begun, because a failure concerns all keys. */
+  async #handle(
+    { line, given }: LeakedLine,
+    manager: KeyManager,
+  ): Promise<{ readonly line: number | null; readonly result: LeakedResult | undefined }> {
+    const { signal } = this.#invocation;
+    const { maxKeys = Number.POSITIVE_INFINITY, since, dryRun } = this.#flags;
+    if (isKeyctlError(given)) return { line, result: leakedFailed(null, given) };
+    if (this.#fatal !== null) return { line, result: undefined };
+    if (this.#begun >= maxKeys) return { line, result: leakedFailed(given.hash, leftOver(maxKeys)) };
+    this.#begun += 1;
+    const result = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun });
+    const { error, disabledAt } = result;
+    // Where a key could be disabled, the others can be, too.
+    if (error !== null && disabledAt === null && RUN_FATAL_CODES.has(error.code)) this.#fatal ??= error;
+    return { line, result };
+  }
+
+  async #report(line: number | null, result: LeakedResult): Promise<void> {
+    const { terminal, receivedSignal } = this.#invocation;
+    const { error, warnings, action, replacedBy } = result;
+    this.#done += 1;
+    this.#warnings.add(warnings);
+    if (action === "rotate" && replacedBy !== null) this.#replaced += 1;
+    if (error === null) this.#contained += 1;
+    else if (NOT_CONFIRMED.has(error.code)) this.#notConfirmed += 1;
+    else if (error.code === "PROVISION_CAP") this.#left += 1;
+    else this.#failed += 1;
+    const isDryRun = this.#flags.dryRun === true;
+    if (!terminal.options.json) return this.#table.print([leakedCells(terminal, result, isDryRun)]);
+    const document = { type: "key", line, ...leakedDocument(result, isDryRun) };
+    await terminal.documents([{ ...document, error: errorDocument(error, receivedSignal()) }]);
+  }
+
+  /** The worst of what happened to the keys: 9, then 6, then 10. */
+  outcome(): KeyctlError | null {
+    const { commandAgain } = this.#invocation;
+    if (this.#failed > 0) {
+      const message = `${formatNumber(this.#failed)} of ${counted(this.#done, "key")} failed`;
+      return new KeyctlError("SOME_FAILED", message, { hint: "see the lines above" });
+    }
+    if (this.#left > 0) {
+      const message = `${counted(this.#left, "key")} may still work: this run may handle no more`;
+      const hint = commandAgain(`--max-keys ${this.#done}`, "--max-keys");
+      return new KeyctlError("PROVISION_CAP", message, { hint, retryable: true });
+    }
+    if (this.#notConfirmed > 0) {
+      const message = `${formatNumber(this.#notConfirmed)} of ${counted(this.#done, "key")} may still work`;
+      return new KeyctlError("ATTENTION", message, { hint: "see the lines above; the same command goes on" });
+    }
+    if (this.#done > 0 || this.#flags.allowEmpty === true) return null;
+    return new KeyctlError("EMPTY_SELECTION", "no key was given", { hint: "--allow-empty   accepts that" });
+  }
+
+  async summarize(end: RunEnd): Promise<void> {
+    const { failure, error, elapsedMs } = end;
+    const { terminal, receivedSignal } = this.#invocation;
+    await this.#table.end();
+    if (this.#store === null && failure !== null) throw failure;
+    const { all: warnings } = this.#warnings;
+    if (terminal.options.json) {
+      return terminal.document({
+        type: "summary",
+        command: "leaked",
+        store: this.#store?.name ?? null,
+        ...(this.#flags.dryRun === true ? { dry_run: true } : {}),
+        total: this.#done + this.#notStarted,
+        done: this.#done,
+        contained: this.#contained,
+        replaced: this.#replaced,
+        not_confirmed: this.#notConfirmed,
+        left: this.#left,
+        failed: this.#failed,
+        shard: null,
+        elapsed_ms: elapsedMs,
+        complete: failure === null,
+        warnings,
+        error: errorDocument(error, receivedSignal()),
+      });
+    }
+    for (const { message } of warnings) terminal.warning(message);
+    terminal.footer(this.#line(end));
+    if (this.#store !== null) terminal.footer(`store: ${storeLabel(this.#store)}`);
+  }
+
+  done(end: RunEnd): Done {
+    return {
+      line: this.#line(end),
+      gap: end.failure === null ? null : "the run stopped early",
+      hint: "keyctl leaked --stdin --json > <file>   keeps the result of every key",
+    };
+  }
+
+  /** `12 keys in 3s: 10 contained, 8 replaced, 2 not confirmed`. */
+  #line({ elapsedMs }: RunEnd): string {
+    const isDryRun = this.#flags.dryRun === true;
+    const parts = [
+      [this.#contained, isDryRun ? "to contain" : "contained"],
+      [this.#replaced, "replaced"],
+      [this.#notConfirmed, "not confirmed"],
+      [this.#left, "left"],
+      [this.#failed, "failed"],
+      [this.#notStarted, "not started"],
+    ] as const;
+    const counts = parts.flatMap(([count, what]) => (count > 0 ? [`${formatNumber(count)} ${what}`] : []));
+    const nothing = isDryRun ? "; nothing was changed" : "";
+    return `${counted(this.#done, "key")} in ${formatSpan(elapsedMs)}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}${nothing}`;
+  }
+}
+
+function leftOver(maxKeys: number): KeyctlError {
+  const message = `the key was not looked at and may still work: this run may handle no more than ${maxKeys}`;
+  return new KeyctlError("PROVISION_CAP", message, {
+    hint: "run it again for the keys that are left",
+    retryable: true,
+  });
+}

@@ -1,0 +1,71 @@
+import type { Command } from "commander";
+import { toKeyctlError } from "../../../core/async/deadline.ts";
+import { isKeyctlError } from "../../../core/model/errors.ts";
+import type { KeyctlError } from "../../../core/model/errors.ts";
+import { leakedFailed } from "../../../core/model/leaked-results.ts";
+import type { LeakedKey, LeakedResult } from "../../../core/model/leaked-results.ts";
+import { runWithReport } from "../../bulk/bulk-report.ts";
+import { errorDocument } from "../../invocation.ts";
+import type { Invocation, Run } from "../../invocation.ts";
+import { showResult } from "../../terminal/end-of-run.ts";
+import { addLeakedOptions, refuseLeakedContradictions } from "./leaked-flags.ts";
+import type { LeakedFlags } from "./leaked-flags.ts";
+import { leakedLines, permittedLines, resumed } from "./leaked-lines.ts";
+import type { LeakedLine } from "./leaked-lines.ts";
+import { LeakedReport } from "./leaked-report.ts";
+import { leakedDocument, showLeaked } from "./leaked-view.ts";
+
+export function configureCommand(command: Command, run: Run): void {
+  addLeakedOptions(command).action(run((invocation, flags: LeakedFlags) => leaked(invocation, flags)));
+}
+
+async function leaked(invocation: Invocation, flags: LeakedFlags): Promise<KeyctlError | null> {
+  refuseLeakedContradictions(flags);
+  const lines = await permittedLines(invocation, flags, leakedLines(invocation, flags));
+  const [first, second] = [await lines.next(), await lines.next()];
+  const isOne = first.done !== true && second.done === true && isSingle(first.value);
+  if (isOne) return leakedOne(invocation, flags, first.value.given);
+  const begun = [first, second].flatMap((next) => (next.done === true ? [] : [next.value]));
+  const report = new LeakedReport(invocation, flags);
+  return runWithReport(invocation.terminal, {
+    isDryRun: flags.dryRun === true,
+    work: () => report.work(resumed(begun, lines)),
+    outcome: () => report.outcome(),
+    summarize: (end) => report.summarize(end),
+    done: (end) => report.done(end),
+  });
+}
+
+/** A faulty line of a file is one of many: it has a number. */
+function isSingle({ given, line }: LeakedLine): boolean {
+  return line === null || !isKeyctlError(given);
+}
+
+async function leakedOne(
+  { terminal, signal, withManager, receivedSignal }: Invocation,
+  { since, ...flags }: LeakedFlags,
+  given: LeakedKey | KeyctlError,
+): Promise<KeyctlError | null> {
+  const dryRun = flags.dryRun === true;
+  let found: LeakedResult | undefined;
+  const attempt = async () => {
+    if (isKeyctlError(given)) return leakedFailed(null, given);
+    try {
+      await withManager({ mayCreateStore: false, logs: dryRun ? "none" : "all" }, async ({ manager }) => {
+        found = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun });
+      });
+    } catch (thrown) {
+      // Also after a signal, what was done is said.
+      return { ...(found ?? leakedFailed(given.hash, toKeyctlError(thrown))), error: toKeyctlError(thrown) };
+    }
+    return found ?? leakedFailed(given.hash, toKeyctlError(signal.reason));
+  };
+  const result = await attempt();
+  const { error } = result;
+  const line = result.disabledAt === null ? null : `${result.keyHash}, disabled`;
+  return showResult(terminal, error, line, () =>
+    terminal.options.json
+      ? terminal.document({ ...leakedDocument(result, dryRun), error: errorDocument(error, receivedSignal()) })
+      : showLeaked(terminal, result, dryRun),
+  );
+}

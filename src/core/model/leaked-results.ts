@@ -1,0 +1,84 @@
+import { ApiKey } from "./api-key.ts";
+import { KeyctlError } from "./errors.ts";
+import { keyFaultOf, NO_KEY_AT_ALL } from "./key-fault.ts";
+import type { Timestamp } from "./key-record.ts";
+import type { Warning } from "./warning.ts";
+
+/** A key that leaked: its text or, where only that is known, its SHA-256 or OpenRouter's id of it. */
+export interface LeakedKey {
+  readonly hash: string;
+  readonly key: ApiKey | null;
+}
+
+/**
+ * `rotate`: it is disabled, replaced by a new key of its user, and deleted. `purge`: an earlier key of a user is disabled and
+ * deleted. `disable`: keyctl did not create it, so it is only disabled. `none`: it is not in the account of the management key.
+ */
+export type LeakedAction = "rotate" | "purge" | "disable" | "none";
+
+/** `error` is null exactly if the key is contained: it works no more, and its user has a new one if keyctl created it. */
+export interface LeakedResult {
+  /** Null if what was given is neither a key nor a hash. */
+  readonly keyHash: string | null;
+  /** Whose key it is; null if neither a row nor the journal knows it. `current`: it is the key that the user has now. */
+  readonly owner: { readonly userId: string; readonly current: boolean } | null;
+  readonly action: LeakedAction;
+  /** When OpenRouter confirmed that the key is disabled; null if it did not, and for a key that was gone before. */
+  readonly disabledAt: Timestamp | null;
+  /** The hash of the key that the user has instead. */
+  readonly replacedBy: string | null;
+  /** What was spent with the key since `usedFrom`, in USD; null if OpenRouter does not say. */
+  readonly usageSince: number | null;
+  /** 00:00 UTC of the first day that is counted. */
+  readonly usedFrom: Timestamp | null;
+  readonly lastUsedAt: Timestamp | null;
+  /** Where OpenRouter lists the requests of the key, for the owner of its account. */
+  readonly link: string | null;
+  readonly warnings: readonly Warning[];
+  readonly error: KeyctlError | null;
+}
+
+const HASH = /^[0-9a-f]{64}$/i;
+
+/** Throws BAD_KEY_FORMAT, KEY_IS_MASKED; repeats nothing of the text. */
+export function parseLeaked(text: string | ApiKey): LeakedKey {
+  const key = typeof text === "string" ? ApiKey.parse(text) : text;
+  if (key !== undefined) return { hash: key.hash, key };
+  const trimmed = String(text).trim();
+  if (HASH.test(trimmed)) return { hash: trimmed.toLowerCase(), key: null };
+  if (ApiKey.isMask(trimmed)) {
+    throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
+      hint: "give the key that leaked, or its SHA-256: keyctl list --json   shows it as key_hash",
+    });
+  }
+  const fault = keyFaultOf(trimmed);
+  const what = fault === NO_KEY_AT_ALL ? "" : `: it ${fault}`;
+  throw new KeyctlError("BAD_KEY_FORMAT", `this is neither a key nor the SHA-256 of one${what}`, {
+    hint: "give a key (sk-or-v1-…) or 64 hex characters, and nothing else; a management key is deleted at https://openrouter.ai/settings/management-keys",
+  });
+}
+
+/** @param keyHash null if what was given is neither a key nor a hash */
+export function leakedFailed(keyHash: string | null, error: KeyctlError): LeakedResult {
+  return { ...nothingKnown(keyHash), error };
+}
+
+export function nothingKnown(keyHash: string | null): LeakedResult {
+  return {
+    keyHash,
+    owner: null,
+    action: "none",
+    disabledAt: null,
+    replacedBy: null,
+    usageSince: null,
+    usedFrom: null,
+    lastUsedAt: null,
+    link: keyHash === null ? null : logsOf(keyHash),
+    warnings: [],
+    error: null,
+  };
+}
+
+export function logsOf(upstreamId: string): string {
+  return `https://openrouter.ai/logs?api_key_hash=${upstreamId}`;
+}
