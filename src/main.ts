@@ -13,15 +13,8 @@ import { runProgram, STORE_VERBS } from "./cli/program.ts";
 import { commandAgain, creationHint, splitAtDashes, withStoreFlag } from "./cli/command-again.ts";
 import { environmentRedactor } from "./cli/terminal/redactor.ts";
 import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
-import type {
-  Destination,
-  ForeignExit,
-  GlobalOptions,
-  Invocation,
-  SessionOptions,
-  Session,
-  Run,
-} from "./cli/invocation.ts";
+import type { Destination, ForeignExit, GlobalOptions, Invocation, Run } from "./cli/invocation.ts";
+import type { Session, SessionOptions } from "./cli/invocation.ts";
 import { logFor, masterKeyNotices, pauseNotes } from "./cli/terminal/session-notes.ts";
 import { OutputFailed, Terminal } from "./cli/terminal/terminal.ts";
 import { thisProcess } from "./cli/terminal/process-host.ts";

@@ -1,15 +1,17 @@
 import type { CallOptions } from "./async/deadline.ts";
 import { contextFor } from "./manager-history.ts";
-import type { ManagerContext, ProvisionOptions } from "./manager-options.ts";
+import type { ManagerContext, ProvisionOptions, SyncOptions } from "./manager-options.ts";
 import { isThere } from "./model/management-key.ts";
-import { provisionFailed, syncFailed } from "./model/results.ts";
-import type { ProvisionResult, SyncResult } from "./model/results.ts";
+import { explainFailed, provisionFailed, syncFailed } from "./model/results.ts";
+import type { Explanation, ProvisionResult, SyncResult } from "./model/results.ts";
 import type { OpenWork } from "./open-work.ts";
 import { SharedUserRuns } from "./protocol/shared-user-runs.ts";
+import type { SyncPreview } from "./resolve/preview-sync.ts";
 import { resolve } from "./resolve/resolve-key.ts";
 import type { ResolveOptions } from "./resolve/resolve-key.ts";
+import { resolveStored } from "./resolve/resolve-many.ts";
 
-/** The calls that find or create the key of one user. Concurrent calls of one kind for one user share one run. */
+/** The calls that find, explain or create the key of one user. Concurrent calls of one kind for one user share one run. */
 export class ResolvingCalls {
   readonly #context: ManagerContext;
   readonly #work: OpenWork;
@@ -41,6 +43,26 @@ export class ResolvingCalls {
         waiting,
       );
     });
+  }
+
+  async stored(userId: string, options: CallOptions): Promise<SyncResult> {
+    return this.#work.run(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#context, signal));
+  }
+
+  async explain(userId: string, options: SyncOptions): Promise<Explanation> {
+    const { autoProvision = this.#context.autoProvision } = options;
+    return this.#work.run(userId, options, explainFailed, async (user, signal) => {
+      const { explain } = await import("./resolve/explain-resolution.ts");
+      return explain(user, this.#context, autoProvision, signal);
+    });
+  }
+
+  async previewSync(userId: string, options: SyncOptions): Promise<SyncPreview> {
+    const { autoProvision = this.#context.autoProvision } = options;
+    const { previewSync, syncPreviewFailed } = await import("./resolve/preview-sync.ts");
+    return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) =>
+      previewSync(user, this.#context, autoProvision, signal),
+    );
   }
 
   async provision(userId: string, { terms = {}, ...options }: ProvisionOptions): Promise<ProvisionResult> {

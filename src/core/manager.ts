@@ -13,27 +13,20 @@ import { historyOnUse } from "./history/history-on-use.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import type { HistoryEvent } from "./model/history-event.ts";
 import type { KeyRecord } from "./model/key-record.ts";
-import type { LeakedResult } from "./model/leaked-results.ts";
 import { isThere } from "./model/management-key.ts";
 import type { WantedTerms } from "./model/provision-rules.ts";
 import { termsFor } from "./model/provision-terms.ts";
-import { explainFailed, purgeFailed, purgePreviewFailed } from "./model/results.ts";
-import { saveFailed, syncFailed, unblockFailed } from "./model/results.ts";
-import type { RenewResult } from "./model/renew-results.ts";
-import type { DutyCounts, RotateResult } from "./model/rotate-results.ts";
-import type { CheckedSaveResult, Explanation, PurgePreview, PurgeResult, SaveResult } from "./model/results.ts";
-import type { SyncResult, SyncedKey, UnblockResult } from "./model/results.ts";
+import type { PurgeResult, SaveResult, SyncResult, SyncedKey } from "./model/results.ts";
 import type { Tombstone } from "./model/tombstone.ts";
 import type { UserBatches } from "./model/user-id.ts";
 import type { Warning } from "./model/warning.ts";
+import { ChangingCalls } from "./manager-change.ts";
 import { ResolvingCalls } from "./manager-resolve.ts";
 import { contextFor, eventsOf, noteRevealed } from "./manager-history.ts";
 import { ValidatingCalls } from "./manager-validate.ts";
 import { checkStore, openMasterKeys } from "./manager-checks.ts";
 import { OpenWork } from "./open-work.ts";
 import { accountOnUse } from "./protocol/lazy-account.ts";
-import type { SyncPreview } from "./resolve/preview-sync.ts";
-import { resolveStored } from "./resolve/resolve-many.ts";
 import type { ValidateOptions, Validation } from "./validate/validate-key.ts";
 
 /**
@@ -45,6 +38,7 @@ export class KeyManager {
   readonly #work: OpenWork;
   readonly #resolving: ResolvingCalls;
   readonly #validating: ValidatingCalls;
+  readonly #changing: ChangingCalls;
 
   /** @internal Created by `KeyManager.open`. */
   constructor(context: Omit<ManagerContext, "account" | "history"> & HistoryParts) {
@@ -52,6 +46,7 @@ export class KeyManager {
     this.#work = new OpenWork(this.#context);
     this.#resolving = new ResolvingCalls(this.#context, this.#work);
     this.#validating = new ValidatingCalls(this.#context, this.#work);
+    this.#changing = new ChangingCalls(this.#context, this.#work);
   }
 
   /** Finds the user's key, or creates one if that is allowed, and stores it. Concurrent calls for one user share one run. */
@@ -92,15 +87,12 @@ export class KeyManager {
 
   /** The user's key in the database: key.txt and the environment are not read, and no key is written. */
   async getStoredKey(userId: string, options: CallOptions = {}): Promise<SyncResult> {
-    return this.#work.run(userId, options, syncFailed, (user, signal) => resolveStored(user, this.#context, signal));
+    return this.#resolving.stored(userId, options);
   }
 
   /** Every source in the order of the search, the winner, and what `syncAndGetKey` would do; writes nothing. */
-  async explain(userId: string, options: SyncOptions = {}): Promise<Explanation> {
-    return this.#work.run(userId, options, explainFailed, async (user, signal) => {
-      const { explain } = await import("./resolve/explain-resolution.ts");
-      return explain(user, this.#context, options.autoProvision ?? this.#context.autoProvision, signal);
-    });
+  async explain(userId: string, options: SyncOptions = {}) {
+    return this.#resolving.explain(userId, options);
   }
 
   /**
@@ -113,23 +105,18 @@ export class KeyManager {
   }
 
   /** As `saveKeyToDb`, but replaces another key only as `replace` allows; else KEY_EXISTS or CONFLICT. */
-  async save(userId: string, key: string | ApiKey, options: SaveOptions = {}): Promise<CheckedSaveResult> {
-    return this.#work.run(userId, options, saveFailed, async (user, signal) => {
-      const { saveWithCheck } = await import("./change/save-with-check.ts");
-      return saveWithCheck(user, { ...options, key }, contextFor(this.#context, options), signal);
-    });
+  async save(userId: string, key: string | ApiKey, options: SaveOptions = {}) {
+    return this.#changing.save(userId, key, options);
   }
 
   /** Deletes the user's key from the database and, with `revoke`, at OpenRouter. */
   async purge(userId: string, options: PurgeOptions = {}): Promise<PurgeResult> {
-    return this.#work.run(userId, options, purgeFailed, async (user, signal) =>
-      (await this.#purges(options)).purgeOne(user, signal),
-    );
+    return this.#changing.purge(userId, options);
   }
 
   /** As `purge`, one user after the other. With `revoke`, deletions at OpenRouter are confirmed together. */
   async *purgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    yield* (await this.#purges(options)).purgeAll(batches, this.#work);
+    yield* this.#changing.purgeMany(batches, options);
   }
 
   /** As `purge` with `block`: from its return to an `unblock`, no key is stored for this user or handed out. */
@@ -138,11 +125,8 @@ export class KeyManager {
   }
 
   /** Lifts the block of a user; brings no key back. */
-  async unblock(userId: string, options: CallOptions = {}): Promise<UnblockResult> {
-    return this.#work.run(userId, options, unblockFailed, async (user, signal) => {
-      const { unblockUser } = await import("./change/unblock-user.ts");
-      return unblockUser(user, contextFor(this.#context, options), signal);
-    });
+  async unblock(userId: string, options: CallOptions = {}) {
+    return this.#changing.unblock(userId, options);
   }
 
   /** The blocked users, in the order of the user ids, in constant memory. */
@@ -151,19 +135,17 @@ export class KeyManager {
   }
 
   /** The keys that a purge of this user would remove with the same `revoke`; changes nothing. */
-  async previewPurge(userId: string, options: PreviewPurgeOptions = {}): Promise<PurgePreview> {
-    return this.#work.run(userId, options, purgePreviewFailed, async (user, signal) =>
-      (await this.#purges(options)).preview(user, options.looksAhead ?? true, signal),
-    );
+  async previewPurge(userId: string, options: PreviewPurgeOptions = {}) {
+    return this.#changing.previewPurge(userId, options);
   }
 
   /** As `previewPurge`, one user after the other. Throws a failure that concerns all users. */
   async *previewPurgeMany(batches: UserBatches, options: PreviewPurgeOptions = {}) {
-    yield* (await this.#purges(options)).previewAll(batches, options.looksAhead ?? true, this.#work);
+    yield* this.#changing.previewPurgeMany(batches, options);
   }
 
   /** Replaces the user's key by a new one with its terms and restrictions. The old key goes on working for the grace. */
-  async rotate(userId: string, options: RotateOptions = {}): Promise<RotateResult> {
+  async rotate(userId: string, options: RotateOptions = {}) {
     return (await this.#rotating()).rotate(userId, options);
   }
 
@@ -183,12 +165,12 @@ export class KeyManager {
   }
 
   /** How much `finishDue` would find, and what of it is due for more than an hour. */
-  async dueDuties(options: CallOptions = {}): Promise<DutyCounts> {
+  async dueDuties(options: CallOptions = {}) {
     return (await this.#rotating()).dueDuties(options);
   }
 
   /** Replaces the user's key by a new one with its terms, if OpenRouter confirms that it is dead. */
-  async renew(userId: string, options: RenewOptions = {}): Promise<RenewResult> {
+  async renew(userId: string, options: RenewOptions = {}) {
     return (await this.#renewing()).renew(userId, options);
   }
 
@@ -208,9 +190,8 @@ export class KeyManager {
   }
 
   /** Disables a key that leaked (its text or SHA-256), then gives its user a new one if keyctl created it. */
-  async leaked(keyOrHash: string | ApiKey, options: LeakedOptions = {}): Promise<LeakedResult> {
-    const { LeakedCalls } = await import("./manager-leaked.ts");
-    return new LeakedCalls(this.#context, this.#work).contain(keyOrHash, options);
+  async leaked(keyOrHash: string | ApiKey, options: LeakedOptions = {}) {
+    return this.#changing.leaked(keyOrHash, options);
   }
 
   /** Compares all keys at OpenRouter with all that is stored. `plan` of the returned object reports the findings. */
@@ -224,11 +205,8 @@ export class KeyManager {
   }
 
   /** What `syncAndGetKey` would do, and the source of the key; changes nothing. */
-  async previewSync(userId: string, options: SyncOptions = {}): Promise<SyncPreview> {
-    const { previewSync, syncPreviewFailed } = await import("./resolve/preview-sync.ts");
-    return this.#work.run(userId, options, syncPreviewFailed, async (user, signal) =>
-      previewSync(user, this.#context, options.autoProvision ?? this.#context.autoProvision, signal),
-    );
+  async previewSync(userId: string, options: SyncOptions = {}) {
+    return this.#resolving.previewSync(userId, options);
   }
 
   /** What `syncMany` would do for each user; changes nothing. */
@@ -261,10 +239,7 @@ export class KeyManager {
     yield* (await this.#bulk()).copyTo(destination.#context, options);
   }
 
-  /**
-   * What happened to the users' keys, newest first, in constant memory: masks and hashes only. Throws USAGE and
-   * BAD_USER_ID.
-   */
+  /** What happened to keys, newest first, in constant memory: masks and hashes only. Throws USAGE and BAD_USER_ID. */
   history(query: HistoryQuery = {}, options: CallOptions = {}): AsyncIterable<HistoryEvent> {
     return eventsOf(query, options, this.#context, this.#work);
   }
@@ -274,10 +249,7 @@ export class KeyManager {
     return this.#work.takeWarnings();
   }
 
-  /**
-   * Notes that the bare keys of these users were handed out, as `get --reveal` of many does. Returns the warning if that
-   * could not be noted.
-   */
+  /** Notes that these bare keys were handed out, as `get --reveal` of many does. Returns a warning if it could not. */
   async noteRevealed(found: readonly SyncResult[], options: CallOptions = {}): Promise<readonly Warning[]> {
     return this.#work.track(options, () => noteRevealed(found, contextFor(this.#context, options)));
   }
@@ -314,22 +286,14 @@ export class KeyManager {
 
   /** Waits for calls in flight, then closes the store. */
   async close(): Promise<void> {
-    return this.#work.close(async () => {
-      await this.#context.history.write();
-      await this.#context.openRouter.close();
-      await this.#context.store.close();
-    });
+    return this.#work.close(this.#context);
   }
 
   #bulk = async () => new (await import("./manager-bulk.ts")).BulkRuns(this.#context, this.#work, this.#resolving);
 
-  #purges = async (options: PurgeOptions & PurgeManyOptions) =>
-    new (await import("./manager-purge.ts")).PurgeBatch(contextFor(this.#context, options), options);
-
-  #renewing = onFirstUse(async () => {
-    const { RenewingCalls } = await import("./manager-renew.ts");
-    return new RenewingCalls(this.#context, this.#work, this.#resolving);
-  });
+  #renewing = onFirstUse(
+    async () => new (await import("./manager-renew.ts")).RenewingCalls(this.#context, this.#work, this.#resolving),
+  );
 
   #rotating = async () => new (await import("./manager-rotate.ts")).RotatingCalls(this.#context, this.#work);
 }

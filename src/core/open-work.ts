@@ -121,12 +121,14 @@ export class OpenWork {
     this.#drains.push(drain);
   }
 
-  /** Refuses new calls, waits for those in flight, and then for `release`. Happens only once. */
-  async close(release: () => Promise<void>): Promise<void> {
+  /** Refuses new calls, waits for those in flight, writes what they noted, and then closes these. Happens only once. */
+  async close({ openRouter, store }: Pick<Context, "openRouter" | "store">): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#pending)
       .then(() => Promise.all(this.#drains.map((drain) => drain())))
+      .then(() => this.#history.write())
       .then(() => this.#history.flush())
-      .then(release);
+      .then(() => openRouter.close())
+      .then(() => store.close());
     return this.#closed;
   }
 

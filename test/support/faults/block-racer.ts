@@ -44,9 +44,18 @@ function watched(ports: Ports): Ports {
 }
 
 const READING_OR_WRITING: ReadonlySet<string> = new Set([
-  ...["find", "findMany", "insert", "insertMany", "replace", "remove"],
+  "find",
+  "findMany",
+  "insert",
+  "insertMany",
+  "replace",
+  "remove",
   // A command that reads a record after the row, and then hands out what it had seen in the row, is too late as well.
-  ...["entry", "entries", "lastOperation", "outcomesOf", "insertEntry"],
+  "entry",
+  "entries",
+  "lastOperation",
+  "outcomesOf",
+  "insertEntry",
 ]);
 
 const WORK: Readonly<Record<string, (keys: KeyManager, user: string) => Promise<Answer>>> = {
