@@ -149,7 +149,8 @@ export class BulkRuns {
     { dryRun = false, ...options }: ImportOptions,
   ): ResultBatches<ImportResult> {
     const { importKeys } = await import("./change/import-keys.ts");
-    yield* importKeys(batches, this.#context, { dryRun, newSignal: this.#work.newSignal(options) });
+    const newSignal = this.#work.newSignal(options);
+    yield* this.#work.resultsOf(importKeys(batches, contextFor(this.#context, options), { dryRun, newSignal }));
   }
 
   /** Yields its progress. A signal stops the run, and the next call continues it. */

@@ -1,6 +1,7 @@
 import { containLeaked } from "./change/leaked-key.ts";
 import { previewLeaked } from "./change/leaked-preview.ts";
 import { toKeyctlError } from "./async/deadline.ts";
+import { contextFor } from "./manager-history.ts";
 import type { LeakedOptions, ManagerContext } from "./manager-options.ts";
 import type { ApiKey } from "./model/api-key.ts";
 import { KeyctlError } from "./model/errors.ts";
@@ -26,8 +27,9 @@ export class LeakedCalls {
       const task = { since: this.#sinceOf(options) };
       const limits = { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#context.makingTimeoutMs };
       const handle = options.dryRun === true ? previewLeaked : containLeaked;
+      const context = contextFor(this.#context, options);
       return this.#work.withWarnings(
-        await this.#work.track(limits, (signal) => handle(given, task, this.#context, signal)),
+        await this.#work.track(limits, (signal) => this.#work.noted(() => handle(given, task, context, signal))),
       );
     } catch (thrown) {
       return this.#work.withWarnings(leakedFailed(leak?.hash ?? null, toKeyctlError(thrown)));

@@ -5,6 +5,7 @@ import { RenewalBackOff } from "./change/renewal-back-off.ts";
 import { previewRenewal } from "./change/preview-renewal.ts";
 import { callWithKey } from "./change/with-user-key.ts";
 import type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./change/with-user-key.ts";
+import { contextFor } from "./manager-history.ts";
 import type { ManagerContext, RenewManyOptions, RenewOptions } from "./manager-options.ts";
 import type { ResolvingCalls } from "./manager-resolve.ts";
 import type { ApiKey } from "./model/api-key.ts";
@@ -31,6 +32,8 @@ interface Order {
   readonly isAuto: boolean;
   /** Null: however many keys are created. */
   readonly budget: KeyBudget | null;
+  /** With the reason of the call that begins it. */
+  readonly context: ManagerContext;
   /** A person asks: whatever was found a moment ago is looked for again. */
   readonly asksAgain: boolean;
 }
@@ -64,9 +67,10 @@ export class RenewingCalls {
   async renew(userId: string, options: RenewOptions, budget: KeyBudget | null = null): Promise<RenewResult> {
     const { includeDisabled = false } = options;
     return this.#run(userId, options, async (user, waiting) => {
+      const context = contextFor(this.#context, options);
       const { key } = await this.#stored(user, waiting);
       const isAuto = budget === null;
-      const order = { refused: key.hash, includeDisabled, isAuto, budget, asksAgain: true };
+      const order = { refused: key.hash, includeDisabled, isAuto, budget, context, asksAgain: true };
       const result = await this.#shared(user, order, waiting);
       if (result === "absent") throw nothingToRenew(user);
       return result;
@@ -77,7 +81,8 @@ export class RenewingCalls {
   async renewRefused(userId: string, { key, includeDisabled, autoProvision, ...options }: RefusedCall) {
     let isAbsent = false;
     const result = await this.#run(userId, options, async (user, waiting) => {
-      const order = { refused: key.hash, includeDisabled, isAuto: true, budget: null, asksAgain: false };
+      const context = contextFor(this.#context, options);
+      const order = { refused: key.hash, includeDisabled, isAuto: true, budget: null, context, asksAgain: false };
       const renewed = await this.#shared(user, order, waiting);
       if (renewed !== "absent") return renewed;
       isAbsent = true;
@@ -159,12 +164,17 @@ export class RenewingCalls {
   #shared(user: UserId, order: Order, waiting: AbortSignal): Promise<RenewResult | "absent"> {
     const { refused, includeDisabled, isAuto, asksAgain } = order;
     const kind = `renew ${refused} ${includeDisabled} ${isAuto} ${asksAgain}`;
-    return this.#runs.run(user, kind, (onStage, signal) => this.#renewal(user, order, onStage, signal), waiting);
+    return this.#runs.run(
+      user,
+      kind,
+      (onStage, signal) => this.#work.noted(() => this.#renewal(user, order, onStage, signal)),
+      waiting,
+    );
   }
 
   async #renewal(
     user: UserId,
-    { budget, asksAgain, ...order }: Order,
+    { budget, context, asksAgain, ...order }: Order,
     onStage: (stage: Stage) => void,
     signal: AbortSignal,
   ): Promise<RenewResult | "absent"> {
@@ -178,7 +188,7 @@ export class RenewingCalls {
         return answered;
       };
       const task = { ...order, known, beforeCreation: () => slot.take(), onStage };
-      const renewed = await renewKey(user, task, this.#context, signal);
+      const renewed = await renewKey(user, task, context, signal);
       slot.settle(renewed.status === "renewed");
       if (renewed.status === "renewed") this.#backOff.remove(name);
       else if (isAsked && isStillWorking(renewed, order.refused)) this.#backOff.add(name, null);

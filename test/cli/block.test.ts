@@ -200,6 +200,7 @@ describe("a blocked user", () => {
     ["save --user alice --stdin --replace"],
     ["provision --user alice"],
     ["rotate --user alice"],
+    ["renew --user alice"],
   ])("gets no key: %s", async (words) => {
     const { home, env } = await stage();
     await inProcess(home, ["purge", "--user", "alice", "--block", "--yes", "--reason", "left the company"]);
@@ -214,6 +215,41 @@ describe("a blocked user", () => {
     expect(errorOf(json)).toMatchObject({ code: "USER_BLOCKED", exit_code: 8, hint: HINT, retryable: false });
   });
 
+  it.each([[[]], [["--renew"]]])("starts no command of exec %j", async (flags) => {
+    const { env } = await stage();
+    const home = await withBlocked();
+    const onCommand = () => Promise.reject(new Error("started"));
+    const exec = ["exec", "--user", "alice", ...flags, "--json", "--", "app"];
+    const run = await inProcess(home, exec, { env: { ...env, ...withKey.env }, onCommand });
+    expect([run.code, errorOf(run)]).toMatchObject([8, { code: "USER_BLOCKED", hint: HINT }]);
+  });
+
+  it("gets no key from an import, which fails on that line", async () => {
+    const home = await withBlocked();
+    const input = `user,key\nalice,${OTHER}\ndave,${OTHER}\n`;
+    const run = await inProcess(home, ["import", "--csv", "-", "--json"], { input });
+    expect([run.code, documentsOf(run)]).toMatchObject([
+      9,
+      [
+        { user_id: "alice", outcome: "failed", error: { code: "USER_BLOCKED", exit_code: 8, hint: HINT } },
+        { user_id: "dave", outcome: "imported", error: null },
+        { imported: 1, failed: 1 },
+      ],
+    ]);
+  });
+
+  it("has a key that leaked, which is deleted and not replaced", async () => {
+    const { server, given, run } = await stage();
+    await given("sync --user alice");
+    const [hash = ""] = server.keys.keys();
+    await given("purge --user alice --block --yes");
+    const leaked = await given(["leaked", "--hash", hash, "--json"]);
+    expect(documentsOf(leaked)).toMatchObject([
+      { owner: { user_id: "alice", current: false }, action: "purge", replaced_by: null, error: null },
+    ]);
+    expect([server.keys.size, (await run("get --user alice")).code]).toEqual([0, 8]);
+  });
+
   it("has the log of a user without a key", async () => {
     const home = await withBlocked();
     const { log } = await inProcess(home, ["sync", "--user", "alice"], withKey);
@@ -225,6 +261,7 @@ describe("a blocked user", () => {
     ["get", "from_database", 2],
     ["provision", "had_a_key", 2],
     ["rotate", "rotated", 0],
+    ["renew", "renewed", 0],
   ])("is one of those that failed in a bulk %s, counted and named", async (verb, ending, count) => {
     const { home, env } = await stage();
     await inProcess(home, ["sync", "-u", "bob", "-u", "carol"], withKey);
@@ -240,7 +277,7 @@ describe("a blocked user", () => {
     if (verb === "get" || verb === "provision") expect(summary).toMatchObject({ [ending]: count, failed: 1 });
     const said = await inProcess(home, args, { env });
     expect(said.stderr).toMatch(/ failed \(1 blocked\)/);
-    if (verb === "rotate") return;
+    if (verb === "rotate" || verb === "renew") return;
     expect(said.stderr).toContain(`\nhint: see the lines above; ${HINT}\n`);
   });
 

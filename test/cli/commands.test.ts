@@ -34,7 +34,8 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   validate:
     "type command store total done valid invalid unknown failed blocked not_checked attention distinct_keys requests resumed shard elapsed_ms complete warnings error",
   rotate: "type command store selected total done rotated left failed blocked shard elapsed_ms complete warnings error",
-  renew: "type command store total done renewed still_valid left failed shard elapsed_ms complete warnings error",
+  renew:
+    "type command store total done renewed still_valid left failed blocked shard elapsed_ms complete warnings error",
   "rotate --finish":
     "type command store total done retired limits_restored failed shard elapsed_ms complete warnings error",
   leaked:

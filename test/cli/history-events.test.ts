@@ -90,6 +90,34 @@ describe("the history of the tool", () => {
     expect(events.map((event) => [eventInShort(event), event.actor.command])).toEqual([["created 1 …a123", "get"]]);
   });
 
+  it("tells of a renewal once, whoever writes the event: by the renewal if it lived, else by who finished it", async () => {
+    const { home, server, given } = await stage();
+    await given("provision --user alice");
+    for (const hash of server.keys.keys()) server.removeKey(hash);
+    change(home.database, "UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'");
+    // Another command sees the new key in its row, and finishes what is alive.
+    const around = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        if (entry.kind === "out" && entry.n === 2) await given("get --user alice", { besideOthers: true });
+        return store.insertEntry(entry, signal);
+      },
+    }));
+    await given("renew --user alice", { around });
+    const renewed = async () =>
+      (await historyOf(home))
+        .filter(({ generation }) => generation === 2)
+        .map(({ event, actor }) => [event, actor.command]);
+    expect(await renewed()).toEqual([["renewed", "renew"]]);
+    // As if the renewal had died after STORE ROW.
+    const previous = `json_object('generation', 1, 'revoke', json('true'))`;
+    change(
+      home.database,
+      `DELETE FROM api_key_events; DELETE FROM api_key_journal WHERE _id GLOB '*:out:*2'; UPDATE api_keys SET settled = 0, previous = ${previous}`,
+    );
+    await given("get --user alice");
+    expect(await renewed()).toEqual([["renewed", "get"]]);
+  });
+
   it("tells of a key that a command that died had created, and that reconcile removed", async () => {
     const { home, run, given } = await stage(made);
     await given("provision --user alice");

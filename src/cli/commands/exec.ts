@@ -14,8 +14,10 @@ import type { CommandEnd } from "../terminal/run-command.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 
-interface ExecFlags extends CreateFlags {
+interface ExecFlags extends CreateFlags, ReasonFlags {
   readonly user?: readonly string[];
   readonly env?: readonly string[];
   readonly renew?: true;
@@ -27,7 +29,7 @@ const UNCHECKED: ReadonlySet<ErrorCode> = new Set(["VERDICT_UNKNOWN", "PROVIDER_
 const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 export function configureCommand(command: Command, run: Run): void {
-  addCreateOption(addUserOption(command, "whose key"))
+  addReasonOption(addCreateOption(addUserOption(command, "whose key")))
     .option("--env <name>", `the variable that holds the key, in place of ${DEFAULT_NAME}`, collect)
     .option("--renew", "first check the key, and replace one that is dead")
     .argument("[command...]", "the command and its words, after --")
@@ -94,15 +96,15 @@ function requireCommand(words: readonly string[], after: readonly string[]): voi
   throw new KeyctlError("USAGE", problem, { hint: "keyctl exec --user <id> -- node app.js" });
 }
 
-async function find(invocation: Invocation, user: string, { create, renew }: ExecFlags): Promise<SyncResult> {
+async function find(invocation: Invocation, user: string, { create, renew, reason }: ExecFlags): Promise<SyncResult> {
   const needs = { mayCreateStore: true, create: create === true, logs: "changes" } as const;
   try {
     const { signal } = invocation;
     parseUserId(user);
     return await invocation.withManager(needs, async ({ manager }) => {
-      const found = await manager.syncAndGetKey(user, { signal, autoProvision: false });
+      const found = await manager.syncAndGetKey(user, { signal, reason, autoProvision: false });
       if (renew !== true || found.error !== null) return found;
-      const renewed = await manager.renew(user, { signal });
+      const renewed = await manager.renew(user, { signal, reason });
       const isUnchecked = renewed.error !== null && UNCHECKED.has(renewed.error.code);
       if (!isUnchecked) return renewed;
       invocation.terminal.warning(`the key was not checked: ${renewed.error.message}`);

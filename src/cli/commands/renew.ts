@@ -12,7 +12,7 @@ import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
-import { ResultCounts } from "../bulk/result-counts.ts";
+import { isRefusedAsBlocked, ResultCounts } from "../bulk/result-counts.ts";
 import type { LeftUsers } from "../bulk/result-counts.ts";
 import { addSelection } from "../bulk/selection.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
@@ -21,9 +21,11 @@ import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
 import { sayWarnings } from "../views/key-view.ts";
+import { addReasonOption } from "./reason-option.ts";
+import type { ReasonFlags } from "./reason-option.ts";
 import { fateInWords, previousDocument } from "./rotate/rotate-view.ts";
 
-interface RenewFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags {
+interface RenewFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags, ReasonFlags {
   readonly includeDisabled?: true;
   readonly concurrency?: number;
 }
@@ -31,7 +33,7 @@ interface RenewFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags {
 const LEFT_DEAD: LeftUsers = { how: "with a dead key", verb: "renew" };
 
 export function configureCommand(command: Command, run: Run): void {
-  const one = addDryRunOption(addSelection(command)).option(
+  const one = addReasonOption(addDryRunOption(addSelection(command))).option(
     "--include-disabled",
     "also replace a key that is disabled at OpenRouter",
   );
@@ -113,6 +115,7 @@ function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<Re
       new ResultCounts({
         endings: ["renewed", "still_valid"],
         endingOf: ({ renewed }) => (renewed ? "renewed" : "still_valid"),
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_DEAD,
       }),
   };
@@ -161,14 +164,15 @@ function previewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<
       new ResultCounts({
         endings: ["to_renew", "still_valid"],
         endingOf: ({ action }) => (action === "create" ? "to_renew" : "still_valid"),
+        isBlocked: isRefusedAsBlocked,
         left: LEFT_DEAD,
         isDryRun: true,
       }),
   };
 }
 
-function optionsOf({ signal }: Invocation, { includeDisabled }: RenewFlags): RenewManyOptions {
-  return { signal, includeDisabled: includeDisabled === true };
+function optionsOf({ signal }: Invocation, { includeDisabled, reason }: RenewFlags): RenewManyOptions {
+  return { signal, reason, includeDisabled: includeDisabled === true };
 }
 
 function refuseFlagsOfMany(flags: RenewFlags): void {

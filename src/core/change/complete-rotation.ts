@@ -2,6 +2,7 @@ import { deadlineIn, isTimeout, toKeyctlError } from "../async/deadline.ts";
 import { keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { comingIntoUse } from "../model/history-event.ts";
 import { NOT_RENEWED } from "../model/key-record.ts";
 import type { KeyRecord, Timestamp } from "../model/key-record.ts";
 import { limitOverTime } from "../model/known-terms.ts";
@@ -159,7 +160,7 @@ async function afterCommit(
   const { key } = created.creation;
   context.log({ kind: "made", key });
   context.log({ kind: "saved", origin: placed.origin, key });
-  context.history.note({ event: "rotated", userId: placed.userId, key: placed });
+  context.history.note({ event: comingIntoUse(placed), userId: placed.userId, key: placed });
   await created.accountBound;
   const { revocation, revokeAt, isSeen } = await retirePredecessor(rotation, placed, context, signal);
   if (!isSeen) await requireStillHeld(placed, context);

@@ -220,7 +220,10 @@ async function confirmed(
   signal: AbortSignal,
 ): Promise<readonly [UserId, ImportResult]> {
   const now = await confirmGiven([record], given, context, signal);
-  return owedResult(one, now)[0] ?? withResult(one, succeeded(one, "imported"));
+  const [owed] = owedResult(one, now);
+  if (owed !== undefined) return owed;
+  context.history.note({ event: "imported", userId: one.userId, key: record });
+  return withResult(one, succeeded(one, "imported"));
 }
 
 function owedResult(one: Given, given: GivenKey): readonly (readonly [UserId, ImportResult])[] {

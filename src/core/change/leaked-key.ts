@@ -2,6 +2,7 @@ import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../async/deadline.
 import type { Context } from "../context.ts";
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../model/errors.ts";
+import { keyOfRow } from "../model/history-event.ts";
 import type { Timestamp } from "../model/key-record.ts";
 import { leakedFailed, nothingKnown } from "../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../model/leaked-results.ts";
@@ -115,6 +116,7 @@ class Containment {
     const owner = this.#owner;
     const isStuck = this.#state !== undefined && owner?.kind === "current" && owner.isOurs && this.#newKey === null;
     if (!isStuck) return { ...this.result, error };
+    if (this.#state === "disabled") this.#noteDisabled(owner);
     const { code, message, hint, retryable } = error;
     const whole = `the leaked key works no more, and user ${printable(owner.userId)} has no other one: ${message}`;
     const again = `${RUN_AGAIN}: it goes on from here`;
@@ -174,9 +176,16 @@ class Containment {
     this.#said = { ...this.#said, action: this.#state === "disabled" ? "disable" : "none" };
     this.#warnings = owner === null ? [] : [userWithoutKey(owner.userId)];
     const check = await leakedKeyCheck(this.#leak, owner?.row ?? null, this.#context, this.#signal);
-    if (this.#state === "disabled") await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
-    else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
+    if (this.#state === "disabled") {
+      await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
+      if (owner !== null) this.#noteDisabled(owner);
+    } else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
     return "done";
+  }
+
+  /** Of a key that is not replaced. The history is one of users: it tells nothing of a key that is no user's. */
+  #noteDisabled({ userId, row }: CurrentOwner): void {
+    this.#context.history.note({ event: "revoked", userId, key: keyOfRow(row), isFinished: true });
   }
 
   async #rotate({ row, userId }: CurrentOwner): Promise<"done" | "again"> {

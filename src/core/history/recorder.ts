@@ -27,13 +27,13 @@ const TIME_LIMIT_MS = 2_000;
 const PAUSE_MS = 10_000;
 
 /** What happens once to a key that keyctl creates. */
-const ONCE: ReadonlySet<HistoryEventName> = new Set(["created", "rotated", "revoked", "abandoned"]);
+const ONCE: ReadonlySet<HistoryEventName> = new Set(["created", "rotated", "renewed", "revoked", "abandoned"]);
 
 /** Enough of the key's hash to tell several keys of one operation apart. */
 const HASH_PART = 16;
 
 /**
- * Writes the notes of one manager. **Invariant:** what happens once to a generation has one id: of the command that did it and
+ * Writes the notes of one manager. **Invariant:** what happens once to a key has one id: of the command that did it and
  * of another one that finished it one event remains, that of the owner if it lived.
  */
 export class Recorder {
@@ -102,6 +102,8 @@ function idOf(change: Change): string {
   return `${userHash(userId)}:${PROVIDER}:${event}:${n}:${key?.keyHash?.slice(0, HASH_PART) ?? ""}`;
 }
 
-function isOnce({ event, key }: Change): boolean {
-  return ONCE.has(event) && key !== null && key.generation > 0;
+/** A change of another key happens once if its note says that it may have been made before. */
+function isOnce({ event, key, isFinished = false }: Change): boolean {
+  if (key === null || !ONCE.has(event)) return false;
+  return key.generation > 0 || (isFinished && key.keyHash !== null);
 }

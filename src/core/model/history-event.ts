@@ -7,8 +7,10 @@ import type { UserId } from "./user-id.ts";
 export const HISTORY_EVENTS = [
   "created",
   "saved",
+  "imported",
   "replaced",
   "rotated",
+  "renewed",
   "revoked",
   "purged",
   "blocked",
@@ -36,7 +38,7 @@ export interface HistoryEvent {
   readonly at: Timestamp;
   readonly userId: UserId;
   readonly event: HistoryEventName;
-  /** SHA-256 of the key that the event is about; of a rotation and a replacement, the new key. Null: no key is known. */
+  /** SHA-256 of the key that the event is about; of a rotation, a renewal and a replacement, the new key. Null: no key is known. */
   readonly keyHash: string | null;
   /** The last four characters of that key. */
   readonly keyTail: string | null;
@@ -58,6 +60,15 @@ export function keyOfRow(row: KeyRecord): KeyOfEvent {
     keyTail: tail === undefined || tail === NO_TAIL ? null : tail,
     generation: row.generation,
   };
+}
+
+/** What a key that keyctl created has done when it came into use, by the row in which it was stored. */
+export function comingIntoUse({
+  previous,
+  autoRenewed,
+}: Pick<KeyRecord, "previous" | "autoRenewed">): HistoryEventName {
+  if (previous === null) return "created";
+  return autoRenewed ? "renewed" : "rotated";
 }
 
 /** The end of the mask of a key whose last characters are not known. */

@@ -37,8 +37,8 @@ export interface Change {
   /** The key that it is about; null if none is known. */
   readonly key: KeyOfEvent | null;
   /**
-   * The change was begun by another command, which may have died: an event of its own stays. Only for a key that keyctl
-   * created: its event and its generation make the id.
+   * Another command may have begun or made the change: an event of its own stays. Only for what happens once to a key: the
+   * event and the key make the id.
    */
   readonly isFinished?: boolean;
 }

@@ -1,7 +1,7 @@
 import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { appendEntry } from "./write-journal.ts";
 import type { EntryOf } from "../ports/journal.ts";
-import { keyOfRow } from "../model/history-event.ts";
+import { comingIntoUse, keyOfRow } from "../model/history-event.ts";
 import type { KeyOfEvent } from "../model/history-event.ts";
 import { NO_TERMS, termsOf } from "../model/key-record.ts";
 import type { KeyRecord, Previous, Timestamp } from "../model/key-record.ts";
@@ -32,7 +32,7 @@ export async function confirmGeneration(
   const known = await context.journal.entry(userId, "out", n, signal);
   const outcome = known ?? (await recordSaved(row, context, signal));
   if (outcome.outcome === "saved") {
-    const event = row.previous === null ? "created" : "rotated";
+    const event = comingIntoUse(row);
     if (known === undefined) context.history.note({ event, userId, key: keyOfRow(row), isFinished: true });
     return true;
   }

@@ -6,8 +6,10 @@ import { hashOf, keyEnding } from "../../support/fixtures/keys.ts";
 import { historyOf } from "../../support/home/history.ts";
 import { emptyHome } from "../../support/home/home.ts";
 import { stage } from "../../support/home/tool-with-openrouter.ts";
+import type { Stage } from "../../support/home/tool-with-openrouter.ts";
 import { openManager } from "../../support/memory/manager.ts";
 import { endGraces } from "../../support/openrouter/made-keys.ts";
+import { change } from "../../support/sqlite/database-file.ts";
 
 /** What a command must leave behind: the event, and the generation or the key that it is about. */
 type Expected = readonly [event: HistoryEventName, about: number | string | null];
@@ -25,11 +27,12 @@ interface UserState {
 
 interface Command {
   readonly name: string;
-  readonly run: (manager: KeyManager, user: string) => Promise<unknown>;
+  readonly run: (manager: KeyManager, user: string, stage: Stage) => Promise<unknown>;
   /** What it must leave behind; changes the state. */
   readonly expected: (state: UserState) => readonly Expected[];
 }
 
+const [K1, K2] = [keyEnding("0001"), keyEnding("0002")];
 const NOTHING: readonly Expected[] = [];
 
 function revoked(numbers: Iterable<number>, state: UserState): readonly Expected[] {
@@ -98,7 +101,51 @@ function rotate(graceMs: number): Command {
   };
 }
 
-const [K1, K2] = [keyEnding("0001"), keyEnding("0002")];
+/** The key of a row was deleted at OpenRouter, long after it was stored. */
+const RENEWAL: Command = {
+  name: "renew of a key that was deleted",
+  async run(manager, user, { home, server }) {
+    const { keyHash } = await manager.getStoredKey(user);
+    if (keyHash !== null) server.removeKey(keyHash);
+    change(home.database, "UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'");
+    await manager.renew(user);
+  },
+  expected(state) {
+    const before = state.key;
+    if (before === null) return NOTHING;
+    state.created += 1;
+    state.key = state.created;
+    if (typeof before === "number") state.kept.add(before);
+    const ended = typeof before === "number" ? [before, ...state.retiring] : state.retiring;
+    return [["renewed", state.created], ...revoked(ended, state)];
+  },
+};
+
+const LEAK: Command = {
+  name: "leaked",
+  async run(manager, user) {
+    const { keyHash } = await manager.getStoredKey(user);
+    if (keyHash !== null) await manager.leaked(keyHash);
+  },
+  // OpenRouter does not know another key.
+  expected: (state) => rotate(0).expected(state),
+};
+
+const IMPORT: Command = {
+  name: "import",
+  async run(manager, user) {
+    async function* entries() {
+      yield [{ userId: user, key: K1 }];
+    }
+    for await (const _ of manager.importKeys(entries()));
+  },
+  expected(state) {
+    if (state.isBlocked || state.key !== null) return NOTHING;
+    state.key = K1;
+    return [["imported", K1]];
+  },
+};
+
 const COMMANDS: readonly Command[] = [
   { name: "sync", run: (manager, user) => manager.syncAndGetKey(user), expected: creation },
   { name: "provision", run: (manager, user) => manager.autoProvisionKey(user), expected: creation },
@@ -120,6 +167,9 @@ const COMMANDS: readonly Command[] = [
   },
   rotate(0),
   rotate(600_000),
+  RENEWAL,
+  LEAK,
+  IMPORT,
   { name: "get", run: (manager, user) => manager.getStoredKey(user), expected: () => NOTHING },
   { name: "validate", run: (manager, user) => manager.validate(user), expected: () => NOTHING },
 ];
@@ -144,7 +194,7 @@ describe("any sequence of commands", () => {
     const steps = fc.array(
       fc.tuple(
         fc.constantFrom("alice", "bob"),
-        fc.oneof({ weight: 14, arbitrary: fc.constantFrom(...COMMANDS) }, {
+        fc.oneof({ weight: 17, arbitrary: fc.constantFrom(...COMMANDS) }, {
           weight: 1,
           arbitrary: fc.constant(FINISH),
         } as const),
@@ -153,16 +203,17 @@ describe("any sequence of commands", () => {
     );
     await fc.assert(
       fc.asyncProperty(steps, async (sequence) => {
-        const { home, env } = await stage({}, emptyHome());
+        const all = await stage({}, emptyHome());
+        const { home, env } = all;
         const manager = await openManager(home, env);
         const users: Readonly<Record<string, UserState>> = { alice: newUser(), bob: newUser() };
         let known = 0;
         try {
           for (const [user, command] of sequence) {
             const expected = await performed(command, user);
-            const all = await historyOf(home);
-            const told = all.slice(known).map((event) => [event.userId, ...aboutOf(event)]);
-            known = all.length;
+            const events = await historyOf(home);
+            const told = events.slice(known).map((event) => [event.userId, ...aboutOf(event)]);
+            known = events.length;
             expect(told, typeof command === "string" ? command : `${command.name} ${user}`).toEqual(expected);
           }
         } finally {
@@ -172,7 +223,7 @@ describe("any sequence of commands", () => {
         async function performed(command: Command | typeof FINISH, user: string) {
           const state = users[user] ?? newUser();
           if (typeof command !== "string") {
-            await command.run(manager, user);
+            await command.run(manager, user, all);
             return inOrder(command.expected(state)).map(([event, about]) => [user, event, about]);
           }
           endGraces(home);
@@ -182,7 +233,7 @@ describe("any sequence of commands", () => {
           );
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 14 },
     );
   });
 });

@@ -122,13 +122,16 @@ describe("the notes of a call", () => {
 });
 
 describe("what happens once to a key that keyctl created", () => {
-  it.each<HistoryEventName>(["created", "rotated", "abandoned", "revoked"])("has one id: %s", async (event) => {
-    const store = memoryHistory();
-    const { history } = historyWith(store);
-    history.note(change(event, 3));
-    await history.write();
-    expect([...store.noted.keys()]).toEqual([`${HASH_OF_ALICE}:openrouter:${event}:00000003:${"3".repeat(16)}`]);
-  });
+  it.each<HistoryEventName>(["created", "rotated", "renewed", "abandoned", "revoked"])(
+    "has one id: %s",
+    async (event) => {
+      const store = memoryHistory();
+      const { history } = historyWith(store);
+      history.note(change(event, 3));
+      await history.write();
+      expect([...store.noted.keys()]).toEqual([`${HASH_OF_ALICE}:openrouter:${event}:00000003:${"3".repeat(16)}`]);
+    },
+  );
 
   it.each<[HistoryEventName, number]>([
     ["revoked", 0],
@@ -141,6 +144,18 @@ describe("what happens once to a key that keyctl created", () => {
     history.note(change(event, generation), change(event, generation));
     await history.write();
     expect(store.noted.size).toBe(2);
+  });
+
+  it("has one id for another key as well, if it may have been done before: the first event stays", async () => {
+    const store = memoryHistory();
+    for (const name of ["first", "second"]) {
+      const { history } = historyWith(store, { ...ANN, command: name });
+      history.note(change("revoked", 0, { isFinished: true }));
+      await history.write();
+    }
+    expect([...store.noted.entries()].map(([id, { actor }]) => [id, actor.command])).toEqual([
+      [`${HASH_OF_ALICE}:openrouter:revoked:00000000:${"0".repeat(16)}`, "first"],
+    ]);
   });
 
   it("is one event by its owner, in whatever order the owner and those who finish it write", async () => {

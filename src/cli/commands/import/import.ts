@@ -13,9 +13,11 @@ import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import { bytesOf, numberedLines, statsOfFile } from "../../bulk/users-file.ts";
 import { flagDuration } from "../../format-duration.ts";
-import type { Invocation, Run, Session } from "../../invocation.ts";
+import type { Invocation, Run } from "../../invocation.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
+import { addReasonOption } from "../reason-option.ts";
+import type { ReasonFlags } from "../reason-option.ts";
 import { LONGEST_RECORD } from "./csv-records.ts";
 import { ImportCounts } from "./import-counts.ts";
 import { csvLines, jsonLines } from "./import-lines.ts";
@@ -24,7 +26,7 @@ import { importReport } from "./import-report.ts";
 import type { ImportRun, LineResult } from "./import-report.ts";
 import { RepeatedUsers } from "./repeated-users.ts";
 
-interface ImportFlags extends CreateFlags {
+interface ImportFlags extends CreateFlags, ReasonFlags {
   readonly csv?: string;
   readonly jsonl?: string;
   readonly dryRun?: true;
@@ -39,7 +41,7 @@ const BATCH = 500;
 const IMPORT_FILE = { what: "import file", hint: "give a file with one user and key per line, or pipe it to --csv -" };
 
 export function configureCommand(command: Command, run: Run): void {
-  addDryRunOption(addCreateOption(command))
+  addReasonOption(addDryRunOption(addCreateOption(command)))
     .option("--csv <path|->", "CSV; its first line names the columns user, key and source")
     .option("--jsonl <path|->", "JSON objects with user, key and source, one per line")
     .option("--output <file>", "write the JSON documents to this file")
@@ -125,17 +127,19 @@ interface ImportWork {
   readonly print: (results: readonly LineResult[]) => Promise<void>;
 }
 
-async function work(invocation: Invocation, { create }: ImportFlags, { input, run, print }: ImportWork): Promise<void> {
+async function work(invocation: Invocation, { create, reason }: ImportFlags, task: ImportWork): Promise<void> {
+  const { run } = task;
   const needs = { mayCreateStore: !run.isDryRun, create: create === true, logs: "none" } as const;
-  await invocation.withManager(needs, async (session) => {
-    run.store = session.store;
-    await goThrough(invocation, session, { input, run, print });
+  await invocation.withManager(needs, async ({ manager, store }) => {
+    run.store = store;
+    const options = { dryRun: run.isDryRun, signal: invocation.signal, reason };
+    await goThrough(invocation, (entries) => manager.importKeys(entries, options), task);
   });
 }
 
 async function goThrough(
   { terminal, progress, signal, inputStream }: Invocation,
-  { manager }: Session,
+  importKeys: ImportEntries,
   { input, run, print }: ImportWork,
 ): Promise<void> {
   const { counts, isDryRun, timeOver } = run;
@@ -147,7 +151,7 @@ async function goThrough(
   progress.begin({ what: "import", unit: "lines" });
   try {
     for await (const lines of batched(flat(input.read(numberedLines(bytes, LONGEST_RECORD + 1), reader)), BATCH)) {
-      const results = await resultsOf(lines, (entries) => manager.importKeys(entries, { dryRun: isDryRun, signal }));
+      const results = await resultsOf(lines, importKeys);
       const shown = repeated === undefined ? results : results.map((result) => repeated.compared(result));
       for (const result of shown) counts.add(result);
       await print(shown);
@@ -167,13 +171,11 @@ async function* flat<Item>(batches: AsyncIterable<readonly Item[]>): AsyncGenera
   for await (const batch of batches) yield* batch;
 }
 
+type ImportEntries = (batches: AsyncIterable<Entries>) => AsyncIterable<readonly ImportResult[]>;
 type Entries = readonly Extract<ImportLine, { readonly error: null }>["entry"][];
 
 /** A result for each line, in the order of the lines. */
-async function resultsOf(
-  lines: readonly ImportLine[],
-  importKeys: (batches: AsyncIterable<Entries>) => AsyncIterable<readonly ImportResult[]>,
-): Promise<readonly LineResult[]> {
+async function resultsOf(lines: readonly ImportLine[], importKeys: ImportEntries): Promise<readonly LineResult[]> {
   const entries = lines.flatMap(({ entry }) => (entry === null ? [] : [entry]));
   const results: ImportResult[] = [];
   if (entries.length > 0) for await (const batch of importKeys(once(entries))) results.push(...batch);

@@ -9,8 +9,10 @@ import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
 import { parseMaxKeys } from "../../bulk/key-permission.ts";
+import { addReasonOption } from "../reason-option.ts";
+import type { ReasonFlags } from "../reason-option.ts";
 
-export interface LeakedFlags extends DryRunFlags {
+export interface LeakedFlags extends DryRunFlags, ReasonFlags {
   readonly stdin?: true;
   readonly hash?: readonly LeakedKey[];
   readonly since?: Date;
@@ -30,7 +32,7 @@ export function addLeakedOptions(command: Command): Command {
     .option("-y, --yes", "many keys: disable all of them without asking")
     .option("--max-keys <n>", "many keys: disable up to n keys without asking", parseMaxKeys)
     .option("--allow-empty", "accept that no key is given");
-  return addConcurrencyOption(options, "keys handled", ROTATED_AT_ONCE).addHelpText("after", HELP);
+  return addConcurrencyOption(addReasonOption(options), "keys handled", ROTATED_AT_ONCE).addHelpText("after", HELP);
 }
 
 const HELP = `

@@ -72,12 +72,12 @@ export class LeakedReport {
     manager: KeyManager,
   ): Promise<{ readonly line: number | null; readonly result: LeakedResult | undefined }> {
     const { signal } = this.#invocation;
-    const { maxKeys = Number.POSITIVE_INFINITY, since, dryRun } = this.#flags;
+    const { maxKeys = Number.POSITIVE_INFINITY, since, dryRun, reason } = this.#flags;
     if (isKeyctlError(given)) return { line, result: leakedFailed(null, given) };
     if (this.#fatal !== null) return { line, result: undefined };
     if (this.#begun >= maxKeys) return { line, result: leakedFailed(given.hash, leftOver(maxKeys)) };
     this.#begun += 1;
-    const result = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun });
+    const result = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun, reason });
     const { error, disabledAt } = result;
     // Where a key could be disabled, the others can be, too.
     if (error !== null && disabledAt === null && RUN_FATAL_CODES.has(error.code)) this.#fatal ??= error;

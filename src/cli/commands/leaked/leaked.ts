@@ -43,7 +43,7 @@ function isSingle({ given, line }: LeakedLine): boolean {
 
 async function leakedOne(
   { terminal, signal, withManager, receivedSignal }: Invocation,
-  { since, ...flags }: LeakedFlags,
+  { since, reason, ...flags }: LeakedFlags,
   given: LeakedKey | KeyctlError,
 ): Promise<KeyctlError | null> {
   const dryRun = flags.dryRun === true;
@@ -52,7 +52,7 @@ async function leakedOne(
     if (isKeyctlError(given)) return leakedFailed(null, given);
     try {
       await withManager({ mayCreateStore: false, logs: dryRun ? "none" : "all" }, async ({ manager }) => {
-        found = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun });
+        found = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun, reason });
       });
     } catch (thrown) {
       // Also after a signal, what was done is said.

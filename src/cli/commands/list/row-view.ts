@@ -104,6 +104,8 @@ export const NOTHING_LISTED = {
   limit_remaining: null,
   blocked_by: null,
   last_used_at: null,
+  auto_renewed: null,
+  last_renewal_at: null,
   risks: [],
   risks_unknown: [],
   /** Since when the user is blocked, and why; such a user has no key. */
