@@ -25,7 +25,7 @@ const MANAGEMENT_KEY = "openrouter-management-key";
 
 /** What must be there before a block is run. */
 const GIVEN: Readonly<Record<string, (scene: Scene) => Promise<void> | void>> = {
-  /** Nothing but lists of users. */
+  /** Nothing but a program, and lists of users and keys. */
   empty: () => {},
   "with key.txt": keyFile,
   /** Alice, bob and carol have keys that keyctl created; key.txt holds another one. */
@@ -79,6 +79,8 @@ export async function sceneOf(name: string): Promise<Scene> {
   secret(secrets, MANAGEMENT_KEY, server.managementKey);
   writeFileSync(join(home.work, "users.txt"), "alice\nbob\ncarol\n");
   writeFileSync(join(home.work, "leavers.txt"), "bob\n");
+  writeFileSync(join(home.work, "keys.csv"), `user,key\ndave,${OTHER}\n`, { mode: 0o600 });
+  writeFileSync(join(home.work, "app.js"), "");
   const env = {
     KEYCTL_OPENROUTER_URL: server.url,
     // A server reads them from files.

@@ -34,11 +34,11 @@ export function configureCommand(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Says what happened to the keys, newest first: who created, saved, replaced,
-rotated, revoked or purged a key, blocked or unblocked a user, or printed bare
-keys of many, with which command and for which --reason. Keys are masks. One of
---user, --since and --hash is needed; several hold together. Off a terminal and
-with --json, times are exact.
+Says what happened to the keys, newest first: who created, saved, imported,
+replaced, rotated, renewed, revoked or purged a key, blocked or unblocked a
+user, or printed bare keys of many, with which command and for which --reason.
+Keys are masks. One of --user, --since and --hash is needed; several hold
+together. Off a terminal and with --json, times are exact.
 
 Examples:
   keyctl history --user alice
