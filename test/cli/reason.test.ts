@@ -2,12 +2,15 @@ import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../src/core/model/errors.ts";
 import { documentsOf } from "../support/programs/in-process.ts";
+import type { InProcessOptions } from "../support/programs/in-process.ts";
 import { hashOf, KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 import { change } from "../support/sqlite/database-file.ts";
 
 const REASON = "quarterly; HR-4711";
+
+const onCommand: InProcessOptions["onCommand"] = async () => ({ kind: "ended", exitCode: 0 });
 
 async function storyOf({ given }: Stage, user = "alice"): Promise<readonly Record<string, unknown>[]> {
   return documentsOf(await given(["history", "--user", user, "--json"]));
@@ -90,7 +93,6 @@ describe("--reason", () => {
   it("of exec is that of the key that it saves, and of one that it renews", async () => {
     const all = await stage();
     const { home, run } = all;
-    const onCommand = async () => ({ kind: "ended", exitCode: 0 }) as const;
     writeFileSync(`${home.work}/keys.txt`, KEY, { mode: 0o600 });
     const exec = ["exec", "--user", "alice", "--key-file", "keys.txt", "--reason", REASON];
     expect((await run([...exec, "--", "app"], { onCommand })).code).toBe(0);
