@@ -9,6 +9,7 @@ import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { stage, withCalls, withStore } from "../support/home/tool-with-openrouter.ts";
 import { openManager } from "../support/memory/manager.ts";
+import { always } from "../support/openrouter/faults.ts";
 import { endGraces, ageOperations } from "../support/openrouter/made-keys.ts";
 import { documentsOf } from "../support/programs/in-process.ts";
 import { change } from "../support/sqlite/database-file.ts";
@@ -116,6 +117,27 @@ describe("the history of the tool", () => {
     );
     await given("get --user alice");
     expect(await renewed()).toEqual([["renewed", "get"]]);
+  });
+
+  it("tells of a leaked key that is disabled and could not be replaced, once", async () => {
+    const { home, server, run, given } = await stage();
+    await given("provision --user alice");
+    const [hash = ""] = server.keys.keys();
+    server.behave(always("POST /keys", { status: 403 }));
+    for (let times = 0; times < 2; times += 1) expect((await run(["leaked", "--hash", hash])).code).not.toBe(0);
+    const events = async () => (await historyOf(home)).map(({ event, generation }) => [event, generation]);
+    expect(await events()).toEqual([
+      ["created", 1],
+      ["revoked", 1],
+    ]);
+    server.behave(() => "pass");
+    await given(["leaked", "--hash", hash]);
+    expect((await events()).toSorted()).toEqual([
+      ["created", 1],
+      ["revoked", 1],
+      // Two operations failed before it.
+      ["rotated", 4],
+    ]);
   });
 
   it("tells of a key that a command that died had created, and that reconcile removed", async () => {
@@ -250,6 +272,8 @@ describe("a reason", () => {
         await manager.block("alice", { reason }),
         await manager.unblock("alice", { reason }),
         await manager.rotate("alice", { reason }),
+        await manager.renew("alice", { reason }),
+        await manager.leaked(KEY, { reason }),
       ];
       for (const { error } of results) {
         expect(error?.code).toBe("USAGE");
