@@ -132,12 +132,10 @@ describe("the history of the tool", () => {
     ]);
     server.behave(() => "pass");
     await given(["leaked", "--hash", hash]);
-    expect((await events()).toSorted()).toEqual([
-      ["created", 1],
-      ["revoked", 1],
-      // Two operations failed before it.
-      ["rotated", 4],
-    ]);
+    const all = await events();
+    // Two operations failed before it.
+    expect(all).toContainEqual(["rotated", 4]);
+    expect(all.filter(([event]) => event === "revoked")).toEqual([["revoked", 1]]);
   });
 
   it("tells of a key that a command that died had created, and that reconcile removed", async () => {
