@@ -281,6 +281,7 @@ export class KeyManager {
     return this.#work.close(async () => {
       await this.#resolving.drain();
       await this.#context.history.write();
+      await this.#context.history.flush();
       await this.#context.openRouter.close();
       await this.#context.store.close();
     });

@@ -117,9 +117,7 @@ export class OpenWork {
 
   /** Refuses new calls, waits for those in flight, and then for `release`. Happens only once. */
   async close(release: () => Promise<void>): Promise<void> {
-    this.#closed ??= Promise.allSettled(this.#pending)
-      .then(() => this.#history.flush())
-      .then(release);
+    this.#closed ??= Promise.allSettled(this.#pending).then(release);
     return this.#closed;
   }
 

@@ -4,21 +4,39 @@ import type { Warning } from "./warning.ts";
 import type { UserId } from "./user-id.ts";
 
 /** What happened to a user's key. */
-export const HISTORY_EVENTS = [
-  "created",
-  "saved",
-  "replaced",
-  "rotated",
-  "revoked",
-  "purged",
-  "blocked",
-  "unblocked",
-  "copied",
-  "abandoned",
-  "revealed",
-] as const;
+export type HistoryEventName =
+  | "created"
+  | "saved"
+  | "replaced"
+  | "rotated"
+  | "revoked"
+  | "purged"
+  | "blocked"
+  | "unblocked"
+  | "copied"
+  | "abandoned"
+  | "revealed";
 
-export type HistoryEventName = (typeof HISTORY_EVENTS)[number];
+/** Every name: the compiler completes it. */
+const NAMES: Readonly<Record<HistoryEventName, true>> = {
+  created: true,
+  saved: true,
+  replaced: true,
+  rotated: true,
+  revoked: true,
+  purged: true,
+  blocked: true,
+  unblocked: true,
+  copied: true,
+  abandoned: true,
+  revealed: true,
+};
+
+export function isHistoryEventName(value: unknown): value is HistoryEventName {
+  return typeof value === "string" && Object.hasOwn(NAMES, value);
+}
+
+export const HISTORY_EVENTS = Object.keys(NAMES).filter(isHistoryEventName);
 
 /** Who changed something: a person's or a service's account on a machine, or a CI job, and the command. */
 export interface Actor {

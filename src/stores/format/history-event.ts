@@ -1,5 +1,5 @@
-import { HISTORY_EVENTS } from "../../core/model/history-event.ts";
-import type { Actor, HistoryEvent, HistoryEventName } from "../../core/model/history-event.ts";
+import { isHistoryEventName } from "../../core/model/history-event.ts";
+import type { Actor, HistoryEvent } from "../../core/model/history-event.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countIn, fieldsIn, textIn, timestampIn } from "./values.ts";
@@ -27,7 +27,7 @@ export function fieldsOfEvent({ event, keyHash, keyTail, generation, actor, reas
 export function eventIn(id: string, userId: UserId, at: unknown, fields: Fields): HistoryEvent | undefined {
   const time = timestampIn(at);
   const event = fields["event"];
-  if (time === null || !isEvent(event)) return undefined;
+  if (time === null || !isHistoryEventName(event)) return undefined;
   return {
     id,
     at: time,
@@ -62,10 +62,4 @@ function actorIn(value: unknown): Actor {
     ci: wordsIn(fields?.["ci"]),
     command: wordsIn(fields?.["command"]) ?? "unknown",
   };
-}
-
-const NAMES: ReadonlySet<unknown> = new Set(HISTORY_EVENTS);
-
-function isEvent(value: unknown): value is HistoryEventName {
-  return NAMES.has(value);
 }

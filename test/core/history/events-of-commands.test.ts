@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { KeyManager } from "../../../src/core/manager.ts";
 import type { HistoryEvent, HistoryEventName } from "../../../src/core/model/history-event.ts";
 import { hashOf, keyEnding } from "../../support/fixtures/keys.ts";
-import { historyOf } from "../../support/home/history.ts";
+import { historyOf, written } from "../../support/home/history.ts";
 import { emptyHome } from "../../support/home/home.ts";
 import { stage } from "../../support/home/tool-with-openrouter.ts";
 import { openManager } from "../../support/memory/manager.ts";
@@ -124,10 +124,12 @@ const COMMANDS: readonly Command[] = [
   { name: "validate", run: (manager, user) => manager.validate(user), expected: () => NOTHING },
 ];
 
+type OfUser = readonly [user: string, ...Expected];
+
 /** Without the order of the deletions of one command. */
-function inOrder(events: readonly Expected[]): readonly Expected[] {
-  const isRevoked = ([event]: Expected) => event === "revoked";
-  const deletions = events.filter(isRevoked).toSorted(([, one], [, other]) => Number(one) - Number(other));
+function inOrder(events: readonly OfUser[]): readonly OfUser[] {
+  const isRevoked = ([, event]: OfUser) => event === "revoked";
+  const deletions = events.filter(isRevoked).toSorted((one, other) => (String(one) < String(other) ? -1 : 1));
   return [...events.filter((event) => !isRevoked(event)), ...deletions];
 }
 
@@ -160,25 +162,27 @@ describe("any sequence of commands", () => {
         try {
           for (const [user, command] of sequence) {
             const expected = await performed(command, user);
+            await written(manager);
             const all = await historyOf(home);
-            const told = all.slice(known).map((event) => [event.userId, ...aboutOf(event)]);
+            const told = all.slice(known).map((event): OfUser => [event.userId, ...aboutOf(event)]);
             known = all.length;
-            expect(told, typeof command === "string" ? command : `${command.name} ${user}`).toEqual(expected);
+            const what = typeof command === "string" ? command : `${command.name} ${user}`;
+            expect(inOrder(told), what).toEqual(inOrder(expected));
           }
         } finally {
           await manager.close();
         }
 
-        async function performed(command: Command | typeof FINISH, user: string) {
+        async function performed(command: Command | typeof FINISH, user: string): Promise<readonly OfUser[]> {
           const state = users[user] ?? newUser();
           if (typeof command !== "string") {
             await command.run(manager, user);
-            return inOrder(command.expected(state)).map(([event, about]) => [user, event, about]);
+            return command.expected(state).map((expected): OfUser => [user, ...expected]);
           }
           endGraces(home);
           for await (const { error } of manager.finishDue()) expect(error).toBeNull();
           return Object.entries(users).flatMap(([name, of]) =>
-            revoked(of.retiring, of).map(([event, about]) => [name, event, about]),
+            revoked(of.retiring, of).map((expected): OfUser => [name, ...expected]),
           );
         }
       }),
