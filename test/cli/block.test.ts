@@ -158,6 +158,38 @@ describe("purge --block", () => {
   });
 });
 
+describe("purge --block that is refused", () => {
+  it("hints at the command that blocks as well", async () => {
+    const { run, given } = await stage();
+    await given("save --user alice --stdin", { input: KEY });
+    const refused = await run("purge --user alice --revoke --block --yes");
+    expect([refused.code, hintedIn(refused.stderr)]).toEqual([
+      8,
+      ["purge", "--user", "alice", "--revoke-foreign", "--block"],
+    ]);
+  });
+
+  it("says that nobody is blocked where OpenRouter cannot be asked, and what blocks without it", async () => {
+    const { run, given, server, home } = await stage();
+    await given("provision --user alice");
+    server.behave(() => ({ status: 401 }));
+    const refused = await run("purge --user alice --revoke --block --yes");
+    expect(refused.stderr).toContain("user alice is not blocked");
+    expect((await inProcess(home, hintedIn(refused.stderr).concat("--yes"))).code).toBe(0);
+    expect((await run("get --user alice --stored")).code).toBe(8);
+  });
+
+  it("counts no key that is gone for long", async () => {
+    const { given } = await stage();
+    await given("provision --user alice");
+    await given("purge --user alice --yes");
+    await given("purge --user alice --revoke --yes");
+    await given("provision --user alice");
+    const { stdout } = await given("purge --user alice --revoke --yes --json");
+    expect(documentsOf({ stdout })[0]).toMatchObject({ revocation: "done", revoked_keys: 1 });
+  });
+});
+
 describe("purge without --block", () => {
   it.each([
     ["key.txt", (home: Home) => home.writeKeyFile(OTHER), {}],

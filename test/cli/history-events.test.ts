@@ -4,7 +4,7 @@ import { KeyctlError } from "../../src/core/model/errors.ts";
 import type { Actor } from "../../src/core/model/history-event.ts";
 import { silent } from "../../src/core/model/log-event.ts";
 import { hashOf, KEY, keyEnding, MADE, OTHER } from "../support/fixtures/keys.ts";
-import { eventInShort, historyOf } from "../support/home/history.ts";
+import { eventInShort, historyOf, written } from "../support/home/history.ts";
 import { emptyHome } from "../support/home/home.ts";
 import type { Home } from "../support/home/home.ts";
 import { stage, withCalls, withStore } from "../support/home/tool-with-openrouter.ts";
@@ -245,6 +245,7 @@ describe("a reason", () => {
       await manager.autoProvisionKey("alice", { reason: " a new customer " });
       await manager.block("alice", { reason: "left the company" });
       await manager.unblock("alice");
+      await written(manager);
       const events = await historyOf(home);
       expect(events.map(({ event, reason }) => [event, reason])).toEqual([
         ["created", "a new customer"],
@@ -392,6 +393,8 @@ describe("forty commands by three people and two CI jobs on one store", () => {
       };
       const { error } = await acts[event]();
       expect([turn, error]).toEqual([turn, null]);
+      // The notes of two managers are in the order of their times.
+      await written(manager);
       expected.push(`${names[turn % managers.length]}: ${user} ${event}, ${reason}`);
     }
     const events = await historyOf(home);

@@ -42,7 +42,7 @@ const OF_MONGODB = [
 const OF_SQLITE = ["@photostructure", "node-addon-api", "node-gyp-build"];
 
 interface Manifest {
-  readonly man: string;
+  readonly man: readonly string[];
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: { readonly ".": { readonly types: string; readonly default: string } };
   readonly scripts: Readonly<Record<string, string>>;
@@ -97,7 +97,7 @@ describe("the tarball", () => {
 
   it("has a manifest whose every file is there, and whose scripts need nothing that is not", async () => {
     const { bin, man, exports, scripts } = manifest();
-    const named = [man, ...Object.values(bin), exports["."].types, exports["."].default];
+    const named = [...man, ...Object.values(bin), exports["."].types, exports["."].default];
     const { files } = shipped();
     expect(named.filter((path) => !files.includes(path.replace(/^\.\//, "")))).toEqual([]);
     // What npm runs by itself in a folder that somebody has unpacked.
@@ -131,7 +131,7 @@ describe("the package in an empty project", () => {
     const programs = pages.flatMap((text) =>
       Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ([, source = ""]) => source),
     );
-    expect(programs).toHaveLength(2);
+    expect(programs).toHaveLength(3);
     const named = programs.map((source, index) => [`program-${index}.mts`, source] as const);
     expect(await compile(emptyHome(), Object.fromEntries(named))).toBe("");
   });

@@ -29,7 +29,7 @@ export async function previewPurge(
   const stored = await view.store.find(user, signal);
   const held = keyIn(stored);
   const row = held === undefined ? undefined : await withTrueGeneration(held, context, signal);
-  if (row?.generation === 0) await refuseForeign(row, revoke, context, signal);
+  if (row?.generation === 0) await refuseForeign(row, { revoke, blocks }, context, signal);
   const entries = revoke === "no" ? [] : await context.journal.entries(user, signal);
   const blocked = isTombstone(stored);
   const foretold = blocked || blocks ? undefined : nextSync?.returnsFrom(doomedBy(row, revoke, entries), signal);

@@ -1,6 +1,6 @@
 import { toKeyctlError } from "../async/deadline.ts";
 import type { NextSync } from "../resolve/next-sync.ts";
-import { KeyctlError } from "../model/errors.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
 import { hashOfRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { isTombstone, newTombstone } from "../model/tombstone.ts";
@@ -71,7 +71,10 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
   const { store } = context;
   /** Keys whose rows were removed, before another row came in the way of the tombstone. */
   const taken: RetainedKey[] = [];
-  if (revoke !== "no") await requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
+  if (revoke !== "no") {
+    const owned = requireOwnAccount(context, NO_KEY_CAN_BE_REMOVED, signal);
+    await (block === null ? owned : owned.catch((thrown) => Promise.reject(notBlocked(user, thrown))));
+  }
   await importSpooled(user, context, signal);
   return retryOnConflict(user, async () => {
     const found = await store.find(user, signal);
@@ -82,11 +85,12 @@ export async function purgeKey(user: UserId, task: PurgeTask, context: Context, 
     // A block is about the user, whatever key is there by now.
     if (block === null && onlyHash !== undefined && row.keyHash !== onlyHash) throw changedMeanwhile(user);
     const isGiven = row.generation === 0;
-    if (isGiven && taken.length === 0) await refuseForeign(row, revoke, context, signal);
+    const blocks = block !== null;
+    if (isGiven && taken.length === 0) await refuseForeign(row, { revoke, blocks }, context, signal);
     await revokePredecessor(row, context, signal);
     // In each round: only the removal of this row proves that no other key was replaced and retained in the meantime.
     const others = revoke === "no" ? [] : await requestRetainedDeletions(user, row.generation, context, signal);
-    const revocation = { reason: "purged", revoke: revoke !== "no", block: block !== null } as const;
+    const revocation = { reason: "purged", revoke: revoke !== "no", block: blocks } as const;
     const recorded = row.generation > 0 ? await recordRevocation(row, revocation, context, signal) : revocation;
     // An earlier purge that died here may have wanted the block.
     const blocked = block ?? (await blockToFinish(recorded, context, signal));
@@ -249,19 +253,29 @@ function earlierStillOwed(user: UserId, detail: string): KeyctlError {
 /** A key that keyctl did not create is deleted only on request, and only if no other user has it. */
 export async function refuseForeign(
   row: KeyRecord,
-  revoke: Revoke,
+  { revoke, blocks }: { readonly revoke: Revoke; readonly blocks: boolean },
   { store }: Context,
   signal: AbortSignal,
 ): Promise<void> {
   if (revoke === "no") return;
-  if (revoke === "ours") throw foreignKey(row.userId);
+  if (revoke === "ours") throw foreignKey(row.userId, blocks);
   await refuseShared(row, store, signal);
 }
 
-function foreignKey(user: UserId): KeyctlError {
+function foreignKey(user: UserId, blocks: boolean): KeyctlError {
   const message = `keyctl did not create the key of user ${printable(user)}; nothing was done`;
   return new KeyctlError("FOREIGN_KEY", message, {
-    hint: `keyctl purge ${userFlag(user)} --revoke-foreign   deletes it at OpenRouter anyway`,
+    hint: `keyctl purge ${userFlag(user)} --revoke-foreign${blocks ? " --block" : ""}   deletes it at OpenRouter anyway`,
+  });
+}
+
+/** A failure before anything was done: without OpenRouter, nothing is revoked, but a block needs no OpenRouter. */
+function notBlocked(user: UserId, thrown: unknown): unknown {
+  if (!isKeyctlError(thrown)) return thrown;
+  const { code, message, retryable } = thrown;
+  return new KeyctlError(code, `${message}; user ${printable(user)} is not blocked`, {
+    hint: `keyctl purge ${userFlag(user)} --block   blocks without OpenRouter, which deletes no key then`,
+    retryable,
   });
 }
 

@@ -7,9 +7,8 @@ import { newRecord } from "../model/key-record.ts";
 import type { KeyRecord } from "../model/key-record.ts";
 import { provisionPending } from "./shared-user-runs.ts";
 import type { Stage } from "./shared-user-runs.ts";
-import { isTimeout, deadlineIn } from "../async/deadline.ts";
+import { isTimeout, deadlineIn, withTimeLimit } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
-import { sealerForNewKey } from "./store-new-key.ts";
 import type { NewKey } from "./store-new-key.ts";
 import type { Sealer } from "../ports/stores-and-sources.ts";
 import { hasRoomUnderCap } from "./hourly-cap.ts";
@@ -247,4 +246,19 @@ async function refuseSecondKey(user: UserId, deployment: string, { spool }: Cont
       hint: "use the database that it was created for; or move that file away, and delete its key at https://openrouter.ai/keys",
     },
   );
+}
+
+/** How long a created key waits for the master keys. */
+const SEALER_MS = 2_000;
+
+/**
+ * A master key may have gone out of use while the key was created. Whatever fails here, the key is sealed as it would have
+ * been before: it is not lost over that, and its operation, which has no outcome yet, keeps that master key in its set.
+ */
+async function sealerForNewKey(before: Sealer, { sealer }: Context): Promise<Sealer> {
+  try {
+    return await withTimeLimit({ timeoutMs: SEALER_MS }, (signal) => sealer("seal", signal));
+  } catch {
+    return before;
+  }
 }

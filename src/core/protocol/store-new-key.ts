@@ -12,7 +12,6 @@ import { userFlag } from "../text/shell-quote.ts";
 import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
 import type { UnstoredKey } from "./delete-upstream.ts";
-import type { Sealer } from "../ports/stores-and-sources.ts";
 import { keyIn } from "../model/tombstone.ts";
 import { isStillHeld } from "./find-key.ts";
 import type { Context } from "../context.ts";
@@ -40,21 +39,7 @@ export interface KeyFromSpool extends UnstoredKey {
 /** How long a failing store is tried before the key goes to the spool. */
 const STORE_MS = 10_000;
 const PAUSE_MS = 100;
-/** How long a created key waits for the master keys. */
-const SEALER_MS = 2_000;
 const REMOVAL_MS = 20_000;
-
-/**
- * A master key may have gone out of use while the key was created. Whatever fails here, the key is sealed as it would have
- * been before: it is not lost over that, and its operation, which has no outcome yet, keeps that master key in its set.
- */
-export async function sealerForNewKey(before: Sealer, { sealer }: Context): Promise<Sealer> {
-  try {
-    return await withTimeLimit({ timeoutMs: SEALER_MS }, (signal) => sealer("seal", signal));
-  } catch {
-    return before;
-  }
-}
 
 /** STORE ROW and RECORD OUTCOME. Returns the settled row. `lost`: the key was abandoned and removed, or has left its row since. */
 export async function placeKey(created: NewKey, context: Context): Promise<KeyRecord | "lost"> {
@@ -185,7 +170,10 @@ async function decide(
   }
   context.history.note({ event: "created", userId, key: keyOfRow(own) });
   const isCurrent = await untilAvailable(own, (signal) => isSettledOrHeld(row, context, signal), caller);
-  return isCurrent ? row : "lost";
+  if (isCurrent) return row;
+  // A row that is missing proves a purge only in the store that was opened.
+  await confirmStoreIsThere(row, context, caller);
+  return "lost";
 }
 
 /** SETTLE; if another write came first or it was not answered, the row is read once more. */

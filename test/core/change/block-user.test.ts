@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../../src/compose.ts";
+import { KeyctlError } from "../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { journalOf, note, stage, withCalls, withStore } from "../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../support/home/tool-with-openrouter.ts";
@@ -263,6 +264,76 @@ const afterOutcome = (meanwhile: () => Promise<unknown>) =>
       return entry;
     },
   }));
+
+describe("an insert whose answer is lost, with a block in its place when it is read back", () => {
+  const lost = new KeyctlError("STORE_UNAVAILABLE", "the answer was lost", { mayHaveHappened: true });
+  const losing = (all: Stage) =>
+    withCalls((store) => ({
+      async insert(row, signal) {
+        await store.insert(row, signal);
+        await block(all);
+        throw lost;
+      },
+      async insertMany(rows, signal) {
+        await store.insertMany(rows, signal);
+        await block(all);
+        throw lost;
+      },
+    }));
+
+  it("is not taken for the row of the key: nothing is handed out", async () => {
+    const all = await stage();
+    const keys = await manager(all, { OPENROUTER_API_KEY: KEY }, losing(all));
+    expect(await keys.syncAndGetKey("alice")).toMatchObject({ key: null, ...BLOCKED });
+  });
+
+  it("is not told as a save", async () => {
+    const all = await stage();
+    expect(await (await manager(all, {}, losing(all))).saveKeyToDb("alice", KEY)).toMatchObject(BLOCKED);
+  });
+
+  it("is the error of its user among many", async () => {
+    const all = await stage();
+    const keys = await manager(all, { OPENROUTER_API_KEY: KEY }, losing(all));
+    for await (const [result] of keys.syncMany(batchOf("alice")))
+      expect(result).toMatchObject({ key: null, ...BLOCKED });
+  });
+});
+
+describe("a block", () => {
+  it("is about the user, whatever key is there by now", async () => {
+    const all = await stage();
+    await all.given("provision --user alice");
+    const keys = await manager(all);
+    expect(await keys.purge("alice", { onlyHash: hashOf(KEY), block: true })).toMatchObject({
+      blocked: true,
+      error: null,
+    });
+    expect(await rowIn(all)).toMatchObject({ blocked: {} });
+  });
+});
+
+describe("a rotation that cannot look at its key once more", () => {
+  it("hands out no key, and says that the new one is in use", async () => {
+    const all = await stage();
+    await all.given("provision --user alice");
+    let isCommitted = false;
+    const away = new KeyctlError("STORE_UNAVAILABLE", "it went away");
+    const around = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        isCommitted ||= entry.kind === "out";
+        return store.insertEntry(entry, signal);
+      },
+      async find(user, signal) {
+        if (isCommitted) throw away;
+        return store.find(user, signal);
+      },
+    }));
+    const result = await (await manager(all, {}, around)).rotate("alice", { graceMs: 0 });
+    expect(result).toMatchObject({ key: null, error: { code: "STORE_UNAVAILABLE", mayHaveHappened: true } });
+    expect(result.error?.message).toContain("was rotated");
+  });
+});
 
 describe("a key is handed out only by an access that saw it in its row", () => {
   it("not the key that was purged after a command had read it", async () => {

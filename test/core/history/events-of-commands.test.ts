@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { KeyManager } from "../../../src/core/manager.ts";
 import type { HistoryEvent, HistoryEventName } from "../../../src/core/model/history-event.ts";
 import { hashOf, keyEnding } from "../../support/fixtures/keys.ts";
-import { historyOf } from "../../support/home/history.ts";
+import { historyOf, written } from "../../support/home/history.ts";
 import { emptyHome } from "../../support/home/home.ts";
 import { stage } from "../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../support/home/tool-with-openrouter.ts";
@@ -213,6 +213,7 @@ describe("any sequence of commands", () => {
         try {
           for (const [user, command] of sequence) {
             const expected = await performed(command, user);
+            await written(manager);
             const events = await historyOf(home);
             const told = events.slice(known).map((event): OfUser => [event.userId, ...aboutOf(event)]);
             known = events.length;

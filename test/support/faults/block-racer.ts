@@ -43,20 +43,13 @@ function watched(ports: Ports): Ports {
   return { ...ports, store: store as unknown as Ports["store"] };
 }
 
-const READING_OR_WRITING: ReadonlySet<string> = new Set([
-  "find",
-  "findMany",
-  "insert",
-  "insertMany",
-  "replace",
-  "remove",
-  // A command that reads a record after the row, and then hands out what it had seen in the row, is too late as well.
-  "entry",
-  "entries",
-  "lastOperation",
-  "outcomesOf",
-  "insertEntry",
-]);
+/**
+ * Of rows, and of records: a command that reads a record after the row, and then hands out what it had seen in the row, is too
+ * late as well.
+ */
+const READING_OR_WRITING: ReadonlySet<string> = new Set(
+  "find findMany insert insertMany replace remove entry entries lastOperation outcomesOf insertEntry".split(" "),
+);
 
 const WORK: Readonly<Record<string, (keys: KeyManager, user: string) => Promise<Answer>>> = {
   sync: (keys, user) => keys.syncAndGetKey(user),

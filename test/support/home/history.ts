@@ -1,3 +1,4 @@
+import type { KeyManager } from "../../../src/core/manager.ts";
 import type { HistoryEvent } from "../../../src/core/model/history-event.ts";
 import type { Home } from "./home.ts";
 import { withStore } from "./tool-with-openrouter.ts";
@@ -14,4 +15,10 @@ export function historyOf(home: Home): Promise<readonly HistoryEvent[]> {
 /** `rotated 2 …a123`: the event, the number of a key that keyctl created, and the end of the key. */
 export function eventInShort({ event, generation, keyTail }: HistoryEvent): string {
   return [event, generation, keyTail === null ? null : `…${keyTail}`].filter((part) => part !== null).join(" ");
+}
+
+/** Waits for the notes of this manager's calls: a slow write goes on after its call. */
+export async function written(manager: KeyManager): Promise<void> {
+  // The history begins with them.
+  for await (const _ of manager.history({ since: new Date() })) return;
 }
