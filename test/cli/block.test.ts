@@ -178,16 +178,6 @@ describe("purge --block that is refused", () => {
     expect((await inProcess(home, hintedIn(refused.stderr).concat("--yes"))).code).toBe(0);
     expect((await run("get --user alice --stored")).code).toBe(8);
   });
-
-  it("counts no key that is gone for long", async () => {
-    const { given } = await stage();
-    await given("provision --user alice");
-    await given("purge --user alice --yes");
-    await given("purge --user alice --revoke --yes");
-    await given("provision --user alice");
-    const { stdout } = await given("purge --user alice --revoke --yes --json");
-    expect(documentsOf({ stdout })[0]).toMatchObject({ revocation: "done", revoked_keys: 1 });
-  });
 });
 
 describe("purge without --block", () => {

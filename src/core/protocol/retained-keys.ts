@@ -49,7 +49,7 @@ function savedAmong(generations: readonly number[], entries: readonly Recorded[]
 }
 
 /**
- * Marks all retained keys of a user for deletion, and returns those whose deletion is not proven yet. Reconcile finishes a purge that dies after this.
+ * Marks all retained keys of a user for deletion, and returns them. Reconcile finishes a purge that dies after this.
  * @param current the generation in the row, which follows an order of its own; null without a row
  */
 export async function requestRetainedDeletions(
@@ -59,8 +59,7 @@ export async function requestRetainedDeletions(
   signal: AbortSignal,
 ): Promise<readonly RetainedKey[]> {
   const entries = await context.journal.entries(user, signal);
-  const gone = generationsOf("gone", entries);
-  const retained = retainedGenerations(entries).filter((n) => n !== current && !gone.has(n));
+  const retained = retainedGenerations(entries).filter((n) => n !== current);
   return requestDeletions(user, { retained, entries }, context, signal);
 }
 
