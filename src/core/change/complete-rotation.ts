@@ -12,7 +12,7 @@ import { CLEAN_UP_MS } from "../protocol/abandon-operation.ts";
 import { newKeyRow } from "../protocol/create-key.ts";
 import type { CreatedKey } from "../protocol/create-key.ts";
 import { deleteNewKey } from "../protocol/delete-upstream.ts";
-import { isStillHeld } from "../protocol/find-key.ts";
+import { isSameKey, isStillHeld } from "../protocol/find-key.ts";
 import { settleLostAnswer } from "../protocol/settle-lost-answer.ts";
 import { markOwnSettled, previousOf, recordSaved, revokePredecessor, rollBackRow } from "../protocol/settle-row.ts";
 import { isSavedAs } from "../protocol/store-new-key.ts";
@@ -118,7 +118,7 @@ async function storeRotated(rotation: Rotation, context: Context): Promise<KeyRe
     if (isDone === true) return next;
     const now = keyIn(await context.store.find(own.userId, stepTime()));
     // Another command may have settled it already, so that it names no predecessor any more.
-    if (now?.generation === own.generation && now.keyHash === own.keyHash) return next;
+    if (isSameKey(own, now)) return next;
     // A write without an answer may still be applied: it is never sent again.
     if (isDone === "unanswered") return decideUnanswered(next, context);
     // Another command has settled the row or restored its limit meanwhile.
@@ -282,7 +282,7 @@ async function removeNewKey(rotation: Rotation, context: Context): Promise<"remo
     if (isSavedAs(outcome, own)) return successorOf(rotation.row, rotation);
     context.history.note({ event: "abandoned", userId, key: own });
     const row = keyIn(await context.store.find(userId, time));
-    if (row?.generation === n && row.keyHash === own.keyHash) await rollBackRow(row, context, time);
+    if (row !== undefined && isSameKey(own, row)) await rollBackRow(row, context, time);
     const isRemoved = await deleteNewKey({ row: own, upstreamId: created.creation.upstream.hash, keys }, context);
     return isRemoved ? "removed" : "left";
   } catch (failure) {

@@ -1,4 +1,5 @@
-import { sleep } from "../async/sleep.ts";
+import { withTimeLimit } from "../async/deadline.ts";
+import { raceSignal } from "../async/race-signal.ts";
 import { notWritten } from "../model/history-event.ts";
 import type { Warning } from "../model/warning.ts";
 import type { History, HistoryOnUse } from "../ports/history.ts";
@@ -45,7 +46,7 @@ export function historyOnUse({ reason: ofManager, clock, ...parts }: HistoryPart
       if (notes.length === 0) return;
       // One write after the other: the notes of a call may be a part of the write before.
       written = written.then(writeNotes);
-      await Promise.race([written, sleep(PATIENCE_MS)]);
+      await withTimeLimit({ timeoutMs: PATIENCE_MS }, (signal) => raceSignal(written, signal).catch(() => {}));
     },
     flush: () => written,
     takeWarnings() {

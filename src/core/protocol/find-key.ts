@@ -42,6 +42,7 @@ export async function usersStillHolding(
   return new Set(held.map(({ userId }) => userId));
 }
 
-function isSameKey(seen: SeenKey | undefined, row: KeyRecord | undefined): boolean {
+/** Whether the row holds the key that was seen, of the same generation. */
+export function isSameKey(seen: SeenKey | undefined, row: KeyRecord | undefined): boolean {
   return row !== undefined && row.generation === seen?.generation && row.keyHash === seen.keyHash;
 }

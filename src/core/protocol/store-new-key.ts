@@ -13,7 +13,7 @@ import type { SpooledKey } from "../ports/spool.ts";
 import { deleteNewKey } from "./delete-upstream.ts";
 import type { UnstoredKey } from "./delete-upstream.ts";
 import { keyIn } from "../model/tombstone.ts";
-import { isStillHeld } from "./find-key.ts";
+import { isSameKey, isStillHeld } from "./find-key.ts";
 import type { Context } from "../context.ts";
 import { sleep } from "../async/sleep.ts";
 
@@ -137,8 +137,7 @@ async function readBackNewRow(own: KeyRecord, { store }: Context, caller?: Abort
   const read = await retryWhileUnavailable((signal) => store.find(own.userId, signal), caller);
   if ("error" in read) return { status: "unavailable", sent: true, error: read.error };
   const row = keyIn(read.value);
-  const isOurs = row?.generation === own.generation && row.keyHash === own.keyHash;
-  return isOurs ? { status: "ours", row } : { status: "other" };
+  return row !== undefined && isSameKey(own, row) ? { status: "ours", row } : { status: "other" };
 }
 
 /** RECORD OUTCOME and SETTLE. `not-deleted`: the key is abandoned and may still work. */

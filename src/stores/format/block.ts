@@ -1,8 +1,7 @@
 import { NOTHING_KNOWN } from "../../core/model/key-record.ts";
-import type { KeyRecord, Timestamp } from "../../core/model/key-record.ts";
-import type { Block, Tombstone } from "../../core/model/tombstone.ts";
-import { withoutKeys } from "../../core/model/redact-keys.ts";
-import { fieldsIn, textIn, timestampIn } from "./values.ts";
+import type { KeyRecord } from "../../core/model/key-record.ts";
+import type { Tombstone } from "../../core/model/tombstone.ts";
+import { fieldsIn, timestampIn, wordsIn } from "./values.ts";
 
 /** The fields of a tombstone, under the field names that every store uses. */
 
@@ -20,9 +19,9 @@ export function asRecord({ blocked, ...row }: Tombstone): KeyRecord {
   };
 }
 
-/** Whatever stands in the field, the user is blocked. A reason that another program wrote may hold a key. */
-export function blockIn(value: unknown, otherwise: Timestamp): Block {
-  const fields = fieldsIn(value);
-  const reason = textIn(fields?.["reason"]);
-  return { at: timestampIn(fields?.["at"]) ?? otherwise, reason: reason === null ? null : withoutKeys(reason) };
+/** The tombstone in a row with a block. Whatever stands in the field, the user is blocked. */
+export function tombstoneIn({ id, revision, userId, keyEncrypted, updatedAt }: KeyRecord, block: unknown): Tombstone {
+  const fields = fieldsIn(block);
+  const blocked = { at: timestampIn(fields?.["at"]) ?? updatedAt, reason: wordsIn(fields?.["reason"]) };
+  return { id, revision, userId, keyEncrypted, blocked };
 }

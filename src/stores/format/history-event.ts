@@ -1,8 +1,7 @@
 import { isHistoryEventName } from "../../core/model/history-event.ts";
 import type { Actor, HistoryEvent } from "../../core/model/history-event.ts";
-import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import { countIn, fieldsIn, textIn, timestampIn } from "./values.ts";
+import { countIn, fieldsIn, timestampIn, wordsIn } from "./values.ts";
 import type { Fields } from "./values.ts";
 
 /**
@@ -47,11 +46,6 @@ const TAIL = /^[A-Za-z0-9_-]{4}$/;
 /** Other programs may write here too: what is no hash or no tail may be a key. */
 function fitting(form: RegExp, value: unknown): string | null {
   return typeof value === "string" && form.test(value) ? value : null;
-}
-
-function wordsIn(value: unknown): string | null {
-  const text = textIn(value);
-  return text === null ? null : withoutKeys(text);
 }
 
 function actorIn(value: unknown): Actor {

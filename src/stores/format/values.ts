@@ -1,4 +1,5 @@
 import { rfc3339In, UNKNOWN_EXPIRY } from "../../core/model/expiry.ts";
+import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { LastCheck, LimitReset, Timestamp } from "../../core/model/key-record.ts";
 
 /** A time in UTC as Python's `utcnow().isoformat()` writes it; JavaScript would read it as local time. */
@@ -18,6 +19,12 @@ export function fieldsIn(value: unknown): Fields | null {
 
 export function textIn(value: unknown): string | null {
   return typeof value === "string" ? value : null;
+}
+
+/** A text for people. Other programs may write there too: what looks like a key is masked. */
+export function wordsIn(value: unknown): string | null {
+  const text = textIn(value);
+  return text === null ? null : withoutKeys(text);
 }
 
 /** A whole number that is not negative, in any numeric type of the database. */

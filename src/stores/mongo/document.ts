@@ -6,7 +6,7 @@ import { isTombstone } from "../../core/model/tombstone.ts";
 import type { StoredRow } from "../../core/model/tombstone.ts";
 import { withoutKeys } from "../../core/model/redact-keys.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import { asRecord, blockIn } from "../format/block.ts";
+import { asRecord, tombstoneIn } from "../format/block.ts";
 import { fieldsOfPrevious, fieldsOfRenewal, fieldsOfTerms, hasTerms } from "../format/terms.ts";
 import { previousIn, renewalIn, termsIn } from "../format/terms.ts";
 import { countIn, lastCheckIn, textIn, timestampIn } from "../format/values.ts";
@@ -142,8 +142,7 @@ export function rowIn(document: Document): StoredRow {
   const record = fromDocument(document);
   const blocked: unknown = document["blocked"];
   if (blocked === null || blocked === undefined || isOfNoUser(record)) return record;
-  const { id, revision, userId, keyEncrypted, updatedAt } = record;
-  return { id, revision, userId, keyEncrypted, blocked: blockIn(blocked, updatedAt) };
+  return tombstoneIn(record, blocked);
 }
 
 export function fromDocument(document: Document): KeyRecord {

@@ -2,7 +2,7 @@ import type { SQLInputValue } from "node:sqlite";
 import { NO_TERMS, NOT_RENEWED, PROVIDER } from "../../core/model/key-record.ts";
 import type { KeyRecord, Terms, Version } from "../../core/model/key-record.ts";
 import { isTombstone } from "../../core/model/tombstone.ts";
-import type { StoredRow, Tombstone } from "../../core/model/tombstone.ts";
+import type { StoredRow } from "../../core/model/tombstone.ts";
 import type { Store } from "../../core/ports/store.ts";
 import type { KeyCheckValue } from "../../core/ports/stores-and-sources.ts";
 import type { UserId } from "../../core/model/user-id.ts";
@@ -15,7 +15,7 @@ import { sqliteJournal } from "./journal.ts";
 import { inTransaction } from "./schema.ts";
 import { sqliteStatements } from "./statements.ts";
 import type { Row } from "./statements.ts";
-import { asRecord, blockIn } from "../format/block.ts";
+import { asRecord, tombstoneIn } from "../format/block.ts";
 import { fieldsOfPrevious, limitDueIn, previousIn, renewalIn, restrictionsIn } from "../format/terms.ts";
 import { fieldsOfCheck, lastCheckIn, limitResetIn } from "../format/values.ts";
 
@@ -76,8 +76,17 @@ export function sqliteStore(opened: OpenedDatabase): Store {
   const { write, prepared, one, all, changes, forget } = sqliteStatements(database, file, SQL);
   const journal = sqliteJournal(database, file);
   const history = sqliteHistory(database, file);
-  const rowOf = (row: Row): StoredRow => (row["blocked"] === null ? fromRow(row, path) : tombstoneIn(row, path));
   const recordOf = (row: Row) => fromRow(row, path);
+  const tombstoneOf = (row: Row) => tombstoneIn(recordOf(row), fieldsOrNullOf(row, "blocked", path));
+  const rowOf = (row: Row): StoredRow => (row["blocked"] === null ? recordOf(row) : tombstoneOf(row));
+  const pages = async function* (name: keyof typeof SQL, first: SQLInputValue[], newSignal: () => AbortSignal) {
+    for (let after = ""; ;) {
+      const page = await all(name, [...first, after, PROVIDER], newSignal());
+      yield page;
+      if (page.length < PAGE) return;
+      after = nextAfter(after, page, "user_id", path);
+    }
+  };
 
   return {
     async find(user, signal) {
@@ -118,34 +127,18 @@ export function sqliteStore(opened: OpenedDatabase): Store {
         signal,
       ),
     async *scan(newSignal, keyHash) {
-      for (let after = ""; ;) {
-        const page =
-          keyHash === undefined
-            ? await all("page", [after, PROVIDER], newSignal())
-            : await all("pageOfHash", [keyHash, after, PROVIDER], newSignal());
-        for (const row of page) yield recordOf(row);
-        if (page.length < PAGE) break;
-        after = nextAfter(after, page, "user_id", path);
-      }
+      const found = keyHash === undefined ? pages("page", [], newSignal) : pages("pageOfHash", [keyHash], newSignal);
+      for await (const page of found) for (const row of page) yield recordOf(row);
       // Rows that the index leaves out would be missing in a copy or in a change of the master key.
       if (keyHash === undefined && (await one("uncounted", [PROVIDER], newSignal())) !== undefined)
         throw indexMisses(path);
     },
     async *scanDueLimits(until, newSignal) {
-      for (let after = ""; ;) {
-        const page = await all("pageOfDueLimits", [until, after, PROVIDER], newSignal());
+      for await (const page of pages("pageOfDueLimits", [until], newSignal))
         for (const row of page) yield recordOf(row);
-        if (page.length < PAGE) return;
-        after = nextAfter(after, page, "user_id", path);
-      }
     },
     async *scanBlocked(newSignal) {
-      for (let after = ""; ;) {
-        const page = await all("pageOfBlocked", [after, PROVIDER], newSignal());
-        for (const row of page) yield tombstoneIn(row, path);
-        if (page.length < PAGE) return;
-        after = nextAfter(after, page, "user_id", path);
-      }
+      for await (const page of pages("pageOfBlocked", [], newSignal)) for (const row of page) yield tombstoneOf(row);
     },
     async count(signal) {
       return Number((await one("count", [PROVIDER], signal))?.["count"]);
@@ -256,17 +249,6 @@ function fromRow(row: Row, path: string): KeyRecord {
     ...termsIn(row, path),
     ...(row["renewal"] === null ? NOT_RENEWED : renewalIn(fieldsOrNullOf(row, "renewal", path) ?? {})),
     previous: previousIn(fieldsOrNullOf(row, "previous", path)),
-  };
-}
-
-function tombstoneIn(row: Row, path: string): Tombstone {
-  return {
-    id: textOf(row, "_id", path),
-    // The id was validated when it was written.
-    userId: textOf(row, "user_id", path) as UserId,
-    revision: countOrNullOf(row, "revision", path),
-    keyEncrypted: textOf(row, "key_encrypted", path),
-    blocked: blockIn(fieldsOrNullOf(row, "blocked", path), textOf(row, "updated_at", path)),
   };
 }
 
