@@ -5,7 +5,7 @@ import type { Log } from "./core/model/log-event.ts";
 import type { DoctorContext } from "./core/doctor/collect-facts.ts";
 import { isManagementKey } from "./core/model/management-key.ts";
 import type { OnOvertime } from "./core/protocol/shared-user-runs.ts";
-import { KeyManager } from "./core/manager.ts";
+import { KeyManager } from "./core/manager/manager.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
 import { printable } from "./core/text/printable.ts";
 import type { Clock, MasterKeys, KeySource } from "./core/ports/stores-and-sources.ts";

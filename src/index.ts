@@ -10,8 +10,8 @@ import { readConfig } from "./config/config.ts";
 import type { Actor } from "./core/model/history-event.ts";
 import { logLines, silent } from "./core/model/log-event.ts";
 import type { Log } from "./core/model/log-event.ts";
-import type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/with-user-key.ts";
-import { KeyManager as Manager } from "./core/manager.ts";
+import type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/renew/with-user-key.ts";
+import { KeyManager as Manager } from "./core/manager/manager.ts";
 import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
 import { printable } from "./core/text/printable.ts";
@@ -20,10 +20,10 @@ import type { SyncResult } from "./core/model/results.ts";
 
 export { ApiKey } from "./core/model/api-key.ts";
 export { KeyctlError } from "./core/model/errors.ts";
-export { isRefusedKey } from "./core/change/refusal.ts";
-export type { CallOutcome } from "./core/change/refusal.ts";
-export { renewalFields } from "./core/change/with-user-key.ts";
-export type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/with-user-key.ts";
+export { isRefusedKey } from "./core/change/renew/refusal.ts";
+export type { CallOutcome } from "./core/change/renew/refusal.ts";
+export { renewalFields } from "./core/change/renew/with-user-key.ts";
+export type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/renew/with-user-key.ts";
 export type { RenewFailure, RenewPreview, RenewResult } from "./core/model/renew-results.ts";
 export type { CallOptions } from "./core/async/deadline.ts";
 export type { Revoke } from "./core/change/purge-key.ts";
@@ -56,9 +56,9 @@ export type {
   RotateOptions,
   SyncOptions,
   ValidateManyOptions,
-} from "./core/manager-options.ts";
+} from "./core/manager/manager-options.ts";
 export type { ErrorCode, ErrorDetails } from "./core/model/errors.ts";
-export type { MaxFailures, RotateFilter } from "./core/change/rotate-many.ts";
+export type { MaxFailures, RotateFilter } from "./core/change/rotate/rotate-many.ts";
 export type {
   CarriedRestrictions,
   Duty,

@@ -90,8 +90,8 @@ describe("the sources", () => {
     const files = sources();
     expect(files.length).toBeGreaterThan(200);
     const named = (path: string) => files.find((file) => file.path === path);
-    expect(named("src/core/manager.ts")?.exports).toEqual(["KeyManager"]);
-    expect(named("src/core/manager.ts")?.functions.map(({ name }) => name)).toContain("syncAndGetKey");
+    expect(named("src/core/manager/manager.ts")?.exports).toEqual(["KeyManager"]);
+    expect(named("src/core/manager/manager.ts")?.functions.map(({ name }) => name)).toContain("syncAndGetKey");
     expect(named("src/index.ts")?.exports).toEqual([
       "OpenOptions",
       "KeyManager",

@@ -1,7 +1,7 @@
 import type { KeyctlError } from "../core/model/errors.ts";
 import type { DoctorContext } from "../core/doctor/collect-facts.ts";
 import type { ExternalSource } from "../core/model/log-event.ts";
-import type { KeyManager } from "../core/manager.ts";
+import type { KeyManager } from "../core/manager/manager.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import type { CommandAgain } from "./command-again.ts";
 import type { Prompt } from "./terminal/prompt.ts";

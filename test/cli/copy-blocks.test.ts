@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { KeyManager } from "../../src/core/manager.ts";
+import type { KeyManager } from "../../src/core/manager/manager.ts";
 import { KeyctlError } from "../../src/core/model/errors.ts";
 import { KEY, OTHER } from "../support/fixtures/keys.ts";
 import { eventInShort, historyOf } from "../support/home/history.ts";

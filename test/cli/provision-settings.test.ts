@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { KeyManager } from "../../src/core/manager.ts";
+import type { KeyManager } from "../../src/core/manager/manager.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
 import { KEY } from "../support/fixtures/keys.ts";
 import { asLibrary } from "../support/programs/library-in-process.ts";

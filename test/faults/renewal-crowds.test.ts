@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
-import type { KeyManager } from "../../src/core/manager.ts";
+import type { KeyManager } from "../../src/core/manager/manager.ts";
 import { hashOf } from "../support/fixtures/keys.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";

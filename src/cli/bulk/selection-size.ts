@@ -1,4 +1,4 @@
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countLines, countSelected } from "./selection.ts";
 import type { Many } from "./selection.ts";

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";

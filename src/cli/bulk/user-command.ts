@@ -3,7 +3,7 @@ import type { Warning } from "../../core/model/warning.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { SessionOptions, Session, StoreName } from "../invocation.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import type { Column } from "../terminal/table.ts";
 import type { Command } from "commander";
 import { flagDuration } from "../format-duration.ts";

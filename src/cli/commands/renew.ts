@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { RenewManyOptions } from "../../core/manager-options.ts";
+import type { RenewManyOptions } from "../../core/manager/manager-options.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { ROTATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../../core/model/renew-results.ts";

@@ -1,10 +1,10 @@
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import { syncFailed } from "../../core/model/results.ts";
 import type { SyncResult } from "../../core/model/results.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
 import type { Many } from "../bulk/selection.ts";
 import type { ResultCountsOptions } from "../bulk/result-counts.ts";
-import type { BulkOptions } from "../../core/manager-options.ts";
+import type { BulkOptions } from "../../core/manager/manager-options.ts";
 import type { Warning } from "../../core/model/warning.ts";
 import type { UserCommand } from "../bulk/user-command.ts";
 import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import { toKeyctlError } from "../../core/async/deadline.ts";
 import { saveFailed } from "../../core/model/results.ts";
 import { printable } from "../../core/text/printable.ts";

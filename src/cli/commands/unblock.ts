@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { RUN_FATAL_CODES } from "../../core/model/errors.ts";
-import type { KeyManager } from "../../core/manager.ts";
+import type { KeyManager } from "../../core/manager/manager.ts";
 import { unblockFailed } from "../../core/model/results.ts";
 import type { ResultBatches, UnblockResult } from "../../core/model/results.ts";
 import type { UserBatches } from "../../core/model/user-id.ts";

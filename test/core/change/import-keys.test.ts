@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Ports } from "../../../src/compose.ts";
 import type { ImportEntry, ImportResult } from "../../../src/core/change/import-keys.ts";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import { keyEnding } from "../../support/fixtures/keys.ts";
 import { emptyHome } from "../../support/home/home.ts";
 import { managerOfTest } from "../../support/memory/manager.ts";

@@ -6,7 +6,7 @@ import { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { Recorded } from "../../../src/core/ports/journal.ts";
 import { newRecord } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeyStore, Sealer } from "../../../src/core/ports/stores-and-sources.ts";
 import type { HistoryOutcome } from "../../../src/core/copy/copy-history.ts";
 import type { CopyOutcome } from "../../../src/core/copy/copy-rows.ts";
@@ -17,7 +17,7 @@ import { masterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
 import type { MemoryStore } from "../../support/memory/store.ts";
-import type { CopyOptions } from "../../../src/core/manager-options.ts";
+import type { CopyOptions } from "../../../src/core/manager/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
 const first = masterKey(Buffer.alloc(32, 1));

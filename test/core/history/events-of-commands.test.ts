@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { HistoryEvent, HistoryEventName } from "../../../src/core/model/history-event.ts";
 import { hashOf, keyEnding } from "../../support/fixtures/keys.ts";
 import { historyOf, written } from "../../support/home/history.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
-import type { HistoryQuery } from "../../../src/core/manager-options.ts";
+import type { HistoryQuery } from "../../../src/core/manager/manager-options.ts";
 import { memoryHistory } from "../../support/memory/history.ts";
 import { alice, KEY, managerOver, NOW, OTHER } from "../../support/memory/manager-over.ts";
 import { memoryStore } from "../../support/memory/store.ts";

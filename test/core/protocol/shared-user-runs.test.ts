@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeyStore } from "../../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { gate } from "../../support/faults/latch.ts";

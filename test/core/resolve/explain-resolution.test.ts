@@ -7,7 +7,7 @@ import type { Recorded } from "../../../src/core/ports/journal.ts";
 import { newRecord } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeySource, KeyStore, SourceReading } from "../../../src/core/ports/stores-and-sources.ts";
 import type { SyncResult } from "../../../src/core/model/results.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
@@ -17,7 +17,7 @@ import { entryId } from "../../../src/stores/format/journal-entry.ts";
 import { keyEnding } from "../../support/fixtures/keys.ts";
 import { makingKeys, memoryStore, nobodysLock, noOpenRouter } from "../../support/memory/store.ts";
 import type { MemoryStore } from "../../support/memory/store.ts";
-import type { ManagerContext } from "../../../src/core/manager-options.ts";
+import type { ManagerContext } from "../../../src/core/manager/manager-options.ts";
 
 const NOW = "2026-11-22T02:14:07.113Z";
 const alice = parseUserId("alice");

@@ -2,11 +2,11 @@ import { keyIn } from "../../../src/core/model/tombstone.ts";
 import { describe, expect, it } from "vitest";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeyStore, SourceReading } from "../../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
-import type { ManagerContext } from "../../../src/core/manager-options.ts";
+import type { ManagerContext } from "../../../src/core/manager/manager-options.ts";
 import {
   alice,
   sealer,

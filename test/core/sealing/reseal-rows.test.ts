@@ -5,7 +5,7 @@ import { ApiKey } from "../../../src/core/model/api-key.ts";
 import { KeyctlError } from "../../../src/core/model/errors.ts";
 import { newRecord, NO_TERMS, NOT_RENEWED, withKey } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord, Previous } from "../../../src/core/model/key-record.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type {
   KeyStore,
   MasterKeys,
@@ -23,7 +23,7 @@ import type { MasterKey } from "../../../src/encryption/jwe.ts";
 import { createSealer } from "../../../src/encryption/sealer.ts";
 import { memoryHistory } from "../../support/memory/history.ts";
 import { memoryStore, noOpenRouter } from "../../support/memory/store.ts";
-import type { RekeyOptions } from "../../../src/core/manager-options.ts";
+import type { RekeyOptions } from "../../../src/core/manager/manager-options.ts";
 
 const EARLIER = "2025-10-05T09:00:00.000Z";
 const NOW = "2026-11-24T12:00:00.000Z";

@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline";
 import { compose, readConfig } from "../../../src/compose.ts";
 import type { Ports } from "../../../src/compose.ts";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 
 // A program that works for users as it is told, one line of standard input each, and prints one line about each command:

@@ -1,4 +1,4 @@
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { HistoryEvent } from "../../../src/core/model/history-event.ts";
 import type { Home } from "./home.ts";
 import { withStore } from "./tool-with-openrouter.ts";

@@ -3,7 +3,7 @@ import { newRecord } from "../../../src/core/model/key-record.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
 import { logLines } from "../../../src/core/model/log-event.ts";
 import type { LogEvent } from "../../../src/core/model/log-event.ts";
-import { KeyManager } from "../../../src/core/manager.ts";
+import { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeySource, KeyStore, SourceReading } from "../../../src/core/ports/stores-and-sources.ts";
 import { parseUserId } from "../../../src/core/model/user-id.ts";
 import type { UserId } from "../../../src/core/model/user-id.ts";
@@ -13,7 +13,7 @@ import { gate } from "../faults/latch.ts";
 import { memoryHistory } from "./history.ts";
 import { memoryJournal } from "./journal.ts";
 import { memoryStore, nobodysLock, noOpenRouter } from "./store.ts";
-import type { ManagerContext } from "../../../src/core/manager-options.ts";
+import type { ManagerContext } from "../../../src/core/manager/manager-options.ts";
 
 export const NOW = "2026-11-22T02:14:07.113Z";
 export const EARLIER = "2025-10-05T09:00:00.000Z";

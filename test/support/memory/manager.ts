@@ -2,7 +2,7 @@ import { onTestFinished } from "vitest";
 import { compose, readConfig } from "../../../src/compose.ts";
 import type { ComposeOptions } from "../../../src/compose.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { Home } from "../home/home.ts";
 
 const notices = { generated: () => {}, added: () => {}, readableByOthers: () => {}, guessable: () => {} };

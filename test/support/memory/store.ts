@@ -10,7 +10,7 @@ import { memoryHistory } from "./history.ts";
 import type { MemoryHistory } from "./history.ts";
 import { memoryJournal } from "./journal.ts";
 import type { MemoryJournal } from "./journal.ts";
-import type { HistoryParts, ManagerContext } from "../../../src/core/manager-options.ts";
+import type { HistoryParts, ManagerContext } from "../../../src/core/manager/manager-options.ts";
 
 /** An in-memory store that fulfils the contract. `rows` and `records` are its content. */
 export interface MemoryStore extends KeyStore, KeyCheckValues, MemoryJournal, MemoryHistory {

@@ -1,7 +1,7 @@
 import { compose, readConfig } from "../../../src/compose.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 import type { Log } from "../../../src/core/model/log-event.ts";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { Home } from "../home/home.ts";
 
 const HERE = process.cwd();

@@ -2,7 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { exitCodeOf } from "../../../src/cli/exit-codes.ts";
 import type { Ports } from "../../../src/compose.ts";
-import type { KeyManager } from "../../../src/core/manager.ts";
+import type { KeyManager } from "../../../src/core/manager/manager.ts";
 import type { KeyctlError } from "../../../src/core/model/errors.ts";
 import type { Home } from "../home/home.ts";
 import { openManager } from "../memory/manager.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
-import type { KeyManager } from "../../../core/manager.ts";
+import type { KeyManager } from "../../../core/manager/manager.ts";
 import { clampTimeout } from "../../../core/async/deadline.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { reportCopy, sayFailures } from "./report.ts";

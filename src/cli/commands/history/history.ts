@@ -3,7 +3,7 @@ import { batched } from "../../../core/async/batched.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { HistoryEvent } from "../../../core/model/history-event.ts";
-import type { HistoryQuery } from "../../../core/manager-options.ts";
+import type { HistoryQuery } from "../../../core/manager/manager-options.ts";
 import { counted } from "../../../core/text/format.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";

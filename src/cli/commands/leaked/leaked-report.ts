@@ -3,7 +3,7 @@ import { isKeyctlError, KeyctlError, RUN_FATAL_CODES } from "../../../core/model
 import type { ErrorCode } from "../../../core/model/errors.ts";
 import { leakedFailed } from "../../../core/model/leaked-results.ts";
 import type { LeakedResult } from "../../../core/model/leaked-results.ts";
-import type { KeyManager } from "../../../core/manager.ts";
+import type { KeyManager } from "../../../core/manager/manager.ts";
 import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";

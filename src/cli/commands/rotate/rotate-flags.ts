@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import type { MaxFailures } from "../../../core/change/rotate-many.ts";
-import type { RotateManyOptions } from "../../../core/manager-options.ts";
+import type { MaxFailures } from "../../../core/change/rotate/rotate-many.ts";
+import type { RotateManyOptions } from "../../../core/manager/manager-options.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { parseGrace } from "../../../core/model/grace.ts";
 import { parseLimit } from "../../../core/model/provision-terms.ts";

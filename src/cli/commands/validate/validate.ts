@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { LogEvent } from "../../../core/model/log-event.ts";
-import type { KeyManager } from "../../../core/manager.ts";
+import type { KeyManager } from "../../../core/manager/manager.ts";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";

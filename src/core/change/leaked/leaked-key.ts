@@ -1,0 +1,219 @@
+import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../../async/deadline.ts";
+import type { Context } from "../../context.ts";
+import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
+import type { ErrorCode, ErrorDetails } from "../../model/errors.ts";
+import { keyOfRow } from "../../model/history-event.ts";
+import type { Timestamp } from "../../model/key-record.ts";
+import { leakedFailed, nothingKnown } from "../../model/leaked-results.ts";
+import type { LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
+import type { Warning } from "../../model/warning.ts";
+import { doubtsAbout } from "../../protocol/confirm-deletion.ts";
+import type { Deletion } from "../../protocol/confirm-deletion.ts";
+import { RUN_AGAIN } from "../../protocol/creation-refusals.ts";
+import { requireUpstreamKeys } from "../../protocol/management-access.ts";
+import type { AccountKeys } from "../../protocol/management-access.ts";
+import { withTrueGeneration } from "../../protocol/settle-row.ts";
+import { settleStored } from "../../protocol/settle-stored.ts";
+import { withRemedy } from "../../ports/openrouter.ts";
+import type { DeleteResult } from "../../ports/openrouter.ts";
+import { printable } from "../../text/printable.ts";
+import { retireNow } from "../rotate/finish-due.ts";
+import { assertDead, leakedKeyCheck, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
+import { describeOwner, ownerOf } from "./leaked-owner.ts";
+import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
+import { usageOf } from "./leaked-usage.ts";
+import type { LeakedUsage } from "./leaked-usage.ts";
+import { emptyLimit, userWithoutKey } from "./leaked-warnings.ts";
+import { rotateKey } from "../rotate/rotate-key.ts";
+
+/**
+ * **Order:** (1) find out whose key it is; (2) disable it at OpenRouter, the one change that comes before the row; (3) read
+ * what it spent; (4) give its user a new key, by a rotation without a grace, or remove an earlier key of the user. Whatever
+ * stops this, the same call goes on: a disabled key is no obstacle to it. From (2) on the user may have no working key, so a
+ * caller who stops waiting stops nothing any more.
+ */
+
+export interface LeakedTask {
+  /** Usage is counted from the day of this time on, in milliseconds since 1970. Null: as far back as OpenRouter tells. */
+  readonly since: number | null;
+}
+
+const DISABLING_MS = 20_000;
+const CONFIRMING_MS = 20_000;
+const MAX_LOOKS = 4;
+/** The key was replaced, purged or blocked while this was under way: whose it is now is found out again. */
+const LOOK_AGAIN: ReadonlySet<ErrorCode> = new Set(["CONFLICT", "NO_KEY", "USER_BLOCKED", "FOREIGN_KEY"]);
+
+/** Every expected failure is in the result, beside what was done before it. */
+export async function containLeaked(
+  leak: LeakedKey,
+  task: LeakedTask,
+  context: Context,
+  signal: AbortSignal,
+): Promise<LeakedResult> {
+  if (context.managementKeyHashes().has(leak.hash)) return leakedFailed(leak.hash, managementKeyLeaked());
+  const containment = new Containment(leak, task, context, signal);
+  try {
+    await containment.run();
+    return containment.result;
+  } catch (thrown) {
+    return containment.failed(toKeyctlError(thrown, signal));
+  }
+}
+
+class Containment {
+  readonly #leak: LeakedKey;
+  readonly #since: number | null;
+  readonly #context: Context;
+  /** Of the caller; once the key is disabled, only of the caller's time. */
+  #signal: AbortSignal;
+  #owner: LeakedOwner | null = null;
+  /** What OpenRouter says about the key; undefined before it was asked. `refused`: it refuses the key, and says no more. */
+  #state: "disabled" | "gone" | "refused" | undefined;
+  #disabledAt: Timestamp | null = null;
+  #usage: LeakedUsage | null = null;
+  /** The hash of the key that this call has put in use. */
+  #newKey: string | null = null;
+  #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link" | "warnings">;
+  #warnings: readonly Warning[] = [];
+
+  constructor(leak: LeakedKey, { since }: LeakedTask, context: Context, signal: AbortSignal) {
+    this.#leak = leak;
+    this.#since = since;
+    this.#context = context;
+    this.#signal = signal;
+    this.#said = nothingKnown(leak.hash);
+  }
+
+  async run(): Promise<void> {
+    const keys = await requireUpstreamKeys(this.#context, "no key can be disabled");
+    for (let looks = 1; ; looks += 1) {
+      const owner = await this.#look();
+      if (this.#state === undefined) await this.#disable(owner?.upstreamId ?? this.#leak.hash, keys);
+      try {
+        if ((await this.#act(owner, keys)) === "done") return;
+      } catch (thrown) {
+        if (!LOOK_AGAIN.has(toKeyctlError(thrown, this.#signal).code) || looks >= MAX_LOOKS) throw thrown;
+      }
+    }
+  }
+
+  get result(): LeakedResult {
+    const { usageSince = null, usedFrom = null, lastUsedAt = null, warnings = [] } = this.#usage ?? {};
+    return {
+      ...nothingKnown(this.#leak.hash),
+      ...this.#said,
+      replacedBy: this.#newKey ?? this.#said.replacedBy,
+      disabledAt: this.#disabledAt,
+      usageSince,
+      usedFrom,
+      lastUsedAt,
+      warnings: [...this.#said.warnings, ...warnings, ...this.#warnings],
+    };
+  }
+
+  failed(error: KeyctlError): LeakedResult {
+    const owner = this.#owner;
+    const isStuck = this.#state !== undefined && owner?.kind === "current" && owner.isOurs && this.#newKey === null;
+    if (!isStuck) return { ...this.result, error };
+    if (this.#state === "disabled") this.#noteDisabled(owner);
+    const { code, message, hint, retryable } = error;
+    const whole = `the leaked key works no more, and user ${printable(owner.userId)} has no other one: ${message}`;
+    const again = `${RUN_AGAIN}: it goes on from here`;
+    const details = { hint: retryable ? again : (hint ?? again), retryable };
+    return { ...this.result, error: new KeyctlError(code, whole, details) };
+  }
+
+  async #look(): Promise<LeakedOwner | null> {
+    const context = this.#context;
+    const newSignal = () => this.#signal;
+    const find = async (user: LeakedOwner["userId"]) => {
+      const row = await settleStored(user, { ...context, newSignal });
+      return row && withTrueGeneration(row, context, this.#signal);
+    };
+    const owner = await ownerOf(this.#leak.hash, find, context, newSignal);
+    this.#owner = owner;
+    // A rotation of this call has made its key an earlier one.
+    if (this.#newKey === null) this.#said = describeOwner(owner, this.#leak.hash);
+    return owner;
+  }
+
+  /** Throws REVOKE_PENDING if it is not known whether the key still works. */
+  async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
+    const { clock, openRouter } = this.#context;
+    const disabled = await this.#disableUpstream(upstreamId, keys);
+    if (disabled.status === "unknown") {
+      // Its entry could not be changed, but the key itself may be refused already.
+      const check = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
+      if (check === null || !(await refusedTwice(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal))))) {
+        throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
+      }
+      this.#state = "refused";
+    } else {
+      this.#state = disabled.status === "done" ? "disabled" : "gone";
+    }
+    this.#signal = timeOf(this.#signal);
+    if (this.#state === "disabled") this.#disabledAt = clock.now().toISOString();
+    if (this.#owner === null && this.#state !== "disabled") return;
+    const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
+    this.#usage = await usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
+  }
+
+  /** The account is compared before the key is disabled. */
+  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<DeleteResult> {
+    try {
+      return await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
+    } catch (thrown) {
+      if (!isKeyctlError(thrown) || thrown.code !== "PROVIDER_UNAVAILABLE") throw thrown;
+      throw mayStillWork(thrown.message, { hint: thrown.hint ?? RUN_AGAIN, retryable: thrown.retryable });
+    }
+  }
+
+  /** `again`: whose key it is has to be found out again. */
+  async #act(owner: LeakedOwner | null, keys: AccountKeys): Promise<"done" | "again"> {
+    if (owner?.kind === "earlier") return this.#retire(owner, keys);
+    if (owner?.isOurs === true) return this.#rotate(owner);
+    this.#said = { ...this.#said, action: this.#state === "disabled" ? "disable" : "none" };
+    this.#warnings = owner === null ? [] : [userWithoutKey(owner.userId)];
+    const check = await leakedKeyCheck(this.#leak, owner?.row ?? null, this.#context, this.#signal);
+    if (this.#state === "disabled") {
+      await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
+      if (owner !== null) this.#noteDisabled(owner);
+    } else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
+    return "done";
+  }
+
+  /** Of a key that is not replaced. The history is one of users: it tells nothing of a key that is no user's. */
+  #noteDisabled({ userId, row }: CurrentOwner): void {
+    this.#context.history.note({ event: "revoked", userId, key: keyOfRow(row), isFinished: true });
+  }
+
+  async #rotate({ row, userId }: CurrentOwner): Promise<"done" | "again"> {
+    // A key that keyctl created, and that a person has saved again, becomes an earlier key of the user.
+    const isSavedAgain = row.generation === 0;
+    const terms = { graceMs: 0, limit: "keep", includeDisabled: true, wait: false } as const;
+    const run = { ...terms, foreign: isSavedAgain ? "keep" : "refuse", only: row, onReplaced: () => {} } as const;
+    const rotated = await rotateKey(userId, run, this.#context, this.#signal);
+    this.#newKey = rotated.keyHash;
+    this.#warnings = [...rotated.warnings, ...emptyLimit(rotated)];
+    if (rotated.error !== null) throw rotated.error;
+    return isSavedAgain ? "again" : "done";
+  }
+
+  async #retire({ userId: user, n, keyHash, upstreamId }: EarlierOwner, keys: AccountKeys): Promise<"done"> {
+    const checkKey = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
+    const removal = { ...this.#context, keys, newSignal: () => this.#signal };
+    return retireNow({ user, n, keyHash, upstreamId, checkKey }, removal);
+  }
+
+  /** Throws REVOKE_PENDING while OpenRouter still accepts the key, as far as the key itself can be asked. */
+  async #confirmDisabled(hash: string, checkKey: Deletion["checkKey"], keys: AccountKeys): Promise<void> {
+    const deadline = deadlineIn(CONFIRMING_MS, anySignal(this.#signal));
+    const [doubt = null] = await doubtsAbout([{ hash, isFresh: true, isDisabling: true, keys, checkKey }], deadline);
+    if (doubt !== null) throw mayStillWork(`OpenRouter ${doubt}`, { hint: RUN_AGAIN, retryable: true });
+  }
+}
+
+function mayStillWork(why: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
+  return new KeyctlError("REVOKE_PENDING", `the key may still work: ${why}`, details);
+}

@@ -1,0 +1,121 @@
+import type { Context } from "../../context.ts";
+import { hashOfRecord, isOfNoUser, storedValue } from "../../model/key-record.ts";
+import type { KeyRecord } from "../../model/key-record.ts";
+import { logsOf } from "../../model/leaked-results.ts";
+import type { LeakedResult } from "../../model/leaked-results.ts";
+import type { UserId } from "../../model/user-id.ts";
+import type { Recorded, SavedOutcome } from "../../ports/journal.ts";
+import { keyShared } from "./leaked-warnings.ts";
+
+/** Whose a key is. A row that holds it decides; without one, the journal of the keys that keyctl created. */
+export type LeakedOwner = CurrentOwner | EarlierOwner;
+
+/** The key is the one that the user has now. */
+export interface CurrentOwner {
+  readonly kind: "current";
+  readonly userId: UserId;
+  readonly row: KeyRecord;
+  /** OpenRouter's id of the key. */
+  readonly upstreamId: string;
+  /** keyctl created it for this user. */
+  readonly isOurs: boolean;
+  /** How many other users have the same key. */
+  readonly others: number;
+}
+
+/** keyctl created the key for this user, and no row holds it any more. */
+export interface EarlierOwner {
+  readonly kind: "earlier";
+  readonly userId: UserId;
+  readonly n: number;
+  readonly keyHash: string;
+  readonly upstreamId: string;
+  /** The hash of the key that the user has now. */
+  readonly successor: string | null;
+}
+
+/** The settled row of a user, with its true generation. */
+export type FindSettled = (user: UserId) => Promise<KeyRecord | undefined>;
+
+/** Null for a key that neither a row nor the journal knows. */
+export async function ownerOf(
+  hash: string,
+  find: FindSettled,
+  context: Pick<Context, "store" | "journal" | "requireSealed">,
+  newSignal: () => AbortSignal,
+): Promise<LeakedOwner | null> {
+  const outcomes = await context.journal.outcomesOf([hash], newSignal());
+  const users = new Set([...outcomes.map(({ userId }) => userId), ...(await usersWith(hash, context, newSignal))]);
+  if (users.size === 0 && !context.requireSealed) {
+    for (const user of await usersInClear(hash, context, newSignal)) users.add(user);
+  }
+  const rows = new Map<UserId, KeyRecord>();
+  for (const user of users) {
+    const row = await find(user);
+    if (row !== undefined) rows.set(user, row);
+  }
+  return currentOwner(hash, [...rows.values()], outcomes) ?? earlierOwner(rows, outcomes);
+}
+
+/** What a result says of it before anything is done. */
+export function describeOwner(
+  owner: LeakedOwner | null,
+  hash: string,
+): Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link" | "warnings"> {
+  const link = logsOf(owner?.upstreamId ?? hash);
+  if (owner === null) return { owner, action: "disable", replacedBy: null, link, warnings: [] };
+  const { userId, kind } = owner;
+  const whose = { userId, current: kind === "current" };
+  if (kind === "earlier") return { owner: whose, action: "purge", replacedBy: owner.successor, link, warnings: [] };
+  const warnings = owner.others > 0 ? [keyShared(owner.others, hash)] : [];
+  return { owner: whose, action: owner.isOurs ? "rotate" : "disable", replacedBy: null, link, warnings };
+}
+
+function currentOwner(
+  hash: string,
+  rows: readonly KeyRecord[],
+  outcomes: readonly Recorded<SavedOutcome>[],
+): CurrentOwner | null {
+  const isCreatedFor = (row: KeyRecord) => outcomes.some(({ userId }) => userId === row.userId);
+  const holders = rows.filter((row) => hashOfRecord(row) === hash || row.upstreamHash === hash);
+  const row = holders.find(isCreatedFor) ?? holders[0];
+  if (row === undefined) return null;
+  const { userId } = row;
+  const upstreamId = row.upstreamHash ?? outcomes[0]?.upstreamHash ?? hash;
+  return { kind: "current", userId, row, upstreamId, isOurs: isCreatedFor(row), others: holders.length - 1 };
+}
+
+function earlierOwner(
+  rows: ReadonlyMap<UserId, KeyRecord>,
+  outcomes: readonly Recorded<SavedOutcome>[],
+): EarlierOwner | null {
+  const [outcome] = outcomes;
+  if (outcome === undefined) return null;
+  const { userId, n, hash: keyHash, upstreamHash } = outcome;
+  const successor = rows.get(userId)?.keyHash ?? null;
+  return { kind: "earlier", userId, n, keyHash, upstreamId: upstreamHash ?? keyHash, successor };
+}
+
+async function usersWith(
+  hash: string,
+  { store }: Pick<Context, "store">,
+  newSignal: () => AbortSignal,
+): Promise<readonly UserId[]> {
+  const users: UserId[] = [];
+  for await (const row of store.scan(newSignal, hash)) if (!isOfNoUser(row)) users.push(row.userId);
+  return users;
+}
+
+/** A row in plain text, as other programs write it, may have no hash that is indexed: all rows are compared. */
+async function usersInClear(
+  hash: string,
+  { store }: Pick<Context, "store">,
+  newSignal: () => AbortSignal,
+): Promise<readonly UserId[]> {
+  const users: UserId[] = [];
+  for await (const { userId, keyEncrypted } of store.scan(newSignal)) {
+    const value = storedValue(keyEncrypted);
+    if (value.kind === "clear" && value.key.hash === hash) users.push(userId);
+  }
+  return users;
+}

@@ -1,0 +1,66 @@
+import { deadlineIn } from "../../async/deadline.ts";
+import type { Deadline } from "../../async/deadline.ts";
+import type { Context } from "../../context.ts";
+import type { ApiKey } from "../../model/api-key.ts";
+import { KeyctlError } from "../../model/errors.ts";
+import { createdAtMs } from "../../model/key-record.ts";
+import type { KeyRecord } from "../../model/key-record.ts";
+import { managementKeyMissing } from "../../model/management-key.ts";
+import type { UserId } from "../../model/user-id.ts";
+import type { Verdict } from "../../model/verdict.ts";
+import { withRemedy } from "../../ports/openrouter.ts";
+import { printable } from "../../text/printable.ts";
+import { userFlag } from "../../text/shell-quote.ts";
+import { decideVerdict } from "../../validate/decide-verdict.ts";
+import { verdictSources } from "../../validate/validate-key.ts";
+import { keyDisabled } from "../rotate/plan-rotation.ts";
+import { upstreamIdOf } from "../revoke-key.ts";
+
+/**
+ * **Invariant:** a key is replaced only if OpenRouter refuses it twice and says, asked with the management key, that it is
+ * deleted or has expired. Without that second witness nothing is known: a refusal may be a fault of the provider. A disabled
+ * key may be that of somebody who has left, so it is replaced only on request.
+ */
+
+/** How long OpenRouter may take to confirm a refusal, in milliseconds. */
+const CONFIRMATION_MS = 30_000;
+
+/**
+ * `alive`: the key works. Throws KEY_INVALID for a key that is not to be replaced, MANAGEMENT_KEY_MISSING if it is refused and
+ * nobody can confirm that, and VERDICT_UNKNOWN.
+ */
+export async function confirmRefusal(
+  row: KeyRecord,
+  { key, includeDisabled }: { readonly key: ApiKey; readonly includeDisabled: boolean },
+  context: Context,
+  signal: AbortSignal,
+): Promise<"dead" | "alive"> {
+  const { keys, ...sources } = await verdictSources(context);
+  // OpenRouter's own id of the key may differ from its hash.
+  const id = upstreamIdOf(row) ?? key.hash;
+  const witness = keys && { ...keys, find: (_: string, deadline: Deadline) => keys.find(id, deadline) };
+  const deadline = deadlineIn(CONFIRMATION_MS, signal);
+  const verdict = await decideVerdict(key, { ...sources, keys: witness }, deadline, createdAtMs(row));
+  if (verdict.status === "valid") return "alive";
+  throwUnlessDead(row.userId, verdict, includeDisabled);
+  return "dead";
+}
+
+function throwUnlessDead(user: UserId, verdict: Exclude<Verdict, { status: "valid" }>, includeDisabled: boolean): void {
+  if (verdict.status === "unknown") {
+    const { detail, remedy } = verdict;
+    const again = `keyctl renew ${userFlag(user)} --timeout 2m`;
+    throw new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
+  }
+  const { reason } = verdict;
+  if (reason === "deleted" || reason === "expired" || (reason === "disabled" && includeDisabled)) return;
+  if (reason === "disabled") throw keyDisabled(user, "renew");
+  if (reason === "refused") {
+    throw managementKeyMissing(
+      "OpenRouter refuses the key, and only a management key can confirm that it is dead; nothing was done",
+    );
+  }
+  throw new KeyctlError("KEY_INVALID", `the key of user ${printable(user)} is a management key; nothing was done`, {
+    hint: `keyctl save ${userFlag(user)} --replace`,
+  });
+}

@@ -1,0 +1,84 @@
+import { withTimeLimit } from "../../async/deadline.ts";
+import { raceSignal } from "../../async/race-signal.ts";
+
+/**
+ * Whether the outcome of a call to OpenRouter says that it refused the key. **Invariant:** only a 401 before the first byte
+ * that is OpenRouter's own says so: not one of a provider behind it, not one of a request without a key, and nothing inside a
+ * stream. It is a suspicion that a confirmation follows, never a verdict.
+ */
+
+/** How a call ended: with a value, or with what it has thrown. */
+export type CallOutcome<Value = unknown> = { readonly value: Value } | { readonly thrown: unknown };
+
+/** How long the body of a refusal is waited for, in milliseconds. */
+const BODY_MS = 5_000;
+const UNAUTHORIZED = 401;
+/** The texts of OpenRouter for a request that carried no key. */
+const WITHOUT_KEY = ["missing authentication header", "no cookie auth credentials found"];
+
+/** The default of `isRefusal`. Reads a Response through `clone()`, and of a thrown error its `status` and its body. */
+export async function isRefusedKey(outcome: CallOutcome): Promise<boolean> {
+  const answer = "value" in outcome ? outcome.value : outcome.thrown;
+  if (isResponse(answer)) return isRefusalResponse(answer);
+  if (!("thrown" in outcome)) return false;
+  const error = fieldsOf(answer);
+  if (Number(error["status"] ?? error["statusCode"]) !== UNAUTHORIZED) return false;
+  const bodies = [error["error"], error["body"], error["data"], fieldsOf(error["response"])["data"]];
+  const parsed = bodies.map((body) => (typeof body === "string" ? parsedOrText(body) : body));
+  const isOfNobody = parsed.some(saysNothingOfKey) || saysNothingOfKey(textOf(error["message"]));
+  return !isOfNobody;
+}
+
+/** Also a Response of another implementation of fetch. */
+function isResponse(answer: unknown): answer is Response {
+  const { status, clone, text } = fieldsOf(answer);
+  return typeof status === "number" && typeof clone === "function" && typeof text === "function";
+}
+
+/** A body that cannot be read any more, or in time, may say anything: that is no refusal. */
+async function isRefusalResponse(response: Response): Promise<boolean> {
+  if (response.status !== UNAUTHORIZED || response.bodyUsed || isStream(response)) return false;
+  try {
+    const text = await withTimeLimit({ timeoutMs: BODY_MS }, (signal) => raceSignal(response.clone().text(), signal));
+    return !saysNothingOfKey(parsedOrText(text));
+  } catch {
+    return false;
+  }
+}
+
+function isStream({ headers }: Response): boolean {
+  return headers.get("content-type")?.startsWith("text/event-stream") === true;
+}
+
+/** The body is a provider's, or that of a request without a key. An error may stand in `error` or for itself. */
+function saysNothingOfKey(body: unknown): boolean {
+  if (typeof body === "string") return isAboutMissingKey(body);
+  const whole = fieldsOf(body);
+  return [whole, fieldsOf(whole["error"])].some((part) => {
+    const metadata = fieldsOf(part["metadata"]);
+    const ofProvider = [metadata["provider_name"], metadata["raw"], part["provider_code"], metadata["provider_code"]];
+    const isOfProvider = ofProvider.some((value) => value !== undefined && value !== null);
+    return isOfProvider || isAboutMissingKey(textOf(part["message"])) || isAboutMissingKey(textOf(part["error"]));
+  });
+}
+
+function isAboutMissingKey(text: string): boolean {
+  const lower = text.toLowerCase();
+  return WITHOUT_KEY.some((message) => lower.includes(message));
+}
+
+function parsedOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+}

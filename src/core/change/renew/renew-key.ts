@@ -1,0 +1,203 @@
+import type { Context } from "../../context.ts";
+import type { ApiKey } from "../../model/api-key.ts";
+import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
+import type { KeyRecord, Version } from "../../model/key-record.ts";
+import type { Log } from "../../model/log-event.ts";
+import type { RotatedPrevious, RotateTask } from "../../model/rotate-results.ts";
+import type { UserId } from "../../model/user-id.ts";
+import type { Warning } from "../../model/warning.ts";
+import { retryOnConflict } from "../../protocol/contention.ts";
+import { createKey, settleLastOperation } from "../../protocol/create-key.ts";
+import type { CreatedKey, CreationCall } from "../../protocol/create-key.ts";
+import { findKey, isStillHeld } from "../../protocol/find-key.ts";
+import { waitForRoom } from "../../protocol/hourly-cap.ts";
+import { requireOwnAccount } from "../../protocol/management-access.ts";
+import { confirmGeneration, revokePredecessor, withTrueGeneration } from "../../protocol/settle-row.ts";
+import type { Stage } from "../../protocol/shared-user-runs.ts";
+import { importSpooled } from "../../protocol/spool-gate.ts";
+import { openForUse } from "../../sealing/open-row.ts";
+import { printable } from "../../text/printable.ts";
+import { userFlag } from "../../text/shell-quote.ts";
+import { completeRotation } from "../rotate/complete-rotation.ts";
+import { confirmRefusal } from "./confirm-refusal.ts";
+import { planRotation } from "../rotate/plan-rotation.ts";
+import { holdSameKey } from "../revoke-key.ts";
+
+/**
+ * **Order:** (1) RECORD OUTCOME of a row that is not settled; a row with another key than the refused one ends the renewal
+ * with that key; REVOKE PREDECESSOR; (2) the refusal is confirmed; (3) RECORD OPERATION, after the operation of another
+ * command has ended and the row was read again, and CREATE KEY; (4) as a rotation without a grace: the new key is verified and
+ * restricted, STORE ROW by compare-and-set, RECORD OUTCOME, REVOKE PREDECESSOR, DELETE UPSTREAM, SETTLE.
+ * **Invariant:** a renewal replaces only the key that was refused. A lost race ends with the winner's key, and a new key that is
+ * refused ends the renewal.
+ */
+
+export interface RenewTask {
+  /** The hash of the key that was refused. */
+  readonly refused: string;
+  /** Whether a key that is disabled at OpenRouter is replaced. */
+  readonly includeDisabled: boolean;
+  /** False: a person asked for many renewals, so the hourly cap does not count this one. */
+  readonly isAuto: boolean;
+  /** Called when the row holds the refused key. An answer ends the renewal; null: the key works. */
+  readonly known: () => { readonly error: KeyctlError | null } | undefined;
+  /** Called once before a key is created. Throws where none may be created. */
+  readonly beforeCreation: () => void;
+  readonly onStage: (stage: Stage) => void;
+}
+
+/** `held`: the row holds another key than the refused one, or the refused one works. `absent`: there is no row. */
+export type Renewed =
+  | {
+      readonly status: "renewed";
+      readonly row: KeyRecord;
+      readonly key: ApiKey;
+      readonly previous: RotatedPrevious | null;
+      readonly warnings: readonly Warning[];
+    }
+  | { readonly status: "held"; readonly row: KeyRecord; readonly key: ApiKey }
+  | { readonly status: "absent" };
+
+/** For the steps after a key was created, which a caller who stops waiting does not cut short, in milliseconds. */
+const COMPLETION_MS = 120_000;
+
+export async function renewKey(user: UserId, task: RenewTask, context: Context, signal: AbortSignal): Promise<Renewed> {
+  await importSpooled(user, context, signal);
+  const renewal = new KeyRenewal(user, task, context);
+  return retryOnConflict(user, (tries) => renewal.attempt(tries, signal));
+}
+
+class KeyRenewal {
+  readonly #user: UserId;
+  readonly #task: RenewTask;
+  readonly #context: Context;
+  #isConfirmed = false;
+  #mayCreate = false;
+
+  constructor(user: UserId, task: RenewTask, context: Context) {
+    this.#user = user;
+    this.#task = task;
+    this.#context = { ...context, log: renewalLog(context.log) };
+  }
+
+  async attempt(tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
+    const context = this.#context;
+    const found = await findKey(context.store, this.#user, signal);
+    if (found === undefined) return { status: "absent" };
+    if (!(await confirmGeneration(found, context, signal))) return "conflict";
+    const key = await openForUse(found, context, signal);
+    if (key.hash !== this.#task.refused) return heldIn(found, key, context, signal);
+    const row = await withTrueGeneration(found, context, signal);
+    const known = this.#isConfirmed ? undefined : this.#task.known();
+    if (known !== undefined) {
+      if (known.error !== null) throw known.error;
+      return heldIn(found, key, context, signal);
+    }
+    await revokePredecessor(row, context, signal);
+    if (!(await this.#confirm(row, key, signal))) return heldIn(found, key, context, signal);
+    return this.#replace(row, tries, signal);
+  }
+
+  /** False: the key works. */
+  async #confirm(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<boolean> {
+    if (this.#isConfirmed) return true;
+    const { includeDisabled } = this.#task;
+    if ((await confirmRefusal(row, { key, includeDisabled }, this.#context, signal)) === "alive") return false;
+    this.#isConfirmed = true;
+    this.#context.log({ kind: "renewal-due", key });
+    return true;
+  }
+
+  async #replace(row: KeyRecord, tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
+    const context = this.#context;
+    const { includeDisabled, isAuto, onStage } = this.#task;
+    const keys = await requireOwnAccount(context, "no key can be renewed", signal);
+    await context.store.requireAtomicChanges(signal);
+    await context.sealer("prepare", signal);
+    const plan = await planRotation(
+      row,
+      { task: { ...AS_ROTATION, includeDisabled }, context, keys, isRenewal: true },
+      signal,
+    );
+    const { terms, includeByokInLimit } = plan.newTerms;
+    const creation = { mayMake: true, isAuto, terms, includeByokInLimit, tries, onStage };
+    const created = await this.#create(row, { user: this.#user, task: creation, context, signal });
+    if (created === "conflict") return "conflict";
+    onStage("storage");
+    try {
+      const { result, row: placed } = await completeRotation(
+        created,
+        plan,
+        context,
+        AbortSignal.timeout(COMPLETION_MS),
+      );
+      const { previous, warnings } = result;
+      // The old key is refused: where its removal is not confirmed, reconcile removes it.
+      return { status: "renewed", row: placed, key: created.creation.key, previous, warnings };
+    } catch (thrown) {
+      if (isKeyctlError(thrown) && thrown.code === "CONFLICT") return "conflict";
+      throw thrown;
+    }
+  }
+
+  /** RECORD OPERATION and CREATE KEY, unless the row was changed while another command's operation was under way. */
+  async #create(row: KeyRecord, call: CreationCall): Promise<CreatedKey | "conflict"> {
+    const { store, provisioning } = this.#context;
+    const { signal } = call;
+    const changed = async () => {
+      const now = await findKey(store, this.#user, signal);
+      return now !== undefined && holdSameKey(now, row) ? undefined : now;
+    };
+    for (;;) {
+      const last = await settleLastOperation(call, changed);
+      if (typeof last === "string" || "row" in last) return "conflict";
+      const now = await findKey(store, this.#user, signal);
+      if (now === undefined || !isSameVersion(now, row)) return "conflict";
+      if (!this.#mayCreate) this.#task.beforeCreation();
+      this.#mayCreate = true;
+      const created = await createKey(last.n + 1, call);
+      if (created === "look-again") return "conflict";
+      if (created !== "crowded") return created;
+      await waitForRoom(provisioning.maxPerHour(), signal);
+    }
+  }
+}
+
+/** The key that the row holds, if it holds it at the last look. */
+async function heldIn(
+  row: KeyRecord,
+  key: ApiKey,
+  { store }: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<Renewed | "conflict"> {
+  const isCurrent = row.settled || row.generation === 0 || (await isStillHeld(row, store, signal));
+  return isCurrent ? { status: "held", row, key } : "conflict";
+}
+
+/** A foreign key is replaced, and left alone at OpenRouter. */
+const AS_ROTATION: RotateTask = {
+  graceMs: 0,
+  limit: "keep",
+  includeDisabled: false,
+  foreign: "keep",
+  wait: false,
+};
+
+function isSameVersion(one: Version, other: Version): boolean {
+  return one.id === other.id && one.revision === other.revision && one.keyEncrypted === other.keyEncrypted;
+}
+
+/** The steps that a renewal shares with a rotation are logged in a renewal's words. */
+function renewalLog(log: Log): Log {
+  return (event) => {
+    if (event.kind === "making") log({ kind: "renewing", user: event.user });
+    else if (event.kind === "saved") log({ kind: "renewed", key: event.key });
+    else if (event.kind !== "made") log(event);
+  };
+}
+
+export function nothingToRenew(user: UserId): KeyctlError {
+  return new KeyctlError("NO_KEY", `no key is stored for user ${printable(user)}, so none is renewed`, {
+    hint: `keyctl sync ${userFlag(user)}`,
+  });
+}
