@@ -14,12 +14,16 @@ export interface ProgramRun {
   readonly stderr: string;
 }
 
-/** Installs the package into the project of this home: `import "keyctl"` finds the package from the tarball. */
-function installLibrary({ work }: Home): void {
-  if (existsSync(join(work, "node_modules"))) return;
-  mkdirSync(join(work, "node_modules", "@types"), { recursive: true });
-  symlinkSync(join(shipped().project, "node_modules", "keyctl"), join(work, "node_modules", "keyctl"));
-  symlinkSync(join(ROOT, "node_modules", "@types", "node"), join(work, "node_modules", "@types", "node"));
+/**
+ * Installs the package into the project of this home: `import "keyctl"` finds the package from the tarball. `others` are
+ * packages of the checkout.
+ */
+export function installLibrary({ work }: Home, others: readonly string[] = []): void {
+  const modules = join(work, "node_modules");
+  if (existsSync(join(modules, "keyctl"))) return;
+  mkdirSync(join(modules, "@types"), { recursive: true });
+  symlinkSync(join(shipped().project, "node_modules", "keyctl"), join(modules, "keyctl"));
+  for (const name of ["@types/node", ...others]) symlinkSync(join(ROOT, "node_modules", name), join(modules, name));
 }
 
 /** A copy of the installed package, in a project of its own. The test may change it. */
