@@ -119,17 +119,21 @@ Expires    never
     expect(stderr).toBe("");
   });
 
+  const SAVE = "keyctl save --user alice --replace";
+  const RENEW = `keyctl renew --user alice   replaces it, and   ${SAVE}   stores another key`;
+
   it.each([
-    ["deleted", (): void => undefined, "hash"],
-    ["disabled", (server: OpenRouterServer) => void server.addKey(KEY, { disabled: true }), "hash"],
-    ["expired", (server: OpenRouterServer) => void server.addKey(KEY, { expiresAt: "2020-01-01T00:00:00Z" }), "hash"],
-  ])("asks the second witness: %s", async (reason, given, witness) => {
+    ["deleted", RENEW, (): void => undefined],
+    ["disabled", SAVE, (server: OpenRouterServer) => void server.addKey(KEY, { disabled: true })],
+    ["expired", RENEW, (server: OpenRouterServer) => void server.addKey(KEY, { expiresAt: "2020-01-01T00:00:00Z" })],
+  ])("asks the second witness: %s", async (reason, hint, given) => {
     const { home, server, runAsManager } = await stage({ alice: KEY });
     given(server);
     const run = await runAsManager("validate --user alice --json");
     expect([run.code, run.log]).toEqual([5, LOG.invalid]);
-    expect(documentsOf(run)[0]).toMatchObject({ verdict: "invalid", valid: false, reason, witness, recorded: true });
-    expect(errorOf(run)).toMatchObject({ code: "KEY_INVALID", hint: "keyctl save --user alice --replace" });
+    const judged = { verdict: "invalid", valid: false, reason, witness: "hash", recorded: true };
+    expect(documentsOf(run)[0]).toMatchObject(judged);
+    expect(errorOf(run)).toMatchObject({ code: "KEY_INVALID", hint });
     expect(await checksIn(home)).toEqual([["alice", false, "invalid", reason]]);
     expect([server.count("GET /key"), server.count("GET /keys/{hash}"), server.count()]).toEqual([2, 1, 3]);
   });

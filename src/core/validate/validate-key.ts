@@ -212,10 +212,18 @@ function errorOf(userId: string | null, verdict: Verdict, worries: readonly Atte
     return new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
   }
   if (verdict.status === "invalid") {
-    const replace = `keyctl save ${user ?? "--user <id>"} --replace`;
-    return new KeyctlError("KEY_INVALID", `${whose} ${FAULTS[verdict.reason] ?? FAULTS["refused"]}`, { hint: replace });
+    const { reason } = verdict;
+    const hint = remedyOf(reason, user);
+    return new KeyctlError("KEY_INVALID", `${whose} ${FAULTS[reason] ?? FAULTS["refused"]}`, { hint });
   }
   if (worries.length === 0) return null;
   const hint = attentionRemedies(worries, userId);
   return new KeyctlError("ATTENTION", `${whose} ${printable(attentionWords(worries, verdict))}`, { hint });
+}
+
+/** A key that is confirmed to be dead can be renewed. A disabled one may have been disabled on purpose. */
+function remedyOf(reason: string, user: string | undefined): string {
+  const save = `keyctl save ${user ?? "--user <id>"} --replace`;
+  if (user === undefined || (reason !== "deleted" && reason !== "expired")) return save;
+  return `keyctl renew ${user}   replaces it, and   ${save}   stores another key`;
 }
