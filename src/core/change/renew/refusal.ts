@@ -10,8 +10,9 @@ import { raceSignal } from "../../async/race-signal.ts";
 /** How a call ended: with a value, or with what it has thrown. */
 export type CallOutcome<Value = unknown> = { readonly value: Value } | { readonly thrown: unknown };
 
-/** How long the body of a refusal is waited for, in milliseconds. */
+/** How long the body of a refusal is waited for, in milliseconds, and how much of it is read. */
 const BODY_MS = 5_000;
+const MAX_BODY_BYTES = 65_536;
 const UNAUTHORIZED = 401;
 /** The texts of OpenRouter for a request that carried no key. */
 const WITHOUT_KEY = ["missing authentication header", "no cookie auth credentials found"];
@@ -35,14 +36,35 @@ function isResponse(answer: unknown): answer is Response {
   return typeof status === "number" && typeof clone === "function" && typeof text === "function";
 }
 
-/** A body that cannot be read any more, or in time, may say anything: that is no refusal. */
+/** A body that cannot be read any more, or in time, or that is too long, may say anything: that is no refusal. */
 async function isRefusalResponse(response: Response): Promise<boolean> {
   if (response.status !== UNAUTHORIZED || response.bodyUsed || isStream(response)) return false;
   try {
-    const text = await withTimeLimit({ timeoutMs: BODY_MS }, (signal) => raceSignal(response.clone().text(), signal));
+    const text = await withTimeLimit({ timeoutMs: BODY_MS }, (signal) => bodyOf(response.clone(), signal));
     return !saysNothingOfKey(parsedOrText(text));
   } catch {
     return false;
+  }
+}
+
+/** Of a copy. What it did not take is not read for it any more, and fills no memory. */
+async function bodyOf(copy: Response, signal: AbortSignal): Promise<string> {
+  // Other implementations of fetch have streams of their own.
+  if (typeof copy.body?.getReader !== "function") return raceSignal(copy.text(), signal);
+  const reader = copy.body.getReader();
+  const chunks: Uint8Array[] = [];
+  let left = MAX_BODY_BYTES;
+  try {
+    for (;;) {
+      const { done, value } = await raceSignal(reader.read(), signal);
+      if (done) return Buffer.concat(chunks).toString();
+      chunks.push(value);
+      left -= value.length;
+      if (left < 0) throw new RangeError("the body is longer than a refusal of OpenRouter");
+    }
+  } finally {
+    // It waits for the end of the original, which is the caller's.
+    void reader.cancel().catch(() => {});
   }
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { isRefusedKey } from "../../../../src/core/change/renew/refusal.ts";
 import type { CallOutcome } from "../../../../src/core/change/renew/refusal.ts";
@@ -149,6 +150,23 @@ describe("a refusal of the key", () => {
     const response = json(401, NOT_FOUND);
     await isRefusedKey({ value: response });
     expect(await response.json()).toEqual(NOT_FOUND);
+  });
+
+  it("is none if its body does not end, of which little is read", async () => {
+    let pulled = 0;
+    const endless = new ReadableStream({
+      async pull(controller) {
+        await nextTurn();
+        pulled += 1;
+        controller.enqueue(new Uint8Array(16_384));
+      },
+    });
+    const response = new Response(endless, { status: 401 });
+    expect(await isRefusedKey({ value: response })).toBe(false);
+    const read = pulled;
+    for (let turn = 0; turn < 20; turn += 1) await nextTurn();
+    expect([read < 10, pulled - read < 3]).toEqual([true, true]);
+    expect((await response.body?.getReader().read())?.value).toHaveLength(16_384);
   });
 
   it("is none if its body does not come", { timeout: 20_000 }, async () => {
