@@ -24,7 +24,7 @@ export { isRefusedKey } from "./core/change/renew/refusal.ts";
 export type { CallOutcome } from "./core/change/renew/refusal.ts";
 export { renewalFields } from "./core/change/renew/with-user-key.ts";
 export type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/renew/with-user-key.ts";
-export type { RenewFailure, RenewPreview, RenewResult } from "./core/model/renew-results.ts";
+export type { DeathCause, RenewFailure, RenewPreview, RenewResult } from "./core/model/renew-results.ts";
 export type { CallOptions } from "./core/async/deadline.ts";
 export type { Revoke } from "./core/change/purge-key.ts";
 export type { Replace } from "./core/change/save-key.ts";

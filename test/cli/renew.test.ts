@@ -38,6 +38,7 @@ describe("renew of one user", () => {
           synced: true,
           shadowed: [],
           renewed: true,
+          reason: "deleted",
           previous: {
             key: expect.stringMatching(/^\*{15}\w{4}$/) as string,
             key_hash: old[0],
@@ -69,7 +70,7 @@ describe("renew of one user", () => {
       "[Auto-Renewal] ✅ New key created and saved: <mask>",
       "",
     ]);
-    expect(stdout.replaceAll(MASK, "<mask>")).toBe("<mask> renewed: old key <mask> is deleted at OpenRouter\n");
+    expect(stdout.replaceAll(MASK, "<mask>")).toBe("<mask> renewed: old key <mask> was deleted at OpenRouter\n");
   });
 
   it("leaves a key that works, without a management key as well", async () => {
@@ -104,7 +105,7 @@ describe("renew of one user", () => {
   it("shows with --dry-run what it would do", async () => {
     const { run, server } = await withDead(1, 1);
     expect(documentsOf(await run("renew --user u0 --dry-run --json"))).toMatchObject([
-      { user_id: "u0", dry_run: true, action: "create", renewed: false, error: null },
+      { user_id: "u0", dry_run: true, action: "create", reason: "deleted", renewed: false, error: null },
     ]);
     expect((await run("renew --user u1 --dry-run")).stdout.replaceAll(MASK, "<mask>")).toBe(
       "renew would keep <mask>: it works\n",

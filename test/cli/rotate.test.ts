@@ -163,7 +163,7 @@ describe("rotate", () => {
     const refused = await run("rotate --user alice --json");
     expect([refused.code, errorOf(refused)?.code]).toEqual([8, "FOREIGN_KEY"]);
     const { stdout } = await given("rotate --user alice --include-foreign", { columns: 100, env: plain });
-    expect(stdout).toContain(`old key ${maskOf(KEY)} stays active at OpenRouter: keyctl did not create it\n`);
+    expect(stdout).toContain(`old key ${maskOf(KEY)} is left as it is at OpenRouter: keyctl did not create it\n`);
     expect(server.keys.has(hashOf(KEY))).toBe(true);
   });
 

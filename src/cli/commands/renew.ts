@@ -3,7 +3,7 @@ import type { RenewManyOptions } from "../../core/manager/manager-options.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { ROTATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../../core/model/renew-results.ts";
-import type { RenewPreview, RenewResult } from "../../core/model/renew-results.ts";
+import type { DeathCause, RenewPreview, RenewResult } from "../../core/model/renew-results.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { counted } from "../../core/text/format.ts";
 import { addConcurrencyOption } from "../bulk/concurrency.ts";
@@ -23,12 +23,19 @@ import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
 import { sayWarnings } from "../views/key-view.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
-import { fateInWords, previousDocument } from "./rotate/rotate-view.ts";
+import { previousDocument } from "./rotate/rotate-view.ts";
 
 interface RenewFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags, ReasonFlags {
   readonly includeDisabled?: true;
   readonly concurrency?: number;
 }
+
+/** What OpenRouter said about the old key. */
+const CAUSES: Readonly<Record<DeathCause, string>> = {
+  deleted: "was deleted at OpenRouter",
+  expired: "has expired",
+  disabled: "is disabled at OpenRouter",
+};
 
 const LEFT_DEAD: LeftUsers = { how: "with a dead key", verb: "renew" };
 
@@ -100,16 +107,17 @@ function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<Re
       synced,
       shadowed,
       renewed: renewal.renewed,
+      reason: renewal.reason,
       previous: renewal.previous === null ? null : previousDocument(renewal.previous),
       warnings,
     }),
     show: (result) => show(invocation, result),
     hasChanged: ({ renewed }) => renewed,
     columns: [USER_COLUMN, KEY_COLUMN, { title: "RESULT" }],
-    cells: ({ userId, key, renewed, error }) => [
+    cells: ({ userId, key, reason, error }) => [
       userId,
       key?.masked ?? "-",
-      error?.message ?? (renewed ? "renewed" : "works"),
+      error?.message ?? (reason === null ? "works" : `renewed: the old key ${CAUSES[reason]}`),
     ],
     score: () =>
       new ResultCounts({
@@ -134,7 +142,7 @@ function previewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<
     },
     many: (manager, batches) => manager.previewRenewMany(batches, { ...options, maxKeys: flags.maxKeys }),
     failed: renewPreviewFailed,
-    document: ({ userId, current, action, warnings }) => ({
+    document: ({ userId, current, action, reason, warnings }) => ({
       user_id: userId,
       key: current?.key ?? null,
       key_hash: current?.keyHash ?? null,
@@ -143,22 +151,25 @@ function previewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<
       synced: false,
       shadowed: [],
       renewed: false,
+      reason,
       previous: null,
       dry_run: true,
       action,
       warnings,
     }),
-    async show({ current, action, warnings, error }) {
+    async show({ current, reason, warnings, error }) {
       sayWarnings(terminal, warnings);
       if (error !== null) return;
       const key = current?.key ?? "the key";
-      await terminal.result(action === "create" ? `renew would replace ${key}` : `renew would keep ${key}: it works`);
+      await terminal.result(
+        reason === null ? `renew would keep ${key}: it works` : `renew would replace ${key}: it ${CAUSES[reason]}`,
+      );
     },
     columns: [USER_COLUMN, KEY_COLUMN, { title: "RENEW WOULD" }],
-    cells: ({ userId, current, action, error }) => [
+    cells: ({ userId, current, reason, error }) => [
       userId,
       current?.key ?? "-",
-      error?.message ?? (action === "create" ? "replace it" : "keep it"),
+      error?.message ?? (reason === null ? "keep it" : `replace it: it ${CAUSES[reason]}`),
     ],
     score: () =>
       new ResultCounts({
@@ -184,7 +195,9 @@ function refuseFlagsOfMany(flags: RenewFlags): void {
 async function show({ terminal }: Invocation, result: RenewResult): Promise<void> {
   sayWarnings(terminal, result.warnings);
   if (result.error !== null) return;
-  const { key, renewed, previous } = result;
-  const fate = previous === null ? "" : `: ${fateInWords(previous)}`;
-  await terminal.result(`${key.masked} ${renewed ? `${terminal.paint.bold("renewed")}${fate}` : "works, and stays"}`);
+  const { key, reason, previous } = result;
+  if (reason === null) return terminal.result(`${key.masked} works, and stays`);
+  const old = previous?.key === undefined || previous.key === null ? "the old key" : `old key ${previous.key}`;
+  const pending = previous?.revocation === "pending" ? "; its removal is not confirmed" : "";
+  await terminal.result(`${key.masked} ${terminal.paint.bold("renewed")}: ${old} ${CAUSES[reason]}${pending}`);
 }

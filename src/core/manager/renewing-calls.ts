@@ -140,7 +140,7 @@ export class RenewingCalls {
           previewRenewal(user, includeDisabled, this.#context, signal),
         );
         const isLeft = preview.action === "create" && !budget.take();
-        previews.push(isLeft ? { ...preview, action: "none", error: budget.usedUp() } : preview);
+        previews.push(isLeft ? { ...preview, action: "none", reason: null, error: budget.usedUp() } : preview);
       }
       yield previews;
     }
@@ -211,7 +211,7 @@ export class RenewingCalls {
     }
     const found = answer(row, key, { source: "auto-provisioned", candidates, now });
     const warnings = [...found.warnings, ...renewed.warnings];
-    return { ...found, warnings, renewed: true, previous: renewed.previous };
+    return { ...found, warnings, renewed: true, reason: renewed.reason, previous: renewed.previous };
   }
 }
 
@@ -220,7 +220,7 @@ function isStillWorking(renewed: Renewed, refused: string): boolean {
   return renewed.status === "held" && renewed.key.hash === refused;
 }
 
-const NOTHING_RENEWED = { renewed: false, previous: null } as const;
+const NOTHING_RENEWED = { renewed: false, reason: null, previous: null } as const;
 
 /** One slot of a run's budget, taken when a key is about to be created. */
 class BudgetSlot {

@@ -99,9 +99,11 @@ function renew({ userId }: KeyRecord): string {
   return `keyctl renew ${userFlag(userId)}   replaces it if OpenRouter confirms that`;
 }
 
-/** No new key takes the place of a management key. */
+/** No new key takes the place of a management key, and that of a disabled key only on request. */
 function remedyOf(row: KeyRecord, { reason }: LastCheck): string {
-  return reason === "management_key" ? validate(row) : renew(row);
+  if (reason === "management_key") return validate(row);
+  if (reason === "disabled") return `keyctl renew ${userFlag(row.userId)} --include-disabled   replaces it`;
+  return renew(row);
 }
 
 function day(time: string): string {

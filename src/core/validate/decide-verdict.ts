@@ -1,5 +1,6 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { OpenRouter, Unknown, UpstreamKey, UpstreamKeys } from "../ports/openrouter.ts";
+import { isTimeout } from "../async/deadline.ts";
 import { sleep } from "../async/sleep.ts";
 import { MAX_CLOCK_SKEW_MS } from "../model/clock-skew.ts";
 import { isOver } from "../model/expiry.ts";
@@ -36,10 +37,12 @@ export async function decideVerdict(
 ): Promise<Verdict> {
   const { openRouter, keys, now } = sources;
   let first = await openRouter.checkKey(key, deadline);
-  while (first.status === "refused" && isNew(bornAt, now())) {
-    if (deadline.remainingMs() <= LOOK_AGAIN_MS) return TOO_NEW;
-    await sleep(LOOK_AGAIN_MS, deadline.signal);
-    first = await openRouter.checkKey(key, deadline);
+  if (first.status === "refused" && isNew(bornAt, now()) && !(await isListedAsInvalid(key, sources, deadline))) {
+    do {
+      if (deadline.remainingMs() <= LOOK_AGAIN_MS || !(await sleepInTime(LOOK_AGAIN_MS, deadline.signal)))
+        return TOO_NEW;
+      first = await openRouter.checkKey(key, deadline);
+    } while (first.status === "refused" && isNew(bornAt, now()));
   }
   const check = first.status === "refused" ? await openRouter.checkKey(key, deadline) : first;
   if (check.status === "unknown") return unknownVerdict(check);
@@ -85,6 +88,24 @@ function isNew(bornAt: number, now: number): boolean {
 }
 
 const LOOK_AGAIN_MS = 1_000;
+
+/** The entry of a new key that is disabled or has expired says so at once. Its absence says nothing yet. */
+async function isListedAsInvalid(key: ApiKey, sources: VerdictSources, deadline: Deadline): Promise<boolean> {
+  const found = await sources.keys?.find(key.hash, deadline);
+  if (found?.status !== "found") return false;
+  return verdictOfEntry(found.key, "hash", timeAtOpenRouter(sources)).status === "invalid";
+}
+
+/** False: the time of the caller was over first. */
+async function sleepInTime(milliseconds: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await sleep(milliseconds, signal);
+    return true;
+  } catch (thrown) {
+    if (isTimeout(thrown)) return false;
+    throw thrown;
+  }
+}
 
 const TOO_NEW: Verdict = {
   status: "unknown",

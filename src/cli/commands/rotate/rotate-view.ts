@@ -125,7 +125,7 @@ function carriedOver({ guardrail, allowLists }: CarriedRestrictions): string | u
 }
 
 /** `old key ***************77e0 is deleted at OpenRouter`. */
-export function fateInWords({ key, revocation, revokeAt }: RotatedPrevious): string {
+function fateInWords({ key, revocation, revokeAt }: RotatedPrevious): string {
   const old = key === null ? "the old key" : `old key ${key}`;
   if (revocation === "scheduled" && revokeAt !== null)
     return `${old} works until ${untilWhen(revokeAt)}; ${THEN_FINISH}`;
@@ -137,7 +137,7 @@ const FATES: Readonly<Record<RotatedPrevious["revocation"], string>> = {
   scheduled: "is deleted at OpenRouter later",
   pending: "is not confirmed to be deleted at OpenRouter",
   kept: "stays active at OpenRouter",
-  not_ours: "stays active at OpenRouter: keyctl did not create it",
+  not_ours: "is left as it is at OpenRouter: keyctl did not create it",
 };
 
 /** `02:24 (10 minutes)` in local time; with the date unless that is today's. */

@@ -6,6 +6,7 @@ import { KeyctlError } from "../../model/errors.ts";
 import { createdAtMs } from "../../model/key-record.ts";
 import type { KeyRecord } from "../../model/key-record.ts";
 import { managementKeyMissing } from "../../model/management-key.ts";
+import type { DeathCause } from "../../model/renew-results.ts";
 import type { UserId } from "../../model/user-id.ts";
 import type { Verdict } from "../../model/verdict.ts";
 import { withRemedy } from "../../ports/openrouter.ts";
@@ -22,11 +23,11 @@ import { upstreamIdOf } from "../revoke-key.ts";
  * key may be that of somebody who has left, so it is replaced only on request.
  */
 
-/** How long OpenRouter may take to confirm a refusal, in milliseconds. */
-const CONFIRMATION_MS = 30_000;
+/** How long OpenRouter may take to confirm a refusal, in milliseconds: a new key is waited for first. */
+const CONFIRMATION_MS = 60_000;
 
 /**
- * `alive`: the key works. Throws KEY_INVALID for a key that is not to be replaced, MANAGEMENT_KEY_MISSING if it is refused and
+ * Why the key is dead; `alive`: it works. Throws KEY_INVALID for a key that is not to be replaced, MANAGEMENT_KEY_MISSING if it is refused and
  * nobody can confirm that, and VERDICT_UNKNOWN.
  */
 export async function confirmRefusal(
@@ -34,7 +35,7 @@ export async function confirmRefusal(
   { key, includeDisabled }: { readonly key: ApiKey; readonly includeDisabled: boolean },
   context: Context,
   signal: AbortSignal,
-): Promise<"dead" | "alive"> {
+): Promise<DeathCause | "alive"> {
   const { keys, ...sources } = await verdictSources(context);
   // OpenRouter's own id of the key may differ from its hash.
   const id = upstreamIdOf(row) ?? key.hash;
@@ -42,18 +43,17 @@ export async function confirmRefusal(
   const deadline = deadlineIn(CONFIRMATION_MS, signal);
   const verdict = await decideVerdict(key, { ...sources, keys: witness }, deadline, createdAtMs(row));
   if (verdict.status === "valid") return "alive";
-  throwUnlessDead(row.userId, verdict, includeDisabled);
-  return "dead";
+  return causeOf(row.userId, verdict, includeDisabled);
 }
 
-function throwUnlessDead(user: UserId, verdict: Exclude<Verdict, { status: "valid" }>, includeDisabled: boolean): void {
+function causeOf(user: UserId, verdict: Exclude<Verdict, { status: "valid" }>, includeDisabled: boolean): DeathCause {
   if (verdict.status === "unknown") {
     const { detail, remedy } = verdict;
     const again = `keyctl renew ${userFlag(user)} --timeout 2m`;
     throw new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
   }
   const { reason } = verdict;
-  if (reason === "deleted" || reason === "expired" || (reason === "disabled" && includeDisabled)) return;
+  if (reason === "deleted" || reason === "expired" || (reason === "disabled" && includeDisabled)) return reason;
   if (reason === "disabled") throw keyDisabled(user, "renew");
   if (reason === "refused") {
     throw managementKeyMissing(

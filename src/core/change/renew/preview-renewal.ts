@@ -19,6 +19,7 @@ export async function previewRenewal(
   if (row === undefined) throw nothingToRenew(user);
   const key = await openForUse(row, context, signal);
   const found = await confirmRefusal(row, { key, includeDisabled }, context, signal);
-  const action = found === "dead" ? "create" : "none";
-  return { userId: user, action, current: formerKey(row), warnings: [], error: null };
+  const fate =
+    found === "alive" ? ({ action: "none", reason: null } as const) : { action: "create" as const, reason: found };
+  return { userId: user, ...fate, current: formerKey(row), warnings: [], error: null };
 }

@@ -3,6 +3,7 @@ import type { ApiKey } from "../../model/api-key.ts";
 import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
 import type { KeyRecord, Version } from "../../model/key-record.ts";
 import type { Log } from "../../model/log-event.ts";
+import type { DeathCause } from "../../model/renew-results.ts";
 import type { RotatedPrevious, RotateTask } from "../../model/rotate-results.ts";
 import type { UserId } from "../../model/user-id.ts";
 import type { Warning } from "../../model/warning.ts";
@@ -50,6 +51,7 @@ export interface RenewTask {
 export type Renewed =
   | {
       readonly status: "renewed";
+      readonly reason: DeathCause;
       readonly row: KeyRecord;
       readonly key: ApiKey;
       readonly previous: RotatedPrevious | null;
@@ -57,6 +59,11 @@ export type Renewed =
     }
   | { readonly status: "held"; readonly row: KeyRecord; readonly key: ApiKey }
   | { readonly status: "absent" };
+
+interface DeadKey {
+  readonly row: KeyRecord;
+  readonly reason: DeathCause;
+}
 
 /** For the steps after a key was created, which a caller who stops waiting does not cut short, in milliseconds. */
 const COMPLETION_MS = 120_000;
@@ -71,7 +78,7 @@ class KeyRenewal {
   readonly #user: UserId;
   readonly #task: RenewTask;
   readonly #context: Context;
-  #isConfirmed = false;
+  #reason: DeathCause | undefined;
   #mayCreate = false;
 
   constructor(user: UserId, task: RenewTask, context: Context) {
@@ -88,27 +95,28 @@ class KeyRenewal {
     const key = await openForUse(found, context, signal);
     if (key.hash !== this.#task.refused) return heldIn(found, key, context, signal);
     const row = await withTrueGeneration(found, context, signal);
-    const known = this.#isConfirmed ? undefined : this.#task.known();
+    const known = this.#reason === undefined ? this.#task.known() : undefined;
     if (known !== undefined) {
       if (known.error !== null) throw known.error;
       return heldIn(found, key, context, signal);
     }
     await revokePredecessor(row, context, signal);
-    if (!(await this.#confirm(row, key, signal))) return heldIn(found, key, context, signal);
-    return this.#replace(row, tries, signal);
+    const reason = await this.#confirm(row, key, signal);
+    if (reason === "alive") return heldIn(found, key, context, signal);
+    return this.#replace({ row, reason }, tries, signal);
   }
 
-  /** False: the key works. */
-  async #confirm(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<boolean> {
-    if (this.#isConfirmed) return true;
+  /** Once: a lost race changes nothing about the refused key. */
+  async #confirm(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<DeathCause | "alive"> {
+    if (this.#reason !== undefined) return this.#reason;
     const { includeDisabled } = this.#task;
-    if ((await confirmRefusal(row, { key, includeDisabled }, this.#context, signal)) === "alive") return false;
-    this.#isConfirmed = true;
+    const cause = await confirmRefusal(row, { key, includeDisabled }, this.#context, signal);
+    if (cause === "alive") return cause;
     this.#context.log({ kind: "renewal-due", key });
-    return true;
+    return (this.#reason = cause);
   }
 
-  async #replace(row: KeyRecord, tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
+  async #replace({ row, reason }: DeadKey, tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
     const context = this.#context;
     const { includeDisabled, isAuto, onStage } = this.#task;
     const keys = await requireOwnAccount(context, "no key can be renewed", signal);
@@ -133,7 +141,7 @@ class KeyRenewal {
       );
       const { previous, warnings } = result;
       // The old key is refused: where its removal is not confirmed, reconcile removes it.
-      return { status: "renewed", row: placed, key: created.creation.key, previous, warnings };
+      return { status: "renewed", reason, row: placed, key: created.creation.key, previous, warnings };
     } catch (thrown) {
       if (isKeyctlError(thrown) && thrown.code === "CONFLICT") return "conflict";
       throw thrown;
