@@ -20,6 +20,7 @@ export class OpenWork {
   readonly #pending = new Set<Promise<unknown>>();
   readonly #drains: (() => Promise<void>)[] = [];
   #closed: Promise<void> | undefined;
+  #isBeginning = false;
 
   constructor({
     timeoutMs,
@@ -64,6 +65,18 @@ export class OpenWork {
       clear();
       this.#pending.delete(pending);
     }
+  }
+
+  /**
+   * Runs a call of a class whose module is loaded on use. The call is in flight at once, so a `close` in between does not
+   * refuse it. `close` waits for what the call itself has in flight.
+   */
+  async loaded<Calls, Result>(load: () => Promise<Calls>, call: (calls: Calls) => Promise<Result>): Promise<Result> {
+    if (this.#closed !== undefined) return call(await load());
+    const pending = load().then((calls) => ({ result: this.#begun(() => call(calls)) }));
+    this.#pending.add(pending);
+    const { result } = await pending.finally(() => this.#pending.delete(pending));
+    return result;
   }
 
   /** Writes the notes of this work after its last step, whether it fails or not. */
@@ -123,7 +136,7 @@ export class OpenWork {
 
   /** Refuses new calls, waits for those in flight, writes what they noted, and then closes these. Happens only once. */
   async close({ openRouter, store }: Pick<Context, "openRouter" | "store">): Promise<void> {
-    this.#closed ??= Promise.allSettled(this.#pending)
+    this.#closed ??= this.#idle()
       .then(() => Promise.all(this.#drains.map((drain) => drain())))
       .then(() => this.#history.write())
       .then(() => this.#history.flush())
@@ -132,8 +145,23 @@ export class OpenWork {
     return this.#closed;
   }
 
+  /** A call that is in flight may begin another one. */
+  async #idle(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+  }
+
+  /** Begins a call that was in flight before its module was there. */
+  #begun<Result>(begin: () => Promise<Result>): Promise<Result> {
+    this.#isBeginning = true;
+    try {
+      return begin();
+    } finally {
+      this.#isBeginning = false;
+    }
+  }
+
   #refuseClosed(): void {
-    if (this.#closed !== undefined)
+    if (this.#closed !== undefined && !this.#isBeginning)
       throw new KeyctlError("USAGE", "this key manager is closed", { hint: "open a new one" });
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hashOf, KEY, MADE, maskOf, OTHER } from "../support/fixtures/keys.ts";
+import { hashOf, KEY, maskOf, OTHER } from "../support/fixtures/keys.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 import { always } from "../support/openrouter/faults.ts";
@@ -126,7 +126,7 @@ describe("renew of one user", () => {
     const done = await set.run("renew --user alice --json", { env: { OPENROUTER_API_KEY: OTHER } });
     const [document] = documentsOf(done);
     expect(document).toMatchObject({ renewed: true, shadowed: ["environment"], previous: { key: maskOf(KEY) } });
-    expect([hashOf(MADE), hashOf(OTHER)]).not.toContain(document?.["previous"]);
+    expect([hashOf(KEY), hashOf(OTHER)]).not.toContain(document?.["key_hash"]);
   });
 });
 

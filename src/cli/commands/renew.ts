@@ -5,7 +5,7 @@ import { ROTATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../../core/model/renew-results.ts";
 import type { DeathCause, RenewPreview, RenewResult } from "../../core/model/renew-results.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
-import { counted } from "../../core/text/format.ts";
+import { counted, plural } from "../../core/text/format.ts";
 import { addConcurrencyOption } from "../bulk/concurrency.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
@@ -88,7 +88,8 @@ function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<Re
         users,
         preview: (batches) => manager.previewRenewMany(batches, options),
         done: "renewed",
-        statement: (count) => `This replaces ${counted(count, "dead key")} at OpenRouter by new ones.`,
+        statement: (count) =>
+          `This replaces ${counted(count, "dead key")} at OpenRouter by ${plural(count, "a new one", "new ones")} with the same limit.`,
       });
       return undefined;
     },
@@ -125,6 +126,7 @@ function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<Re
         endingOf: ({ renewed }) => (renewed ? "renewed" : "still_valid"),
         isBlocked: isRefusedAsBlocked,
         left: LEFT_DEAD,
+        hint: hintOf,
       }),
   };
 }
@@ -177,9 +179,15 @@ function previewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<
         endingOf: ({ action }) => (action === "create" ? "to_renew" : "still_valid"),
         isBlocked: isRefusedAsBlocked,
         left: LEFT_DEAD,
+        hint: hintOf,
         isDryRun: true,
       }),
   };
+}
+
+/** No hint of a run for many users replaces disabled keys. */
+function hintOf(codes: ReadonlySet<string>): string | undefined {
+  return codes.has("KEY_INVALID") ? "a disabled key stays, because it may be disabled on purpose" : undefined;
 }
 
 function optionsOf({ signal }: Invocation, { includeDisabled, reason }: RenewFlags): RenewManyOptions {

@@ -17,9 +17,9 @@ import { contextFor } from "./event-calls.ts";
 import type { ResolvingCalls } from "./resolving-calls.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import {
+  checkConcurrency,
   checkedNumber,
   CREATED_AT_ONCE,
-  MOST_AT_ONCE,
   UP_TO_LONGEST,
   VALIDATED_AT_ONCE,
 } from "../model/number-options.ts";
@@ -28,7 +28,7 @@ import { parseUserId } from "../model/user-id.ts";
 import type { UserBatches } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import type { Reconciliation } from "../reconcile/reconciliation.ts";
-import { KeyBudget } from "../protocol/key-budget.ts";
+import { budgetFor } from "../protocol/key-budget.ts";
 import type { ProvisionPreview } from "../resolve/preview-provision.ts";
 import type { SyncPreview } from "../resolve/preview-sync.ts";
 import type { RekeyProgress } from "../sealing/reseal-rows.ts";
@@ -59,7 +59,7 @@ export class BulkRuns {
       provision,
       isLogged: logged,
       concurrency,
-      budget: budgetFor(options),
+      budget: budgetFor(options.maxKeys),
       newSignal: this.#work.newSignal(options),
       stop,
       resolveOne: (user, autoProvision) =>
@@ -72,7 +72,7 @@ export class BulkRuns {
     const { reach = "sources", provision = false } = options;
     const { previewSyncMany } = await import("../resolve/preview-sync.ts");
     const newSignal = this.#work.newSignal(options);
-    yield* previewSyncMany(batches, this.#context, { reach, provision, budget: budgetFor(options), newSignal });
+    yield* previewSyncMany(batches, this.#context, { reach, provision, budget: budgetFor(options.maxKeys), newSignal });
   }
 
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
@@ -82,7 +82,7 @@ export class BulkRuns {
     const results = provisionMany(batches, contextFor(this.#context, options), {
       terms,
       concurrency,
-      budget: budgetFor(options),
+      budget: budgetFor(options.maxKeys),
       newSignal: this.#work.newSignal(options),
       stop,
       provisionOne: (user) => this.#resolving.provision(user, { terms, signal, reason }),
@@ -96,7 +96,7 @@ export class BulkRuns {
   ): ResultBatches<ProvisionPreview> {
     const { previewProvisionMany } = await import("../resolve/preview-provision.ts");
     const newSignal = this.#work.newSignal(options);
-    const budget = budgetFor({ maxKeys });
+    const budget = budgetFor(maxKeys);
     yield* previewProvisionMany(batches, this.#context, { terms, budget, refusesExisting, newSignal });
   }
 
@@ -169,14 +169,4 @@ export class BulkRuns {
       newSignal: this.#work.newSignal(options),
     });
   }
-}
-
-/** Throws USAGE. */
-function budgetFor({ maxKeys }: Pick<BulkOptions, "maxKeys">): KeyBudget {
-  if (maxKeys === undefined) return new KeyBudget(Number.POSITIVE_INFINITY);
-  return new KeyBudget(checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }));
-}
-
-function checkConcurrency(concurrency: number): void {
-  checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
 }

@@ -48,8 +48,7 @@ export class ChangingCalls {
   }
 
   async leaked(keyOrHash: string | ApiKey, options: LeakedOptions): Promise<LeakedResult> {
-    const { LeakedCalls } = await import("./leaked-calls.ts");
-    return new LeakedCalls(this.#context, this.#work).contain(keyOrHash, options);
+    return this.#work.loaded(this.#leaked, (calls) => calls.contain(keyOrHash, options));
   }
 
   async unblock(userId: string, options: CallOptions): Promise<UnblockResult> {
@@ -58,6 +57,8 @@ export class ChangingCalls {
       return unblockUser(user, contextFor(this.#context, options), signal);
     });
   }
+
+  #leaked = async () => new (await import("./leaked-calls.ts")).LeakedCalls(this.#context, this.#work);
 
   async #batch(options: PurgeOptions & PurgeManyOptions) {
     const { PurgeBatch } = await import("./purge-batch.ts");

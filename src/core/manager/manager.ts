@@ -146,7 +146,7 @@ export class KeyManager {
 
   /** Replaces the user's key by a new one with its terms and restrictions. The old key goes on working for the grace. */
   async rotate(userId: string, options: RotateOptions = {}) {
-    return (await this.#rotating()).rotate(userId, options);
+    return this.#work.loaded(this.#rotating, (calls) => calls.rotate(userId, options));
   }
 
   /** As `rotate`, for the users whose keys the options select. Throws a failure that concerns all users. */
@@ -166,12 +166,12 @@ export class KeyManager {
 
   /** How much `finishDue` would find, and what of it is due for more than an hour. */
   async dueDuties(options: CallOptions = {}) {
-    return (await this.#rotating()).dueDuties(options);
+    return this.#work.loaded(this.#rotating, (calls) => calls.dueDuties(options));
   }
 
   /** Replaces the user's key by a new one with its terms, if OpenRouter confirms that it is dead. */
   async renew(userId: string, options: RenewOptions = {}) {
-    return (await this.#renewing()).renew(userId, options);
+    return this.#work.loaded(this.#renewing, (calls) => calls.renew(userId, options));
   }
 
   /** As `renew`, for many users, several at once. Throws a failure that concerns all users. */
@@ -186,7 +186,7 @@ export class KeyManager {
 
   /** Makes a call with the user's key. If the key is refused and confirmed to be dead, renews it and repeats the call once. */
   async withUserKey<Value>(userId: string, call: UserKeyCall<Value>, options: WithUserKeyOptions<Value> = {}) {
-    return (await this.#renewing()).withUserKey(userId, call, options);
+    return this.#work.loaded(this.#renewing, (calls) => calls.withUserKey(userId, call, options));
   }
 
   /** Disables a key that leaked (its text or SHA-256), then gives its user a new one if keyctl created it. */

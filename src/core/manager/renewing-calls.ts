@@ -1,4 +1,6 @@
+import { isTimeout } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
+import { inOrder } from "../async/in-order.ts";
 import { nothingToRenew, renewKey } from "../change/renew/renew-key.ts";
 import type { Renewed } from "../change/renew/renew-key.ts";
 import { RenewalBackOff } from "../change/renew/renewal-back-off.ts";
@@ -9,8 +11,8 @@ import { contextFor } from "./event-calls.ts";
 import type { ManagerContext, RenewManyOptions, RenewOptions } from "./manager-options.ts";
 import type { ResolvingCalls } from "./resolving-calls.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import { isKeyctlError } from "../model/errors.ts";
-import { checkedNumber, MOST_AT_ONCE, ROTATED_AT_ONCE } from "../model/number-options.ts";
+import { isKeyctlError, KeyctlError } from "../model/errors.ts";
+import { checkConcurrency, ROTATED_AT_ONCE } from "../model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../model/renew-results.ts";
 import type { RenewPreview, RenewResult } from "../model/renew-results.ts";
 import type { ResultBatches } from "../model/results.ts";
@@ -18,10 +20,11 @@ import type { UserBatches, UserId } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import { createMissing, mayHaveCreated } from "../protocol/create-missing.ts";
 import { findKey } from "../protocol/find-key.ts";
-import { KeyBudget } from "../protocol/key-budget.ts";
+import { budgetFor, BudgetSlot, KeyBudget } from "../protocol/key-budget.ts";
 import { SharedUserRuns } from "../protocol/shared-user-runs.ts";
 import type { Stage } from "../protocol/shared-user-runs.ts";
 import { Candidates } from "../resolve/source-candidates.ts";
+import { userFlag } from "../text/shell-quote.ts";
 import { answer } from "../resolve/sync-result.ts";
 import { openForUse } from "../sealing/open-row.ts";
 
@@ -53,6 +56,8 @@ export class RenewingCalls {
   readonly #resolving: ResolvingCalls;
   readonly #runs: SharedUserRuns<RenewResult | "absent">;
   readonly #backOff = new RenewalBackOff();
+  /** The runs that wait for OpenRouter's word about a key. */
+  readonly #confirming = new Set<string>();
 
   constructor(context: ManagerContext, work: OpenWork, resolving: ResolvingCalls) {
     this.#context = context;
@@ -90,6 +95,7 @@ export class RenewingCalls {
     });
     if (!isAbsent) return result;
     const found = await this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, options);
+    if (found.error !== null) this.#context.log({ kind: "renewal-failed", reason: found.error.message });
     return { ...found, ...NOTHING_RENEWED };
   }
 
@@ -100,6 +106,7 @@ export class RenewingCalls {
     options: WithUserKeyOptions<Value>,
   ): Promise<UserKeyResult<Value>> {
     const { autoProvision = this.#context.autoProvision, renewDisabled = false } = options;
+    requireCall(call, options);
     const { log } = this.#context;
     const find = (limits: CallOptions) => this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, limits);
     const renew = (key: ApiKey, limits: CallOptions) =>
@@ -110,8 +117,8 @@ export class RenewingCalls {
   /** Several at once. Throws a failure that concerns all users. */
   async *renewMany(batches: UserBatches, options: RenewManyOptions): ResultBatches<RenewResult> {
     const { concurrency = ROTATED_AT_ONCE, maxKeys, stop, ...one } = options;
-    checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
-    const budget = budgetOf(maxKeys);
+    checkConcurrency(concurrency);
+    const budget = budgetFor(maxKeys, "renew");
     for await (const batch of batches) {
       if (stop?.aborted === true) return;
       yield* createMissing(
@@ -131,18 +138,18 @@ export class RenewingCalls {
 
   /** What `renewMany` would do for each user; asks OpenRouter about each key and changes nothing. */
   async *previewMany(batches: UserBatches, options: RenewManyOptions): ResultBatches<RenewPreview> {
-    const { maxKeys, includeDisabled = false } = options;
-    const budget = budgetOf(maxKeys);
+    const { maxKeys, includeDisabled = false, concurrency = ROTATED_AT_ONCE } = options;
+    checkConcurrency(concurrency);
+    const budget = budgetFor(maxKeys, "renew");
+    const previewOne = (userId: string) =>
+      this.#work.run<RenewPreview>(userId, options, renewPreviewFailed, (user, signal) =>
+        previewRenewal(user, includeDisabled, this.#context, signal),
+      );
     for await (const batch of batches) {
-      const previews: RenewPreview[] = [];
-      for (const userId of batch) {
-        const preview = await this.#work.run<RenewPreview>(userId, options, renewPreviewFailed, (user, signal) =>
-          previewRenewal(user, includeDisabled, this.#context, signal),
-        );
+      for await (const preview of inOrder(batch, concurrency, previewOne)) {
         const isLeft = preview.action === "create" && !budget.take();
-        previews.push(isLeft ? { ...preview, action: "none", reason: null, error: budget.usedUp() } : preview);
+        yield [isLeft ? { ...preview, action: "none", reason: null, error: budget.usedUp() } : preview];
       }
-      yield previews;
     }
   }
 
@@ -161,15 +168,20 @@ export class RenewingCalls {
     return { key: await openForUse(row, this.#context, signal) };
   }
 
-  #shared(user: UserId, order: Order, waiting: AbortSignal): Promise<RenewResult | "absent"> {
+  async #shared(user: UserId, order: Order, waiting: AbortSignal): Promise<RenewResult | "absent"> {
     const { refused, includeDisabled, isAuto, asksAgain } = order;
     const kind = `renew ${refused} ${includeDisabled} ${isAuto} ${asksAgain}`;
-    return this.#runs.run(
-      user,
-      kind,
-      (onStage, signal) => this.#work.noted(() => this.#renewal(user, order, onStage, signal)),
-      waiting,
-    );
+    try {
+      return await this.#runs.run(
+        user,
+        kind,
+        (onStage, signal) => this.#work.noted(() => this.#renewal(user, order, onStage, signal)),
+        waiting,
+      );
+    } catch (thrown) {
+      if (isTimeout(thrown) && this.#confirming.has(nameOf(user, order))) throw notConfirmedInTime(user);
+      throw thrown;
+    }
   }
 
   async #renewal(
@@ -178,7 +190,7 @@ export class RenewingCalls {
     onStage: (stage: Stage) => void,
     signal: AbortSignal,
   ): Promise<RenewResult | "absent"> {
-    const name = `${order.refused} ${order.includeDisabled} ${user}`;
+    const name = nameOf(user, order);
     let isAsked = false;
     const slot = new BudgetSlot(budget);
     try {
@@ -187,7 +199,11 @@ export class RenewingCalls {
         isAsked = answered === undefined;
         return answered;
       };
-      const task = { ...order, known, beforeCreation: () => slot.take(), onStage };
+      const onConfirming = (isUnderWay: boolean) => {
+        if (isUnderWay) this.#confirming.add(name);
+        else this.#confirming.delete(name);
+      };
+      const task = { ...order, known, onConfirming, beforeCreation: () => slot.take(signal), onStage };
       const renewed = await renewKey(user, task, context, signal);
       slot.settle(renewed.status === "renewed");
       if (renewed.status === "renewed") this.#backOff.remove(name);
@@ -195,9 +211,21 @@ export class RenewingCalls {
       return await this.#resultOf(renewed);
     } catch (thrown) {
       slot.settle(isKeyctlError(thrown) && mayHaveCreated(thrown));
-      if (isAsked && isKeyctlError(thrown)) this.#backOff.add(name, thrown);
+      if (isAsked && isKeyctlError(thrown)) this.#noteFailure(name, thrown, { context, asksAgain, signal });
       throw thrown;
+    } finally {
+      this.#confirming.delete(name);
     }
+  }
+
+  /** A failure for want of the caller's time says nothing about the next caller's. */
+  #noteFailure(
+    name: string,
+    error: KeyctlError,
+    { context, asksAgain, signal }: Pick<Order, "context" | "asksAgain"> & { readonly signal: AbortSignal },
+  ): void {
+    if (!asksAgain) context.log({ kind: "renewal-failed", reason: error.message });
+    if (!signal.aborted) this.#backOff.add(name, error);
   }
 
   async #resultOf(renewed: Renewed): Promise<RenewResult | "absent"> {
@@ -215,6 +243,17 @@ export class RenewingCalls {
   }
 }
 
+function nameOf(user: UserId, { refused, includeDisabled }: Pick<Order, "refused" | "includeDisabled">): string {
+  return `${refused} ${includeDisabled} ${user}`;
+}
+
+function notConfirmedInTime(user: UserId): KeyctlError {
+  return new KeyctlError("VERDICT_UNKNOWN", "timed out before OpenRouter confirmed that the key is dead", {
+    hint: `keyctl renew ${userFlag(user)} --timeout 2m`,
+    retryable: true,
+  });
+}
+
 /** The row still holds the refused key, which works. */
 function isStillWorking(renewed: Renewed, refused: string): boolean {
   return renewed.status === "held" && renewed.key.hash === refused;
@@ -222,33 +261,12 @@ function isStillWorking(renewed: Renewed, refused: string): boolean {
 
 const NOTHING_RENEWED = { renewed: false, reason: null, previous: null } as const;
 
-/** One slot of a run's budget, taken when a key is about to be created. */
-class BudgetSlot {
-  readonly #budget: KeyBudget | null;
-  #isTaken = false;
-
-  constructor(budget: KeyBudget | null) {
-    this.#budget = budget;
-  }
-
-  /** Throws PROVISION_CAP. */
-  take(): void {
-    if (this.#budget === null) return;
-    if (!this.#budget.take()) throw this.#budget.usedUp();
-    this.#isTaken = true;
-  }
-
-  settle(mayBeThere: boolean): void {
-    if (this.#isTaken) this.#budget?.settle(mayBeThere);
-    this.#isTaken = false;
-  }
-}
-
-/** Throws USAGE. */
-function budgetOf(maxKeys: number | undefined): KeyBudget {
-  const most = maxKeys ?? Number.POSITIVE_INFINITY;
-  if (maxKeys !== undefined) {
-    checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true });
-  }
-  return new KeyBudget(most, "renew");
+/** Throws USAGE before a key is looked for. */
+function requireCall(call: unknown, { isRefusal }: WithUserKeyOptions<never>): void {
+  const hint = `withUserKey(userId, (key, { signal }) => fetch(url, { headers: { authorization: "Bearer " + key }, signal }))`;
+  if (typeof call !== "function") throw new KeyctlError("USAGE", "the call of withUserKey is a function", { hint });
+  if (isRefusal === undefined || typeof isRefusal === "function") return;
+  throw new KeyctlError("USAGE", "isRefusal is a function", {
+    hint: "isRefusal: ({ thrown }) => thrown?.status === 401",
+  });
 }

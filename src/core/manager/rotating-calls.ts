@@ -7,7 +7,7 @@ import { contextFor } from "./event-calls.ts";
 import type { ManagerContext, RotateManyOptions, RotateOptions } from "./manager-options.ts";
 import { KeyctlError } from "../model/errors.ts";
 import { LONGEST_GRACE_MS } from "../model/grace.ts";
-import { checkedNumber, MOST_AT_ONCE, ROTATED_AT_ONCE } from "../model/number-options.ts";
+import { checkedNumber, checkConcurrency, ROTATED_AT_ONCE } from "../model/number-options.ts";
 import { HIGHEST_LIMIT } from "../model/provision-terms.ts";
 import type { ResultBatches } from "../model/results.ts";
 import { rotateFailed, rotatePreviewFailed } from "../model/rotate-results.ts";
@@ -15,7 +15,7 @@ import type { Duty, DutyCounts, RotatePreview, RotateResult, RotateTask } from "
 import type { KeyRecord } from "../model/key-record.ts";
 import type { UserBatches, UserId } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
-import { KeyBudget } from "../protocol/key-budget.ts";
+import { budgetFor } from "../protocol/key-budget.ts";
 import { LONGEST_MS } from "../text/duration.ts";
 
 /** The rotations of one manager. */
@@ -46,7 +46,7 @@ export class RotatingCalls {
 
   async *rotateMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotateResult> {
     const { concurrency = ROTATED_AT_ONCE, ratePerSecond = Number.POSITIVE_INFINITY, maxFailures, stop } = options;
-    checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+    checkConcurrency(concurrency);
     if (options.ratePerSecond !== undefined) checkedNumber("ratePerSecond", ratePerSecond, { from: 0.001, to: 1000 });
     const task = this.#taskOf(options);
     yield* rotateMany(batches, this.#context, {
@@ -98,12 +98,9 @@ export class RotatingCalls {
 
   #selectionOf(options: RotateManyOptions) {
     const { olderThanMs, expiresWithinMs, verdict, maxKeys } = options;
-    if (maxKeys !== undefined) {
-      checkedNumber("maxKeys", maxKeys, { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true });
-    }
     return {
       filter: { olderThanMs, expiresWithinMs, verdict },
-      budget: new KeyBudget(maxKeys ?? Number.POSITIVE_INFINITY, "rotate"),
+      budget: budgetFor(maxKeys, "rotate"),
       newSignal: this.#work.newSignal(options),
     };
   }

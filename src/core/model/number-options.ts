@@ -22,3 +22,8 @@ export function checkedNumber(
     hint: `${name}: ${Math.max(from, Math.min(to, 10))}`,
   });
 }
+
+/** Throws USAGE. */
+export function checkConcurrency(concurrency: number): void {
+  checkedNumber("concurrency", concurrency, { from: 1, to: MOST_AT_ONCE, whole: true });
+}

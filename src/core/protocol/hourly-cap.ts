@@ -53,7 +53,7 @@ export async function waitForRoom(cap: number, signal: AbortSignal): Promise<voi
 function capReached(cap: number): KeyctlError {
   const message = `${cap} keys were created automatically within the last hour, or are being created, which is the limit`;
   return new KeyctlError("PROVISION_CAP", message, {
-    hint: "find out why so many are requested; KEYCTL_MAX_PROVISIONS_PER_HOUR sets the limit, and keyctl provision has none",
+    hint: "find out why so many are requested; KEYCTL_MAX_PROVISIONS_PER_HOUR sets the limit; keyctl provision, and renew of many users, have none",
     retryable: true,
   });
 }

@@ -17,8 +17,19 @@ const UNAUTHORIZED = 401;
 /** The texts of OpenRouter for a request that carried no key. */
 const WITHOUT_KEY = ["missing authentication header", "no cookie auth credentials found"];
 
-/** The default of `isRefusal`. Reads a Response through `clone()`, and of a thrown error its `status` and its body. */
+/**
+ * The default of `isRefusal`. Reads a Response through `clone()`, and of a thrown error its `status` and its body. What
+ * cannot be read is no refusal.
+ */
 export async function isRefusedKey(outcome: CallOutcome): Promise<boolean> {
+  try {
+    return await isRefusal(outcome);
+  } catch {
+    return false;
+  }
+}
+
+async function isRefusal(outcome: CallOutcome): Promise<boolean> {
   const answer = "value" in outcome ? outcome.value : outcome.thrown;
   if (isResponse(answer)) return isRefusalResponse(answer);
   if (!("thrown" in outcome)) return false;
@@ -39,12 +50,8 @@ function isResponse(answer: unknown): answer is Response {
 /** A body that cannot be read any more, or in time, or that is too long, may say anything: that is no refusal. */
 async function isRefusalResponse(response: Response): Promise<boolean> {
   if (response.status !== UNAUTHORIZED || response.bodyUsed || isStream(response)) return false;
-  try {
-    const text = await withTimeLimit({ timeoutMs: BODY_MS }, (signal) => bodyOf(response.clone(), signal));
-    return !saysNothingOfKey(parsedOrText(text));
-  } catch {
-    return false;
-  }
+  const text = await withTimeLimit({ timeoutMs: BODY_MS }, (signal) => bodyOf(response.clone(), signal));
+  return !saysNothingOfKey(parsedOrText(text));
 }
 
 /** Of a copy. What it did not take is not read for it any more, and fills no memory. */
@@ -69,7 +76,7 @@ async function bodyOf(copy: Response, signal: AbortSignal): Promise<string> {
 }
 
 function isStream({ headers }: Response): boolean {
-  return headers.get("content-type")?.startsWith("text/event-stream") === true;
+  return headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") === true;
 }
 
 /** The body is a provider's, or that of a request without a key. An error may stand in `error` or for itself. */

@@ -42,8 +42,10 @@ export interface RenewTask {
   readonly isAuto: boolean;
   /** Called when the row holds the refused key. An answer ends the renewal; null: the key works. */
   readonly known: () => { readonly error: KeyctlError | null } | undefined;
-  /** Called once before a key is created. Throws where none may be created. */
-  readonly beforeCreation: () => void;
+  /** Whether OpenRouter's word about the key is waited for. */
+  readonly onConfirming: (isUnderWay: boolean) => void;
+  /** Called before a key is created. Rejects where none may be created. */
+  readonly beforeCreation: () => Promise<void>;
   readonly onStage: (stage: Stage) => void;
 }
 
@@ -71,7 +73,13 @@ const COMPLETION_MS = 120_000;
 export async function renewKey(user: UserId, task: RenewTask, context: Context, signal: AbortSignal): Promise<Renewed> {
   await importSpooled(user, context, signal);
   const renewal = new KeyRenewal(user, task, context);
-  return retryOnConflict(user, (tries) => renewal.attempt(tries, signal));
+  try {
+    return await retryOnConflict(user, (tries) => renewal.attempt(tries, signal));
+  } catch (thrown) {
+    const other = isKeyctlError(thrown) && !signal.aborted ? await renewal.otherKey(signal) : undefined;
+    if (other === undefined) throw thrown;
+    return other;
+  }
 }
 
 class KeyRenewal {
@@ -79,7 +87,6 @@ class KeyRenewal {
   readonly #task: RenewTask;
   readonly #context: Context;
   #reason: DeathCause | undefined;
-  #mayCreate = false;
 
   constructor(user: UserId, task: RenewTask, context: Context) {
     this.#user = user;
@@ -87,13 +94,33 @@ class KeyRenewal {
     this.#context = { ...context, log: renewalLog(context.log) };
   }
 
-  async attempt(tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
+  /** Whatever has stopped a renewal: a key that another command has stored meanwhile is the answer. */
+  async otherKey(signal: AbortSignal): Promise<Renewed | undefined> {
+    try {
+      const now = await this.#read(signal);
+      return now === "conflict" || !("status" in now) || now.status === "absent" ? undefined : now;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The row, if it holds the refused key. Another key ends the renewal. */
+  async #read(
+    signal: AbortSignal,
+  ): Promise<Renewed | { readonly found: KeyRecord; readonly key: ApiKey } | "conflict"> {
     const context = this.#context;
     const found = await findKey(context.store, this.#user, signal);
     if (found === undefined) return { status: "absent" };
     if (!(await confirmGeneration(found, context, signal))) return "conflict";
     const key = await openForUse(found, context, signal);
-    if (key.hash !== this.#task.refused) return heldIn(found, key, context, signal);
+    return key.hash === this.#task.refused ? { found, key } : heldIn(found, key, context, signal);
+  }
+
+  async attempt(tries: number, signal: AbortSignal): Promise<Renewed | "conflict"> {
+    const context = this.#context;
+    const read = await this.#read(signal);
+    if (read === "conflict" || "status" in read) return read;
+    const { found, key } = read;
     const row = await withTrueGeneration(found, context, signal);
     const known = this.#reason === undefined ? this.#task.known() : undefined;
     if (known !== undefined) {
@@ -109,8 +136,10 @@ class KeyRenewal {
   /** Once: a lost race changes nothing about the refused key. */
   async #confirm(row: KeyRecord, key: ApiKey, signal: AbortSignal): Promise<DeathCause | "alive"> {
     if (this.#reason !== undefined) return this.#reason;
-    const { includeDisabled } = this.#task;
+    const { includeDisabled, onConfirming } = this.#task;
+    onConfirming(true);
     const cause = await confirmRefusal(row, { key, includeDisabled }, this.#context, signal);
+    onConfirming(false);
     if (cause === "alive") return cause;
     this.#context.log({ kind: "renewal-due", key });
     return (this.#reason = cause);
@@ -156,13 +185,12 @@ class KeyRenewal {
       const now = await findKey(store, this.#user, signal);
       return now !== undefined && holdSameKey(now, row) ? undefined : now;
     };
+    await this.#task.beforeCreation();
     for (;;) {
       const last = await settleLastOperation(call, changed);
       if (typeof last === "string" || "row" in last) return "conflict";
       const now = await findKey(store, this.#user, signal);
       if (now === undefined || !isSameVersion(now, row)) return "conflict";
-      if (!this.#mayCreate) this.#task.beforeCreation();
-      this.#mayCreate = true;
       const created = await createKey(last.n + 1, call);
       if (created === "look-again") return "conflict";
       if (created !== "crowded") return created;

@@ -61,21 +61,21 @@ export interface UserKeyAccess {
 export async function callWithKey<Value>(
   call: UserKeyCall<Value>,
   access: UserKeyAccess,
-  { isRefusal = isRefusedKey, renew = true, ...limits }: WithUserKeyOptions<Value>,
+  { isRefusal = isRefusedKey, renew = true, timeoutMs, signal: ofCaller }: WithUserKeyOptions<Value>,
 ): Promise<UserKeyResult<Value>> {
-  const limit = limits.timeoutMs === undefined ? undefined : timeLimit(limits, limits.timeoutMs);
-  const signal = limit?.signal ?? limits.signal;
+  const limit = timeoutMs === undefined ? undefined : timeLimit({}, timeoutMs);
+  // The caller's own signal still reaches an answer that is read after the call.
+  const signals = [ofCaller, limit?.signal].filter((each) => each !== undefined);
+  const signal = signals.length < 2 ? signals[0] : AbortSignal.any(signals);
   try {
     const found = await access.find({ signal });
     if (found.error !== null) throw found.error;
     const callSignal = signal ?? new AbortController().signal;
+    callSignal.throwIfAborted();
     const first = await outcomeOf(() => call(found.key.reveal(), { signal: callSignal, attempt: 1 }));
     if (!renew || !(await isRefusal(first))) return asIs(first, null);
     const renewal = await access.renew(found.key, { signal });
-    if (renewal.error !== null) {
-      logOnce(renewal.error, access.log);
-      return asIs(first, renewal.error);
-    }
+    if (renewal.error !== null) return asIs(first, renewal.error);
     const { key, renewed } = renewal;
     if (key.hash === found.key.hash) return asIs(first, null);
     if (renewed) access.log({ kind: "renewed-in-request" });
@@ -100,17 +100,8 @@ function asIs<Value>(outcome: CallOutcome<Value>, autoRenewalError: KeyctlError 
   return { value: outcome.value, autoRenewed: false, autoRenewalError };
 }
 
-/** Many calls share one failed renewal. */
-const logged = new WeakSet<KeyctlError>();
-
-function logOnce(error: KeyctlError, log: Log): void {
-  if (logged.has(error)) return;
-  logged.add(error);
-  log({ kind: "renewal-failed", reason: error.message });
-}
-
 /** The connection of an answer that nobody reads is free for the next request. */
 function discard(outcome: CallOutcome): void {
-  const value = "value" in outcome ? outcome.value : undefined;
-  if (value instanceof Response && !value.bodyUsed) void value.body?.cancel().catch(() => {});
+  const answer = "value" in outcome ? outcome.value : outcome.thrown;
+  if (answer instanceof Response && !answer.bodyUsed) void answer.body?.cancel().catch(() => {});
 }

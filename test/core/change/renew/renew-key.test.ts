@@ -257,18 +257,32 @@ describe("a renewal", () => {
 });
 
 describe("what a renewal logs", () => {
-  it("is the golden transcript", async () => {
-    const text = `sk-or-v1-${"0".repeat(60)}a123`;
-    const all = await stage({ newKey: () => text });
+  const NEW = `sk-or-v1-${"0".repeat(60)}a123`;
+
+  async function logOfCall(prepare: (all: Stage) => void): Promise<string> {
+    const all = await stage({ newKey: () => NEW });
     await all.given(`save --user ${USER} --stdin`, { input: `sk-or-v1-${"0".repeat(60)}b465` });
+    prepare(all);
     const lines: string[] = [];
-    const call = async (key: string) => new Response(null, { status: key === text ? 200 : 401 });
+    const call = async (key: string) => new Response(null, { status: key === NEW ? 200 : 401 });
     await asLibrary(
       all.home,
       all.env,
       (manager) => manager.withUserKey(USER, call),
       (event) => lines.push(...logLines(event)),
     );
-    expect(`${lines.join("\n")}\n`).toBe(readFileSync(new URL("../../../golden/renewal.log", import.meta.url), "utf8"));
+    return `${lines.join("\n")}\n`;
+  }
+
+  it.each<[string, string, (all: Stage) => void]>([
+    ["of a new key", "renewal.log", () => {}],
+    [
+      "of a creation that fails",
+      "renewal-failed.log",
+      ({ server }) => server.behave(always("POST /keys", { status: 402 })),
+    ],
+  ])("is the golden transcript %s", async (_, name, prepare) => {
+    const golden = readFileSync(new URL(`../../../golden/${name}`, import.meta.url), "utf8");
+    expect(await logOfCall(prepare)).toBe(golden);
   });
 });

@@ -1,17 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { renewalFields } from "../../../../src/core/change/renew/with-user-key.ts";
 import type { CallOutcome } from "../../../../src/core/change/renew/refusal.ts";
-import type { KeyManager } from "../../../../src/core/manager/manager.ts";
-import { logLines } from "../../../../src/core/model/log-event.ts";
 import { hashOf, KEY } from "../../../support/fixtures/keys.ts";
-import { stage } from "../../../support/home/tool-with-openrouter.ts";
-import type { Stage } from "../../../support/home/tool-with-openrouter.ts";
+import { REFUSAL, refused, withAlice } from "../../../support/home/user-with-key.ts";
 import { always } from "../../../support/openrouter/faults.ts";
-import type { MockOptions } from "../../../support/openrouter/server.ts";
-import { asLibrary } from "../../../support/programs/library-in-process.ts";
-
-const MINUTE = 60_000;
-const REFUSAL = { error: { message: "User not found.", code: 401 } };
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
@@ -19,41 +11,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-interface Alice extends Stage {
-  /** The hash of her key. */
-  readonly old: string;
-  /** What the mock server answers with this key, in place of a model: its refusals are OpenRouter's. */
-  readonly ask: (key: string) => Promise<Response>;
-  /** The hashes of the keys of all calls. */
-  readonly asked: string[];
-  readonly log: string[];
-  readonly use: <Result>(work: (manager: KeyManager) => Promise<Result>) => Promise<Result>;
-}
-
-async function withAlice(options: MockOptions = {}): Promise<Alice> {
-  const all = await stage(options);
-  await all.given("provision --user alice --limit 10");
-  vi.setSystemTime(Date.now() + 5 * MINUTE);
-  const asked: string[] = [];
-  const log: string[] = [];
-  return {
-    ...all,
-    old: [...all.server.keys.keys()][0] ?? "none",
-    asked,
-    log,
-    async ask(key) {
-      asked.push(hashOf(key));
-      const isAccepted = all.server.keys.get(hashOf(key))?.disabled === false;
-      return isAccepted ? Response.json({ choices: [] }) : Response.json(REFUSAL, { status: 401 });
-    },
-    use: (work) => asLibrary(all.home, all.env, work, (event) => log.push(...logLines(event))),
-  };
-}
-
-async function refused(): Promise<Response> {
-  return Response.json(REFUSAL, { status: 401 });
-}
 
 async function refusedInWords(_: string, { attempt }: { readonly attempt: 1 | 2 }): Promise<string> {
   return attempt === 1 ? "refused" : "answered";
