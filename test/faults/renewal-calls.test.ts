@@ -15,7 +15,6 @@ const CALLS_OF_MANAGER = 25;
 const AT_ONCE = 10;
 const DEATHS = 5;
 const LOOK_MS = 20;
-const MOST_LOOKS = 100;
 
 /** What a program's calls meet: refusals that pass, those of providers, and answers that are late, cut or lost. */
 const OF_CALLS: readonly Fault[] = [
@@ -42,9 +41,9 @@ const OF_OTHERS: readonly Fault[] = [
 ];
 const OF_KEY_CHECKS: readonly Fault[] = [{ status: 401 }, { status: 401 }, ...OF_OTHERS];
 
-/** A server whose answers fail now and then, each time in the same order. */
-function flaky(share: number, ...spared: readonly Route[]): Rule {
-  let state = 12_345;
+/** A server whose answers fail now and then, of each seed in an order of its own. */
+function flaky(share: number, seed: number, ...spared: readonly Route[]): Rule {
+  let state = seed * 12_345;
   const random = () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
   return ({ route }) => {
     if (spared.includes(route) || random() >= share) return "pass";
@@ -113,9 +112,9 @@ function statusOf(outcome: unknown): number | string {
   return outcome instanceof Response ? outcome.status : "thrown";
 }
 
-/** Once Alice has another key than this one; a renewal may fail, so not later than after a while. */
-async function renewed(manager: KeyManager, old: string): Promise<void> {
-  for (let looks = 0; looks < MOST_LOOKS; looks += 1) {
+/** Once Alice has another key than this one, or nobody is left who might renew it. */
+async function renewed(manager: KeyManager, old: string, isLast: () => boolean): Promise<void> {
+  while (!isLast()) {
     const { key } = await manager.getStoredKey("alice");
     if (key !== null && key.hash !== old) return;
     await sleep(LOOK_MS);
@@ -129,11 +128,13 @@ async function renewed(manager: KeyManager, old: string): Promise<void> {
 async function calls(all: Alice, count: number, seen: Seen, dead?: string): Promise<void> {
   for (let done = 0; done < count; done += CALLS_OF_MANAGER) {
     await asLibrary(all.home, all.env, async (manager) => {
-      const queue = Array.from({ length: Math.min(CALLS_OF_MANAGER, count - done) }).keys();
+      let left = Math.min(CALLS_OF_MANAGER, count - done);
+      const queue = Array.from({ length: left }).keys();
       const work = async () => {
         for (const nth of queue) {
           const isLate = nth === 0 && dead !== undefined;
-          await oneCall(all, manager, seen, isLate ? () => renewed(manager, dead) : undefined);
+          await oneCall(all, manager, seen, isLate ? () => renewed(manager, dead, () => left === 1) : undefined);
+          left -= 1;
         }
       };
       await Promise.all(Array.from({ length: AT_ONCE }, work));
@@ -157,7 +158,7 @@ function acceptedKeys({ server }: Alice): readonly string[] {
 
 it(`${CALLS} calls through a server that fails now and then create no key for a key that works`, async () => {
   const all = await withAlice();
-  all.server.behave(flaky(0.3));
+  all.server.behave(flaky(0.3, 1));
   const seen = nothingSeen();
   await calls(all, CALLS, seen);
   console.log(seen.outcomes);
@@ -173,7 +174,7 @@ it(`${CALLS} calls through such a server create one key for each of ${DEATHS} ke
     await all.ageKeys();
     const dead = await currentHash(all);
     all.server.removeKey(dead);
-    all.server.behave(flaky(0.3, "POST /keys"));
+    all.server.behave(flaky(0.3, death, "POST /keys"));
     await calls(all, CALLS / DEATHS, seen, dead);
     // A renewal may have failed each time so far.
     all.server.behave(() => "pass");
@@ -191,7 +192,7 @@ it(`${CALLS} calls through such a server create one key for each of ${DEATHS} ke
 it("a server that fails at every route leaves no key but the one that is in use", async () => {
   const all = await withAlice();
   all.server.removeKey(all.old);
-  all.server.behave(flaky(0.3));
+  all.server.behave(flaky(0.3, 1));
   const seen = nothingSeen();
   await calls(all, CALLS / 5, seen);
   all.server.behave(() => "pass");
