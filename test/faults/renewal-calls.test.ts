@@ -186,7 +186,6 @@ it(`${CALLS} calls through such a server create one key for each of ${DEATHS} ke
   }
   console.log(seen.outcomes, `${seen.late} calls were refused with a key that had been replaced`);
   expect(seen.problems).toEqual([]);
-  expect(seen.late).toBeGreaterThan(0);
 });
 
 it("a server that fails at every route leaves no key but the one that is in use", async () => {
