@@ -1,8 +1,11 @@
 import { expect, it } from "vitest";
-import { ALL_VERBS, BLOCKING_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
+import { campaign } from "../support/faults/campaign.ts";
+import { ALL_VERBS, BLOCKING_VERBS, PLAIN_VERBS } from "../support/faults/campaign-verbs.ts";
 import type { CampaignFigures } from "../support/faults/campaign.ts";
 import { emptyHome } from "../support/home/home.ts";
 import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";
+import { hashOf } from "../support/fixtures/keys.ts";
+import { randomKey } from "../support/openrouter/state.ts";
 import { homeOn } from "../support/mongodb/run.ts";
 import { databaseOfTest, describeWithMongodb } from "../support/mongodb/of-test.ts";
 import { mockOpenRouter } from "../support/openrouter/of-test.ts";
@@ -15,15 +18,19 @@ const IN_TURN = 40;
 const USERS = ["alice", "bob", "carol"];
 
 it(`${PROCESSES} processes, killed at random while a fifth of all requests go wrong, do what the model does and leave nothing over`, async () => {
-  const stage = sqliteStage(emptyHome(), await mockOpenRouter());
-  expectProof(
-    await campaign(stage, await recordingProgram(), {
-      processes: PROCESSES,
-      verbs: [...ALL_VERBS, ...BLOCKING_VERBS],
-      users: USERS,
-    }),
-    PROCESSES,
-  );
+  const texts = new Map<string, string>();
+  const newKey = () => {
+    const text = randomKey();
+    texts.set(hashOf(text), text);
+    return text;
+  };
+  const stage = sqliteStage(emptyHome(), await mockOpenRouter({ newKey }));
+  const verbs = [...ALL_VERBS, ...BLOCKING_VERBS];
+  const figures = await campaign(stage, await recordingProgram(), { processes: PROCESSES, verbs, users: USERS, texts });
+  expectProof(figures, PROCESSES);
+  expect(figures.deaths).toBeGreaterThan(PROCESSES / 30);
+  expect(figures.renewals).toBeGreaterThan(PROCESSES / 100);
+  expect(figures.contained).toBeGreaterThan(PROCESSES / 100);
 });
 
 describeWithMongodb("on a MongoDB server", () => {

@@ -1,134 +1,127 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { expect, it, onTestFinished } from "vitest";
-import type { KeyManager } from "../../src/core/manager/manager.ts";
-import { hashOf } from "../support/fixtures/keys.ts";
-import { stage } from "../support/home/tool-with-openrouter.ts";
-import type { Stage } from "../support/home/tool-with-openrouter.ts";
-import type { Rule } from "../support/openrouter/faults.ts";
-import type { MockOptions } from "../support/openrouter/server.ts";
-import { asLibrary } from "../support/programs/library-in-process.ts";
-import { withDatabase } from "../support/sqlite/database.ts";
+import { describe, expect, it } from "vitest";
+import { callsOfCrowd, embedded, onMongodb, tally, withAlice } from "../support/faults/refused-crowd.ts";
+import type { Alice, Place } from "../support/faults/refused-crowd.ts";
+import { describeWithMongodb, mongodb } from "../support/mongodb/of-test.ts";
+import { always } from "../support/openrouter/faults.ts";
+import type { Fault } from "../support/openrouter/faults.ts";
 
-const CHILD = fileURLToPath(new URL("../support/faults/refused-caller.mjs", import.meta.url));
 const PROCESSES = 4;
 const CALLERS = 100;
-const CALLS = 1_000;
+const CROWD = { processes: PROCESSES, callers: CALLERS };
+/** Calls that are refused again and again. */
+const STORM = { processes: PROCESSES, callers: 50, rounds: 3 };
+const STORM_CALLS = STORM.processes * STORM.callers * STORM.rounds;
+/** A process asks with the key twice and once about it, and again for each creation: the bound is one for each attempt, not for each call. */
+const QUESTIONS = 10;
+const FIRST_WAIT_MS = 30_000;
 
-interface Alice extends Stage {
-  /** The hash of her key. */
-  readonly old: string;
-}
+describe("a key that died at OpenRouter", () => {
+  it(`is replaced once by ${CALLERS} callers in each of ${PROCESSES} processes, and each is answered once`, () =>
+    replacedOnce(embedded(), PROCESSES));
 
-/** Alice has a key that is old enough to be judged at once. */
-async function withAlice(options: MockOptions): Promise<Alice> {
-  const all = await stage(options);
-  await all.given("provision --user alice --limit 10");
-  await withDatabase(all.home, (database) => {
-    database.exec("UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'");
+  it("is replaced once if it is disabled, and the callers allow that", async () => {
+    const all = await withAlice();
+    disable(all);
+    const calls = await callsOfCrowd(all, { ...CROWD, renewDisabled: true });
+    expect(tally(calls)).toEqual({ "200, made 2 times": PROCESSES * CALLERS });
+    expect([all.server.count("POST /keys"), all.server.keys.size]).toEqual([2, 1]);
   });
-  return { ...all, old: [...all.server.keys.keys()][0] ?? "none" };
-}
+});
 
-/** A process that is ready for its calls. */
-async function caller({ home, env, server }: Stage) {
-  const child = spawn(process.execPath, [CHILD, "alice", server.url, String(CALLERS)], {
-    cwd: home.work,
-    env: { ...home.environment, ...env },
-    stdio: ["pipe", "pipe", "inherit"],
+describeWithMongodb("a key that died at OpenRouter, in a MongoDB database", () => {
+  const isAtomic = mongodb?.kind === "mongod";
+
+  it(`is replaced once by ${CALLERS} callers in ${isAtomic ? PROCESSES : 1} processes, and each is answered once`, () =>
+    replacedOnce(onMongodb(true), isAtomic ? PROCESSES : 1));
+
+  it.skipIf(isAtomic)("is replaced by nobody where changes of a row are not atomic", () =>
+    staysAsItIs(onMongodb(false), "STORE_NOT_ATOMIC", (all) => void all.server.removeKey(all.old)),
+  );
+});
+
+describe(`a storm of ${STORM_CALLS} refused calls in ${PROCESSES} processes`, () => {
+  it.each<[string, Fault, string, number]>([
+    ["refuses to create keys", { status: 402 }, "PROVISION_REFUSED", 1],
+    ["creates keys, and loses its answer", { status: 503, obeyed: true }, "PROVIDER_UNAVAILABLE", 1],
+    ["creates no key, and does not answer", "reset-before", "PROVIDER_UNAVAILABLE", 1],
+    ["asks to create keys later", { status: 429, headers: { "retry-after": "0" } }, "PROVIDER_UNAVAILABLE", 4],
+  ])("is a few creations if OpenRouter %s", async (_, fault, code, posts) => {
+    const all = await withAlice();
+    all.server.removeKey(all.old);
+    all.server.behave(always("POST /keys", fault));
+    const attempts = await storm(all, code);
+    const created = all.server.count("POST /keys") - 1;
+    console.log(
+      `${created} creations and ${questionsIn(all)} questions about the key for ${STORM_CALLS} refused calls`,
+    );
+    expect(created).toBeGreaterThan(0);
+    expect(created).toBeLessThanOrEqual(posts * attempts);
+    expect(questionsIn(all)).toBeLessThanOrEqual(QUESTIONS * attempts);
+    expect(all.server.keys.size).toBe(0);
+
+    all.server.behave(() => "pass");
+    const after = await callsOfCrowd(all, { processes: 1, callers: 1 });
+    expect([tally(after), all.server.keys.size]).toEqual([{ "200, made 2 times": 1 }, 1]);
   });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  const lines: string[] = [];
-  const said = createInterface(child.stdout).on("line", (line) => lines.push(line));
-  const ended = once(child, "close");
-  await once(said, "line");
-  return {
-    begin: () => child.stdin.write("now\n"),
-    async answers(): Promise<readonly string[]> {
-      await ended;
-      return lines.slice(1);
-    },
-  };
-}
 
-it(`${CALLERS} callers in each of ${PROCESSES} processes with one dead key are one creation, and each is answered`, async () => {
-  const all = await withAlice({ latencyMs: 20 });
-  const callers = await Promise.all(Array.from({ length: PROCESSES }, () => caller(all)));
-  all.server.removeKey(all.old);
-  for (const { begin } of callers) begin();
-  const answers = (await Promise.all(callers.map((one) => one.answers()))).flat();
-  const renewed = answers.filter((line) => line === "answered 200 true -").length;
-  console.log(`${answers.length} calls answered, ${renewed} of them in the process that renewed the key`);
-  expect([...new Set(answers.map((line) => line.replace("true", "false")))]).toEqual(["answered 200 false -"]);
-  expect(answers).toHaveLength(PROCESSES * CALLERS);
+  it("creates no key while the hourly cap is reached", async () => {
+    const all = await withAlice();
+    await all.given("sync --user bob");
+    const capped = { ...all, env: { ...all.env, KEYCTL_MAX_PROVISIONS_PER_HOUR: "1" } };
+    all.server.removeKey(all.old);
+    await createsNothing(capped, "PROVISION_CAP");
+  });
+
+  it("never replaces a key that somebody has disabled", () => staysAsItIs(embedded(), "KEY_INVALID", disable));
+
+  it("creates no key if nobody can confirm that the key is dead", async () => {
+    const all = await withAlice();
+    const { OPENROUTER_PROVISIONING_KEY: _, ...env } = all.env;
+    all.server.removeKey(all.old);
+    await createsNothing({ ...all, env }, "MANAGEMENT_KEY_MISSING");
+  });
+});
+
+async function replacedOnce(place: Place, processes: number): Promise<void> {
+  const all = await withAlice({ latencyMs: 20 }, place);
+  const calls = await callsOfCrowd(all, { processes, callers: CALLERS }, () => void all.server.removeKey(all.old));
+  const renewed = calls.filter(({ autoRenewed }) => autoRenewed).length;
+  console.log(`${calls.length} calls answered, ${renewed} of them in the process that renewed the key`);
+  expect(tally(calls)).toEqual({ "200, made 2 times": processes * CALLERS });
+  expect(all.server.count("POST /chat/completions")).toBe(2 * processes * CALLERS);
   expect(renewed).toBeGreaterThan(0);
   // The first one created the key that has died.
   expect([all.server.count("POST /keys"), all.server.keys.size]).toEqual([2, 1]);
-});
-
-/** A server whose answers fail now and then, each time in the same order. */
-function flaky(share: number, spares: (route: string) => boolean): Rule {
-  let state = 12_345;
-  const random = () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
-  return ({ route }) => {
-    if (spares(route) || random() >= share) return "pass";
-    const kind = random();
-    if (route === "GET /key" && kind < 0.5) return { status: 401 };
-    return kind < 0.7 ? { status: 503 } : kind < 0.85 ? "reset-after" : "reset-before";
-  };
 }
 
-/** The statuses of so many calls, one after the other; `thrown` for a call that was cut off. */
-async function callsOf(all: Alice, manager: KeyManager, count: number): Promise<ReadonlySet<number | string>> {
-  const statuses = new Set<number | string>();
-  for (let calls = 0; calls < count; calls += 1) {
-    try {
-      const { value } = await manager.withUserKey("alice", (key) =>
-        fetch(`${all.server.url}/key`, { headers: { authorization: `Bearer ${key}` } }),
-      );
-      await value.arrayBuffer();
-      statuses.add(value.status);
-    } catch (thrown) {
-      if (!(thrown instanceof TypeError)) throw thrown;
-      statuses.add("thrown");
-    }
-  }
-  return statuses;
+async function staysAsItIs(place: Place, code: string, dies: (all: Alice) => void): Promise<void> {
+  const all = await withAlice({}, place);
+  dies(all);
+  await createsNothing(all, code);
 }
 
-it(`${CALLS} calls through a server that fails now and then create no key for a key that works`, async () => {
-  const all = await withAlice({});
-  all.server.behave(flaky(0.2, () => false));
-  const statuses = await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, CALLS));
-  expect(statuses).toEqual(new Set([200, 401, 503, "thrown"]));
-  expect([all.server.count("POST /keys"), [...all.server.keys.keys()]]).toEqual([1, [all.old]]);
-});
+/** Each call gets its own outcome. Returns how many attempts to renew the back-off allows for: on a slow machine, its first wait may be over. */
+async function storm(all: Alice, code: string): Promise<number> {
+  const began = performance.now();
+  expect(tally(await callsOfCrowd(all, STORM))).toEqual({ [`401, ${code}, made once`]: STORM_CALLS });
+  // After each wait, the next one is twice as long.
+  const waits = Math.floor(Math.log2(1 + (performance.now() - began) / FIRST_WAIT_MS));
+  return PROCESSES * (1 + waits);
+}
 
-it(`${CALLS} calls through such a server create one key for a key that dies, and none is left over`, async () => {
-  const all = await withAlice({});
-  all.server.behave(flaky(0.1, (route) => route === "POST /keys"));
-  await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, CALLS / 2));
-  all.server.removeKey(all.old);
-  await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, CALLS / 2));
-  all.server.behave(() => "pass");
-  const last = await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, 1));
-  expect(last).toEqual(new Set([200]));
-  expect([all.server.count("POST /keys"), all.server.keys.size]).toEqual([2, 1]);
-});
+/** Each call gets its own outcome, and the reason why its key was not renewed. */
+async function createsNothing(all: Alice, code: string): Promise<void> {
+  const [keys, created] = [all.server.keys.size, all.server.count("POST /keys")];
+  const attempts = await storm(all, code);
+  expect([all.server.keys.size, all.server.count("POST /keys")]).toEqual([keys, created]);
+  expect(questionsIn(all)).toBeLessThanOrEqual(QUESTIONS * attempts);
+}
 
-it("a server that fails at every route leaves no key but the one that is in use", async () => {
-  const all = await withAlice({});
-  all.server.removeKey(all.old);
-  all.server.behave(flaky(0.3, () => false));
-  // Each manager begins without a memory of what failed before.
-  for (let round = 0; round < 10; round += 1) {
-    await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, CALLS / 100));
-  }
-  all.server.behave(() => "pass");
-  await asLibrary(all.home, all.env, (manager) => callsOf(all, manager, 1));
-  await all.run("reconcile --fix");
-  const stored = await asLibrary(all.home, all.env, (manager) => manager.getStoredKey("alice"));
-  expect([...all.server.keys.keys()]).toEqual([hashOf(stored.key?.reveal() ?? "none")]);
-});
+function disable({ server, old }: Alice): void {
+  const key = server.keys.get(old);
+  if (key !== undefined) key.disabled = true;
+}
+
+function questionsIn({ server }: Alice): number {
+  return server.count("GET /key") + server.count("GET /keys/{hash}");
+}

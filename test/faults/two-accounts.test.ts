@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
-import { ALL_VERBS, campaign, PLAIN_VERBS } from "../support/faults/campaign.ts";
-import type { Verb } from "../support/faults/campaign.ts";
+import { campaign } from "../support/faults/campaign.ts";
+import { ALL_VERBS, PLAIN_VERBS } from "../support/faults/campaign-verbs.ts";
+import type { Verb } from "../support/faults/campaign-verbs.ts";
 import { emptyHome } from "../support/home/home.ts";
 import { keyEnding } from "../support/fixtures/keys.ts";
 import { mongoStage, sqliteStage } from "../support/openrouter/made-keys.ts";

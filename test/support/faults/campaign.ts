@@ -1,13 +1,21 @@
 import { parseKeyName } from "../../../src/core/model/key-name.ts";
 import { randomInt } from "node:crypto";
 import { leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
+import { spoiling } from "./campaign-faults.ts";
+import { RENEWING_VERBS, savedKey, VERBS } from "./campaign-verbs.ts";
+import type { Leak, Verb } from "./campaign-verbs.ts";
+import { oneOf } from "./chance.ts";
+import { isAccepted, kill } from "./deaths.ts";
+import type { Death } from "./deaths.ts";
+import { leaksOf, lostKeys, renewAtRest, uncontained, wrongMarks, wrongRenewals } from "./renewal-checks.ts";
+import type { Containment } from "./renewal-checks.ts";
 import { earlyDeaths, endedEarly, lostGuardrails, unfinishedRotations } from "./rotation-checks.ts";
-import { keyEnding } from "../fixtures/keys.ts";
-import { madeKeys } from "../openrouter/made-keys.ts";
+import { hashOf } from "../fixtures/keys.ts";
+import { madeKeys, stored } from "../openrouter/made-keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
-import type { Fault, Rule } from "../openrouter/faults.ts";
 import type { MockAccount } from "../openrouter/accounts.ts";
 import type { Route } from "../openrouter/routes.ts";
+import type { OpenRouterServer } from "../openrouter/server.ts";
 import type { Given } from "../recording/keyctl.ts";
 import { refusalsOf } from "../recording/runs.ts";
 import type { UserTrace } from "../recording/runs.ts";
@@ -25,6 +33,14 @@ export interface Campaign {
   readonly faultless?: readonly Route[];
   /** How many processes run at the same time; default: 4. */
   readonly atOnce?: number;
+  /** The texts of the keys that were created, by their hashes. */
+  readonly texts?: ReadonlyMap<string, string>;
+}
+
+/** What has happened so far. */
+interface Events {
+  readonly deaths: Map<string, { readonly death: Death | null; readonly at: number }>;
+  readonly containments: Containment[];
 }
 
 export interface CampaignFigures {
@@ -38,63 +54,32 @@ export interface CampaignFigures {
   readonly traces: number;
   readonly accesses: number;
   readonly succeeded: number;
+  /** Keys that a person has taken out of use at OpenRouter. */
+  readonly deaths: number;
+  readonly renewals: number;
+  /** The runs of `leaked` that say that their keys are contained. */
+  readonly contained: number;
   readonly problems: readonly string[];
 }
-
-const VERBS = {
-  sync: (user) => ({ args: ["sync", "--user", user] }),
-  get: (user) => ({ args: ["get", "--user", user] }),
-  provision: (user) => ({ args: ["provision", "--user", user] }),
-  save: (user) => ({ args: ["save", "--user", user, "--stdin", "--replace"], input: savedKey() }),
-  "save --revoke": (user) => ({
-    args: ["save", "--user", user, "--stdin", "--replace", "--revoke"],
-    input: savedKey(),
-  }),
-  purge: (user) => ({ args: ["purge", "--user", user, "--yes"] }),
-  "purge --revoke": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke"] }),
-  "purge --block": (user) => ({ args: ["purge", "--user", user, "--yes", "--block"] }),
-  "purge --revoke --block": (user) => ({ args: ["purge", "--user", user, "--yes", "--revoke", "--block"] }),
-  unblock: (user) => ({ args: ["unblock", "--user", user] }),
-  rotate: (user) => ({ args: ["rotate", "--user", user] }),
-  "rotate --grace 1s": (user) => ({ args: ["rotate", "--user", user, "--grace", "1s"] }),
-  "rotate --grace 0": (user) => ({ args: ["rotate", "--user", user, "--grace", "0"] }),
-  "rotate --limit full": (user) => ({ args: ["rotate", "--user", user, "--limit", "full", "--include-foreign"] }),
-  finish: () => ({ args: ["rotate", "--finish"] }),
-  "reconcile of one": (user) => ({ args: ["reconcile", "--fix", "--user", user] }),
-  reconcile: () => ({ args: ["reconcile", "--fix"] }),
-} as const satisfies Readonly<Record<string, (user: string) => Given>>;
-
-export type Verb = keyof typeof VERBS;
-
-/** The verbs that are safe on a store without atomic changes of a row. Most create a key, or make room for one. */
-export const PLAIN_VERBS: readonly Verb[] = [
-  ...(["sync", "sync", "sync", "sync", "sync", "get", "provision", "provision"] as const),
-  ...(["purge", "purge", "purge", "purge --revoke", "purge --revoke", "purge --revoke"] as const),
-  ...(["reconcile of one", "reconcile"] as const),
-];
-/** A blocked user ends most commands early: there are more unblocks than blocks. */
-export const BLOCKING_VERBS: readonly Verb[] = [
-  ...(["purge --block", "purge --revoke --block", "unblock", "unblock", "unblock", "unblock", "unblock"] as const),
-];
-const ROTATING_VERBS: readonly Verb[] = [
-  ...(["rotate", "rotate", "rotate --grace 1s", "rotate --grace 1s", "rotate --limit full"] as const),
-  ...(["rotate --grace 0", "finish", "finish"] as const),
-];
-export const ALL_VERBS: readonly Verb[] = [...PLAIN_VERBS, ...ROTATING_VERBS, "save", "save --revoke"];
 
 const AT_ONCE = 4;
 /** Probabilities, in percent. */
 const KILLED = 50;
-const SPOILED = 20;
 const STRANGE = 50;
 /** Most commands have fewer moments; a later kill never happens. Rotations have many. */
-const MOST_MOMENTS: Readonly<Record<string, number>> = { rotate: 200, unblock: 10 };
+const MOST_MOMENTS: Readonly<Record<string, number>> = { rotate: 200, renew: 200, leaked: 200, exec: 60, unblock: 10 };
 const MOST_MOMENTS_OF_OTHERS = 40;
 /** A process waits for another's operation no longer than this timeout; ageing makes operations stale even earlier. */
 const TIMEOUT = ["--timeout", "6s"] as const;
 const AGEING_MS = 500;
 const LIMIT = 10;
 const SPENT = 0.01;
+/** Of the moments at which a key may die by a person's hand, in percent. */
+const FATAL = 50;
+const DEATHS: readonly Death[] = ["deleted", "deleted", "expired", "disabled"];
+/** A key that dies before its command has stored it delays that command. */
+const YOUNG_MS = 2_000;
+const MOST_LEAKS = 3;
 /** Leaves room in an allow-list, which holds a hundred. */
 const LISTED = 50;
 const TERMS = {
@@ -103,50 +88,32 @@ const TERMS = {
   KEYCTL_PROVISION_LIMIT_RESET: "monthly",
 } as const;
 
-const FAULTS: Readonly<Partial<Record<Route, readonly Fault[]>>> = {
-  "POST /keys": [
-    "reset-before",
-    "reset-after",
-    "late-apply",
-    "twice",
-    "html",
-    { status: 503 },
-    { status: 503, obeyed: true },
-    { status: 429, headers: { "retry-after": "0" } },
-    { status: 402 },
-    { delayMs: 200 },
-  ],
-  "GET /workspaces": [{ status: 503 }, { status: 403 }, "reset-before"],
-  "GET /keys": ["reset-before", { status: 503 }, { status: 403 }, { delayMs: 200 }],
-  "PATCH /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
-  "DELETE /keys/{hash}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
-  "GET /keys/{hash}": ["reset-before", { status: 503 }, { status: 403 }, { delayMs: 200 }],
-  "GET /key": ["reset-before", { status: 401 }, { status: 503 }],
-  "GET /guardrails/assignments/keys": ["reset-before", { status: 503 }],
-  "POST /guardrails/{id}/assignments/keys": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
-  "POST /guardrails/{id}/assignments/keys/remove": ["reset-after", "reset-before", { status: 503 }],
-  "GET /byok": ["reset-before", { status: 503 }],
-  "PATCH /byok/{id}": ["reset-after", "reset-before", { status: 503 }, { status: 403 }],
-};
-
 /**
  * Runs many processes at once, most of them with faults. Then waits until everything is at rest, and checks the result.
  */
 export async function campaign(stage: Stage, start: StartRecording, plan: Campaign): Promise<CampaignFigures> {
   const runs: RecordedProcess[] = [];
+  const events: Events = { deaths: new Map(), containments: [] };
   let faults = 0;
   const { openRouter } = stage;
   openRouter.behave(spoiling(plan.faultless ?? [], () => (faults += 1)));
-  const stopAgeing = ageingAgainAndAgain(stage, administrator(stage));
+  const administers = administrator(stage, hasRenewals(plan) ? events : undefined);
+  const stopAgeing = ageingAgainAndAgain(stage, administers);
   const queue = Array.from({ length: plan.processes }).keys();
   const work = async () => {
-    for (const _ of queue) runs.push(await oneProcess(stage, start, plan));
+    for (const _ of queue) runs.push(await oneProcess(stage, start, plan, events));
   };
   await Promise.all(Array.from({ length: plan.atOnce ?? AT_ONCE }, work));
   await stopAgeing();
   const requests = openRouter.count();
   openRouter.behave(() => "pass");
   const traces = runs.flatMap((run) => run.traces);
+  const deaths = [...events.deaths.values()].filter(({ death }) => death !== null).length;
+  const problems = [
+    ...runs.filter(({ code }) => code === 1).map(({ stderr }) => `a bug: ${stderr}`),
+    ...refusalsOf(traces),
+    ...(await problemsAtRest(stage, plan, traces, events)),
+  ];
   return {
     processes: runs.length,
     kills: runs.filter(({ signal }) => signal === "SIGKILL").length,
@@ -157,38 +124,81 @@ export async function campaign(stage: Stage, start: StartRecording, plan: Campai
     traces: traces.length,
     accesses: traces.reduce((sum, { trace }) => sum + trace.length, 0),
     succeeded: runs.filter(({ code }) => code === 0).length,
-    problems: [
-      ...runs.filter(({ code }) => code === 1).map(({ stderr }) => `a bug: ${stderr}`),
-      ...refusalsOf(traces),
-      ...(await problemsAtRest(stage, plan, traces)),
-    ],
+    deaths,
+    renewals: (await stored(stage)).events.filter(({ event }) => event === "renewed").length,
+    contained: events.containments.filter(({ code }) => code === 0).length,
+    problems,
   };
 }
 
-async function oneProcess({ home, openRouter }: Stage, start: StartRecording, plan: Campaign) {
+function hasRenewals({ verbs }: Campaign): boolean {
+  return verbs.some((verb) => RENEWING_VERBS.includes(verb));
+}
+
+async function oneProcess(stage: Stage, start: StartRecording, plan: Campaign, events: Events) {
+  const { home, openRouter } = stage;
   const { verbs, users, env = {}, stranger } = plan;
   const isStrange = stranger !== undefined && randomInt(100) < STRANGE;
   const { managementKey } = isStrange ? stranger : openRouter;
-  const given: Given = VERBS[oneOf(verbs)](oneOf(users));
-  const args = [...given.args, ...TIMEOUT];
+  const leaks = leaksAmong(stage, plan);
+  const verb = oneOf(verbs);
+  const given: Given = VERBS[verb](oneOf(users), leaks);
+  const [name = "", ...words] = given.args;
+  const args = [name, ...TIMEOUT, ...words];
   const isKilled = randomInt(100) < KILLED;
-  const moments = MOST_MOMENTS[given.args[0] ?? ""] ?? MOST_MOMENTS_OF_OTHERS;
+  const moments = MOST_MOMENTS[name] ?? MOST_MOMENTS_OF_OTHERS;
   const signalled = { at: 1 + randomInt(moments), signal: "SIGKILL" } as const;
   const options = { env: { ...env, ...TERMS }, ...(isKilled ? { signalled } : {}) };
-  return start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
+  if (RENEWING_VERBS.includes(verb)) await ageKeys(stage);
+  const beganAt = Date.now();
+  const hashes =
+    name === "leaked" ? (verb === "leaked --hash" ? leaks.slice(0, 1) : leaks).map(({ hash }) => hash) : [];
+  for (const hash of hashes) {
+    if (!events.deaths.has(hash)) events.deaths.set(hash, { death: null, at: beganAt });
+  }
+  const run = await start(home, { url: openRouter.url, managementKey }, { ...given, args }, options).ended;
+  if (name === "leaked") {
+    const alive = hashes.filter((hash) => isAccepted(openRouter, hash));
+    events.containments.push({ hashes, code: run.code, beganAt, endedAt: Date.now(), alive });
+  }
+  return run;
+}
+
+/** Some keys of the account: in use, in their grace, disabled or of nobody. */
+function leaksAmong({ openRouter }: Stage, { texts = new Map() }: Campaign): readonly Leak[] {
+  const hashes = madeKeys(openRouter);
+  if (hashes.length === 0) return [{ hash: hashOf(savedKey()), text: undefined }];
+  return Array.from({ length: 1 + randomInt(MOST_LEAKS) }, () => {
+    const hash = oneOf(hashes);
+    return { hash, text: texts.get(hash) };
+  });
+}
+
+async function ageKeys(stage: Stage): Promise<void> {
+  try {
+    await stage.ageKeys();
+  } catch {
+    // The store does not exist yet, or it is busy.
+  }
 }
 
 async function problemsAtRest(
   stage: Stage,
   { users }: Campaign,
   traces: readonly UserTrace[],
+  { deaths, containments }: Events,
 ): Promise<readonly string[]> {
   await reconcileUntilQuiet(stage);
   const problems = [
+    ...(await lostKeys(stage, deaths)),
+    ...(await earlyDeaths(stage, deaths)),
+    ...(await endedEarly(stage, traces, await leaksOf(stage, containments))),
+    ...(await renewAtRest(stage)),
     ...(await leftovers(stage)),
-    ...(await earlyDeaths(stage)),
-    ...(await endedEarly(stage, traces)),
     ...(await lostGuardrails(stage)),
+    ...(await wrongRenewals(stage, deaths)),
+    ...(await wrongMarks(stage)),
+    ...(await uncontained(stage, containments)),
   ];
   await stage.passGraces();
   await reconcileUntilQuiet(stage);
@@ -197,21 +207,11 @@ async function problemsAtRest(
   return problems;
 }
 
-function spoiling(faultless: readonly Route[], onFault: () => void): Rule {
-  return ({ route }) => {
-    if (randomInt(100) >= SPOILED) return "pass";
-    const faults = FAULTS[route];
-    if (faults === undefined || faultless.includes(route)) return "pass";
-    onFault();
-    return oneOf(faults);
-  };
-}
-
 /**
  * Spends a little of each key, and gives every other first key of a user a guardrail and a place in a list when it appears. The
- * later keys may be a rotation's, which is about to give them the same.
+ * later keys may be a rotation's, which is about to give them the same. With `events`, now and then a key dies.
  */
-function administrator({ openRouter }: Stage): () => void {
+function administrator({ openRouter }: Stage, events: Events | undefined): () => void {
   const guardrail = openRouter.addGuardrail();
   const list = openRouter.addCredential({ allowedKeys: [] });
   const seen = new Set<string>();
@@ -225,7 +225,19 @@ function administrator({ openRouter }: Stage): () => void {
       openRouter.assignGuardrail(guardrail, hash);
       list.allowedKeys = [...(list.allowedKeys ?? []), hash].slice(-LISTED);
     }
+    if (events !== undefined && randomInt(100) < FATAL) killOne(openRouter, events);
   };
+}
+
+function killOne(openRouter: OpenRouterServer, { deaths }: Events): void {
+  const hashes = madeKeys(openRouter).filter((hash) => {
+    const bornAt = Date.parse(openRouter.keys.get(hash)?.createdAt ?? "");
+    return isAccepted(openRouter, hash) && openRouter.clock.now() - bornAt > YOUNG_MS;
+  });
+  if (hashes.length === 0) return;
+  const [hash, death] = [oneOf(hashes), oneOf(DEATHS)];
+  deaths.set(hash, { death, at: Date.now() });
+  kill(openRouter, hash, death);
 }
 
 /** Makes even the operations of running processes stale: safety must never depend on time. */
@@ -241,14 +253,4 @@ function ageingAgainAndAgain({ age }: Stage, also: () => void): () => Promise<vo
     clearInterval(timer);
     await last;
   };
-}
-
-function savedKey(): string {
-  return keyEnding(oneOf(["91aa", "47c0"]));
-}
-
-function oneOf<One>(many: readonly One[]): One {
-  const one = many[randomInt(many.length)];
-  if (one === undefined) throw new Error("there is nothing to choose from");
-  return one;
 }

@@ -1,7 +1,7 @@
 import type { Ports } from "../../../src/compose.ts";
 import { inTurn, leftovers, reconcileUntilQuiet, syncProblems } from "./recovery-checks.ts";
 import { emptyHome } from "../home/home.ts";
-import { keyEnding } from "../fixtures/keys.ts";
+import { hashOf, keyEnding } from "../fixtures/keys.ts";
 import { madeKeys, sqliteStage, stored } from "../openrouter/made-keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import { openRouterServer } from "../openrouter/server.ts";
@@ -21,13 +21,17 @@ export interface KillScene {
   /** A person runs the same command again after the kill, before anything else. */
   readonly isRepeated?: true;
   /** Additional checks after everything is at rest again. */
-  readonly problems?: (stage: Stage) => Promise<readonly string[]>;
+  readonly problems?: (stage: Stage, given: Given) => Promise<readonly string[]>;
 }
 
 const AT_ONCE = 2;
 /** Every scene is about the key of this user. */
 export const USER = "alice";
 const REPLACEMENT = keyEnding("91aa");
+const IMPORTED = [
+  { user: USER, key: REPLACEMENT },
+  { user: "bob", key: keyEnding("47c0") },
+];
 
 export const KILL_SCENES = {
   sync: { given: { args: ["sync", "--user", USER] } },
@@ -48,6 +52,11 @@ export const KILL_SCENES = {
   unblock: {
     given: { args: ["unblock", "--user", USER] },
     before: blockedAfterDeath,
+  },
+  import: {
+    given: { args: ["import", "--jsonl", "-"], input: IMPORTED.map((line) => JSON.stringify(line)).join("\n") },
+    isRepeated: true,
+    problems: importProblems,
   },
   reconcile: { given: { args: ["reconcile", "--fix"] }, before: leaveMuchToDo },
 } as const satisfies Readonly<Record<string, KillScene>>;
@@ -113,10 +122,10 @@ async function problemsAfter({ run, stage, given }: Left, scene: KillScene, mome
   const refusals = refusalsOf(run.traces);
   if (scene.isRepeated === true) {
     await stage.age();
-    await happened(stage, given.args);
+    await happened(stage, given.args, given);
   }
   await reconcileUntilQuiet(stage);
-  const atRest = [...(await leftovers(stage)), ...((await scene.problems?.(stage)) ?? [])];
+  const atRest = [...(await leftovers(stage)), ...((await scene.problems?.(stage, given)) ?? [])];
   return [...refusals, ...atRest, ...(await syncProblems(stage, USER))];
 }
 
@@ -135,6 +144,14 @@ async function blockProblems(stage: Stage): Promise<readonly string[]> {
   return purgeProblems(stage);
 }
 
+/** The import was repeated: every user has the key of the file. */
+async function importProblems(stage: Stage): Promise<readonly string[]> {
+  const { rows } = await stored(stage);
+  return IMPORTED.flatMap(({ user, key }) =>
+    rows.some((row) => row.user === user && row.hash === hashOf(key)) ? [] : [`${user} has not the imported key`],
+  );
+}
+
 /** The purge with a block died before it changed the row: the unblock finishes it without its block. */
 async function blockedAfterDeath(stage: Stage): Promise<void> {
   await happened(stage, ["sync", "--user", USER]);
@@ -145,7 +162,11 @@ async function blockedAfterDeath(stage: Stage): Promise<void> {
 export async function happened(
   { home, openRouter }: Stage,
   args: readonly string[],
-  { rule = () => "pass", input, ports }: { rule?: Rule; input?: string; ports?: (ports: Ports) => Ports } = {},
+  {
+    rule = () => "pass",
+    input,
+    ports,
+  }: { readonly rule?: Rule; readonly input?: string; readonly ports?: (ports: Ports) => Ports } = {},
 ): Promise<void> {
   openRouter.behave(rule);
   const given = input === undefined ? { args } : { args, input };

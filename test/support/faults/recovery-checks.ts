@@ -1,4 +1,5 @@
 import { documentsOf, errorOf, inProcess } from "../programs/in-process.ts";
+import { isAccepted } from "./deaths.ts";
 import { madeKeys, stored } from "../openrouter/made-keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import { environmentFor } from "../recording/keyctl.ts";
@@ -46,7 +47,7 @@ async function tasksOf(
  */
 export async function leftovers(stage: Stage): Promise<readonly string[]> {
   const { rows, kept } = await stored(stage);
-  const made = new Set(madeKeys(stage.openRouter));
+  const made = new Set(madeKeys(stage.openRouter).filter((hash) => isAccepted(stage.openRouter, hash)));
   const known = new Set([...kept, ...rows.map(({ hash }) => hash)]);
   return [
     ...[...made].filter((hash) => !known.has(hash)).map((hash) => `an unrecorded key is alive: ${hash}`),
@@ -75,6 +76,6 @@ export async function syncProblems(stage: Stage, user: string): Promise<readonly
   if (run.code !== 0) return [`a fresh sync of ${user} ends with ${run.code}: ${run.stderr}`];
   const row = (await stored(stage)).rows.find((one) => one.user === user);
   if (row === undefined) return [`a fresh sync of ${user} leaves no row`];
-  const isAlive = row.generation === 0 || madeKeys(openRouter).includes(row.hash);
+  const isAlive = row.generation === 0 || isAccepted(openRouter, row.hash);
   return [...(isAlive ? [] : [`${user} has a dead key`]), ...(await leftovers(stage))];
 }

@@ -2,18 +2,33 @@ import { madeKeys, stored } from "../openrouter/made-keys.ts";
 import type { Stage } from "../openrouter/made-keys.ts";
 import type { UserTrace } from "../recording/runs.ts";
 
-/** The keys that died before their grace was over, and whose early death nobody decided. */
-export async function earlyDeaths(stage: Stage): Promise<readonly string[]> {
+/**
+ * The keys that died before their grace was over, and whose early death nobody decided.
+ * @param killed the hashes of the keys that a person has taken out of use at OpenRouter
+ */
+export async function earlyDeaths(
+  stage: Stage,
+  killed: Pick<ReadonlySet<string>, "has"> = new Set(),
+): Promise<readonly string[]> {
   const alive = new Set(madeKeys(stage.openRouter));
   const now = new Date().toISOString();
   const { graces } = await stored(stage);
   return graces.flatMap(({ user, n, hash, retireAt, endedAt }) =>
-    endedAt === null && retireAt > now && !alive.has(hash) ? [`key ${n} of ${user} died before ${retireAt}`] : [],
+    endedAt === null && retireAt > now && !alive.has(hash) && !killed.has(hash)
+      ? [`key ${n} of ${user} died before ${retireAt}`]
+      : [],
   );
 }
 
-/** The graces that were ended before their time, though no command that ends them was run. */
-export async function endedEarly(stage: Stage, traces: readonly UserTrace[]): Promise<readonly string[]> {
+/**
+ * The graces that were ended before their time, though no command that ends them was run.
+ * @param containsLeak whether a `leaked` about a key of this user was under way at this time
+ */
+export async function endedEarly(
+  stage: Stage,
+  traces: readonly UserTrace[],
+  containsLeak: (user: string, at: string) => boolean,
+): Promise<readonly string[]> {
   const { graces } = await stored(stage);
   const ending = traces.flatMap(({ user, options, trace }) =>
     options.revoke === "no"
@@ -23,7 +38,7 @@ export async function endedEarly(stage: Stage, traces: readonly UserTrace[]): Pr
         ),
   );
   return graces.flatMap(({ user, n, retireAt, endedAt }) =>
-    endedAt !== null && endedAt < retireAt && !ending.includes(`${user} ${n}`)
+    endedAt !== null && endedAt < retireAt && !ending.includes(`${user} ${n}`) && !containsLeak(user, endedAt)
       ? [`the grace of key ${n} of ${user} was ended at ${endedAt}, before ${retireAt}`]
       : [],
   );

@@ -1,6 +1,7 @@
 import type { Stage } from "../openrouter/made-keys.ts";
 import { madeKeys, stored } from "../openrouter/made-keys.ts";
 import type { Given } from "../recording/keyctl.ts";
+import { kill } from "./deaths.ts";
 import { happened, USER } from "./kills.ts";
 import type { KillScene } from "./kills.ts";
 import { leftovers, reconcileUntilQuiet } from "./recovery-checks.ts";
@@ -19,7 +20,19 @@ export const ROTATION_SCENES = {
     problems: rotationProblems,
   },
   "rotate --finish": { given: { args: ["rotate", "--finish"] }, before: withDuties, problems: rotationProblems },
-  leaked: { given: leakedKey, before: withGrace, isRepeated: true, problems: rotationProblems },
+  leaked: { given: leakedKey, before: withGrace, isRepeated: true, problems: leakProblems },
+  "leaked of a key in its grace": {
+    given: leakedEarlierKey,
+    before: withGrace,
+    isRepeated: true,
+    problems: leakProblems,
+  },
+  renew: {
+    given: { args: ["renew", "--user", USER] },
+    before: withDeadKey,
+    isRepeated: true,
+    problems: renewalProblems,
+  },
   "rotate after the reset": { given: { args: ROTATE }, before: withDuties, problems: rotationProblems },
 } as const satisfies Readonly<Record<string, KillScene>>;
 
@@ -44,6 +57,19 @@ async function leakedKey(stage: Stage): Promise<Given> {
   return { args: ["leaked", "--hash", row?.hash ?? ""] };
 }
 
+async function leakedEarlierKey(stage: Stage): Promise<Given> {
+  const [grace] = (await stored(stage)).graces;
+  return { args: ["leaked", "--hash", grace?.hash ?? ""] };
+}
+
+/** The key in use was deleted at OpenRouter; the one before it is in its grace. */
+async function withDeadKey(stage: Stage): Promise<void> {
+  await withGrace(stage);
+  await stage.ageKeys();
+  const [row] = (await stored(stage)).rows;
+  kill(stage.openRouter, row?.hash ?? "", "deleted");
+}
+
 /** A grace is over, and the time of a lowered limit has come. */
 async function withDuties(stage: Stage): Promise<void> {
   await withGrace(stage);
@@ -62,6 +88,26 @@ async function rotationProblems(stage: Stage): Promise<readonly string[]> {
     ...unrestrictedKeys(stage),
     ...(keys.length === 1 ? [] : [`${keys.length} keys are alive after the grace`]),
     ...loweredLimits(stage),
+  ];
+}
+
+/** The `leaked` was repeated: the key works no more. */
+async function leakProblems(stage: Stage, { args }: Given): Promise<readonly string[]> {
+  const alive = madeKeys(stage.openRouter).filter((hash) => args.includes(hash));
+  return [...alive.map((hash) => `the leaked key is alive: ${hash}`), ...(await rotationProblems(stage))];
+}
+
+/** The renewal was repeated: one key was replaced, by one key, and the row says so. */
+async function renewalProblems(stage: Stage): Promise<readonly string[]> {
+  const { rows, journal } = await stored(stage);
+  const saved = journal.filter((entry) => entry.kind === "out" && entry.outcome === "saved").length;
+  return [
+    // Those of the provision, of the rotation, and of the renewal.
+    ...(saved === 3 ? [] : [`${saved} keys have come into use`]),
+    ...rows.flatMap(({ user, autoRenewed, lastRenewalAt }) =>
+      autoRenewed && lastRenewalAt !== null ? [] : [`the row of ${user} does not say that it was renewed`],
+    ),
+    ...(await rotationProblems(stage)),
   ];
 }
 

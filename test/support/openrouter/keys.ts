@@ -8,9 +8,9 @@ import type { Settings } from "./settings.ts";
 export interface MockKey {
   readonly hash: string;
   readonly label: string;
-  readonly createdAt: string;
-  readonly expiresAt: string | null;
   readonly workspace: string;
+  createdAt: string;
+  expiresAt: string | null;
   name: string;
   disabled: boolean;
   limit: number | null;

@@ -1,6 +1,7 @@
 import { compose, readConfig } from "../../../src/compose.ts";
 import type { Ports } from "../../../src/compose.ts";
 import type { KeyRecord } from "../../../src/core/model/key-record.ts";
+import type { HistoryEvent } from "../../../src/core/model/history-event.ts";
 import type { EntryOf, Recorded } from "../../../src/core/ports/journal.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 import { change } from "../sqlite/database-file.ts";
@@ -16,10 +17,24 @@ export interface Stage {
   readonly age: () => Promise<void> | void;
   /** Moves everything that rotations have left to do into the past: every grace is over, and every limit was reset. */
   readonly passGraces: () => Promise<void> | void;
+  /**
+   * Moves the birth of every stored key into the past: a new key that is refused is not judged at once. Where changes of a row
+   * are not atomic, nothing else may change one meanwhile.
+   */
+  readonly ageKeys: () => Promise<void> | void;
 }
 
 export function sqliteStage(home: Home, openRouter: OpenRouterServer): Stage {
-  return { home, openRouter, age: () => ageOperations(home), passGraces: () => endGraces(home) };
+  return {
+    home,
+    openRouter,
+    age: () => ageOperations(home),
+    passGraces: () => endGraces(home),
+    ageKeys: () => {
+      const old = `'${longAgo().toISOString()}'`;
+      change(home.database, `PRAGMA busy_timeout = 5000; UPDATE api_keys SET created_at = ${old}`);
+    },
+  };
 }
 
 export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pick<Database, "db">): Stage {
@@ -35,7 +50,14 @@ export function mongoStage(home: Home, openRouter: OpenRouterServer, { db }: Pic
       .collection("api_keys")
       .updateMany({ limit_due: { $ne: null } }, { $set: { "limit_due.at": aMomentAgo() } });
   };
-  return { home, openRouter, age, passGraces };
+  const ageKeys = async () => {
+    await db.collection("api_keys").updateMany({}, { $set: { created_at: longAgo() } });
+  };
+  return { home, openRouter, age, passGraces, ageKeys };
+}
+
+function longAgo(): Date {
+  return new Date(Date.now() - 3_600_000);
 }
 
 function aMomentAgo(): Date {
@@ -66,7 +88,9 @@ export function madeKeys({ keys }: Pick<OpenRouterServer, "keys">): readonly str
   );
 }
 
-interface StoredKey extends Pick<KeyRecord, "generation" | "settled" | "limitDue" | "restrictions"> {
+type Known = "generation" | "settled" | "limitDue" | "restrictions" | "autoRenewed" | "lastRenewalAt";
+
+interface StoredKey extends Pick<KeyRecord, Known> {
   readonly user: string;
   readonly hash: string;
 }
@@ -89,14 +113,20 @@ interface Stored {
   readonly retired: ReadonlySet<string>;
   readonly graces: readonly Grace[];
   readonly blocked: ReadonlySet<string>;
+  readonly journal: readonly Recorded[];
+  readonly events: readonly HistoryEvent[];
 }
 
 export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
   return withStore(home, async ({ store }) => {
     const rows: StoredKey[] = [];
-    for await (const { userId, keyHash, generation, settled, limitDue, restrictions } of store.scan(patience)) {
-      rows.push({ user: userId, hash: keyHash ?? "", generation, settled, limitDue, restrictions });
+    for await (const { userId, keyHash, ...row } of store.scan(patience)) {
+      const { generation, settled, limitDue, restrictions, autoRenewed, lastRenewalAt } = row;
+      const renewal = { autoRenewed, lastRenewalAt };
+      rows.push({ user: userId, hash: keyHash ?? "", generation, settled, limitDue, restrictions, ...renewal });
     }
+    const events: HistoryEvent[] = [];
+    for await (const event of store.events({}, patience)) events.push(event);
     const blocked = new Set<string>();
     for await (const { userId } of store.scanBlocked(patience)) blocked.add(userId);
     const hashes = new Map<string, string>();
@@ -105,7 +135,9 @@ export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
     const owed = new Set<string>();
     const dues: Recorded<EntryOf<"due">>[] = [];
     const ended = new Map<string, string>();
+    const journal: Recorded[] = [];
     for await (const entry of store.scanJournal(patience)) {
+      journal.push(entry);
       const name = `${entry.userId} ${entry.n}`;
       if (entry.kind === "out" && entry.outcome === "saved") hashes.set(name, entry.hash);
       if (entry.kind === "rev") retired.add(name);
@@ -118,7 +150,7 @@ export async function stored({ home }: Pick<Stage, "home">): Promise<Stored> {
       const name = `${user} ${n}`;
       return { user, n, hash: hashes.get(name) ?? "", retireAt, endedAt: ended.get(name) ?? null };
     });
-    return { rows, kept, retired, graces, blocked };
+    return { rows, kept, retired, graces, blocked, journal, events };
   });
 }
 

@@ -75,8 +75,11 @@ export function tracesOf(path: string, command: RecordedCommand): readonly UserT
   }));
 }
 
-/** The one command that disables a current key before its row changes. What follows is a rotation, which has traces of its own. */
-const OUTSIDE_THE_MODEL: ReadonlySet<string> = new Set(["leaked"]);
+/**
+ * `leaked` disables a current key before its row changes, and the rest of it is a rotation, which has traces of its own. The
+ * others have no actor.
+ */
+const OUTSIDE_THE_MODEL: ReadonlySet<string> = new Set(["leaked", "renew", "import", "exec"]);
 
 const KINDS: Readonly<Record<string, ActorKind>> = {
   sync: "sync",
