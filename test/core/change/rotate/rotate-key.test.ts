@@ -332,7 +332,13 @@ describe("an expired, deleted or foreign key", () => {
   it("is rotated when it is deleted, with the terms of its row", async () => {
     const all = await provisioned();
     all.server.removeKey(await hashOf(all));
-    expect(await rotate(all)).toMatchObject({ error: null, limit: 10, limitNow: 10, limitReset: "monthly" });
+    const terms = { limit: 10, limitNow: 10, limitReset: "monthly" };
+    // It has no grace: it works no longer.
+    expect(await rotate(all)).toMatchObject({
+      error: null,
+      ...terms,
+      previous: { revocation: "done", revokeAt: null },
+    });
   });
 
   it("is left alive when keyctl did not create it, or removed on request", async () => {
