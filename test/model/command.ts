@@ -42,6 +42,15 @@ export type Breach =
   | "op-without-out"
   | "cap-check-first"
   | "no-reread"
+  | "renew-blind"
+  | "renew-no-reread"
+  | "renew-loops"
+  | "renew-unrestricted"
+  | "leaked-any-key"
+  | "leaked-current-key"
+  | "leaked-rotates-first"
+  | "leaked-no-mark"
+  | "leaked-stops"
   | "spool-resend"
   | "own-row-is-foreign"
   | "spool-fails-delete";
@@ -50,13 +59,25 @@ export type Breach =
 export type Protocol = "row first" | "outcome first" | "outcome first, patched";
 
 /** `finish` is `rotate --finish`. */
-export type ActorKind = "sync" | "get" | "save" | "purge" | "unblock" | "rotate" | "finish" | "reconcile";
+export type ActorKind =
+  | "sync"
+  | "get"
+  | "save"
+  | "purge"
+  | "unblock"
+  | "rotate"
+  | "renew"
+  | "leaked"
+  | "finish"
+  | "reconcile";
 
 /** The command of a user. */
 export interface Command {
   readonly kind: ActorKind;
   /** The key that `save` stores, or that sync and get find in key.txt or in the environment. */
   readonly key: Hash | null;
+  /** The refused key of a renewal, or the leaked one. */
+  readonly about: Hash | null;
   /**
    * `ours` for `--revoke`, `foreign too` for `--revoke-foreign`. A rotation with `ours` ends every grace that is under
    * way.
@@ -92,7 +113,16 @@ export interface Command {
 }
 
 export function command(kind: ActorKind, options: Partial<Omit<Command, "kind">> = {}): Command {
-  const asked = { kind, key: null, revoke: "no", block: false, user: 0, cap: null, deliberate: false } as const;
+  const asked = {
+    kind,
+    key: null,
+    about: null,
+    revoke: "no",
+    block: false,
+    user: 0,
+    cap: null,
+    deliberate: false,
+  } as const;
   const rotation = { graceMs: null, namesLimit: false, limitDue: null, restrictions: null };
   return { ...asked, ...rotation, spool: false, split: false, breach: null, protocol: "row first", ...options };
 }

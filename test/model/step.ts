@@ -15,6 +15,14 @@ export interface Place {
    * a death.
    */
   readonly mayEnd: boolean;
+  /** Chosen only where this is so. */
+  readonly where?: KeyFact;
+}
+
+/** What OpenRouter says about a key. Reading it is no access, so the explorer looks for the actor; a trace does not tell. */
+export interface KeyFact {
+  readonly hash: Hash;
+  readonly works: boolean;
 }
 
 export type StepFunction<Memory extends object> = (memory: Memory, command: Command) => Step;
@@ -31,6 +39,7 @@ export interface Ended {
   readonly ended: string;
   readonly returned: Hash | null;
   readonly waits: boolean;
+  readonly where?: KeyFact;
 }
 
 export type Move = Place | Ended;
@@ -52,6 +61,10 @@ export function bounded(place: Place): Place {
 
 export function waiting<Next extends Move>(move: Next): Next {
   return { ...move, waits: true };
+}
+
+export function where(fact: KeyFact, moves: Moves): readonly Move[] {
+  return listOf(moves).map((move) => ({ ...move, where: fact }));
 }
 
 export function ended(how: string, returned: Hash | null = null): Ended {

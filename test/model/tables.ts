@@ -47,6 +47,30 @@ export const SMALL: readonly Configuration[] = [
   { actors: "sync,purge!^", spool: true },
   { actors: "sync,purge^,unblock", split: true, faults: 0 },
   { actors: "purge^,unblock,reconcile@row", split: true },
+  { actors: "renew,renew@dead", faults: 0 },
+  { actors: "renew,renew,sync@dead", faults: 0 },
+  { actors: "renew,sync@dead" },
+  { actors: "renew,save@dead" },
+  { actors: "renew,save=@dead" },
+  { actors: "renew,purge!@dead" },
+  { actors: "renew,purge^,unblock@dead", faults: 0 },
+  { actors: "renew,rotate@dead", faults: 0 },
+  { actors: "renew,reconcile@expired" },
+  { actors: "renew,renew@manual", faults: 0 },
+  { actors: "renew,sync2@dead", cap: 2, faults: 0 },
+  { actors: "renew%,sync@lowered", dies: true, faults: 0 },
+  { actors: "renew,sync@restricted", dies: true, faults: 0 },
+  { actors: "leaked,sync@row" },
+  { actors: "leaked,save@row" },
+  { actors: "leaked,save=@row" },
+  { actors: "leaked,purge,save=@row", faults: 0 },
+  { actors: "leaked,purge!@row", faults: 0 },
+  { actors: "leaked,leaked@row", faults: 0 },
+  { actors: "leaked,renew@row", faults: 0 },
+  { actors: "leaked,rotate~@row", faults: 0 },
+  { actors: "leaked,reconcile@row" },
+  { actors: "leaked=,save=@retained" },
+  { actors: "leaked,finish@lowered", faults: 0 },
 ];
 
 /** All invariants hold. These take minutes and belong to the campaign. */
@@ -136,10 +160,55 @@ export const LARGE: readonly Configuration[] = [
   { actors: "sync,purge^,unblock", split: true },
   { actors: "sync,sync,purge^", split: true, faults: 0 },
   { actors: "sync,purge!^,reconcile@row", split: true },
+  { actors: "renew,renew@dead" },
+  { actors: "renew@row", dies: true, faults: 2, generations: 4 },
+  { actors: "renew,renew,renew@dead", faults: 0 },
+  { actors: "renew,renew,sync@dead" },
+  { actors: "renew,renew,reconcile@expired", faults: 0 },
+  { actors: "renew,renew,purge!@dead", faults: 0 },
+  { actors: "renew,rotate@dead" },
+  { actors: "renew,rotate~@row", dies: true },
+  { actors: "renew,rotate~,finish@row", dies: true, faults: 0 },
+  { actors: "renew,save,purge!@dead" },
+  { actors: "renew,purge!,reconcile@expired" },
+  { actors: "renew,purge^,unblock@dead" },
+  { actors: "renew,sync,purge@dead" },
+  { actors: "renew,reconcile,reconcile@expired" },
+  { actors: "renew,renew@manual" },
+  { actors: "renew,renew@retained", dies: true, faults: 0 },
+  { actors: "renew,sync2@dead", cap: 2 },
+  { actors: "leaked@row", faults: 2, generations: 4 },
+  { actors: "leaked,sync" },
+  { actors: "leaked,leaked@row" },
+  { actors: "leaked,leaked,sync@row", faults: 0 },
+  { actors: "leaked,renew@row" },
+  { actors: "leaked,renew,purge^@row", faults: 0 },
+  { actors: "leaked,rotate@row" },
+  { actors: "leaked,rotate~@row" },
+  { actors: "leaked,save=,purge!@row" },
+  { actors: "leaked,purge,save=@row" },
+  { actors: "leaked,purge,sync=,reconcile@row", faults: 0 },
+  { actors: "leaked,purge^,unblock@row" },
+  { actors: "leaked,finish@restricted" },
+  { actors: "leaked=,save=,purge!@retained" },
 ];
 
 /** C1: within an hour, no more keys are created automatically than the cap allows. */
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "I10" | "I11" | "C1";
+export type Invariant =
+  | "I1"
+  | "I2"
+  | "I3"
+  | "I4"
+  | "I5"
+  | "I6"
+  | "I7"
+  | "I8"
+  | "I9"
+  | "I10"
+  | "I11"
+  | "I12"
+  | "I13"
+  | "C1";
 
 /** For each rule that is left out, one violated invariant and a configuration that shows it. */
 export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] = [
@@ -185,6 +254,16 @@ export const BREACHES: readonly (readonly [Breach, Invariant, Configuration])[] 
   ["spool-resend", "I5", { actors: "sync,sync,purge", faults: 2, spool: true }],
   ["own-row-is-foreign", "I1", { actors: "sync,sync" }],
   ["spool-fails-delete", "I1", { actors: "sync,sync", faults: 2, spool: true }],
+  ["renew-blind", "I12", { actors: "renew,renew@dead" }],
+  ["renew-blind", "I12", { actors: "renew,save@dead", faults: 0 }],
+  ["renew-no-reread", "I12", { actors: "renew,renew@dead" }],
+  ["renew-loops", "I6", { actors: "renew@row", dies: true }],
+  ["renew-unrestricted", "I11", { actors: "renew@restricted", dies: true }],
+  ["leaked-any-key", "I12", { actors: "leaked,rotate@row", faults: 0 }],
+  ["leaked-current-key", "I1", { actors: "leaked=,sync@retained" }],
+  ["leaked-rotates-first", "I13", { actors: "leaked@row" }],
+  ["leaked-no-mark", "I13", { actors: "leaked=,save=@retained" }],
+  ["leaked-stops", "I6", { actors: "leaked@row" }],
 ];
 
 const SIMPLE = "outcome first";

@@ -549,10 +549,10 @@ describe("the model refuses", () => {
 function tracesOf(configuration: Configuration, all = false) {
   const exploration = explorationOf(configuration);
   const histories = [...explore({ ...exploration, all }).violations.values()].map(({ history }) => history);
-  return exploration.commands.flatMap(({ kind, key, revoke, spool, cap, deliberate, graceMs }, slot) =>
+  return exploration.commands.flatMap(({ kind, key, about, revoke, spool, cap, deliberate, graceMs }, slot) =>
     histories.map((history) => ({
       kind,
-      options: { key, revoke, spool, cap, deliberate, graceMs },
+      options: { key, about, revoke, spool, cap, deliberate, graceMs },
       trace: history.flatMap(({ access, result, slot: whose }) =>
         whose === slot && access !== null && result !== "checked" ? [asRecorded({ ...access, result })] : [],
       ),
@@ -574,7 +574,10 @@ function asRecorded({ access, result, ...operands }: Recorded): Recorded {
 const OF_THE_STORE: readonly Breach[] = ["upsert", "aba", "grace-from-swap"];
 /** Breaches whose first violation is of a command that runs after all others died. */
 const OF_A_LATER_COMMAND: readonly Breach[] = ["no-previous", "purge-forgets-retiring"];
-/** Breaches that a trace cannot show: the actor skips its last accesses, or the effect comes only after its death. */
+/**
+ * Breaches that a trace cannot show: the actor skips its last accesses, the effect comes only after its death, or the trace
+ * itself tells what was decided.
+ */
 const UNSEEN: readonly Breach[] = [
   "trust-row",
   "purge-finishes-nothing",
@@ -582,6 +585,9 @@ const UNSEEN: readonly Breach[] = [
   "save-looks-once",
   "s2-no-due",
   "undo-forgets-limit",
+  "renew-loops",
+  "renew-unrestricted",
+  "leaked-stops",
 ];
 
 describe("an actor in the explorer's histories", () => {

@@ -151,9 +151,11 @@ function mustObey(access: Insert): boolean {
  * its commit looks at its row: that decides only whether its key is handed out.
  */
 function isLookBehind(standings: readonly Standing[], got: Recorded, { kind }: Command): boolean {
-  const isLook = got.access === "row.holding" || (got.access === "row.find" && kind === "rotate");
+  const isLook = got.access === "row.holding" || (got.access === "row.find" && ROTATING.has(kind));
   return isLook && standings.some(({ move }) => !isPlace(move));
 }
+
+const ROTATING: ReadonlySet<ActorKind> = new Set(["rotate", "renew", "leaked"]);
 
 function afterRead(place: Place, inserted: Recorded, got: Recorded, asked: Command): readonly Standing[] {
   if (got.result === null) {

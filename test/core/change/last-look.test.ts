@@ -55,6 +55,28 @@ describe("a key that a purge with a block took meanwhile is not handed out", () 
     expect(previous).toBeNull();
   });
 
+  it("by a renewal that has found out that the key works", async () => {
+    const all = await provisioned();
+    const around = (ports: Ports): Ports => ({
+      ...ports,
+      openRouter: {
+        ...ports.openRouter,
+        async open() {
+          const asked = await ports.openRouter.open();
+          return {
+            ...asked,
+            async checkKey(...words) {
+              const check = await asked.checkKey(...words);
+              await block(all);
+              return check;
+            },
+          };
+        },
+      },
+    });
+    expect(await (await manager(all, {}, around)).renew("alice")).toMatchObject(BLOCKED);
+  });
+
   it("by a sync that has looked up a created key again after it stored it", async () => {
     const all = await provisioned();
     await all.given("purge --user alice --yes");

@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { isDraft, recordBlock } from "./draft-block.ts";
 import { listDue } from "./finish.ts";
 import { giving } from "./given.ts";
+import { lookingAgain, lookUpLeaked } from "./leaked.ts";
 import { readLastOperation } from "./operation.ts";
 import { purgingNobody } from "./purge.ts";
 import { judge, listUpstream } from "./reconcile.ts";
@@ -16,6 +17,8 @@ import type { Move, Place } from "../step.ts";
 /** The start of a command: it imports spooled keys before its first read of the row. */
 export function begin(command: Command): Place {
   if (command.protocol !== "row first") return beginPlainer(command);
+  // The rotation of a leaked key begins with the spool.
+  if (command.kind === "leaked") return lookUpLeaked(command);
   return command.spool && command.kind !== "unblock" ? to(listSpool, {}) : stepOne(command);
 }
 
@@ -36,6 +39,8 @@ export function refusing(memory: Found, command: Command): Move {
       return purgingNobody({ isBlocked: true }, command);
     case "unblock":
       return to(liftBlock, { row });
+    case "leaked":
+      return lookingAgain();
     default:
       return ended("BLOCKED");
   }
@@ -52,7 +57,10 @@ export function withoutRow(command: Command): Move {
     case "unblock":
       return NOT_BLOCKED;
     case "rotate":
+    case "renew":
       return ended("NO_KEY");
+    case "leaked":
+      return lookingAgain();
     default:
       // A key in key.txt or in the environment needs no operation.
       return key === null ? to(readLastOperation, { rotation: null, opens: kind === "sync" }) : giving(null, command);

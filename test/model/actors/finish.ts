@@ -49,7 +49,7 @@ function readDueMark(memory: Finishing): Step {
   );
 }
 
-function settleBeforeMark(memory: Finishing, command: Command): Step {
+export function settleBeforeMark(memory: Finishing, command: Command): Step {
   const again = to(settleBeforeMark, memory);
   return doing({ access: "row.find" }, (row) =>
     row === null || row.settled ? to(markDue, memory) : settling(row, again, command),
@@ -73,7 +73,7 @@ function readRowWithLimit(_: object, command: Command): Step {
 }
 
 /** RECORD OUTCOME, REVOKE PREDECESSOR, SETTLE. Then the row is read again. */
-function settling(row: Row, again: Place, command: Command): Moves {
+export function settling(row: Row, again: Place, command: Command): Moves {
   const saved = retiringPredecessor(row, to(settleForFinish, { row, again }), command);
   return row.generation === 0 ? saved : confirmingOutcome(row, { saved, reverted: again });
 }

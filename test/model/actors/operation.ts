@@ -34,13 +34,21 @@ function readLastOutcome(memory: Making, command: Command): Step {
   return doing({ access: "journal.read out", generation }, (outcome) => {
     if (outcome !== null) return decided(memory, command);
     if (command.breach === "op-without-out") return to(openOperation, memory);
-    return [bounded(waiting(to(poll(memory), memory))), stale(memory)];
+    return [bounded(waiting(to(poll(memory, command), memory))), stale(memory)];
   });
 }
 
 /** A rotation already has a row. Every other command waits for a row or an outcome, whichever comes first. */
-function poll({ rotation }: Making) {
-  return rotation === null ? pollRow : readLastOutcome;
+function poll({ rotation }: Making, { kind }: Command) {
+  if (rotation === null) return pollRow;
+  return kind === "renew" ? pollOldRow : readLastOutcome;
+}
+
+/** A row with another key than the refused one ends the wait of a renewal. */
+function pollOldRow(memory: Making): Step {
+  return doing({ access: "row.find" }, (row) =>
+    row === null || row.hash === memory.rotation?.old.hash ? bounded(to(readLastOutcome, memory)) : startOver(),
+  );
 }
 
 function pollRow(memory: Making, command: Command): Step {
@@ -54,8 +62,8 @@ function stale({ generation, opens }: Making): Move {
 }
 
 function decided(memory: Making, command: Command): Moves {
-  if (memory.rotation !== null) return to(readOldRowAgain, memory);
-  return command.breach === "no-reread" ? opening(memory, command) : to(readRowAgain, memory);
+  if (command.breach === "no-reread" || command.breach === "renew-no-reread") return opening(memory, command);
+  return memory.rotation === null ? to(readRowAgain, memory) : to(readOldRowAgain, memory);
 }
 
 /** Reads the row again after the journal. This saves a paid POST; safety does not depend on it. */
@@ -66,11 +74,16 @@ function readRowAgain(memory: Making, command: Command): Step {
   });
 }
 
-/** Another command's operation may have been a rotation: its new key is not rotated as well. This saves a paid POST. */
-function readOldRowAgain(memory: Making): Step {
-  return doing({ access: "row.find" }, (row) =>
-    row?.hash === memory.rotation?.old.hash ? to(openOperation, memory) : startOver(),
-  );
+/**
+ * Another command's operation may have been a rotation: its new key is not rotated as well. This saves a paid POST. A
+ * renewal starts over after any change of the row.
+ */
+function readOldRowAgain(memory: Making, command: Command): Step {
+  const old = memory.rotation?.old;
+  return doing({ access: "row.find" }, (row) => {
+    const isSame = command.kind === "renew" ? row?.version === old?.version : row?.hash === old?.hash;
+    return isSame ? opening(memory, command) : startOver();
+  });
 }
 
 function opening(memory: Making, command: Command): Moves {
@@ -86,15 +99,17 @@ function capOf({ kind, cap, deliberate }: Command): number | null {
 /** If the cap is used up, nothing is written. This saves two records; safety does not depend on it. */
 function lookAtCap(memory: Making, command: Command): Step {
   const cap = capOf(command) ?? 0;
-  return doing({ access: "journal.live operations", atMost: cap }, (live) =>
-    live.saved + live.open < cap ? to(openOperation, memory) : crowded(live, cap),
+  return doing({ access: "journal.live operations", atMost: cap }, ({ saved, open }) =>
+    saved + open < cap ? to(openOperation, memory) : crowded({ ...memory, saved }, cap),
   );
 }
 
+type Crowded = Pick<Making & LiveOperations, "generation" | "rotation" | "saved">;
+
 /** Operations in progress may still be abandoned, so a command that can wait starts over. */
-function crowded({ saved }: Pick<LiveOperations, "saved">, cap: number): readonly Move[] {
+function crowded({ saved, rotation }: Pick<Crowded, "rotation" | "saved">, cap: number): readonly Move[] {
   const full = ended("PROVISION_CAP");
-  return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { rotation: null, opens: true }))), full];
+  return saved >= cap ? [full] : [bounded(waiting(to(readLastOperation, { rotation, opens: true }))), full];
 }
 
 /** RECORD OPERATION. **Invariant:** it is allowed only if the last operation has an outcome. Safety depends on this. */
@@ -112,22 +127,19 @@ function openOperation({ generation, rotation }: Making, command: Command): Step
  * all others, so the cap is never exceeded.
  */
 function countMine(memory: Omit<Making, "opens">, command: Command): Step {
-  const { generation } = memory;
+  const { generation, rotation } = memory;
   const cap = capOf(command) ?? 0;
   return doing(
     { access: "journal.live operations", atMost: cap + 1 },
-    ({ saved, open }) => (saved + open <= cap ? to(post, memory) : to(abandonOverCap, { generation, saved })),
+    ({ saved, open }) => (saved + open <= cap ? to(post, memory) : to(abandonOverCap, { generation, rotation, saved })),
     () => to(abandonUnmade, { generation }),
   );
 }
 
 /** Abandons an operation above the cap. Abandoned operations do not count. */
-function abandonOverCap(
-  { generation, saved }: Pick<Making & LiveOperations, "generation" | "saved">,
-  command: Command,
-) {
+function abandonOverCap({ generation, rotation, saved }: Crowded, command: Command) {
   return doing({ access: "journal.insert out", generation, outcome: "abandoned" }, () =>
-    crowded({ saved }, capOf(command) ?? 0),
+    crowded({ rotation, saved }, capOf(command) ?? 0),
   );
 }
 

@@ -5,11 +5,13 @@ import { isTombstone } from "./block.ts";
 import { unlessBlocked } from "./draft-block.ts";
 import { giving } from "./given.ts";
 import { handingOut } from "./last-look.ts";
+import { rotatingLeaked } from "./leaked.ts";
 import { isLimitWaiting, restoringLimit } from "./limit.ts";
 import { retiringPredecessor, settledRow } from "./predecessor.ts";
 import { lookForOthers, withRetained } from "./purge.ts";
 import { lookForRemoval, lookForReplacement } from "./read-back.ts";
 import { isPurgePending, readRowAfterList } from "./reconcile.ts";
+import { confirmingRefusal, isReplacedAlready } from "./renew.ts";
 import { beginRotation } from "./rotate.ts";
 import { liftPendingBlock } from "./unblock.ts";
 import { bounded, doing, ended, listOf, to, UNSURE, waiting } from "../step.ts";
@@ -43,7 +45,7 @@ export function found(memory: Found, command: Command): Moves {
   if (isTombstone(row)) return refusing(memory, command);
   const trusting = command.breach === "trust-row" && isReader(memory, command);
   if (row.generation === 0 || row.settled || trusting) return confirmed(memory, command);
-  const saved = isReader(memory, command) ? handingOut(row, command) : confirmed(memory, command);
+  const saved = isAnswer(memory, command) ? handingOut(row, command) : confirmed(memory, command);
   return confirmingOutcome(row, { saved, reverted: listed === null ? startOver() : to(readRowAfterList, { listed }) });
 }
 
@@ -105,7 +107,7 @@ function restorable(previous: Previous | null, { breach }: Command): Previous | 
  */
 function confirmed(memory: Found, command: Command): Moves {
   const { row, listed } = memory;
-  if (isReader(memory, command)) return ended("has the key", row.hash);
+  if (isAnswer(memory, command)) return ended("has the key", row.hash);
   if (command.kind === "save" && listed === null && row.hash === command.key) return ended("saved already");
   if (command.kind === "unblock") return liftPendingBlock(row, command);
   if (command.kind === "purge" && listed === null && row.generation === 0) {
@@ -160,16 +162,23 @@ function settled({ row, listed }: Found, command: Command): Moves {
       return giving(row, command);
     case "purge":
       return withRetained(row, command);
-    default:
+    case "renew":
+      return confirmingRefusal(row, command);
+    default: {
+      const rotating = command.kind === "leaked" ? rotatingLeaked(row, command) : beginRotation(row, command);
       // Only the clock tells whether the time of the full limit has come.
-      return isLimitWaiting(row)
-        ? [restoringLimit({ row, ...RESTORED }, command), waiting(beginRotation(row, command))]
-        : beginRotation(row, command);
+      return isLimitWaiting(row) ? [restoringLimit({ row, ...RESTORED }, command), waiting(rotating)] : rotating;
+    }
   }
 }
 
 /** A rotation reads the row again after RESTORE LIMIT. */
 const RESTORED = { done: startOver(), changed: startOver(), left: ended("PROVIDER_UNAVAILABLE") };
+
+/** The key in the row is what the command hands out. */
+function isAnswer(memory: Found, command: Command): boolean {
+  return isReader(memory, command) || isReplacedAlready(memory.row, command);
+}
 
 function isReader({ listed }: Found, { kind }: Command): boolean {
   return listed === null && (kind === "sync" || kind === "get");

@@ -6,6 +6,7 @@ import type { Space } from "./space.ts";
 import {
   currentKey,
   generationOfKey,
+  isKilled,
   isLowered,
   isOwed,
   liveOperations,
@@ -30,13 +31,14 @@ export class Alone {
       this.#afterReconcile(world) ??
       this.#afterReconcile(this.#space.afterGraces(world)) ??
       this.#afterPurge(world) ??
+      this.#afterReplacement(world) ??
       this.#afterSync(world),
   }));
 
-  /** I1: after all commands have ended without a death, the current key works. */
+  /** I1: after all commands have ended without a death, the current key works, unless it was killed. */
   readonly atRest = onceEach((world): { readonly violation: string | null } => {
-    const { current, live } = this.#space.standing(world);
-    const isDead = (current & MADE_KEYS & ~live) !== 0;
+    const { current, live, killed } = this.#space.standing(world);
+    const isDead = (current & MADE_KEYS & ~live & ~killed) !== 0;
     return { violation: isDead ? "I1 everybody is done, and the current key is dead" : null };
   });
 
@@ -104,6 +106,25 @@ export class Alone {
       });
       return survivor === undefined ? null : `I3 key ${survivor} survives a purge --revoke`;
     });
+  }
+
+  /** I6: a dead current key can be replaced by a renewal, and by `leaked` as well: the same command again goes on. */
+  #afterReplacement(world: number): string | null {
+    const was = currentKey(this.#space.worlds.at(world), this.#space.protocol);
+    if (!isKilled(this.#space.worlds.at(world), was)) return null;
+    for (const kind of ["renew", "leaked"] as const) {
+      const ends = this.#endsOf(this.#space.calmed(world), this.#space.fresh(kind, was));
+      if (ends === null) return `I6 ${kind} alone does not end`;
+      // The new key may be refused, which ends the command.
+      const isReplaced = ends.some((end) => this.#isReplaced(end)) || this.#isFull(world);
+      if (!isReplaced) return `I6 ${kind} alone cannot replace a dead key`;
+    }
+    return null;
+  }
+
+  #isReplaced(world: number): boolean {
+    const { current, currentMade, live } = this.#space.standing(world);
+    return current === 0 || (currentMade & live) !== 0;
   }
 
   #afterSync(world: number): string | null {

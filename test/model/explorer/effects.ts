@@ -174,7 +174,7 @@ function releaseEffect(generation: number, world: World): Effect {
   return effect({ ...world, spool: world.spool.map((one) => (one === file ? { ...one, sent: false } : one)) }, "done");
 }
 
-function withoutDeleted(hash: Hash, world: World): World {
+export function withoutDeleted(hash: Hash, world: World): World {
   return {
     ...world,
     live: withoutKey(world.live, hash),

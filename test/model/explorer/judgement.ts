@@ -1,8 +1,9 @@
-import type { Access, Hash } from "../accesses.ts";
-import type { Command, Protocol } from "../command.ts";
+import type { Access, Hash, RowContent } from "../accesses.ts";
+import type { ActorKind, Command, Protocol } from "../command.ts";
 import { isPlace } from "../step.ts";
 import { begins, blockAfter, isBlocked, isReblocked } from "./blocking.ts";
 import type { Entry } from "./entry.ts";
+import { judgeReplacing, rememberingReplaced } from "./replacing.ts";
 import type { Transition } from "./transitions.ts";
 import { bitOf, bitsOf, currentKey, generationOfKey, isOwed, MADE_KEYS, savedHash, withKeys } from "./world.ts";
 import type { World } from "./world.ts";
@@ -25,7 +26,7 @@ export interface Judgement {
 /** The world after the transition, with what the invariants remember about it. */
 export function remembering(entry: Entry, before: World, transition: Transition, protocol: Protocol): World {
   const block = blockAfter(entry, before, transition);
-  const world = rememberingKeys(entry, before, transition, protocol);
+  const world = rememberingReplaced(entry, rememberingKeys(entry, before, transition, protocol), transition);
   return world.block === block ? world : { ...world, block };
 }
 
@@ -49,7 +50,8 @@ function isVacant(world: World): boolean {
 /** I9: the row of a `purge --revoke` goes, or the row of a rotation that ends every grace is replaced. */
 function endsGraces({ kind, revoke }: Command, access: Access, isPurged: boolean): boolean {
   if (kind === "purge") return revoke !== "no" && isPurged && isOfRow(access);
-  return kind === "rotate" && revoke === "ours" && access.access === "row.replace" && !access.row.settled;
+  const rotates = kind === "rotate" || kind === "leaked";
+  return rotates && revoke === "ours" && access.access === "row.replace" && !access.row.settled;
 }
 
 function isOfRow({ access }: Access): boolean {
@@ -74,6 +76,7 @@ export function judgeTransition(entry: Entry, before: World, transition: Transit
       (displaced ? displacement(entry, was, is, before) : null) ??
       (displaced ? lessRestricted(was, is, after) : null) ??
       (isReblocked(before, after) && !isOfPurge(entry) ? "I8 a repair blocks a user who was unblocked" : null) ??
+      judgeReplacing(entry, before, transition, protocol) ??
       handedOut(entry, returned, is, after),
   };
 }
@@ -93,17 +96,19 @@ function isReplacedForGood(was: Hash, { row }: World, { command }: Entry): boole
 
 /** Other commands insert `del` for what is noted, or due: that decides nothing new. */
 function decidedBy({ command }: Entry, { access }: Transition, { outcomes }: World): number {
-  const decides = (command.kind === "purge" || command.kind === "rotate") && command.revoke !== "no";
+  const decides = DECIDING.has(command.kind) && command.revoke !== "no";
   if (access.access === "journal.insert del") return decides ? bitOf(savedHash(outcomes[access.generation])) : 0;
   if (access.access !== "journal.insert rev") return 0;
   const { reason, revoke } = access.retirement;
   return reason === "purged" && revoke ? bitOf(savedHash(outcomes[access.generation])) : 0;
 }
 
+const DECIDING: ReadonlySet<ActorKind> = new Set(["purge", "rotate", "leaked"]);
+
 /**
- * I2 and I4: only save and purge may displace a current key, with three exceptions. Any command may finish a placed
+ * I2 and I4: only save and purge may displace a current key, with four exceptions. Any command may finish a placed
  * rotation. A reconcile, finish or unblock may finish an interrupted purge. A command that gave a key removes it if it is to be deleted by
- * then.
+ * then. `leaked` removes a leaked key that was given back.
  */
 function displacement({ command }: Entry, was: Hash, is: Hash | null, before: World): string | null {
   const { row, retirements } = before;
@@ -113,18 +118,23 @@ function displacement({ command }: Entry, was: Hash, is: Hash | null, before: Wo
   if (command.protocol !== "row first" && command.kind === "rotate") return null;
   const retired = (retirements[generationOfKey(was)] ?? null) !== null;
   if (repairs && is === null && retired) return null;
-  if (command.key === was && is === null && isOwed(before, generationOfKey(was))) return null;
+  const given = command.kind === "leaked" ? command.about : command.key;
+  if (given === was && is === null && isOwed(before, generationOfKey(was))) return null;
   return generationOfKey(was) === 0
     ? "I4 a saved key was displaced by a command that may not"
     : "I2 the current key was displaced by a command that may not";
 }
 
-/** I11: a committed rotation's key has the restrictions of the replaced key. */
+/** I11: a committed rotation's key has the restrictions of the replaced key, also of one that is deleted upstream. */
 function lessRestricted(was: Hash, is: Hash | null, { row, restricted }: World): string | null {
   const isRotated = is !== null && row?.hash === is && row.generation > 0 && row.previous?.hash === was;
-  return isRotated && restricted.includes(was) && !restricted.includes(is)
+  return isRotated && isToBeRestricted(row, was, restricted) && !restricted.includes(is)
     ? "I11 the new key is less restricted than the one it replaces"
     : null;
+}
+
+function isToBeRestricted({ previous }: RowContent, was: Hash, restricted: readonly Hash[]): boolean {
+  return restricted.includes(was) || previous?.restrictions != null;
 }
 
 function detached(before: World, after: World): number {

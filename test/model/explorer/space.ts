@@ -2,7 +2,8 @@ import type { Hash } from "../accesses.ts";
 import { command } from "../command.ts";
 import type { Command, Protocol } from "../command.ts";
 import { isPlace, keyOf } from "../step.ts";
-import { withCreated } from "./effects.ts";
+import type { Place } from "../step.ts";
+import { withCreated, withoutDeleted } from "./effects.ts";
 import type { Effect } from "./effects.ts";
 import { entryOf, outdated } from "./entry.ts";
 import type { Entry, RowChange } from "./entry.ts";
@@ -24,6 +25,8 @@ import {
   keysTowardsCap,
   MADE_KEYS,
   withGraceOver,
+  withKeys,
+  withoutKey,
 } from "./world.ts";
 import type { World } from "./world.ts";
 
@@ -64,6 +67,10 @@ export interface Standing {
   readonly escapesBlock: boolean;
   /** Whether more keys were created than the cap allows. */
   readonly overCap: boolean;
+  /** The keys that a person or `leaked` has killed. */
+  readonly killed: number;
+  /** Whether a key is current that was reported as contained. */
+  readonly leaksAgain: boolean;
 }
 
 /** The settings that all commands of one exploration share. */
@@ -100,14 +107,25 @@ export class Space {
     const current = bitOf(currentKey(world, this.protocol));
     return {
       current,
-      guarded: isGivenBackLate(world) ? 0 : current & MADE_KEYS,
+      guarded: isGivenBackLate(world) ? 0 : current & MADE_KEYS & ~bitsOf(world.killed),
       currentMade: currentContent(world, this.protocol) === null ? 0 : current & MADE_KEYS,
       live: bitsOf(world.live),
       graced: bitsOf(world.graced),
       limitForgotten: isLimitForgotten(world, this.protocol),
       escapesBlock: world.block === "stands" && current !== 0,
       overCap: keysTowardsCap(world) > (this.cap ?? Number.POSITIVE_INFINITY),
+      killed: bitsOf(world.killed),
+      leaksAgain: !isGivenBackLate(world) && (current & bitsOf(world.contained)) !== 0,
     };
+  });
+
+  /** The worlds in which a person has deleted the mortal key upstream, or has disabled it. */
+  readonly killings = onceEach((number): readonly number[] => {
+    const world = this.worlds.at(number);
+    const { mortal } = this.#setting;
+    if (mortal === null || !world.live.includes(mortal)) return [];
+    const killed = { ...world, live: withoutKey(world.live, mortal), killed: withKeys(world.killed, [mortal]) };
+    return [withoutDeleted(mortal, killed), killed].map((after) => this.worlds.numberOf(after));
   });
 
   /** The worlds in which one POST in flight has arrived or is lost. */
@@ -159,8 +177,8 @@ export class Space {
     return entry.besideBlock === false ? this.entries.numberOf({ ...entry, besideBlock: true }) : number;
   });
 
-  fresh(kind: "sync" | "reconcile" | "purge"): number {
-    return this.entries.numberOf(entryOf(command(kind, { ...this.#habits, revoke: "ours" })));
+  fresh(kind: "sync" | "reconcile" | "purge" | "renew" | "leaked", about: Hash | null = null): number {
+    return this.entries.numberOf(entryOf(command(kind, { ...this.#habits, revoke: "ours", about })));
   }
 
   #edge(entry: Entry, before: World, transition: Transition): Edge {
@@ -170,7 +188,7 @@ export class Space {
       "checked" in move
         ? { ...entry, checked: true }
         : isPlace(move)
-          ? { ...entry, besideBlock, checked: false, place: { ...move, waits: false, mayEnd: false } }
+          ? { ...entry, besideBlock, checked: false, place: reached(move) }
           : null;
     const { user } = entry.command;
     const judgement = judgeTransition(entry, before, transition, this.protocol);
@@ -190,4 +208,9 @@ export class Space {
       operations: effect.world.operations,
     };
   }
+}
+
+/** The place as it is reached: why the actor may be there, or leave, no longer matters. */
+function reached({ step, memory }: Place): Place {
+  return { step, memory, waits: false, mayEnd: false };
 }

@@ -20,6 +20,7 @@ export type Taken = Acted | { readonly edge: null; readonly event: string };
 type Acted = { readonly actor: number; readonly edge: Edge };
 const ARRIVAL: Taken = { edge: null, event: "upstream: a late POST arrives, or is lost" };
 const GRACE_END: Taken = { edge: null, event: "time: a grace is over" };
+const KILLING: Taken = { edge: null, event: "upstream: a person deletes or disables the key" };
 
 /** `after` is valid only until the next visit. */
 export type Visit = (after: Int32Array, violation: string | null, taken: Taken) => void;
@@ -66,6 +67,7 @@ export class Successors {
       }
     }
     for (const landed of this.#space.landings(world)) visit(this.#rowOf(landed, past, actors), null, ARRIVAL);
+    for (const killed of this.#space.killings(world)) visit(this.#rowOf(killed, past, actors), null, KILLING);
     for (const { world: after, decided } of this.#space.graceEnds(world)) {
       const since = this.#pastAfter(past, { fault: null, returned: 0, purged: 0, decided });
       visit(this.#rowOf(after, since, actors), null, GRACE_END);
@@ -121,15 +123,16 @@ export class Successors {
     });
   }
 
-  /** Checks I1, I5, I7, I8, I10 and C1. */
+  /** Checks I1, I5, I7, I8, I10, C1 and the end of I13. */
   #judgeKeys(world: number, past: number): string | null {
-    const { guarded, currentMade, live, graced, limitForgotten, escapesBlock, overCap } = this.#space.standing(world);
+    const { guarded, currentMade, live, graced, killed, ...found } = this.#space.standing(world);
     const { returned, purged, decided } = this.#pasts.at(past);
-    if (overCap) return "C1 more keys were made than the cap allows";
+    if (found.overCap) return "C1 more keys were made than the cap allows";
     if ((currentMade & purged) !== 0) return "I5 a purged key is current again";
-    if (escapesBlock) return "I8 a key is current for a blocked user";
-    if (limitForgotten) return "I10 the current key has a lowered limit, and nothing says so";
-    const dead = (returned | guarded | graced) & MADE_KEYS & ~live;
+    if (found.escapesBlock) return "I8 a key is current for a blocked user";
+    if (found.limitForgotten) return "I10 the current key has a lowered limit, and nothing says so";
+    if (found.leaksAgain) return "I13 a leaked key that was contained is current again";
+    const dead = (returned | guarded | graced) & MADE_KEYS & ~live & ~killed;
     if ((dead & graced & ~decided) !== 0) return "I7 a key died within its grace";
     if ((dead & ~decided) !== 0) return "I1 a key in use was deleted upstream";
     return (guarded & dead) === 0 ? null : "I1 the current key is dead upstream";

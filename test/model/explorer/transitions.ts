@@ -1,10 +1,10 @@
-import type { Access } from "../accesses.ts";
+import type { Access, Hash } from "../accesses.ts";
 import { movesAfter, movesWithout, stepAt } from "../step.ts";
-import type { Move, Step } from "../step.ts";
+import type { KeyFact, Move, Step } from "../step.ts";
 import { changedRow, effectsOf } from "./effects.ts";
 import type { Effect, Laws } from "./effects.ts";
 import type { Entry, RowChange } from "./entry.ts";
-import { isStill } from "./world.ts";
+import { generationOfKey, isStill } from "./world.ts";
 import type { World } from "./world.ts";
 
 /** One access of one actor with one of its possible effects. */
@@ -19,7 +19,11 @@ export interface Transition {
 }
 
 /** The compare-and-set of the store: atomic, or split into a read and a write. */
-export type Setting = Laws & { readonly split: boolean };
+export type Setting = Laws & {
+  readonly split: boolean;
+  /** The key that a person may delete or disable upstream at any moment. */
+  readonly mortal: Hash | null;
+};
 
 export function transitionsOf(entry: Entry, world: World, setting: Setting): readonly Transition[] {
   const step = stepAt(entry.place, entry.command);
@@ -38,9 +42,16 @@ function transition(
   return { access, effect, rowChange: rowChange(world, effect.world), move, late };
 }
 
-function movesOf(step: Step, { result }: Effect): readonly Transition["move"][] {
-  if (result === "unavailable") return movesWithout(step);
-  return result === "checked" ? [{ checked: true }] : movesAfter(step, result);
+function movesOf(step: Step, { result, world }: Effect): readonly Transition["move"][] {
+  if (result === "checked") return [{ checked: true }];
+  const moves = result === "unavailable" ? movesWithout(step) : movesAfter(step, result);
+  return moves.filter(({ where }) => where === undefined || isSo(where, world));
+}
+
+/** A read upstream changes nothing, so nothing is lost if it happens together with the access before it. */
+function isSo({ hash, works }: KeyFact, { live }: World): boolean {
+  // Whether a key works that the protocol did not create is not known here.
+  return generationOfKey(hash) === 0 || live.includes(hash) === works;
 }
 
 /** A late write meets no more faults. A store that is away matters only to a command with a spool. */

@@ -32,7 +32,18 @@ export interface World extends Omit<Records, "dues"> {
   readonly wiped: readonly Hash[];
   /** Likewise: `stands` from the tombstone of a purge to the unblock, `lifted` from then on. */
   readonly block: "none" | "stands" | "lifted";
+  /** Likewise: the keys that a person has deleted or disabled upstream, or `leaked` has disabled. */
+  readonly killed: readonly Hash[];
+  /** Likewise: the leaked keys that were reported as contained. */
+  readonly contained: readonly Hash[];
+  /** Likewise: the generations that a renewal or `leaked` has opened, and the key that each of them is to replace. */
+  readonly replacing: readonly Replacing[];
   readonly others: readonly World[];
+}
+
+interface Replacing {
+  readonly generation: number;
+  readonly about: Hash | null;
 }
 
 export interface StoredRow extends RowContent {
@@ -59,10 +70,13 @@ const NOTHING: World = {
   graced: [],
   wiped: [],
   block: "none",
+  killed: [],
+  contained: [],
+  replacing: [],
   others: [],
 };
 
-export type StartName = "none" | "row" | "manual" | "retained" | "lowered" | "restricted";
+export type StartName = "none" | "row" | "manual" | "retained" | "lowered" | "restricted" | "dead" | "expired";
 
 /** The only full limit, and the only restrictions, that a key has here. */
 export const FULL_LIMIT: LimitDue = "full";
@@ -70,7 +84,8 @@ export const RESTRICTED: Restrictions = "restricted";
 
 /**
  * A user with nothing, with a created key, with a key that was saved by hand, or with a second created key that has
- * replaced the first one, which was kept. The created key may wait for its full limit, or have restrictions.
+ * replaced the first one, which was kept. The created key may wait for its full limit, have restrictions, or be dead:
+ * deleted upstream, or expired, which is listed.
  */
 export function worldAtStart(start: StartName, others: number): World {
   return { ...worldOf(start), others: Array.from({ length: others }, () => NOTHING) };
@@ -90,6 +105,7 @@ function worldOf(start: StartName): World {
   const made = Array.from({ length: start === "retained" ? 2 : 1 }, (_, at) => keyOfGeneration(at + 1));
   const limitDue = start === "lowered" ? FULL_LIMIT : null;
   const restrictions = start === "restricted" ? RESTRICTED : null;
+  const isDead = start === "dead" || start === "expired";
   const key = { generation: made.length, hash: keyOfGeneration(made.length), limitDue, restrictions };
   return {
     ...NOTHING,
@@ -97,8 +113,9 @@ function worldOf(start: StartName): World {
     operations: made.length,
     outcomes: [null, ...made.map((saved) => ({ saved }))],
     retirements: [null, ...made.slice(1).map(() => ({ reason: "superseded", revoke: false, block: false }) as const)],
-    live: made,
-    listed: made,
+    live: isDead ? [] : made,
+    listed: start === "dead" ? [] : made,
+    killed: isDead ? made : [],
     lowered: limitDue === null ? [] : made,
     restricted: restrictions === null ? [] : made,
   };
@@ -154,6 +171,11 @@ export function currentContent(world: World, protocol: Protocol): KeyContent | n
 export function isLimitForgotten(world: World, protocol: Protocol): boolean {
   const content = currentContent(world, protocol);
   return content !== null && content.limitDue === null && isLowered(world, content.hash);
+}
+
+/** A key in use that a person, or `leaked`, has not killed must work. */
+export function isKilled({ killed }: World, hash: Hash | null): boolean {
+  return hash !== null && killed.includes(hash);
 }
 
 export function isLowered({ lowered, live }: World, hash: Hash): boolean {

@@ -61,7 +61,7 @@ const ATOMIC = "atomic changes";
 
 /** The recorded accesses as one trace for each user. */
 export function tracesOf(path: string, command: RecordedCommand): readonly UserTrace[] {
-  if (OUTSIDE_THE_MODEL.has(command.args[0] ?? "")) return [];
+  if (isOutsideTheModel(command)) return [];
   const recorded = rawAccessesIn(path);
   const split = recorded.some(({ access, result }) => access === ATOMIC && result === false);
   const raw = attributed(recorded.filter(({ access }) => access !== ATOMIC));
@@ -70,16 +70,17 @@ export function tracesOf(path: string, command: RecordedCommand): readonly UserT
   return [...users].map((user) => ({
     user,
     kind,
-    options: { ...optionsOf(command, kind), ...(split ? { split } : {}) },
+    options: { ...optionsOf(command, kind), ...aboutOf(command, kind, user, raw), ...(split ? { split } : {}) },
     trace: new Translation(user, kind, command, raw).trace(),
   }));
 }
 
-/**
- * `leaked` disables a current key before its row changes, and the rest of it is a rotation, which has traces of its own. The
- * others have no actor.
- */
-const OUTSIDE_THE_MODEL: ReadonlySet<string> = new Set(["leaked", "renew", "import", "exec"]);
+const WITHOUT_ACTOR: ReadonlySet<string> = new Set(["import", "exec"]);
+
+/** The actor of `leaked` is about one key. */
+function isOutsideTheModel({ args: [verb = ""], key = "" }: RecordedCommand): boolean {
+  return WITHOUT_ACTOR.has(verb) || (verb === "leaked" && key.trim().includes("\n"));
+}
 
 const KINDS: Readonly<Record<string, ActorKind>> = {
   sync: "sync",
@@ -89,6 +90,8 @@ const KINDS: Readonly<Record<string, ActorKind>> = {
   purge: "purge",
   unblock: "unblock",
   rotate: "rotate",
+  renew: "renew",
+  leaked: "leaked",
   reconcile: "reconcile",
 };
 
@@ -102,10 +105,33 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
   const revoke = args.includes("--revoke-foreign") ? "foreign too" : args.includes("--revoke") ? "ours" : "no";
   // If nothing needs repair, reconcile only looks at the user, and ends before its actor does.
   const ended = succeeded && kind !== "reconcile";
-  const hash = key === undefined ? null : createHash("sha256").update(key).digest("hex");
-  const deliberate = args[0] === "provision" || kind === "rotate";
+  const deliberate = args[0] === "provision" || kind === "rotate" || kind === "leaked";
   const block = args.includes("--block");
-  return { key: hash, revoke, block, cap, deliberate, ended, ...(kind === "rotate" ? rotationOf(args, revoke) : {}) };
+  const more = kind === "rotate" ? rotationOf(args, revoke) : {};
+  return { key: hashOf(key), revoke, block, cap, deliberate, ended, ...more };
+}
+
+function hashOf(key: string | undefined): string | null {
+  return key === undefined ? null : createHash("sha256").update(key).digest("hex");
+}
+
+/**
+ * The key that a renewal replaces is the one that it, or the sync before it, has read first. The rotation of a leaked key
+ * has no grace.
+ */
+function aboutOf(
+  { args, key }: RecordedCommand,
+  kind: ActorKind,
+  user: string,
+  raw: readonly RawAccess[],
+): TraceOptions {
+  if (kind === "leaked") {
+    const at = args.indexOf("--hash");
+    return { about: at === -1 ? hashOf(key) : (args[at + 1] ?? null), key: null, revoke: "ours" };
+  }
+  if (kind !== "renew") return {};
+  const first = raw.find(({ access, user: whose }) => access === "row.find" && whose === user)?.result;
+  return { about: isRecord(first) ? String(first["hash"]) : null };
 }
 
 const DEFAULT_GRACE = "10m";
@@ -181,9 +207,12 @@ class Translation {
   trace(): readonly Recorded[] {
     const listedAt = this.#raw.findIndex(({ access }) => access === "upstream.list");
     const before = listedAt === -1 ? this.#raw : this.#raw.slice(0, listedAt);
-    // A purge that died before it changed anything may have only previewed, which reads in an order of its own.
+    // A purge that died before it changed anything may have only previewed, which reads in an order of its own. A renewal
+    // finds out first which key is stored.
     const onlyLooked = listedAt === -1 && before.every(({ access }) => PREVIEWS.has(access));
-    if (onlyLooked && this.#kind === "purge" && !this.#command.succeeded) return [];
+    const previews =
+      this.#kind === "purge" || (this.#kind === "renew" && before.every(({ access }) => access !== FIRST));
+    if (onlyLooked && previews && !this.#command.succeeded) return [];
     if (this.#kind === "finish") this.#out.push({ access: "journal.due", result: dueIn(before) });
     for (const one of withoutPreview(before)) this.#translate(one);
     if (listedAt === -1) return this.#out;

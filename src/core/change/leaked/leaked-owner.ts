@@ -76,7 +76,8 @@ function currentOwner(
   rows: readonly KeyRecord[],
   outcomes: readonly Recorded<SavedOutcome>[],
 ): CurrentOwner | null {
-  const isCreatedFor = (row: KeyRecord) => outcomes.some(({ userId }) => userId === row.userId);
+  // Of a row that was not settled, the outcome may be younger than what was read here.
+  const isCreatedFor = (row: KeyRecord) => row.generation > 0 || outcomes.some(({ userId }) => userId === row.userId);
   const holders = rows.filter((row) => hashOfRecord(row) === hash || row.upstreamHash === hash);
   const row = holders.find(isCreatedFor) ?? holders[0];
   if (row === undefined) return null;

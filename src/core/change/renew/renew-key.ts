@@ -129,7 +129,8 @@ class KeyRenewal {
     }
     await revokePredecessor(row, context, signal);
     const reason = await this.#confirm(row, key, signal);
-    if (reason === "alive") return heldIn(found, key, context, signal);
+    // The confirmation takes its time.
+    if (reason === "alive") return stillHeldIn(found, key, context, signal);
     return this.#replace({ row, reason }, tries, signal);
   }
 
@@ -199,15 +200,24 @@ class KeyRenewal {
   }
 }
 
-/** The key that the row holds, if it holds it at the last look. */
+/** The key that the row holds: as it was read if that shows it to be current, else as it is at the last look. */
 async function heldIn(
+  row: KeyRecord,
+  key: ApiKey,
+  context: Pick<Context, "store">,
+  signal: AbortSignal,
+): Promise<Renewed | "conflict"> {
+  if (row.settled || row.generation === 0) return { status: "held", row, key };
+  return stillHeldIn(row, key, context, signal);
+}
+
+async function stillHeldIn(
   row: KeyRecord,
   key: ApiKey,
   { store }: Pick<Context, "store">,
   signal: AbortSignal,
 ): Promise<Renewed | "conflict"> {
-  const isCurrent = row.settled || row.generation === 0 || (await isStillHeld(row, store, signal));
-  return isCurrent ? { status: "held", row, key } : "conflict";
+  return (await isStillHeld(row, store, signal)) ? { status: "held", row, key } : "conflict";
 }
 
 /** A foreign key is replaced, and left alone at OpenRouter. */

@@ -110,6 +110,21 @@ describe("the current key of a user", () => {
     expect([...all.server.keys.keys()]).toEqual([replacedBy]);
   });
 
+  it("is replaced also where its creation died before its outcome was recorded", async () => {
+    const all = await provisioned();
+    const dying = withCalls((store) => ({
+      async insertEntry(entry, signal) {
+        if (entry.kind === "out" && entry.n === 2) throw AWAY;
+        return store.insertEntry(entry, signal);
+      },
+    }));
+    await (await managerOfTest(all.home, all.env, dying)).rotate("alice", { graceMs: 0 });
+    const unsettled = (await currentHash(all)) ?? "";
+    const { owner, action, replacedBy, error } = await leaked(all, unsettled);
+    expect([error, owner?.current, action]).toEqual([null, true, "rotate"]);
+    expect([all.server.keys.has(unsettled), await currentHash(all)]).toEqual([false, replacedBy]);
+  });
+
   it("that a person has saved again is replaced and deleted: keyctl created it", async () => {
     const all = await provisioned();
     await all.given("purge --user alice --yes");
