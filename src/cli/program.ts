@@ -1,9 +1,9 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
-import { printable } from "../core/text/printable.ts";
-import { userFlag } from "../core/text/shell-quote.ts";
 import { flagDuration } from "./format-duration.ts";
-import { refuseOptionMistakes } from "./option-mistakes.ts";
+import { optionMistake } from "./mistakes/option-mistakes.ts";
+import { MistakeFound } from "./mistakes/usage-mistake.ts";
+import type { Unparsed } from "./mistakes/usage-mistake.ts";
 import type { Run } from "./invocation.ts";
 
 interface Verb {
@@ -69,13 +69,32 @@ export interface ProgramOptions {
   readonly run: (program: Command) => Run;
 }
 
-/**
- * Parses the arguments and runs the action. Returns the text of --help and --version; actions do all other output. Throws
- * USAGE.
- */
-export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
-  let help = "";
+/** The text of --help or --version. The error is that no command was given: then the help is printed as well. */
+export interface HelpText {
+  readonly text: string;
+  readonly error: KeyctlError | null;
+}
+
+/** Parses the arguments and runs the action; returns what is printed instead of one. Throws USAGE. */
+export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<HelpText | undefined> {
   const words = rewritten(argv);
+  const parsed = await parse(words, options);
+  if (parsed === null) return undefined;
+  if ("text" in parsed) return parsed;
+  const { usageError } = await import("./mistakes/usage-error.ts");
+  throw await usageError(parsed, {
+    verbs: Object.keys(VERBS),
+    parse: async (corrected) => {
+      const again = await parse(rewritten(corrected), { ...options, run: () => idle });
+      return again !== null && "cause" in again ? again : null;
+    },
+    whole: () => wholeProgram(options.version),
+  });
+}
+
+/** Null if the action has run. */
+async function parse(words: readonly string[], options: ProgramOptions): Promise<Unparsed | HelpText | null> {
+  let help = "";
   const program = declared(options, (text) => (help += text));
   for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
   program.hook("preSubcommand", async (_, command) => {
@@ -84,16 +103,25 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       const whole = async () => wholeProgram(options.version);
       (await verb.load()).configureCommand(command, options.run(program), whole);
     }
-    refuseOptionMistakes(words, [...program.options, ...command.options]);
+    const mistake = optionMistake(words, [...program.options, ...command.options]);
+    if (mistake !== undefined) throw new MistakeFound(mistake);
   });
   try {
     await program.parseAsync(words, { from: "user" });
-    return undefined;
+    return null;
   } catch (thrown) {
+    if (thrown instanceof MistakeFound) return { words, program, cause: thrown.mistake };
     if (!(thrown instanceof CommanderError)) throw thrown;
-    if (thrown.exitCode === 0) return help.trimEnd();
-    throw usageError(thrown, argv, program);
+    const text = help.trimEnd();
+    if (thrown.exitCode === 0) return { text, error: null };
+    if (thrown.code === "commander.help") return { text, error: noCommand() };
+    return { words, program, cause: thrown };
   }
+}
+
+/** Not 0: a script whose command is an empty variable has done nothing. */
+function noCommand(): KeyctlError {
+  return new KeyctlError("USAGE", "no command given", { hint: "keyctl sync --help   explains one" });
 }
 
 const idle: Run = () => async () => {};
@@ -159,62 +187,4 @@ function rewritten(argv: readonly string[]): readonly string[] {
   if (verb !== "help") return argv;
   if (topic === undefined) return ["--help"];
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
-}
-
-/** The words of other tools for these commands. */
-const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
-  ["add", "save"],
-  ["backup", "copy"],
-  ["block", "purge --block"],
-  ["check", "validate"],
-  ["create", "provision"],
-  ["delete", "purge"],
-  ["export", "copy"],
-  ["log", "history"],
-  ["env", "exec"],
-  ["load", "import"],
-  ["ls", "list"],
-  ["compromised", "leaked"],
-  ["leak", "leaked"],
-  ["remove", "purge"],
-  ["restore", "copy"],
-  ["revoke", "purge --revoke"],
-  ["replace", "rotate"],
-  ["rm", "purge"],
-  ["run", "exec"],
-  ["set", "save"],
-  ["show", "get"],
-  ["status", "doctor"],
-]);
-
-function usageError({ code, message }: CommanderError, argv: readonly string[], program: Command): KeyctlError {
-  const verb = argv.find((word) => Object.hasOwn(VERBS, word));
-  const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
-  if (code === "commander.help") return new KeyctlError("USAGE", "no command given", { hint });
-  if (code === "commander.excessArguments") {
-    return new KeyctlError("USAGE", unexpectedArgument(program.commands.find((command) => command.name() === verb)), {
-      hint,
-    });
-  }
-  const unknown = code === "commander.unknownCommand" ? argv.find((word) => OTHER_WORDS.has(word)) : undefined;
-  if (unknown !== undefined) {
-    const meant = `unknown command '${unknown}'; did you mean 'keyctl ${OTHER_WORDS.get(unknown)}'?`;
-    return new KeyctlError("USAGE", meant, { hint });
-  }
-  const text = message
-    .replace(/^error: /, "")
-    // The text after the = of an unknown option may be a secret.
-    .replace(/'(--?[^'=]+)=[^']*'/, "'$1'")
-    .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
-      const quoted = words.split(", ").map((word) => `'${word}'`);
-      return `; did you mean ${quoted.join(" or ")}?`;
-    });
-  return new KeyctlError("USAGE", printable(text), { hint });
-}
-
-/** The first word of a command line that belongs to no option. A user id is meant where the command takes one. */
-function unexpectedArgument(command: Command | undefined): string {
-  const word = command?.args[command.registeredArguments.length] ?? "";
-  const takesUser = command?.options.some(({ long }) => long === "--user") === true;
-  return `unexpected argument '${printable(word)}'${takesUser && word !== "" ? `; did you mean ${userFlag(word)}?` : ""}`;
 }

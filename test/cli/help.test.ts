@@ -65,6 +65,16 @@ describe("help", () => {
     }
   });
 
+  it("is what keyctl prints without a command, and that is an error", async () => {
+    const help = await textOf(["--help"]);
+    const { code, stdout, stderr } = await inProcess(emptyHome(), []);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: help });
+    expect(stderr).toBe("error: no command given\nhint: keyctl sync --help   explains one\n");
+    const asJson = await inProcess(emptyHome(), ["--json"]);
+    expect(errorOf(asJson)).toMatchObject({ code: "USAGE", exit_code: 2, message: "no command given" });
+    expect(asJson.stdout.trimEnd().split("\n")).toHaveLength(1);
+  });
+
   it("prints the version", async () => {
     expect(await textOf(["--version"])).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
@@ -82,13 +92,15 @@ describe("a mistyped word", () => {
     [["purge", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"],
     [["sync", "alice"], "unexpected argument 'alice'; did you mean --user alice?"],
     [["sync", "--user", "bob", "al ice"], "unexpected argument 'al ice'; did you mean --user 'al ice'?"],
-    [["list", "alice"], "unexpected argument 'alice'"],
-    [["help", "synk"], "no help for 'synk'"],
-    [[], "no command given"],
+    [["list", "alice"], "unexpected argument 'alice'; keyctl list is about all users"],
+    [["help", "synk"], "no help for 'synk'; did you mean 'keyctl help sync'?"],
+    [["help", "revoke"], "no help for 'revoke'; did you mean 'keyctl help purge'?"],
+    [["help", "environ"], "no help for 'environ'; did you mean 'keyctl help environment'?"],
+    [["help", "quux"], "no help for 'quux'"],
   ])("%j: %s", async (args, message) => {
     const run = await inProcess(emptyHome(), args);
     expect(run.stderr.split("\n")[0]).toBe(`error: ${message}`);
-    expect(run.stderr).toMatch(/\nhint: keyctl .*--help.*\n$/);
+    expect(run.stderr).toMatch(/\nhint: keyctl .*\n$/);
   });
 });
 

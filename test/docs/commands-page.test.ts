@@ -36,7 +36,7 @@ async function treeOf(verb: string): Promise<Documented> {
   const help = await runProgram([verb, "--help"], { version: "", columns: COLUMNS, run });
   const command = program?.commands.find((each) => each.name() === verb);
   if (program === undefined || command === undefined) throw new Error(`there is no command ${verb}`);
-  const [, notes = ""] = /^Global Options:\n.*?\n\n(.*)$/ms.exec(help ?? "") ?? [];
+  const [, notes = ""] = /^Global Options:\n.*?\n\n(.*)$/ms.exec(help?.text ?? "") ?? [];
   return { program, command, notes };
 }
 
