@@ -1,10 +1,10 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
-import { flagDuration } from "./format-duration.ts";
 import { optionMistake } from "./mistakes/option-mistakes.ts";
 import { MistakeFound } from "./mistakes/usage-mistake.ts";
 import type { Unparsed } from "./mistakes/usage-mistake.ts";
 import type { Run } from "./invocation.ts";
+import { flagDuration } from "./time-flags.ts";
 
 interface Verb {
   readonly summary: string;

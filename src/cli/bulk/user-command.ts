@@ -6,7 +6,7 @@ import type { UserId } from "../../core/model/user-id.ts";
 import type { KeyManager } from "../../core/manager/manager.ts";
 import type { Column } from "../terminal/table.ts";
 import type { Command } from "commander";
-import { flagDuration } from "../format-duration.ts";
+import { flagDuration } from "../time-flags.ts";
 
 export interface BulkFlags extends SelectionOptions {
   readonly output?: string;
