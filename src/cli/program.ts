@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
+import { fitted, HELP_FORMAT } from "./help-format.ts";
 import { optionMistake } from "./mistakes/option-mistakes.ts";
 import { MistakeFound } from "./mistakes/usage-mistake.ts";
 import type { Unparsed } from "./mistakes/usage-mistake.ts";
@@ -14,41 +15,61 @@ interface Verb {
   }>;
 }
 
-const VERBS: Readonly<Record<string, Verb>> = {
+type Verbs = Readonly<Record<string, Verb>>;
+
+const EVERYDAY: Verbs = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
   exec: { summary: "run a command with a user's key in its environment", load: () => import("./commands/exec.ts") },
+  save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
+  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
+  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
+  explain: {
+    summary: "show where a user's key comes from, and why",
+    load: () => import("./commands/explain/explain.ts"),
+  },
+};
+
+const MANY: Verbs = {
+  list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
+  import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
+  history: {
+    summary: "show what happened to keys, who did it and why",
+    load: () => import("./commands/history/history.ts"),
+  },
+};
+
+const AT_OPENROUTER: Verbs = {
   provision: { summary: "create a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
   renew: { summary: "replace keys that are dead by new ones", load: () => import("./commands/renew.ts") },
   leaked: { summary: "disable keys that leaked, and replace them", load: () => import("./commands/leaked/leaked.ts") },
-  save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
-  import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
-  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
-  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
-  list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
-  history: {
-    summary: "show what happened to keys, who did it and why",
-    load: () => import("./commands/history/history.ts"),
-  },
-  explain: {
-    summary: "show where a user's key comes from, and why",
-    load: () => import("./commands/explain/explain.ts"),
-  },
-  rekey: { summary: "re-encrypt every key with a new master key", load: () => import("./commands/rekey.ts") },
-  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   reconcile: {
     summary: "compare all keys at OpenRouter with what is stored",
     load: () => import("./commands/reconcile/reconcile.ts"),
   },
+};
+
+const MAINTENANCE: Verbs = {
   doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor/doctor.ts") },
+  rekey: { summary: "re-encrypt every key with a new master key", load: () => import("./commands/rekey.ts") },
+  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   completion: {
     summary: "print the completion script of a shell",
     load: () => import("./commands/completion/completion.ts"),
   },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
+
+/** The commands under their headings in the help. */
+const GROUPS: readonly (readonly [heading: string, verbs: Verbs])[] = [
+  ["Everyday:", EVERYDAY],
+  ["Many users:", MANY],
+  ["Keys at OpenRouter:", AT_OPENROUTER],
+  ["Maintenance:", MAINTENANCE],
+];
+const VERBS: Verbs = { ...EVERYDAY, ...MANY, ...AT_OPENROUTER, ...MAINTENANCE };
 
 /** The commands that use the store. */
 export const STORE_VERBS: readonly string[] = Object.keys(VERBS).filter(
@@ -60,6 +81,9 @@ Examples:
   keyctl sync --user 68e228e87f803a11a4e23045
   keyctl get --user alice --reveal
   keyctl list
+
+Durations are written as 30s, 1h30m, 90d, 2w or 1y. Where <date> is named, a day
+or a time by UTC is taken as well: 2026-11-01, 2026-11-01T12:00:00Z.
 
 Exit codes: keyctl help exit-codes. Variables: keyctl help environment.`;
 
@@ -95,7 +119,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
 /** Null if the action has run. */
 async function parse(words: readonly string[], options: ProgramOptions): Promise<Unparsed | HelpText | null> {
   let help = "";
-  const program = declared(options, (text) => (help += text));
+  const program = declared(options, (text) => (help += help === "" ? text : fitted(text, options.columns)));
   for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
@@ -145,13 +169,17 @@ function declared({ version, columns = 80 }: Omit<ProgramOptions, "run">, write:
     .option("-q, --quiet", "no log lines, notes and hints; errors still show")
     .option("--no-color", "no colour")
     .option("--no-input", "never ask a question")
-    .option("--timeout <duration>", "how long each user may take (default 30s)", flagDuration("--timeout"))
+    .option(
+      "--timeout <duration>",
+      "how long each user may take (default 30s; 90s where a key may be created)",
+      flagDuration("--timeout"),
+    )
     .option("--store <uri>", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>")
     .option("--key-file <path>", "the file to read in place of ./key.txt")
     .option("--debug", "show the stack of a bug")
     .helpCommand(false)
     .addHelpText("after", EXAMPLES)
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp(HELP_FORMAT)
     .configureOutput({
       writeOut: write,
       writeErr: write,
@@ -169,6 +197,7 @@ function addVerb(program: Command, name: string, { summary }: Verb): Command {
   return program
     .command(name)
     .summary(summary)
+    .helpGroup(GROUPS.find(([, verbs]) => Object.hasOwn(verbs, name))?.[0] ?? "")
     .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
 }
 

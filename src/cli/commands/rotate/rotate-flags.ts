@@ -5,6 +5,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { GRACE_FORM, graceMeant, parseGrace } from "../../../core/model/grace.ts";
 import { parseLimit } from "../../../core/model/provision-terms.ts";
 import type { RotateTask } from "../../../core/model/rotate-results.ts";
+import { MANY_USERS } from "../../help-format.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
 import { addMaxKeysOption } from "../../bulk/key-permission.ts";
@@ -54,17 +55,18 @@ export function addRotateOptions(command: Command): Command {
     .option("--include-foreign", "also replace a key that keyctl did not create; it stays active")
     .option("--revoke-foreign", "with --grace 0: also replace such a key, and delete it at OpenRouter")
     .option("--finish", "rotate nothing; remove old keys and restore limits whose time has come");
-  const verdict = command.createOption("--verdict <verdict>", "many users: only keys whose last check said so");
-  const many = addMaxKeysOption(addBulkOptions(one), "rotate")
-    .option("--older-than <duration|date>", "many users: only keys that are older", flagPast("--older-than"))
+  const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
+  const bulk = addMaxKeysOption(addBulkOptions(one), "rotate").optionsGroup(MANY_USERS);
+  const many = bulk
+    .option("--older-than <duration|date>", "only keys that are older", flagPast("--older-than"))
     .option(
       "--expires-within <duration|date>",
-      "many users: only keys that expire within this time, or have expired",
+      "only keys that expire within this time, or have expired",
       flagFuture("--expires-within"),
     )
     .addOption(verdict.choices(["invalid"]).argParser(parseVerdict))
-    .option("--max-failures <n|n%>", "many users: stop after this many failures", parseMaxFailures)
-    .option("--rate <n/s>", "many users: begin no more than n users a second", parseRate);
+    .option("--max-failures <n|n%>", "stop after this many failures", parseMaxFailures)
+    .option("--rate <n/s>", "begin no more than n users a second", parseRate);
   return addConcurrencyOption(many, "keys rotated", ROTATED_AT_ONCE);
 }
 

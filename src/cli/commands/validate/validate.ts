@@ -7,6 +7,7 @@ import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { ValidationRun } from "../../../core/validate/validate-many.ts";
 import { formatExactly } from "../../format-duration.ts";
+import { MANY_USERS } from "../../help-format.ts";
 import { flagFuture, flagPast } from "../../time-flags.ts";
 import type { TimeFlag } from "../../time-flags.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
@@ -30,7 +31,7 @@ import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 interface ValidateFlags extends BulkFlags {
   readonly stdin?: true;
   readonly concurrency?: number;
-  readonly allowUnknown: Allowance;
+  readonly allowUnknown?: Allowance;
   readonly notValidatedSince?: TimeFlag;
   readonly fromListing?: true;
   readonly warnWithin?: TimeFlag;
@@ -49,13 +50,14 @@ export function configureCommand(command: Command, run: Run): void {
       flagFuture("--warn-within"),
     )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
-    .option("--allow-unknown <n|n%>", "many users: accept this many unknown verdicts", allowance, noneAllowed)
+    .optionsGroup(MANY_USERS)
+    .option("--allow-unknown <n|n%>", "accept this many unknown verdicts (default 0)", allowance)
     .option(
       "--not-validated-since <duration|date>",
-      "many users: reuse verdicts younger than this",
+      "reuse verdicts younger than this",
       flagPast("--not-validated-since"),
     )
-    .option("--from-listing", "many users: decide by OpenRouter's list of all keys (needs a management key)")
+    .option("--from-listing", "decide by OpenRouter's list of all keys (needs a management key)")
     .addHelpText(
       "after",
       `
@@ -106,7 +108,7 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown, invocation.commandAgain);
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown ?? noneAllowed, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
