@@ -52,9 +52,12 @@ function commandLines(command) {
   ];
 }
 
+function headingOf({ helpGroupHeading }) {
+  return helpGroupHeading ?? "Options:";
+}
+
 /** The options of a command under their headings, in the order of its help. */
 function optionGroups(command) {
-  const headingOf = ({ helpGroupHeading }) => helpGroupHeading ?? "Options:";
   return [...command.createHelp().groupItems(command.options, command.options, headingOf)];
 }
 

@@ -70,9 +70,12 @@ function paragraphsOf(text: string): readonly string[] {
     .map((paragraph) => (/^ {2}\S/m.test(paragraph) ? fenced("text", paragraph) : escaped(paragraph)));
 }
 
+function headingOf({ helpGroupHeading }: Option): string {
+  return helpGroupHeading ?? "Options:";
+}
+
 /** The options of a command under their headings, in the order of its help. */
 function optionGroups(command: Command): readonly (readonly [heading: string, options: readonly Option[]])[] {
-  const headingOf = ({ helpGroupHeading }: Option) => helpGroupHeading ?? "Options:";
   return [...command.createHelp().groupItems([...command.options], [...command.options], headingOf)];
 }
 
