@@ -20,8 +20,10 @@ export function manualPage(program, { exitCodes, variables }) {
     text(
       "The command is also installed as openrouter-keyctl, for machines that have the keyctl of the Linux keyutils.",
     ),
-    ".SH COMMANDS",
-    ...commands.flatMap(commandLines),
+    ...[...new Set(commands.map((command) => command.helpGroup()))].flatMap((heading) => [
+      `.SH COMMANDS: ${text(heading.replace(":", "").toUpperCase())}`,
+      ...commands.flatMap((command) => (command.helpGroup() === heading ? commandLines(command) : [])),
+    ]),
     ".SH OPTIONS OF EVERY COMMAND",
     ...program.options.flatMap(optionLines),
     ...tagged(String.raw`\fB\-h\fR, \fB\-\-help\fR`, "show the help"),
@@ -42,9 +44,21 @@ function commandLines(command) {
     String.raw`.B keyctl ${text(command.name())}${words} [\fIoptions\fR]`,
     ".PP",
     text(command.description()),
-    ...command.options.flatMap(optionLines),
+    ...optionGroups(command).flatMap(([heading, options], _, groups) => [
+      ...(groups.length === 1 ? [] : [".PP", String.raw`\fI${text(heading)}\fR`]),
+      ...options.flatMap(optionLines),
+    ]),
     ...notesOf(command),
   ];
+}
+
+function headingOf({ helpGroupHeading }) {
+  return helpGroupHeading ?? "Options:";
+}
+
+/** The options of a command under their headings, in the order of its help. */
+function optionGroups(command) {
+  return [...command.createHelp().groupItems(command.options, command.options, headingOf)];
 }
 
 function optionLines({ flags, description, argChoices, hidden }) {

@@ -105,7 +105,8 @@ class CliRun {
       columns: stdout.columns,
       run: (program) => this.#runner(program),
     });
-    if (help !== undefined) await this.#printHelp(help);
+    if (help !== undefined && (help.error === null || !this.#terminal.options.json)) await this.#printHelp(help.text);
+    if (help !== undefined && help.error !== null) throw help.error;
     const outcome = this.#outcome;
     if (outcome !== null && "exitCode" in outcome) return outcome.exitCode;
     if (outcome !== null) this.#terminal.error(outcome);

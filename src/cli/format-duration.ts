@@ -1,17 +1,4 @@
-import { KeyctlError } from "../core/model/errors.ts";
-import { parseDuration } from "../core/text/duration.ts";
 import { counted, plural } from "../core/text/format.ts";
-
-/** The parser of a flag with a duration; returns milliseconds. Throws USAGE. */
-export function flagDuration(flag: string): (text: string) => number {
-  return (text) => {
-    const milliseconds = parseDuration(text);
-    if (milliseconds !== undefined) return milliseconds;
-    throw new KeyctlError("USAGE", `${flag} takes a duration`, {
-      hint: `${flag} 30s   (or 500ms, 5m, 24h, 90d; 36500d at most)`,
-    });
-  };
-}
 
 type Span = readonly [unit: string, word: string, milliseconds: number];
 

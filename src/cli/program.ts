@@ -1,10 +1,11 @@
 import { Command, CommanderError } from "commander";
 import { KeyctlError } from "../core/model/errors.ts";
-import { printable } from "../core/text/printable.ts";
-import { userFlag } from "../core/text/shell-quote.ts";
-import { flagDuration } from "./format-duration.ts";
-import { refuseOptionMistakes } from "./option-mistakes.ts";
+import { fitted, HELP_FORMAT } from "./help-format.ts";
+import { optionMistake } from "./mistakes/option-mistakes.ts";
+import { MistakeFound } from "./mistakes/usage-mistake.ts";
+import type { Unparsed } from "./mistakes/usage-mistake.ts";
 import type { Run } from "./invocation.ts";
+import { flagDuration } from "./time-flags.ts";
 
 interface Verb {
   readonly summary: string;
@@ -14,41 +15,61 @@ interface Verb {
   }>;
 }
 
-const VERBS: Readonly<Record<string, Verb>> = {
+type Verbs = Readonly<Record<string, Verb>>;
+
+const EVERYDAY: Verbs = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
   exec: { summary: "run a command with a user's key in its environment", load: () => import("./commands/exec.ts") },
+  save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
+  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
+  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
+  explain: {
+    summary: "show where a user's key comes from, and why",
+    load: () => import("./commands/explain/explain.ts"),
+  },
+};
+
+const MANY: Verbs = {
+  list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
+  import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
+  history: {
+    summary: "show what happened to keys, who did it and why",
+    load: () => import("./commands/history/history.ts"),
+  },
+};
+
+const AT_OPENROUTER: Verbs = {
   provision: { summary: "create a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
   renew: { summary: "replace keys that are dead by new ones", load: () => import("./commands/renew.ts") },
   leaked: { summary: "disable keys that leaked, and replace them", load: () => import("./commands/leaked/leaked.ts") },
-  save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
-  import: { summary: "store the keys of many users from a file", load: () => import("./commands/import/import.ts") },
-  purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
-  unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
-  list: { summary: "show what is stored", load: () => import("./commands/list/list.ts") },
-  history: {
-    summary: "show what happened to keys, who did it and why",
-    load: () => import("./commands/history/history.ts"),
-  },
-  explain: {
-    summary: "show where a user's key comes from, and why",
-    load: () => import("./commands/explain/explain.ts"),
-  },
-  rekey: { summary: "re-encrypt every key with a new master key", load: () => import("./commands/rekey.ts") },
-  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   reconcile: {
     summary: "compare all keys at OpenRouter with what is stored",
     load: () => import("./commands/reconcile/reconcile.ts"),
   },
+};
+
+const MAINTENANCE: Verbs = {
   doctor: { summary: "check the store, the keys and this machine", load: () => import("./commands/doctor/doctor.ts") },
+  rekey: { summary: "re-encrypt every key with a new master key", load: () => import("./commands/rekey.ts") },
+  copy: { summary: "copy all keys to another store", load: () => import("./commands/copy/copy.ts") },
   completion: {
     summary: "print the completion script of a shell",
     load: () => import("./commands/completion/completion.ts"),
   },
   help: { summary: "help on a command, exit-codes or environment", load: () => import("./commands/help.ts") },
 };
+
+/** The commands under their headings in the help. */
+const GROUPS: readonly (readonly [heading: string, verbs: Verbs])[] = [
+  ["Everyday:", EVERYDAY],
+  ["Many users:", MANY],
+  ["Keys at OpenRouter:", AT_OPENROUTER],
+  ["Maintenance:", MAINTENANCE],
+];
+const VERBS: Verbs = { ...EVERYDAY, ...MANY, ...AT_OPENROUTER, ...MAINTENANCE };
 
 /** The commands that use the store. */
 export const STORE_VERBS: readonly string[] = Object.keys(VERBS).filter(
@@ -61,6 +82,9 @@ Examples:
   keyctl get --user alice --reveal
   keyctl list
 
+Durations are written as 30s, 1h30m, 90d, 2w or 1y. Where <date> is named, a day
+or a time by UTC is taken as well: 2026-11-01, 2026-11-01T12:00:00Z.
+
 Exit codes: keyctl help exit-codes. Variables: keyctl help environment.`;
 
 export interface ProgramOptions {
@@ -69,14 +93,33 @@ export interface ProgramOptions {
   readonly run: (program: Command) => Run;
 }
 
-/**
- * Parses the arguments and runs the action. Returns the text of --help and --version; actions do all other output. Throws
- * USAGE.
- */
-export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<string | undefined> {
-  let help = "";
+/** The text of --help or --version. The error is that no command was given: then the help is printed as well. */
+export interface HelpText {
+  readonly text: string;
+  readonly error: KeyctlError | null;
+}
+
+/** Parses the arguments and runs the action; returns what is printed instead of one. Throws USAGE. */
+export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<HelpText | undefined> {
   const words = rewritten(argv);
-  const program = declared(options, (text) => (help += text));
+  const parsed = await parse(words, options);
+  if (parsed === null) return undefined;
+  if ("text" in parsed) return parsed;
+  const { usageError } = await import("./mistakes/usage-error.ts");
+  throw await usageError(parsed, {
+    verbs: Object.keys(VERBS),
+    parse: async (corrected) => {
+      const again = await parse(rewritten(corrected), { ...options, run: () => idle });
+      return again !== null && "cause" in again ? again : null;
+    },
+    whole: () => wholeProgram(options.version),
+  });
+}
+
+/** Null if the action has run. */
+async function parse(words: readonly string[], options: ProgramOptions): Promise<Unparsed | HelpText | null> {
+  let help = "";
+  const program = declared(options, (text) => (help += help === "" ? text : fitted(text, options.columns)));
   for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
@@ -84,16 +127,25 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
       const whole = async () => wholeProgram(options.version);
       (await verb.load()).configureCommand(command, options.run(program), whole);
     }
-    refuseOptionMistakes(words, [...program.options, ...command.options]);
+    const mistake = optionMistake(words, [...program.options, ...command.options]);
+    if (mistake !== undefined) throw new MistakeFound(mistake);
   });
   try {
     await program.parseAsync(words, { from: "user" });
-    return undefined;
+    return null;
   } catch (thrown) {
+    if (thrown instanceof MistakeFound) return { words, program, cause: thrown.mistake };
     if (!(thrown instanceof CommanderError)) throw thrown;
-    if (thrown.exitCode === 0) return help.trimEnd();
-    throw usageError(thrown, argv, program);
+    const text = help.trimEnd();
+    if (thrown.exitCode === 0) return { text, error: null };
+    if (thrown.code === "commander.help") return { text, error: noCommand() };
+    return { words, program, cause: thrown };
   }
+}
+
+/** Not 0: a script whose command is an empty variable has done nothing. */
+function noCommand(): KeyctlError {
+  return new KeyctlError("USAGE", "no command given", { hint: "keyctl sync --help   explains one" });
 }
 
 const idle: Run = () => async () => {};
@@ -117,13 +169,17 @@ function declared({ version, columns = 80 }: Omit<ProgramOptions, "run">, write:
     .option("-q, --quiet", "no log lines, notes and hints; errors still show")
     .option("--no-color", "no colour")
     .option("--no-input", "never ask a question")
-    .option("--timeout <duration>", "how long each user may take (default 30s)", flagDuration("--timeout"))
+    .option(
+      "--timeout <duration>",
+      "how long each user may take (default 30s; 90s where a key may be created)",
+      flagDuration("--timeout"),
+    )
     .option("--store <uri>", "where keys are kept: sqlite:<path> or mongodb://<host>/<database>")
     .option("--key-file <path>", "the file to read in place of ./key.txt")
     .option("--debug", "show the stack of a bug")
     .helpCommand(false)
     .addHelpText("after", EXAMPLES)
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp(HELP_FORMAT)
     .configureOutput({
       writeOut: write,
       writeErr: write,
@@ -141,6 +197,7 @@ function addVerb(program: Command, name: string, { summary }: Verb): Command {
   return program
     .command(name)
     .summary(summary)
+    .helpGroup(GROUPS.find(([, verbs]) => Object.hasOwn(verbs, name))?.[0] ?? "")
     .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
 }
 
@@ -159,62 +216,4 @@ function rewritten(argv: readonly string[]): readonly string[] {
   if (verb !== "help") return argv;
   if (topic === undefined) return ["--help"];
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;
-}
-
-/** The words of other tools for these commands. */
-const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
-  ["add", "save"],
-  ["backup", "copy"],
-  ["block", "purge --block"],
-  ["check", "validate"],
-  ["create", "provision"],
-  ["delete", "purge"],
-  ["export", "copy"],
-  ["log", "history"],
-  ["env", "exec"],
-  ["load", "import"],
-  ["ls", "list"],
-  ["compromised", "leaked"],
-  ["leak", "leaked"],
-  ["remove", "purge"],
-  ["restore", "copy"],
-  ["revoke", "purge --revoke"],
-  ["replace", "rotate"],
-  ["rm", "purge"],
-  ["run", "exec"],
-  ["set", "save"],
-  ["show", "get"],
-  ["status", "doctor"],
-]);
-
-function usageError({ code, message }: CommanderError, argv: readonly string[], program: Command): KeyctlError {
-  const verb = argv.find((word) => Object.hasOwn(VERBS, word));
-  const hint = verb === undefined ? "keyctl --help" : `keyctl ${verb} --help`;
-  if (code === "commander.help") return new KeyctlError("USAGE", "no command given", { hint });
-  if (code === "commander.excessArguments") {
-    return new KeyctlError("USAGE", unexpectedArgument(program.commands.find((command) => command.name() === verb)), {
-      hint,
-    });
-  }
-  const unknown = code === "commander.unknownCommand" ? argv.find((word) => OTHER_WORDS.has(word)) : undefined;
-  if (unknown !== undefined) {
-    const meant = `unknown command '${unknown}'; did you mean 'keyctl ${OTHER_WORDS.get(unknown)}'?`;
-    return new KeyctlError("USAGE", meant, { hint });
-  }
-  const text = message
-    .replace(/^error: /, "")
-    // The text after the = of an unknown option may be a secret.
-    .replace(/'(--?[^'=]+)=[^']*'/, "'$1'")
-    .replace(/\n\(Did you mean (?:one of )?(.*)\?\)$/s, (_, words: string) => {
-      const quoted = words.split(", ").map((word) => `'${word}'`);
-      return `; did you mean ${quoted.join(" or ")}?`;
-    });
-  return new KeyctlError("USAGE", printable(text), { hint });
-}
-
-/** The first word of a command line that belongs to no option. A user id is meant where the command takes one. */
-function unexpectedArgument(command: Command | undefined): string {
-  const word = command?.args[command.registeredArguments.length] ?? "";
-  const takesUser = command?.options.some(({ long }) => long === "--user") === true;
-  return `unexpected argument '${printable(word)}'${takesUser && word !== "" ? `; did you mean ${userFlag(word)}?` : ""}`;
 }

@@ -4,7 +4,7 @@ import { managementKey, managementKeyHashes, managementKeyText } from "./managem
 import { destinationPlace, isSameStore, storePlace } from "./store-place.ts";
 import type { StorePlace } from "./store-place.ts";
 import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
-import type { Environment } from "./variables.ts";
+import type { Environment, VariableForm } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import type { Actor } from "../core/model/history-event.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
@@ -15,8 +15,8 @@ import { readRegularFile } from "../files/read-regular-file.ts";
 import type { EnvironmentKeyPlace } from "../sources/environment.ts";
 import type { KeyFilePlace } from "../sources/key-file.ts";
 import type { ProvisioningRules, WantedTerms } from "../core/model/provision-rules.ts";
-import { DEFAULT_GRACE_MS, parseGrace } from "../core/model/grace.ts";
-import { parseDuration } from "../core/text/duration.ts";
+import { DEFAULT_GRACE_MS, GRACE_FORM, graceMeant, parseGrace } from "../core/model/grace.ts";
+import { DURATION_FORM, durationMeant, parseDuration } from "../core/text/duration.ts";
 import { environmentForChildren } from "../core/model/redact-keys.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provision-terms.ts";
 
@@ -74,6 +74,22 @@ const DEFAULT_MAX_PER_HOUR = 60;
 const DEFAULT_HISTORY_DAYS = 400;
 const MAX_HISTORY_DAYS = 36_500;
 
+const LIMIT = { parse: parseLimit, form: "an amount in USD such as 10 or 2.50, or none", example: "10" };
+const LIMIT_RESET = { parse: parseLimitReset, form: "daily, weekly or monthly", example: "monthly" };
+const LIFETIME = { parse: parseDuration, form: DURATION_FORM, example: "90d", meant: durationMeant };
+const WORKSPACE = { parse: parseWorkspace, form: "a workspace's id as OpenRouter shows it", example: "<id>" };
+const GRACE = { parse: parseGrace, form: GRACE_FORM, example: "10m", meant: graceMeant };
+const HISTORY_DAYS = {
+  parse: parseHistoryDays,
+  form: `a number of days from 1 to ${MAX_HISTORY_DAYS}`,
+  example: String(DEFAULT_HISTORY_DAYS),
+};
+const MAX_PER_HOUR = {
+  parse: parseCount,
+  form: "a number of keys such as 60, or 0 for no limit",
+  example: String(DEFAULT_MAX_PER_HOUR),
+};
+
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
   const store = storePlace(environment, overrides.store);
@@ -94,11 +110,8 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
       terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
       maxPerHour: () => maxPerHour(environment),
     },
-    rotateGraceMs: () =>
-      parsedVariable(environment, "KEYCTL_ROTATE_GRACE", parseGrace, "10m, at most 30d, or 0") ?? DEFAULT_GRACE_MS,
-    historyDays: () =>
-      parsedVariable(environment, "KEYCTL_HISTORY_DAYS", parseHistoryDays, "a number of days from 1 to 36500") ??
-      DEFAULT_HISTORY_DAYS,
+    rotateGraceMs: () => parsedVariable(environment, "KEYCTL_ROTATE_GRACE", GRACE) ?? DEFAULT_GRACE_MS,
+    historyDays: () => parsedVariable(environment, "KEYCTL_HISTORY_DAYS", HISTORY_DAYS) ?? DEFAULT_HISTORY_DAYS,
     spoolFolder: join(stateFolder(environment), "keyctl", "spool"),
     timeoutMs: clampTimeout(overrides.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     actor: async () => (await import("./actor.ts")).actorHere(environment, overrides.actor),
@@ -161,16 +174,18 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
 
 /** The terms of a new key: a variable applies unless a value is given. */
 function provisionTerms(environment: Environment, given: Partial<WantedTerms>): WantedTerms {
-  const read = <Value>(name: string, parse: (text: string) => Value | undefined, example: string) =>
-    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, parse, example) ?? null;
+  const read = <Value>(name: string, form: VariableForm<Value>) =>
+    parsedVariable(environment, `KEYCTL_PROVISION_${name}`, form) ?? null;
+  const { expiresAt } = given;
   const {
     label = null,
-    limit = read("LIMIT", parseLimit, "10, or none"),
-    limitReset = read("LIMIT_RESET", parseLimitReset, "daily, weekly or monthly"),
-    expiresInMs = read("EXPIRES_IN", parseDuration, "90d"),
-    workspace = read("WORKSPACE", parseWorkspace, "a workspace's id"),
+    limit = read("LIMIT", LIMIT),
+    limitReset = read("LIMIT_RESET", LIMIT_RESET),
+    expiresInMs = expiresAt === undefined ? read("EXPIRES_IN", LIFETIME) : null,
+    workspace = read("WORKSPACE", WORKSPACE),
   } = given;
-  return { label, limit, limitReset, expiresInMs, workspace };
+  const end = expiresAt === undefined ? {} : { expiresAt };
+  return { label, limit, limitReset, expiresInMs, ...end, workspace };
 }
 
 function parseCount(text: string): number | undefined {
@@ -183,8 +198,5 @@ function parseHistoryDays(text: string): number | undefined {
 }
 
 function maxPerHour(environment: Environment): number {
-  return (
-    parsedVariable(environment, "KEYCTL_MAX_PROVISIONS_PER_HOUR", parseCount, "60, or 0 for no limit") ??
-    DEFAULT_MAX_PER_HOUR
-  );
+  return parsedVariable(environment, "KEYCTL_MAX_PROVISIONS_PER_HOUR", MAX_PER_HOUR) ?? DEFAULT_MAX_PER_HOUR;
 }

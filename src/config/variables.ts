@@ -28,6 +28,17 @@ export function configEmpty(message: string, name: string): KeyctlError {
   return new KeyctlError("CONFIG_EMPTY", message, { hint: `give ${name} a value, or unset it` });
 }
 
+/** How a variable is read, and what it takes. */
+export interface VariableForm<Value> {
+  readonly parse: (text: string) => Value | undefined;
+  /** Completes `KEYCTL_… takes …`. */
+  readonly form: string;
+  /** A value that does no harm when it is copied. */
+  readonly example: string;
+  /** The value that another text means. */
+  readonly meant?: (text: string) => string | undefined;
+}
+
 /**
  * Undefined if not set. An empty value, such as a missing CI variable, does not mean "no limit". Throws CONFIG_EMPTY,
  * CONFIG_INVALID.
@@ -35,14 +46,13 @@ export function configEmpty(message: string, name: string): KeyctlError {
 export function parsedVariable<Value>(
   environment: Environment,
   name: string,
-  parse: (text: string) => Value | undefined,
-  example: string,
+  { parse, form, example, meant }: VariableForm<Value>,
 ): Value | undefined {
   const text = notEmpty(environment, name)?.trim();
   if (text === undefined) return undefined;
   const value = parse(text);
   if (value !== undefined) return value;
-  throw new KeyctlError("CONFIG_INVALID", `${name} has an invalid value`, { hint: `${name} is ${example}` });
+  throw new KeyctlError("CONFIG_INVALID", `${name} takes ${form}`, { hint: `${name}=${meant?.(text) ?? example}` });
 }
 
 /** An empty value, such as a missing CI variable, does not mean the default. Throws CONFIG_EMPTY, CONFIG_INVALID. */

@@ -1,26 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { formatAgo, formatExactly, formatSpan } from "../../src/cli/format-duration.ts";
-import { parseGrace } from "../../src/core/model/grace.ts";
-import { parseDuration } from "../../src/core/text/duration.ts";
 
 describe("a duration", () => {
-  it.each([
-    ["500ms", 500],
-    ["30s", 30_000],
-    ["5m", 300_000],
-    ["24h", 86_400_000],
-    ["90d", 7_776_000_000],
-  ])("%s is %i milliseconds", (text, milliseconds) => {
-    expect(parseDuration(text)).toBe(milliseconds);
-  });
-
-  it.each(["", "30", "0s", "-1s", "1.5h", "1w", "s", "30 s", " 30s", "30S", "1e3s", "9999999999s"])(
-    "'%s' is none",
-    (text) => {
-      expect(parseDuration(text)).toBeUndefined();
-    },
-  );
-
   it.each([
     [999, "0s", "just now"],
     [1000, "1s", "1 second ago"],
@@ -40,16 +21,5 @@ describe("a duration", () => {
     [1, "1 second"],
   ])("%i milliseconds are exactly %s", (milliseconds, words) => {
     expect(formatExactly(milliseconds)).toBe(words);
-  });
-
-  it.each([
-    ["0", 0],
-    ["10m", 600_000],
-    ["30d", 30 * 86_400_000],
-    ["31d", undefined],
-    ["0s", undefined],
-    ["10", undefined],
-  ])("%s as a grace is %s", (text, milliseconds) => {
-    expect(parseGrace(text)).toBe(milliseconds);
   });
 });

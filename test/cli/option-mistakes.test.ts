@@ -4,17 +4,17 @@ import { documentsOf, errorOf } from "../support/programs/in-process.ts";
 import { OTHER } from "../support/fixtures/keys.ts";
 import { stage } from "../support/home/tool-with-openrouter.ts";
 
-const ONE_DASH = "the name of an option begins with two dashes";
+const ALICE = "keyctl --json sync --user alice";
 
 /** A slip, and what is said of it. */
 const SLIPS: readonly (readonly [args: string, message: string, hint?: string])[] = [
-  ["sync -user=alice", "unknown option '-user'; did you mean --user alice?", ONE_DASH],
-  ["sync -user alice", "unknown option '-user'; did you mean --user alice?", ONE_DASH],
-  ["sync -user", "unknown option '-user'; did you mean --user?", ONE_DASH],
+  ["sync -user=alice", "unknown option '-user'; did you mean --user alice?", ALICE],
+  ["sync -user alice", "unknown option '-user'; did you mean --user alice?", ALICE],
+  ["sync -user", "unknown option '-user'; did you mean --user?", "keyctl --json sync --user <id>"],
   ["sync -use=alice", "unknown option '-use'; did you mean --user alice?"],
   ["sync -usr=alice", "unknown option '-usr'; did you mean --user alice?"],
   ["sync -user=", "unknown option '-user'; did you mean --user ''?"],
-  ["sync -u=alice", "-u takes no = before its value; did you mean --user alice?", "--user alice"],
+  ["sync -u=alice", "-u takes no = before its value; did you mean --user alice?", ALICE],
   ["sync -u=", "-u takes no = before its value; did you mean --user ''?"],
   ["sync -qu=alice", "unknown option '-qu'; did you mean --user alice?"],
   ["sync -u =alice", "the value of --user begins with =; did you mean --user alice?"],
@@ -34,14 +34,15 @@ const SLIPS: readonly (readonly [args: string, message: string, hint?: string])[
   ["sync -u alice -token=hunter2", "unknown option '-token'"],
   ["sync -u alice --token=hunter2", "unknown option '--token'"],
   ["-user=alice sync", "unknown option '-user'"],
-  ["-u=alice sync", "unknown option '-u'"],
+  ["-u=alice sync", "unknown option '-u' before the command", "keyctl sync --json --user alice"],
   ["-quiet sync -u alice", "unknown option '-uiet'"],
   ["sync --user --no-provision", "--user needs a value, and '--no-provision' is an option"],
   ["sync -u --all", "--user needs a value, and '--all' is an option"],
-  ["sync -qu -q", "--user needs a value, and '-q' is an option", "--user=-q   takes it as it stands"],
+  ["sync -qu -q", "--user needs a value, and '-q' is an option", "keyctl --json sync -qu <id> -q"],
+  ["sync --user --json", "--user needs a value, and '--json' is an option", "keyctl --json sync --user <id> --json"],
   ["sync --user --shard=1/2", "--user needs a value, and '--shard=1/2' is an option"],
   ["sync --user -- alice", "--user needs a value, and '--' is an option"],
-  ["sync --user", "option '-u, --user <id>' argument missing"],
+  ["sync --user", "--user needs a value", "keyctl --json sync --user <id>"],
   ["provision --user --limit 5", "--user needs a value, and '--limit' is an option"],
   ["provision -user=alice", "unknown option '-user'; did you mean --user alice?"],
   ["provision -u alice --limit =5", "the value of --limit begins with =; did you mean --limit 5?"],

@@ -36,7 +36,7 @@ async function treeOf(verb: string): Promise<Documented> {
   const help = await runProgram([verb, "--help"], { version: "", columns: COLUMNS, run });
   const command = program?.commands.find((each) => each.name() === verb);
   if (program === undefined || command === undefined) throw new Error(`there is no command ${verb}`);
-  const [, notes = ""] = /^Global Options:\n.*?\n\n(.*)$/ms.exec(help ?? "") ?? [];
+  const [, notes = ""] = /^Global Options:\n.*?\n\n(.*)$/ms.exec(help?.text ?? "") ?? [];
   return { program, command, notes };
 }
 
@@ -48,7 +48,9 @@ function sectionOf({ command, notes }: Documented): string {
     `## ${command.name()}`,
     command.description(),
     fenced("text", `keyctl ${command.name()} [options]${words === "" ? "" : ` ${words}`}`),
-    tableOf(command.options),
+    ...optionGroups(command).flatMap(([heading, options], _, groups) =>
+      groups.length === 1 ? [tableOf(options)] : [heading, tableOf(options)],
+    ),
     ...paragraphsOf(text),
     ...(examples === "" ? [] : [EXAMPLES, fenced("sh", examples)]),
   ];
@@ -66,6 +68,15 @@ function paragraphsOf(text: string): readonly string[] {
     .split("\n\n")
     .filter((paragraph) => paragraph !== "")
     .map((paragraph) => (/^ {2}\S/m.test(paragraph) ? fenced("text", paragraph) : escaped(paragraph)));
+}
+
+function headingOf({ helpGroupHeading }: Option): string {
+  return helpGroupHeading ?? "Options:";
+}
+
+/** The options of a command under their headings, in the order of its help. */
+function optionGroups(command: Command): readonly (readonly [heading: string, options: readonly Option[]])[] {
+  return [...command.createHelp().groupItems([...command.options], [...command.options], headingOf)];
 }
 
 function tableOf(options: readonly Option[]): string {
@@ -97,13 +108,20 @@ function fenced(language: string, text: string): string {
 }
 
 it("docs/commands.md is what the program says; `npm run docs` writes it anew", async () => {
-  const trees = [];
+  const trees: Documented[] = [];
   for (const verb of VERBS) trees.push(await treeOf(verb));
   const [{ program } = await treeOf("list")] = trees;
-  const contents = trees.map(({ command }) => [`[${command.name()}](#${command.name()})`, command.summary()]);
+  const headings = [...new Set(trees.map(({ command }) => command.helpGroup()))];
+  const contents = headings.map((heading) => {
+    const commands = trees.flatMap(({ command }) => (command.helpGroup() === heading ? [command] : []));
+    return [
+      heading,
+      commands.map((command) => [`[${command.name()}](#${command.name()})`, command.summary()]),
+    ] as const;
+  });
   const parts = [
     INTRODUCTION,
-    aligned([["command", "what it does"], ...contents]),
+    ...contents.flatMap(([heading, rows]) => [heading, aligned([["command", "what it does"], ...rows])]),
     OPTIONS_OF_ALL,
     tableOf(program.options),
     ...trees.map(sectionOf),

@@ -23,7 +23,7 @@ const RUN_HERE: Readonly<Record<string, string>> = {
   "keyctl provision --user alice --limit 5 --limit-reset monthly": "home empty",
   "keyctl purge --user alice --block": 'home users; answer "and block this user?" y',
   "keyctl purge --user alice --revoke --block": 'home users; answer "and block this user?" y',
-  "keyctl purge --users-file leavers.txt --revoke --block --yes": "home users",
+  "keyctl purge --users-file leavers.txt --revoke --block": 'home users; answer "and block" y',
   "keyctl purge --users-file users.txt --revoke": 'home users; answer "Delete 3 keys of 3 users" y',
   "keyctl reconcile --adopt-account": "home users",
   "keyctl rotate --user alice --grace 0": "home users",
@@ -68,6 +68,12 @@ describe("the commands of the pages", () => {
   it.each(commands)("%s: is understood, and its flags exist", async (command) => {
     const filled = command.replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64)).replaceAll(/<i\/n>|\$part\/4/g, "1/2");
     expect(await unknownWordsOf(filled, emptyHome())).toEqual([]);
+  });
+
+  it("answer no question in advance, and end nothing early, where they are copied", () => {
+    const pages = PAGES.flatMap(({ blocks }) => blocks.flatMap(({ text }) => commandsIn(text)));
+    const harmful = / (?:--yes|-y|--confirm \d+|--grace 0|--(?:expires-in|older-than) \d+(?:ms|s|m|h))(?: |$)/;
+    expect(pages.filter((command) => harmful.test(command))).toEqual([]);
   });
 
   it("are run in a block, or below, where a page has them in its text", () => {

@@ -1,10 +1,13 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
+import { inGroup, MANY_USERS } from "../help-format.ts";
 import { MOST_AT_ONCE } from "../../core/model/number-options.ts";
 
 /** @param what what `--concurrency` counts: `keys checked` */
 export function addConcurrencyOption(command: Command, what: string, usual: number): Command {
-  return command.option("--concurrency <n>", `many users: ${what} at once (default ${usual})`, parseConcurrency);
+  return inGroup(command, MANY_USERS, (group) =>
+    group.option("--concurrency <n>", `${what} at once (default ${usual})`, parseConcurrency),
+  );
 }
 
 function parseConcurrency(text: string): number {

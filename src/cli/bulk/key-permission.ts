@@ -5,6 +5,7 @@ import type { UserId } from "../../core/model/user-id.ts";
 import { spendingOf } from "../views/key-view.ts";
 import type { Invocation } from "../invocation.ts";
 import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
+import { inGroup, MANY_USERS } from "../help-format.ts";
 import type { Many } from "./selection.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 
@@ -16,7 +17,9 @@ export interface KeyPermissionFlags {
 }
 
 export function addMaxKeysOption(command: Command, verb = "create"): Command {
-  return command.option("--max-keys <n>", `many users: ${verb} up to n keys without asking`, parseMaxKeys);
+  return inGroup(command, MANY_USERS, (group) =>
+    group.option("--max-keys <n>", `${verb} up to n keys without asking`, parseMaxKeys),
+  );
 }
 
 /** For one user, --max-keys is not allowed. Throws USAGE. */

@@ -5,6 +5,7 @@ import type { KeyManager } from "../../core/manager/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
+import { inGroup, USERS } from "../help-format.ts";
 import { SeenIds } from "./seen-ids.ts";
 import { bytesOf, linesOf, USERS_FILE } from "./users-file.ts";
 
@@ -49,12 +50,14 @@ export function oneUser(verb: string, users: readonly string[] = []): string {
 }
 
 export function addSelection(command: Command): Command {
-  return addShardOption(addNamedOptions(command).option("--all", "every user in the database"));
+  return inGroup(command, USERS, (group) =>
+    addShardOption(addNamedOptions(group).option("--all", "every user in the database")),
+  );
 }
 
 /** Without `--all`. */
 export function addNamedSelection(command: Command): Command {
-  return addShardOption(addNamedOptions(command));
+  return inGroup(command, USERS, (group) => addShardOption(addNamedOptions(group)));
 }
 
 function addNamedOptions(command: Command): Command {

@@ -6,7 +6,8 @@ import type { UserId } from "../../core/model/user-id.ts";
 import type { KeyManager } from "../../core/manager/manager.ts";
 import type { Column } from "../terminal/table.ts";
 import type { Command } from "commander";
-import { flagDuration } from "../format-duration.ts";
+import { inGroup, MANY_USERS } from "../help-format.ts";
+import { flagDuration } from "../time-flags.ts";
 
 export interface BulkFlags extends SelectionOptions {
   readonly output?: string;
@@ -95,9 +96,11 @@ export interface BulkView<Result> {
 }
 
 export function addBulkOptions(command: Command): Command {
-  return command
-    .option("--output <file>", "many users: write the JSON documents to this file")
-    .option("--stop-after <duration>", "many users: stop cleanly after this time", flagDuration("--stop-after"))
-    .option("--log", "many users: with the log lines of each")
-    .option("--allow-empty", "many users: accept an empty selection");
+  return inGroup(command, MANY_USERS, (group) =>
+    group
+      .option("--output <file>", "write the JSON documents to this file")
+      .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
+      .option("--log", "with the log lines of each")
+      .option("--allow-empty", "accept an empty selection"),
+  );
 }

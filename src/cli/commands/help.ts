@@ -3,6 +3,7 @@ import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
 import type { Invocation, Run } from "../invocation.ts";
+import { commandsFor } from "../mistakes/command-mistake.ts";
 import { VARIABLES } from "../variable-meanings.ts";
 import { wrapped } from "../terminal/word-wrap.ts";
 import { unlessReaderGone } from "../terminal/end-of-run.ts";
@@ -27,24 +28,35 @@ const TOPICS: Readonly<Record<string, Topic>> = {
     ].join("\n\n"),
 };
 
-export function configureCommand(command: Command, run: Run): void {
+export function configureCommand(command: Command, run: Run, whole: () => Promise<Command>): void {
   const choices = Object.keys(TOPICS);
   const argument = command.createArgument("[topic]", "a command, or one of these").choices(choices);
   command.addArgument(argument.argParser((text: string) => text));
-  command.action((topic: string) => run((invocation) => help(invocation, topic))({}));
+  command.action((topic: string) => run((invocation) => help(invocation, topic, whole))({}));
 }
 
-async function help({ terminal }: Invocation, topic: string): Promise<KeyctlError | null> {
+async function help(
+  { terminal }: Invocation,
+  topic: string,
+  whole: () => Promise<Command>,
+): Promise<KeyctlError | null> {
   const text = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined;
-  if (text === undefined) {
-    throw new KeyctlError("USAGE", `no help for '${printable(topic)}'`, {
-      hint: "keyctl --help   lists the commands and topics",
-    });
-  }
+  if (text === undefined) throw noHelp(topic, await whole());
   return unlessReaderGone(async () => {
     await terminal.result(text(terminal.columns ?? 80));
     return null;
   });
+}
+
+function noHelp(topic: string, { commands }: Command): KeyctlError {
+  const message = `no help for '${printable(topic)}'`;
+  const verbs = commands.map((command) => command.name());
+  const [meant, ...others] = commandsFor(topic, [...verbs, ...Object.keys(TOPICS)]);
+  if (meant === undefined || others.length > 0) {
+    return new KeyctlError("USAGE", message, { hint: "keyctl --help   lists the commands and topics" });
+  }
+  const line = /^(?:--|help )/.test(meant) ? `keyctl ${meant}` : `keyctl help ${meant.split(" ")[0]}`;
+  return new KeyctlError("USAGE", `${message}; did you mean '${line}'?`, { hint: line });
 }
 
 /** A name that would leave less than half of the width for its meaning gets a line of its own. */

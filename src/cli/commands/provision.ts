@@ -17,7 +17,8 @@ import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
 import { addMaxKeysOption, permittedKeys, refuseMaxKeys, statementOfCreation } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
-import { flagDuration } from "../format-duration.ts";
+import { flagFuture, lifetimeOf } from "../time-flags.ts";
+import type { TimeFlag } from "../time-flags.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
@@ -41,8 +42,7 @@ interface ProvisionFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, Dry
   /** In an object: commander treats null as a missing value. */
   readonly limit?: Pick<WantedTerms, "limit">;
   readonly limitReset?: WantedTerms["limitReset"];
-  /** In milliseconds. */
-  readonly expiresIn?: number;
+  readonly expiresIn?: TimeFlag;
   readonly workspace?: string;
   readonly concurrency?: number;
 }
@@ -60,7 +60,7 @@ export function configureCommand(command: Command, run: Run): void {
         .choices(LIMIT_RESETS)
         .argParser((text) => checked(parseLimitReset(text), "--limit-reset", text, LIMIT_RESETS.join(", "))),
     )
-    .option("--expires-in <duration>", "lifetime of the key", flagDuration("--expires-in"))
+    .option("--expires-in <duration|date>", "lifetime of the key, or when it ends", flagFuture("--expires-in"))
     .option("--workspace <id>", "the workspace of the key", (text) =>
       checked(parseWorkspace(text), "--workspace", text, "an id as OpenRouter shows it"),
     )
@@ -204,6 +204,7 @@ function previewCommand(invocation: Invocation, flags: ProvisionFlags): UserComm
 
 /** The expiry of a key that was created now, rounded down to the second. */
 function expiryOf(terms: WantedTerms | null): string | null {
+  if (terms?.expiresAt !== undefined) return terms.expiresAt;
   if (terms?.expiresInMs == null) return null;
   return new Date(Math.floor((Date.now() + terms.expiresInMs) / 1000) * 1000).toISOString();
 }
@@ -214,7 +215,7 @@ function termsOf({ label: text, limit, limitReset, expiresIn, workspace }: Provi
     ...(text === undefined ? {} : { label: text }),
     ...limit,
     ...(limitReset === undefined ? {} : { limitReset }),
-    ...(expiresIn === undefined ? {} : { expiresInMs: expiresIn }),
+    ...(expiresIn === undefined ? {} : lifetimeOf(expiresIn)),
     ...(workspace === undefined ? {} : { workspace }),
   };
 }

@@ -27,7 +27,7 @@ interface SaveFlags extends CreateFlags, ReasonFlags {
   readonly replace?: true;
   readonly validate?: true;
   readonly revoke?: true;
-  readonly source: string;
+  readonly source?: string;
 }
 
 type Saved = Awaited<ReturnType<KeyManager["save"]>>;
@@ -39,7 +39,7 @@ export function configureCommand(command: Command, run: Run): void {
     .option("--replace", "replace another key without asking")
     .option("--validate", "ask OpenRouter first, and store only a key that works")
     .option("--revoke", "also delete the replaced key at OpenRouter, if keyctl created it")
-    .option("--source <text>", "the origin of the key, stored in the database", "manual")
+    .option("--source <text>", "the origin of the key, stored in the database (default manual)")
     .addHelpText(
       "after",
       `

@@ -13,6 +13,7 @@ import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
+import { MANY_USERS } from "../help-format.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { reachOf, resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
@@ -32,15 +33,19 @@ interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFl
 export function configureCommand(command: Command, run: Run): void {
   const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
   addConcurrencyOption(addReasonOption(addDryRunOption(bulk)), "keys created", CREATED_AT_ONCE)
-    .option("--provision", "many users: create a key for each user without one")
     .option("--no-provision", "do not create a key")
+    .optionsGroup(MANY_USERS)
+    .option("--provision", "create a key for each user without one")
     .addHelpText(
       "after",
       `
-Looks in this order: the database, key.txt, OPENROUTER_API_KEY. A key in the
-database wins; one from key.txt or the environment is saved to the database.
-One user who has none gets a new key if a management key is set. Many users
-get new, paid keys only with --provision: on a terminal after a question,
+Looks in four places, in this order: the database, key.txt, OPENROUTER_API_KEY
+and, where none of them has a key, OpenRouter, which creates one (auto-provision).
+A key in the database wins; one from key.txt or the environment is saved to it.
+
+Auto-provision needs a management key in OPENROUTER_PROVISIONING_KEY, and costs
+what the new key spends; --no-provision or KEYCTL_AUTO_PROVISION=0 leaves it out.
+Many users get new keys only with --provision: on a terminal after a question,
 elsewhere up to 10, or as many as --max-keys allows.
 
 Examples:

@@ -8,7 +8,7 @@ import type { ManagerContext, RotateManyOptions, RotateOptions } from "./manager
 import { KeyctlError } from "../model/errors.ts";
 import { LONGEST_GRACE_MS } from "../model/grace.ts";
 import { checkedNumber, checkConcurrency, ROTATED_AT_ONCE } from "../model/number-options.ts";
-import { HIGHEST_LIMIT } from "../model/provision-terms.ts";
+import { checkedExpiry, HIGHEST_LIMIT } from "../model/provision-terms.ts";
 import type { ResultBatches } from "../model/results.ts";
 import { rotateFailed, rotatePreviewFailed } from "../model/rotate-results.ts";
 import type { Duty, DutyCounts, RotatePreview, RotateResult, RotateTask } from "../model/rotate-results.ts";
@@ -83,7 +83,14 @@ export class RotatingCalls {
 
   /** Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
   #taskOf(options: RotateOptions): RotateTask {
-    const { limit = "keep", expiresInMs, includeDisabled = false, foreign = "refuse", wait = false } = options;
+    const {
+      limit = "keep",
+      expiresInMs,
+      expiresAt,
+      includeDisabled = false,
+      foreign = "refuse",
+      wait = false,
+    } = options;
     const graceMs = options.graceMs ?? this.#context.rotateGraceMs();
     checkedNumber("graceMs", graceMs, { from: 0, to: LONGEST_GRACE_MS });
     if (expiresInMs != null) checkedNumber("expiresInMs", expiresInMs, { from: 1, to: LONGEST_MS });
@@ -93,7 +100,7 @@ export class RotatingCalls {
         hint: "--grace 0 --revoke-foreign",
       });
     }
-    return { graceMs, limit, expiresInMs, includeDisabled, foreign, wait };
+    return { graceMs, limit, expiresInMs, expiresAt: checkedExpiry(expiresAt), includeDisabled, foreign, wait };
   }
 
   #selectionOf(options: RotateManyOptions) {

@@ -15,6 +15,8 @@ export interface WantedTerms {
   readonly limitReset: LimitReset | null;
   /** The lifetime in milliseconds; null: the key does not expire. */
   readonly expiresInMs: number | null;
+  /** When the key expires, in place of its lifetime: an RFC 3339 time with its offset. */
+  readonly expiresAt?: string;
   /** Null: the default workspace. */
   readonly workspace: string | null;
 }

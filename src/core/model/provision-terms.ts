@@ -1,6 +1,7 @@
 import { KeyctlError } from "./errors.ts";
 import type { LimitReset } from "./key-record.ts";
 import { checkedNumber } from "./number-options.ts";
+import { rfc3339In } from "./expiry.ts";
 import { printable } from "../text/printable.ts";
 import type { ProvisioningRules, WantedTerms } from "./provision-rules.ts";
 import { LONGEST_MS } from "../text/duration.ts";
@@ -39,10 +40,12 @@ function checkedTerms({
   limit,
   limitReset,
   expiresInMs,
+  expiresAt,
   workspace,
 }: Partial<WantedTerms>): Partial<WantedTerms> {
   if (limit != null) checkedNumber("limit", limit, { from: 0, to: HIGHEST_LIMIT });
   if (expiresInMs != null) checkedNumber("expiresInMs", expiresInMs, { from: 1, to: LONGEST_MS });
+  const end = checkedExpiry(expiresAt);
   requireText("label", label, isLabel, '"web shop"');
   requireText("limitReset", limitReset, isLimitReset, '"daily", "weekly" or "monthly"');
   requireText("workspace", workspace, isWorkspace, "a workspace's id");
@@ -51,8 +54,18 @@ function checkedTerms({
     ...(limit === undefined ? {} : { limit }),
     ...(limitReset === undefined ? {} : { limitReset }),
     ...(expiresInMs === undefined ? {} : { expiresInMs }),
+    ...(end === undefined ? {} : { expiresAt: end }),
     ...(workspace === undefined ? {} : { workspace }),
   };
+}
+
+/** In keyctl's own form, in whole seconds, as OpenRouter stores it. Throws USAGE for a time that is none, or is over. */
+export function checkedExpiry(expiresAt: string | undefined): string | undefined {
+  if (expiresAt === undefined) return undefined;
+  const end = Math.floor(Date.parse(rfc3339In(expiresAt) ?? "") / 1000) * 1000;
+  if (end > Date.now()) return new Date(end).toISOString();
+  const example = new Date(Date.now() + 90 * 86_400_000).toISOString();
+  throw new KeyctlError("USAGE", "expiresAt is no RFC 3339 time in the future", { hint: `expiresAt: "${example}"` });
 }
 
 function requireText(

@@ -14,6 +14,8 @@ export interface RotateTask {
   readonly limit: NewLimit;
   /** The lifetime of the new key, in milliseconds; null: it never expires. Undefined: the lifetime of the old key. */
   readonly expiresInMs?: number | null | undefined;
+  /** When the new key expires, in place of its lifetime: an RFC 3339 time with its offset. */
+  readonly expiresAt?: string | undefined;
   /** Whether a key that is disabled at OpenRouter is rotated. */
   readonly includeDisabled: boolean;
   /**

@@ -197,8 +197,8 @@ async function beginningOf(
 function operationOf(n: number, { terms, isAuto }: CreationTask, beginning: number): Operation {
   const { label, limit, limitReset, expiresInMs, workspace } = terms;
   // In whole seconds, as OpenRouter stores it.
-  const expiresAt =
-    expiresInMs === null ? null : new Date(Math.floor((beginning + expiresInMs) / 1000) * 1000).toISOString();
+  const end = expiresInMs === null ? null : Math.floor((beginning + expiresInMs) / 1000) * 1000;
+  const expiresAt = terms.expiresAt ?? (end === null ? null : new Date(end).toISOString());
   const nonce = randomBytes(8).toString("hex");
   return { kind: "op", n, nonce, label, limit, limitReset, expiresAt, workspace, deliberate: !isAuto };
 }

@@ -11,7 +11,7 @@ import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
 import { addReasonOption } from "../reason-option.ts";
 import type { ReasonFlags } from "../reason-option.ts";
-import { flagDuration } from "../../format-duration.ts";
+import { flagDuration } from "../../time-flags.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";

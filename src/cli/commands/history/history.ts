@@ -7,8 +7,10 @@ import type { HistoryQuery } from "../../../core/manager/manager-options.ts";
 import { counted } from "../../../core/text/format.ts";
 import { printable } from "../../../core/text/printable.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
-import { flagDuration, formatExactly } from "../../format-duration.ts";
+import { formatExactly } from "../../format-duration.ts";
 import type { Invocation, Run, Session } from "../../invocation.ts";
+import { flagPast } from "../../time-flags.ts";
+import type { TimeFlag } from "../../time-flags.ts";
 import { unlessReaderGone } from "../../terminal/end-of-run.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
 import { storeLabel } from "../../views/store-label.ts";
@@ -17,8 +19,7 @@ import { EVENT_COLUMNS, eventCells, eventDocument } from "./event-view.ts";
 
 interface HistoryFlags {
   readonly user?: readonly string[];
-  /** In milliseconds. */
-  readonly since?: number;
+  readonly since?: TimeFlag;
   readonly hash?: string;
   readonly limit?: number;
 }
@@ -28,7 +29,7 @@ const BATCH = 50;
 
 export function configureCommand(command: Command, run: Run): void {
   addUserOption(command, "only events of this user")
-    .option("--since <duration>", "only events of this last time", flagDuration("--since"))
+    .option("--since <duration|date>", "only events since then", flagPast("--since"))
     .option("--hash <sha256>", "only events about the key with this hash", parseHash)
     .option("--limit <n>", "only the newest n events", parseLimitOfEvents)
     .addHelpText(
@@ -82,7 +83,7 @@ function queryOf({ user, since, hash }: HistoryFlags): HistoryQuery {
   return {
     userId: user === undefined ? undefined : oneUser("history", user),
     keyHash: hash,
-    since: since === undefined ? undefined : new Date(Math.max(0, Date.now() - since)),
+    since: since?.at,
   };
 }
 
@@ -128,12 +129,16 @@ function sayCount(
   const of = [
     ...user.map((id) => ` of user ${printable(id)}`),
     ...(hash === undefined ? [] : [` about the key with the hash ${hash}`]),
-    ...(since === undefined ? [] : [` in the last ${formatExactly(since)}`]),
+    ...(since === undefined ? [] : [wordsOf(since)]),
   ];
   terminal.footer(`no event${of.join("")} in ${place}`);
 }
 
+function wordsOf({ at, milliseconds, isDate }: TimeFlag): string {
+  return isDate ? ` since ${at.toISOString()}` : ` in the last ${formatExactly(milliseconds)}`;
+}
+
 function parseLimitOfEvents(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new KeyctlError("USAGE", "--limit takes a number of events", { hint: "--limit 20" });
+  throw new KeyctlError("USAGE", "--limit takes a number of events, from 1 on", { hint: "--limit 20" });
 }

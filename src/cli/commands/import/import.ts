@@ -12,7 +12,7 @@ import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import { bytesOf, numberedLines, statsOfFile } from "../../bulk/users-file.ts";
-import { flagDuration } from "../../format-duration.ts";
+import { flagDuration } from "../../time-flags.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";

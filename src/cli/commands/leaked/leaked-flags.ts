@@ -1,14 +1,13 @@
 import type { Command } from "commander";
-import { rfc3339In } from "../../../core/model/expiry.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { parseLeaked } from "../../../core/model/leaked-results.ts";
 import type { LeakedKey } from "../../../core/model/leaked-results.ts";
 import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
-import { parseDuration } from "../../../core/text/duration.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
 import { parseMaxKeys } from "../../bulk/key-permission.ts";
+import { flagPast } from "../../time-flags.ts";
 import { addReasonOption } from "../reason-option.ts";
 import type { ReasonFlags } from "../reason-option.ts";
 
@@ -49,7 +48,7 @@ terminal want --yes or --max-keys.
 Examples:
   keyctl leaked --stdin < leaked.txt
   keyctl leaked --hash <sha256> --since 7d
-  keyctl leaked --stdin --yes --json < report.txt`;
+  keyctl leaked --stdin --dry-run --json < report.txt`;
 
 /** Throws USAGE unless the keys are given in exactly one way. */
 export function refuseLeakedContradictions({ stdin, hash, yes, maxKeys }: LeakedFlags): void {
@@ -74,17 +73,9 @@ function collectHash(text: string, previous: readonly LeakedKey[] = []): readonl
   } catch {
     // The error below says it for this flag.
   }
-  throw new KeyctlError("USAGE", "--hash takes the SHA-256 of a key", { hint });
+  throw new KeyctlError("USAGE", "--hash takes the 64 hex characters of the SHA-256 of a key", { hint });
 }
 
-/** A duration, a day by UTC, or a time with its offset. */
 function parseSince(text: string): Date {
-  const ago = parseDuration(text);
-  const time = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text;
-  const since = ago === undefined ? rfc3339In(time) : new Date(Date.now() - ago).toISOString();
-  const isReal = since !== null && (time === text || since.startsWith(text));
-  if (isReal && Date.parse(since) <= Date.now()) return new Date(since);
-  throw new KeyctlError("USAGE", "--since takes a duration, or a day or time in the past", {
-    hint: "--since 7d   (or --since 2026-11-01)",
-  });
+  return flagPast("--since")(text).at;
 }

@@ -6,7 +6,8 @@ import { knownExpiry } from "../../../core/model/known-terms.ts";
 import type { DutyCounts } from "../../../core/model/rotate-results.ts";
 import { RISKS } from "../../../core/model/risks.ts";
 import type { Risk } from "../../../core/model/risks.ts";
-import { flagDuration } from "../../format-duration.ts";
+import { flagFuture } from "../../time-flags.ts";
+import type { TimeFlag } from "../../time-flags.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import { isBrokenPipe } from "../../invocation.ts";
 import type { Invocation, Session, Run } from "../../invocation.ts";
@@ -26,8 +27,7 @@ interface ListFlags {
   readonly source?: string;
   readonly verdict?: string;
   readonly hash?: string;
-  /** In milliseconds. */
-  readonly expiresWithin?: number;
+  readonly expiresWithin?: TimeFlag;
   readonly risk?: readonly (Risk | typeof BLOCKED_USERS)[];
   readonly count?: true;
 }
@@ -68,9 +68,9 @@ export function configureCommand(command: Command, run: Run): void {
     .addOption(verdict.choices(VERDICTS).argParser(parseVerdict))
     .option("--hash <sha256>", "only the key with this hash", parseHash)
     .option(
-      "--expires-within <duration>",
+      "--expires-within <duration|date>",
       "only keys that expire within this time, or have expired",
-      flagDuration("--expires-within"),
+      flagFuture("--expires-within"),
     )
     .addOption(risk.choices(LISTED).argParser(parseRisks))
     .option("--count", "print only the number")
@@ -217,7 +217,7 @@ function matches({ row, now }: ListedRow, { source, verdict, expiresWithin }: Li
   if (verdict !== undefined && verdict !== (lastCheck?.verdict ?? "never")) return false;
   if (expiresWithin === undefined) return true;
   const end = expiryMs(knownExpiry(row));
-  return end === "unknown" || end <= now + expiresWithin;
+  return end === "unknown" || end <= now + expiresWithin.milliseconds;
 }
 
 function sayTotals(

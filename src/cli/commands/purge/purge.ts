@@ -48,8 +48,8 @@ Examples:
   keyctl purge --user alice
   keyctl purge --user alice --revoke --dry-run
   keyctl purge --user alice --revoke --block --reason "left the company"
-  keyctl purge --user alice --revoke --yes --json
-  keyctl purge --all --store sqlite:keys.db --confirm 4`,
+  keyctl purge --users-file leavers.txt --revoke --dry-run --json
+  keyctl purge --all --store sqlite:keys.db --dry-run`,
     )
     .action(run((invocation, flags: PurgeFlags) => purge(invocation, flags)));
 }

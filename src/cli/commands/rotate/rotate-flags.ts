@@ -2,9 +2,10 @@ import type { Command } from "commander";
 import type { MaxFailures } from "../../../core/change/rotate/rotate-many.ts";
 import type { RotateManyOptions } from "../../../core/manager/manager-options.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
-import { parseGrace } from "../../../core/model/grace.ts";
+import { GRACE_FORM, graceMeant, parseGrace } from "../../../core/model/grace.ts";
 import { parseLimit } from "../../../core/model/provision-terms.ts";
 import type { RotateTask } from "../../../core/model/rotate-results.ts";
+import { MANY_USERS } from "../../help-format.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
 import { addMaxKeysOption } from "../../bulk/key-permission.ts";
@@ -17,7 +18,8 @@ import { addReasonOption } from "../reason-option.ts";
 import type { ReasonFlags } from "../reason-option.ts";
 import { addBulkOptions } from "../../bulk/user-command.ts";
 import type { BulkFlags } from "../../bulk/user-command.ts";
-import { flagDuration } from "../../format-duration.ts";
+import { flagFuture, flagPast, lifetimeOf } from "../../time-flags.ts";
+import type { TimeFlag } from "../../time-flags.ts";
 
 /** Durations are in milliseconds. */
 export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags, ReasonFlags {
@@ -25,13 +27,13 @@ export interface RotateFlags extends BulkFlags, DryRunFlags, KeyPermissionFlags,
   readonly wait?: true;
   /** In an object, as `expiresIn`: commander treats null as a missing value. */
   readonly limit?: { readonly limit: RotateTask["limit"] };
-  readonly expiresIn?: { readonly expiresInMs: number | null };
+  readonly expiresIn?: Pick<RotateTask, "expiresInMs" | "expiresAt">;
   readonly includeDisabled?: true;
   readonly includeForeign?: true;
   readonly revokeForeign?: true;
   readonly finish?: true;
-  readonly olderThan?: number;
-  readonly expiresWithin?: number;
+  readonly olderThan?: TimeFlag;
+  readonly expiresWithin?: TimeFlag;
   readonly verdict?: "invalid";
   readonly maxFailures?: MaxFailures;
   /** Per second. */
@@ -44,22 +46,27 @@ export function addRotateOptions(command: Command): Command {
     .option("--grace <duration|0>", "how long the old key goes on working (default 10m; 30d at most)", parseGraceFlag)
     .option("--wait", "stay until the old key is removed")
     .option("--limit <keep|full|none|usd>", "the spending limit of the new key (default keep)", parseLimitFlag)
-    .option("--expires-in <duration|none>", "lifetime of the new key (default: that of the old key)", parseLifetime)
+    .option(
+      "--expires-in <duration|date|none>",
+      "lifetime of the new key (default: that of the old key)",
+      parseLifetime,
+    )
     .option("--include-disabled", "also rotate a key that is disabled at OpenRouter")
     .option("--include-foreign", "also replace a key that keyctl did not create; it stays active")
     .option("--revoke-foreign", "with --grace 0: also replace such a key, and delete it at OpenRouter")
     .option("--finish", "rotate nothing; remove old keys and restore limits whose time has come");
-  const verdict = command.createOption("--verdict <verdict>", "many users: only keys whose last check said so");
-  const many = addMaxKeysOption(addBulkOptions(one), "rotate")
-    .option("--older-than <duration>", "many users: only keys that are older", flagDuration("--older-than"))
+  const verdict = command.createOption("--verdict <verdict>", "only keys whose last check said so");
+  const bulk = addMaxKeysOption(addBulkOptions(one), "rotate").optionsGroup(MANY_USERS);
+  const many = bulk
+    .option("--older-than <duration|date>", "only keys that are older", flagPast("--older-than"))
     .option(
-      "--expires-within <duration>",
-      "many users: only keys that expire within this time, or have expired",
-      flagDuration("--expires-within"),
+      "--expires-within <duration|date>",
+      "only keys that expire within this time, or have expired",
+      flagFuture("--expires-within"),
     )
     .addOption(verdict.choices(["invalid"]).argParser(parseVerdict))
-    .option("--max-failures <n|n%>", "many users: stop after this many failures", parseMaxFailures)
-    .option("--rate <n/s>", "many users: begin no more than n users a second", parseRate);
+    .option("--max-failures <n|n%>", "stop after this many failures", parseMaxFailures)
+    .option("--rate <n/s>", "begin no more than n users a second", parseRate);
   return addConcurrencyOption(many, "keys rotated", ROTATED_AT_ONCE);
 }
 
@@ -76,8 +83,8 @@ export function manyOptionsOf(flags: RotateFlags): Omit<RotateManyOptions, keyof
     concurrency,
     ratePerSecond: rate,
     maxFailures,
-    olderThanMs: olderThan,
-    expiresWithinMs: expiresWithin,
+    olderThanMs: olderThan?.milliseconds,
+    expiresWithinMs: expiresWithin?.milliseconds,
     verdict,
   };
 }
@@ -148,30 +155,32 @@ function given(flags: RotateFlags, table: Readonly<Partial<Record<keyof RotateFl
 function parseGraceFlag(text: string): number {
   const milliseconds = parseGrace(text);
   if (milliseconds !== undefined) return milliseconds;
-  throw new KeyctlError("USAGE", "--grace takes a duration of up to 30 days, or 0", { hint: "--grace 1h" });
+  throw new KeyctlError("USAGE", `--grace takes ${GRACE_FORM}`, { hint: `--grace ${graceMeant(text) ?? "1h"}` });
 }
 
 function parseLimitFlag(text: string): { readonly limit: RotateTask["limit"] } {
   if (text === "keep" || text === "full") return { limit: text };
   const limit = parseLimit(text);
   if (limit !== undefined) return { limit };
-  throw new KeyctlError("USAGE", "--limit takes keep, full, none or an amount in USD", { hint: "--limit 2.50" });
+  throw new KeyctlError("USAGE", "--limit takes keep, full, none or an amount in USD such as 2.50", {
+    hint: "--limit 2.50",
+  });
 }
 
-function parseLifetime(text: string): { readonly expiresInMs: number | null } {
-  return { expiresInMs: text === "none" ? null : flagDuration("--expires-in")(text) };
+function parseLifetime(text: string): NonNullable<RotateFlags["expiresIn"]> {
+  return text === "none" ? { expiresInMs: null } : lifetimeOf(flagFuture("--expires-in", "none")(text));
 }
 
 function parseVerdict(text: string): "invalid" {
   if (text === "invalid") return text;
-  throw new KeyctlError("USAGE", "--verdict takes invalid", { hint: "--verdict invalid" });
+  throw new KeyctlError("USAGE", "--verdict takes invalid and nothing else", { hint: "--verdict invalid" });
 }
 
 /** None allowed would be a run that never begins. */
 function parseMaxFailures(text: string): MaxFailures {
   const failures = parseCountOrShare(text);
   if (failures !== undefined && Object.values(failures).every((number) => number > 0)) return failures;
-  throw new KeyctlError("USAGE", "--max-failures takes a number of users, or a share of them", {
+  throw new KeyctlError("USAGE", "--max-failures takes a number of users, or a share of them such as 5%", {
     hint: "--max-failures 5%",
   });
 }
@@ -180,5 +189,5 @@ function parseRate(text: string): number {
   const [, amount] = /^(\d{1,4}(?:\.\d{1,3})?)\/s$/.exec(text) ?? [];
   const rate = Number(amount ?? 0);
   if (rate > 0) return rate;
-  throw new KeyctlError("USAGE", "--rate takes a number of users a second", { hint: "--rate 5/s" });
+  throw new KeyctlError("USAGE", "--rate takes a number of users a second such as 5/s", { hint: "--rate 5/s" });
 }

@@ -40,7 +40,7 @@ For many users a terminal is asked; elsewhere, more than 10 keys want
 
 Examples:
   keyctl rotate --user alice
-  keyctl rotate --user alice --grace 0
+  keyctl rotate --user alice --grace 1h
   keyctl rotate --all --older-than 90d --dry-run
   keyctl rotate --all --older-than 90d --max-keys 500 --max-failures 5% --json
   keyctl rotate --finish`,

@@ -119,7 +119,7 @@ function summary(
 
 function worries({ attention, usedUp }: VerdictScore, { warnWithin, minRemaining }: LimitWords): string {
   const words: Readonly<Record<Exclude<Attention, "LIMIT_USED_UP">, (count: number) => string>> = {
-    EXPIRES_SOON: (count) => `${plural(count, "expires", "expire")} within ${warnWithin}`,
+    EXPIRES_SOON: (count) => `${plural(count, "expires", "expire")} ${warnWithin}`,
     EXPIRED: (count) => `${plural(count, "is", "are")} past ${plural(count, "its", "their")} end`,
     EXPIRY_UNKNOWN: (count) => `${plural(count, "ends", "end")} at an unknown time`,
     NO_LIMIT: (count) => `${plural(count, "has", "have")} no limit`,

@@ -6,7 +6,10 @@ import { toKeyctlError } from "../../../core/async/deadline.ts";
 import { validationFailed } from "../../../core/validate/validate-key.ts";
 import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { ValidationRun } from "../../../core/validate/validate-many.ts";
-import { flagDuration, formatExactly } from "../../format-duration.ts";
+import { formatExactly } from "../../format-duration.ts";
+import { MANY_USERS } from "../../help-format.ts";
+import { flagFuture, flagPast } from "../../time-flags.ts";
+import type { TimeFlag } from "../../time-flags.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
@@ -28,12 +31,10 @@ import type { BulkFlags, UserCommand } from "../../bulk/user-command.ts";
 interface ValidateFlags extends BulkFlags {
   readonly stdin?: true;
   readonly concurrency?: number;
-  readonly allowUnknown: Allowance;
-  /** In milliseconds. */
-  readonly notValidatedSince?: number;
+  readonly allowUnknown?: Allowance;
+  readonly notValidatedSince?: TimeFlag;
   readonly fromListing?: true;
-  /** In milliseconds. */
-  readonly warnWithin?: number;
+  readonly warnWithin?: TimeFlag;
   readonly minRemaining?: number;
 }
 
@@ -44,18 +45,19 @@ export function configureCommand(command: Command, run: Run): void {
   addConcurrencyOption(addBulkOptions(addSelection(command)), "keys checked", VALIDATED_AT_ONCE)
     .option("--stdin", "read the key from standard input; use no database")
     .option(
-      "--warn-within <duration>",
+      "--warn-within <duration|date>",
       "exit 10 for a key that expires within this time",
-      flagDuration("--warn-within"),
+      flagFuture("--warn-within"),
     )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
-    .option("--allow-unknown <n|n%>", "many users: accept this many unknown verdicts", allowance, noneAllowed)
+    .optionsGroup(MANY_USERS)
+    .option("--allow-unknown <n|n%>", "accept this many unknown verdicts (default 0)", allowance)
     .option(
-      "--not-validated-since <duration>",
-      "many users: reuse verdicts younger than this",
-      flagDuration("--not-validated-since"),
+      "--not-validated-since <duration|date>",
+      "reuse verdicts younger than this",
+      flagPast("--not-validated-since"),
     )
-    .option("--from-listing", "many users: decide by OpenRouter's list of all keys (needs a management key)")
+    .option("--from-listing", "decide by OpenRouter's list of all keys (needs a management key)")
     .addHelpText(
       "after",
       `
@@ -106,13 +108,14 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown, invocation.commandAgain);
+  const score = new VerdictScore(() => run?.facts, flags.allowUnknown ?? noneAllowed, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
     one: (manager, user) => manager.validate(user, options),
     async *many(manager: KeyManager, batches, _selection, stop) {
-      const { concurrency, fromListing = false, notValidatedSince: notValidatedSinceMs } = flags;
+      const { concurrency, fromListing = false, notValidatedSince } = flags;
+      const notValidatedSinceMs = notValidatedSince?.milliseconds;
       run = await manager.validateMany({ ...options, concurrency, fromListing, notValidatedSinceMs, stop });
       for await (const results of run.results(batches)) {
         if (flags.log === true) for (const event of results.flatMap(eventsOf)) terminal.log(event);
@@ -130,11 +133,15 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
 }
 
 function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
-  return { signal, warnWithinMs: warnWithin, minRemaining };
+  return { signal, warnWithinMs: warnWithin?.milliseconds, minRemaining };
 }
 
 function limitsOf({ warnWithin, minRemaining = 0 }: ValidateFlags): LimitWords {
-  return { warnWithin: formatExactly(warnWithin ?? WARN_WITHIN_MS), minRemaining };
+  const soon =
+    warnWithin?.isDate === true
+      ? `before ${warnWithin.at.toISOString()}`
+      : `within ${formatExactly(warnWithin?.milliseconds ?? WARN_WITHIN_MS)}`;
+  return { warnWithin: soon, minRemaining };
 }
 
 /** Keys are checked concurrently; the log lines of one key stay together. */
@@ -147,7 +154,9 @@ function eventsOf({ verdict, resumed }: Validation): readonly LogEvent[] {
 
 function dollars(text: string): number {
   if (/^\d{1,9}(?:\.\d{1,6})?$/.test(text)) return Number(text);
-  throw new KeyctlError("USAGE", "--min-remaining takes an amount in USD", { hint: "--min-remaining 0.50" });
+  throw new KeyctlError("USAGE", "--min-remaining takes an amount in USD such as 0.50", {
+    hint: "--min-remaining 0.50",
+  });
 }
 
 function noneAllowed(): number {
@@ -157,7 +166,7 @@ function noneAllowed(): number {
 function allowance(text: string): Allowance {
   const allowed = parseCountOrShare(text);
   if (allowed !== undefined) return (done) => ("count" in allowed ? allowed.count : (done * allowed.percent) / 100);
-  throw new KeyctlError("USAGE", "--allow-unknown takes a number of keys, or a share of them", {
+  throw new KeyctlError("USAGE", "--allow-unknown takes a number of keys, or a share of them such as 1%", {
     hint: "--allow-unknown 1%",
   });
 }

@@ -39,7 +39,7 @@ export function newTermsOf(
     const terms = { ...given(), label };
     const { limit = terms.limit } = amountOf(task) ?? {};
     return {
-      terms: { ...terms, limit, expiresInMs: task.expiresInMs === undefined ? terms.expiresInMs : task.expiresInMs },
+      terms: { ...terms, limit, ...lifetimeGiven(task) },
       includeByokInLimit: null,
       limitDue: null,
     };
@@ -50,12 +50,20 @@ export function newTermsOf(
       label,
       limit,
       limitReset: limit === null ? null : resetOf(row, upstream),
-      expiresInMs: task.expiresInMs === undefined ? lifetimeOf(row, upstream) : task.expiresInMs,
+      ...(lifetimeGiven(task) ?? { expiresInMs: lifetimeOf(row, upstream) }),
       workspace: upstream?.workspace ?? null,
     },
     includeByokInLimit: upstream?.includeByokInLimit ?? null,
     limitDue,
   };
+}
+
+function lifetimeGiven({
+  expiresInMs,
+  expiresAt,
+}: RotateTask): Pick<WantedTerms, "expiresInMs" | "expiresAt"> | undefined {
+  if (expiresAt !== undefined) return { expiresInMs: null, expiresAt };
+  return expiresInMs === undefined ? undefined : { expiresInMs };
 }
 
 /** The limit that was given as an amount or as none. */
