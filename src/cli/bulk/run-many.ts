@@ -10,7 +10,7 @@ import { keptInput } from "./kept-input.ts";
 import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";
 import type { OutputLines } from "./output-lines.ts";
-import { usersOf } from "./selection.ts";
+import { inspectUsersFile, usersOf } from "./selection.ts";
 import { SelectionSize } from "./selection-size.ts";
 import type { BadLine, Many, UserStream } from "./selection.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
@@ -99,6 +99,7 @@ class BulkRun<Result extends UserResult> {
 
   async #work(lines: OutputLines<Result>): Promise<boolean> {
     const { invocation, selection, flags, command } = this.#task;
+    await inspectUsersFile(selection);
     return invocation.withManager({ ...command.needs, logs: flags.log === true ? "all" : "none" }, async (session) => {
       this.#store = session.store;
       const size = new SelectionSize(selection, session.manager, invocation.signal);

@@ -3,8 +3,9 @@ import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { KeyManager } from "../../core/manager/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
-import { parseUserId } from "../../core/model/user-id.ts";
+import { parseUserId, withoutKeyIn } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
+import { refuseOtherFormats } from "./other-formats.ts";
 import { SeenIds } from "./seen-ids.ts";
 import { bytesOf, linesOf, USERS_FILE } from "./users-file.ts";
 
@@ -114,7 +115,7 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
   const seen = new SeenIds();
   let usersBefore = 0;
   const onFault = (text: string, error: KeyctlError) => {
-    if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
+    if (isInShard(text, selection.shard)) stream.onBadLine({ text: withoutKeyIn(text), error, usersBefore });
   };
   if (selection.kind === "all") {
     for await (const users of allUsers(stream, onFault)) {
@@ -177,8 +178,25 @@ async function* textsOf(
 ): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
   if (selection.kind === "file") {
-    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, USERS_FILE));
+    yield* userLines(selection.path, selection.path === "-" ? stream.input() : bytesOf(selection.path, USERS_FILE));
   }
+}
+
+/** Throws USAGE for the beginning of another format. */
+async function* userLines(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  let isBegun = false;
+  for await (const texts of linesOf(bytes)) {
+    if (!isBegun) refuseOtherFormats(texts, path);
+    isBegun ||= texts.length > 0;
+    yield texts;
+  }
+}
+
+/** Looks at the beginning of a users file before anything is done. Throws USAGE if it cannot be used. */
+export async function inspectUsersFile(selection: Many): Promise<void> {
+  if (selection.kind !== "file" || selection.path === "-") return;
+  for await (const texts of userLines(selection.path, bytesOf(selection.path, USERS_FILE)))
+    if (texts.length > 0) return;
 }
 
 /** What the database gives is an id, as it stands there, and comes once. A row of no single user is no user's. */
