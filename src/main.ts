@@ -12,7 +12,7 @@ import { coloured, plain } from "./cli/terminal/paint.ts";
 import { runProgram, STORE_VERBS } from "./cli/program.ts";
 import { commandAgain, creationHint, splitAtDashes, withStoreFlag } from "./cli/command-again.ts";
 import { environmentRedactor } from "./cli/terminal/redactor.ts";
-import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
+import { errorDocument, isBrokenPipe, withJsonOutput } from "./cli/invocation.ts";
 import type { Destination, ForeignExit, GlobalOptions, Invocation, Run } from "./cli/invocation.ts";
 import type { Session, SessionOptions } from "./cli/invocation.ts";
 import { logFor, masterKeyNotices, pauseNotes } from "./cli/terminal/session-notes.ts";
@@ -139,7 +139,7 @@ class CliRun {
 
   #runner(program: Command): Run {
     return (handler) => async (options) => {
-      const globals = program.opts<GlobalOptions>();
+      const globals = withJsonOutput(program.opts<GlobalOptions>(), options);
       this.#command = program.args[0] ?? "keyctl";
       this.#terminal = await this.#terminalFor(globals);
       const progress = startProgress(this.#terminal, this.#command);
@@ -204,13 +204,9 @@ class CliRun {
   }
 
   async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
-    const { readConfig } = await import("./compose.ts");
-    return readConfig(this.#host.environment, {
-      store,
-      keyFile,
-      timeoutMs: timeout,
-      actor: { command: this.#command },
-    });
+    const { openConfig } = await import("./compose.ts");
+    const overrides = { store, keyFile, timeoutMs: timeout, actor: { command: this.#command } };
+    return openConfig(this.#host.environment, overrides, this.#stop.signal);
   }
 
   async #withDestination<Result>(
@@ -219,9 +215,9 @@ class CliRun {
     needs: SessionOptions,
     work: (source: Session, destination: Destination) => Promise<Result>,
   ): Promise<Result> {
-    const { readDestination } = await import("./compose.ts");
+    const { openDestination } = await import("./compose.ts");
     const config = await this.#config(globals);
-    const other = readDestination(this.#host.environment, config, to);
+    const other = await openDestination(this.#host.environment, config, to);
     const { name, from } = other.store;
     const withManager: Destination["withManager"] = (itsNeeds, itsWork) => this.#withManager(other, itsNeeds, itsWork);
     return this.#withManager(config, needs, (source) => work(source, { store: { name, from }, withManager }));

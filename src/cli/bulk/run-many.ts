@@ -1,18 +1,19 @@
-import { clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
+import { anySignal, clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { formatNumber } from "../../core/text/format.ts";
-import { isBrokenPipe } from "../invocation.ts";
+import { isBrokenPipe, STANDARD_OUTPUT } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
 import { endOfRun } from "../terminal/end-of-run.ts";
 import { keptInput } from "./kept-input.ts";
 import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";
 import type { OutputLines } from "./output-lines.ts";
-import { inspectUsersFile, usersOf } from "./selection.ts";
+import { inspectUsersFile, isPiped, usersOf } from "./selection.ts";
 import { SelectionSize } from "./selection-size.ts";
 import type { BadLine, Many, UserStream } from "./selection.ts";
+import { bytesOf, USERS_FILE } from "./users-file.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
 /** One line per user and a summary at the end. */
@@ -39,7 +40,7 @@ class BulkRun<Result extends UserResult> {
   readonly #score: BulkSummary<Result>;
   readonly #timeOver: AbortSignal | undefined;
   readonly #input: KeptInput;
-  readonly #isStdin: boolean;
+  readonly #isPiped: boolean;
   readonly #badLines: BadLine[] = [];
   #store: StoreName | null = null;
   /** Users read from the selection so far, and users whose result was reported. */
@@ -53,12 +54,20 @@ class BulkRun<Result extends UserResult> {
   #rest = 0;
 
   constructor(task: BulkTask<Result>) {
-    const { invocation, selection, flags, command } = task;
+    const { selection, flags, command } = task;
     this.#task = task;
     this.#score = command.score();
     this.#timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter));
-    this.#input = keptInput(() => invocation.inputStream(this.#timeOver));
-    this.#isStdin = selection.kind === "file" && selection.path === "-";
+    this.#input = keptInput(() => this.#openInput());
+    this.#isPiped = isPiped(selection);
+  }
+
+  #openInput(): AsyncIterable<Uint8Array> {
+    const { invocation, selection } = this.#task;
+    if (selection.kind !== "file" || selection.path === "-") return invocation.inputStream(this.#timeOver);
+    const { signal } = invocation;
+    const end = this.#timeOver === undefined ? signal : anySignal(signal, this.#timeOver);
+    return bytesOf(selection.path, USERS_FILE, end);
   }
 
   async open(): Promise<OutputLines<Result>> {
@@ -93,13 +102,13 @@ class BulkRun<Result extends UserResult> {
       return failure;
     }
     // The file has all results.
-    if (flags.output !== undefined) return error;
+    if (flags.output !== undefined && flags.output !== STANDARD_OUTPUT) return error;
     return this.#endOf(error, isComplete && failure === null);
   }
 
   async #work(lines: OutputLines<Result>): Promise<boolean> {
     const { invocation, selection, flags, command } = this.#task;
-    await inspectUsersFile(selection);
+    await inspectUsersFile(selection, invocation.signal);
     return invocation.withManager({ ...command.needs, logs: flags.log === true ? "all" : "none" }, async (session) => {
       this.#store = session.store;
       const size = new SelectionSize(selection, session.manager, invocation.signal);
@@ -187,7 +196,7 @@ class BulkRun<Result extends UserResult> {
         this.#timeOver?.throwIfAborted();
         yield next.value;
         // Endless input would keep alive a run whose output is not read.
-        this.#isInputLeft = this.#isStdin && terminal.unread !== undefined;
+        this.#isInputLeft = this.#isPiped && terminal.unread !== undefined;
         if (this.#isInputLeft) return void (await users.return(undefined));
       }
     } catch (thrown) {
@@ -246,8 +255,11 @@ class BulkRun<Result extends UserResult> {
   }
 
   #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
-    const gap = this.#isInputLeft ? "the rest of standard input was not read" : "the run stopped early";
-    return endOfRun(this.#task.invocation.terminal, error, {
+    const { invocation, selection } = this.#task;
+    const isStdin = selection.kind === "file" && selection.path === "-";
+    const input = isStdin ? "standard input" : "the users file";
+    const gap = this.#isInputLeft ? `the rest of ${input} was not read` : "the run stopped early";
+    return endOfRun(invocation.terminal, error, {
       line: this.#describe(),
       gap: isComplete ? null : gap,
       hint: "--output <file>   keeps the result of every user",

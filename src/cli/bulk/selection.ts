@@ -7,6 +7,7 @@ import { parseUserId, withoutKeyIn } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import { SeenIds } from "./seen-ids.ts";
+import { isPipe } from "../../files/named-file.ts";
 import { bytesOf, linesOf, USERS_FILE } from "./users-file.ts";
 
 export interface SelectionOptions {
@@ -97,7 +98,7 @@ export function selectionOf(
 export interface UserStream {
   readonly manager: KeyManager;
   readonly signal: AbortSignal;
-  /** Standard input. */
+  /** Standard input, or another pipe. */
   readonly input: () => AsyncIterable<Uint8Array>;
   readonly onBadLine: (line: BadLine) => void;
   /** Called for a line with a user of an earlier one. */
@@ -161,7 +162,7 @@ export async function countLines(
   signal: AbortSignal,
 ): Promise<number> {
   let count = 0;
-  for await (const texts of linesOf(bytesOf(path, USERS_FILE))) {
+  for await (const texts of linesOf(bytesOf(path, USERS_FILE, signal))) {
     signal.throwIfAborted();
     count += shard === undefined ? texts.length : texts.filter((text) => isLineInShard(text, shard)).length;
   }
@@ -178,7 +179,8 @@ async function* textsOf(
 ): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
   if (selection.kind === "file") {
-    yield* userLines(selection.path, selection.path === "-" ? stream.input() : bytesOf(selection.path, USERS_FILE));
+    const bytes = isPiped(selection) ? stream.input() : bytesOf(selection.path, USERS_FILE, stream.signal);
+    yield* userLines(selection.path, bytes);
   }
 }
 
@@ -193,10 +195,15 @@ async function* userLines(path: string, bytes: AsyncIterable<Uint8Array>): Async
 }
 
 /** Looks at the beginning of a users file before anything is done. Throws USAGE if it cannot be used. */
-export async function inspectUsersFile(selection: Many): Promise<void> {
-  if (selection.kind !== "file" || selection.path === "-") return;
-  for await (const texts of userLines(selection.path, bytesOf(selection.path, USERS_FILE)))
-    if (texts.length > 0) return;
+export async function inspectUsersFile(selection: Many, signal: AbortSignal): Promise<void> {
+  if (selection.kind !== "file" || isPiped(selection)) return;
+  const bytes = bytesOf(selection.path, USERS_FILE, signal);
+  for await (const texts of userLines(selection.path, bytes)) if (texts.length > 0) return;
+}
+
+/** True if the users come from standard input or another pipe: they arrive once, and their number is not known before. */
+export function isPiped(selection: Many): boolean {
+  return selection.kind === "file" && (selection.path === "-" || isPipe(selection.path));
 }
 
 /** What the database gives is an id, as it stands there, and comes once. A row of no single user is no user's. */

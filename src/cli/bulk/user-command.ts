@@ -96,7 +96,7 @@ export interface BulkView<Result> {
 
 export function addBulkOptions(command: Command): Command {
   return command
-    .option("--output <file>", "many users: write the JSON documents to this file")
+    .option("--output <file|->", "many users: write the JSON documents to this file")
     .option("--stop-after <duration>", "many users: stop cleanly after this time", flagDuration("--stop-after"))
     .option("--log", "many users: with the log lines of each")
     .option("--allow-empty", "many users: accept an empty selection");

@@ -7,7 +7,7 @@ import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
-import { readRegularFile } from "../../files/read-regular-file.ts";
+import { readNamedFile } from "../../files/named-file.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
@@ -114,7 +114,7 @@ async function saveOrAsk(
 }
 
 async function readKey(
-  { terminal, environment, prompt, readInput }: Invocation,
+  { terminal, environment, prompt, readInput, signal }: Invocation,
   user: string,
   { stdin, fromFile }: SaveFlags,
 ): Promise<string> {
@@ -123,7 +123,7 @@ async function readKey(
       hint: "give --stdin or --from-file, not both",
     });
   }
-  if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
+  if (fromFile !== undefined) return keyText(await bytesOfFile(inHome(fromFile, environment), signal));
   if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
   if (terminal.options.isInteractive) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
   throw new KeyctlError("USAGE", cannotPrompt(terminal), {
@@ -131,8 +131,8 @@ async function readKey(
   });
 }
 
-function bytesOfFile(path: string): Uint8Array {
-  const file = readRegularFile(path, MAX_KEY_BYTES);
+async function bytesOfFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
+  const file = await readNamedFile(path, MAX_KEY_BYTES, { signal });
   if (file.status === "read") return file.bytes;
   const reason = file.status === "absent" ? "it does not exist" : file.reason;
   throw new KeyctlError("USAGE", `${printable(path)} cannot be read: ${reason}`, {

@@ -2,12 +2,13 @@ import type { Command } from "commander";
 import { importFailed } from "../../../core/change/import-keys.ts";
 import type { ImportResult } from "../../../core/change/import-keys.ts";
 import { batched } from "../../../core/async/batched.ts";
-import { clampTimeout } from "../../../core/async/deadline.ts";
+import { anySignal, clampTimeout } from "../../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { keyFileModeWarning } from "../../../core/model/key-file-mode.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
+import { isPipe } from "../../../files/named-file.ts";
 import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
@@ -44,7 +45,7 @@ export function configureCommand(command: Command, run: Run): void {
   addReasonOption(addDryRunOption(addCreateOption(command)))
     .option("--csv <path|->", "CSV; its first line names the columns user, key and source")
     .option("--jsonl <path|->", "JSON objects with user, key and source, one per line")
-    .option("--output <file>", "write the JSON documents to this file")
+    .option("--output <file|->", "write the JSON documents to this file")
     .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
     .option("--allow-empty", "accept an input without a key")
     .addHelpText(
@@ -111,7 +112,7 @@ function inputOf({ environment }: Invocation, { csv, jsonl }: ImportFlags): Impo
   return {
     path,
     read: csv === undefined ? jsonLines : csvLines,
-    warnings: path === undefined ? [] : modeWarnings(path),
+    warnings: path === undefined || isPipe(path) ? [] : modeWarnings(path),
   };
 }
 
@@ -146,7 +147,10 @@ async function goThrough(
   const reader: LineReader = {
     onIgnored: (names) => terminal.note(`not imported: ${names.slice(0, 5).map(printable).join(", ")}`),
   };
-  const bytes = input.path === undefined ? inputStream(timeOver) : bytesOf(input.path, IMPORT_FILE);
+  const bytes =
+    input.path === undefined
+      ? inputStream(timeOver)
+      : bytesOf(input.path, IMPORT_FILE, timeOver === undefined ? signal : anySignal(signal, timeOver));
   const repeated = isDryRun ? new RepeatedUsers() : undefined;
   progress.begin({ what: "import", unit: "lines" });
   try {
