@@ -52,6 +52,8 @@ const SILENCE_MS = 250;
 const FINISHING =
   "keyctl finishes what it has started; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
 
+const END_OF_INPUT = `and end with ${process.platform === "win32" ? "Ctrl-Z and Enter" : "Ctrl-D on a line of its own"}`;
+
 class CliRun {
   readonly #host: Host;
   readonly #stop = new AbortController();
@@ -155,7 +157,7 @@ class CliRun {
 
   #invocation(globals: GlobalOptions, progress: Progress): Invocation {
     const { signal } = this.#stop;
-    const { argv, environment, program, atEnd, boundMemory } = this.#host;
+    const { argv, environment, program, atEnd, boundMemory, stdinIsTerminal } = this.#host;
     const terminal = this.#terminal;
     return {
       terminal,
@@ -179,7 +181,9 @@ class CliRun {
         (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd, () => terminal.holdStatus()),
       atEnd,
       readInput: (maxBytes) => readUpTo(this.#stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
-      inputStream: (until) => interruptible(this.#stdin(), until === undefined ? signal : anySignal(signal, until)),
+      inputStream: (until, awaited) =>
+        interruptible(this.#stdin(awaited), until === undefined ? signal : anySignal(signal, until)),
+      stdinIsTerminal,
       runCommand: (words, childEnvironment) => this.#runCommand(words, childEnvironment, progress),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
@@ -197,9 +201,10 @@ class CliRun {
     return runCommand(words, environment);
   }
 
-  #stdin(): Input {
+  #stdin(awaited?: string): Input {
     // A person types into the last line.
     if (this.#host.stdinIsTerminal) this.#terminal.holdStatus();
+    if (this.#host.stdinIsTerminal && awaited !== undefined) this.#terminal.note(`type ${awaited} ${END_OF_INPUT}`);
     return this.#host.stdin();
   }
 

@@ -89,8 +89,13 @@ export interface Invocation {
   readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
-  /** Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason. */
-  readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
+  /**
+   * Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason.
+   * @param awaited what a person is told to type into a terminal
+   */
+  readonly inputStream: (until: AbortSignal | undefined, awaited: string) => AsyncIterable<Uint8Array>;
+  /** Standard input is a terminal, also where nobody may be asked. */
+  readonly stdinIsTerminal: boolean;
   /**
    * Runs a command with the streams of this process; keyctl prints nothing before its end. Nothing is started after an
    * interruption.

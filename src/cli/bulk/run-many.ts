@@ -1,4 +1,4 @@
-import { anySignal, clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
+import { clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
@@ -6,14 +6,14 @@ import { formatNumber } from "../../core/text/format.ts";
 import { isBrokenPipe, STANDARD_OUTPUT } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
 import { endOfRun } from "../terminal/end-of-run.ts";
-import { keptInput } from "./kept-input.ts";
 import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";
 import type { OutputLines } from "./output-lines.ts";
-import { inspectUsersFile, isPiped, usersOf } from "./selection.ts";
+import { inspectUsersFile, usersOf } from "./selection.ts";
 import { SelectionSize } from "./selection-size.ts";
 import type { BadLine, Many, UserStream } from "./selection.ts";
-import { bytesOf, USERS_FILE } from "./users-file.ts";
+import { usersInput } from "./users-input.ts";
+import type { UsersInput } from "./users-input.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
 /** One line per user and a summary at the end. */
@@ -39,8 +39,7 @@ class BulkRun<Result extends UserResult> {
   readonly #started = Date.now();
   readonly #score: BulkSummary<Result>;
   readonly #timeOver: AbortSignal | undefined;
-  readonly #input: KeptInput;
-  readonly #isPiped: boolean;
+  readonly #input: UsersInput;
   readonly #badLines: BadLine[] = [];
   #store: StoreName | null = null;
   /** Users read from the selection so far, and users whose result was reported. */
@@ -54,20 +53,11 @@ class BulkRun<Result extends UserResult> {
   #rest = 0;
 
   constructor(task: BulkTask<Result>) {
-    const { selection, flags, command } = task;
+    const { invocation, selection, flags, command } = task;
     this.#task = task;
     this.#score = command.score();
     this.#timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter));
-    this.#input = keptInput(() => this.#openInput());
-    this.#isPiped = isPiped(selection);
-  }
-
-  #openInput(): AsyncIterable<Uint8Array> {
-    const { invocation, selection } = this.#task;
-    if (selection.kind !== "file" || selection.path === "-") return invocation.inputStream(this.#timeOver);
-    const { signal } = invocation;
-    const end = this.#timeOver === undefined ? signal : anySignal(signal, this.#timeOver);
-    return bytesOf(selection.path, USERS_FILE, end);
+    this.#input = usersInput(invocation, selection, this.#timeOver);
   }
 
   async open(): Promise<OutputLines<Result>> {
@@ -93,7 +83,7 @@ class BulkRun<Result extends UserResult> {
     const { flags, invocation } = this.#task;
     invocation.progress.stop();
     const cause = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
-    const error = cause === null ? null : this.#withRest(cause);
+    const error = cause === null ? null : this.#withRest(this.#input.explained(cause));
     try {
       await this.#conclude(lines, { isComplete: isComplete && failure === null, hasFailed: failure !== null, error });
     } catch (thrown) {
@@ -196,7 +186,7 @@ class BulkRun<Result extends UserResult> {
         this.#timeOver?.throwIfAborted();
         yield next.value;
         // Endless input would keep alive a run whose output is not read.
-        this.#isInputLeft = this.#isPiped && terminal.unread !== undefined;
+        this.#isInputLeft = this.#input.isPiped && terminal.unread !== undefined;
         if (this.#isInputLeft) return void (await users.return(undefined));
       }
     } catch (thrown) {
@@ -255,11 +245,8 @@ class BulkRun<Result extends UserResult> {
   }
 
   #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
-    const { invocation, selection } = this.#task;
-    const isStdin = selection.kind === "file" && selection.path === "-";
-    const input = isStdin ? "standard input" : "the users file";
-    const gap = this.#isInputLeft ? `the rest of ${input} was not read` : "the run stopped early";
-    return endOfRun(invocation.terminal, error, {
+    const gap = this.#isInputLeft ? `the rest of ${this.#input.name} was not read` : "the run stopped early";
+    return endOfRun(this.#task.invocation.terminal, error, {
       line: this.#describe(),
       gap: isComplete ? null : gap,
       hint: "--output <file>   keeps the result of every user",

@@ -24,6 +24,7 @@ export interface ImportRun {
   /** About the input. */
   readonly warnings: readonly Warning[];
   store: StoreName | null;
+  hasInput: boolean;
   complete: boolean;
 }
 

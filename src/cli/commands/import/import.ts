@@ -12,6 +12,7 @@ import { isPipe } from "../../../files/named-file.ts";
 import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
+import { nothingCame } from "../../bulk/users-input.ts";
 import { bytesOf, numberedLines, statsOfFile } from "../../bulk/users-file.ts";
 import { flagDuration } from "../../format-duration.ts";
 import type { Invocation, Run } from "../../invocation.ts";
@@ -74,6 +75,7 @@ async function importAll(invocation: Invocation, flags: ImportFlags): Promise<Ke
     timeOver: flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter)),
     warnings: input.warnings,
     store: null,
+    hasInput: false,
     complete: false,
   };
   const report = importReport(invocation, flags.output, run);
@@ -81,7 +83,10 @@ async function importAll(invocation: Invocation, flags: ImportFlags): Promise<Ke
     return await runWithReport(invocation.terminal, {
       isDryRun,
       work: () => work(invocation, flags, { input, run, print: (results) => report.print(results) }),
-      outcome: () => run.counts.error(run.complete, run.allowEmpty),
+      outcome: () => {
+        const error = run.counts.error(run.complete, run.allowEmpty);
+        return error === null || run.hasInput ? error : nothingCame(error, input.path ?? "standard input");
+      },
       summarize: (end) => report.finish(end),
       done: ({ elapsedMs }) => ({
         line: run.counts.describe(elapsedMs),
@@ -149,12 +154,13 @@ async function goThrough(
   };
   const bytes =
     input.path === undefined
-      ? inputStream(timeOver)
+      ? inputStream(timeOver, "lines with users and keys, which this terminal shows,")
       : bytesOf(input.path, IMPORT_FILE, timeOver === undefined ? signal : anySignal(signal, timeOver));
   const repeated = isDryRun ? new RepeatedUsers() : undefined;
   progress.begin({ what: "import", unit: "lines" });
   try {
-    for await (const lines of batched(flat(input.read(numberedLines(bytes, LONGEST_RECORD + 1), reader)), BATCH)) {
+    const numbered = numberedLines(noticed(bytes, run), LONGEST_RECORD + 1);
+    for await (const lines of batched(flat(input.read(numbered, reader)), BATCH)) {
       const results = await resultsOf(lines, importKeys);
       const shown = repeated === undefined ? results : results.map((result) => repeated.compared(result));
       for (const result of shown) counts.add(result);
@@ -169,6 +175,13 @@ async function goThrough(
     throw thrown;
   }
   run.complete = true;
+}
+
+async function* noticed(bytes: AsyncIterable<Uint8Array>, run: ImportRun): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    run.hasInput = true;
+    yield chunk;
+  }
 }
 
 async function* flat<Item>(batches: AsyncIterable<readonly Item[]>): AsyncGenerator<Item> {

@@ -8,7 +8,7 @@ import type { Validation } from "../../../core/validate/validate-key.ts";
 import type { ValidationRun } from "../../../core/validate/validate-many.ts";
 import { flagDuration, formatExactly } from "../../format-duration.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
-import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
+import { emptyInput, readKeyInput } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
@@ -37,6 +37,7 @@ interface ValidateFlags extends BulkFlags {
   readonly minRemaining?: number;
 }
 
+const INSTEAD = "keyctl validate --stdin < key.txt";
 /** What the screen calls soon without --warn-within. */
 const WARN_WITHIN_MS = 14 * 86_400_000;
 
@@ -83,10 +84,11 @@ async function validate(invocation: Invocation, flags: ValidateFlags): Promise<K
 }
 
 async function validateInput(invocation: Invocation, options: ValidateOptions): Promise<KeyctlError | null> {
-  const { terminal, readInput, withManager, receivedSignal } = invocation;
+  const { terminal, withManager, receivedSignal } = invocation;
   const attempt = async () => {
     try {
-      const text = keyText(await readInput(MAX_KEY_BYTES));
+      const text = await readKeyInput(invocation, "The key to validate:", INSTEAD);
+      if (text === "" && !terminal.options.isInteractive) throw emptyInput(INSTEAD);
       return await withManager({ mayCreateStore: false, withoutStore: true, logs: "all" }, ({ manager }) =>
         manager.validateKeyWithApi(text, options),
       );
