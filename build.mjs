@@ -192,6 +192,8 @@ async function buildTool(outdir) {
     },
   };
   nameFor(join(src, "main.ts"));
+  // Loaded by bin/ before everything else.
+  nameFor(join(src, "cli", "terminal", "hide-input.ts"));
   const built = new Set();
   const metafiles = [];
   for (;;) {

@@ -30,7 +30,7 @@ import { leavesFileOpen } from "./stores/sqlite/file.ts";
 import { sqliteStore } from "./stores/sqlite/store.ts";
 import { unavailableStore } from "./stores/unavailable-store.ts";
 
-export { readConfig, readDestination } from "./config/config.ts";
+export { openConfig, openDestination, readConfig } from "./config/config.ts";
 
 /** Everything outside the core that a manager works with. */
 export interface Ports {
@@ -92,7 +92,10 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const ports = around({
     store: opened?.store ?? absentStore,
     masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
-    sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
+    sources: [
+      keyFile(config.keyFile, isManagement, config.pipeWait),
+      environmentKey(config.environmentKey, isManagement, config.pipeWait),
+    ],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
     pause: sleep,

@@ -6,7 +6,7 @@
  *     if (error === null) use(key.reveal());
  */
 import { compose } from "./compose.ts";
-import { readConfig } from "./config/config.ts";
+import { openConfig } from "./config/config.ts";
 import type { Actor } from "./core/model/history-event.ts";
 import { logLines, silent } from "./core/model/log-event.ts";
 import type { Log } from "./core/model/log-event.ts";
@@ -152,7 +152,7 @@ export const KeyManager = {
    */
   async open(options: OpenOptions = {}): Promise<Manager> {
     const { log = "silent", create, reason, ...overrides } = options;
-    const config = readConfig(process.env, { ...overrides, createStore: create });
+    const config = await openConfig(process.env, { ...overrides, createStore: create });
     const { manager, storeWarnings } = await compose(
       config,
       { log: listenerFor(log), notices: noticesFor(log) },

@@ -12,7 +12,7 @@ import { coloured, plain } from "./cli/terminal/paint.ts";
 import { runProgram, STORE_VERBS } from "./cli/program.ts";
 import { commandAgain, creationHint, splitAtDashes, withStoreFlag } from "./cli/command-again.ts";
 import { environmentRedactor } from "./cli/terminal/redactor.ts";
-import { errorDocument, isBrokenPipe } from "./cli/invocation.ts";
+import { errorDocument, isBrokenPipe, withJsonOutput } from "./cli/invocation.ts";
 import type { Destination, ForeignExit, GlobalOptions, Invocation, Run } from "./cli/invocation.ts";
 import type { Session, SessionOptions } from "./cli/invocation.ts";
 import { logFor, masterKeyNotices, pauseNotes } from "./cli/terminal/session-notes.ts";
@@ -51,6 +51,8 @@ const SHORT_MS = 20_000;
 const SILENCE_MS = 250;
 const FINISHING =
   "keyctl finishes what it has started; a second signal ends it at once, and may leave a key that only `keyctl reconcile` finds";
+
+const END_OF_INPUT = `and end with ${process.platform === "win32" ? "Ctrl-Z and Enter" : "Ctrl-D on a line of its own"}`;
 
 class CliRun {
   readonly #host: Host;
@@ -140,7 +142,7 @@ class CliRun {
 
   #runner(program: Command): Run {
     return (handler) => async (options) => {
-      const globals = program.opts<GlobalOptions>();
+      const globals = withJsonOutput(program.opts<GlobalOptions>(), options);
       this.#command = program.args[0] ?? "keyctl";
       this.#terminal = await this.#terminalFor(globals);
       const progress = startProgress(this.#terminal, this.#command);
@@ -156,7 +158,7 @@ class CliRun {
 
   #invocation(globals: GlobalOptions, progress: Progress): Invocation {
     const { signal } = this.#stop;
-    const { argv, environment, program, atEnd, boundMemory } = this.#host;
+    const { argv, environment, program, atEnd, boundMemory, stdinIsTerminal } = this.#host;
     const terminal = this.#terminal;
     return {
       terminal,
@@ -180,7 +182,9 @@ class CliRun {
         (await import("./cli/terminal/prompt.ts")).promptOnStderr(signal, atEnd, () => terminal.holdStatus()),
       atEnd,
       readInput: (maxBytes) => readUpTo(this.#stdin(), maxBytes, globals.timeout ?? DEFAULT_TIMEOUT_MS, signal),
-      inputStream: (until) => interruptible(this.#stdin(), until === undefined ? signal : anySignal(signal, until)),
+      inputStream: (until, awaited) =>
+        interruptible(this.#stdin(awaited), until === undefined ? signal : anySignal(signal, until)),
+      stdinIsTerminal,
       runCommand: (words, childEnvironment) => this.#runCommand(words, childEnvironment, progress),
       withManager: async (needs, work) => this.#withManager(await this.#config(globals), needs, work),
       withDestination: (to, needs, work) => this.#withDestination(globals, to, needs, work),
@@ -198,20 +202,17 @@ class CliRun {
     return runCommand(words, environment);
   }
 
-  #stdin(): Input {
+  #stdin(awaited?: string): Input {
     // A person types into the last line.
     if (this.#host.stdinIsTerminal) this.#terminal.holdStatus();
+    if (this.#host.stdinIsTerminal && awaited !== undefined) this.#terminal.note(`type ${awaited} ${END_OF_INPUT}`);
     return this.#host.stdin();
   }
 
   async #config({ store, keyFile, timeout }: GlobalOptions): Promise<Config> {
-    const { readConfig } = await import("./compose.ts");
-    return readConfig(this.#host.environment, {
-      store,
-      keyFile,
-      timeoutMs: timeout,
-      actor: { command: this.#command },
-    });
+    const { openConfig } = await import("./compose.ts");
+    const overrides = { store, keyFile, timeoutMs: timeout, actor: { command: this.#command } };
+    return openConfig(this.#host.environment, overrides, this.#stop.signal);
   }
 
   async #withDestination<Result>(
@@ -220,9 +221,9 @@ class CliRun {
     needs: SessionOptions,
     work: (source: Session, destination: Destination) => Promise<Result>,
   ): Promise<Result> {
-    const { readDestination } = await import("./compose.ts");
+    const { openDestination } = await import("./compose.ts");
     const config = await this.#config(globals);
-    const other = readDestination(this.#host.environment, config, to);
+    const other = await openDestination(this.#host.environment, config, to);
     const { name, from } = other.store;
     const withManager: Destination["withManager"] = (itsNeeds, itsWork) => this.#withManager(other, itsNeeds, itsWork);
     return this.#withManager(config, needs, (source) => work(source, { store: { name, from }, withManager }));

@@ -10,6 +10,9 @@ import type { CommandEnd } from "./terminal/run-command.ts";
 import type { AtEnd } from "./terminal/process-end.ts";
 import type { ErrorDocument, Terminal } from "./terminal/terminal.ts";
 
+/** The file of `--output` that is no file. */
+export const STANDARD_OUTPUT = "-";
+
 /** The options that every command has. */
 export interface GlobalOptions {
   readonly json?: true;
@@ -20,6 +23,12 @@ export interface GlobalOptions {
   readonly store?: string;
   readonly keyFile?: string;
   readonly debug?: true;
+}
+
+/** The documents of a run go to standard output with `--json`, and with `--output -`. */
+export function withJsonOutput(globals: GlobalOptions, options: unknown): GlobalOptions {
+  const output = typeof options === "object" && options !== null && "output" in options ? options.output : undefined;
+  return output === STANDARD_OUTPUT ? { ...globals, json: true } : globals;
 }
 
 export interface StoreName {
@@ -80,8 +89,13 @@ export interface Invocation {
   readonly atEnd: AtEnd;
   /** All of standard input, up to this many bytes. */
   readonly readInput: (maxBytes: number) => Promise<Uint8Array>;
-  /** Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason. */
-  readonly inputStream: (until: AbortSignal | undefined) => AsyncIterable<Uint8Array>;
+  /**
+   * Standard input as it arrives. If `until` is aborted first, it rejects with that signal's reason.
+   * @param awaited what a person is told to type into a terminal
+   */
+  readonly inputStream: (until: AbortSignal | undefined, awaited: string) => AsyncIterable<Uint8Array>;
+  /** Standard input is a terminal, also where nobody may be asked. */
+  readonly stdinIsTerminal: boolean;
   /**
    * Runs a command with the streams of this process; keyctl prints nothing before its end. Nothing is started after an
    * interruption.

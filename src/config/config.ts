@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { configFolder, stateFolder } from "./folders.ts";
-import { managementKey, managementKeyHashes, managementKeyText } from "./management-key.ts";
-import { destinationPlace, isSameStore, storePlace } from "./store-place.ts";
+import { MANAGEMENT_KEY_FILES, managementKey, managementKeyHashes, managementKeyText } from "./management-key.ts";
+import { DESTINATION_VARIABLES, destinationPlace, isSameStore, STORE_VARIABLES, storePlace } from "./store-place.ts";
 import type { StorePlace } from "./store-place.ts";
-import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
+import { MAX_SECRET_BYTES, notEmpty, parsedVariable, readPipes, switchOf } from "./variables.ts";
 import type { Environment, VariableForm } from "./variables.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import type { Actor } from "../core/model/history-event.ts";
@@ -11,6 +11,7 @@ import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
 import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
 import { resolvePath } from "../files/home-folder.ts";
+import type { PipeWait } from "../files/named-file.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import type { EnvironmentKeyPlace } from "../sources/environment.ts";
 import type { KeyFilePlace } from "../sources/key-file.ts";
@@ -42,6 +43,8 @@ export interface Config {
   readonly createStore: boolean;
   readonly keyFile: KeyFilePlace;
   readonly environmentKey: () => EnvironmentKeyPlace;
+  /** How long this run waits for a pipe that a person named. */
+  readonly pipeWait: PipeWait;
   readonly masterKeys: MasterKeyPlace;
   /** A row that holds its key in plain text is unreadable. It is said outside of the database, where nobody who writes to it can unset it. */
   readonly requireSealed: boolean;
@@ -90,6 +93,32 @@ const MAX_PER_HOUR = {
   example: String(DEFAULT_MAX_PER_HOUR),
 };
 
+/** As `readConfig`, also of pipes that variables name; these are waited for. */
+export async function openConfig(
+  environment: Environment,
+  overrides: Overrides,
+  signal?: AbortSignal,
+): Promise<Config> {
+  const ofStore = overrides.store === undefined ? filesOf(STORE_VARIABLES) : [];
+  const pipeWait = { timeMs: overrides.timeoutMs, signal };
+  await readPipes(environment, [...MANAGEMENT_KEY_FILES, ...ofStore], pipeWait);
+  return Object.freeze({ ...readConfig(environment, overrides), pipeWait });
+}
+
+/** As `openConfig`, but with the destination store of a copy. */
+export async function openDestination(
+  environment: Environment,
+  source: Config,
+  flag: string | undefined,
+): Promise<Config> {
+  await readPipes(environment, filesOf(DESTINATION_VARIABLES), source.pipeWait);
+  return readDestination(environment, source, flag);
+}
+
+function filesOf(variables: readonly string[]): readonly string[] {
+  return variables.filter((name) => name.endsWith("_FILE"));
+}
+
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
   const store = storePlace(environment, overrides.store);
@@ -98,6 +127,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => environmentKeyPlace(environment),
+    pipeWait: {},
     masterKeys: masterKeyPlace(environment),
     requireSealed: overrides.requireSealed ?? requireSealed(environment, store),
     hasManagementKey: () => managementKeyText(environment) !== undefined,

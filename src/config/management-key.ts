@@ -5,6 +5,7 @@ import type { Environment } from "./variables.ts";
 
 /** The older name, and OpenRouter's present name. */
 const VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
+export const MANAGEMENT_KEY_FILES: readonly string[] = VARIABLES.map((name) => `${name}_FILE`);
 
 /**
  * Undefined if not set. Both names are read; two different values are an error. Throws CONFIG_CONFLICT, CONFIG_INVALID.

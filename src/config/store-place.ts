@@ -21,8 +21,11 @@ export type StorePlace = {
 /** The error code of an invalid store: for a flag, or for a variable. */
 type Fault = "USAGE" | "CONFIG_INVALID";
 
-const STORE_VARIABLES = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [name, `${name}_FILE`]);
-const DESTINATION_VARIABLES = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
+export const STORE_VARIABLES: readonly string[] = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [
+  name,
+  `${name}_FILE`,
+]);
+export const DESTINATION_VARIABLES: readonly string[] = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
 
 /** The store of a run. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
 export function storePlace(environment: Environment, flag: string | undefined): StorePlace {

@@ -1,7 +1,8 @@
 import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { resolvePath } from "../files/home-folder.ts";
-import { readRegularFile } from "../files/read-regular-file.ts";
+import { isPipe, readNamedFile, readNamedFileNow } from "../files/named-file.ts";
+import type { PipeWait } from "../files/named-file.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -79,7 +80,7 @@ export function secret(environment: Environment, name: string): string | undefin
  * @param from the variable
  */
 export function secretFile(environment: Environment, from: string, path: string): string {
-  const file = readRegularFile(resolvePath(path, environment), MAX_SECRET_BYTES);
+  const file = readNamedFileNow(resolvePath(path, environment), MAX_SECRET_BYTES);
   const problem =
     file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
   const text = file.status === "read" ? decodeText(file.bytes) : undefined;
@@ -91,6 +92,12 @@ export function secretFile(environment: Environment, from: string, path: string)
       hint: `check ${from}`,
     },
   );
+}
+
+/** Reads the pipes that these `_FILE` variables name, so that `secret` and `secretFile` find their content. */
+export async function readPipes(environment: Environment, names: readonly string[], wait: PipeWait): Promise<void> {
+  const paths = names.flatMap((name) => (environment[name] ? [resolvePath(environment[name], environment)] : []));
+  await Promise.all(paths.filter(isPipe).map((path) => readNamedFile(path, MAX_SECRET_BYTES, wait)));
 }
 
 /** The values that `secret` reads from both forms, as far as they can be read. Throws nothing. */

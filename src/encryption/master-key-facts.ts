@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
+import { isPipe } from "../files/named-file.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
 
 /** The place of the master keys. Reads no key. */
@@ -9,7 +10,7 @@ export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
     case "command":
       return { from: place.from, isWritable: false, file: null };
     case "file":
-      return { from: place.from, isWritable: true, file: fileAt(place.path) };
+      return { from: place.from, isWritable: !isPipe(place.path), file: fileAt(place.path) };
     case "credential":
     case "default-file":
       return { from: place.path, isWritable: place.kind === "default-file", file: fileAt(place.path) };

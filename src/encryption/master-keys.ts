@@ -3,7 +3,9 @@ import { KeyctlError } from "../core/model/errors.ts";
 import type { MasterKeys, Sealer } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
+import { isPipe, readNamedFile } from "../files/named-file.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
+import type { FileReading } from "../files/read-regular-file.ts";
 import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
 import type { MasterKeySet } from "./jwk-set.ts";
 import { isGuessable } from "./weak-key.ts";
@@ -92,7 +94,7 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
 
 /** True for the places to which keyctl itself may write a master key. */
 function isWritable(place: MasterKeyPlace): place is Extract<MasterKeyPlace, { kind: "file" | "default-file" }> {
-  return place.kind === "file" || place.kind === "default-file";
+  return place.kind === "default-file" || (place.kind === "file" && !isPipe(place.path));
 }
 
 async function readPlace(
@@ -109,17 +111,22 @@ async function readPlace(
     }
     case "file":
       return (
-        readKeyFile(place.path, place.from, notices) ??
+        keyFileText(await readNamedFile(place.path, MAX_BYTES, { signal }), place, notices) ??
         unusable(place.from, "names a file that is not there", restoredTo(place))
       );
     case "credential":
     case "default-file":
-      return readKeyFile(place.path, place.path, notices);
+      return keyFileText(readRegularFile(place.path, MAX_BYTES), place, notices);
   }
 }
 
-function readKeyFile(path: string, from: string, notices: MasterKeyNotices): string | undefined {
-  const read = readRegularFile(path, MAX_BYTES);
+function keyFileText(
+  read: FileReading,
+  place: Extract<MasterKeyPlace, { readonly path: string }>,
+  notices: MasterKeyNotices,
+): string | undefined {
+  const { path } = place;
+  const from = nameOf(place);
   if (read.status === "absent") return undefined;
   if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`, checked(path));
   if (read.readableByOthers) notices.readableByOthers(path, read.mode);

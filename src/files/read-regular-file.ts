@@ -6,7 +6,7 @@ export type FileReading =
   | { readonly status: "unreadable"; readonly reason: string }
   | { readonly status: "read"; readonly bytes: Buffer; readonly mode: number; readonly readableByOthers: boolean };
 // O_NONBLOCK, so that a FIFO without a writer cannot block; Windows has neither flag.
-const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+export const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** Reads a small regular file completely; anything else is `unreadable`, with a reason in our own words. */
 export function readRegularFile(path: string, maxBytes: number): FileReading {
@@ -19,7 +19,7 @@ export function readRegularFile(path: string, maxBytes: number): FileReading {
 export function readBeginning(path: string, bytes: number): FileReading {
   let file: number;
   try {
-    file = openSync(path, FLAGS);
+    file = openSync(path, OPEN_FLAGS);
   } catch (thrown) {
     return notOpened(path, thrown);
   }
@@ -52,7 +52,8 @@ function readOpen(file: number, bytes: number): FileReading {
   };
 }
 
-function notOpened(path: string, thrown: unknown): FileReading {
+/** The reading of a file that could not be opened. */
+export function notOpened(path: string, thrown: unknown): Exclude<FileReading, { readonly status: "read" }> {
   if (codeOf(thrown) !== "ENOENT") return { status: "unreadable", reason: reasonOf(thrown) };
   const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
   return isLink ? { status: "unreadable", reason: "it is a symbolic link to nothing" } : { status: "absent" };

@@ -1,6 +1,8 @@
 import { KeyctlError } from "../core/model/errors.ts";
 import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
-import { readRegularFile } from "../files/read-regular-file.ts";
+import { readNamedFile } from "../files/named-file.ts";
+import type { PipeWait } from "../files/named-file.ts";
+import type { FileReading } from "../files/read-regular-file.ts";
 import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
 /** The environment's settings for a user's key; undefined for those that are not set. */
@@ -18,6 +20,7 @@ const FILE_VARIABLE = `${VARIABLE}_FILE`;
 export function environmentKey(
   placeNow: () => EnvironmentKeyPlace,
   isManagementKey: (text: string) => boolean,
+  wait?: PipeWait,
 ): KeySource {
   return {
     name: "environment",
@@ -31,7 +34,10 @@ export function environmentKey(
           hint: `unset ${VARIABLE}`,
         });
       }
-      if (path !== undefined) return { reading: readingOfNamedFile(path, isManagementKey), warnings: [] };
+      if (path !== undefined) {
+        const file = await readNamedFile(path, MAX_KEY_FILE_BYTES, wait);
+        return { reading: readingOfNamedFile(file, isManagementKey), warnings: [] };
+      }
       return {
         reading: text === undefined ? { status: "absent" } : readingOfText(text, isManagementKey),
         warnings: [],
@@ -41,8 +47,7 @@ export function environmentKey(
 }
 
 /** The variable that names the file is set, so a fault of the file is a fault of the variable's value. */
-function readingOfNamedFile(path: string, isManagementKey: (text: string) => boolean): SourceReading {
-  const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
+function readingOfNamedFile(file: FileReading, isManagementKey: (text: string) => boolean): SourceReading {
   const reading = file.status === "read" ? readingOf(file.bytes, isManagementKey) : file;
   switch (reading.status) {
     case "absent":

@@ -1,6 +1,8 @@
 import { ApiKey } from "../core/model/api-key.ts";
 import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
+import { readNamedFile } from "../files/named-file.ts";
+import type { PipeWait } from "../files/named-file.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { keyFaultOf } from "../core/model/key-fault.ts";
 import type { Warning } from "../core/model/warning.ts";
@@ -17,13 +19,19 @@ export interface KeyFilePlace {
   readonly named: boolean;
 }
 
-/** `key.txt`: a regular file of at most 4 KiB that holds exactly one key, in UTF-8 or UTF-16. */
-export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: string) => boolean): KeySource {
+/** `key.txt`: a regular file of at most 4 KiB that holds exactly one key, in UTF-8 or UTF-16. A file that a person named may be a pipe. */
+export function keyFile(
+  { path, named }: KeyFilePlace,
+  isManagementKey: (text: string) => boolean,
+  wait?: PipeWait,
+): KeySource {
   return {
     name: "key.txt",
     place: path,
     async read() {
-      const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
+      const file = named
+        ? await readNamedFile(path, MAX_KEY_FILE_BYTES, wait)
+        : readRegularFile(path, MAX_KEY_FILE_BYTES);
       switch (file.status) {
         case "absent":
           return named ? { reading: { status: "missing" }, warnings: [missing] } : { reading: file, warnings: [] };

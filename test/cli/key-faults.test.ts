@@ -33,6 +33,7 @@ describe("a text that is no key", () => {
       message: `mine.txt: this is not a valid OpenRouter key: it ${fault}`,
     });
     const input = errorOf(await inProcess(home, ["save", "--user", "alice", "--stdin", "--json"], { input: text }));
+    if (text === "") return expect(input?.message).toBe("nothing came on standard input, and a key is awaited there");
     expect(input?.message).toBe(`standard input: this is not a valid OpenRouter key: it ${fault}`);
   });
 

@@ -22,6 +22,7 @@ const SMALL = {
   "src/main.ts": MAIN,
   "src/cli/a-b.ts": "export const one = 1;\n",
   "src/index.ts": "export const two = 2;\n",
+  "src/cli/terminal/hide-input.ts": "export const three = 3;\n",
   "src/cli/program.ts": `import { Command } from "commander";
     export const wholeProgram = async (version: string): Promise<Command> => new Command("keyctl").version(version);\n`,
   "src/cli/exit-codes.ts": `export const EXIT_CODE_MEANINGS = [["0", "done"]];\n`,
@@ -91,6 +92,7 @@ describe("the build", () => {
       "man/keyctl.1",
       "sbom.cdx.json",
       "tool/cli-a-b.cjs",
+      "tool/cli-terminal-hide-input.cjs",
       "tool/main.cjs",
       "types/index.d.ts",
     ]);

@@ -2,9 +2,12 @@ import { closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from "node:fs
 import { dirname, join } from "node:path";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
+import { inHome } from "../../files/home-folder.ts";
 import { openPrivateFile } from "../../files/private-files.ts";
 import { readBeginning } from "../../files/read-regular-file.ts";
 import { draftName, sweepDrafts } from "./output-drafts.ts";
+import { STANDARD_OUTPUT } from "../invocation.ts";
+import type { Invocation } from "../invocation.ts";
 import type { AtEnd } from "../terminal/process-end.ts";
 import { codeOf } from "../../files/system-error.ts";
 
@@ -22,8 +25,18 @@ export interface DocumentFile {
   abandon(): void;
 }
 
+/** The file of this `--output`; undefined without one, and for standard output. Throws as `createDocumentFile`. */
+export function documentFile(
+  output: string | undefined,
+  environment: Invocation["environment"],
+  atEnd: AtEnd,
+): DocumentFile | undefined {
+  if (output === undefined || output === STANDARD_OUTPUT) return undefined;
+  return createDocumentFile(inHome(output, environment), atEnd);
+}
+
 /** Throws USAGE for a path that holds anything but the output of an earlier run. */
-export function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
+function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
   refuseToReplace(path);
   const folder = dirname(path);
   sweepDrafts(folder);
@@ -64,7 +77,7 @@ function refuseToReplace(path: string): void {
 
 function refused(path: string, problem: string): KeyctlError {
   return new KeyctlError("USAGE", `--output: ${path === "" ? "it" : printable(path)} ${problem}`, {
-    hint: "name a new file, or use --json > to write to a device or pipe",
+    hint: "name a new file, or use --output - > to write to a device or pipe",
   });
 }
 

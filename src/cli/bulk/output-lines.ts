@@ -1,11 +1,10 @@
 import { isKeyctlError } from "../../core/model/errors.ts";
 import type { KeyctlError } from "../../core/model/errors.ts";
 import type { Warning } from "../../core/model/warning.ts";
-import { inHome } from "../../files/home-folder.ts";
 import { errorDocument } from "../invocation.ts";
 import type { Invocation, StoreName } from "../invocation.ts";
 import { TablePrinter } from "../terminal/table-printer.ts";
-import { createDocumentFile } from "./output-file.ts";
+import { documentFile } from "./output-file.ts";
 import type { BulkFlags, BulkView, UserCommand, UserResult } from "./user-command.ts";
 
 type Summary = Readonly<Record<string, unknown>> & { readonly warnings: readonly Warning[] };
@@ -35,7 +34,7 @@ export async function outputLines<Result extends UserResult>(
     ...command.document(result),
     error: errorDocument(result.error, receivedSignal()),
   });
-  const file = flags.output === undefined ? undefined : createDocumentFile(inHome(flags.output, environment), atEnd);
+  const file = documentFile(flags.output, environment, atEnd);
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;
   return {

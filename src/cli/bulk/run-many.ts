@@ -3,16 +3,17 @@ import { yieldToEventLoop } from "../../core/async/sleep.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { formatNumber } from "../../core/text/format.ts";
-import { isBrokenPipe } from "../invocation.ts";
+import { isBrokenPipe, STANDARD_OUTPUT } from "../invocation.ts";
 import type { Invocation, Session, StoreName } from "../invocation.ts";
 import { endOfRun } from "../terminal/end-of-run.ts";
-import { keptInput } from "./kept-input.ts";
 import type { KeptInput } from "./kept-input.ts";
 import { outputLines } from "./output-lines.ts";
 import type { OutputLines } from "./output-lines.ts";
-import { usersOf } from "./selection.ts";
+import { inspectUsersFile, usersOf } from "./selection.ts";
 import { SelectionSize } from "./selection-size.ts";
 import type { BadLine, Many, UserStream } from "./selection.ts";
+import { usersInput } from "./users-input.ts";
+import type { UsersInput } from "./users-input.ts";
 import type { BulkFlags, BulkSummary, UserCommand, UserResult } from "./user-command.ts";
 
 /** One line per user and a summary at the end. */
@@ -38,8 +39,7 @@ class BulkRun<Result extends UserResult> {
   readonly #started = Date.now();
   readonly #score: BulkSummary<Result>;
   readonly #timeOver: AbortSignal | undefined;
-  readonly #input: KeptInput;
-  readonly #isStdin: boolean;
+  readonly #input: UsersInput;
   readonly #badLines: BadLine[] = [];
   #store: StoreName | null = null;
   /** Users read from the selection so far, and users whose result was reported. */
@@ -57,8 +57,7 @@ class BulkRun<Result extends UserResult> {
     this.#task = task;
     this.#score = command.score();
     this.#timeOver = flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter));
-    this.#input = keptInput(() => invocation.inputStream(this.#timeOver));
-    this.#isStdin = selection.kind === "file" && selection.path === "-";
+    this.#input = usersInput(invocation, selection, this.#timeOver);
   }
 
   async open(): Promise<OutputLines<Result>> {
@@ -84,7 +83,7 @@ class BulkRun<Result extends UserResult> {
     const { flags, invocation } = this.#task;
     invocation.progress.stop();
     const cause = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
-    const error = cause === null ? null : this.#withRest(cause);
+    const error = cause === null ? null : this.#withRest(this.#input.explained(cause));
     try {
       await this.#conclude(lines, { isComplete: isComplete && failure === null, hasFailed: failure !== null, error });
     } catch (thrown) {
@@ -93,12 +92,13 @@ class BulkRun<Result extends UserResult> {
       return failure;
     }
     // The file has all results.
-    if (flags.output !== undefined) return error;
+    if (flags.output !== undefined && flags.output !== STANDARD_OUTPUT) return error;
     return this.#endOf(error, isComplete && failure === null);
   }
 
   async #work(lines: OutputLines<Result>): Promise<boolean> {
     const { invocation, selection, flags, command } = this.#task;
+    await inspectUsersFile(selection, invocation.signal);
     return invocation.withManager({ ...command.needs, logs: flags.log === true ? "all" : "none" }, async (session) => {
       this.#store = session.store;
       const size = new SelectionSize(selection, session.manager, invocation.signal);
@@ -186,7 +186,7 @@ class BulkRun<Result extends UserResult> {
         this.#timeOver?.throwIfAborted();
         yield next.value;
         // Endless input would keep alive a run whose output is not read.
-        this.#isInputLeft = this.#isStdin && terminal.unread !== undefined;
+        this.#isInputLeft = this.#input.isPiped && terminal.unread !== undefined;
         if (this.#isInputLeft) return void (await users.return(undefined));
       }
     } catch (thrown) {
@@ -245,7 +245,7 @@ class BulkRun<Result extends UserResult> {
   }
 
   #endOf(error: KeyctlError | null, isComplete: boolean): KeyctlError | null {
-    const gap = this.#isInputLeft ? "the rest of standard input was not read" : "the run stopped early";
+    const gap = this.#isInputLeft ? `the rest of ${this.#input.name} was not read` : "the run stopped early";
     return endOfRun(this.#task.invocation.terminal, error, {
       line: this.#describe(),
       gap: isComplete ? null : gap,

@@ -1,6 +1,6 @@
 import type { KeyManager } from "../../core/manager/manager.ts";
 import type { UserId } from "../../core/model/user-id.ts";
-import { countLines, countSelected } from "./selection.ts";
+import { countLines, countSelected, isPiped } from "./selection.ts";
 import type { Many } from "./selection.ts";
 
 /** The time for counting what an interrupted run has left. */
@@ -40,7 +40,8 @@ export class SelectionSize {
   async expected(): Promise<number | undefined> {
     const selection = this.#selection;
     if (this.#total !== undefined) return this.#total;
-    if (selection.kind === "file") return selection.path === "-" ? undefined : countLines(selection, this.#signal);
+    if (isPiped(selection)) return undefined;
+    if (selection.kind === "file") return countLines(selection, this.#signal);
     if (selection.kind === "listed") return selection.shard === undefined ? selection.users.length : undefined;
     const count = await this.#manager.count({ signal: this.#signal });
     return Math.round(count / (selection.shard?.count ?? 1));
@@ -65,7 +66,7 @@ export class SelectionSize {
         const count = await countSelected(this.#manager, selection.shard, AbortSignal.timeout(COUNT_MS));
         return Math.max(0, count - done);
       }
-      if (selection.kind === "file" && selection.path === "-") return left();
+      if (isPiped(selection)) return left();
       for (let next = await users.next(); next.done !== true; next = await users.next()) more += next.value.length;
     } catch {
       // The run reports what stopped it.

@@ -3,10 +3,12 @@ import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { KeyManager } from "../../core/manager/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
-import { parseUserId } from "../../core/model/user-id.ts";
+import { parseUserId, withoutKeyIn } from "../../core/model/user-id.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { inGroup, USERS } from "../help-format.ts";
+import { refuseOtherFormats } from "./other-formats.ts";
 import { SeenIds } from "./seen-ids.ts";
+import { isPipe } from "../../files/named-file.ts";
 import { bytesOf, linesOf, USERS_FILE } from "./users-file.ts";
 
 export interface SelectionOptions {
@@ -99,7 +101,7 @@ export function selectionOf(
 export interface UserStream {
   readonly manager: KeyManager;
   readonly signal: AbortSignal;
-  /** Standard input. */
+  /** Standard input, or another pipe. */
   readonly input: () => AsyncIterable<Uint8Array>;
   readonly onBadLine: (line: BadLine) => void;
   /** Called for a line with a user of an earlier one. */
@@ -117,7 +119,7 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
   const seen = new SeenIds();
   let usersBefore = 0;
   const onFault = (text: string, error: KeyctlError) => {
-    if (isInShard(text, selection.shard)) stream.onBadLine({ text, error, usersBefore });
+    if (isInShard(text, selection.shard)) stream.onBadLine({ text: withoutKeyIn(text), error, usersBefore });
   };
   if (selection.kind === "all") {
     for await (const users of allUsers(stream, onFault)) {
@@ -163,7 +165,7 @@ export async function countLines(
   signal: AbortSignal,
 ): Promise<number> {
   let count = 0;
-  for await (const texts of linesOf(bytesOf(path, USERS_FILE))) {
+  for await (const texts of linesOf(bytesOf(path, USERS_FILE, signal))) {
     signal.throwIfAborted();
     count += shard === undefined ? texts.length : texts.filter((text) => isLineInShard(text, shard)).length;
   }
@@ -180,8 +182,31 @@ async function* textsOf(
 ): AsyncGenerator<readonly string[]> {
   if (selection.kind === "listed") yield selection.users;
   if (selection.kind === "file") {
-    yield* linesOf(selection.path === "-" ? stream.input() : bytesOf(selection.path, USERS_FILE));
+    const bytes = isPiped(selection) ? stream.input() : bytesOf(selection.path, USERS_FILE, stream.signal);
+    yield* userLines(selection.path, bytes);
   }
+}
+
+/** Throws USAGE for the beginning of another format. */
+async function* userLines(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+  let isBegun = false;
+  for await (const texts of linesOf(bytes)) {
+    if (!isBegun) refuseOtherFormats(texts, path);
+    isBegun ||= texts.length > 0;
+    yield texts;
+  }
+}
+
+/** Looks at the beginning of a users file before anything is done. Throws USAGE if it cannot be used. */
+export async function inspectUsersFile(selection: Many, signal: AbortSignal): Promise<void> {
+  if (selection.kind !== "file" || isPiped(selection)) return;
+  const bytes = bytesOf(selection.path, USERS_FILE, signal);
+  for await (const texts of userLines(selection.path, bytes)) if (texts.length > 0) return;
+}
+
+/** True if the users come from standard input or another pipe: they arrive once, and their number is not known before. */
+export function isPiped(selection: Many): boolean {
+  return selection.kind === "file" && (selection.path === "-" || isPipe(selection.path));
 }
 
 /** What the database gives is an id, as it stands there, and comes once. A row of no single user is no user's. */

@@ -98,7 +98,7 @@ export interface BulkView<Result> {
 export function addBulkOptions(command: Command): Command {
   return inGroup(command, MANY_USERS, (group) =>
     group
-      .option("--output <file>", "write the JSON documents to this file")
+      .option("--output <file|->", "write the JSON documents to this file")
       .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
       .option("--log", "with the log lines of each")
       .option("--allow-empty", "accept an empty selection"),

@@ -1,8 +1,12 @@
 import { createReadStream, statSync } from "node:fs";
 import type { Stats } from "node:fs";
+import type { Readable } from "node:stream";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
+import { anySignal } from "../../core/async/deadline.ts";
+import { raceSignal } from "../../core/async/race-signal.ts";
 import { printable } from "../../core/text/printable.ts";
 import { encodingOf } from "../../files/decode-text.ts";
+import { isPipe, openPipe, PIPE_MS, silence } from "../../files/named-file.ts";
 import { codeOf, reasonOf } from "../../files/system-error.ts";
 
 /** Longer than any user id, key or hash. */
@@ -71,10 +75,16 @@ export const USERS_FILE: NamedFile = {
 };
 
 /**
- * The bytes of a file with many lines. It must be a regular file, because a wait for another kind could not be interrupted.
- * Throws USAGE if it cannot be read.
+ * The bytes of a file with many lines, or of a pipe, which may be silent for ten seconds. Throws USAGE if it cannot be read,
+ * and the signal's reason.
  */
-export async function* bytesOf(path: string, named: NamedFile): AsyncGenerator<Uint8Array> {
+export async function* bytesOf(path: string, named: NamedFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const opened = isPipe(path) ? openPipe(path) : ({ status: "file" } as const);
+  if (opened.status === "unreadable") throw unreadable(path, named, opened.reason);
+  if (opened.status === "stream") {
+    yield* piecesOf(opened.stream, signal, (hasBegun) => unreadable(path, named, silence(hasBegun)));
+    return;
+  }
   statsOfFile(path, named);
   try {
     for await (const chunk of createReadStream(path)) {
@@ -83,6 +93,27 @@ export async function* bytesOf(path: string, named: NamedFile): AsyncGenerator<U
   } catch (thrown) {
     if (codeOf(thrown) === "" || isKeyctlError(thrown)) throw thrown;
     throw unreadable(path, named, reasonOf(thrown));
+  }
+}
+
+/** Throws what `silent` gives if the pipe gives nothing for too long; the time between two readings does not count. */
+async function* piecesOf(
+  stream: Readable,
+  signal: AbortSignal,
+  silent: (hasBegun: boolean) => KeyctlError,
+): AsyncGenerator<Uint8Array> {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  try {
+    for (let hasBegun = false; ; hasBegun = true) {
+      const time = AbortSignal.timeout(PIPE_MS);
+      const next = await raceSignal(chunks.next(), anySignal(signal, time)).catch((thrown: unknown) => {
+        throw thrown === time.reason ? silent(hasBegun) : thrown;
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    stream.destroy();
   }
 }
 

@@ -7,12 +7,12 @@ import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import { parseUserId } from "../../core/model/user-id.ts";
 import { inHome } from "../../files/home-folder.ts";
-import { readRegularFile } from "../../files/read-regular-file.ts";
+import { readNamedFile } from "../../files/named-file.ts";
 import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
-import { keyText, MAX_KEY_BYTES } from "./key-input.ts";
+import { askForKey, emptyInput, keyText, MAX_KEY_BYTES, readKeyInput } from "./key-input.ts";
 import { errorDocument } from "../invocation.ts";
 import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
 import type { Invocation, Run } from "../invocation.ts";
@@ -43,8 +43,8 @@ export function configureCommand(command: Command, run: Run): void {
     .addHelpText(
       "after",
       `
-Without --stdin or --from-file, asks for the key on the terminal and does not
-show it.
+Without --from-file, asks for the key on the terminal and does not show it; off
+a terminal, --stdin reads it.
 
 Examples:
   keyctl save --user alice
@@ -57,7 +57,7 @@ Examples:
 async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlError | null> {
   const { terminal, receivedSignal } = invocation;
   const user = oneUser("save", flags.user);
-  const result = withInput(await attempt(invocation, user, flags), flags);
+  const result = await attempt(invocation, user, flags);
   const { error } = result;
   const line = result.changed ? `${user}, ${result.key?.masked ?? "-"}, ${changeOf(result)}` : null;
   return showResult(terminal, error, line, () =>
@@ -72,7 +72,10 @@ async function attempt(invocation: Invocation, user: string, flags: SaveFlags): 
     parseUserId(user);
     const key = await readKey(invocation, user, flags);
     const needs = { mayCreateStore: true, create: flags.create === true, logs: "all" } as const;
-    return await invocation.withManager(needs, ({ manager }) => saveOrAsk(invocation, manager, { user, key, flags }));
+    const task = { user, key, flags };
+    const result = await invocation.withManager(needs, ({ manager }) => saveOrAsk(invocation, manager, task));
+    const isEmpty = key === "" && flags.stdin === true && !invocation.terminal.options.isInteractive;
+    return isEmpty ? { ...result, error: emptyInput(insteadFor(user)) } : withInput(result, flags);
   } catch (thrown) {
     return saveFailed(user, toKeyctlError(thrown));
   }
@@ -113,26 +116,27 @@ async function saveOrAsk(
   return manager.save(user, key, { ...options, replace: { keyHash: before.former?.keyHash ?? null } });
 }
 
-async function readKey(
-  { terminal, environment, prompt, readInput }: Invocation,
-  user: string,
-  { stdin, fromFile }: SaveFlags,
-): Promise<string> {
+async function readKey(invocation: Invocation, user: string, { stdin, fromFile }: SaveFlags): Promise<string> {
+  const { terminal, environment, signal } = invocation;
   if (stdin === true && fromFile !== undefined) {
     throw new KeyctlError("USAGE", "two inputs are given for the key", {
       hint: "give --stdin or --from-file, not both",
     });
   }
-  if (fromFile !== undefined) return keyText(bytesOfFile(inHome(fromFile, environment)));
-  if (stdin === true) return keyText(await readInput(MAX_KEY_BYTES));
-  if (terminal.options.isInteractive) return (await prompt()).secret(`OpenRouter key of ${printable(user)}:`);
-  throw new KeyctlError("USAGE", cannotPrompt(terminal), {
-    hint: `keyctl save ${userFlag(user)} --stdin < key.txt`,
-  });
+  if (fromFile !== undefined) return keyText(await bytesOfFile(inHome(fromFile, environment), signal));
+  const question = `OpenRouter key of ${printable(user)}:`;
+  const instead = insteadFor(user);
+  if (stdin === true) return readKeyInput(invocation, question, instead);
+  if (terminal.options.isInteractive) return askForKey(invocation, question);
+  throw new KeyctlError("USAGE", cannotPrompt(terminal), { hint: instead });
 }
 
-function bytesOfFile(path: string): Uint8Array {
-  const file = readRegularFile(path, MAX_KEY_BYTES);
+function insteadFor(user: string): string {
+  return `keyctl save ${userFlag(user)} --stdin < key.txt`;
+}
+
+async function bytesOfFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
+  const file = await readNamedFile(path, MAX_KEY_BYTES, { signal });
   if (file.status === "read") return file.bytes;
   const reason = file.status === "absent" ? "it does not exist" : file.reason;
   throw new KeyctlError("USAGE", `${printable(path)} cannot be read: ${reason}`, {

@@ -33,8 +33,12 @@ export interface ProcessHost extends Streams, Omit<ProcessEnd, "relay"> {
   readonly collectGarbage: () => Promise<void>;
 }
 
-/** This process, with output silenced that would reveal a secret or help nobody. */
-export function thisProcess(): ProcessHost {
+/**
+ * This process, with output silenced that would reveal a secret or help nobody.
+ * @param atItsEnd undoes what was done before
+ */
+export function thisProcess(atItsEnd?: () => void): ProcessHost {
+  if (atItsEnd !== undefined) processEnd.atEnd(atItsEnd);
   silenceWarnings();
   hideBufferContents();
   return {

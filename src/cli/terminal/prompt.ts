@@ -20,10 +20,17 @@ interface Context {
   readonly signal: AbortSignal;
 }
 
+/**
+ * What becomes of input before the question. It must not answer a question that nobody has read; a key is pasted right
+ * behind the command.
+ */
+type Earlier = "dropped" | "taken";
 type Question<Answer> = (context: Context) => Promise<Answer>;
 
 /** The library redraws the line for each character, which takes 1 ms each and blocks signals; no answer is that long. */
 const MAX_TYPED_BYTES = 2048;
+const LF = 0x0a;
+const CR = 0x0d;
 const CTRL_C = 0x03;
 const CTRL_Z = 0x1a;
 const HIDE_CURSOR = "\u001B[?25l";
@@ -36,13 +43,13 @@ const theme = { prefix: "?", style: { ...style, error: asItIs, maskedText: "(not
 
 /** @param hold leaves the terminal to a question until its result is called */
 export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd, hold: () => () => void): Prompt {
-  const ask = async <Answer>(question: Question<Answer>) => {
+  const ask = async <Answer>(question: Question<Answer>, earlier: Earlier = "dropped") => {
     signal.throwIfAborted();
     const release = hold();
     const forgetMode = atEnd(() => process.stdin.setRawMode(false));
     try {
       for (;;) {
-        const answer = await askOnce(question, signal);
+        const answer = await askOnce(question, signal, earlier);
         if (answer !== RESUMED) return answer;
       }
     } catch (thrown) {
@@ -57,7 +64,7 @@ export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd, hold: () => ()
   };
   return {
     confirm: (message) => ask((context) => confirm({ message, default: false, theme }, context)),
-    secret: (message) => ask((context) => password({ message, toggleMask: false, theme }, context)),
+    secret: (message) => ask((context) => password({ message, toggleMask: false, theme }, context), "taken"),
     text: (message) => ask((context) => input({ message, theme }, context)),
   };
 }
@@ -66,12 +73,16 @@ export function promptOnStderr(signal: AbortSignal, atEnd: AtEnd, hold: () => ()
  * The library shows the question and edits the line. keyctl handles the terminal and its signals itself: the library leaves
  * a question open when its input ends, crashes when the terminal is gone, and freezes without a shell to resume it.
  */
-async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal): Promise<Answer | typeof RESUMED> {
+async function askOnce<Answer>(
+  question: Question<Answer>,
+  signal: AbortSignal,
+  earlier: Earlier,
+): Promise<Answer | typeof RESUMED> {
   const { stdin } = process;
   const keys = new PassThrough();
   const ending = new AbortController();
   const over = AbortSignal.any([signal, ending.signal]);
-  let isAsked = false;
+  let isAsked = earlier === "taken";
   let room = MAX_TYPED_BYTES;
   const end = async (isSignalled = false) => {
     if (isSignalled || !isTerminal(0)) await waitForHangUp(signal).catch(() => {});
@@ -92,8 +103,10 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
       // SIGTSTP is ignored without a shell that could resume the process; then there is no SIGCONT either.
       void yieldToEventLoop().then(resume);
     } else if (isAsked && room > 0) {
-      keys.write(typed.subarray(0, room));
-      room -= typed.length;
+      const line = firstLine(typed);
+      keys.write(line.subarray(0, room));
+      room -= line.length;
+      if (line.length < typed.length) keepForNext(typed.subarray(line.length), take);
     }
   };
   // Setting the mode of a closed terminal fails, even if it is no longer read.
@@ -103,7 +116,6 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
   try {
     stdin.setRawMode(true).resume();
     if (!isTerminal(0)) endInput();
-    // Input before the question is dropped.
     await yieldToEventLoop();
     isAsked = true;
     // The library closes its readline at Ctrl-D without a result.
@@ -118,6 +130,18 @@ async function askOnce<Answer>(question: Question<Answer>, signal: AbortSignal):
     stdin.off("error", endInput).off("end", endInput).off("data", take);
     stdin.setRawMode(false).pause();
   }
+}
+
+/** Input behind an answer is for the next question. */
+function keepForNext(typed: Buffer, take: (typed: Buffer) => void): void {
+  process.stdin.off("data", take).pause().unshift(typed);
+}
+
+/** All up to the end of a line and with it; of CR LF, both. */
+function firstLine(typed: Buffer): Buffer {
+  const end = typed.findIndex((byte) => byte === CR || byte === LF);
+  if (end === -1) return typed;
+  return typed.subarray(0, typed[end] === CR && typed[end + 1] === LF ? end + 2 : end + 1);
 }
 
 /** Standard error. The cursor is never hidden: a broken connection would leave it hidden. */

@@ -3,6 +3,9 @@ export function maskOf(tail: string): string {
   return "*".repeat(15) + tail;
 }
 
+/** A text that holds the mask of a key, or is a shorter one. */
+export const MASK_LIKE = /\*{8}|^\s*\*{4,}[A-Za-z0-9_-]{0,4}\s*$/;
+
 const TAIL = /^[A-Za-z0-9_-]{4}$/;
 
 /** The mask by the recorded last characters. A tail that another program wrote in any other form is not shown. */

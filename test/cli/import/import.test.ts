@@ -149,7 +149,7 @@ describe("import", () => {
     [["--csv", "-", "--jsonl", "-"], "", 2, "two inputs are given"],
     [["--csv", "none.csv"], "", 2, "the import file none.csv cannot be read: it does not exist"],
     [["--csv", "."], "", 2, "cannot be read: it is a directory"],
-    [["--csv", "-"], "", 3, "there is no line with a key"],
+    [["--csv", "-"], "", 3, "there is no line with a key: nothing came on standard input"],
     [["--csv", "-"], "user,key\n", 3, "there is no line with a key"],
     [["--csv", "-"], "name,key\n", 2, "the first line names no column user"],
     [["--csv", "-"], "name;value\n", 2, "the first line names no column user and no column key"],

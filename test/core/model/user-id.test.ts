@@ -5,6 +5,7 @@ import { isKeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyctlError } from "../../../src/core/model/errors.ts";
 import { printable } from "../../../src/core/text/printable.ts";
 import { parseUserId, shortId } from "../../../src/core/model/user-id.ts";
+import { KEY } from "../../support/fixtures/keys.ts";
 import { userIdTexts } from "../../support/fixtures/arbitraries.ts";
 
 function refusalOf(text: string): KeyctlError {
@@ -43,6 +44,13 @@ describe("parseUserId", () => {
   });
 
   it.each([
+    ["a mask", "***************b465", "looks like the mask of a key"],
+    ["a short mask", "****b465", "looks like the mask of a key"],
+    ["a mask behind an id", "alice ***************b465", "looks like the mask of a key"],
+    ["a key", KEY, "looks like a key, so it is neither used nor repeated"],
+    ["a key behind an id", `alice,${KEY}`, "looks like a key, so it is neither used nor repeated"],
+    ["a key in capitals", KEY.toUpperCase(), "looks like a key, so it is neither used nor repeated"],
+    ["a key as OpenRouter shows it", "sk-or-v1-0e6...1c96", "looks like a key, so it is neither used nor repeated"],
     ["nothing", "", "is empty"],
     ["129 bytes", "x".repeat(129), "is longer than 128 bytes"],
     ["129 bytes in 43 characters", "\u20AC".repeat(43), "is longer than 128 bytes"],

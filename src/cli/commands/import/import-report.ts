@@ -2,9 +2,8 @@ import type { ImportResult } from "../../../core/change/import-keys.ts";
 import type { KeyctlError } from "../../../core/model/errors.ts";
 import { formatNumber } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
-import { inHome } from "../../../files/home-folder.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
-import { createDocumentFile } from "../../bulk/output-file.ts";
+import { documentFile } from "../../bulk/output-file.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
@@ -25,6 +24,7 @@ export interface ImportRun {
   /** About the input. */
   readonly warnings: readonly Warning[];
   store: StoreName | null;
+  hasInput: boolean;
   complete: boolean;
 }
 
@@ -38,7 +38,7 @@ interface ImportReport {
 /** One document a line with --json or --output; on the screen the failures and a summary. Throws USAGE for --output. */
 export function importReport(invocation: Invocation, output: string | undefined, run: ImportRun): ImportReport {
   const { terminal, environment, receivedSignal, atEnd } = invocation;
-  const file = output === undefined ? undefined : createDocumentFile(inHome(output, environment), atEnd);
+  const file = documentFile(output, environment, atEnd);
   const printsDocuments = terminal.options.json && file === undefined;
   const documentOf = (result: LineResult) => ({
     type: "user",

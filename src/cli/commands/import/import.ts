@@ -2,15 +2,17 @@ import type { Command } from "commander";
 import { importFailed } from "../../../core/change/import-keys.ts";
 import type { ImportResult } from "../../../core/change/import-keys.ts";
 import { batched } from "../../../core/async/batched.ts";
-import { clampTimeout } from "../../../core/async/deadline.ts";
+import { anySignal, clampTimeout } from "../../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { keyFileModeWarning } from "../../../core/model/key-file-mode.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
+import { isPipe } from "../../../files/named-file.ts";
 import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
+import { nothingCame } from "../../bulk/users-input.ts";
 import { bytesOf, numberedLines, statsOfFile } from "../../bulk/users-file.ts";
 import { flagDuration } from "../../time-flags.ts";
 import type { Invocation, Run } from "../../invocation.ts";
@@ -44,7 +46,7 @@ export function configureCommand(command: Command, run: Run): void {
   addReasonOption(addDryRunOption(addCreateOption(command)))
     .option("--csv <path|->", "CSV; its first line names the columns user, key and source")
     .option("--jsonl <path|->", "JSON objects with user, key and source, one per line")
-    .option("--output <file>", "write the JSON documents to this file")
+    .option("--output <file|->", "write the JSON documents to this file")
     .option("--stop-after <duration>", "stop cleanly after this time", flagDuration("--stop-after"))
     .option("--allow-empty", "accept an input without a key")
     .addHelpText(
@@ -73,6 +75,7 @@ async function importAll(invocation: Invocation, flags: ImportFlags): Promise<Ke
     timeOver: flags.stopAfter === undefined ? undefined : AbortSignal.timeout(clampTimeout(flags.stopAfter)),
     warnings: input.warnings,
     store: null,
+    hasInput: false,
     complete: false,
   };
   const report = importReport(invocation, flags.output, run);
@@ -80,7 +83,10 @@ async function importAll(invocation: Invocation, flags: ImportFlags): Promise<Ke
     return await runWithReport(invocation.terminal, {
       isDryRun,
       work: () => work(invocation, flags, { input, run, print: (results) => report.print(results) }),
-      outcome: () => run.counts.error(run.complete, run.allowEmpty),
+      outcome: () => {
+        const error = run.counts.error(run.complete, run.allowEmpty);
+        return error === null || run.hasInput ? error : nothingCame(error, input.path ?? "standard input");
+      },
       summarize: (end) => report.finish(end),
       done: ({ elapsedMs }) => ({
         line: run.counts.describe(elapsedMs),
@@ -111,7 +117,7 @@ function inputOf({ environment }: Invocation, { csv, jsonl }: ImportFlags): Impo
   return {
     path,
     read: csv === undefined ? jsonLines : csvLines,
-    warnings: path === undefined ? [] : modeWarnings(path),
+    warnings: path === undefined || isPipe(path) ? [] : modeWarnings(path),
   };
 }
 
@@ -146,11 +152,15 @@ async function goThrough(
   const reader: LineReader = {
     onIgnored: (names) => terminal.note(`not imported: ${names.slice(0, 5).map(printable).join(", ")}`),
   };
-  const bytes = input.path === undefined ? inputStream(timeOver) : bytesOf(input.path, IMPORT_FILE);
+  const bytes =
+    input.path === undefined
+      ? inputStream(timeOver, "lines with users and keys, which this terminal shows,")
+      : bytesOf(input.path, IMPORT_FILE, timeOver === undefined ? signal : anySignal(signal, timeOver));
   const repeated = isDryRun ? new RepeatedUsers() : undefined;
   progress.begin({ what: "import", unit: "lines" });
   try {
-    for await (const lines of batched(flat(input.read(numberedLines(bytes, LONGEST_RECORD + 1), reader)), BATCH)) {
+    const numbered = numberedLines(noticed(bytes, run), LONGEST_RECORD + 1);
+    for await (const lines of batched(flat(input.read(numbered, reader)), BATCH)) {
       const results = await resultsOf(lines, importKeys);
       const shown = repeated === undefined ? results : results.map((result) => repeated.compared(result));
       for (const result of shown) counts.add(result);
@@ -165,6 +175,13 @@ async function goThrough(
     throw thrown;
   }
   run.complete = true;
+}
+
+async function* noticed(bytes: AsyncIterable<Uint8Array>, run: ImportRun): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    run.hasInput = true;
+    yield chunk;
+  }
 }
 
 async function* flat<Item>(batches: AsyncIterable<readonly Item[]>): AsyncGenerator<Item> {

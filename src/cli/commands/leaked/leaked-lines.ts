@@ -6,6 +6,7 @@ import { SeenIds } from "../../bulk/seen-ids.ts";
 import { isNotBlank, LONGEST_LINE, numberedLines } from "../../bulk/users-file.ts";
 import type { Invocation } from "../../invocation.ts";
 import { cannotPrompt, Declined } from "../../terminal/unanswered.ts";
+import { askForKey } from "../key-input.ts";
 import type { LeakedFlags } from "./leaked-flags.ts";
 
 /** One key that was given, or what is wrong with its line. */
@@ -30,11 +31,11 @@ async function* allLines(invocation: Invocation, { hash, stdin }: LeakedFlags): 
   for (const given of hash ?? []) yield { line: null, given };
   if (stdin !== true) return;
   if (invocation.terminal.options.isInteractive) {
-    const text = await (await invocation.prompt()).secret("The key that leaked, or its SHA-256:");
+    const text = await askForKey(invocation, "The key that leaked, or its SHA-256:", parseLeaked);
     yield { line: null, given: parsedLine(text, null) };
     return;
   }
-  for await (const lines of numberedLines(invocation.inputStream(undefined), LONGEST_LINE)) {
+  for await (const lines of numberedLines(invocation.inputStream(undefined, "one key per line"), LONGEST_LINE)) {
     for (const { number, text } of lines) {
       if (isNotBlank(text)) yield { line: number, given: parsedLine(text, number) };
     }

@@ -117,7 +117,9 @@ export class LeakedReport {
       return new KeyctlError("ATTENTION", message, { hint: "see the lines above; the same command goes on" });
     }
     if (this.#done > 0 || this.#flags.allowEmpty === true) return null;
-    return new KeyctlError("EMPTY_SELECTION", "no key was given", { hint: "--allow-empty   accepts that" });
+    return new KeyctlError("EMPTY_SELECTION", "no key was given: nothing came on standard input", {
+      hint: "--allow-empty   accepts that",
+    });
   }
 
   async summarize(end: RunEnd): Promise<void> {

@@ -11,7 +11,7 @@ import { MANY_USERS } from "../../help-format.ts";
 import { flagFuture, flagPast } from "../../time-flags.ts";
 import type { TimeFlag } from "../../time-flags.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
-import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
+import { emptyInput, readKeyInput } from "../key-input.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
@@ -38,6 +38,7 @@ interface ValidateFlags extends BulkFlags {
   readonly minRemaining?: number;
 }
 
+const INSTEAD = "keyctl validate --stdin < key.txt";
 /** What the screen calls soon without --warn-within. */
 const WARN_WITHIN_MS = 14 * 86_400_000;
 
@@ -85,10 +86,11 @@ async function validate(invocation: Invocation, flags: ValidateFlags): Promise<K
 }
 
 async function validateInput(invocation: Invocation, options: ValidateOptions): Promise<KeyctlError | null> {
-  const { terminal, readInput, withManager, receivedSignal } = invocation;
+  const { terminal, withManager, receivedSignal } = invocation;
   const attempt = async () => {
     try {
-      const text = keyText(await readInput(MAX_KEY_BYTES));
+      const text = await readKeyInput(invocation, "The key to validate:", INSTEAD);
+      if (text === "" && !terminal.options.isInteractive) throw emptyInput(INSTEAD);
       return await withManager({ mayCreateStore: false, withoutStore: true, logs: "all" }, ({ manager }) =>
         manager.validateKeyWithApi(text, options),
       );
