@@ -5,6 +5,7 @@ import { destinationPlace, isSameStore, storePlace } from "./store-place.ts";
 import type { StorePlace } from "./store-place.ts";
 import { MAX_SECRET_BYTES, notEmpty, parsedVariable, switchOf } from "./variables.ts";
 import type { Environment } from "./variables.ts";
+import { isCi } from "../core/model/ci.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import type { Actor } from "../core/model/history-event.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
@@ -89,7 +90,7 @@ export function readConfig(environment: Environment, overrides: Overrides = {}):
     managementKeyHashes: () => managementKeyHashes(environment),
     openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
-    ci: Boolean(environment["CI"]),
+    ci: isCi(environment),
     provisioning: {
       terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
       maxPerHour: () => maxPerHour(environment),

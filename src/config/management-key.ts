@@ -13,7 +13,7 @@ export function managementKeyText(environment: Environment): string | undefined 
   const values = VARIABLES.flatMap((name) => secret(environment, name)?.trim() || []);
   if (new Set(values).size > 1) {
     throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLES.join(" and ")} hold different keys`, {
-      hint: `unset ${VARIABLES[0]}: it is the older name`,
+      hint: `unset ${VARIABLES[0]}   it is the older name`,
     });
   }
   return values[0];

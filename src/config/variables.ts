@@ -56,12 +56,31 @@ export function switchOf(environment: Environment, name: string, otherwise: bool
 
 /** The variable, or the content of the file that its `_FILE` form names. Set but empty counts as unset. Throws CONFIG_CONFLICT, CONFIG_INVALID. */
 export function secret(environment: Environment, name: string): string | undefined {
-  const value = environment[name] || undefined;
-  const path = environment[`${name}_FILE`] || undefined;
-  if (value !== undefined && path !== undefined) {
-    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${name}_FILE are both set`, { hint: `unset ${name}` });
-  }
-  return path === undefined ? value : secretFile(environment, `${name}_FILE`, path);
+  const names = [name, `${name}_FILE`].filter((one) => environment[one]?.trim() !== "");
+  return agreedValue(environment, names)?.value;
+}
+
+/** A value, without white space at its ends, and the variable that it comes from. */
+interface NamedValue {
+  readonly value: string;
+  readonly from: string;
+}
+
+/**
+ * The value that all of these variables hold that are set; a `_FILE` variable names a file with it. Undefined if none is
+ * set. Throws CONFIG_CONFLICT if two differ, without repeating them, and CONFIG_EMPTY, CONFIG_INVALID.
+ */
+export function agreedValue(environment: Environment, names: readonly string[]): NamedValue | undefined {
+  const [first, ...others] = names.flatMap((name): NamedValue[] => {
+    const value = notEmpty(environment, name);
+    if (value === undefined) return [];
+    return [{ value: (name.endsWith("_FILE") ? secretFile(environment, name, value) : value).trim(), from: name }];
+  });
+  const other = others.find(({ value }) => value !== first?.value);
+  if (first === undefined || other === undefined) return first;
+  throw new KeyctlError("CONFIG_CONFLICT", `${first.from} and ${other.from} hold different values`, {
+    hint: `unset ${other.from}`,
+  });
 }
 
 /**

@@ -1,5 +1,6 @@
 import { KeyctlError } from "../core/model/errors.ts";
 import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
+import { decodeText } from "../files/decode-text.ts";
 import { readRegularFile } from "../files/read-regular-file.ts";
 import { MAX_KEY_FILE_BYTES, readingOf, readingOfText } from "./key-file.ts";
 
@@ -14,7 +15,7 @@ export interface EnvironmentKeyPlace {
 const VARIABLE = "OPENROUTER_API_KEY";
 const FILE_VARIABLE = `${VARIABLE}_FILE`;
 
-/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT if both are set. */
+/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT if they differ. */
 export function environmentKey(
   placeNow: () => EnvironmentKeyPlace,
   isManagementKey: (text: string) => boolean,
@@ -26,9 +27,9 @@ export function environmentKey(
     },
     async read() {
       const { text, path } = placeNow();
-      if (text !== undefined && path !== undefined) {
-        throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLE} and ${FILE_VARIABLE} are both set`, {
-          hint: `unset ${VARIABLE}`,
+      if (text !== undefined && path !== undefined && !holds(path, text)) {
+        throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLE} and ${FILE_VARIABLE} hold different values`, {
+          hint: `unset ${FILE_VARIABLE}`,
         });
       }
       if (path !== undefined) return { reading: readingOfNamedFile(path, isManagementKey), warnings: [] };
@@ -38,6 +39,12 @@ export function environmentKey(
       };
     },
   };
+}
+
+/** Whether the file holds this text, apart from white space at its ends. */
+function holds(path: string, text: string): boolean {
+  const file = readRegularFile(path, MAX_KEY_FILE_BYTES);
+  return file.status === "read" && decodeText(file.bytes)?.trim() === text.trim();
 }
 
 /** The variable that names the file is set, so a fault of the file is a fault of the variable's value. */

@@ -18,7 +18,7 @@ export interface HostFacts {
     readonly readableBy: "group" | "others" | null;
     readonly isTracked: boolean;
   };
-  /** The names of the variables that are set and that keyctl reads. */
+  /** The names of the variables of keyctl that are set. A name of a store that is not used says so. */
   readonly variables: readonly string[];
   /** Whether NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
   readonly asksForNoVerification: boolean;
