@@ -147,7 +147,10 @@ function settingsFrom(config: Config) {
 }
 
 function exposureWarnings(path: string): readonly Warning[] {
-  return exposuresOf(path).map(({ message, hint }) => ({ code: "STORE_EXPOSED", message: `${message}; ${hint}` }));
+  return exposuresOf(path).map(({ message, hint, fixable }) => {
+    const warning = { code: "STORE_EXPOSED", message: `${message}; ${hint}` } as const;
+    return fixable === undefined ? warning : { ...warning, fixable };
+  });
 }
 
 /** What doctor inspects besides the manager. */

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { KeyctlError } from "../core/model/errors.ts";
+import { keyFileModeWarning } from "../core/model/key-file-mode.ts";
+import type { Warning } from "../core/model/warning.ts";
 import type { MasterKeys, Sealer } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
@@ -21,7 +23,8 @@ const MAX_BYTES = 64 * 1024;
 export interface MasterKeyNotices {
   generated(path: string): void;
   added(path: string): void;
-  readableByOthers(path: string, mode: number): void;
+  /** Other users of this machine can read the file of the master keys. */
+  readableByOthers(warning: Warning): void;
   /** A master key is guessable; `place` is the place that holds it. */
   guessable(kid: string, place: string): void;
 }
@@ -122,7 +125,7 @@ function readKeyFile(path: string, from: string, notices: MasterKeyNotices): str
   const read = readRegularFile(path, MAX_BYTES);
   if (read.status === "absent") return undefined;
   if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`, checked(path));
-  if (read.readableByOthers) notices.readableByOthers(path, read.mode);
+  if (read.readableByOthers) notices.readableByOthers(keyFileModeWarning(path, read));
   return decodeText(read.bytes) ?? unusable(from, "is not valid UTF-8", checked(path));
 }
 

@@ -32,7 +32,7 @@ export function keyFile({ path, named }: KeyFilePlace, isManagementKey: (text: s
         case "read":
           return {
             reading: readingOf(file.bytes, isManagementKey),
-            warnings: file.readableByOthers ? [keyFileModeWarning(nameOf(path), file.mode)] : [],
+            warnings: file.readableByOthers ? [keyFileModeWarning(nameOf(path), file)] : [],
           };
       }
     },

@@ -136,6 +136,8 @@ export interface StoreProblem {
   readonly isFailure: boolean;
   readonly message: string;
   readonly hint: string;
+  /** As in a `Warning`. */
+  readonly fixable?: false;
 }
 
 /** Encrypts a key for the store, and decrypts it. */
@@ -186,7 +188,13 @@ export interface MasterKeyPlaceFacts {
   /** Whether keyctl may change the master keys there. */
   readonly isWritable: boolean;
   /** The file of the master keys; its mode is null if it does not exist. */
-  readonly file: { readonly path: string; readonly mode: number | null; readonly readableByOthers: boolean } | null;
+  readonly file: {
+    readonly path: string;
+    readonly mode: number | null;
+    readonly readableByOthers: boolean;
+    /** False: this process cannot change the mode. */
+    readonly modeCanChange?: boolean;
+  } | null;
 }
 
 export type SourceReading =
