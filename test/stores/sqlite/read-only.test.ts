@@ -131,13 +131,13 @@ describe.skipIf(process.platform === "win32")("a database that cannot be written
   });
 });
 
-describe("a database that is read as it was found", () => {
-  function found() {
-    const path = join(emptyHome().work, "keys.db");
-    writeFileSync(path, "rows");
-    return { path, file: frozenFile(path, statSync(path, { bigint: true })) };
-  }
+function found() {
+  const path = join(emptyHome().work, "keys.db");
+  writeFileSync(path, "rows");
+  return { path, file: frozenFile(path, statSync(path, { bigint: true })) };
+}
 
+describe("a database that is read as it was found", () => {
   it("is read while nothing changes, and is never written", () => {
     const { file } = found();
     file.requireSame();
