@@ -91,7 +91,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
   const ports = around({
     store: opened?.store ?? absentStore,
-    masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
+    masterKeys: masterKeysFrom(config.masterKeys, listener.notices, config.masterKeysNotRead),
     sources: [keyFile(config.keyFile, isManagement), environmentKey(config.environmentKey, isManagement)],
     openRouter: openRouterOnUse(config, clock, listener.onPause),
     spool: fileSpool(config.spoolFolder),
@@ -155,14 +155,17 @@ function exposureWarnings(path: string): readonly Warning[] {
 
 /** What doctor inspects besides the manager. */
 function doctorContext(
-  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
+  { masterKeys: sources, masterKeysNotRead, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
   ports: Ports,
   { manager, ...rules }: Pick<DoctorContext, "mayGenerate" | "provisioning"> & { readonly manager: KeyManager },
 ): DoctorContext {
   return {
     ...ports,
     ...rules,
-    masterKeyPlace: async () => (await import("./encryption/master-key-facts.ts")).describeMasterKeys(sources),
+    async masterKeyPlace() {
+      const { describeMasterKeys } = await import("./encryption/master-key-facts.ts");
+      return { ...describeMasterKeys(sources), notRead: masterKeysNotRead() };
+    },
     managementKey,
     managementKeyHashes,
     autoProvision,

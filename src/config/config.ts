@@ -44,6 +44,8 @@ export interface Config {
   readonly keyFile: KeyFilePlace;
   readonly environmentKey: () => EnvironmentKeyPlace;
   readonly masterKeys: MasterKeyPlace;
+  /** The places of master keys that come after it, and that nobody reads: variables that are set, files that are there. */
+  readonly masterKeysNotRead: () => readonly string[];
   /** A row that holds its key in plain text is unreadable. It is said outside of the database, where nobody who writes to it can unset it. */
   readonly requireSealed: boolean;
   readonly hasManagementKey: () => boolean;
@@ -78,12 +80,14 @@ const MAX_HISTORY_DAYS = 36_500;
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
   const store = storePlace(environment, overrides.store);
+  const masterKeys = masterKeyPlace(environment);
   return Object.freeze({
     store,
     createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => environmentKeyPlace(environment),
-    masterKeys: masterKeyPlace(environment),
+    masterKeys,
+    masterKeysNotRead: () => masterKeysNotRead(environment, masterKeys),
     requireSealed: overrides.requireSealed ?? requireSealed(environment, store),
     hasManagementKey: () => managementKeyText(environment) !== undefined,
     managementKey: () => managementKey(environment),
@@ -152,12 +156,32 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
       environment: environmentForChildren(environment),
     };
   }
-  const credentials = environment["CREDENTIALS_DIRECTORY"];
-  if (credentials !== undefined && credentials !== "") {
-    const path = join(credentials, "keyctl-master-keys");
-    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "credential", path };
-  }
-  return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
+  const credential = credentialPath(environment);
+  if (credential !== undefined && isPresent(credential)) return { kind: "credential", path: credential };
+  return { kind: "default-file", path: defaultMasterKeys(environment) };
+}
+
+function credentialPath(environment: Environment): string | undefined {
+  const folder = environment["CREDENTIALS_DIRECTORY"];
+  return folder === undefined || folder === "" ? undefined : join(folder, "keyctl-master-keys");
+}
+
+function defaultMasterKeys(environment: Environment): string {
+  return join(configFolder(environment), "keyctl", "master-keys.json");
+}
+
+function isPresent(path: string): boolean {
+  return readRegularFile(path, MAX_SECRET_BYTES).status !== "absent";
+}
+
+/** In the order in which they would be read. */
+function masterKeysNotRead(environment: Environment, used: MasterKeyPlace): readonly string[] {
+  const variables = ["KEYCTL_MASTER_KEYS", "KEYCTL_MASTER_KEYS_FILE", "KEYCTL_MASTER_KEYS_COMMAND"];
+  const files = [credentialPath(environment), defaultMasterKeys(environment)].filter((path) => path !== undefined);
+  const places = [...variables.filter((name) => environment[name] !== undefined), ...files.filter(isPresent)];
+  const usedPath = "path" in used ? used.path : undefined;
+  const at = places.indexOf("from" in used ? used.from : used.path);
+  return places.slice(at + 1).filter((place) => place !== usedPath);
 }
 
 /** The terms of a new key: a variable applies unless a value is given. */

@@ -87,7 +87,7 @@ export function agreedValue(environment: Environment, names: readonly string[]):
  * The content of the file that a variable names. Throws CONFIG_INVALID.
  * @param from the variable
  */
-export function secretFile(environment: Environment, from: string, path: string): string {
+function secretFile(environment: Environment, from: string, path: string): string {
   const file = readRegularFile(resolvePath(path, environment), MAX_SECRET_BYTES);
   const problem =
     file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;

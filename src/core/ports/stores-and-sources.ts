@@ -159,6 +159,8 @@ export interface Sealer {
 export interface MasterKeys {
   /** The name of the place for people: a path, or the name of a variable. */
   readonly place: string;
+  /** The other places that a person has set up, and that are not read because this one comes first. */
+  readonly notRead?: () => readonly string[];
   /** Undefined if no master keys are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
   /** Whether this loaded master key follows a pattern, such as zeros, so that anyone can guess it. */
@@ -185,6 +187,8 @@ export interface MasterKeys {
 export interface MasterKeyPlaceFacts {
   /** The variable that names the place, or the path of the file. */
   readonly from: string;
+  /** As in `MasterKeys`. */
+  readonly notRead?: readonly string[];
   /** Whether keyctl may change the master keys there. */
   readonly isWritable: boolean;
   /** The file of the master keys; its mode is null if it does not exist. */

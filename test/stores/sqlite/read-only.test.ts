@@ -154,7 +154,7 @@ describe("a database that is read as it was found", () => {
   ])("is not read any more once another program changes %s", (_, act, problem) => {
     const { path, file } = found();
     act(path);
-    for (const read of [file.requireSame, file.afterRead]) {
+    for (const read of [() => file.requireSame(), () => file.afterRead()]) {
       expect(read).toThrow(
         expect.objectContaining({ code: "STORE_UNAVAILABLE", message: expect.stringMatching(problem) }),
       );

@@ -46,7 +46,7 @@ function noMasterKeys({ place, checks, mayGenerate }: MasterKeyFacts, census: St
 function wrongMasterKeys({ place, checks }: MasterKeyFacts): CheckVerdict {
   const message = `those from ${printable(place.from)} are not the ones that this database is sealed with`;
   const kids = checks.map(({ kid }) => kid);
-  const hint = wrongKeysHint(place.file?.path ?? place.from, kids);
+  const hint = wrongKeysHint(place.file?.path ?? place.from, kids, place.notRead);
   return wrong(message, hint, new KeyctlError("MASTER_KEY_WRONG", message, { hint }));
 }
 
