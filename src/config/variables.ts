@@ -71,16 +71,25 @@ interface NamedValue {
  * set. Throws CONFIG_CONFLICT if two differ, without repeating them, and CONFIG_EMPTY, CONFIG_INVALID.
  */
 export function agreedValue(environment: Environment, names: readonly string[]): NamedValue | undefined {
-  const [first, ...others] = names.flatMap((name): NamedValue[] => {
-    const value = notEmpty(environment, name);
-    if (value === undefined) return [];
-    return [{ value: (name.endsWith("_FILE") ? secretFile(environment, name, value) : value).trim(), from: name }];
-  });
+  const set = names.filter((name) => notEmpty(environment, name) !== undefined);
+  // A file that cannot be read agrees with nothing.
+  const read = (name: string) => (set.length > 1 ? valueAtHand(environment, name) : valueOf(environment, name));
+  const [first, ...others] = set.map((name): NamedValue => ({ value: read(name).trim(), from: name }));
   const other = others.find(({ value }) => value !== first?.value);
   if (first === undefined || other === undefined) return first;
   throw new KeyctlError("CONFIG_CONFLICT", `${first.from} and ${other.from} hold different values`, {
     hint: `unset ${other.from}`,
   });
+}
+
+function valueOf(environment: Environment, name: string): string {
+  const value = environment[name] ?? "";
+  return name.endsWith("_FILE") ? secretFile(environment, name, value) : value;
+}
+
+/** As `valueOf`, and empty for a file that cannot be read. */
+function valueAtHand(environment: Environment, name: string): string {
+  return name.endsWith("_FILE") ? fileAtHand(environment, name) : (environment[name] ?? "");
 }
 
 /**

@@ -253,9 +253,9 @@ describe("a value that two variables hold", () => {
     expect(`${message}\n${hint}`).not.toContain("hunter");
   });
 
-  it("is not known to agree with a file that cannot be read", () => {
+  it("does not agree with a file that cannot be read", () => {
     const environment = { KEYCTL_STORE: mongoUri(1), KEYCTL_STORE_FILE: "/nowhere" };
-    expect(() => configOf(environment)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+    expect(() => configOf(environment)).toThrow(expect.objectContaining({ code: "CONFIG_CONFLICT" }));
   });
 
   it("is CONFIG_EMPTY if one of them is empty, in either order", () => {

@@ -82,7 +82,7 @@ function isUnchanged(one: BigIntStats, now: BigIntStats | undefined): boolean {
 
 /** False also where it is not known: on macOS, and on file systems of programs, which may be those of another machine. */
 function isLocal(path: string): boolean {
-  return process.platform === "linux" && LOCAL_FILE_SYSTEMS.has(Number(statfsSync(path).type));
+  return process.platform === "linux" && LOCAL_FILE_SYSTEMS.has(statfsSync(path).type);
 }
 
 function notLocal(path: string): KeyctlError {
