@@ -91,7 +91,7 @@ export async function compose(config: Config, listener: Listener, options: Compo
   const isManagement = (text: string) => isManagementKey(text, config.managementKeyHashes());
   const ports = around({
     store: opened?.store ?? absentStore,
-    masterKeys: masterKeysFrom(config.masterKeys, listener.notices),
+    masterKeys: masterKeysFrom(config.masterKeys, listener.notices, config.masterKeysNotRead),
     sources: [
       keyFile(config.keyFile, isManagement, config.pipeWait),
       environmentKey(config.environmentKey, isManagement, config.pipeWait),
@@ -150,19 +150,25 @@ function settingsFrom(config: Config) {
 }
 
 function exposureWarnings(path: string): readonly Warning[] {
-  return exposuresOf(path).map(({ message, hint }) => ({ code: "STORE_EXPOSED", message: `${message}; ${hint}` }));
+  return exposuresOf(path).map(({ message, hint, fixable }) => {
+    const warning = { code: "STORE_EXPOSED", message: `${message}; ${hint}` } as const;
+    return fixable === undefined ? warning : { ...warning, fixable };
+  });
 }
 
 /** What doctor inspects besides the manager. */
 function doctorContext(
-  { masterKeys: sources, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
+  { masterKeys: sources, masterKeysNotRead, managementKey, managementKeyHashes, autoProvision, requireSealed }: Config,
   ports: Ports,
   { manager, ...rules }: Pick<DoctorContext, "mayGenerate" | "provisioning"> & { readonly manager: KeyManager },
 ): DoctorContext {
   return {
     ...ports,
     ...rules,
-    masterKeyPlace: async () => (await import("./encryption/master-key-facts.ts")).describeMasterKeys(sources),
+    async masterKeyPlace() {
+      const { describeMasterKeys } = await import("./encryption/master-key-facts.ts");
+      return { ...describeMasterKeys(sources), notRead: masterKeysNotRead() };
+    },
     managementKey,
     managementKeyHashes,
     autoProvision,

@@ -220,7 +220,7 @@ function noticesFor(log: "silent" | "stderr" | Log): MasterKeyNotices {
     added: (path) => say(`note: added a new master key in front of those in ${printable(path)}; back it up`),
     guessable: (kid, place) =>
       say(`warning: master key ${printable(kid)} in ${printable(place)} follows a pattern, and anybody can guess it`),
-    readableByOthers: (path) => say(`warning: ${printable(path)} can be read by other users of this machine`),
+    readableByOthers: ({ message }) => say(`warning: ${printable(message)}`),
   };
 }
 

@@ -22,6 +22,7 @@ import type { ProcessHost } from "./cli/terminal/process-host.ts";
 import type { ComposeOptions } from "./compose.ts";
 import type { CommandEnd } from "./cli/terminal/run-command.ts";
 import type { Config } from "./config/config.ts";
+import { isCi } from "./core/model/ci.ts";
 import { isKeyctlError, KeyctlError } from "./core/model/errors.ts";
 import { DEFAULT_TIMEOUT_MS, anySignal, deadlineSignal } from "./core/async/deadline.ts";
 import { yieldToEventLoop } from "./core/async/sleep.ts";
@@ -284,11 +285,11 @@ class CliRun {
         json: globals.json === true,
         quiet: globals.quiet === true,
         debug: globals.debug === true,
-        isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !environment["CI"],
+        isInteractive: globals.input && stdinIsTerminal && stderr.columns !== undefined && !isCi(environment),
         animates: this.#host.animates && stderr.columns !== undefined && globals.quiet !== true,
         signal: this.#stop.signal,
         ...(!globals.input ? { unaskedBecause: "--no-input was given" } : {}),
-        ...(globals.input && environment["CI"] ? { unaskedBecause: "CI is set" } : {}),
+        ...(globals.input && isCi(environment) ? { unaskedBecause: "CI is set" } : {}),
         ...(globals.store === undefined ? {} : { complete: withStoreFlag(globals.store, STORE_VERBS) }),
       },
       { stdout: await paintFor(stdout.columns), stderr: await paintFor(stderr.columns) },

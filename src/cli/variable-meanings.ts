@@ -32,7 +32,7 @@ export const VARIABLES: readonly (readonly [name: string, meaning: string])[] = 
   ["XDG_CONFIG_HOME", "where keyctl/master-keys.json is created by default"],
   ["XDG_STATE_HOME", "where keys wait that could not be stored: keyctl/spool"],
   ["NO_COLOR", "no colour"],
-  ["CI", "no questions"],
+  ["CI", "no questions; 0, false, no and off mean that it is not set"],
 ];
 
 /** Variables without a row of their own: `_FILE` forms, and older or newer names. */

@@ -1,12 +1,11 @@
 import { hostname, userInfo } from "node:os";
+import { isCi, isSetForCi } from "../core/model/ci.ts";
 import type { Actor } from "../core/model/history-event.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Environment } from "./variables.ts";
 
 const MAX_CHARACTERS = 200;
-/** Values of CI that mean that it is not set. */
-const NO_CI: ReadonlySet<string> = new Set(["", "0", "false", "no", "off"]);
 
 /** A CI system: the variable that only it sets, and the variables that name the repository, the job and the run. */
 interface CiSystem {
@@ -62,9 +61,8 @@ export function actorHere(environment: Environment, given: Partial<Actor> = {}):
 
 /** As far as the CI system says: its name, the repository, the job and the run. `CI` for an unknown one; null outside of CI. */
 function ciJob(environment: Environment): string | null {
-  const isSet = (name: string) => !NO_CI.has((environment[name] ?? "").trim().toLowerCase());
-  const system = CI_SYSTEMS.find(({ mark }) => isSet(mark));
-  if (system === undefined) return isSet("CI") ? "CI" : null;
+  const system = CI_SYSTEMS.find(({ mark }) => isSetForCi(environment, mark));
+  if (system === undefined) return isCi(environment) ? "CI" : null;
   const read = (name: string) => environment[name]?.trim() || undefined;
   const place = system.place.flatMap((name) => read(name) ?? []).join("/");
   const [job, run] = [read(system.job), read(system.run)];

@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { configFolder, stateFolder } from "./folders.ts";
-import { MANAGEMENT_KEY_FILES, managementKey, managementKeyHashes, managementKeyText } from "./management-key.ts";
-import { DESTINATION_VARIABLES, destinationPlace, isSameStore, STORE_VARIABLES, storePlace } from "./store-place.ts";
+import { MANAGEMENT_KEY_VARIABLES, managementKey, managementKeyHashes, managementKeyText } from "./management-key.ts";
+import { DESTINATION_VARIABLES, destinationPlace, isSameStore, storePlace } from "./store-place.ts";
 import type { StorePlace } from "./store-place.ts";
 import { MAX_SECRET_BYTES, notEmpty, parsedVariable, readPipes, switchOf } from "./variables.ts";
 import type { Environment, VariableForm } from "./variables.ts";
+import { isCi } from "../core/model/ci.ts";
 import { KeyctlError } from "../core/model/errors.ts";
+import { storeVariablesRead } from "../core/model/store-variables.ts";
 import type { Actor } from "../core/model/history-event.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
@@ -46,6 +48,8 @@ export interface Config {
   /** How long this run waits for a pipe that a person named. */
   readonly pipeWait: PipeWait;
   readonly masterKeys: MasterKeyPlace;
+  /** The places of master keys that come after it, and that nobody reads: variables that are set, files that are there. */
+  readonly masterKeysNotRead: () => readonly string[];
   /** A row that holds its key in plain text is unreadable. It is said outside of the database, where nobody who writes to it can unset it. */
   readonly requireSealed: boolean;
   readonly hasManagementKey: () => boolean;
@@ -99,9 +103,9 @@ export async function openConfig(
   overrides: Overrides,
   signal?: AbortSignal,
 ): Promise<Config> {
-  const ofStore = overrides.store === undefined ? filesOf(STORE_VARIABLES) : [];
+  const ofStore = overrides.store === undefined ? storeVariablesRead(environment) : [];
   const pipeWait = { timeMs: overrides.timeoutMs, signal };
-  await readPipes(environment, [...MANAGEMENT_KEY_FILES, ...ofStore], pipeWait);
+  await readPipes(environment, [...MANAGEMENT_KEY_VARIABLES, ...ofStore], pipeWait);
   return Object.freeze({ ...readConfig(environment, overrides), pipeWait });
 }
 
@@ -111,31 +115,29 @@ export async function openDestination(
   source: Config,
   flag: string | undefined,
 ): Promise<Config> {
-  await readPipes(environment, filesOf(DESTINATION_VARIABLES), source.pipeWait);
+  await readPipes(environment, DESTINATION_VARIABLES, source.pipeWait);
   return readDestination(environment, source, flag);
-}
-
-function filesOf(variables: readonly string[]): readonly string[] {
-  return variables.filter((name) => name.endsWith("_FILE"));
 }
 
 /** Throws CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT (from the environment) or USAGE (from a flag). */
 export function readConfig(environment: Environment, overrides: Overrides = {}): Config {
   const store = storePlace(environment, overrides.store);
+  const masterKeys = masterKeyPlace(environment);
   return Object.freeze({
     store,
     createStore: overrides.createStore ?? switchOf(environment, "KEYCTL_CREATE_STORE", false),
     keyFile: keyFilePlace(environment, overrides.keyFile),
     environmentKey: () => environmentKeyPlace(environment),
     pipeWait: {},
-    masterKeys: masterKeyPlace(environment),
+    masterKeys,
+    masterKeysNotRead: () => masterKeysNotRead(environment, masterKeys),
     requireSealed: overrides.requireSealed ?? requireSealed(environment, store),
     hasManagementKey: () => managementKeyText(environment) !== undefined,
     managementKey: () => managementKey(environment),
     managementKeyHashes: () => managementKeyHashes(environment),
     openRouter: { url: notEmpty(environment, "KEYCTL_OPENROUTER_URL")?.trim(), environment },
     autoProvision: overrides.autoProvision ?? switchOf(environment, "KEYCTL_AUTO_PROVISION", true),
-    ci: Boolean(environment["CI"]),
+    ci: isCi(environment),
     provisioning: {
       terms: (given: Partial<WantedTerms>) => provisionTerms(environment, given),
       maxPerHour: () => maxPerHour(environment),
@@ -194,12 +196,32 @@ function masterKeyPlace(environment: Environment): MasterKeyPlace {
       environment: environmentForChildren(environment),
     };
   }
-  const credentials = environment["CREDENTIALS_DIRECTORY"];
-  if (credentials !== undefined && credentials !== "") {
-    const path = join(credentials, "keyctl-master-keys");
-    if (readRegularFile(path, MAX_SECRET_BYTES).status !== "absent") return { kind: "credential", path };
-  }
-  return { kind: "default-file", path: join(configFolder(environment), "keyctl", "master-keys.json") };
+  const credential = credentialPath(environment);
+  if (credential !== undefined && isPresent(credential)) return { kind: "credential", path: credential };
+  return { kind: "default-file", path: defaultMasterKeys(environment) };
+}
+
+function credentialPath(environment: Environment): string | undefined {
+  const folder = environment["CREDENTIALS_DIRECTORY"];
+  return folder === undefined || folder === "" ? undefined : join(folder, "keyctl-master-keys");
+}
+
+function defaultMasterKeys(environment: Environment): string {
+  return join(configFolder(environment), "keyctl", "master-keys.json");
+}
+
+function isPresent(path: string): boolean {
+  return readRegularFile(path, MAX_SECRET_BYTES).status !== "absent";
+}
+
+/** In the order in which they would be read. */
+function masterKeysNotRead(environment: Environment, used: MasterKeyPlace): readonly string[] {
+  const variables = ["KEYCTL_MASTER_KEYS", "KEYCTL_MASTER_KEYS_FILE", "KEYCTL_MASTER_KEYS_COMMAND"];
+  const files = [credentialPath(environment), defaultMasterKeys(environment)].filter((path) => path !== undefined);
+  const places = [...variables.filter((name) => environment[name] !== undefined), ...files.filter(isPresent)];
+  const usedPath = "path" in used ? used.path : undefined;
+  const at = places.indexOf("from" in used ? used.from : used.path);
+  return places.slice(at + 1).filter((place) => place !== usedPath);
 }
 
 /** The terms of a new key: a variable applies unless a value is given. */

@@ -5,7 +5,7 @@ import type { Environment } from "./variables.ts";
 
 /** The older name, and OpenRouter's present name. */
 const VARIABLES = ["OPENROUTER_PROVISIONING_KEY", "OPENROUTER_MANAGEMENT_KEY"] as const;
-export const MANAGEMENT_KEY_FILES: readonly string[] = VARIABLES.map((name) => `${name}_FILE`);
+export const MANAGEMENT_KEY_VARIABLES: readonly string[] = VARIABLES.flatMap((name) => [name, `${name}_FILE`]);
 
 /**
  * Undefined if not set. Both names are read; two different values are an error. Throws CONFIG_CONFLICT, CONFIG_INVALID.
@@ -14,7 +14,7 @@ export function managementKeyText(environment: Environment): string | undefined 
   const values = VARIABLES.flatMap((name) => secret(environment, name)?.trim() || []);
   if (new Set(values).size > 1) {
     throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLES.join(" and ")} hold different keys`, {
-      hint: `unset ${VARIABLES[0]}: it is the older name`,
+      hint: `unset ${VARIABLES[0]}   it is the older name`,
     });
   }
   return values[0];

@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { KeyctlError } from "../core/model/errors.ts";
+import { storeVariablesRead } from "../core/model/store-variables.ts";
 import { resolvePath } from "../files/home-folder.ts";
 import { isSameFile } from "../files/same-file.ts";
 import { isSameDatabase, parseMongoUri } from "../stores/mongo/uri.ts";
 import { dataFolder } from "./folders.ts";
 import { sqlitePath } from "./sqlite-uri.ts";
-import { configEmpty, notEmpty, secretFile, switchOf } from "./variables.ts";
+import { agreedValue, configEmpty, switchOf } from "./variables.ts";
 import type { Environment } from "./variables.ts";
 
 export type StorePlace = {
@@ -21,16 +22,12 @@ export type StorePlace = {
 /** The error code of an invalid store: for a flag, or for a variable. */
 type Fault = "USAGE" | "CONFIG_INVALID";
 
-export const STORE_VARIABLES: readonly string[] = ["KEYCTL_STORE", "MONGODB_URI", "MONGO_URI"].flatMap((name) => [
-  name,
-  `${name}_FILE`,
-]);
 export const DESTINATION_VARIABLES: readonly string[] = ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE"];
 
-/** The store of a run. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
+/** The store of a run. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT. */
 export function storePlace(environment: Environment, flag: string | undefined): StorePlace {
   if (flag !== undefined) return parseStore(flag, "--store", "USAGE", environment);
-  const named = firstNamed(environment, STORE_VARIABLES);
+  const named = uriNamed(environment, storeVariablesRead(environment));
   if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
   const path = join(dataFolder(environment), "keyctl", "keyctl.db");
   return { kind: "sqlite", path, name: `sqlite:${path}`, from: "default" };
@@ -38,17 +35,14 @@ export function storePlace(environment: Environment, flag: string | undefined): 
 
 /** The store that a copy goes to. Throws as `storePlace`, and CONFIG_CONFLICT. */
 export function destinationPlace(environment: Environment, flag: string | undefined): StorePlace {
-  const [name, another] = [
-    ...(flag === undefined ? [] : ["--to"]),
-    ...DESTINATION_VARIABLES.filter((variable) => environment[variable] !== undefined),
-  ];
-  if (another !== undefined) {
-    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${another} both name a destination`, {
-      hint: `unset ${another}`,
+  const variable = DESTINATION_VARIABLES.find((name) => environment[name] !== undefined);
+  if (flag !== undefined && variable !== undefined) {
+    throw new KeyctlError("CONFIG_CONFLICT", `--to and ${variable} both name a destination`, {
+      hint: `unset ${variable}`,
     });
   }
   if (flag !== undefined) return parseStore(flag, "--to", "USAGE", environment);
-  const named = firstNamed(environment, DESTINATION_VARIABLES);
+  const named = uriNamed(environment, DESTINATION_VARIABLES);
   if (named !== undefined) return parseStore(named.uri, named.from, "CONFIG_INVALID", environment);
   throw new KeyctlError("USAGE", "no destination given", {
     hint: "keyctl copy --to <uri>   or put a URI with a password into KEYCTL_COPY_TO",
@@ -61,16 +55,13 @@ export function isSameStore(one: StorePlace, other: StorePlace): boolean {
   return other.kind === "mongodb" && isSameDatabase(one.name, other.name);
 }
 
-/** The first of these variables that is set; a `_FILE` variable names a file that holds the URI. */
-function firstNamed(environment: Environment, names: readonly string[]): { uri: string; from: string } | undefined {
-  for (const name of names) {
-    const value = notEmpty(environment, name);
-    if (value === undefined) continue;
-    const uri = (name.endsWith("_FILE") ? secretFile(environment, name, value) : value).trim();
-    if (uri === "") throw configEmpty(`the file that ${name} names is empty`, name);
-    return { uri, from: name };
-  }
-  return undefined;
+/** The URI that these variables hold. */
+function uriNamed(environment: Environment, variables: readonly string[]): { uri: string; from: string } | undefined {
+  const named = agreedValue(environment, variables);
+  if (named === undefined) return undefined;
+  const { value: uri, from } = named;
+  if (uri === "") throw configEmpty(`the file that ${from} names is empty`, from);
+  return { uri, from };
 }
 
 /** Does not repeat an invalid URI: it may hold a password. */

@@ -67,19 +67,47 @@ export function switchOf(environment: Environment, name: string, otherwise: bool
 
 /** The variable, or the content of the file that its `_FILE` form names. Set but empty counts as unset. Throws CONFIG_CONFLICT, CONFIG_INVALID. */
 export function secret(environment: Environment, name: string): string | undefined {
-  const value = environment[name] || undefined;
-  const path = environment[`${name}_FILE`] || undefined;
-  if (value !== undefined && path !== undefined) {
-    throw new KeyctlError("CONFIG_CONFLICT", `${name} and ${name}_FILE are both set`, { hint: `unset ${name}` });
-  }
-  return path === undefined ? value : secretFile(environment, `${name}_FILE`, path);
+  const names = [name, `${name}_FILE`].filter((one) => environment[one]?.trim() !== "");
+  return agreedValue(environment, names)?.value;
+}
+
+/** A value, without white space at its ends, and the variable that it comes from. */
+interface NamedValue {
+  readonly value: string;
+  readonly from: string;
+}
+
+/**
+ * The value that all of these variables hold that are set; a `_FILE` variable names a file with it. Undefined if none is
+ * set. Throws CONFIG_CONFLICT if two differ, without repeating them, and CONFIG_EMPTY, CONFIG_INVALID.
+ */
+export function agreedValue(environment: Environment, names: readonly string[]): NamedValue | undefined {
+  const set = names.filter((name) => notEmpty(environment, name) !== undefined);
+  // A file that cannot be read agrees with nothing.
+  const read = (name: string) => (set.length > 1 ? valueAtHand(environment, name) : valueOf(environment, name));
+  const [first, ...others] = set.map((name): NamedValue => ({ value: read(name).trim(), from: name }));
+  const other = others.find(({ value }) => value !== first?.value);
+  if (first === undefined || other === undefined) return first;
+  throw new KeyctlError("CONFIG_CONFLICT", `${first.from} and ${other.from} hold different values`, {
+    hint: `unset ${other.from}`,
+  });
+}
+
+function valueOf(environment: Environment, name: string): string {
+  const value = environment[name] ?? "";
+  return name.endsWith("_FILE") ? secretFile(environment, name, value) : value;
+}
+
+/** As `valueOf`, and empty for a file that cannot be read. */
+function valueAtHand(environment: Environment, name: string): string {
+  return name.endsWith("_FILE") ? fileAtHand(environment, name) : (environment[name] ?? "");
 }
 
 /**
  * The content of the file that a variable names. Throws CONFIG_INVALID.
  * @param from the variable
  */
-export function secretFile(environment: Environment, from: string, path: string): string {
+function secretFile(environment: Environment, from: string, path: string): string {
   const file = readNamedFileNow(resolvePath(path, environment), MAX_SECRET_BYTES);
   const problem =
     file.status === "absent" ? "it does not exist" : file.status === "unreadable" ? file.reason : undefined;
@@ -94,9 +122,10 @@ export function secretFile(environment: Environment, from: string, path: string)
   );
 }
 
-/** Reads the pipes that these `_FILE` variables name, so that `secret` and `secretFile` find their content. */
+/** Reads the pipes that the `_FILE` forms among these variables name, so that `secret` and `agreedValue` find their content. */
 export async function readPipes(environment: Environment, names: readonly string[], wait: PipeWait): Promise<void> {
-  const paths = names.flatMap((name) => (environment[name] ? [resolvePath(environment[name], environment)] : []));
+  const files = names.flatMap((name) => (name.endsWith("_FILE") && environment[name]) || []);
+  const paths = files.map((path) => resolvePath(path, environment));
   await Promise.all(paths.filter(isPipe).map((path) => readNamedFile(path, MAX_SECRET_BYTES, wait)));
 }
 

@@ -1,5 +1,7 @@
 import { statSync } from "node:fs";
+import type { Stats } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
+import { canChangeMode } from "../files/mode-owner.ts";
 import { isPipe } from "../files/named-file.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
 
@@ -18,14 +20,15 @@ export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
 }
 
 function fileAt(path: string): MasterKeyPlaceFacts["file"] {
-  const mode = modeOf(path);
-  const readableByOthers = mode !== null && process.platform !== "win32" && (mode & 0o044) !== 0;
-  return { path, mode, readableByOthers };
+  const stats = statsOf(path);
+  if (stats === null) return { path, mode: null, readableByOthers: false };
+  const readableByOthers = process.platform !== "win32" && (stats.mode & 0o044) !== 0;
+  return { path, mode: stats.mode & 0o777, readableByOthers, modeCanChange: canChangeMode(path, stats.uid) };
 }
 
-function modeOf(path: string): number | null {
+function statsOf(path: string): Stats | null {
   try {
-    return statSync(path).mode & 0o777;
+    return statSync(path);
   } catch {
     return null;
   }

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { KeyctlError } from "../core/model/errors.ts";
+import { isKeyctlError, KeyctlError } from "../core/model/errors.ts";
+import { keyFileModeWarning } from "../core/model/key-file-mode.ts";
+import type { Warning } from "../core/model/warning.ts";
 import type { MasterKeys, Sealer } from "../core/ports/stores-and-sources.ts";
 import { decodeText } from "../files/decode-text.ts";
 import { createOnce } from "../files/private-files.ts";
@@ -8,6 +10,7 @@ import { readRegularFile } from "../files/read-regular-file.ts";
 import type { FileReading } from "../files/read-regular-file.ts";
 import { BadMasterKeys, formatMasterKeys, parseMasterKeys } from "./jwk-set.ts";
 import type { MasterKeySet } from "./jwk-set.ts";
+import { otherPlaces } from "../core/sealing/verify-master-keys.ts";
 import { isGuessable } from "./weak-key.ts";
 import { conversionOf } from "./key-forms.ts";
 import { masterKey } from "./jwe.ts";
@@ -23,16 +26,21 @@ const MAX_BYTES = 64 * 1024;
 export interface MasterKeyNotices {
   generated(path: string): void;
   added(path: string): void;
-  readableByOthers(path: string, mode: number): void;
+  /** Other users of this machine can read the file of the master keys. */
+  readableByOthers(warning: Warning): void;
   /** A master key is guessable; `place` is the place that holds it. */
   guessable(kid: string, place: string): void;
 }
+
+/** Names of places. */
+type Names = () => readonly string[];
+const none: Names = () => [];
 
 /**
  * Master keys of 256 bits each. Throws CONFIG_INVALID for a place that cannot be read or holds no key set; the message
  * contains nothing of its content.
  */
-export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices): MasterKeys {
+export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices, notRead: Names = none): MasterKeys {
   const from = nameOf(place);
   const guessable = new Set<string>();
   let reading = 0;
@@ -57,11 +65,12 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
   };
   return {
     place: place.kind === "file" ? place.path : from,
-    async load(signal) {
-      const text = await read(signal);
-      if (text === undefined) return undefined;
-      return sealerOf(text);
-    },
+    notRead,
+    load: (signal) =>
+      withOtherPlaces(from, notRead, async () => {
+        const text = await read(signal);
+        return text === undefined ? undefined : sealerOf(text);
+      }),
     isGuessable: (kid) => guessable.has(kid),
     late: () => (reading > 0 && place.kind === "command" ? tooSlow(from) : undefined),
     async generate(signal) {
@@ -90,6 +99,18 @@ export function masterKeysFrom(place: MasterKeyPlace, notices: MasterKeyNotices)
       if (!isWritable(place)) throw notRemovable(from, kid);
     },
   };
+}
+
+/** An error of the place also names the places that come after it: perhaps one of those was meant. */
+async function withOtherPlaces<Result>(from: string, notRead: Names, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const names = notRead();
+    if (!isKeyctlError(thrown) || thrown.code !== "CONFIG_INVALID" || names.length === 0) throw thrown;
+    const { code, message, hint } = thrown;
+    throw new KeyctlError(code, message, { hint: `${hint ?? ""}\n      ${otherPlaces(from, names)}` });
+  }
 }
 
 /** True for the places to which keyctl itself may write a master key. */
@@ -129,7 +150,7 @@ function keyFileText(
   const from = nameOf(place);
   if (read.status === "absent") return undefined;
   if (read.status === "unreadable") return unusable(from, `could not be read: ${read.reason}`, checked(path));
-  if (read.readableByOthers) notices.readableByOthers(path, read.mode);
+  if (read.readableByOthers) notices.readableByOthers(keyFileModeWarning(path, read));
   return decodeText(read.bytes) ?? unusable(from, "is not valid UTF-8", checked(path));
 }
 

@@ -107,7 +107,7 @@ async function readPipe(path: string, maxBytes: number, { timeMs = PIPE_MS, sign
   }
   signal?.throwIfAborted();
   if (time.aborted) return { status: "unreadable", reason: silence(length > 0, timeLimit) };
-  return { status: "read", bytes: Buffer.concat(chunks), mode: 0o600, readableByOthers: false };
+  return { status: "read", bytes: Buffer.concat(chunks), mode: 0o600, readableByOthers: false, modeCanChange: true };
 }
 
 /** Waits without a thread: a thread that waits for a pipe would keep the process from ending. */

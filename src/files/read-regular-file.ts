@@ -1,10 +1,18 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import { canChangeMode } from "./mode-owner.ts";
 import { reasonOf, codeOf } from "./system-error.ts";
 
 export type FileReading =
   | { readonly status: "absent" }
   | { readonly status: "unreadable"; readonly reason: string }
-  | { readonly status: "read"; readonly bytes: Buffer; readonly mode: number; readonly readableByOthers: boolean };
+  | {
+      readonly status: "read";
+      readonly bytes: Buffer;
+      readonly mode: number;
+      readonly readableByOthers: boolean;
+      /** Whether this process can change that. */
+      readonly modeCanChange: boolean;
+    };
 // O_NONBLOCK, so that a FIFO without a writer cannot block; Windows has neither flag.
 export const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
@@ -24,7 +32,7 @@ export function readBeginning(path: string, bytes: number): FileReading {
     return notOpened(path, thrown);
   }
   try {
-    return readOpen(file, bytes);
+    return readOpen(path, file, bytes);
   } catch (thrown) {
     return { status: "unreadable", reason: reasonOf(thrown) };
   } finally {
@@ -32,7 +40,7 @@ export function readBeginning(path: string, bytes: number): FileReading {
   }
 }
 
-function readOpen(file: number, bytes: number): FileReading {
+function readOpen(path: string, file: number, bytes: number): FileReading {
   const stats = fstatSync(file);
   if (stats.isDirectory()) return { status: "unreadable", reason: "it is a directory" };
   if (!stats.isFile()) return { status: "unreadable", reason: "it is not a regular file" };
@@ -44,11 +52,13 @@ function readOpen(file: number, bytes: number): FileReading {
     length += count;
     if (count === 0 || length === buffer.length) break;
   }
+  const readableByOthers = process.platform !== "win32" && (stats.mode & 0o044) !== 0;
   return {
     status: "read",
     bytes: buffer.subarray(0, length),
     mode: stats.mode & 0o777,
-    readableByOthers: process.platform !== "win32" && (stats.mode & 0o044) !== 0,
+    readableByOthers,
+    modeCanChange: !readableByOthers || canChangeMode(path, stats.uid),
   };
 }
 

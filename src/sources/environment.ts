@@ -1,5 +1,6 @@
 import { KeyctlError } from "../core/model/errors.ts";
 import type { KeySource, SourceReading } from "../core/ports/stores-and-sources.ts";
+import { decodeText } from "../files/decode-text.ts";
 import { readNamedFile } from "../files/named-file.ts";
 import type { PipeWait } from "../files/named-file.ts";
 import type { FileReading } from "../files/read-regular-file.ts";
@@ -16,7 +17,7 @@ export interface EnvironmentKeyPlace {
 const VARIABLE = "OPENROUTER_API_KEY";
 const FILE_VARIABLE = `${VARIABLE}_FILE`;
 
-/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT if both are set. */
+/** `OPENROUTER_API_KEY`, or the file that its `_FILE` form names. Rejects with CONFIG_CONFLICT if they differ. */
 export function environmentKey(
   placeNow: () => EnvironmentKeyPlace,
   isManagementKey: (text: string) => boolean,
@@ -29,21 +30,24 @@ export function environmentKey(
     },
     async read() {
       const { text, path } = placeNow();
-      if (text !== undefined && path !== undefined) {
-        throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLE} and ${FILE_VARIABLE} are both set`, {
-          hint: `unset ${VARIABLE}`,
+      const file = path === undefined ? undefined : await readNamedFile(path, MAX_KEY_FILE_BYTES, wait);
+      if (text !== undefined && file !== undefined && !holds(file, text)) {
+        throw new KeyctlError("CONFIG_CONFLICT", `${VARIABLE} and ${FILE_VARIABLE} hold different values`, {
+          hint: `unset ${FILE_VARIABLE}`,
         });
       }
-      if (path !== undefined) {
-        const file = await readNamedFile(path, MAX_KEY_FILE_BYTES, wait);
-        return { reading: readingOfNamedFile(file, isManagementKey), warnings: [] };
-      }
+      if (file !== undefined) return { reading: readingOfNamedFile(file, isManagementKey), warnings: [] };
       return {
         reading: text === undefined ? { status: "absent" } : readingOfText(text, isManagementKey),
         warnings: [],
       };
     },
   };
+}
+
+/** Whether the file holds this text, apart from white space at its ends. */
+function holds(file: FileReading, text: string): boolean {
+  return file.status === "read" && decodeText(file.bytes)?.trim() === text.trim();
 }
 
 /** The variable that names the file is set, so a fault of the file is a fault of the variable's value. */

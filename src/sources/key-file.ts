@@ -40,7 +40,7 @@ export function keyFile(
         case "read":
           return {
             reading: readingOf(file.bytes, isManagementKey),
-            warnings: file.readableByOthers ? [keyFileModeWarning(nameOf(path), file.mode)] : [],
+            warnings: file.readableByOthers ? [keyFileModeWarning(nameOf(path), file)] : [],
           };
       }
     },

@@ -69,6 +69,19 @@ describe("the screen of doctor", () => {
     expect(run).toMatchObject({ code: 0, stderr: "" });
   });
 
+  it.each([
+    [[], "KEYCTL_STORE, MONGODB_URI (not read: KEYCTL_STORE names the store)"],
+    [
+      ["--store", "sqlite:keys.db"],
+      "KEYCTL_STORE (not read: --store names the store), MONGODB_URI (not read: --store names the store)",
+    ],
+  ])("says which variables that name a store are not read (%j)", async (flags, expected) => {
+    const env = { ...ALONE, KEYCTL_STORE: "sqlite:keys.db", MONGODB_URI: "mongodb://u:hunter2@db/keyctl" };
+    const { stdout } = await inProcess(emptyHome(), ["doctor", ...flags], { ...screen, columns: 250, env });
+    expect(linesOf(stdout, "environment").join("\n")).toContain(expected);
+    expect(stdout).not.toContain("hunter2");
+  });
+
   it("has the hint below its line, and ends with an error that counts", async () => {
     const home = await homeWithRow();
     home.writeKeyFile(OTHER);

@@ -184,7 +184,7 @@ describe("the document of explain", () => {
       state: "ignored",
       key: null,
       key_hash: null,
-      detail: "OPENROUTER_API_KEY and OPENROUTER_API_KEY_FILE are both set",
+      detail: "OPENROUTER_API_KEY and OPENROUTER_API_KEY_FILE hold different values",
     });
   });
 });

@@ -5,6 +5,8 @@ import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { readConfig, readDestination } from "../../src/config/config.ts";
 import type { Config, Environment, Overrides } from "../../src/config/config.ts";
+import type { KeyctlError } from "../../src/core/model/errors.ts";
+import { environmentKey } from "../../src/sources/environment.ts";
 import { utf16leWithBom } from "../support/fixtures/encodings.ts";
 import { emptyHome } from "../support/home/home.ts";
 import { BIN, keyctl } from "../support/programs/keyctl.ts";
@@ -40,11 +42,11 @@ describe("the store", () => {
       "--store",
     ],
     [
-      "KEYCTL_STORE before its file",
-      { KEYCTL_STORE: "sqlite:/a.db", KEYCTL_STORE_FILE: "/nowhere" },
-      {},
-      "/a.db",
-      "KEYCTL_STORE",
+      "--store before variables that contradict each other",
+      { KEYCTL_STORE: "sqlite:/a.db", KEYCTL_STORE_FILE: "/nowhere", MONGODB_URI: "x", MONGO_URI: "y" },
+      { store: "sqlite:/b.db" },
+      "/b.db",
+      "--store",
     ],
     [
       "KEYCTL_STORE before MongoDB's variables",
@@ -54,8 +56,15 @@ describe("the store", () => {
       "KEYCTL_STORE",
     ],
     [
-      "MONGODB_URI before MONGO_URI",
-      { MONGODB_URI: "sqlite:/a.db", MONGO_URI: "sqlite:/b.db" },
+      "KEYCTL_STORE before MongoDB's variables that contradict each other",
+      { KEYCTL_STORE: "sqlite:/a.db", MONGODB_URI: "mongodb://a/b", MONGO_URI: "mongodb://a/c" },
+      {},
+      "/a.db",
+      "KEYCTL_STORE",
+    ],
+    [
+      "MONGODB_URI and MONGO_URI with one value",
+      { MONGODB_URI: "sqlite:/a.db", MONGO_URI: " sqlite:/a.db\n" },
       {},
       "/a.db",
       "MONGODB_URI",
@@ -202,6 +211,74 @@ describe("the store", () => {
   });
 });
 
+type Read = (environment: Environment) => unknown;
+const store: Read = (environment) => configOf(environment).store;
+const destination: Read = (environment) => readDestination({ HOME, ...environment }, configOf(), undefined).store;
+const management: Read = (environment) => configOf(environment).hasManagementKey();
+const userKey: Read = async (environment) => environmentKey(configOf(environment).environmentKey, () => false).read();
+
+/** The variable with this value, in a file with a line end if its name asks for one. */
+const set = (name: string, value: string) => ({ [name]: name.endsWith("_FILE") ? file(`${value}\r\n`) : value });
+
+describe("a value that two variables hold", () => {
+  /** Every variable beside its `_FILE` form, and every two names of one value; `value(n)` is a valid one. */
+  const PAIRS: readonly (readonly [one: string, other: string, read: Read, value: (n: number) => string])[] = [
+    ["KEYCTL_STORE", "KEYCTL_STORE_FILE", store, mongoUri],
+    ["MONGODB_URI", "MONGODB_URI_FILE", store, mongoUri],
+    ["MONGO_URI", "MONGO_URI_FILE", store, mongoUri],
+    ["MONGODB_URI", "MONGO_URI", store, mongoUri],
+    ["MONGODB_URI", "MONGO_URI_FILE", store, mongoUri],
+    ["MONGODB_URI_FILE", "MONGO_URI", store, mongoUri],
+    ["MONGODB_URI_FILE", "MONGO_URI_FILE", store, mongoUri],
+    ["KEYCTL_COPY_TO", "KEYCTL_COPY_TO_FILE", destination, mongoUri],
+    [MANAGEMENT, `${MANAGEMENT}_FILE`, management, keyText],
+    [MANAGEMENT_NEW, `${MANAGEMENT_NEW}_FILE`, management, keyText],
+    [MANAGEMENT, MANAGEMENT_NEW, management, keyText],
+    ["OPENROUTER_API_KEY", "OPENROUTER_API_KEY_FILE", userKey, keyText],
+  ];
+
+  it.each(PAIRS)("is used if %s and %s agree", async (one, other, read, value) => {
+    const together = await read({ ...set(one, value(1)), ...set(other, value(1)) });
+    const alone = await read(set(one, value(1)));
+    expect(together).toEqual(alone);
+  });
+
+  it.each(PAIRS)("is CONFIG_CONFLICT if %s and %s differ, and is not repeated", async (one, other, read, value) => {
+    const environment = { ...set(one, value(1)), ...set(other, value(2)) };
+    const error = await (async () => read(environment))().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "CONFIG_CONFLICT" });
+    const { message, hint } = error as KeyctlError;
+    expect(message).toContain(`${one} and ${other} hold different`);
+    expect(hint).toMatch(/^unset [A-Z_]+( {3}|$)/);
+    expect(`${message}\n${hint}`).not.toContain("hunter");
+  });
+
+  it("does not agree with a file that cannot be read", () => {
+    const environment = { KEYCTL_STORE: mongoUri(1), KEYCTL_STORE_FILE: "/nowhere" };
+    expect(() => configOf(environment)).toThrow(expect.objectContaining({ code: "CONFIG_CONFLICT" }));
+  });
+
+  it("is CONFIG_EMPTY if one of them is empty, in either order", () => {
+    for (const [empty, full] of [
+      ["KEYCTL_STORE", "KEYCTL_STORE_FILE"],
+      ["KEYCTL_STORE_FILE", "KEYCTL_STORE"],
+      ["MONGODB_URI", "MONGO_URI"],
+      ["MONGO_URI", "MONGODB_URI"],
+    ] as const) {
+      const environment = { ...set(full, mongoUri(1)), [empty]: "" };
+      expect(() => configOf(environment)).toThrow(expect.objectContaining({ code: "CONFIG_EMPTY" }));
+    }
+  });
+});
+
+function mongoUri(n: number): string {
+  return `mongodb://u:hunter${n}@db.prod/keyctl`;
+}
+
+function keyText(n: number): string {
+  return `sk-or-v1-hunter${n}-key`;
+}
+
 describe("key.txt", () => {
   it.each<readonly [string, Environment, Overrides, string, boolean]>([
     ["./key.txt", {}, {}, resolve("key.txt"), false],
@@ -307,7 +384,7 @@ describe("the master keys", () => {
       [MANAGEMENT]: "b",
       [MANAGEMENT_NEW]: "c",
       MONGODB_URI: "sqlite:/d",
-      MONGO_URI: "sqlite:/e",
+      MONGO_URI: "sqlite:/d",
     };
     const { masterKeys } = configOf({ ...COMMAND, ...secrets, PATH: "/bin" });
     expect(masterKeys).toMatchObject({ environment: { HOME, PATH: "/bin", ...COMMAND } });
@@ -332,6 +409,16 @@ describe("what variables name at home", () => {
   it("is in the home of the system's list where HOME is not set", () => {
     const { keyFile } = readConfig({ KEYCTL_KEY_FILE: "~/a.txt" });
     expect(keyFile.path).toBe(join(userInfo().homedir, "a.txt"));
+  });
+});
+
+describe("CI", () => {
+  it.each(["", " ", "0", "false", "FALSE", "no", "off"])("is not set by CI=%j", (value) => {
+    expect(configOf({ CI: value }).ci).toBe(false);
+  });
+
+  it.each(["1", "true", "yes", "woodpecker"])("is set by CI=%j", (value) => {
+    expect(configOf({ CI: value }).ci).toBe(true);
   });
 });
 

@@ -98,6 +98,17 @@ describe("purge on a terminal", () => {
     expect(await storedUsers(home)).toEqual(left);
   });
 
+  it.each(["", "0", "false", "no"])("asks where CI=%j says that this is no CI job", async (CI) => {
+    const home = await homeOf("alice");
+    const { code } = await onTerminal(
+      home,
+      ["purge", "--user", "alice"],
+      [{ to: "Delete the key of alice", type: `y${ENTER}` }],
+      { CI },
+    );
+    expect([code, await storedUsers(home)]).toEqual([0, []]);
+  });
+
   it.each([
     ["the number of keys", "2", 0, []],
     ["another number", "3", 8, ["alice", "bob"]],

@@ -56,7 +56,7 @@ export async function outputLines<Result extends UserResult>(
         // The file reports how the run ended, and a later signal does not change that.
         if (file === undefined || !isKeyctlError(thrown) || thrown.code !== "INTERRUPTED") throw thrown;
       }
-      for (const { message } of summary.warnings) terminal.warning(message);
+      for (const warning of summary.warnings) terminal.warn(warning);
       if (description !== undefined && command.screen === undefined) terminal.footer(description.line);
       const hints = description === undefined ? [] : (command.closingHints?.() ?? []);
       for (const hint of hints) terminal.hint(hint);

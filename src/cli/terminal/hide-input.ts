@@ -1,3 +1,4 @@
+import { isCi } from "../../core/model/ci.ts";
 import { isTerminal } from "./fd-output.ts";
 
 /**
@@ -13,7 +14,7 @@ const OTHER_INPUTS = /^--(?:from-file|help|version|no-input)(?:=|$)/;
 
 /** The result undoes this; undefined if the command asks for no key. */
 export function hideInput(argv: readonly string[], environment: Environment): (() => void) | undefined {
-  if (!asksForKey(argv) || environment["CI"] || !isTerminal(0) || !isTerminal(2)) return undefined;
+  if (!asksForKey(argv) || isCi(environment) || !isTerminal(0) || !isTerminal(2)) return undefined;
   const { stdin } = process;
   // These end a process without a listener at once, and Node would not restore the terminal. `processEnd` listens soon.
   for (const signal of ["SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});

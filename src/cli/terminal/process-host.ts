@@ -4,6 +4,7 @@ import { processEnd } from "./process-end.ts";
 import type { CommandEnd } from "./run-command.ts";
 import type { ProcessEnd } from "./process-end.ts";
 import type { Streams } from "./terminal.ts";
+import { isCi } from "../../core/model/ci.ts";
 import { sleep, yieldToEventLoop } from "../../core/async/sleep.ts";
 
 const POLL_MS = 10;
@@ -49,7 +50,7 @@ export function thisProcess(atItsEnd?: () => void): ProcessHost {
     get stdinIsTerminal() {
       return isTerminal(0);
     },
-    animates: process.env["TERM"] !== "dumb" && !process.env["CI"],
+    animates: process.env["TERM"] !== "dumb" && !isCi(process.env),
     stdout: fdOutput(1),
     stderr: fdOutput(2),
     shortenDnsTimeout,

@@ -3,7 +3,7 @@ import type { Log, LogEvent } from "../../core/model/log-event.ts";
 import type { RetryPause } from "../../core/ports/openrouter.ts";
 import type { SessionOptions } from "../invocation.ts";
 import type { Terminal } from "./terminal.ts";
-import { octal } from "../../core/text/format.ts";
+import type { Warning } from "../../core/model/warning.ts";
 
 /** Saves, OpenRouter's answers, and failures: for commands whose result shows the rest. */
 const CHANGES: readonly LogEvent["kind"][] = [
@@ -62,9 +62,8 @@ export function masterKeyNotices(
       const message = `master key ${kid} in ${place} follows a pattern, so that anybody can guess it and open what it seals; keyctl rekey   replaces it`;
       terminal.runWarning({ code: "MASTER_KEY_GUESSABLE", message });
     },
-    readableByOthers(path: string, mode: number) {
-      if (withoutNotices === true) return;
-      terminal.warning(`${path} can be read by other users of this machine (mode ${octal(mode)}); chmod 600 it`);
+    readableByOthers(warning: Warning) {
+      if (withoutNotices !== true) terminal.warnOnce(warning);
     },
   };
 }

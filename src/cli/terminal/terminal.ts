@@ -66,6 +66,7 @@ export class Terminal {
   readonly #redact: Redactor;
   readonly #status: StatusLine;
   readonly #runWarnings: Warning[] = [];
+  readonly #saidOnce = new Set<string>();
   #hasConcluded = false;
   #outlivesReader = false;
   #unread: OutputFailed | undefined;
@@ -184,11 +185,24 @@ export class Terminal {
     this.#say(`${this.#stderrPaint.yellow("warning:")} ${printable(this.complete(text))}`);
   }
 
+  /** A warning about a result or a part of the run. */
+  warn(warning: Warning): void {
+    if (warning.fixable === false) this.warnOnce(warning);
+    else this.warning(warning.message);
+  }
+
+  /** A warning that the parts of a run have in common. With --quiet, nobody is told what nobody can change. */
+  warnOnce({ message, fixable }: Warning): void {
+    if ((fixable === false && this.options.quiet) || this.#saidOnce.has(message)) return;
+    this.#saidOnce.add(message);
+    this.warning(message);
+  }
+
   /** A worry about the run as a whole: said at once, and part of the document that ends the run. */
   runWarning(warning: Warning): void {
     if (this.#runWarnings.some(({ message }) => message === warning.message)) return;
     this.#runWarnings.push(warning);
-    this.warning(warning.message);
+    this.warn(warning);
   }
 
   error(error: KeyctlError): void {

@@ -6,7 +6,7 @@ import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import type { Warning } from "../../core/model/warning.ts";
 
 export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): void {
-  for (const { message } of warnings) terminal.warning(message);
+  for (const warning of warnings) terminal.warn(warning);
 }
 
 /** Keys that lost, and the last four characters of each, in the same order. */

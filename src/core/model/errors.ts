@@ -13,6 +13,7 @@ export type ErrorCode =
   | "CONFIRMATION_NEEDED"
   | "NO_KEY"
   | "EMPTY_SELECTION"
+  | "TOO_FEW_KEYS"
   | "CONFIG_EMPTY"
   | "CONFIG_INVALID"
   | "CONFIG_CONFLICT"

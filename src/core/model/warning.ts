@@ -2,6 +2,8 @@
 export interface Warning {
   readonly code: WarningCode;
   readonly message: string;
+  /** False if nobody who runs this command can act on it: people are told once, and not with --quiet. */
+  readonly fixable?: false;
 }
 
 export type WarningCode =

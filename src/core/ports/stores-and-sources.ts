@@ -136,6 +136,8 @@ export interface StoreProblem {
   readonly isFailure: boolean;
   readonly message: string;
   readonly hint: string;
+  /** As in a `Warning`. */
+  readonly fixable?: false;
 }
 
 /** Encrypts a key for the store, and decrypts it. */
@@ -157,6 +159,8 @@ export interface Sealer {
 export interface MasterKeys {
   /** The name of the place for people: a path, or the name of a variable. */
   readonly place: string;
+  /** The other places that a person has set up, and that are not read because this one comes first. */
+  readonly notRead?: () => readonly string[];
   /** Undefined if no master keys are configured. */
   load(signal: AbortSignal): Promise<Sealer | undefined>;
   /** Whether this loaded master key follows a pattern, such as zeros, so that anyone can guess it. */
@@ -183,10 +187,18 @@ export interface MasterKeys {
 export interface MasterKeyPlaceFacts {
   /** The variable that names the place, or the path of the file. */
   readonly from: string;
+  /** As in `MasterKeys`. */
+  readonly notRead?: readonly string[];
   /** Whether keyctl may change the master keys there. */
   readonly isWritable: boolean;
   /** The file of the master keys; its mode is null if it does not exist. */
-  readonly file: { readonly path: string; readonly mode: number | null; readonly readableByOthers: boolean } | null;
+  readonly file: {
+    readonly path: string;
+    readonly mode: number | null;
+    readonly readableByOthers: boolean;
+    /** False: this process cannot change the mode. */
+    readonly modeCanChange?: boolean;
+  } | null;
 }
 
 export type SourceReading =

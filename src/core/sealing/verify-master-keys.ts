@@ -1,5 +1,6 @@
 import { KeyctlError } from "../model/errors.ts";
 import { printable } from "../text/printable.ts";
+import { plural } from "../text/format.ts";
 import { shellQuote } from "../text/shell-quote.ts";
 import type { MasterKeys, KeyCheckValue, KeyCheckValues, Sealer } from "../ports/stores-and-sources.ts";
 
@@ -90,7 +91,7 @@ export function refuseGuessable({ activeKid }: Sealer, masterKeys: MasterKeys): 
 export function verifySealer(
   sealer: Sealer | undefined,
   checks: readonly KeyCheckValue[],
-  masterKeys: Pick<MasterKeys, "place">,
+  masterKeys: Pick<MasterKeys, "place" | "notRead">,
 ): Sealer {
   if (sealer === undefined) return missing(masterKeys);
   if (checks.some((check) => sealer.opensSealCheck(check))) return sealer;
@@ -98,17 +99,28 @@ export function verifySealer(
     hint: wrongKeysHint(
       masterKeys.place,
       checks.map(({ kid }) => kid),
+      masterKeys.notRead?.(),
     ),
   });
 }
 
-/** @param kids the ids of the master keys that the store names */
-export function wrongKeysHint(place: string, kids: readonly string[]): string {
+/**
+ * @param kids the ids of the master keys that the store names
+ * @param notRead the other places of master keys that a person has set up
+ */
+export function wrongKeysHint(place: string, kids: readonly string[], notRead: readonly string[] = []): string {
   const needed = kids.map((kid) => printable(kid)).join(" or ");
   return (
     `those that were tried are from ${shellQuote(place)}, and it needs the one with the kid ${needed}\n` +
+    (notRead.length === 0 ? "" : `      ${otherPlaces(place, notRead)}\n`) +
     "      keyctl help environment   lists the places that master keys are read from"
   );
+}
+
+/** `KEYCTL_MASTER_KEYS is used; KEYCTL_MASTER_KEYS_FILE is also set and not looked at`. */
+export function otherPlaces(place: string, notRead: readonly string[]): string {
+  const names = notRead.map((name) => shellQuote(name)).join(" and ");
+  return `${shellQuote(place)} is used; ${names} ${plural(notRead.length, "is", "are")} also set and not looked at`;
 }
 
 /** @param place the place that was searched: the path of a file */

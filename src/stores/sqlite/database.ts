@@ -8,6 +8,7 @@ import { migrate, schemaVersion } from "./schema.ts";
 import { storeError } from "./errors.ts";
 import { databaseFile, isSame, refuseForeignLogs } from "./file.ts";
 import type { DatabaseFile } from "./file.ts";
+import { frozenFile, needsWritableFolder } from "./frozen-file.ts";
 import { whileUnlocked } from "./retry-locked.ts";
 import { statsOf } from "./wal-owner.ts";
 import { KeyctlError } from "../../core/model/errors.ts";
@@ -75,6 +76,24 @@ async function openOnce(
       return "replaced";
     }
     if (state !== "no schema") return { connection, file: databaseFile(path, now), isNew: state === "made" };
+    connection.close();
+    return undefined;
+  } catch (thrown) {
+    connection.close();
+    if (found !== undefined && needsWritableFolder(thrown, path)) return openFrozen(path, found, signal);
+    throw thrown;
+  }
+}
+
+/** Opens a database for reading only, from a folder in which SQLite cannot create the index of a log. */
+async function openFrozen(path: string, found: BigIntStats, signal: AbortSignal): Promise<OpenedDatabase | undefined> {
+  const file = frozenFile(path, found);
+  const { DatabaseSync } = loadSqlite();
+  const connection = new DatabaseSync(file.location, { readOnly: true });
+  try {
+    const state = await whileUnlocked(() => prepare(connection, false), signal);
+    file.afterRead();
+    if (state !== "no schema") return { connection, file, isNew: false };
     connection.close();
     return undefined;
   } catch (thrown) {

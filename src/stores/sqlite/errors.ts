@@ -21,6 +21,12 @@ const FULL: ErrorTemplate = [
 const DENIED: ErrorTemplate = ["STORE_UNAVAILABLE", "cannot be opened: permission denied", WRITABLE];
 export const READ_ONLY = ["STORE_UNAVAILABLE", "is read-only", WRITABLE] as const satisfies ErrorTemplate;
 
+/** The error of a write to a database that was opened for reading. */
+export function readOnlyError(path: string): KeyctlError {
+  const [code, problem, hint] = READ_ONLY;
+  return new KeyctlError(code, `the database ${printable(path)} ${problem}`, { hint });
+}
+
 const BY_RESULT: Readonly<Record<number, ErrorTemplate>> = {
   [RESULT.noPermission]: DENIED,
   [RESULT.noMemory]: ["STORE_UNAVAILABLE", "could not be read: there is too little memory", "close other programs"],

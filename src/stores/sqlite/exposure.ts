@@ -1,10 +1,12 @@
 import { realpathSync, statSync } from "node:fs";
 import type { Stats } from "node:fs";
 import { dirname } from "node:path";
+import { OWNER_OR_MOUNT } from "../../core/model/key-file-mode.ts";
 import type { StoreProblem } from "../../core/ports/stores-and-sources.ts";
 import { octal } from "../../core/text/format.ts";
 import { printable } from "../../core/text/printable.ts";
 import { shellQuote } from "../../core/text/shell-quote.ts";
+import { canChangeMode } from "../../files/mode-owner.ts";
 
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
@@ -32,7 +34,7 @@ function exposuresOfFile(path: string, { mode, uid }: Stats, user: number): read
   const name = `the database file ${printable(path)}`;
   const isOpen = (mode & WRITABLE_BY_OTHERS) !== 0;
   return [
-    ...(isOpen ? [problem(`${name} can be written by ${others(mode)}`, `chmod go-w ${shellQuote(path)}`)] : []),
+    ...(isOpen ? [modeProblem(name, path, { mode, uid })] : []),
     ...(uid === user ? [] : [foreign(name, path, uid)]),
   ];
 }
@@ -40,13 +42,18 @@ function exposuresOfFile(path: string, { mode, uid }: Stats, user: number): read
 /** A folder that root owns is no problem: root can change the database anyway. */
 function exposuresOfFolder(path: string, { mode, uid }: Stats, user: number): readonly StoreProblem[] {
   const name = `the folder of the database, ${printable(path)},`;
-  const isShared = (mode & STICKY) !== 0;
-  const hint = isShared ? "move the database to a folder of your own" : `chmod go-w ${shellQuote(path)}`;
   const isOpen = (mode & WRITABLE_BY_OTHERS) !== 0;
   return [
-    ...(isOpen ? [problem(`${name} can be written by ${others(mode)}`, hint)] : []),
+    ...(isOpen ? [modeProblem(name, path, { mode, uid })] : []),
     ...(uid === user || uid === ROOT ? [] : [foreign(name, path, uid)]),
   ];
+}
+
+function modeProblem(name: string, path: string, { mode, uid }: Pick<Stats, "mode" | "uid">): StoreProblem {
+  const message = `${name} can be written by ${others(mode)}`;
+  if ((mode & STICKY) !== 0) return problem(message, "move the database to a folder of your own");
+  if (canChangeMode(path, uid)) return problem(message, `chmod go-w ${shellQuote(path)}`);
+  return { ...problem(message, OWNER_OR_MOUNT), fixable: false };
 }
 
 function others(mode: number): string {

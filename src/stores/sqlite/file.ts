@@ -16,8 +16,12 @@ export interface DatabaseFile {
   readonly path: string;
   /** The file that the path leads to. SQLite keeps the log beside it. */
   readonly realPath: string;
+  /** What another connection opens to read the same file. */
+  readonly location: string;
   /** Throws STORE_UNAVAILABLE unless the path still leads to the open file and the file's log is still next to it. */
   requireSame(): void;
+  /** The same check after a read, where another program may change what was read. */
+  afterRead(): void;
   /** The same check before a write. */
   beforeWrite(): void;
   /** The same check after a write. Its error `mayHaveHappened`: the write may be in a file that has left the path. */
@@ -51,7 +55,10 @@ export function databaseFile(path: string, opened: BigIntStats): DatabaseFile {
   return {
     path,
     realPath,
+    location: path,
     requireSame: () => void look(false),
+    // The locks that SQLite holds while it reads keep others from changing what it reads.
+    afterRead: () => {},
     beforeWrite: () => lookAndNote(false),
     afterWrite: () => lookAndNote(true),
     close(connection) {

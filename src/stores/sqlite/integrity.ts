@@ -12,6 +12,13 @@ import { whileUnlocked } from "./retry-locked.ts";
 const SMALL_BYTES = 16 * 1024 * 1024;
 const LONGEST_FINDING = 160;
 
+interface CheckedDatabase {
+  readonly database: DatabaseSync;
+  readonly path: string;
+  /** What another process opens; by default, the path. */
+  readonly location?: string;
+}
+
 /** The result of a check: SQLite's sentence, or its error. */
 type Answer = { readonly said: string } | { readonly thrown: unknown };
 
@@ -21,7 +28,7 @@ type Answer = { readonly said: string } | { readonly thrown: unknown };
  * @param smallBytes the size in bytes up to which the check runs in this process
  */
 export async function checkIntegrity(
-  { database, path }: { readonly database: DatabaseSync; readonly path: string },
+  { database, path, location = path }: CheckedDatabase,
   deep: boolean,
   signal: AbortSignal,
   smallBytes = SMALL_BYTES,
@@ -29,7 +36,7 @@ export async function checkIntegrity(
   const check = deep ? "integrity_check" : "quick_check";
   const sql = `PRAGMA ${check}(1)`;
   const isSmall = statSync(path).size <= smallBytes;
-  const elsewhere = isSmall ? undefined : await askElsewhere(path, sql, signal);
+  const elsewhere = isSmall ? undefined : await askElsewhere(location, sql, signal);
   return { check, damage: damageIn(elsewhere ?? (await askHere(database, sql, signal)), path) };
 }
 
@@ -79,8 +86,8 @@ process.stdout.write(JSON.stringify(answer));
 `;
 
 /** Undefined if no process can be started. */
-async function askElsewhere(path: string, sql: string, signal: AbortSignal): Promise<Answer | undefined> {
-  const words = ["--no-warnings", "--eval", PROGRAM, "--", JSON.stringify(dropInFiles()), path, sql];
+async function askElsewhere(location: string, sql: string, signal: AbortSignal): Promise<Answer | undefined> {
+  const words = ["--no-warnings", "--eval", PROGRAM, "--", JSON.stringify(dropInFiles()), location, sql];
   const output = await new Promise<string>((resolve) => {
     const options = { env: {}, signal, killSignal: "SIGKILL" } as const;
     execFile(process.execPath, words, options, (_, stdout) => resolve(stdout));

@@ -42,7 +42,9 @@ export function sqliteStatements<Name extends string>(
     act(
       () => {
         file.requireSame();
-        return work();
+        const result = work();
+        file.afterRead();
+        return result;
       },
       signal,
       false,

@@ -168,7 +168,7 @@ export function sqliteStore(opened: OpenedDatabase): Store {
     },
     async checkIntegrity(deep, signal) {
       const { checkIntegrity } = await import("./integrity.ts");
-      return checkIntegrity({ database, path }, deep, signal);
+      return checkIntegrity({ database, path, location: file.location }, deep, signal);
     },
     async filesWithPlainText(signal) {
       const { filesWithPlainText } = await import("./plain-text.ts");

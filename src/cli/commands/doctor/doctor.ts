@@ -7,7 +7,6 @@ import { toKeyctlError, anySignal, clampTimeout } from "../../../core/async/dead
 import { showDiagnosis } from "./view.ts";
 import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Run, StoreName } from "../../invocation.ts";
-import { storeLabel } from "../../views/store-label.ts";
 import { inspectHost } from "./host-facts.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import { plural } from "../../../core/text/format.ts";
@@ -77,7 +76,7 @@ async function findingsOf(invocation: Invocation, deep: boolean): Promise<Findin
         const reserved = Math.min(CLOSE_TIMEOUT_MS, timeoutMs / 2);
         const timeMs = clampTimeout(Math.max(0, timeoutMs - reserved - (performance.now() - started)));
         const patience = anySignal(signal, AbortSignal.timeout(timeMs));
-        const around = inspectHost(invocation, storeLabel(store), patience);
+        const around = inspectHost(invocation, store, patience);
         progress.begin({ what: "doctor", unit: "rows" });
         const onStep = ({ done, total }: WorkStep) => progress.update(done, total);
         const facts = await collectFacts(subject, { storeExists, deep, timeMs, onStep }, signal);
@@ -88,7 +87,11 @@ async function findingsOf(invocation: Invocation, deep: boolean): Promise<Findin
   } catch (thrown) {
     const error = toKeyctlError(thrown);
     if (error.code === "USAGE" || error.code === "INTERRUPTED") throw error;
-    return { findings: diagnoseWithout(error, await inspectHost(invocation, "", signal)), store: null, blocked: null };
+    return {
+      findings: diagnoseWithout(error, await inspectHost(invocation, null, signal)),
+      store: null,
+      blocked: null,
+    };
   }
 }
 

@@ -2,30 +2,40 @@ import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import type { HostFacts } from "../../../core/doctor/checks/machine.ts";
 import { isTrackedByGit } from "./git.ts";
-import type { Invocation } from "../../invocation.ts";
+import { storeVariablesNotRead } from "../../../core/model/store-variables.ts";
+import type { Invocation, StoreName } from "../../invocation.ts";
+import { storeLabel } from "../../views/store-label.ts";
 import { variablesSet } from "../../variable-meanings.ts";
 
 /** The facts about this machine that doctor checks. */
 export async function inspectHost(
   { environment, program, keyPlaces }: Invocation,
-  storeLabel: string,
+  store: StoreName | null,
   signal: AbortSignal,
 ): Promise<HostFacts> {
   const { path } = keyPlaces["key.txt"];
   const mode = modeOf(path);
   return {
-    storeLabel,
+    storeLabel: store === null ? "" : storeLabel(store),
     keyFile: {
       path,
       mode,
       readableBy: readersOf(mode),
       isTracked: mode !== null && (await isTrackedByGit(resolve(path), environment, signal)),
     },
-    variables: variablesSet(environment),
+    variables: variablesFor(environment, store),
     // Node uses the same comparison.
     asksForNoVerification: environment["NODE_TLS_REJECT_UNAUTHORIZED"] === "0",
     otherKeyctl: otherKeyctl(environment["PATH"] ?? "", program),
   };
+}
+
+/** `KEYCTL_STORE`, `MONGODB_URI (not read: KEYCTL_STORE names the store)`. */
+function variablesFor(environment: Invocation["environment"], store: StoreName | null): readonly string[] {
+  const notRead = store === null ? [] : storeVariablesNotRead(environment, store.from);
+  return variablesSet(environment).map((name) =>
+    notRead.includes(name) ? `${name} (not read: ${store?.from} names the store)` : name,
+  );
 }
 
 function modeOf(path: string): number | null {

@@ -105,7 +105,7 @@ async function show(
   { elapsedMs, more }: { readonly error: KeyctlError | null; readonly elapsedMs: number; readonly more: number },
 ): Promise<void> {
   if (more > 0) terminal.footer(`… and ${formatNumber(more)} more; --json lists them all`);
-  for (const { message } of [...warnings, ...counts.warnings]) terminal.warning(message);
+  for (const warning of [...warnings, ...counts.warnings]) terminal.warn(warning);
   if (store === null || counts.done === 0) return;
   await terminal.result(counts.describe(elapsedMs));
   terminal.footer(storeLabel(store));

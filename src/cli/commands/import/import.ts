@@ -5,6 +5,7 @@ import { batched } from "../../../core/async/batched.ts";
 import { anySignal, clampTimeout } from "../../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
+import { canChangeMode } from "../../../files/mode-owner.ts";
 import { keyFileModeWarning } from "../../../core/model/key-file-mode.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
@@ -122,9 +123,10 @@ function inputOf({ environment }: Invocation, { csv, jsonl }: ImportFlags): Impo
 }
 
 function modeWarnings(path: string): readonly Warning[] {
-  const { mode } = statsOfFile(path, IMPORT_FILE);
+  const { mode, uid } = statsOfFile(path, IMPORT_FILE);
   const isOpen = process.platform !== "win32" && (mode & 0o044) !== 0;
-  return isOpen ? [keyFileModeWarning(printable(path), mode & 0o777)] : [];
+  const openMode = { mode: mode & 0o777, modeCanChange: canChangeMode(path, uid) };
+  return isOpen ? [keyFileModeWarning(printable(path), openMode)] : [];
 }
 
 interface ImportWork {

@@ -9,6 +9,8 @@ import { formatSpan } from "../../format-duration.ts";
 import { counted, formatNumber, plural } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
+import { failsOn } from "./fail-on.ts";
+import type { FailOn } from "./fail-on.ts";
 import { isRefusedAsBlocked, NAMES_BLOCKED } from "../../bulk/result-counts.ts";
 import type { BulkSummary } from "../../bulk/user-command.ts";
 
@@ -17,13 +19,21 @@ type Status = "valid" | "invalid" | "unknown" | "failed";
 /** The number of unknown verdicts without an error, for a number of checked keys. */
 export type Allowance = (done: number) => number;
 
+/** What a run accepts. */
+export interface RunRules {
+  readonly failOn: FailOn;
+  readonly allowUnknown: Allowance;
+  /** A run that has checked fewer keys is an error. */
+  readonly expectAtLeast: number;
+}
+
 /** Counts the verdicts of a bulk run. */
 export class VerdictScore implements BulkSummary<Validation> {
   readonly statuses: Record<Status, number> = { valid: 0, invalid: 0, unknown: 0, failed: 0 };
   readonly reasons: Record<"invalid" | "unknown", Map<string, number>> = { invalid: new Map(), unknown: new Map() };
   readonly attention = new Map<Attention, number>();
   readonly #facts: () => RunFacts | undefined;
-  readonly #allowance: Allowance;
+  readonly #rules: RunRules;
   readonly #warnings = new WarningSummary();
   /** How many of the keys with LIMIT_USED_UP have nothing left. */
   usedUp = 0;
@@ -38,10 +48,10 @@ export class VerdictScore implements BulkSummary<Validation> {
   /** Of those that failed, the users who are blocked. */
   blocked = 0;
 
-  constructor(facts: () => RunFacts | undefined, allowance: Allowance, again: CommandAgain) {
+  constructor(facts: () => RunFacts | undefined, rules: RunRules, again: CommandAgain) {
     this.#again = again;
     this.#facts = facts;
-    this.#allowance = allowance;
+    this.#rules = rules;
   }
 
   add(validation: Validation): void {
@@ -97,21 +107,23 @@ export class VerdictScore implements BulkSummary<Validation> {
   }
 
   error(complete: boolean, allowEmpty: boolean): KeyctlError | null {
-    const { invalid, unknown, failed } = this.statuses;
+    const { valid, invalid, unknown, failed } = this.statuses;
+    const { failOn, allowUnknown, expectAtLeast } = this.#rules;
     const of = `of ${counted(this.done, "key")}`;
-    if (invalid > 0) {
+    if (invalid > 0 && failsOn(failOn, "invalid")) {
       return new KeyctlError("SOME_INVALID", `${formatNumber(invalid)} ${of} ${plural(invalid, "is", "are")} invalid`, {
         hint: "keyctl list --verdict invalid",
       });
     }
     if (failed > 0) return this.#someFailed(failed, of);
     if (!complete) return this.#cutShort();
-    if (unknown > this.#allowance(this.done)) {
+    if (unknown > allowUnknown(this.done) && failsOn(failOn, "unknown")) {
       return new KeyctlError("SOME_UNKNOWN", `${formatNumber(unknown)} ${of} could not be checked`, {
         hint: `${this.#shared}${this.#again("--not-validated-since 1h", "--not-validated-since")}   checks only these`,
         retryable: true,
       });
     }
+    if (valid + invalid < expectAtLeast) return tooFew(valid + invalid, expectAtLeast);
     if (this.#pressing > 0) {
       const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} attention`;
       return new KeyctlError("ATTENTION", message, {
@@ -152,6 +164,14 @@ export class VerdictScore implements BulkSummary<Validation> {
     const sum = parts.map(([name, number]) => `${formatNumber(number)} ${name}`).join(", ");
     return `${counted(this.done, "key")} checked in ${formatSpan(elapsedMs)}${sum === "" ? "" : `: ${sum}`}`;
   }
+}
+
+/** An empty secret or a wrong store must not look like a success. */
+function tooFew(checked: number, expected: number): KeyctlError {
+  const message = `${counted(checked, "key")} ${plural(checked, "was", "were")} checked, and at least ${formatNumber(expected)} ${plural(expected, "was", "were")} expected`;
+  return new KeyctlError("TOO_FEW_KEYS", message, {
+    hint: "keyctl doctor   says which store is used, and what names it",
+  });
 }
 
 function count<Name>(counts: Map<Name, number>, name: Name): void {

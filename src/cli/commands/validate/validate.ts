@@ -19,6 +19,8 @@ import { parseCountOrShare } from "../../bulk/number-flags.ts";
 import { addSelection } from "../../bulk/selection.ts";
 import { VALIDATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { VerdictScore } from "./counts.ts";
+import { parseExpected, parseFailOn, tolerated, WARN_WITHIN_MS, withLimits } from "./fail-on.ts";
+import type { FailOn } from "./fail-on.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
 import type { Allowance } from "./counts.ts";
 import { verdictScreen } from "./summary-view.ts";
@@ -32,6 +34,8 @@ interface ValidateFlags extends BulkFlags {
   readonly stdin?: true;
   readonly concurrency?: number;
   readonly allowUnknown?: Allowance;
+  readonly failOn?: FailOn;
+  readonly expectAtLeast?: number;
   readonly notValidatedSince?: TimeFlag;
   readonly fromListing?: true;
   readonly warnWithin?: TimeFlag;
@@ -39,8 +43,6 @@ interface ValidateFlags extends BulkFlags {
 }
 
 const INSTEAD = "keyctl validate --stdin < key.txt";
-/** What the screen calls soon without --warn-within. */
-const WARN_WITHIN_MS = 14 * 86_400_000;
 
 export function configureCommand(command: Command, run: Run): void {
   addConcurrencyOption(addBulkOptions(addSelection(command)), "keys checked", VALIDATED_AT_ONCE)
@@ -51,8 +53,10 @@ export function configureCommand(command: Command, run: Run): void {
       flagFuture("--warn-within"),
     )
     .option("--min-remaining <usd>", "exit 10 for a key with less of its limit left", dollars)
+    .option("--fail-on <results>", "exit 0 but for these: invalid,unknown,attention, or none", parseFailOn)
     .optionsGroup(MANY_USERS)
     .option("--allow-unknown <n|n%>", "accept this many unknown verdicts (default 0)", allowance)
+    .option("--expect-at-least <n>", "exit 3 if fewer keys were checked", parseExpected)
     .option(
       "--not-validated-since <duration|date>",
       "reuse verdicts younger than this",
@@ -69,6 +73,7 @@ Examples:
   keyctl validate --user alice
   keyctl validate --all --json --output verdicts.jsonl
   keyctl validate --all --not-validated-since 24h --allow-unknown 1%
+  keyctl validate --all --fail-on unknown,attention --expect-at-least 100
   keyctl validate --stdin < key.txt`,
     )
     .action(run((invocation, flags: ValidateFlags) => validate(invocation, flags)));
@@ -82,11 +87,12 @@ async function validate(invocation: Invocation, flags: ValidateFlags): Promise<K
       hint: "give --stdin, or users with --user, --users-file or --all",
     });
   }
-  return validateInput(invocation, optionsOf(invocation, flags));
+  return validateInput(invocation, flags);
 }
 
-async function validateInput(invocation: Invocation, options: ValidateOptions): Promise<KeyctlError | null> {
+async function validateInput(invocation: Invocation, flags: ValidateFlags): Promise<KeyctlError | null> {
   const { terminal, withManager, receivedSignal } = invocation;
+  const options = optionsOf(invocation, flags);
   const attempt = async () => {
     try {
       const text = await readKeyInput(invocation, "The key to validate:", INSTEAD);
@@ -98,7 +104,7 @@ async function validateInput(invocation: Invocation, options: ValidateOptions): 
       return validationFailed(null, toKeyctlError(thrown));
     }
   };
-  const validation = await attempt();
+  const validation = tolerated(flags.failOn ?? null, await attempt());
   const { error } = validation;
   const document = { ...validationDocument(validation), error: errorDocument(error, receivedSignal()) };
   return showResult(terminal, error, null, () =>
@@ -109,17 +115,20 @@ async function validateInput(invocation: Invocation, options: ValidateOptions): 
 function validateCommand(invocation: Invocation, flags: ValidateFlags): UserCommand<Validation> {
   const { terminal } = invocation;
   const options = optionsOf(invocation, flags);
+  const { failOn = null, allowUnknown = noneAllowed, expectAtLeast = 0 } = flags;
   let run: ValidationRun | undefined;
-  const score = new VerdictScore(() => run?.facts, flags.allowUnknown ?? noneAllowed, invocation.commandAgain);
+  const rules = { failOn, allowUnknown, expectAtLeast };
+  const score = new VerdictScore(() => run?.facts, rules, invocation.commandAgain);
   return {
     name: "validate",
     needs: { mayCreateStore: false, logs: "all" },
-    one: (manager, user) => manager.validate(user, options),
+    one: async (manager, user) => tolerated(failOn, await manager.validate(user, options)),
     async *many(manager: KeyManager, batches, _selection, stop) {
       const { concurrency, fromListing = false, notValidatedSince } = flags;
       const notValidatedSinceMs = notValidatedSince?.milliseconds;
       run = await manager.validateMany({ ...options, concurrency, fromListing, notValidatedSinceMs, stop });
-      for await (const results of run.results(batches)) {
+      for await (const found of run.results(batches)) {
+        const results = found.map((one) => tolerated(failOn, one));
         if (flags.log === true) for (const event of results.flatMap(eventsOf)) terminal.log(event);
         yield results;
       }
@@ -134,8 +143,9 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   };
 }
 
-function optionsOf({ signal }: Invocation, { warnWithin, minRemaining }: ValidateFlags): ValidateOptions {
-  return { signal, warnWithinMs: warnWithin?.milliseconds, minRemaining };
+function optionsOf({ signal }: Invocation, flags: ValidateFlags): ValidateOptions {
+  const { warnWithin, minRemaining, failOn = null } = flags;
+  return withLimits(failOn, { signal, warnWithinMs: warnWithin?.milliseconds, minRemaining });
 }
 
 function limitsOf({ warnWithin, minRemaining = 0 }: ValidateFlags): LimitWords {

@@ -1,6 +1,7 @@
 import type { SourceFacts } from "../collect-facts.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote } from "../../text/shell-quote.ts";
+import { OWNER_OR_MOUNT } from "../../model/key-file-mode.ts";
 import { attention, pass, wrong } from "./check-result.ts";
 import type { CheckVerdict } from "./check-result.ts";
 import { octal } from "../../text/format.ts";
@@ -18,7 +19,7 @@ export interface HostFacts {
     readonly readableBy: "group" | "others" | null;
     readonly isTracked: boolean;
   };
-  /** The names of the variables that are set and that keyctl reads. */
+  /** The names of the variables of keyctl that are set. A name of a store that is not used says so. */
   readonly variables: readonly string[];
   /** Whether NODE_TLS_REJECT_UNAUTHORIZED asks Node not to verify certificates. */
   readonly asksForNoVerification: boolean;
@@ -30,8 +31,9 @@ export function keyFileVerdict({ reading, warnings }: SourceFacts, file: HostFac
   const { path, mode, readableBy, isTracked } = file;
   const shown = printable(/[/\\]/.test(path) ? path : `./${path}`);
   const isMissed = warnings.some(({ code }) => code === "KEY_FILE_MISSING");
+  const isFixed = warnings.some(({ code, fixable }) => code === "KEY_FILE_MODE" && fixable === false);
   const steps = [
-    ...(readableBy === null ? [] : [`chmod 600 ${shellQuote(path)}`]),
+    ...(readableBy === null || isFixed ? [] : [`chmod 600 ${shellQuote(path)}`]),
     ...(isTracked ? [`git rm --cached ${shellQuote(path)}`] : []),
   ];
   const problems = [
@@ -45,7 +47,8 @@ export function keyFileVerdict({ reading, warnings }: SourceFacts, file: HostFac
   if (reading.status === "management-key") {
     return wrong([`${shown}: holds the management key`, ...problems].join(", "), repair);
   }
-  if (problems.length > 0) return attention(`${shown}: ${problems.join(", ")}`, steps.join(" && ") || repair);
+  const otherwise = isFixed && reading.status === "found" ? OWNER_OR_MOUNT : repair;
+  if (problems.length > 0) return attention(`${shown}: ${problems.join(", ")}`, steps.join(" && ") || otherwise);
   if (reading.status !== "found") return pass(`${shown}: none`);
   return pass(`${shown}: one key${mode === null ? "" : ` (mode ${octal(mode)})`}`);
 }

@@ -3,6 +3,7 @@ import { KeyctlError } from "../../model/errors.ts";
 import type { MasterKeyFacts } from "../collect-facts.ts";
 import { printable } from "../../text/printable.ts";
 import { shellQuote } from "../../text/shell-quote.ts";
+import { OWNER_OR_MOUNT } from "../../model/key-file-mode.ts";
 import { retireCommand } from "../../sealing/retire-master-key.ts";
 import { missingKeysHint, RANDOM_KEY_COMMAND, wrongKeysHint } from "../../sealing/verify-master-keys.ts";
 import { attention, pass, wrong } from "./check-result.ts";
@@ -45,7 +46,7 @@ function noMasterKeys({ place, checks, mayGenerate }: MasterKeyFacts, census: St
 function wrongMasterKeys({ place, checks }: MasterKeyFacts): CheckVerdict {
   const message = `those from ${printable(place.from)} are not the ones that this database is sealed with`;
   const kids = checks.map(({ kid }) => kid);
-  const hint = wrongKeysHint(place.file?.path ?? place.from, kids);
+  const hint = wrongKeysHint(place.file?.path ?? place.from, kids, place.notRead);
   return wrong(message, hint, new KeyctlError("MASTER_KEY_WRONG", message, { hint }));
 }
 
@@ -94,7 +95,7 @@ function guessable(
 function modeOf({ place: { file } }: MasterKeyFacts): readonly CheckVerdict[] {
   if (file === null || file.mode === null || !file.readableByOthers) return [];
   const message = `${printable(file.path)} can be read by other users of this machine (${octal(file.mode)})`;
-  return [attention(message, `chmod 600 ${shellQuote(file.path)}`)];
+  return [attention(message, file.modeCanChange === false ? OWNER_OR_MOUNT : `chmod 600 ${shellQuote(file.path)}`)];
 }
 
 function short(kid: string): string {
