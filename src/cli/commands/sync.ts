@@ -13,7 +13,7 @@ import { addCreateOption } from "./create-option.ts";
 import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
-import { MANY_USERS } from "../help-format.ts";
+import { inGroup, MANY_USERS } from "../help-format.ts";
 import { forUsers } from "../bulk/user-command-runner.ts";
 import { reachOf, resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
@@ -32,10 +32,10 @@ interface SyncFlags extends BulkFlags, CreateFlags, KeyPermissionFlags, DryRunFl
 
 export function configureCommand(command: Command, run: Run): void {
   const bulk = addMaxKeysOption(addCreateOption(addBulkOptions(addSelection(command))));
-  addConcurrencyOption(addReasonOption(addDryRunOption(bulk)), "keys created", CREATED_AT_ONCE)
+  const all = addConcurrencyOption(addReasonOption(addDryRunOption(bulk)), "keys created", CREATED_AT_ONCE);
+  // **Order:** alone, --no-provision would make true the default, and many users would get keys that nobody asked for.
+  inGroup(all, MANY_USERS, (group) => group.option("--provision", "create a key for each user without one"))
     .option("--no-provision", "do not create a key")
-    .optionsGroup(MANY_USERS)
-    .option("--provision", "create a key for each user without one")
     .addHelpText(
       "after",
       `
