@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -21,7 +21,8 @@ const FAILED = "Module.prototype.require has failed";
 function hookedSession(home: Home, args: readonly string[], file: string, act: "wait" | "fail"): TerminalSession {
   const hook = join(home.folder, "hook.cjs");
   const acts = {
-    wait: "const end = Date.now() + 3000; while (Date.now() < end);",
+    wait: `require("node:fs").writeFileSync(${JSON.stringify(mark(home))}, "");
+      const end = Date.now() + 3000; while (Date.now() < end);`,
     fail: `throw new Error("${FAILED}");`,
   };
   writeFileSync(
@@ -30,6 +31,15 @@ function hookedSession(home: Home, args: readonly string[], file: string, act: "
      prototype.require = function (path) { if (path.endsWith("${file}")) { ${acts[act]} } return load.call(this, path); };`,
   );
   return terminalSession(home, args, { env: { NODE_OPTIONS: `--require=${hook}` } });
+}
+
+function mark(home: Home): string {
+  return join(home.folder, "waits");
+}
+
+/** Until the hook waits. */
+async function isWaiting(home: Home): Promise<void> {
+  while (!existsSync(mark(home))) await sleep(5);
 }
 
 async function isSilent(tool: TerminalSession): Promise<"silent"> {
@@ -53,6 +63,16 @@ describe("a key that is typed before its question is there", () => {
     await asked;
     const { screen, echoes } = await tool.ended;
     expect([screen.includes(KEY.slice(-8)), screen.includes(KEY.slice(9, 20)), echoes]).toEqual([false, false, true]);
+  });
+
+  it("is not shown where CI=false says that this is no CI job", async () => {
+    const home = emptyHome();
+    const noJob = { ...home, environment: { ...home.environment, CI: "false" } };
+    const tool = hookedSession(noJob, SAVE, "prompt.cjs", "wait");
+    await isWaiting(noJob);
+    expect(await tool.echoes()).toBe(false);
+    tool.type(KEY + ENTER);
+    expect(await tool.ended).toMatchObject({ code: 0, echoes: true });
   });
 
   it.each(["at once", "in time"])("is not lost when it is typed %s", async (when) => {
@@ -86,8 +106,10 @@ describe("a key that is typed before its question is there", () => {
     ["main.cjs", "SIGHUP", 143],
     ["main.cjs", "SIGQUIT", null],
   ] as const)("leaves a terminal that echoes: while %s is loaded, %s", async (file, signal, code) => {
-    const tool = hookedSession(emptyHome(), SAVE, file, "wait");
-    await isSilent(tool);
+    const home = emptyHome();
+    const tool = hookedSession(home, SAVE, file, "wait");
+    await isWaiting(home);
+    expect(await tool.echoes()).toBe(false);
     await tool.send(signal);
     const ending = await tool.ended;
     expect([ending.code, ending.echoes]).toEqual([code, true]);
