@@ -38,6 +38,15 @@ describe("a pipe that a person named", () => {
       `f() { OPENROUTER_API_KEY=$KEY KEYCTL_STORE_FILE=$1 keyctl sync -u alice --create; }
       f <(echo "sqlite:$XDG_DATA_HOME/keyctl/keyctl.db")`,
     ],
+    [
+      "OPENROUTER_API_KEY_FILE beside the same key in OPENROUTER_API_KEY",
+      'f() { OPENROUTER_API_KEY=$KEY OPENROUTER_API_KEY_FILE=$1 keyctl sync -u alice; }; f <(echo "$KEY")',
+    ],
+    [
+      "KEYCTL_STORE_FILE beside the same store in KEYCTL_STORE",
+      `export OPENROUTER_API_KEY=$KEY KEYCTL_STORE="sqlite:$XDG_DATA_HOME/keyctl/keyctl.db"
+      f() { KEYCTL_STORE_FILE=$1 keyctl sync -u alice --create; }; f <(echo "$KEYCTL_STORE")`,
+    ],
     ["--users-file", "OPENROUTER_API_KEY=$KEY keyctl sync --users-file <(echo alice)"],
     ["--users-file /dev/stdin", "echo alice | OPENROUTER_API_KEY=$KEY keyctl sync --users-file /dev/stdin"],
     [
@@ -73,6 +82,30 @@ describe("a pipe that a person named", () => {
     const line = `f() { OPENROUTER_PROVISIONING_KEY_FILE=$1 keyctl save -u alice --stdin <<<"$KEY"; }; f <(echo "$KEY")`;
     const { code, stderr } = await bash(home, line);
     expect([code, stderr]).toEqual([4, expect.stringContaining("management key")]);
+  });
+
+  it.each([
+    ["OPENROUTER_API_KEY", "sync -u alice"],
+    ["KEYCTL_STORE", "list"],
+    ["OPENROUTER_PROVISIONING_KEY", "provision -u alice"],
+  ])("must agree with %s", { timeout: MS }, async (variable, words) => {
+    const line = `f() { ${variable}=one ${variable}_FILE=$1 keyctl ${words}; }; f <(echo two)`;
+    const { code, stderr, ms } = await bash(emptyHome(), line);
+    expect([code, stderr]).toEqual([
+      4,
+      expect.stringContaining(`${variable} and ${variable}_FILE hold different values`),
+    ]);
+    expect(ms).toBeLessThan(9_000);
+  });
+
+  it("is not waited for where its variable is not read", { timeout: MS }, async () => {
+    const home = emptyHome();
+    fifoIn(home);
+    await bash(home, 'keyctl save -u alice --from-file <(echo "$KEY")');
+    const line = 'KEYCTL_STORE="sqlite:$XDG_DATA_HOME/keyctl/keyctl.db" MONGODB_URI_FILE=fifo keyctl list --count';
+    const { code, stdout, ms } = await bash(home, line);
+    expect([code, stdout]).toEqual([0, "1\n"]);
+    expect(ms).toBeLessThan(9_000);
   });
 
   it.each([
