@@ -51,6 +51,7 @@ const FORMS: Readonly<Record<string, Form>> = {
   "--grace": { says: /takes a duration such as .*, of at most 30d, or 0/, malformed: ["", "31d", "10", "1 hour"] },
   "--max-keys": COUNT,
   "--confirm": COUNT,
+  "--expect-at-least": { ...COUNT, malformed: ["", "0", "x", "1.5"] },
   "history --limit": { ...COUNT, malformed: ["", "0", "x"] },
   "provision --limit": USD,
   "rotate --limit": { ...USD, says: /takes keep, full, none or an amount in USD such as/ },
@@ -62,6 +63,10 @@ const FORMS: Readonly<Record<string, Form>> = {
   "--rate": { says: /takes a number of users a second such as 5\/s/, malformed: ["", "5", "0/s", "5/m"] },
   "--shard": { says: /takes i\/n, with i from 1 to n/, malformed: ["", "1", "0/2", "3/2"] },
   "--limit-reset": { says: /expected daily, weekly, monthly/, malformed: ["", "never"] },
+  "--fail-on": {
+    says: /takes invalid, unknown and attention, separated by commas, or none/,
+    malformed: ["", "x", "none,"],
+  },
   "rotate --verdict": { says: /takes invalid/, malformed: ["", "valid"] },
   "list --verdict": { says: /takes one of valid, invalid, never/, malformed: ["", "x"] },
   "--risk": { says: /takes one or more of no-limit, never-expires, .*blocked/, malformed: ["", "x", "no-limit,"] },
