@@ -66,7 +66,9 @@ describe("the commands of the pages", () => {
   });
 
   it.each(commands)("%s: is understood, and its flags exist", async (command) => {
-    const filled = command.replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64)).replaceAll(/<i\/n>|\$part\/4/g, "1/2");
+    const filled = command
+      .replaceAll(/<sha256>|"\$hash"/g, "0".repeat(64))
+      .replaceAll(/<i\/n>|\$part\/4|"\$CI_NODE_INDEX\/\$CI_NODE_TOTAL"/g, "1/2");
     expect(await unknownWordsOf(filled, emptyHome())).toEqual([]);
   });
 
