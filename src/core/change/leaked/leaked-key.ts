@@ -1,4 +1,5 @@
 import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../../async/deadline.ts";
+import type { Deadline } from "../../async/deadline.ts";
 import type { Context } from "../../context.ts";
 import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../model/errors.ts";
@@ -15,10 +16,9 @@ import type { AccountKeys } from "../../protocol/management-access.ts";
 import { withTrueGeneration } from "../../protocol/settle-row.ts";
 import { settleStored } from "../../protocol/settle-stored.ts";
 import { withRemedy } from "../../ports/openrouter.ts";
-import type { DeleteResult } from "../../ports/openrouter.ts";
 import { printable } from "../../text/printable.ts";
 import { retireNow } from "../rotate/finish-due.ts";
-import { assertDead, leakedKeyCheck, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
+import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
 import { describeOwner, ownerOf } from "./leaked-owner.ts";
 import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
 import { usageOf } from "./leaked-usage.ts";
@@ -68,8 +68,8 @@ class Containment {
   /** Of the caller; once the key is disabled, only of the caller's time. */
   #signal: AbortSignal;
   #owner: LeakedOwner | null = null;
-  /** What OpenRouter says about the key; undefined before it was asked. `refused`: it refuses the key, and says no more. */
-  #state: "disabled" | "gone" | "refused" | undefined;
+  /** What OpenRouter's entry of the key says; undefined while that is not known. */
+  #state: "disabled" | "gone" | undefined;
   #disabledAt: Timestamp | null = null;
   #usage: LeakedUsage | null = null;
   /** The hash of the key that this call has put in use. */
@@ -141,17 +141,7 @@ class Containment {
   /** Throws REVOKE_PENDING if it is not known whether the key still works. */
   async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
     const { clock, openRouter } = this.#context;
-    const disabled = await this.#disableUpstream(upstreamId, keys);
-    if (disabled.status === "unknown") {
-      // Its entry could not be changed, but the key itself may be refused already.
-      const check = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
-      if (check === null || !(await refusedTwice(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal))))) {
-        throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
-      }
-      this.#state = "refused";
-    } else {
-      this.#state = disabled.status === "done" ? "disabled" : "gone";
-    }
+    this.#state = await this.#disableUpstream(upstreamId, keys);
     this.#signal = timeOf(this.#signal);
     if (this.#state === "disabled") this.#disabledAt = clock.now().toISOString();
     if (this.#owner === null && this.#state !== "disabled") return;
@@ -159,14 +149,31 @@ class Containment {
     this.#usage = await usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
   }
 
-  /** The account is compared before the key is disabled. */
-  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<DeleteResult> {
+  /**
+   * The account is compared before the key is disabled. If that fails, the entry of the key decides: an outage that refuses
+   * the key itself says nothing.
+   */
+  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<"disabled" | "gone"> {
+    const disabled = await this.#answered(() => keys.disable(upstreamId, this.#deadline(DISABLING_MS)));
+    if (disabled.status === "done") return "disabled";
+    if (disabled.status === "gone") return "gone";
+    const entry = await this.#answered(() => keys.find(upstreamId, this.#deadline(CONFIRMING_MS)));
+    if (entry.status === "found" && entry.key.disabled) return "disabled";
+    if (entry.status === "gone") return "gone";
+    throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
+  }
+
+  async #answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     try {
-      return await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
+      return await ask();
     } catch (thrown) {
       if (!isKeyctlError(thrown) || thrown.code !== "PROVIDER_UNAVAILABLE") throw thrown;
       throw mayStillWork(thrown.message, { hint: thrown.hint ?? RUN_AGAIN, retryable: thrown.retryable });
     }
+  }
+
+  #deadline(totalMs: number): Deadline {
+    return deadlineIn(totalMs, anySignal(this.#signal));
   }
 
   /** `again`: whose key it is has to be found out again. */
@@ -179,7 +186,7 @@ class Containment {
     if (this.#state === "disabled") {
       await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
       if (owner !== null) this.#noteDisabled(owner);
-    } else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
+    } else await assertDead(check, this.#deadline(CONFIRMING_MS));
     return "done";
   }
 
@@ -208,8 +215,8 @@ class Containment {
 
   /** Throws REVOKE_PENDING while OpenRouter still accepts the key, as far as the key itself can be asked. */
   async #confirmDisabled(hash: string, checkKey: Deletion["checkKey"], keys: AccountKeys): Promise<void> {
-    const deadline = deadlineIn(CONFIRMING_MS, anySignal(this.#signal));
-    const [doubt = null] = await doubtsAbout([{ hash, isFresh: true, isDisabling: true, keys, checkKey }], deadline);
+    const deletion = { hash, isFresh: true, isDisabling: true, keys, checkKey };
+    const [doubt = null] = await doubtsAbout([deletion], this.#deadline(CONFIRMING_MS));
     if (doubt !== null) throw mayStillWork(`OpenRouter ${doubt}`, { hint: RUN_AGAIN, retryable: true });
   }
 }

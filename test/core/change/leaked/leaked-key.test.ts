@@ -389,15 +389,36 @@ describe("trouble at OpenRouter", () => {
     expect(await everythingIn(all.home)).toBe(before);
   });
 
-  it("does not keep the user from a new key where OpenRouter refuses the leaked one", async () => {
+  it("never passes for the end of a key that works: an outage, and two false refusals of the key", async () => {
+    const all = await provisioned();
+    all.server.behave(({ route }) => {
+      if (route === "PATCH /keys/{hash}") return { status: 402 };
+      return route === "GET /key" ? { status: 401 } : "pass";
+    });
+    const before = await everythingIn(all.home);
+    for (let runs = 0; runs < 2; runs += 1) {
+      const result = await leaked(all, all.text);
+      expect(result).toMatchObject({ disabledAt: null, replacedBy: null, error: { code: "REVOKE_PENDING" } });
+      expect(result.error?.message).not.toContain("works no more");
+    }
+    expect(await everythingIn(all.home)).toBe(before);
+    expect([...all.server.keys.values()]).toMatchObject([{ hash: all.hash, disabled: false }]);
+  });
+
+  it.each(["disabled", "deleted"])("is no obstacle where its entry says that the key is %s", async (state) => {
     const all = await provisioned();
     const key = all.server.keys.get(all.hash);
-    if (key !== undefined) key.disabled = true;
-    all.server.behave(({ route, path }) =>
-      route === "PATCH /keys/{hash}" && path.endsWith(all.hash) ? { status: 402 } : "pass",
-    );
-    const { error, replacedBy } = await leaked(all, all.text);
-    expect([error?.code, replacedBy]).toEqual(["REVOKE_PENDING", await currentHash(all)]);
+    let isFirst = true;
+    all.server.behave(({ route }) => {
+      if (route !== "PATCH /keys/{hash}" || !isFirst) return "pass";
+      isFirst = false;
+      if (state === "deleted") all.server.removeKey(all.hash);
+      else if (key !== undefined) key.disabled = true;
+      return { status: 402 };
+    });
+    const { error, disabledAt, replacedBy } = await leaked(all, all.hash);
+    expect([error, disabledAt, replacedBy]).toEqual([null, state === "deleted" ? null : NOW, await currentHash(all)]);
+    expect([...all.server.keys.keys()]).toEqual([replacedBy]);
   });
 
   it("is not waited for by whoever has stopped waiting, once the key is disabled", async () => {
