@@ -257,6 +257,31 @@ describe("a report of a scanner", () => {
     expectNoEcho(done, "secret-words-of-mine");
   });
 
+  it("of a line that is not one whole key names the line, and what a line holds", async () => {
+    const cut = OTHER.slice(0, -1);
+    const { run } = await stage();
+    const done = await run("leaked --stdin", { input: ["", KEY + OTHER, cut].join("\n"), columns: 80, env: plain });
+    const words = done.stdout.replaceAll(/\s+/g, " ");
+    expect([done.code, words.includes("✔")]).toEqual([9, false]);
+    expect(words).toContain("line 2: this holds several keys");
+    expect(words).toContain("line 3: this is not one whole key");
+    expect(done.stderr).toContain("one key (sk-or-v1-…) or 64 hex characters a line, and nothing else");
+    const one = await run("leaked --stdin", { input: cut, columns: 80, env: plain });
+    expect([one.code, one.stderr]).toEqual([2, expect.stringContaining("error: this is not one whole key")]);
+    expectNoEcho(done, KEY, OTHER, cut);
+  });
+
+  it.each([
+    ["quotes around it", `"${KEY}"`, "it holds a key in quotes"],
+    ["a name before it", `OPENROUTER_API_KEY=${KEY}`, "it holds NAME=… instead of the key alone"],
+  ])("of one key with %s says what is wrong, and what is wanted", async (_, input, fault) => {
+    const done = await (await stage()).run("leaked --stdin", { input, env: plain });
+    expect([done.code, done.stdout]).toEqual([9, expect.stringContaining(fault)]);
+    expect(done.stderr).toContain("error: the line failed");
+    expect(done.stderr).toContain("one key (sk-or-v1-…) or 64 hex characters a line, and nothing else");
+    expectNoEcho(done, KEY);
+  });
+
   it("of more than ten keys wants a permission, and is not touched without one", async () => {
     const { run, server, texts } = await withUsers(11);
     const sent = server.count();
@@ -275,6 +300,20 @@ describe("a report of a scanner", () => {
     const all = await run("leaked --stdin --max-keys 11 --json", { input: texts.join("\n") });
     expect([all.code, documentsOf(all).at(-1)]).toMatchObject([0, { contained: 11, replaced: 8, error: null }]);
     expect(server.keys.size).toBe(11);
+  });
+
+  it("with a faulty line, beyond the permission, says also how many keys may still work and how to go on", async () => {
+    const { run, texts } = await withUsers(3);
+    const input = ["no key", ...texts].join("\n");
+    const done = await run("leaked --stdin --max-keys 1 --json", { input });
+    expect([done.code, errorOf(done)]).toMatchObject([
+      9,
+      {
+        code: "SOME_FAILED",
+        message: "1 of 4 keys failed, and 2 keys may still work: this run may handle no more",
+        hint: "see the lines above; give one key (sk-or-v1-…) or 64 hex characters a line, and nothing else; keyctl leaked --stdin --json --max-keys 4   handles all",
+      },
+    ]);
   });
 
   it("of which some keys may still work is exit 10", async () => {
@@ -304,14 +343,17 @@ describe("a report of a scanner", () => {
 
   it("that does not end is handled in constant memory, line by line", { timeout: 60_000 }, async () => {
     const all = await stage();
-    let given = 0;
-    const seen: number[] = [];
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
     async function* endless(): AsyncGenerator<Uint8Array> {
-      for (; given < 3_000; given += 1) yield Buffer.from(`no key ${given}\n`);
+      for (let given = 0; given < 3_000; given += 1) {
+        // The rest comes only when the first lines are answered.
+        if (given === 1_500) await answered;
+        yield Buffer.from(`no key ${given}\n`);
+      }
     }
     const done = await all.run("leaked --stdin --yes --json", {
       input: endless(),
-      onStdout: () => void seen.push(given),
+      onStdout: () => resolve(),
     });
     expect([done.code, documentsOf(done).at(-1)]).toMatchObject([9, { failed: 3_000 }]);
   });

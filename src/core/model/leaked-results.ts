@@ -40,10 +40,14 @@ export interface LeakedResult {
 
 const HASH = /^[0-9a-f]{64}$/i;
 
+const KEY_BEGINNING = /sk-or-v1-/gi;
+const WHAT_IS_GIVEN = "give a key (sk-or-v1-…) or 64 hex characters, and nothing else";
+const WHOLE_KEY = "a key is sk-or-v1- and 64 characters from 0 to 9 and a to f";
+
 /** Throws BAD_KEY_FORMAT, KEY_IS_MASKED; repeats nothing of the text. */
 export function parseLeaked(text: string | ApiKey): LeakedKey {
   const key = typeof text === "string" ? ApiKey.parse(text) : text;
-  if (key !== undefined) return { hash: key.hash, key };
+  if (key !== undefined && beginnings(key.reveal()) === 1) return { hash: key.hash, key };
   const trimmed = String(text).trim();
   if (HASH.test(trimmed)) return { hash: trimmed.toLowerCase(), key: null };
   if (ApiKey.isMask(trimmed)) {
@@ -51,11 +55,28 @@ export function parseLeaked(text: string | ApiKey): LeakedKey {
       hint: "give the key that leaked, or its SHA-256: keyctl list --json   shows it as key_hash",
     });
   }
+  if (beginnings(trimmed) > 1) {
+    throw new KeyctlError("BAD_KEY_FORMAT", "this holds several keys, and one is wanted", { hint: WHAT_IS_GIVEN });
+  }
   const fault = keyFaultOf(trimmed);
   const what = fault === NO_KEY_AT_ALL ? "" : `: it ${fault}`;
   throw new KeyctlError("BAD_KEY_FORMAT", `this is neither a key nor the SHA-256 of one${what}`, {
-    hint: "give a key (sk-or-v1-…) or 64 hex characters, and nothing else; a management key is deleted at https://openrouter.ai/settings/management-keys",
+    hint: `${WHAT_IS_GIVEN}; a management key is deleted at https://openrouter.ai/settings/management-keys`,
   });
+}
+
+function beginnings(text: string): number {
+  return text.match(KEY_BEGINNING)?.length ?? 0;
+}
+
+/**
+ * For a key that nothing here knows. A key that was cut, or that has more on its line, is refused by OpenRouter as well, while
+ * the whole one works. Throws BAD_KEY_FORMAT.
+ */
+export function assertWhole({ key }: LeakedKey): void {
+  if (key === null || key.hasUsualShape) return;
+  const message = `this is not one whole key: ${WHOLE_KEY}, and nothing here knows this text`;
+  throw new KeyctlError("BAD_KEY_FORMAT", message, { hint: WHAT_IS_GIVEN });
 }
 
 /** @param keyHash null if what was given is neither a key nor a hash */

@@ -16,6 +16,7 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { USER_COLUMN } from "../../views/columns.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import type { LeakedFlags } from "./leaked-flags.ts";
+import { ofLine } from "./leaked-lines.ts";
 import type { LeakedLine } from "./leaked-lines.ts";
 import { leakedCells, leakedDocument } from "./leaked-view.ts";
 
@@ -36,6 +37,8 @@ export class LeakedReport {
   #notConfirmed = 0;
   #left = 0;
   #failed = 0;
+  /** Lines that hold no whole key; they are among the failed ones. */
+  #faulty = 0;
   /** A failure that concerns all keys. */
   #fatal: KeyctlError | null = null;
   #notStarted = 0;
@@ -79,6 +82,7 @@ export class LeakedReport {
     this.#begun += 1;
     const result = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun, reason });
     const { error, disabledAt } = result;
+    if (error?.code === "BAD_KEY_FORMAT") return { line, result: { ...result, error: ofLine(error, line) } };
     // Where a key could be disabled, the others can be, too.
     if (error !== null && disabledAt === null && RUN_FATAL_CODES.has(error.code)) this.#fatal ??= error;
     return { line, result };
@@ -94,30 +98,45 @@ export class LeakedReport {
     else if (NOT_CONFIRMED.has(error.code)) this.#notConfirmed += 1;
     else if (error.code === "PROVISION_CAP") this.#left += 1;
     else this.#failed += 1;
+    if (error?.code === "BAD_KEY_FORMAT") this.#faulty += 1;
     const isDryRun = this.#flags.dryRun === true;
     if (!terminal.options.json) return this.#table.print([leakedCells(terminal, result, isDryRun)]);
     const document = { type: "key", line, ...leakedDocument(result, isDryRun) };
     await terminal.documents([{ ...document, error: errorDocument(error, receivedSignal()) }]);
   }
 
-  /** The worst of what happened to the keys: 9, then 6, then 10. */
+  /** The worst of what happened to the keys: 9, then 6, then 10. Each says how many keys may still work. */
   outcome(): KeyctlError | null {
-    const { commandAgain } = this.#invocation;
-    if (this.#failed > 0) {
-      const message = `${formatNumber(this.#failed)} of ${counted(this.#done, "key")} failed`;
-      return new KeyctlError("SOME_FAILED", message, { hint: "see the lines above" });
-    }
-    if (this.#left > 0) {
-      const message = `${counted(this.#left, "key")} may still work: this run may handle no more`;
-      const hint = commandAgain(`--max-keys ${this.#done}`, "--max-keys");
-      return new KeyctlError("PROVISION_CAP", message, { hint, retryable: true });
-    }
+    const left = this.#left + this.#notConfirmed;
+    const others = this.#left > 0 ? `${counted(left, "key")} may still work: this run may handle no more` : null;
+    if (this.#failed > 0) return this.#someFailed(left, others);
+    if (others !== null) return new KeyctlError("PROVISION_CAP", others, { hint: this.#forAll, retryable: true });
     if (this.#notConfirmed > 0) {
-      const message = `${formatNumber(this.#notConfirmed)} of ${counted(this.#done, "key")} may still work`;
-      return new KeyctlError("ATTENTION", message, { hint: "see the lines above; the same command goes on" });
+      const which = this.#done === 1 ? "the key" : `${formatNumber(left)} of ${counted(this.#done, "key")}`;
+      const hint = "see the lines above; the same command goes on";
+      return new KeyctlError("ATTENTION", `${which} may still work`, { hint });
     }
     if (this.#done > 0 || this.#flags.allowEmpty === true) return null;
     return new KeyctlError("EMPTY_SELECTION", "no key was given", { hint: "--allow-empty   accepts that" });
+  }
+
+  #someFailed(left: number, others: string | null): KeyctlError {
+    const failed = this.#done === 1 ? "the line failed" : `${this.#failedOfAll} failed`;
+    const more = others ?? (left > 0 ? `${counted(left, "key")} may still work` : null);
+    const lines = this.#faulty > 0 ? "; give one key (sk-or-v1-…) or 64 hex characters a line, and nothing else" : "";
+    const again = others === null ? "" : `; ${this.#forAll}   handles all`;
+    return new KeyctlError("SOME_FAILED", more === null ? failed : `${failed}, and ${more}`, {
+      hint: `see the lines above${lines}${again}`,
+    });
+  }
+
+  get #failedOfAll(): string {
+    return `${formatNumber(this.#failed)} of ${counted(this.#done, "key")}`;
+  }
+
+  /** The same command, which may handle all keys. */
+  get #forAll(): string {
+    return this.#invocation.commandAgain(`--max-keys ${this.#done}`, "--max-keys");
   }
 
   async summarize(end: RunEnd): Promise<void> {

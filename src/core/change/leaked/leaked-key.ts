@@ -5,7 +5,7 @@ import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../model/errors.ts";
 import { keyOfRow } from "../../model/history-event.ts";
 import type { Timestamp } from "../../model/key-record.ts";
-import { leakedFailed, nothingKnown } from "../../model/leaked-results.ts";
+import { assertWhole, leakedFailed, nothingKnown } from "../../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
 import type { Warning } from "../../model/warning.ts";
 import { doubtsAbout } from "../../protocol/confirm-deletion.ts";
@@ -186,7 +186,10 @@ class Containment {
     if (this.#state === "disabled") {
       await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
       if (owner !== null) this.#noteDisabled(owner);
-    } else await assertDead(check, this.#deadline(CONFIRMING_MS));
+    } else {
+      await assertDead(check, this.#deadline(CONFIRMING_MS));
+      if (owner === null) assertWhole(this.#leak);
+    }
     return "done";
   }
 

@@ -1,7 +1,7 @@
 import { anySignal, deadlineIn } from "../../async/deadline.ts";
 import type { Context } from "../../context.ts";
 import { KeyctlError } from "../../model/errors.ts";
-import { nothingKnown } from "../../model/leaked-results.ts";
+import { assertWhole, nothingKnown } from "../../model/leaked-results.ts";
 import type { LeakedAction, LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
 import { keyIn } from "../../model/tombstone.ts";
 import { managementKeyMissing } from "../../model/management-key.ts";
@@ -47,6 +47,7 @@ export async function previewLeaked(
   if (action === "none") {
     const row = owner?.kind === "current" ? owner.row : null;
     await assertDead(await leakedKeyCheck(leak, row, context, signal), deadlineIn(READING_MS, anySignal(signal)));
+    if (owner === null) assertWhole(leak);
   }
   const now = openRouter.serverTime() ?? context.clock.now().getTime();
   const isReadable = found.status === "found" || owner !== null;

@@ -290,6 +290,35 @@ describe("an unknown key", () => {
     expect(await leaked(all, OTHER)).toMatchObject({ error: { code: "VERDICT_UNKNOWN" } });
   });
 
+  it.each([
+    ["two keys in one line", KEY + OTHER],
+    ["two keys in one line, the second in upper case", KEY + OTHER.toUpperCase()],
+    ["a key without its last character", OTHER.slice(0, -1)],
+    ["a key with one more character", `${OTHER}0`],
+    ["a key and the end of a name", `${OTHER}_prod`],
+    ["a key in upper-case hex", `${OTHER.slice(0, -4)}91AA`],
+  ])("that is not one whole key is never contained: %s", async (_, text) => {
+    const all = await stage();
+    for (const dryRun of [false, true]) {
+      const { action, error } = await leaked(all, text, { dryRun });
+      expect([action, error]).toMatchObject([
+        "none",
+        { code: "BAD_KEY_FORMAT", message: expect.stringMatching(/one whole key|several keys/) as string },
+      ]);
+    }
+  });
+
+  it("of another shape is handled as any other where it is known", async () => {
+    const all = await stage();
+    const odd = `${OTHER}_prod`;
+    const key = all.server.addKey(odd);
+    expect(await leaked(all, odd)).toMatchObject({ action: "disable", disabledAt: NOW, error: null });
+    expect(key.disabled).toBe(true);
+    all.server.removeKey(key.hash);
+    all.server.addKey(odd, { workspace: all.server.addAccount().defaultWorkspace });
+    expect(await leaked(all, odd)).toMatchObject({ error: { code: "ATTENTION" } });
+  });
+
   it("may be a management key, of keyctl or of another program", async () => {
     const all = await stage();
     expect(await leaked(all, all.server.managementKey)).toMatchObject({
