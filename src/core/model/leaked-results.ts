@@ -1,5 +1,6 @@
 import { ApiKey } from "./api-key.ts";
 import { KeyctlError } from "./errors.ts";
+import type { ErrorCode } from "./errors.ts";
 import { keyFaultOf, NO_KEY_AT_ALL } from "./key-fault.ts";
 import type { Timestamp } from "./key-record.ts";
 import type { Warning } from "./warning.ts";
@@ -22,6 +23,8 @@ export interface LeakedResult {
   readonly keyHash: string | null;
   /** Whose key it is; null if neither a row nor the journal knows it. `current`: it is the key that the user has now. */
   readonly owner: { readonly userId: string; readonly current: boolean } | null;
+  /** As OpenRouter calls the key; must be escaped for display. Null: not known. */
+  readonly name: string | null;
   readonly action: LeakedAction;
   /** When OpenRouter confirmed that the key is disabled; null if it did not, and for a key that was gone before. */
   readonly disabledAt: Timestamp | null;
@@ -39,6 +42,9 @@ export interface LeakedResult {
 }
 
 const HASH = /^[0-9a-f]{64}$/i;
+
+/** After a signal, too. */
+export const GOES_ON = "run the same command again: it goes on";
 
 const KEY_BEGINNING = /sk-or-v1-/gi;
 const WHAT_IS_GIVEN = "give a key (sk-or-v1-…) or 64 hex characters, and nothing else";
@@ -79,8 +85,28 @@ export function assertWhole({ key }: LeakedKey): void {
   throw new KeyctlError("BAD_KEY_FORMAT", message, { hint: WHAT_IS_GIVEN });
 }
 
+/** The failures that say themselves what a person does about the key. */
+const SAYS_ALL: ReadonlySet<ErrorCode> = new Set([
+  "BAD_KEY_FORMAT",
+  "KEY_IS_MASKED",
+  "MANAGEMENT_KEY_AS_USER_KEY",
+  "USAGE",
+]);
+export const MAY_STILL_WORK = "the leaked key may still work";
+
+/** This failure, of a key that is not known to be disabled: a person can disable it without keyctl. */
+export function notDisabled(error: KeyctlError, upstreamId: string): KeyctlError {
+  const { code, message, retryable, mayHaveHappened } = error;
+  if (SAYS_ALL.has(code)) return error;
+  const whole = message.startsWith(MAY_STILL_WORK) ? message : `${message}; ${MAY_STILL_WORK}`;
+  const again = error.hint ?? (code === "INTERRUPTED" ? GOES_ON : null);
+  const byHand = `disable the key now at https://openrouter.ai/keys/${upstreamId}`;
+  const hint = again === null ? byHand : `${again}; or ${byHand}`;
+  return new KeyctlError(code, whole, { hint, retryable, mayHaveHappened });
+}
+
 /** @param keyHash null if what was given is neither a key nor a hash */
-export function leakedFailed(keyHash: string | null, error: KeyctlError): LeakedResult {
+export function leakedFailed(keyHash: string | null, error: KeyctlError | null): LeakedResult {
   return { ...nothingKnown(keyHash), error };
 }
 
@@ -88,6 +114,7 @@ export function nothingKnown(keyHash: string | null): LeakedResult {
   return {
     keyHash,
     owner: null,
+    name: null,
     action: "none",
     disabledAt: null,
     replacedBy: null,

@@ -31,6 +31,7 @@ export type WarningCode =
   | "USAGE_UNKNOWN"
   | "USAGE_INCOMPLETE"
   | "USER_WITHOUT_KEY"
+  | "KEY_NOT_ASKED"
   | "LIMIT_USED_UP"
   | "NO_LIMIT"
   | "HISTORY_NOT_WRITTEN";

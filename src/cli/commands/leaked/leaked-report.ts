@@ -1,7 +1,7 @@
 import { inOrder } from "../../../core/async/in-order.ts";
 import { isKeyctlError, KeyctlError, RUN_FATAL_CODES } from "../../../core/model/errors.ts";
 import type { ErrorCode } from "../../../core/model/errors.ts";
-import { leakedFailed } from "../../../core/model/leaked-results.ts";
+import { GOES_ON, leakedFailed } from "../../../core/model/leaked-results.ts";
 import type { LeakedResult } from "../../../core/model/leaked-results.ts";
 import type { KeyManager } from "../../../core/manager/manager.ts";
 import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
@@ -55,6 +55,24 @@ export class LeakedReport {
   }
 
   async work(lines: AsyncIterable<LeakedLine>): Promise<void> {
+    try {
+      await this.#work(lines);
+    } catch (thrown) {
+      throw isKeyctlError(thrown) ? this.#ofAll(thrown) : thrown;
+    }
+  }
+
+  /** What it means for the keys that nothing was done about them. */
+  #ofAll(error: KeyctlError): KeyctlError {
+    const { code, message, hint, retryable } = error;
+    if (code === "INTERRUPTED") return new KeyctlError(code, message, { hint: hint ?? GOES_ON, retryable });
+    if (this.#store !== null || !RUN_FATAL_CODES.has(code)) return error;
+    const byHand = "disable the keys now at https://openrouter.ai/keys";
+    const whole = `${message}; the leaked keys may still work`;
+    return new KeyctlError(code, whole, { hint: hint === null ? byHand : `${hint}; or ${byHand}`, retryable });
+  }
+
+  async #work(lines: AsyncIterable<LeakedLine>): Promise<void> {
     const { withManager, progress } = this.#invocation;
     const { concurrency = ROTATED_AT_ONCE } = this.#flags;
     await withManager({ mayCreateStore: false, logs: "none" }, async ({ manager, store }) => {

@@ -1,11 +1,11 @@
-import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../../async/deadline.ts";
+import { anySignal, deadlineIn, throwIfCancelled, timeOf, toKeyctlError } from "../../async/deadline.ts";
 import type { Deadline } from "../../async/deadline.ts";
 import type { Context } from "../../context.ts";
 import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../model/errors.ts";
 import { keyOfRow } from "../../model/history-event.ts";
 import type { Timestamp } from "../../model/key-record.ts";
-import { assertWhole, leakedFailed, nothingKnown } from "../../model/leaked-results.ts";
+import { assertWhole, leakedFailed, MAY_STILL_WORK, nothingKnown, notDisabled } from "../../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
 import type { Warning } from "../../model/warning.ts";
 import { doubtsAbout } from "../../protocol/confirm-deletion.ts";
@@ -19,18 +19,18 @@ import { withRemedy } from "../../ports/openrouter.ts";
 import { printable } from "../../text/printable.ts";
 import { retireNow } from "../rotate/finish-due.ts";
 import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
-import { describeOwner, ownerOf } from "./leaked-owner.ts";
+import { describeOwner, ownerOf, usersWithoutKey } from "./leaked-owner.ts";
 import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
 import { usageOf } from "./leaked-usage.ts";
 import type { LeakedUsage } from "./leaked-usage.ts";
-import { emptyLimit, userWithoutKey } from "./leaked-warnings.ts";
+import { emptyLimit, keyNotAsked } from "./leaked-warnings.ts";
 import { rotateKey } from "../rotate/rotate-key.ts";
 
 /**
  * **Order:** (1) find out whose key it is; (2) disable it at OpenRouter, the one change that comes before the row; (3) read
  * what it spent; (4) give its user a new key, by a rotation without a grace, or remove an earlier key of the user. Whatever
  * stops this, the same call goes on: a disabled key is no obstacle to it. From (2) on the user may have no working key, so a
- * caller who stops waiting stops nothing any more.
+ * caller who stops waiting stops nothing any more once the request is sent.
  */
 
 export interface LeakedTask {
@@ -65,7 +65,7 @@ class Containment {
   readonly #leak: LeakedKey;
   readonly #since: number | null;
   readonly #context: Context;
-  /** Of the caller; once the key is disabled, only of the caller's time. */
+  /** Of the caller; from the moment when the key is to be disabled, only of the caller's time. */
   #signal: AbortSignal;
   #owner: LeakedOwner | null = null;
   /** What OpenRouter's entry of the key says; undefined while that is not known. */
@@ -74,8 +74,10 @@ class Containment {
   #usage: LeakedUsage | null = null;
   /** The hash of the key that this call has put in use. */
   #newKey: string | null = null;
-  #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link" | "warnings">;
+  #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link">;
   #warnings: readonly Warning[] = [];
+  /** About users who have no working key now. */
+  #left: readonly Warning[] = [];
 
   constructor(leak: LeakedKey, { since }: LeakedTask, context: Context, signal: AbortSignal) {
     this.#leak = leak;
@@ -99,22 +101,25 @@ class Containment {
   }
 
   get result(): LeakedResult {
-    const { usageSince = null, usedFrom = null, lastUsedAt = null, warnings = [] } = this.#usage ?? {};
+    const { name = null, usageSince = null, usedFrom = null, lastUsedAt = null, warnings = [] } = this.#usage ?? {};
     return {
       ...nothingKnown(this.#leak.hash),
       ...this.#said,
       replacedBy: this.#newKey ?? this.#said.replacedBy,
+      name,
       disabledAt: this.#disabledAt,
       usageSince,
       usedFrom,
       lastUsedAt,
-      warnings: [...this.#said.warnings, ...warnings, ...this.#warnings],
+      warnings: [...this.#left, ...warnings, ...this.#warnings],
     };
   }
 
   failed(error: KeyctlError): LeakedResult {
     const owner = this.#owner;
-    const isStuck = this.#state !== undefined && owner?.kind === "current" && owner.isOurs && this.#newKey === null;
+    const isStuck = owner?.kind === "current" && owner.isOurs && this.#newKey === null;
+    if (this.#state === undefined)
+      return { ...this.result, error: notDisabled(error, owner?.upstreamId ?? this.#leak.hash) };
     if (!isStuck) return { ...this.result, error };
     if (this.#state === "disabled") this.#noteDisabled(owner);
     const { code, message, hint, retryable } = error;
@@ -141,8 +146,11 @@ class Containment {
   /** Throws REVOKE_PENDING if it is not known whether the key still works. */
   async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
     const { clock, openRouter } = this.#context;
-    this.#state = await this.#disableUpstream(upstreamId, keys);
+    throwIfCancelled(this.#deadline(DISABLING_MS));
+    // From here on the key may be disabled.
     this.#signal = timeOf(this.#signal);
+    this.#state = await this.#disableUpstream(upstreamId, keys);
+    this.#left = usersWithoutKey(this.#owner, this.#leak.hash, "now");
     if (this.#state === "disabled") this.#disabledAt = clock.now().toISOString();
     if (this.#owner === null && this.#state !== "disabled") return;
     const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
@@ -181,8 +189,8 @@ class Containment {
     if (owner?.kind === "earlier") return this.#retire(owner, keys);
     if (owner?.isOurs === true) return this.#rotate(owner);
     this.#said = { ...this.#said, action: this.#state === "disabled" ? "disable" : "none" };
-    this.#warnings = owner === null ? [] : [userWithoutKey(owner.userId)];
     const check = await leakedKeyCheck(this.#leak, owner?.row ?? null, this.#context, this.#signal);
+    if (check === null) this.#warnings = [keyNotAsked()];
     if (this.#state === "disabled") {
       await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
       if (owner !== null) this.#noteDisabled(owner);
@@ -212,6 +220,7 @@ class Containment {
 
   async #retire({ userId: user, n, keyHash, upstreamId }: EarlierOwner, keys: AccountKeys): Promise<"done"> {
     const checkKey = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
+    if (checkKey === null) this.#warnings = [...this.#warnings, keyNotAsked()];
     const removal = { ...this.#context, keys, newSignal: () => this.#signal };
     return retireNow({ user, n, keyHash, upstreamId, checkKey }, removal);
   }
@@ -225,5 +234,5 @@ class Containment {
 }
 
 function mayStillWork(why: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
-  return new KeyctlError("REVOKE_PENDING", `the key may still work: ${why}`, details);
+  return new KeyctlError("REVOKE_PENDING", `${MAY_STILL_WORK}: ${why}`, details);
 }

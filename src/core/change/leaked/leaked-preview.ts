@@ -11,10 +11,9 @@ import { withTrueGeneration } from "../../protocol/settle-row.ts";
 import { withRemedy } from "../../ports/openrouter.ts";
 import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
 import type { LeakedTask } from "./leaked-key.ts";
-import { describeOwner, ownerOf } from "./leaked-owner.ts";
+import { describeOwner, ownerOf, usersWithoutKey } from "./leaked-owner.ts";
 import type { LeakedOwner } from "./leaked-owner.ts";
 import { usageOf } from "./leaked-usage.ts";
-import { userWithoutKey } from "./leaked-warnings.ts";
 
 const READING_MS = 20_000;
 
@@ -52,8 +51,7 @@ export async function previewLeaked(
   const now = openRouter.serverTime() ?? context.clock.now().getTime();
   const isReadable = found.status === "found" || owner !== null;
   const usage = isReadable ? await usageOf(upstreamId, { since, now }, keys, signal) : { warnings: [] };
-  const left = owner?.kind === "current" && !owner.isOurs ? [userWithoutKey(owner.userId)] : [];
-  const warnings = [...said.warnings, ...usage.warnings, ...left];
+  const warnings = [...usersWithoutKey(owner, leak.hash, "then"), ...usage.warnings];
   return { ...nothingKnown(leak.hash), ...usage, ...said, action, warnings };
 }
 

@@ -162,17 +162,32 @@ describe("a key that keyctl did not create", () => {
       action: "disable",
       disabledAt: NOW,
       replacedBy: null,
-      warnings: [],
+      warnings: given === OTHER ? [] : [{ code: "KEY_NOT_ASKED" }],
       error: null,
     });
     expect(key.disabled).toBe(true);
   });
 
-  it("and several users have is disabled once, and a warning says how to find the others", async () => {
+  it("and several users have is disabled once, and each of them is said to have no working key", async () => {
+    const all = await saved();
+    for (const user of ["bob", "carol"]) await all.given(`save --user ${user} --stdin`, { input: KEY });
+    const preview = await leaked(all, KEY, { dryRun: true });
+    expect(preview.warnings.filter(({ message }) => !message.includes("would have no working"))).toEqual([]);
+    const { warnings, owner } = await leaked(all, KEY);
+    expect(owner?.current).toBe(true);
+    expect(warnings.map(({ code }) => code)).toEqual(["KEY_SHARED", ...Array(3).fill("USER_WITHOUT_KEY")]);
+    for (const user of ["alice", "bob", "carol"]) {
+      expect(
+        warnings.filter(({ message }) => message.startsWith(`user ${user} has no working key now: `)),
+      ).toHaveLength(1);
+    }
+  });
+
+  it("and that could not be disabled warns of nobody", async () => {
     const all = await saved();
     await all.given("save --user bob --stdin", { input: KEY });
-    const { warnings, owner } = await leaked(all, KEY);
-    expect([owner?.current, warnings.map(({ code }) => code)]).toEqual([true, ["KEY_SHARED", "USER_WITHOUT_KEY"]]);
+    all.server.behave(always("PATCH /keys/{hash}", { status: 402 }));
+    expect(await leaked(all, KEY)).toMatchObject({ warnings: [], error: { code: "REVOKE_PENDING" } });
   });
 
   it("of another account is contained only if OpenRouter refuses it", async () => {
@@ -459,6 +474,65 @@ describe("trouble at OpenRouter", () => {
     });
     const { error, replacedBy } = await leaked(all, all.hash, { signal: stop.signal });
     expect([error, replacedBy]).toEqual([null, await currentHash(all)]);
+  });
+});
+
+describe("a caller who stops waiting", () => {
+  it("while the key is being disabled stops nothing any more", async () => {
+    const all = await provisioned();
+    const stop = new AbortController();
+    all.server.behave(({ route }) => {
+      if (route === "PATCH /keys/{hash}") stop.abort(new Error("no more"));
+      return "pass";
+    });
+    const { error, disabledAt, replacedBy } = await leaked(all, all.text, { signal: stop.signal });
+    expect([error, disabledAt, replacedBy]).toEqual([null, NOW, await currentHash(all)]);
+  });
+
+  it("before that changes nothing, and is told that the key may still work", async () => {
+    const all = await provisioned();
+    const before = await everythingIn(all.home);
+    const { error, disabledAt } = await leaked(all, all.text, { signal: AbortSignal.abort(new Error("no more")) });
+    expect([error, disabledAt]).toMatchObject([
+      {
+        code: "INTERRUPTED",
+        message: "the caller stopped waiting; the leaked key may still work",
+        hint: `run the same command again: it goes on; or disable the key now at https://openrouter.ai/keys/${all.hash}`,
+      },
+      null,
+    ]);
+    expect(await everythingIn(all.home)).toBe(before);
+  });
+});
+
+describe("a failure before the key is disabled", () => {
+  it.each([
+    ["no management key", { env: { OPENROUTER_PROVISIONING_KEY: "" } }, "MANAGEMENT_KEY_MISSING"],
+    ["a refused management key", { rule: always("PATCH /keys/{hash}", { status: 401 }) }, "MANAGEMENT_KEY_REFUSED"],
+    ["a forbidden change", { rule: always("PATCH /keys/{hash}", { status: 403 }) }, "MANAGEMENT_KEY_REFUSED"],
+    ["no answer", { rule: always("PATCH /keys/{hash}", { status: 402 }) }, "REVOKE_PENDING"],
+  ] as const)("says that the key may still work, and where a person disables it: %s", async (_, trouble, code) => {
+    const all = await provisioned();
+    if ("rule" in trouble) all.server.behave(trouble.rule);
+    const env = { ...all.env, ...("env" in trouble ? trouble.env : {}) };
+    const { error } = await (await managerOfTest(all.home, env)).leaked(all.hash);
+    expect(error).toMatchObject({ code, message: expect.stringContaining("the leaked key may still work") as string });
+    expect(error?.hint).toContain(`or disable the key now at https://openrouter.ai/keys/${all.hash}`);
+  });
+
+  it("says so where the database is down, too", async () => {
+    const all = await provisioned();
+    const down = withCalls(() => ({
+      find: async () => {
+        throw AWAY;
+      },
+    }));
+    const { error } = await leaked(all, all.hash, {}, down);
+    expect(error).toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      message: "it went away; the leaked key may still work",
+      hint: `disable the key now at https://openrouter.ai/keys/${all.hash}`,
+    });
   });
 });
 
