@@ -288,6 +288,17 @@ describe("a report of a scanner", () => {
     },
   );
 
+  it("has all of its keys disabled before the first one is replaced", { timeout: 60_000 }, async () => {
+    const { run, server, texts } = await withUsers(8);
+    const begun = server.requests.length;
+    const done = await run("leaked --stdin --yes --concurrency 2 --json", { input: texts.join("\n") });
+    const routes = server.requests.slice(begun).map(({ route, path }) => `${route} ${path}`);
+    const first = routes.findIndex((route) => route.startsWith("POST /keys "));
+    const disabled = new Set(routes.slice(0, first).filter((route) => route.startsWith("PATCH ")));
+    expect([done.code, first > 0, disabled.size]).toEqual([0, true, 8]);
+    expect(documentsOf(done).at(-1)).toMatchObject({ contained: 8, replaced: 8 });
+  });
+
   it("of one faulty line is exit 9, and names the line", async () => {
     const done = await (await stage()).run("leaked --stdin --json", { input: "\n\nsecret-words-of-mine\n" });
     expect(done.code).toBe(9);

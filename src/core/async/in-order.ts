@@ -3,7 +3,7 @@
  * be had, or some work rejects, no further work begins, the results of what is under way are yielded, and then that is thrown.
  */
 export async function* inOrder<Item, Result>(
-  items: AsyncIterable<Item>,
+  items: AsyncIterable<Item> | Iterable<Item>,
   atOnce: number,
   work: (item: Item) => Promise<Result>,
 ): AsyncGenerator<Result> {

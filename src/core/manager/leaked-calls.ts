@@ -28,7 +28,12 @@ export class LeakedCalls {
     try {
       const given = parseLeaked(keyOrHash);
       leak = given;
-      const task = { since: this.#sinceOf(options) };
+      const { disableOnly = false, after } = options;
+      const task = {
+        since: this.#sinceOf(options),
+        disableOnly,
+        after: after?.keyHash === given.hash ? after : null,
+      };
       const limits = { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#context.makingTimeoutMs };
       const handle = options.dryRun === true ? previewLeaked : containLeaked;
       const context = contextFor(this.#context, options);

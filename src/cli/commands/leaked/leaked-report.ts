@@ -1,10 +1,7 @@
-import { inOrder } from "../../../core/async/in-order.ts";
 import { isKeyctlError, KeyctlError, RUN_FATAL_CODES } from "../../../core/model/errors.ts";
 import type { ErrorCode } from "../../../core/model/errors.ts";
-import { GOES_ON, leakedFailed } from "../../../core/model/leaked-results.ts";
+import { GOES_ON } from "../../../core/model/leaked-results.ts";
 import type { LeakedResult } from "../../../core/model/leaked-results.ts";
-import type { KeyManager } from "../../../core/manager/manager.ts";
-import { ROTATED_AT_ONCE } from "../../../core/model/number-options.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
@@ -16,21 +13,20 @@ import { TablePrinter } from "../../terminal/table-printer.ts";
 import { USER_COLUMN } from "../../views/columns.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import type { LeakedFlags } from "./leaked-flags.ts";
-import { ofLine } from "./leaked-lines.ts";
 import type { LeakedLine } from "./leaked-lines.ts";
+import { LeakedRun } from "./leaked-run.ts";
 import { leakedCells, leakedDocument } from "./leaked-view.ts";
 
 /** The key may still work, or whether it does is not known. */
 const NOT_CONFIRMED: ReadonlySet<ErrorCode> = new Set(["ATTENTION", "REVOKE_PENDING", "VERDICT_UNKNOWN"]);
 
-/** Handles many keys, several at once, and reports each in the order of the input. */
+/** Handles many keys, and reports each in the order of the input. */
 export class LeakedReport {
   readonly #invocation: Invocation;
   readonly #flags: LeakedFlags;
   readonly #table: TablePrinter;
   readonly #warnings = new WarningSummary();
   #store: StoreName | null = null;
-  #begun = 0;
   #done = 0;
   #contained = 0;
   #replaced = 0;
@@ -39,8 +35,6 @@ export class LeakedReport {
   #failed = 0;
   /** Lines that hold no whole key; they are among the failed ones. */
   #faulty = 0;
-  /** A failure that concerns all keys. */
-  #fatal: KeyctlError | null = null;
   #notStarted = 0;
 
   constructor(invocation: Invocation, flags: LeakedFlags) {
@@ -54,7 +48,7 @@ export class LeakedReport {
     ]);
   }
 
-  async work(lines: AsyncIterable<LeakedLine>): Promise<void> {
+  async work(lines: AsyncGenerator<LeakedLine>): Promise<void> {
     try {
       await this.#work(lines);
     } catch (thrown) {
@@ -72,38 +66,19 @@ export class LeakedReport {
     return new KeyctlError(code, whole, { hint: hint === null ? byHand : `${hint}; or ${byHand}`, retryable });
   }
 
-  async #work(lines: AsyncIterable<LeakedLine>): Promise<void> {
-    const { withManager, progress } = this.#invocation;
-    const { concurrency = ROTATED_AT_ONCE } = this.#flags;
+  async #work(lines: AsyncGenerator<LeakedLine>): Promise<void> {
+    const { withManager, progress, signal } = this.#invocation;
     await withManager({ mayCreateStore: false, logs: "none" }, async ({ manager, store }) => {
       this.#store = store;
       progress.begin({ what: "leaked", unit: "keys" });
-      for await (const { line, result } of inOrder(lines, concurrency, (each) => this.#handle(each, manager))) {
+      const run = new LeakedRun(manager, this.#flags, signal);
+      for await (const { line, result } of run.results(lines)) {
         if (result === undefined) this.#notStarted += 1;
         else await this.#report(line, result);
         progress.update(this.#done);
       }
-      if (this.#fatal !== null) throw this.#fatal;
+      if (run.fatal !== null) throw run.fatal;
     });
-  }
-
-  /** No result for a key that was not begun, because a failure concerns all keys. */
-  async #handle(
-    { line, given }: LeakedLine,
-    manager: KeyManager,
-  ): Promise<{ readonly line: number | null; readonly result: LeakedResult | undefined }> {
-    const { signal } = this.#invocation;
-    const { maxKeys = Number.POSITIVE_INFINITY, since, dryRun, reason } = this.#flags;
-    if (isKeyctlError(given)) return { line, result: leakedFailed(null, given) };
-    if (this.#fatal !== null) return { line, result: undefined };
-    if (this.#begun >= maxKeys) return { line, result: leakedFailed(given.hash, leftOver(maxKeys)) };
-    this.#begun += 1;
-    const result = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun, reason });
-    const { error, disabledAt } = result;
-    if (error?.code === "BAD_KEY_FORMAT") return { line, result: { ...result, error: ofLine(error, line) } };
-    // Where a key could be disabled, the others can be, too.
-    if (error !== null && disabledAt === null && RUN_FATAL_CODES.has(error.code)) this.#fatal ??= error;
-    return { line, result };
   }
 
   async #report(line: number | null, result: LeakedResult): Promise<void> {
@@ -211,12 +186,4 @@ export class LeakedReport {
     const nothing = isDryRun ? "; nothing was changed" : "";
     return `${counted(this.#done, "key")} in ${formatSpan(elapsedMs)}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}${nothing}`;
   }
-}
-
-function leftOver(maxKeys: number): KeyctlError {
-  const message = `the key was not looked at and may still work: this run may handle no more than ${maxKeys}`;
-  return new KeyctlError("PROVISION_CAP", message, {
-    hint: "run it again for the keys that are left",
-    retryable: true,
-  });
 }

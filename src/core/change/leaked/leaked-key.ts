@@ -36,6 +36,10 @@ import { rotateKey } from "../rotate/rotate-key.ts";
 export interface LeakedTask {
   /** Usage is counted from the day of this time on, in milliseconds since 1970. Null: as far back as OpenRouter tells. */
   readonly since: number | null;
+  /** The rest is left to another call. */
+  readonly disableOnly: boolean;
+  /** The result of the call that has disabled the key; null if none has. */
+  readonly after: LeakedResult | null;
 }
 
 const DISABLING_MS = 20_000;
@@ -64,6 +68,7 @@ export async function containLeaked(
 class Containment {
   readonly #leak: LeakedKey;
   readonly #since: number | null;
+  readonly #disableOnly: boolean;
   readonly #context: Context;
   /** Of the caller; from the moment when the key is to be disabled, only of the caller's time. */
   #signal: AbortSignal;
@@ -79,19 +84,26 @@ class Containment {
   /** About users who have no working key now. */
   #left: readonly Warning[] = [];
 
-  constructor(leak: LeakedKey, { since }: LeakedTask, context: Context, signal: AbortSignal) {
+  constructor(leak: LeakedKey, { since, disableOnly, after }: LeakedTask, context: Context, signal: AbortSignal) {
     this.#leak = leak;
     this.#since = since;
+    this.#disableOnly = disableOnly;
     this.#context = context;
     this.#signal = signal;
-    this.#said = nothingKnown(leak.hash);
+    const { owner, action, replacedBy, link } = after ?? nothingKnown(leak.hash);
+    this.#said = { owner, action, replacedBy, link };
+    this.#disabledAt = after?.disabledAt ?? null;
+    if (this.#disabledAt !== null) this.#state = "disabled";
   }
 
   async run(): Promise<void> {
     const keys = await requireUpstreamKeys(this.#context, "no key can be disabled");
     for (let looks = 1; ; looks += 1) {
       const owner = await this.#look();
-      if (this.#state === undefined) await this.#disable(owner?.upstreamId ?? this.#leak.hash, keys);
+      const upstreamId = owner?.upstreamId ?? this.#leak.hash;
+      if (looks === 1) await this.#disable(upstreamId, keys);
+      if (this.#disableOnly) return;
+      this.#usage ??= await this.#readUsage(upstreamId, keys);
       try {
         if ((await this.#act(owner, keys)) === "done") return;
       } catch (thrown) {
@@ -116,12 +128,14 @@ class Containment {
   }
 
   failed(error: KeyctlError): LeakedResult {
-    const owner = this.#owner;
-    const isStuck = owner?.kind === "current" && owner.isOurs && this.#newKey === null;
-    if (this.#state === undefined)
-      return { ...this.result, error: notDisabled(error, owner?.upstreamId ?? this.#leak.hash) };
+    const found = this.#owner;
+    if (this.#state === undefined) {
+      return { ...this.result, error: notDisabled(error, found?.upstreamId ?? this.#leak.hash) };
+    }
+    const { owner, action } = this.#said;
+    const isStuck = owner?.current === true && action === "rotate" && this.#newKey === null;
     if (!isStuck) return { ...this.result, error };
-    if (this.#state === "disabled") this.#noteDisabled(owner);
+    if (this.#state === "disabled" && found?.kind === "current") this.#noteDisabled(found);
     const { code, message, hint, retryable } = error;
     const whole = `the leaked key works no more, and user ${printable(owner.userId)} has no other one: ${message}`;
     const again = `${RUN_AGAIN}: it goes on from here`;
@@ -145,16 +159,21 @@ class Containment {
 
   /** Throws REVOKE_PENDING if it is not known whether the key still works. */
   async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
-    const { clock, openRouter } = this.#context;
     throwIfCancelled(this.#deadline(DISABLING_MS));
     // From here on the key may be disabled.
     this.#signal = timeOf(this.#signal);
-    this.#state = await this.#disableUpstream(upstreamId, keys);
+    if (this.#state === undefined) {
+      this.#state = await this.#disableUpstream(upstreamId, keys);
+      if (this.#state === "disabled") this.#disabledAt = this.#context.clock.now().toISOString();
+    }
     this.#left = usersWithoutKey(this.#owner, this.#leak.hash, "now");
-    if (this.#state === "disabled") this.#disabledAt = clock.now().toISOString();
-    if (this.#owner === null && this.#state !== "disabled") return;
+  }
+
+  async #readUsage(upstreamId: string, keys: AccountKeys): Promise<LeakedUsage | null> {
+    if (this.#owner === null && this.#state !== "disabled") return null;
+    const { clock, openRouter } = this.#context;
     const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
-    this.#usage = await usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
+    return usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
   }
 
   /**
