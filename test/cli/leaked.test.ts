@@ -198,6 +198,14 @@ describe("the screen of leaked", () => {
     expectNoEcho(done, ...texts, OTHER);
   });
 
+  it("of a dry run counts what is deleted or refused already on its own", async () => {
+    const { run, text } = await withAlice();
+    await run("leaked --stdin", { input: text });
+    const done = await run("leaked --stdin --dry-run", { input: `${text}\n${OTHER}`, env: plain });
+    expect([done.code, done.stdout]).toEqual([0, expect.stringContaining("is deleted at OpenRouter already")]);
+    expect(done.stderr).toContain(": 2 deleted or refused already; nothing was changed\n");
+  });
+
   it("of a key of no user names it as OpenRouter does, so that people know what breaks", async () => {
     const { run, server } = await stage();
     server.addKey(OTHER, { name: "webshop by \u001B[2Jhand" });

@@ -13,7 +13,8 @@ export interface LeakedKey {
 
 /**
  * `rotate`: it is disabled, replaced by a new key of its user, and deleted. `purge`: an earlier key of a user is disabled and
- * deleted. `disable`: keyctl did not create it, so it is only disabled. `none`: it is not in the account of the management key.
+ * deleted. `disable`: keyctl did not create it, so it is only disabled. `none`: it is not in the account of the management key,
+ * or, in a dry run, not there any more.
  */
 export type LeakedAction = "rotate" | "purge" | "disable" | "none";
 

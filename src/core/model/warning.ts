@@ -32,6 +32,7 @@ export type WarningCode =
   | "USAGE_INCOMPLETE"
   | "USER_WITHOUT_KEY"
   | "KEY_NOT_ASKED"
+  | "LEAKED_KEY_HERE"
   | "LIMIT_USED_UP"
   | "NO_LIMIT"
   | "HISTORY_NOT_WRITTEN";

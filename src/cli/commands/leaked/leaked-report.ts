@@ -29,6 +29,8 @@ export class LeakedReport {
   #store: StoreName | null = null;
   #done = 0;
   #contained = 0;
+  /** Of a dry run: these keys are deleted or refused already. */
+  #nothingToDo = 0;
   #replaced = 0;
   #notConfirmed = 0;
   #left = 0;
@@ -84,15 +86,16 @@ export class LeakedReport {
   async #report(line: number | null, result: LeakedResult): Promise<void> {
     const { terminal, receivedSignal } = this.#invocation;
     const { error, warnings, action, replacedBy } = result;
+    const isDryRun = this.#flags.dryRun === true;
     this.#done += 1;
     this.#warnings.add(warnings);
     if (action === "rotate" && replacedBy !== null) this.#replaced += 1;
-    if (error === null) this.#contained += 1;
+    if (error === null && isDryRun && action === "none") this.#nothingToDo += 1;
+    else if (error === null) this.#contained += 1;
     else if (NOT_CONFIRMED.has(error.code)) this.#notConfirmed += 1;
     else if (error.code === "PROVISION_CAP") this.#left += 1;
     else this.#failed += 1;
     if (error?.code === "BAD_KEY_FORMAT") this.#faulty += 1;
-    const isDryRun = this.#flags.dryRun === true;
     if (!terminal.options.json) return this.#table.print([leakedCells(terminal, result, isDryRun)]);
     const document = { type: "key", line, ...leakedDocument(result, isDryRun) };
     await terminal.documents([{ ...document, error: errorDocument(error, receivedSignal()) }]);
@@ -143,7 +146,7 @@ export class LeakedReport {
         type: "summary",
         command: "leaked",
         store: this.#store?.name ?? null,
-        ...(this.#flags.dryRun === true ? { dry_run: true } : {}),
+        ...(this.#flags.dryRun === true ? { dry_run: true, nothing_to_do: this.#nothingToDo } : {}),
         total: this.#done + this.#notStarted,
         done: this.#done,
         contained: this.#contained,
@@ -176,6 +179,7 @@ export class LeakedReport {
     const isDryRun = this.#flags.dryRun === true;
     const parts = [
       [this.#contained, isDryRun ? "to contain" : "contained"],
+      [this.#nothingToDo, "deleted or refused already"],
       [this.#replaced, "replaced"],
       [this.#notConfirmed, "not confirmed"],
       [this.#left, "left"],

@@ -80,8 +80,9 @@ const DONE: Readonly<Record<LeakedAction, string>> = {
   none: "is refused by OpenRouter",
 };
 
-function fateOf({ action, disabledAt, replacedBy, error }: LeakedResult, isDryRun: boolean): string {
-  if (isDryRun) return WOULD[action];
+function fateOf({ owner, action, disabledAt, replacedBy, error }: LeakedResult, isDryRun: boolean): string {
+  if (isDryRun)
+    return action === "none" && owner?.current === false ? "is deleted at OpenRouter already" : WOULD[action];
   if (error === null) return disabledAt === null && action === "purge" ? "is deleted" : DONE[action];
   if (disabledAt === null) return "is not contained";
   return action === "rotate" && replacedBy !== null ? "is disabled and replaced" : "is disabled";

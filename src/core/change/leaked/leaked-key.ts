@@ -21,6 +21,7 @@ import { retireNow } from "../rotate/finish-due.ts";
 import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
 import { describeOwner, ownerOf, usersWithoutKey } from "./leaked-owner.ts";
 import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
+import { placesWith } from "./leaked-places.ts";
 import { usageOf } from "./leaked-usage.ts";
 import type { LeakedUsage } from "./leaked-usage.ts";
 import { emptyLimit, keyNotAsked } from "./leaked-warnings.ts";
@@ -81,7 +82,7 @@ class Containment {
   #newKey: string | null = null;
   #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link">;
   #warnings: readonly Warning[] = [];
-  /** About users who have no working key now. */
+  /** What is left to a person: users who have no working key now, and places that hold the leaked one. */
   #left: readonly Warning[] = [];
 
   constructor(leak: LeakedKey, { since, disableOnly, after }: LeakedTask, context: Context, signal: AbortSignal) {
@@ -166,7 +167,8 @@ class Containment {
       this.#state = await this.#disableUpstream(upstreamId, keys);
       if (this.#state === "disabled") this.#disabledAt = this.#context.clock.now().toISOString();
     }
-    this.#left = usersWithoutKey(this.#owner, this.#leak.hash, "now");
+    const places = await placesWith(this.#leak, this.#context);
+    this.#left = [...usersWithoutKey(this.#owner, this.#leak.hash, "now"), ...places];
   }
 
   async #readUsage(upstreamId: string, keys: AccountKeys): Promise<LeakedUsage | null> {

@@ -132,6 +132,20 @@ describe("the current key of a user", () => {
   });
 });
 
+describe("a place of this machine", () => {
+  it("that holds the leaked key is named", async () => {
+    const all = await saved();
+    const env = { ...all.env, OPENROUTER_API_KEY: KEY };
+    for (const dryRun of [true, false]) {
+      const { warnings } = await (await managerOfTest(all.home, env)).leaked(all.hash, { dryRun });
+      expect(warnings).toContainEqual({
+        code: "LEAKED_KEY_HERE",
+        message: "OPENROUTER_API_KEY holds the leaked key: remove it there",
+      });
+    }
+  });
+});
+
 describe("a key that keyctl did not create", () => {
   it.each(["text", "hash"] as const)(
     "is disabled and not replaced, and its user is told how to get one: %s",
@@ -666,6 +680,14 @@ describe("a dry run", () => {
     expect(result).toMatchObject({ keyHash: all.hash, action, disabledAt: null, error });
     expect([changesIn(all).length, [...all.server.keys.keys()]]).toEqual([sent, keys]);
     if (action !== "none") expect(await everythingIn(all.home)).toBe(before);
+  });
+
+  it("finds nothing to do for a key that is deleted already", async () => {
+    const all = await provisioned();
+    await leaked(all, all.text);
+    for (const given of [all.text, all.hash]) {
+      expect(await leaked(all, given, { dryRun: true })).toMatchObject({ action: "none", error: null });
+    }
   });
 
   it("ends as the run itself for a key that works and cannot be disabled", async () => {
