@@ -47,10 +47,14 @@ function parsedLine(text: string, line: number | null): LeakedKey | KeyctlError 
     return parseLeaked(text);
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
-    const { code, message, hint } = thrown;
-    const whole = line === null ? message : `line ${line}: ${message}`;
-    return new KeyctlError(code, whole, hint === null ? {} : { hint });
+    return ofLine(thrown, line);
   }
+}
+
+/** The same error, with the number of its line. */
+export function ofLine({ code, message, hint }: KeyctlError, line: number | null): KeyctlError {
+  const whole = line === null ? message : `line ${line}: ${message}`;
+  return new KeyctlError(code, whole, hint === null ? {} : { hint });
 }
 
 /**
