@@ -130,6 +130,12 @@ export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals 
   return { code, exit_code: exitCodeOf(error, signal), message, hint, retryable };
 }
 
+/** The document of a user's result. It names no user where an unusable id was given that may be a secret. */
+export function userDocument(fields: object, error: KeyctlError | null, signal: NodeJS.Signals | undefined): object {
+  const isUnnamed = error?.code === "BAD_USER_ID" && "user_id" in fields && fields.user_id === "";
+  return { ...fields, ...(isUnnamed ? { user_id: null } : {}), error: errorDocument(error, signal) };
+}
+
 /** The reader of our output has closed the pipe: it needs no more. */
 export function isBrokenPipe(thrown: unknown): boolean {
   return thrown instanceof Error && "readerGone" in thrown && thrown.readerGone === true;
