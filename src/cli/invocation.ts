@@ -64,8 +64,6 @@ export interface Invocation {
   readonly terminal: Terminal;
   readonly version: string;
   readonly environment: Environment;
-  /** The words of the command line after `--`. */
-  readonly wordsAfterDashes: readonly string[];
   /** The path with which this program was started. */
   readonly program: string;
   readonly keyPlaces: KeyPlaces;

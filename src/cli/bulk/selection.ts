@@ -41,10 +41,14 @@ export function addUserOption(command: Command, description: string): Command {
   return command.option("-u, --user <id>", description, collect);
 }
 
-/** The one user of `keyctl <verb>`. Throws USAGE. */
-export function oneUser(verb: string, users: readonly string[] = []): string {
+/** The one user of `keyctl <verb>`. Throws USAGE; `hint` is what to do if none is given. */
+export function oneUser(
+  verb: string,
+  users: readonly string[] = [],
+  hint: string = `keyctl ${verb} --user <id>`,
+): string {
   const [user, ...more] = users;
-  if (user === undefined) throw new KeyctlError("USAGE", "no user given", { hint: `keyctl ${verb} --user <id>` });
+  if (user === undefined) throw new KeyctlError("USAGE", "no user given", { hint });
   if (more.length === 0) return user;
   throw new KeyctlError("USAGE", `keyctl ${verb} is for one user at a time`, { hint: "give --user once" });
 }

@@ -32,35 +32,13 @@ export const SECRET_VARIABLES: readonly string[] = [
   "KEYCTL_COPY_TO",
 ];
 
-const NOT_FOR_CHILDREN: ReadonlySet<string> = new Set([...SECRET_VARIABLES, "KEYCTL_STORE"]);
-const PROXY = /_proxy$/i;
-/** The user and the password of a proxy, even if their special characters are not escaped. */
-const USER_AND_PASSWORD = /^([a-z][a-z0-9+.-]*:\/\/)?.*@/is;
-
-/** Where keyctl reads a secret that a variable does not hold itself. */
-const PLACES_OF_SECRETS: readonly string[] = [
-  ...[...NOT_FOR_CHILDREN].map((name) => `${name}_FILE`),
-  "KEYCTL_MASTER_KEYS_COMMAND",
-  "KEYCTL_KEY_FILE",
-];
-
-/** The environment of a command that gets one user's key in the variable `name`, and neither secrets nor their places. */
-export function environmentForCommand(
-  environment: Readonly<Record<string, string | undefined>>,
-  name: string,
-  key: string,
-): Readonly<Record<string, string | undefined>> {
-  const places = new Set(PLACES_OF_SECRETS);
-  const rest = Object.entries(environmentForChildren(environment)).filter(([other]) => !places.has(other));
-  return { ...Object.fromEntries(rest), [name]: key };
-}
-
-/** The environment of a child process: without keyctl's secrets, and without the credentials of a proxy. */
-export function environmentForChildren(
-  environment: Readonly<Record<string, string | undefined>>,
-): Readonly<Record<string, string | undefined>> {
-  const rest = Object.entries(environment).filter(([name]) => !NOT_FOR_CHILDREN.has(name));
-  return Object.fromEntries(
-    rest.map(([name, value]) => [name, PROXY.test(name) ? value?.replace(USER_AND_PASSWORD, "$1") : value]),
-  );
+/** The password in a URI, as written and decoded, even if its special characters are not escaped. */
+export function passwordsIn(uri: string): readonly string[] {
+  const password = /:\/\/[^:]*:(?<password>.*)@/s.exec(uri)?.groups?.["password"];
+  if (password === undefined) return [];
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    return [password];
+  }
 }
