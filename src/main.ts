@@ -169,7 +169,6 @@ class CliRun {
       },
       version: manifest.version,
       environment,
-      wordsAfterDashes: splitAtDashes(argv)[1],
       program,
       keyPlaces: keyPlaces(globals, environment),
       signal,

@@ -3,7 +3,7 @@ import { printable } from "../core/text/printable.ts";
 import { shellQuote } from "../core/text/shell-quote.ts";
 
 /** An option as commander knows it. */
-interface KnownOption {
+export interface KnownOption {
   /** `-u` */
   readonly short?: string | undefined;
   /** `--user` */
@@ -34,6 +34,16 @@ export function refuseOptionMistakes(words: readonly string[], options: readonly
     refuseValue(option, next, afterNext, known);
     index += 1;
   }
+}
+
+/** Whether a word is one of these options, with or without its value. */
+export function isKnownOption(word: string, options: readonly KnownOption[]): boolean {
+  return options.some(({ short, long }) => long === split(word)[0] || (short !== undefined && word.startsWith(short)));
+}
+
+/** Whether the next word is the value of this one. */
+export function takesNextWord(word: string, options: readonly KnownOption[]): boolean {
+  return optionBefore(word, options) !== undefined;
 }
 
 /** A single dash is followed by one letter, several switches, or `-u` and its value. */

@@ -8,6 +8,8 @@ import type { Run } from "./invocation.ts";
 
 interface Verb {
   readonly summary: string;
+  /** The words of another program stand after `--`. */
+  readonly runsCommand?: true;
   /** Loaded when the command is used: one file per command. */
   readonly load: () => Promise<{
     configureCommand(command: Command, run: Run, whole: () => Promise<Command>): void;
@@ -17,7 +19,11 @@ interface Verb {
 const VERBS: Readonly<Record<string, Verb>> = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
-  exec: { summary: "run a command with a user's key in its environment", load: () => import("./commands/exec.ts") },
+  exec: {
+    summary: "run a command with a user's key in its environment",
+    runsCommand: true,
+    load: () => import("./commands/exec/exec.ts"),
+  },
   provision: { summary: "create a key for a user at OpenRouter", load: () => import("./commands/provision.ts") },
   validate: { summary: "ask OpenRouter whether keys work", load: () => import("./commands/validate/validate.ts") },
   rotate: { summary: "replace keys that work by new ones", load: () => import("./commands/rotate/rotate.ts") },
@@ -77,6 +83,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   let help = "";
   const words = rewritten(argv);
   const program = declared(options, (text) => (help += text));
+  await refuseForeignWords(words, program.options);
   for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
@@ -97,6 +104,17 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
 }
 
 const idle: Run = () => async () => {};
+
+async function refuseForeignWords(words: readonly string[], options: Command["options"]): Promise<void> {
+  const at = indexOfVerb(words);
+  const name = words[at] ?? "";
+  const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+  if (verb?.runsCommand !== true) return;
+  const command = new Command(name);
+  (await verb.load()).configureCommand(command, idle, async () => command);
+  const { refuseForgottenDashes } = await import("./forgotten-dashes.ts");
+  refuseForgottenDashes(words, at + 1, [...options, ...command.options]);
+}
 
 /** Every command with all of its options, for who describes them; its commands do nothing. */
 export async function wholeProgram(version: string): Promise<Command> {
@@ -152,6 +170,11 @@ function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: st
 
 /** The global options that take a value. */
 const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
+
+/** -1 without one. */
+function indexOfVerb(words: readonly string[]): number {
+  return words.findIndex((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(words[index - 1] ?? ""));
+}
 
 /** `help sync` is `sync --help`, and `help` alone is `--help`; switches may be anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {

@@ -1,5 +1,5 @@
 import { KeyctlError } from "./errors.ts";
-import { KEY_LIKE } from "./redact-keys.ts";
+import { holdsKey } from "./redact-keys.ts";
 import { printable } from "../text/printable.ts";
 import { hash } from "node:crypto";
 
@@ -13,8 +13,9 @@ export type UserBatches = AsyncIterable<readonly UserId[]>;
 
 const MAX_BYTES = 128;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
+const LOOKS_LIKE_A_KEY = "looks like a key, so it is neither used nor repeated";
 const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [
-  ["looks like a key, so it is neither used nor repeated", (text) => KEY_LIKE.test(text)],
+  [LOOKS_LIKE_A_KEY, holdsKey],
   ["is empty", (text) => text === ""],
   ["is longer than 128 bytes", (text) => Buffer.byteLength(text) > MAX_BYTES],
   ["is not valid Unicode", (text) => !text.isWellFormed() || text.includes("\uFFFD")],
@@ -26,13 +27,28 @@ const RULES: readonly (readonly [message: string, broken: (text: string) => bool
 export function parseUserId(text: string): UserId {
   const id = text.normalize("NFC");
   const broken = RULES.find(([, isBroken]) => isBroken(id));
-  if (broken !== undefined) {
-    const shown = id === "" || KEY_LIKE.test(id) ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
-    throw new KeyctlError("BAD_USER_ID", `the user id${shown} ${broken[0]}`, {
-      hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
-    });
-  }
+  if (broken !== undefined) throw badUserId(repeatableId(id), broken[0]);
   return (OBJECT_ID.test(id) ? id.toLowerCase() : id) as UserId;
+}
+
+/** The error of a key that was given instead of a user id. */
+export function keyAsUserId(): KeyctlError {
+  return badUserId("", LOOKS_LIKE_A_KEY);
+}
+
+function badUserId(shown: string, rule: string): KeyctlError {
+  const quoted = shown === "" ? "" : ` '${printable(shown)}'`;
+  return new KeyctlError("BAD_USER_ID", `the user id${quoted} ${rule}`, {
+    hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
+  });
+}
+
+/**
+ * What was given as a user id, for results and messages; empty if it may be a secret. It is whole or empty: what hides
+ * secrets later does not find a part of one.
+ */
+export function repeatableId(text: string): string {
+  return Buffer.byteLength(text) > MAX_BYTES || holdsKey(text) ? "" : text;
 }
 
 /** The first eight code points, for log lines. */

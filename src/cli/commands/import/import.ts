@@ -18,13 +18,14 @@ import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
 import { addReasonOption } from "../reason-option.ts";
 import type { ReasonFlags } from "../reason-option.ts";
-import { LONGEST_RECORD } from "./csv-records.ts";
+import { MAX_RECORD_LENGTH } from "./csv-records.ts";
+import { EarlierLines } from "./earlier-lines.ts";
 import { ImportCounts } from "./import-counts.ts";
-import { csvLines, jsonLines } from "./import-lines.ts";
+import { csvLines, jsonLines, shownNames } from "./import-lines.ts";
 import type { ImportLine, LineReader } from "./import-lines.ts";
 import { importReport } from "./import-report.ts";
-import type { ImportRun, LineResult } from "./import-report.ts";
-import { RepeatedUsers } from "./repeated-users.ts";
+import type { ImportRun } from "./import-report.ts";
+import type { LineResult } from "./line-result.ts";
 
 interface ImportFlags extends CreateFlags, ReasonFlags {
   readonly csv?: string;
@@ -144,15 +145,15 @@ async function goThrough(
 ): Promise<void> {
   const { counts, isDryRun, timeOver } = run;
   const reader: LineReader = {
-    onIgnored: (names) => terminal.note(`not imported: ${names.slice(0, 5).map(printable).join(", ")}`),
+    onIgnored: (names) => terminal.note(`not imported: ${shownNames(names)}`),
   };
   const bytes = input.path === undefined ? inputStream(timeOver) : bytesOf(input.path, IMPORT_FILE);
-  const repeated = isDryRun ? new RepeatedUsers() : undefined;
+  const earlier = new EarlierLines(isDryRun);
   progress.begin({ what: "import", unit: "lines" });
   try {
-    for await (const lines of batched(flat(input.read(numberedLines(bytes, LONGEST_RECORD + 1), reader)), BATCH)) {
+    for await (const lines of batched(flat(input.read(numberedLines(bytes, MAX_RECORD_LENGTH + 1), reader)), BATCH)) {
       const results = await resultsOf(lines, importKeys);
-      const shown = repeated === undefined ? results : results.map((result) => repeated.compared(result));
+      const shown = results.map((result) => earlier.compared(result));
       for (const result of shown) counts.add(result);
       await print(shown);
       progress.update(counts.done);

@@ -3,7 +3,7 @@ import { parseLeaked } from "../../../core/model/leaked-results.ts";
 import type { LeakedKey } from "../../../core/model/leaked-results.ts";
 import { counted } from "../../../core/text/format.ts";
 import { SeenIds } from "../../bulk/seen-ids.ts";
-import { isNotBlank, LONGEST_LINE, numberedLines } from "../../bulk/users-file.ts";
+import { isNotBlank, MAX_LINE_LENGTH, numberedLines } from "../../bulk/users-file.ts";
 import type { Invocation } from "../../invocation.ts";
 import { cannotPrompt, Declined } from "../../terminal/unanswered.ts";
 import type { LeakedFlags } from "./leaked-flags.ts";
@@ -34,7 +34,7 @@ async function* allLines(invocation: Invocation, { hash, stdin }: LeakedFlags): 
     yield { line: null, given: parsedLine(text, null) };
     return;
   }
-  for await (const lines of numberedLines(invocation.inputStream(undefined), LONGEST_LINE)) {
+  for await (const lines of numberedLines(invocation.inputStream(undefined), MAX_LINE_LENGTH)) {
     for (const { number, text } of lines) {
       if (isNotBlank(text)) yield { line: number, given: parsedLine(text, number) };
     }

@@ -9,7 +9,7 @@ import type { ValidationRun } from "../../../core/validate/validate-many.ts";
 import { flagDuration, formatExactly } from "../../format-duration.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import { keyText, MAX_KEY_BYTES } from "../key-input.ts";
-import { errorDocument } from "../../invocation.ts";
+import { userDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { parseCountOrShare } from "../../bulk/number-flags.ts";
@@ -96,7 +96,7 @@ async function validateInput(invocation: Invocation, options: ValidateOptions): 
   };
   const validation = await attempt();
   const { error } = validation;
-  const document = { ...validationDocument(validation), error: errorDocument(error, receivedSignal()) };
+  const document = userDocument(validationDocument(validation), error, receivedSignal());
   return showResult(terminal, error, null, () =>
     terminal.options.json ? terminal.document(document) : showValidation(terminal, validation),
   );
