@@ -258,17 +258,17 @@ describe("a renewal", () => {
 
 describe("what a renewal logs", () => {
   const NEW = `sk-or-v1-${"0".repeat(60)}a123`;
+  const accepting = async (key: string) => new Response(null, { status: key === NEW ? 200 : 401 });
 
   async function logOfCall(prepare: (all: Stage) => void): Promise<string> {
     const all = await stage({ newKey: () => NEW });
     await all.given(`save --user ${USER} --stdin`, { input: `sk-or-v1-${"0".repeat(60)}b465` });
     prepare(all);
     const lines: string[] = [];
-    const call = async (key: string) => new Response(null, { status: key === NEW ? 200 : 401 });
     await asLibrary(
       all.home,
       all.env,
-      (manager) => manager.withUserKey(USER, call),
+      (manager) => manager.withUserKey(USER, accepting),
       (event) => lines.push(...logLines(event)),
     );
     return `${lines.join("\n")}\n`;
