@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
+import { isReadableByOthers } from "../files/file-mode.ts";
 
 /** The place of the master keys. Reads no key. */
 export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
@@ -18,7 +19,7 @@ export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
 
 function fileAt(path: string): MasterKeyPlaceFacts["file"] {
   const mode = modeOf(path);
-  const readableByOthers = mode !== null && process.platform !== "win32" && (mode & 0o044) !== 0;
+  const readableByOthers = mode !== null && isReadableByOthers(mode);
   return { path, mode, readableByOthers };
 }
 

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { reasonOf, codeOf } from "./system-error.ts";
+import { isReadableByOthers } from "./file-mode.ts";
 
 export type FileReading =
   | { readonly status: "absent" }
@@ -48,7 +49,7 @@ function readOpen(file: number, bytes: number): FileReading {
     status: "read",
     bytes: buffer.subarray(0, length),
     mode: stats.mode & 0o777,
-    readableByOthers: process.platform !== "win32" && (stats.mode & 0o044) !== 0,
+    readableByOthers: isReadableByOthers(stats.mode),
   };
 }
 

@@ -9,10 +9,6 @@ import { leakedFailed, notDisabled, parseLeaked } from "../model/leaked-results.
 import type { LeakedKey, LeakedResult } from "../model/leaked-results.ts";
 import type { OpenWork } from "../open-work.ts";
 
-function ofKey(error: KeyctlError, { hash }: LeakedKey, { dryRun }: LeakedOptions): KeyctlError {
-  return dryRun === true ? error : notDisabled(error, hash);
-}
-
 /** The leaked keys of one manager. */
 export class LeakedCalls {
   readonly #context: ManagerContext;
@@ -42,9 +38,8 @@ export class LeakedCalls {
       );
     } catch (thrown) {
       const error = toKeyctlError(thrown);
-      const failed =
-        leak === undefined ? leakedFailed(null, error) : leakedFailed(leak.hash, ofKey(error, leak, options));
-      return this.#work.withWarnings(failed);
+      const failure = leak === undefined || options.dryRun === true ? error : notDisabled(error, leak.hash);
+      return this.#work.withWarnings(leakedFailed(leak?.hash ?? null, failure));
     }
   }
 

@@ -4,6 +4,7 @@ import type { ErrorCode } from "./errors.ts";
 import { keyFaultOf, NO_KEY_AT_ALL } from "./key-fault.ts";
 import type { Timestamp } from "./key-record.ts";
 import type { Warning } from "./warning.ts";
+import { KEY_HASH } from "./key-hash.ts";
 
 /** A key that leaked: its text or, where only that is known, its SHA-256 or OpenRouter's id of it. */
 export interface LeakedKey {
@@ -42,8 +43,6 @@ export interface LeakedResult {
   readonly error: KeyctlError | null;
 }
 
-const HASH = /^[0-9a-f]{64}$/i;
-
 /** After a signal, too. */
 export const GOES_ON = "run the same command again: it goes on";
 
@@ -56,7 +55,8 @@ export function parseLeaked(text: string | ApiKey): LeakedKey {
   const key = typeof text === "string" ? ApiKey.parse(text) : text;
   if (key !== undefined && beginnings(key.reveal()) === 1) return { hash: key.hash, key };
   const trimmed = String(text).trim();
-  if (HASH.test(trimmed)) return { hash: trimmed.toLowerCase(), key: null };
+  const hash = trimmed.toLowerCase();
+  if (KEY_HASH.test(hash)) return { hash, key: null };
   if (ApiKey.isMask(trimmed)) {
     throw new KeyctlError("KEY_IS_MASKED", "this is the mask of a key, not the key", {
       hint: "give the key that leaked, or its SHA-256: keyctl list --json   shows it as key_hash",

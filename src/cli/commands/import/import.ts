@@ -8,6 +8,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { keyFileModeWarning } from "../../../core/model/key-file-mode.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
+import { isReadableByOthers } from "../../../files/file-mode.ts";
 import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
@@ -118,8 +119,7 @@ function inputOf({ environment }: Invocation, { csv, jsonl }: ImportFlags): Impo
 
 function modeWarnings(path: string): readonly Warning[] {
   const { mode } = statsOfFile(path, IMPORT_FILE);
-  const isOpen = process.platform !== "win32" && (mode & 0o044) !== 0;
-  return isOpen ? [keyFileModeWarning(printable(path), mode & 0o777)] : [];
+  return isReadableByOthers(mode) ? [keyFileModeWarning(printable(path), mode & 0o777)] : [];
 }
 
 interface ImportWork {

@@ -3,6 +3,7 @@ import type { ErrorCode } from "../../../core/model/errors.ts";
 import { GOES_ON } from "../../../core/model/leaked-results.ts";
 import type { LeakedResult } from "../../../core/model/leaked-results.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
+import { gapOf } from "../../bulk/bulk-report.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
 import { formatSpan } from "../../format-duration.ts";
@@ -169,7 +170,7 @@ export class LeakedReport {
   done(end: RunEnd): Done {
     return {
       line: this.#line(end),
-      gap: end.failure === null ? null : "the run stopped early",
+      gap: gapOf(end),
       hint: "keyctl leaked --stdin --json > <file>   keeps the result of every key",
     };
   }

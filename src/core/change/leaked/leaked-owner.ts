@@ -105,26 +105,23 @@ function earlierOwner(
   return { kind: "earlier", userId, n, keyHash, upstreamId: upstreamHash ?? keyHash, successor };
 }
 
-async function usersWith(
-  hash: string,
-  { store }: Pick<Context, "store">,
-  newSignal: () => AbortSignal,
-): Promise<readonly UserId[]> {
-  const users: UserId[] = [];
-  for await (const row of store.scan(newSignal, hash)) if (!isOfNoUser(row)) users.push(row.userId);
-  return users;
+function usersWith(hash: string, { store }: Pick<Context, "store">, newSignal: () => AbortSignal) {
+  return usersAmong(store.scan(newSignal, hash), (row) => !isOfNoUser(row));
 }
 
 /** A row in plain text, as other programs write it, may have no hash that is indexed: all rows are compared. */
-async function usersInClear(
-  hash: string,
-  { store }: Pick<Context, "store">,
-  newSignal: () => AbortSignal,
+function usersInClear(hash: string, { store }: Pick<Context, "store">, newSignal: () => AbortSignal) {
+  return usersAmong(store.scan(newSignal), ({ keyEncrypted }) => {
+    const value = storedValue(keyEncrypted);
+    return value.kind === "clear" && value.key.hash === hash;
+  });
+}
+
+async function usersAmong(
+  rows: AsyncIterable<KeyRecord>,
+  isMeant: (row: KeyRecord) => boolean,
 ): Promise<readonly UserId[]> {
   const users: UserId[] = [];
-  for await (const { userId, keyEncrypted } of store.scan(newSignal)) {
-    const value = storedValue(keyEncrypted);
-    if (value.kind === "clear" && value.key.hash === hash) users.push(userId);
-  }
+  for await (const row of rows) if (isMeant(row)) users.push(row.userId);
   return users;
 }

@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Ports } from "../../../../src/compose.ts";
 import type { LeakedOptions } from "../../../../src/core/manager/manager-options.ts";
 import { KeyctlError } from "../../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../../src/core/model/user-id.ts";
+import { standStill } from "../../../support/fixtures/date-of-test.ts";
 import { hashOf, KEY, maskOf, OTHER } from "../../../support/fixtures/keys.ts";
 import { everythingIn, journalOf, stage, withCalls, withStore } from "../../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../../support/home/tool-with-openrouter.ts";
@@ -17,12 +18,7 @@ const DAY = 86_400_000;
 const AWAY = new KeyctlError("STORE_UNAVAILABLE", "it went away", { retryable: true });
 const MONTHLY = "--limit 10 --limit-reset monthly";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date(NOW) });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+standStill(new Date(NOW));
 
 interface Leak extends Stage {
   /** The text and the hash of alice's key. */
@@ -48,6 +44,17 @@ async function saved(): Promise<Leak> {
 
 async function leaked(all: Stage, keyOrHash: string, options: LeakedOptions = {}, around?: (ports: Ports) => Ports) {
   return (await managerOfTest(all.home, all.env, around)).leaked(keyOrHash, options);
+}
+
+/** A rotation that dies before its outcome is recorded. */
+async function rotateUntilOutcome({ home, env }: Stage): Promise<void> {
+  const dying = withCalls((store) => ({
+    async insertEntry(entry, signal) {
+      if (entry.kind === "out" && entry.n === 2) throw AWAY;
+      return store.insertEntry(entry, signal);
+    },
+  }));
+  await (await managerOfTest(home, env, dying)).rotate("alice", { graceMs: 0 });
 }
 
 async function currentHash(all: Stage, user = ALICE): Promise<string | null> {
@@ -112,13 +119,7 @@ describe("the current key of a user", () => {
 
   it("is replaced also where its creation died before its outcome was recorded", async () => {
     const all = await provisioned();
-    const dying = withCalls((store) => ({
-      async insertEntry(entry, signal) {
-        if (entry.kind === "out" && entry.n === 2) throw AWAY;
-        return store.insertEntry(entry, signal);
-      },
-    }));
-    await (await managerOfTest(all.home, all.env, dying)).rotate("alice", { graceMs: 0 });
+    await rotateUntilOutcome(all);
     const unsettled = (await currentHash(all)) ?? "";
     const { owner, action, replacedBy, error } = await leaked(all, unsettled);
     expect([error, owner?.current, action]).toEqual([null, true, "rotate"]);
@@ -289,13 +290,7 @@ describe("an earlier key of a user", () => {
 
   it("never takes the present key with it, where a rotation died before its outcome was recorded", async () => {
     const all = await provisioned();
-    const dying = withCalls((store) => ({
-      async insertEntry(entry, signal) {
-        if (entry.kind === "out" && entry.n === 2) throw AWAY;
-        return store.insertEntry(entry, signal);
-      },
-    }));
-    await (await managerOfTest(all.home, all.env, dying)).rotate("alice", { graceMs: 0 });
+    await rotateUntilOutcome(all);
     const { replacedBy, error } = await leaked(all, all.hash);
     expect([error, replacedBy, [...all.server.keys.keys()]]).toEqual([null, await currentHash(all), [replacedBy]]);
   });
