@@ -173,7 +173,6 @@ class CliRun {
       },
       version: manifest.version,
       environment,
-      wordsAfterDashes: splitAtDashes(argv)[1],
       program,
       keyPlaces: keyPlaces(globals, environment),
       signal,

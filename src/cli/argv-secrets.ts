@@ -4,6 +4,8 @@ import { KEY_LIKE } from "../core/model/redact-keys.ts";
 
 const URI_HINT =
   "it is in your shell's history now: change the password, and put the URI in KEYCTL_STORE (the destination of a copy: in KEYCTL_COPY_TO), or in a file that KEYCTL_STORE_FILE names";
+const LEAKED_HINT =
+  "it is in your shell's history now, too; keyctl leaked --stdin   asks for the key that leaked, and hides it";
 /** Searched in lower case, which costs less than a pattern that ignores case. */
 const SECRETS: readonly (readonly [pattern: RegExp, what: string, hint: string])[] = [
   [
@@ -28,7 +30,7 @@ export function refuseSecrets(argv: readonly string[]): void {
     const words = pattern === KEY_LIKE ? argv : own;
     if (words.some((word) => pattern.test(word.toLowerCase()) || pattern.test(decoded(word).toLowerCase()))) {
       throw new KeyctlError("SECRET_IN_ARGV", `there is ${what} on the command line, where other users can read it`, {
-        hint,
+        hint: pattern === KEY_LIKE && own.includes("leaked") ? LEAKED_HINT : hint,
       });
     }
   }

@@ -73,8 +73,6 @@ export interface Invocation {
   readonly terminal: Terminal;
   readonly version: string;
   readonly environment: Environment;
-  /** The words of the command line after `--`. */
-  readonly wordsAfterDashes: readonly string[];
   /** The path with which this program was started. */
   readonly program: string;
   readonly keyPlaces: KeyPlaces;
@@ -142,6 +140,12 @@ export function errorDocument(error: KeyctlError | null, signal: NodeJS.Signals 
   if (error === null) return null;
   const { code, message, hint, retryable } = error;
   return { code, exit_code: exitCodeOf(error, signal), message, hint, retryable };
+}
+
+/** The document of a user's result. It names no user where an unusable id was given that may be a secret. */
+export function userDocument(fields: object, error: KeyctlError | null, signal: NodeJS.Signals | undefined): object {
+  const isUnnamed = error?.code === "BAD_USER_ID" && "user_id" in fields && fields.user_id === "";
+  return { ...fields, ...(isUnnamed ? { user_id: null } : {}), error: errorDocument(error, signal) };
 }
 
 /** The reader of our output has closed the pipe: it needs no more. */

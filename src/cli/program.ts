@@ -3,12 +3,14 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { fitted, HELP_FORMAT } from "./help-format.ts";
 import { optionMistake } from "./mistakes/option-mistakes.ts";
 import { MistakeFound } from "./mistakes/usage-mistake.ts";
-import type { Unparsed } from "./mistakes/usage-mistake.ts";
+import type { Unparsed, UsageMistake } from "./mistakes/usage-mistake.ts";
 import type { Run } from "./invocation.ts";
 import { flagDuration } from "./time-flags.ts";
 
 interface Verb {
   readonly summary: string;
+  /** The words of another program stand after `--`. */
+  readonly runsCommand?: true;
   /** Loaded when the command is used: one file per command. */
   readonly load: () => Promise<{
     configureCommand(command: Command, run: Run, whole: () => Promise<Command>): void;
@@ -20,7 +22,11 @@ type Verbs = Readonly<Record<string, Verb>>;
 const EVERYDAY: Verbs = {
   sync: { summary: "find a user's key and keep it in the database", load: () => import("./commands/sync.ts") },
   get: { summary: "show a user's key, or print it with --reveal", load: () => import("./commands/get.ts") },
-  exec: { summary: "run a command with a user's key in its environment", load: () => import("./commands/exec.ts") },
+  exec: {
+    summary: "run a command with a user's key in its environment",
+    runsCommand: true,
+    load: () => import("./commands/exec/exec.ts"),
+  },
   save: { summary: "store a key for a user", load: () => import("./commands/save.ts") },
   purge: { summary: "delete a user's key from the database", load: () => import("./commands/purge/purge.ts") },
   unblock: { summary: "let keys be stored for a blocked user again", load: () => import("./commands/unblock.ts") },
@@ -120,6 +126,8 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
 async function parse(words: readonly string[], options: ProgramOptions): Promise<Unparsed | HelpText | null> {
   let help = "";
   const program = declared(options, (text) => (help += help === "" ? text : fitted(text, options.columns)));
+  const forgotten = await dashesForgotten(words, program.options);
+  if (forgotten !== undefined) return { words, program, cause: forgotten };
   for (const [name, verb] of verbsFor(words)) addVerb(program, name, verb);
   program.hook("preSubcommand", async (_, command) => {
     const verb = VERBS[command.name()];
@@ -149,6 +157,20 @@ function noCommand(): KeyctlError {
 }
 
 const idle: Run = () => async () => {};
+
+async function dashesForgotten(
+  words: readonly string[],
+  options: Command["options"],
+): Promise<UsageMistake | undefined> {
+  const at = indexOfVerb(words);
+  const name = words[at] ?? "";
+  const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+  if (verb?.runsCommand !== true) return undefined;
+  const command = new Command(name);
+  (await verb.load()).configureCommand(command, idle, async () => command);
+  const { forgottenDashes } = await import("./mistakes/forgotten-dashes.ts");
+  return forgottenDashes(words, at + 1, [...options, ...command.options]);
+}
 
 /** Every command with all of its options, for who describes them; its commands do nothing. */
 export async function wholeProgram(version: string): Promise<Command> {
@@ -209,6 +231,11 @@ function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: st
 
 /** The global options that take a value. */
 const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
+
+/** -1 without one. */
+function indexOfVerb(words: readonly string[]): number {
+  return words.findIndex((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(words[index - 1] ?? ""));
+}
 
 /** `help sync` is `sync --help`, and `help` alone is `--help`; switches may be anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {

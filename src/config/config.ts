@@ -20,7 +20,7 @@ import type { KeyFilePlace } from "../sources/key-file.ts";
 import type { ProvisioningRules, WantedTerms } from "../core/model/provision-rules.ts";
 import { DEFAULT_GRACE_MS, GRACE_FORM, graceMeant, parseGrace } from "../core/model/grace.ts";
 import { DURATION_FORM, durationMeant, parseDuration } from "../core/text/duration.ts";
-import { environmentForChildren } from "../core/model/redact-keys.ts";
+import { environmentForChildren } from "../core/model/child-environment.ts";
 import { parseLimit, parseLimitReset, parseWorkspace } from "../core/model/provision-terms.ts";
 
 export type { Environment } from "./variables.ts";

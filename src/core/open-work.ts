@@ -2,7 +2,7 @@ import { stepSignals, timeLimit, toKeyctlError } from "./async/deadline.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import type { Context } from "./context.ts";
 import { KeyctlError } from "./model/errors.ts";
-import { parseUserId } from "./model/user-id.ts";
+import { parseGivenUserId, repeatableGivenId } from "./model/management-key.ts";
 import type { UserId } from "./model/user-id.ts";
 import type { Warning } from "./model/warning.ts";
 import type { AccountOnUse } from "./ports/account.ts";
@@ -15,6 +15,7 @@ interface Warned {
 /** The calls of one manager: their time limits, those in flight, and the end of all. */
 export class OpenWork {
   readonly #timeoutMs: number;
+  readonly #managementKeyHashes: Context["managementKeyHashes"];
   readonly #account: AccountOnUse;
   readonly #history: HistoryOnUse;
   readonly #pending = new Set<Promise<unknown>>();
@@ -24,10 +25,12 @@ export class OpenWork {
 
   constructor({
     timeoutMs,
+    managementKeyHashes,
     account,
     history,
-  }: Pick<Context, "timeoutMs" | "account"> & { readonly history: HistoryOnUse }) {
+  }: Pick<Context, "timeoutMs" | "managementKeyHashes" | "account"> & { readonly history: HistoryOnUse }) {
     this.#timeoutMs = timeoutMs;
+    this.#managementKeyHashes = managementKeyHashes;
     this.#account = account;
     this.#history = history;
   }
@@ -42,12 +45,13 @@ export class OpenWork {
     failed: (userId: string, error: KeyctlError) => Result | Promise<Result>,
     work: (user: UserId, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
+    const hashes = this.#managementKeyHashes();
     try {
       return this.withWarnings(
-        await this.track(options, (signal) => this.noted(async () => work(parseUserId(userId), signal))),
+        await this.track(options, (signal) => this.noted(async () => work(parseGivenUserId(userId, hashes), signal))),
       );
     } catch (thrown) {
-      return this.withWarnings(await failed(userId, toKeyctlError(thrown)));
+      return this.withWarnings(await failed(repeatableGivenId(userId, hashes), toKeyctlError(thrown)));
     }
   }
 

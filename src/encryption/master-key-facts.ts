@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import type { Stats } from "node:fs";
 import type { MasterKeyPlaceFacts } from "../core/ports/stores-and-sources.ts";
-import { canChangeMode } from "../files/mode-owner.ts";
 import { isPipe } from "../files/named-file.ts";
 import type { MasterKeyPlace } from "./master-key-place.ts";
+import { canChangeMode, isReadableByOthers } from "../files/file-mode.ts";
 
 /** The place of the master keys. Reads no key. */
 export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
@@ -22,7 +22,7 @@ export function describeMasterKeys(place: MasterKeyPlace): MasterKeyPlaceFacts {
 function fileAt(path: string): MasterKeyPlaceFacts["file"] {
   const stats = statsOf(path);
   if (stats === null) return { path, mode: null, readableByOthers: false };
-  const readableByOthers = process.platform !== "win32" && (stats.mode & 0o044) !== 0;
+  const readableByOthers = isReadableByOthers(stats.mode);
   return { path, mode: stats.mode & 0o777, readableByOthers, modeCanChange: canChangeMode(path, stats.uid) };
 }
 

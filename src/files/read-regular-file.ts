@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
-import { canChangeMode } from "./mode-owner.ts";
 import { reasonOf, codeOf } from "./system-error.ts";
+import { canChangeMode, isReadableByOthers } from "./file-mode.ts";
 
 export type FileReading =
   | { readonly status: "absent" }
@@ -52,7 +52,7 @@ function readOpen(path: string, file: number, bytes: number): FileReading {
     length += count;
     if (count === 0 || length === buffer.length) break;
   }
-  const readableByOthers = process.platform !== "win32" && (stats.mode & 0o044) !== 0;
+  const readableByOthers = isReadableByOthers(stats.mode);
   return {
     status: "read",
     bytes: buffer.subarray(0, length),

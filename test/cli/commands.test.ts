@@ -13,10 +13,10 @@ const FIELDS: Readonly<Record<string, string>> = {
     "user_id key key_hash source origin generation name label limit limit_reset expires_at previous warnings error",
   rotate:
     "user_id key key_hash source origin generation limit limit_now limit_restore_at limit_reset expires_at verified restrictions previous warnings error",
-  renew: "user_id key key_hash source origin synced shadowed renewed previous warnings error",
+  renew: "user_id key key_hash source origin synced shadowed renewed reason previous warnings error",
   "renew --dry-run":
-    "user_id key key_hash source origin synced shadowed renewed previous dry_run action warnings error",
-  leaked: "key_hash owner disabled_at replaced_by usage_since used_from last_used_at link action warnings error",
+    "user_id key key_hash source origin synced shadowed renewed reason previous dry_run action warnings error",
+  leaked: "key_hash owner name disabled_at replaced_by usage_since used_from last_used_at link action warnings error",
   reconcile: "type class user_id key_hash name action due_at done error",
   save: "user_id key key_hash source origin changed verdict reason previous warnings error",
   purge: "user_id key key_hash origin purged blocked revocation revoked_keys returns_from warnings error",

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Host } from "../../src/main.ts";
+import { whyNotStarted } from "../../src/cli/terminal/why-not-started.ts";
 import { CANARIES } from "../support/fixtures/leak-canaries.ts";
 import { hashOf, keyEnding } from "../support/fixtures/keys.ts";
 import { emptyHome } from "../support/home/home.ts";
@@ -28,6 +29,13 @@ async function execIn(home: Home, args: readonly string[], options: InProcessOpt
     },
   });
   return { ...run, started };
+}
+
+const notThere: Host["runCommand"] = async ([file = ""]) =>
+  whyNotStarted(file, file === "node" ? "EACCES" : "ENOENT", "/none");
+
+function notStarted(...words: readonly string[]) {
+  return inProcess(homeWithKey(), ["exec", "-u", "alice", "--json", "--", ...words], { onCommand: notThere });
 }
 
 function keyGiven({ started }: { readonly started: readonly Started[] }): string {
@@ -114,6 +122,25 @@ describe("exec", () => {
     expect([dead.code, dead.started]).toEqual([5, []]);
   });
 
+  it("prints a document where --json asks for it and the command cannot be started", async () => {
+    const missing = await notStarted("nosuchcmd", "a", "b");
+    expect([missing.code, errorOf(missing)]).toMatchObject([
+      127,
+      {
+        code: "USAGE",
+        exit_code: 127,
+        message: "the command 'nosuchcmd' was not found",
+        hint: "check the name and PATH; a word of your shell needs it:   -- sh -c 'nosuchcmd a b'",
+      },
+    ]);
+    const refused = await notStarted("node");
+    expect([refused.code, errorOf(refused)]).toMatchObject([126, { exit_code: 126 }]);
+    const joined = await notStarted("node --version");
+    expect(errorOf(joined)).toMatchObject({
+      hint: "write its words apart:   -- node --version   or let a shell read them:   -- sh -c 'node --version'",
+    });
+  });
+
   it("prints the document of a failure that comes before the command where --json asks for it", async () => {
     const run = await execIn(emptyHome(), ["-u", "bob", "--json", "--", "app"]);
     expect(errorOf(run)).toMatchObject({ code: "NO_KEY", exit_code: 3 });
@@ -124,18 +151,86 @@ describe("exec", () => {
     [["-u", "alice", "--"], "no command is given"],
     [["-u", "alice", "node", "app.js"], "the command stands after --"],
     [["-u", "alice", "node", "--", "app.js"], "the command stands after --"],
-    [["--", "app"], "no user given"],
+    [["--", "app"], "no user given\nhint: keyctl exec --user <id> -- app\n"],
+    [["-u", "alice", "--json"], "no command is given\nhint: keyctl exec -u alice --json -- node app.js\n"],
+    [["--env", "KEY"], "no user given\nhint: keyctl exec --env KEY --user <id> -- node app.js\n"],
     [["-u", "alice", "-u", "bob", "--", "app"], "keyctl exec is for one user at a time"],
     [["-u", "alice", "--env", "A", "--env", "B", "--", "app"], "the key is put into one variable"],
     [["-u", "alice", "--env", "A-B", "--", "app"], "'A-B' is no variable"],
     [["-u", "alice", "--env", "A=secret", "--", "app"], "--env takes a name without a value"],
     [["-u", "alice", "--usr", "--", "app"], "unknown option '--usr'"],
+    [["-u", "alice", "--usr", "bob", "--", "app"], "unknown option '--usr'"],
+    [["-user=alice", "node"], "unknown option '-user'"],
   ])("refuses %j before anything is opened", async (args, message) => {
     const home = homeWithKey();
     const { code, stderr, started } = await execIn(home, args);
     expect([code, started, existsSync(home.database)]).toEqual([2, [], false]);
     expect(stderr).toContain(`error: ${message}`);
     expect(stderr).not.toContain("secret");
+  });
+
+  it.each([
+    ["node --version", "keyctl exec --user alice -- node --version"],
+    ["node --help", "keyctl exec --user alice -- node --help"],
+    ["curl -u x https://example.com", "keyctl exec --user alice -- curl -u x https://example.com"],
+    ["python3 -c print(1)", "keyctl exec --user alice -- python3 -c 'print(1)'"],
+    ["npm run x -- --json", "keyctl exec --user alice -- npm run x -- --json"],
+    ["--env KEY -q node -q", "keyctl exec --user alice --env KEY -q -- node -q"],
+  ])("reads no word of a command without -- as its own: %s", async (words, hint) => {
+    const { code, stdout, stderr, started } = await execIn(homeWithKey(), ["--user", "alice", ...words.split(" ")]);
+    const isQuiet = words.startsWith("--env");
+    const said = `error: the command stands after --\n${isQuiet ? "" : `hint: ${hint}\n`}`;
+    expect([code, stdout, stderr, started]).toEqual([2, "", said, []]);
+  });
+
+  it.each([
+    [["node", "app.js"], "the command stands after --\nhint: keyctl exec --user <id> -- node app.js\n"],
+    [
+      ["alice", "--", "node", "app.js"],
+      "unexpected argument 'alice'; did you mean --user alice?\nhint: keyctl exec --user alice -- node app.js\n",
+    ],
+    [
+      ["-u", "a b", "node", `${CANARIES.key.slice(0, 12)} ${CANARIES.key.slice(12)}`],
+      "the command stands after --\nhint: keyctl exec -u 'a b' -- <command>\n",
+    ],
+  ])("says how %j is typed", async (args, message) => {
+    expect(await execIn(emptyHome(), args)).toMatchObject({ code: 2, stderr: `error: ${message}` });
+  });
+
+  it("shows its help, with whatever other options", async () => {
+    for (const args of [["--help"], ["-u", "alice", "-h"], ["-u", "alice", "--help", "node"]]) {
+      expect(await execIn(emptyHome(), args)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("Usage: keyctl exec"),
+      });
+    }
+  });
+
+  it.each([
+    ["PATH", "the system"],
+    ["HOME", "the system"],
+    ["LD_PRELOAD", "the loader of programs"],
+    ["DYLD_INSERT_LIBRARIES", "the loader of programs"],
+    ["GCONV_PATH", "the loader of programs"],
+    ["MALLOC_CHECK_", "the loader of programs"],
+    ["LC_ALL", "the C library"],
+    ["NODE_OPTIONS", "Node"],
+    ["NODE_EXTRA_CA_CERTS", "Node"],
+    ["PYTHONPATH", "Python"],
+    ["PERL5OPT", "Perl"],
+    ["RUBYOPT", "Ruby"],
+    ["JAVA_TOOL_OPTIONS", "Java"],
+    ["BASH_ENV", "shells"],
+    ["ENV", "shells"],
+    ["PS4", "shells"],
+    ["IFS", "shells"],
+    ["SHELLOPTS", "shells"],
+    ["https_proxy", "programs that use a proxy"],
+    ["ALL_PROXY", "programs that use a proxy"],
+  ])("refuses --env %s, which would print the key or break the start", async (name, reader) => {
+    const { code, stderr, started } = await execIn(homeWithKey(), ["-u", "alice", "--env", name, "--", "app"]);
+    expect([code, started]).toEqual([2, []]);
+    expect(stderr).toContain(`error: ${name} is read by ${reader} at a start, which would fail or print the key\n`);
   });
 
   it("looks for a key in the command's words, and for nothing else: they are another program's", async () => {

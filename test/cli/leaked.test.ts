@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { canariesIn } from "../support/fixtures/leak-canaries.ts";
 import { hashOf, KEY, keyEnding, maskOf, OTHER } from "../support/fixtures/keys.ts";
-import { stage } from "../support/home/tool-with-openrouter.ts";
+import { KeyctlError } from "../../src/core/model/errors.ts";
+import { stage, withCalls } from "../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../support/home/tool-with-openrouter.ts";
 import { always } from "../support/openrouter/faults.ts";
 import { documentsOf, errorOf } from "../support/programs/in-process.ts";
@@ -58,6 +59,7 @@ describe("leaked", () => {
       last_used_at: expect.stringMatching(/Z$/) as string,
       link: `https://openrouter.ai/logs?api_key_hash=${hash}`,
       action: "rotate",
+      name: expect.stringMatching(/^keyctl/) as string,
       warnings: [],
       error: null,
     });
@@ -97,6 +99,7 @@ describe("leaked", () => {
     const { run, server } = await stage();
     const done = await run(["leaked", ...words, "--json"]);
     expect([done.code, errorOf(done)?.code, server.count()]).toEqual([2, "SECRET_IN_ARGV", 0]);
+    if (!words.includes(maskOf(KEY))) expect(errorOf(done)?.hint).toContain("keyctl leaked --stdin   asks for the key");
     expectNoEcho(done, KEY);
   });
 
@@ -124,9 +127,24 @@ describe("leaked", () => {
     expect(done.code).toBe(4);
     server.behave(always("PATCH /keys/{hash}", { status: 402 }));
     const again = await run("leaked --stdin", { input: text, columns: 80, env: plain });
-    expect([again.code, again.stderr]).toEqual([10, expect.stringContaining("error: the key may still work")]);
+    expect([again.code, again.stderr]).toEqual([10, expect.stringContaining("error: the leaked key may still work: ")]);
     expect(again.stdout).toMatch(/^✗ the key of user alice is not contained\n/);
     expectNoEcho(again, text);
+  });
+
+  it("says of a database that is down that the key may still work, and where it is disabled", async () => {
+    const { run, text, hash } = await withAlice();
+    const around = withCalls(() => ({
+      find: async () => {
+        throw new KeyctlError("STORE_UNAVAILABLE", "the database is down", { hint: "start it", retryable: true });
+      },
+    }));
+    for (const input of [text, `${text}\n${OTHER}`]) {
+      const { code, stderr } = await run("leaked --stdin", { input, env: plain, around });
+      expect(code).toBe(7);
+      expect(stderr).toContain("error: the database is down; the leaked key may still work\n");
+      expect(stderr).toContain(`start it; or disable the key now at https://openrouter.ai/keys/${hash}\n`);
+    }
   });
 
   it("is exit 3 without a key, unless that is accepted", async () => {
@@ -156,7 +174,7 @@ describe("the screen of leaked", () => {
     const long = stdout.split("\n").filter((line) => line.length > columns);
     expect([code, long]).toEqual([0, [`  https://openrouter.ai/logs?api_key_hash=${hash}`]]);
     expect(stdout.replaceAll(/\s+/g, " ")).toMatch(
-      /^✔ the key of user alice is disabled, replaced and deleted the new key is in use: keyctl get --user alice spent \$2\.50 since 20\d\d-\d\d-\d\d \(whole days by UTC\); last used (?:just now|\d+ seconds? ago) https/,
+      /^✔ the key of user alice is disabled, replaced and deleted the new key is in use: keyctl get --user alice programs that run now hold the leaked key, and get a 401 until they read the new one spent \$2\.50 since 20\d\d-\d\d-\d\d \(whole days by UTC\); last used (?:just now|\d+ seconds? ago) https/,
     );
     expect(stderr).toBe("");
   });
@@ -178,6 +196,37 @@ describe("the screen of leaked", () => {
     expect(done.stderr).toContain("3 contained, 2 replaced, 1 failed\n");
     expect(done.stderr).toContain("error: 1 of 4 keys failed\n");
     expectNoEcho(done, ...texts, OTHER);
+  });
+
+  it("of a dry run counts what is deleted or refused already on its own", async () => {
+    const { run, text } = await withAlice();
+    await run("leaked --stdin", { input: text });
+    const done = await run("leaked --stdin --dry-run", { input: `${text}\n${OTHER}`, env: plain });
+    expect([done.code, done.stdout]).toEqual([0, expect.stringContaining("is deleted at OpenRouter already")]);
+    expect(done.stderr).toContain(": 2 deleted or refused already; nothing was changed\n");
+  });
+
+  it("of a key of no user names it as OpenRouter does, so that people know what breaks", async () => {
+    const { run, server } = await stage();
+    server.addKey(OTHER, { name: "webshop by \u001B[2Jhand" });
+    const done = await run("leaked --stdin --json", { input: OTHER });
+    expect(documentsOf(done)[0]).toMatchObject({ owner: null, name: "webshop by \u001B[2Jhand", action: "disable" });
+    const shown = await run("leaked --stdin", { input: OTHER, env: plain });
+    expect(shown.stdout).toMatch(
+      /^✔ the key "webshop by \\u001b\[2Jhand", of no user here, is disabled, and not replaced\n/,
+    );
+  });
+
+  it("tells a user with a new key what running programs do, and a hash alone what it does not prove", async () => {
+    const { run, server, text } = await withAlice();
+    const { stdout, stderr } = await run("leaked --stdin", { input: text, env: plain });
+    expect(stdout).toContain(
+      "\n  programs that run now hold the leaked key, and get a 401 until they read the new one\n",
+    );
+    expect(stderr).not.toContain("was not asked");
+    server.addKey(OTHER);
+    const byHash = await run(`leaked --hash ${hashOf(OTHER)}`, { env: plain });
+    expect([byHash.code, byHash.stderr]).toEqual([0, expect.stringContaining("the key itself was not asked")]);
   });
 
   it("of a key that keyctl did not create says how its user gets one", async () => {
@@ -247,6 +296,17 @@ describe("a report of a scanner", () => {
     },
   );
 
+  it("has all of its keys disabled before the first one is replaced", { timeout: 60_000 }, async () => {
+    const { run, server, texts } = await withUsers(8);
+    const begun = server.requests.length;
+    const done = await run("leaked --stdin --yes --concurrency 2 --json", { input: texts.join("\n") });
+    const routes = server.requests.slice(begun).map(({ route, path }) => `${route} ${path}`);
+    const first = routes.findIndex((route) => route.startsWith("POST /keys "));
+    const disabled = new Set(routes.slice(0, first).filter((route) => route.startsWith("PATCH ")));
+    expect([done.code, first > 0, disabled.size]).toEqual([0, true, 8]);
+    expect(documentsOf(done).at(-1)).toMatchObject({ contained: 8, replaced: 8 });
+  });
+
   it("of one faulty line is exit 9, and names the line", async () => {
     const done = await (await stage()).run("leaked --stdin --json", { input: "\n\nsecret-words-of-mine\n" });
     expect(done.code).toBe(9);
@@ -255,6 +315,31 @@ describe("a report of a scanner", () => {
       { type: "summary", failed: 1, error: { code: "SOME_FAILED" } },
     ]);
     expectNoEcho(done, "secret-words-of-mine");
+  });
+
+  it("of a line that is not one whole key names the line, and what a line holds", async () => {
+    const cut = OTHER.slice(0, -1);
+    const { run } = await stage();
+    const done = await run("leaked --stdin", { input: ["", KEY + OTHER, cut].join("\n"), columns: 80, env: plain });
+    const words = done.stdout.replaceAll(/\s+/g, " ");
+    expect([done.code, words.includes("✔")]).toEqual([9, false]);
+    expect(words).toContain("line 2: this holds several keys");
+    expect(words).toContain("line 3: this is not one whole key");
+    expect(done.stderr).toContain("one key (sk-or-v1-…) or 64 hex characters a line, and nothing else");
+    const one = await run("leaked --stdin", { input: cut, columns: 80, env: plain });
+    expect([one.code, one.stderr]).toEqual([2, expect.stringContaining("error: this is not one whole key")]);
+    expectNoEcho(done, KEY, OTHER, cut);
+  });
+
+  it.each([
+    ["quotes around it", `"${KEY}"`, "it holds a key in quotes"],
+    ["a name before it", `OPENROUTER_API_KEY=${KEY}`, "it holds NAME=… instead of the key alone"],
+  ])("of one key with %s says what is wrong, and what is wanted", async (_, input, fault) => {
+    const done = await (await stage()).run("leaked --stdin", { input, env: plain });
+    expect([done.code, done.stdout]).toEqual([9, expect.stringContaining(fault)]);
+    expect(done.stderr).toContain("error: the line failed");
+    expect(done.stderr).toContain("one key (sk-or-v1-…) or 64 hex characters a line, and nothing else");
+    expectNoEcho(done, KEY);
   });
 
   it("of more than ten keys wants a permission, and is not touched without one", async () => {
@@ -275,6 +360,20 @@ describe("a report of a scanner", () => {
     const all = await run("leaked --stdin --max-keys 11 --json", { input: texts.join("\n") });
     expect([all.code, documentsOf(all).at(-1)]).toMatchObject([0, { contained: 11, replaced: 8, error: null }]);
     expect(server.keys.size).toBe(11);
+  });
+
+  it("with a faulty line, beyond the permission, says also how many keys may still work and how to go on", async () => {
+    const { run, texts } = await withUsers(3);
+    const input = ["no key", ...texts].join("\n");
+    const done = await run("leaked --stdin --max-keys 1 --json", { input });
+    expect([done.code, errorOf(done)]).toMatchObject([
+      9,
+      {
+        code: "SOME_FAILED",
+        message: "1 of 4 keys failed, and 2 keys may still work: this run may handle no more",
+        hint: "see the lines above; give one key (sk-or-v1-…) or 64 hex characters a line, and nothing else; keyctl leaked --stdin --json --max-keys 4   handles all",
+      },
+    ]);
   });
 
   it("of which some keys may still work is exit 10", async () => {
@@ -304,14 +403,18 @@ describe("a report of a scanner", () => {
 
   it("that does not end is handled in constant memory, line by line", { timeout: 60_000 }, async () => {
     const all = await stage();
-    let given = 0;
-    const seen: number[] = [];
+    let resolve: () => void;
+    const answered = new Promise<void>((answer) => (resolve = answer));
     async function* endless(): AsyncGenerator<Uint8Array> {
-      for (; given < 3_000; given += 1) yield Buffer.from(`no key ${given}\n`);
+      for (let given = 0; given < 3_000; given += 1) {
+        // The rest comes only when the first lines are answered.
+        if (given === 1_500) await answered;
+        yield Buffer.from(`no key ${given}\n`);
+      }
     }
     const done = await all.run("leaked --stdin --yes --json", {
       input: endless(),
-      onStdout: () => void seen.push(given),
+      onStdout: () => resolve(),
     });
     expect([done.code, documentsOf(done).at(-1)]).toMatchObject([9, { failed: 3_000 }]);
   });

@@ -4,7 +4,7 @@ import { hashOf, keyEnding, MADE, OTHER } from "../support/fixtures/keys.ts";
 import type { Home } from "../support/home/home.ts";
 import { withCalls } from "../support/home/tool-with-openrouter.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import { ageKeys, ageOperations, endGraces, killKeys } from "../support/openrouter/made-keys.ts";
+import { ageStoredKeys, ageOperations, endGraces, killKeys } from "../support/openrouter/made-keys.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import type { Given } from "../support/recording/keyctl.ts";
 import { refusalsOf, replayed } from "../support/recording/runs.ts";
@@ -40,7 +40,7 @@ const disobeyed = { upstream: always("PATCH /keys/{hash}", { status: 402 }), cod
 
 /** The other command waits neither for an operation that is under way nor for a new key that may be refused at first. */
 function age(home: Home): void {
-  ageKeys(home);
+  ageStoredKeys(home);
   ageOperations(home);
 }
 

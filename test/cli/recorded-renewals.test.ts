@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { OTHER } from "../support/fixtures/keys.ts";
 import type { Home } from "../support/home/home.ts";
 import { always, on } from "../support/openrouter/faults.ts";
-import { ageKeys, ageOperations, killKeys } from "../support/openrouter/made-keys.ts";
+import { ageStoredKeys, ageOperations, killKeys } from "../support/openrouter/made-keys.ts";
 import type { OpenRouterServer } from "../support/openrouter/server.ts";
 import { inProcess } from "../support/programs/in-process.ts";
 import { environmentFor } from "../support/recording/keyctl.ts";
@@ -36,7 +36,7 @@ const afterDeath = (given: Step): Step => ({ ...given, before: killKeys });
 const RENEW_DEAD = afterDeath(RENEW);
 
 function disableKeys(home: Home, { keys }: OpenRouterServer): void {
-  ageKeys(home);
+  ageStoredKeys(home);
   for (const key of keys.values()) key.disabled = true;
 }
 

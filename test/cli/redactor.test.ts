@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { passwordsIn, redactor } from "../../src/cli/terminal/redactor.ts";
+import { redactor } from "../../src/cli/terminal/redactor.ts";
+import { passwordsIn } from "../../src/core/model/redact-keys.ts";
 
 const KEY = `sk-or-v1-${"0a1b2c3d".repeat(7)}0a1bb465`;
 const MASK = "***************b465";

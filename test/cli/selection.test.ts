@@ -30,7 +30,8 @@ type UsersFile = readonly [
   title: string,
   content: string | Uint8Array,
   users: readonly string[],
-  refused?: readonly string[],
+  /** Null for an id that is not repeated. */
+  refused?: readonly (string | null)[],
 ];
 
 const FILES: readonly UsersFile[] = [
@@ -46,9 +47,9 @@ const FILES: readonly UsersFile[] = [
   ["an id in two spellings", "68E228E87F803A11A4E23045\n68e228e87f803a11a4e23045\n", ["68e228e87f803a11a4e23045"]],
   ["an id in two forms of Unicode", "e\u0301\n\u00e9\n", ["\u00e9"]],
   ["bad ids between good ones", " a\nalice\nb\u0007\nbob\nc \n", ["alice", "bob"], [" a", "b\u0007", "c "]],
-  ["an id of 128 bytes, and of 129", `${"x".repeat(128)}\n${"y".repeat(129)}\n`, ["x".repeat(128)], ["y".repeat(129)]],
+  ["an id of 128 bytes, and of 129", `${"x".repeat(128)}\n${"y".repeat(129)}\n`, ["x".repeat(128)], [null]],
   ["bytes that are no text", new Uint8Array([0x61, 0xff, 0x62, 0x0a, 0x63, 0x0a]), ["c"], ["a\uFFFDb"]],
-  ["a line without an end", `${"x".repeat(300_000)}\nalice\n`, ["alice"], ["x".repeat(4096)]],
+  ["a line without an end", `${"x".repeat(300_000)}\nalice\n`, ["alice"], [null]],
   ["nothing", "", []],
 ];
 const USERS_FILES = FILES.map(([title, content, users, refused = []]) => ({ title, content, users, refused }));

@@ -65,8 +65,10 @@ it("gives the user a new key although a signal comes once the old one is disable
   const tool = terminalSession(home, ["leaked", "--hash", hash], { env });
   await disabled;
   await tool.send("SIGINT");
-  const { code } = await tool.ended;
+  const { code, screen } = await tool.ended;
   expect([code, server.keys.has(hash), server.keys.size]).toEqual([130, false, 1]);
+  expect(screen).toContain("✔ the key of user alice is disabled, replaced and deleted");
+  expect(screen).toContain("interrupted by SIGINT; before that, the key was contained");
 });
 
 it("repeats nothing of a scanner's report on a pipe, also where every line is hostile", async () => {

@@ -18,6 +18,7 @@ const USER = "68e228e87f803a11a4e23045";
 const SHIPPED = [
   /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/keyctl\.cjs)$/,
   /^docs\/[\w-]+\.md$/,
+  /^docs\/examples\/[\w-]+\.ts$/,
   /^dist\/man\/keyctl\.1$/,
   /^dist\/(?:THIRD-PARTY-NOTICES\.md|sbom\.cdx\.json)$/,
   /^dist\/tool\/[a-z-]+\.cjs$/,
@@ -131,7 +132,7 @@ describe("the package in an empty project", () => {
     const programs = pages.flatMap((text) =>
       Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ([, source = ""]) => source),
     );
-    expect(programs).toHaveLength(3);
+    expect(programs).toHaveLength(4);
     const named = programs.map((source, index) => [`program-${index}.mts`, source] as const);
     expect(await compile(emptyHome(), Object.fromEntries(named))).toBe("");
   });

@@ -13,6 +13,11 @@ export interface RunEnd {
   readonly elapsedMs: number;
 }
 
+/** What is missing from a run that an error stopped, for the report that was not read. */
+export function gapOf({ failure }: RunEnd): string | null {
+  return failure === null ? null : "the run stopped early";
+}
+
 /** A run over a whole store, and its report. */
 export interface BulkReport {
   /** The run changes nothing: a reader that closes its pipe ends it quietly. */

@@ -25,7 +25,12 @@ export function addMaxKeysOption(command: Command, verb = "create"): Command {
 /** For one user, --max-keys is not allowed. Throws USAGE. */
 export function refuseMaxKeys({ maxKeys }: KeyPermissionFlags): void {
   if (maxKeys === undefined) return;
-  throw new KeyctlError("USAGE", "--max-keys is for many users", { hint: "omit it for one user" });
+  throw isForMany("--max-keys");
+}
+
+/** A flag that means nothing for one user. */
+export function isForMany(flag: string): KeyctlError {
+  return new KeyctlError("USAGE", `${flag} is for many users`, { hint: "omit it for one user" });
 }
 
 /** What the run would do for a user. Every action but `none` costs a key. */

@@ -1,7 +1,7 @@
 import { isKeyctlError } from "../../core/model/errors.ts";
 import type { KeyctlError } from "../../core/model/errors.ts";
 import type { Warning } from "../../core/model/warning.ts";
-import { errorDocument } from "../invocation.ts";
+import { errorDocument, userDocument } from "../invocation.ts";
 import type { Invocation, StoreName } from "../invocation.ts";
 import { TablePrinter } from "../terminal/table-printer.ts";
 import { documentFile } from "./output-file.ts";
@@ -29,11 +29,8 @@ export async function outputLines<Result extends UserResult>(
   store: () => StoreName | null,
 ): Promise<OutputLines<Result>> {
   const { terminal, environment, receivedSignal, atEnd } = invocation;
-  const documentOf = (result: Result) => ({
-    type: "user",
-    ...command.document(result),
-    error: errorDocument(result.error, receivedSignal()),
-  });
+  const documentOf = (result: Result) =>
+    userDocument({ type: "user", ...command.document(result) }, result.error, receivedSignal());
   const file = documentFile(flags.output, environment, atEnd);
   const screen = command.screen?.(store) ?? tableOf(new TablePrinter(terminal, command.columns), command.cells);
   const { json } = terminal.options;

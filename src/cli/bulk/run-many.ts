@@ -122,12 +122,18 @@ class BulkRun<Result extends UserResult> {
   }
 
   #users(
-    { manager }: Session,
+    { manager, subject }: Session,
     input: KeptInput["first"],
     told: Pick<UserStream, "onBadLine" | "onRepeated">,
   ): AsyncGenerator<readonly UserId[]> {
     const { invocation, selection } = this.#task;
-    return usersOf(selection, { manager, signal: invocation.signal, input, ...told });
+    return usersOf(selection, {
+      manager,
+      managementKeyHashes: subject.managementKeyHashes,
+      signal: invocation.signal,
+      input,
+      ...told,
+    });
   }
 
   /** False if the time of --stop-after ended before all users were done. */

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { isKeyctlError, KeyctlError } from "../../core/model/errors.ts";
 import type { KeyManager } from "../../core/manager/manager.ts";
 import { isOfNoUser, noUserError } from "../../core/model/key-record.ts";
-import { parseUserId, withoutKeyIn } from "../../core/model/user-id.ts";
+import { parseGivenUserId, repeatableGivenId } from "../../core/model/management-key.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { inGroup, USERS } from "../help-format.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
@@ -33,6 +33,7 @@ export type Selection =
 
 /** A line of the selection that is not a user id. */
 export interface BadLine {
+  /** Empty if it may be a secret. */
   readonly text: string;
   readonly error: KeyctlError;
   /** How many users of the selection precede it. */
@@ -43,10 +44,14 @@ export function addUserOption(command: Command, description: string): Command {
   return command.option("-u, --user <id>", description, collect);
 }
 
-/** The one user of `keyctl <verb>`. Throws USAGE. */
-export function oneUser(verb: string, users: readonly string[] = []): string {
+/** The one user of `keyctl <verb>`. Throws USAGE; `hint` is what to do if none is given. */
+export function oneUser(
+  verb: string,
+  users: readonly string[] = [],
+  hint: string = `keyctl ${verb} --user <id>`,
+): string {
   const [user, ...more] = users;
-  if (user === undefined) throw new KeyctlError("USAGE", "no user given", { hint: `keyctl ${verb} --user <id>` });
+  if (user === undefined) throw new KeyctlError("USAGE", "no user given", { hint });
   if (more.length === 0) return user;
   throw new KeyctlError("USAGE", `keyctl ${verb} is for one user at a time`, { hint: "give --user once" });
 }
@@ -100,6 +105,7 @@ export function selectionOf(
 
 export interface UserStream {
   readonly manager: KeyManager;
+  readonly managementKeyHashes: () => ReadonlySet<string>;
   readonly signal: AbortSignal;
   /** Standard input, or another pipe. */
   readonly input: () => AsyncIterable<Uint8Array>;
@@ -117,9 +123,11 @@ const BATCH = 500;
 /** The users of a selection, each once, in the order of the selection; users that have arrived do not wait for a full batch. */
 export async function* usersOf(selection: Many, stream: UserStream): AsyncGenerator<readonly UserId[]> {
   const seen = new SeenIds();
+  const hashes = stream.managementKeyHashes();
   let usersBefore = 0;
   const onFault = (text: string, error: KeyctlError) => {
-    if (isInShard(text, selection.shard)) stream.onBadLine({ text: withoutKeyIn(text), error, usersBefore });
+    if (isInShard(text, selection.shard))
+      stream.onBadLine({ text: repeatableGivenId(text, hashes), error, usersBefore });
   };
   if (selection.kind === "all") {
     for await (const users of allUsers(stream, onFault)) {
@@ -133,7 +141,7 @@ export async function* usersOf(selection: Many, stream: UserStream): AsyncGenera
     for (let start = 0; start < texts.length; start += BATCH) {
       const batch: UserId[] = [];
       for (const text of texts.slice(start, start + BATCH)) {
-        const user = parsed(text, (error) => onFault(text, error));
+        const user = parsed(text, hashes, (error) => onFault(text, error));
         if (user === undefined || !isInShard(user, selection.shard)) continue;
         if (!seen.add(user)) {
           stream.onRepeated();
@@ -173,7 +181,7 @@ export async function countLines(
 }
 
 function isLineInShard(text: string, shard: Shard): boolean {
-  return isInShard(parsed(text, () => {}) ?? text, shard);
+  return isInShard(parsed(text, new Set(), () => {}) ?? text, shard);
 }
 
 async function* textsOf(
@@ -225,9 +233,13 @@ async function* allUsers(
   yield batch;
 }
 
-function parsed(text: string, onError: (error: KeyctlError) => void): UserId | undefined {
+function parsed(
+  text: string,
+  managementKeyHashes: ReadonlySet<string>,
+  onError: (error: KeyctlError) => void,
+): UserId | undefined {
   try {
-    return parseUserId(text);
+    return parseGivenUserId(text, managementKeyHashes);
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
     onError(thrown);

@@ -1,7 +1,7 @@
 import { KeyctlError } from "../../core/model/errors.ts";
 import { toKeyctlError } from "../../core/async/deadline.ts";
 import { inHome } from "../../files/home-folder.ts";
-import { errorDocument } from "../invocation.ts";
+import { userDocument } from "../invocation.ts";
 import type { Invocation } from "../invocation.ts";
 import { selectionOf } from "./selection.ts";
 import { showResult } from "../terminal/end-of-run.ts";
@@ -38,7 +38,7 @@ async function forOne<Result extends UserResult>(
   };
   const result = await attempt();
   const { error } = result;
-  const document = { ...command.document(result), error: errorDocument(error, receivedSignal()) };
+  const document = userDocument(command.document(result), error, receivedSignal());
   const line = command.hasChanged?.(result) === true ? command.cells(result).join(", ") : null;
   return showResult(terminal, error, line, () =>
     terminal.options.json ? terminal.document(document, command.reveals) : command.show(result),

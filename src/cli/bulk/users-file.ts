@@ -10,20 +10,23 @@ import { isPipe, openPipe, PIPE_MS, silence } from "../../files/named-file.ts";
 import { codeOf, reasonOf } from "../../files/system-error.ts";
 
 /** Longer than any user id, key or hash. */
-export const LONGEST_LINE = 4096;
-const LONGEST_MARK = 3;
+export const MAX_LINE_LENGTH = 4096;
+const MAX_MARK_LENGTH = 3;
 
 /**
  * The lines of a file of user ids. Blank lines are skipped, and an endless line is cut: it then is not a user id.
  */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
-  for await (const lines of numberedLines(bytes, LONGEST_LINE)) yield lines.map(({ text }) => text).filter(isNotBlank);
+  for await (const lines of numberedLines(bytes, MAX_LINE_LENGTH))
+    yield lines.map(({ text }) => text).filter(isNotBlank);
 }
 
 /** A line of a file, from 1. */
 export interface NumberedLine {
   readonly number: number;
   readonly text: string;
+  /** False: the input ends here, without a line end. */
+  readonly hasEnd: boolean;
 }
 
 /** All lines, as they arrive and in constant memory, without their ends and a byte order mark. A longer line is cut. */
@@ -32,7 +35,11 @@ export async function* numberedLines(
   longest: number,
 ): AsyncGenerator<readonly NumberedLine[]> {
   let number = 0;
-  const numbered = (line: string) => ({ number: (number += 1), text: cut(withoutReturn(line), longest) });
+  const numbered = (line: string, hasEnd: boolean) => ({
+    number: (number += 1),
+    text: cut(withoutReturn(line), longest),
+    hasEnd,
+  });
   let decoder: InstanceType<typeof TextDecoder> | undefined;
   let rest = "";
   for await (const chunk of withWholeBom(bytes)) {
@@ -40,10 +47,10 @@ export async function* numberedLines(
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     // With room for the return before a line end.
     rest = cut(lines.pop() ?? "", longest + 1);
-    yield lines.map(numbered);
+    yield lines.map((line) => numbered(line, true));
   }
   const last = rest + (decoder?.decode() ?? "");
-  if (last !== "") yield [numbered(last)];
+  if (last !== "") yield [numbered(last, false)];
 }
 
 /** The same bytes; a pipe may split a byte order mark, so the first chunk waits until the mark would be complete. */
@@ -55,7 +62,7 @@ async function* withWholeBom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<U
       continue;
     }
     head = Buffer.concat([head, chunk]);
-    if (head.length < LONGEST_MARK) continue;
+    if (head.length < MAX_MARK_LENGTH) continue;
     yield head;
     head = undefined;
   }

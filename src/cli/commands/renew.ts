@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import type { RenewManyOptions } from "../../core/manager/manager-options.ts";
-import { KeyctlError } from "../../core/model/errors.ts";
 import { ROTATED_AT_ONCE } from "../../core/model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../../core/model/renew-results.ts";
 import type { DeathCause, RenewPreview, RenewResult } from "../../core/model/renew-results.ts";
@@ -9,7 +8,7 @@ import { counted, plural } from "../../core/text/format.ts";
 import { addConcurrencyOption } from "../bulk/concurrency.ts";
 import { addDryRunOption, firstOfOne } from "../bulk/dry-run.ts";
 import type { DryRunFlags } from "../bulk/dry-run.ts";
-import { addMaxKeysOption, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
+import { addMaxKeysOption, isForMany, permittedKeys, refuseMaxKeys } from "../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../bulk/key-permission.ts";
 import { oneByOne } from "../bulk/one-by-one.ts";
 import { isRefusedAsBlocked, ResultCounts } from "../bulk/result-counts.ts";
@@ -20,7 +19,7 @@ import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { KEY_COLUMN, USER_COLUMN } from "../views/columns.ts";
-import { sayWarnings } from "../views/key-view.ts";
+import { sayWarnings, syncFields } from "../views/key-view.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
 import { previousDocument } from "./rotate/rotate-view.ts";
@@ -99,18 +98,12 @@ function renewCommand(invocation: Invocation, flags: RenewFlags): UserCommand<Re
         ? manager.renewMany(oneByOne(batches, stop), { ...options, maxKeys, stop, concurrency: 1 })
         : manager.renewMany(batches, { ...options, maxKeys, stop, concurrency: flags.concurrency }),
     failed: renewFailed,
-    document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings, ...renewal }) => ({
-      user_id: userId,
-      key: key?.masked ?? null,
-      key_hash: keyHash,
-      source,
-      origin,
-      synced,
-      shadowed,
-      renewed: renewal.renewed,
-      reason: renewal.reason,
-      previous: renewal.previous === null ? null : previousDocument(renewal.previous),
-      warnings,
+    document: (result) => ({
+      ...syncFields(result),
+      renewed: result.renewed,
+      reason: result.reason,
+      previous: result.previous === null ? null : previousDocument(result.previous),
+      warnings: result.warnings,
     }),
     show: (result) => show(invocation, result),
     hasChanged: ({ renewed }) => renewed,
@@ -197,7 +190,7 @@ function optionsOf({ signal }: Invocation, { includeDisabled, reason }: RenewFla
 function refuseFlagsOfMany(flags: RenewFlags): void {
   refuseMaxKeys(flags);
   if (flags.concurrency === undefined) return;
-  throw new KeyctlError("USAGE", "--concurrency is for many users", { hint: "omit it for one user" });
+  throw isForMany("--concurrency");
 }
 
 async function show({ terminal }: Invocation, result: RenewResult): Promise<void> {

@@ -13,7 +13,7 @@ import type { CreateFlags } from "./create-option.ts";
 import { addReasonOption } from "./reason-option.ts";
 import type { ReasonFlags } from "./reason-option.ts";
 import { askForKey, emptyInput, keyText, MAX_KEY_BYTES, readKeyInput } from "./key-input.ts";
-import { errorDocument } from "../invocation.ts";
+import { userDocument } from "../invocation.ts";
 import { cannotPrompt, Declined } from "../terminal/unanswered.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addUserOption, oneUser } from "../bulk/selection.ts";
@@ -62,7 +62,7 @@ async function save(invocation: Invocation, flags: SaveFlags): Promise<KeyctlErr
   const line = result.changed ? `${user}, ${result.key?.masked ?? "-"}, ${changeOf(result)}` : null;
   return showResult(terminal, error, line, () =>
     terminal.options.json
-      ? terminal.document({ ...document(result), error: errorDocument(error, receivedSignal()) })
+      ? terminal.document(userDocument(document(result), error, receivedSignal()))
       : show(invocation, result),
   );
 }

@@ -19,7 +19,7 @@ import { reachOf, resolving } from "./resolve-keys.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { addSelection } from "../bulk/selection.ts";
 import { isRefusedAsBlocked, LEFT_WITHOUT_KEY, ResultCounts } from "../bulk/result-counts.ts";
-import { sayShadowed, sayWarnings } from "../views/key-view.ts";
+import { sayShadowed, sayWarnings, syncFields } from "../views/key-view.ts";
 import { addBulkOptions } from "../bulk/user-command.ts";
 import type { BulkFlags, UserCommand } from "../bulk/user-command.ts";
 import { USER_COLUMN } from "../views/columns.ts";
@@ -112,16 +112,7 @@ function syncCommand(invocation: Invocation, flags: SyncFlags): UserCommand<Sync
         hint: (codes) =>
           couldCreate && codes.has("NO_KEY") ? "--provision   creates keys for users who have none" : undefined,
       }),
-    document: ({ userId, key, keyHash, source, origin, synced, shadowed, warnings }) => ({
-      user_id: userId,
-      key: key?.masked ?? null,
-      key_hash: keyHash,
-      source,
-      origin,
-      synced,
-      shadowed,
-      warnings,
-    }),
+    document: (result) => ({ ...syncFields(result), warnings: result.warnings }),
     show: (result) => show(invocation, result),
     hasChanged: ({ synced }) => synced,
   };

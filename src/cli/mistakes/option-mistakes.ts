@@ -126,8 +126,13 @@ function valueSlip(
   return { message: guess, words: [wanted], length: value === "=" ? 2 : 1, hint };
 }
 
+/** Whether a word is one of these options, with or without its value. */
+export function isOneOf(word: string, options: readonly KnownOption[]): boolean {
+  return options.some(({ short, long }) => long === split(word)[0] || (short !== undefined && word.startsWith(short)));
+}
+
 /** The option whose value the next word is. */
-function optionBefore(word: string, known: readonly KnownOption[]): KnownOption | undefined {
+export function optionBefore(word: string, known: readonly KnownOption[]): KnownOption | undefined {
   if (word.startsWith("--")) return known.find(({ long, required }) => required && long === word);
   const { option, attached } = cluster(word.replace(/^-/, ""), known);
   return /^-./.test(word) && attached === "" ? option : undefined;

@@ -9,8 +9,14 @@ import { isDeviceOfMemory, isTerminal } from "./fd-output.ts";
 
 /** SIGHUP arrives when a terminal is closed. SIGQUIT would leave a core dump, which holds keys. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
-/** The signals that a command is sent through this process, besides those. */
-const RELAYED = ["SIGUSR1", "SIGUSR2", "SIGTSTP", "SIGCONT"] as const;
+/**
+ * The signals that a command is sent through this process, besides those: the others that would end this process, as far as
+ * Node can listen to them. Those of a fault of the process itself (such as SIGSEGV) and real-time signals are left out.
+ */
+const RELAYED = [
+  ...(["SIGUSR1", "SIGUSR2", "SIGTSTP", "SIGCONT", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"] as const),
+  ...(["SIGXCPU", "SIGXFSZ", "SIGTRAP", "SIGSYS", "SIGABRT", "SIGSTKFLT"] as const),
+];
 /** `timeout` and some versions of npm repeat a signal that the whole process group has received; no person presses Ctrl-C again so soon. */
 const REPEAT_MS = 100;
 

@@ -1,4 +1,4 @@
-import { SECRET_VARIABLES, withoutKeys } from "../../core/model/redact-keys.ts";
+import { passwordsIn, SECRET_VARIABLES, withoutKeys } from "../../core/model/redact-keys.ts";
 
 /**
  * The second safety net after `ApiKey`: all text for stdout and stderr passes here last. Nothing should ever be caught here;
@@ -13,17 +13,6 @@ const SHORTEST_SECRET = 8;
 const OPEN_URI = /^(?:sqlite:|mongodb(?:\+srv)?:\/\/)[^@?]*$/i;
 
 export type Redactor = (text: string) => string;
-
-/** The password in a URI, as written and decoded, even if its special characters are not escaped. */
-export function passwordsIn(uri: string): readonly string[] {
-  const password = /:\/\/[^:]*:(?<password>.*)@/s.exec(uri)?.groups?.["password"];
-  if (password === undefined) return [];
-  try {
-    return [password, decodeURIComponent(password)];
-  } catch {
-    return [password];
-  }
-}
 
 /** Hides keys, master keys in a JWK, passwords in URIs and these secrets. */
 export function redactor(secrets: readonly string[]): Redactor {

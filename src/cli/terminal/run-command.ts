@@ -2,6 +2,8 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { codeOf } from "../../files/system-error.ts";
 import type { ProcessEnd } from "./process-end.ts";
+import { whyNotStarted } from "./why-not-started.ts";
+import type { NotStarted } from "./why-not-started.ts";
 
 /**
  * **Invariant:** each signal reaches the child once. The child is in the process group of this process, so that a terminal
@@ -9,9 +11,7 @@ import type { ProcessEnd } from "./process-end.ts";
  * a signal to this process alone is passed on. Node does not say which it was: a witness in the group dies of the former.
  */
 
-export type CommandEnd =
-  | { readonly kind: "ended"; readonly exitCode: number }
-  | { readonly kind: "not-started"; readonly exitCode: 126 | 127; readonly systemCode: string };
+export type CommandEnd = { readonly kind: "ended"; readonly exitCode: number } | NotStarted;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -27,32 +27,30 @@ export async function runAttached(
   environment: Environment,
   relay: ProcessEnd["relay"],
 ): Promise<CommandEnd> {
-  // Node throws some errors of a start, and reports others.
-  let child: ChildProcess;
+  const notStarted = (systemCode: string) => whyNotStarted(file, systemCode, environment["PATH"]);
+  let child: ChildProcess | undefined;
+  let witness: Witness | undefined;
+  // From before the start: a signal that comes early would end this process alone.
+  const stop = relay((signal) => void (child !== undefined && witness !== undefined && passOn(signal, child, witness)));
   try {
     if (file === "") return notStarted("ENOENT");
-    child = spawn(file, words, { env: environment, stdio: "inherit" });
-  } catch (thrown) {
-    return notStarted(codeOf(thrown));
-  }
-  if (child.pid === undefined)
-    return new Promise((resolve) => child.once("error", (e) => resolve(notStarted(codeOf(e)))));
-  const witness = new Witness();
-  const stop = relay((signal) => void passOn(signal, child, witness));
-  try {
+    const started = (child = spawn(file, words, { env: environment, stdio: "inherit" }));
+    if (started.pid === undefined)
+      return await new Promise((resolve) => started.once("error", (e) => resolve(notStarted(codeOf(e)))));
+    witness = new Witness();
     return await new Promise((resolve) =>
-      child.once("exit", (code, signal) => resolve({ kind: "ended", exitCode: exitCodeOfChild(code, signal) })),
+      started.once("exit", (code, signal) => resolve({ kind: "ended", exitCode: exitCodeOfChild(code, signal) })),
     );
+  } catch (thrown) {
+    // Node throws some errors of a start, and reports others.
+    return notStarted(codeOf(thrown));
   } finally {
     stop();
-    witness.close();
+    witness?.close();
   }
 }
 
-function notStarted(systemCode: string): CommandEnd {
-  return { kind: "not-started", exitCode: systemCode === "ENOENT" ? 127 : 126, systemCode };
-}
-
+/** Node reports the end by a real-time signal as the exit code 0, exactly as a success. */
 function exitCodeOfChild(code: number | null, signal: NodeJS.Signals | null): number {
   if (signal === null) return code ?? 1;
   return SIGNAL_BASE + process.getBuiltinModule("node:os").constants.signals[signal];

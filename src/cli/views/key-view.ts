@@ -2,8 +2,14 @@ import type { ExternalSource } from "../../core/model/log-event.ts";
 import { shellQuote, userFlag } from "../../core/text/shell-quote.ts";
 import type { Invocation } from "../invocation.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import type { SyncResult } from "../../core/model/results.ts";
 import type { WantedTerms } from "../../core/model/provision-rules.ts";
 import type { Warning } from "../../core/model/warning.ts";
+
+/** The fields of a document about the key that a user has now. */
+export function syncFields({ userId, key, keyHash, source, origin, synced, shadowed }: SyncResult) {
+  return { user_id: userId, key: key?.masked ?? null, key_hash: keyHash, source, origin, synced, shadowed };
+}
 
 export function sayWarnings(terminal: Terminal, warnings: readonly Warning[]): void {
   for (const warning of warnings) terminal.warn(warning);

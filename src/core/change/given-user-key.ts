@@ -16,11 +16,11 @@ export function givenUserKey(key: string | ApiKey, user: UserId, managementKeyHa
   });
 }
 
-/** Throws USAGE for a text that cannot be the origin of a key. */
-export function requireOrigin(source: string): void {
+/** Throws USAGE, with this hint, for a text that cannot be the origin of a key. */
+export function requireOrigin(source: string, hint: string): void {
   if (ORIGIN.test(source)) return;
   throw new KeyctlError("USAGE", "a source is 1 to 32 letters, digits, dots, dashes or underscores", {
-    hint: "--source manual",
+    hint,
   });
 }
 

@@ -4,7 +4,7 @@ import { duplicateRowsError, hashOfRecord, maskOfRecord, newRecord } from "../mo
 import type { KeyRecord } from "../model/key-record.ts";
 import { blockedError, isTombstone } from "../model/tombstone.ts";
 import type { StoredRow } from "../model/tombstone.ts";
-import { parseUserId } from "../model/user-id.ts";
+import { parseGivenUserId, repeatableGivenId } from "../model/management-key.ts";
 import type { UserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
 import { printable } from "../text/printable.ts";
@@ -103,12 +103,12 @@ async function importBatch(
 
 function parsedEntry({ userId, key, source }: ImportEntry, managementKeys: ReadonlySet<string>): Given | ImportResult {
   try {
-    const user = parseUserId(userId);
+    const user = parseGivenUserId(userId, managementKeys);
     const origin = source ?? DEFAULT_ORIGIN;
-    requireOrigin(origin);
+    requireOrigin(origin, "write a source such as old-system, or none: the origin is then import");
     return { userId: user, key: givenUserKey(key, user, managementKeys), origin };
   } catch (thrown) {
-    if (isKeyctlError(thrown)) return importFailed(userId, thrown);
+    if (isKeyctlError(thrown)) return importFailed(repeatableGivenId(userId, managementKeys), thrown);
     throw thrown;
   }
 }

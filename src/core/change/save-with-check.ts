@@ -38,7 +38,7 @@ export async function saveWithCheck(
 ): Promise<CheckedSaveResult> {
   const { source = "manual", replace = "none", validate = false, revoke = false } = options;
   const parsed = keyToSave(key, user, context);
-  requireOrigin(source);
+  requireOrigin(source, "--source manual");
   const request = { key: parsed, origin: source, replace, revoke };
   const shared = async ({ changed, error }: SaveResult) =>
     changed && error === null ? sharedWarnings(user, parsed, context, signal) : [];

@@ -8,6 +8,7 @@ import { parseUserId } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
 import type { OpenWork } from "../open-work.ts";
 import type { Change, HistoryFilter } from "../ports/history.ts";
+import { KEY_HASH } from "../model/key-hash.ts";
 
 /** The context of one call, which may have a reason of its own. Throws USAGE. */
 export function contextFor(context: ManagerContext, { reason }: Pick<CallOptions, "reason">): ManagerContext {
@@ -41,10 +42,8 @@ export async function noteRevealed(
   return history.takeWarnings();
 }
 
-const HASH = /^[0-9a-f]{64}$/;
-
 function filterOf({ userId, keyHash, since }: HistoryQuery): HistoryFilter {
-  if (keyHash !== undefined && !HASH.test(keyHash)) {
+  if (keyHash !== undefined && !KEY_HASH.test(keyHash)) {
     throw new KeyctlError("USAGE", "keyHash is the SHA-256 of a key: 64 characters from 0 to 9 and a to f", {
       hint: "a result has it as key.hash",
     });

@@ -5,7 +5,7 @@ import { contextFor } from "./event-calls.ts";
 import type { LeakedOptions, ManagerContext } from "./manager-options.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { KeyctlError } from "../model/errors.ts";
-import { leakedFailed, parseLeaked } from "../model/leaked-results.ts";
+import { leakedFailed, notDisabled, parseLeaked } from "../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../model/leaked-results.ts";
 import type { OpenWork } from "../open-work.ts";
 
@@ -24,7 +24,12 @@ export class LeakedCalls {
     try {
       const given = parseLeaked(keyOrHash);
       leak = given;
-      const task = { since: this.#sinceOf(options) };
+      const { disableOnly = false, after } = options;
+      const task = {
+        since: this.#sinceOf(options),
+        disableOnly,
+        after: after?.keyHash === given.hash ? after : null,
+      };
       const limits = { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#context.makingTimeoutMs };
       const handle = options.dryRun === true ? previewLeaked : containLeaked;
       const context = contextFor(this.#context, options);
@@ -32,7 +37,9 @@ export class LeakedCalls {
         await this.#work.track(limits, (signal) => this.#work.noted(() => handle(given, task, context, signal))),
       );
     } catch (thrown) {
-      return this.#work.withWarnings(leakedFailed(leak?.hash ?? null, toKeyctlError(thrown)));
+      const error = toKeyctlError(thrown);
+      const failure = leak === undefined || options.dryRun === true ? error : notDisabled(error, leak.hash);
+      return this.#work.withWarnings(leakedFailed(leak?.hash ?? null, failure));
     }
   }
 

@@ -8,6 +8,7 @@ import type { Actor } from "../model/history-event.ts";
 import type { HistoryOnUse } from "../ports/history.ts";
 import type { SealingSetup } from "../sealing/verify-master-keys.ts";
 import type { OnOvertime } from "../protocol/shared-user-runs.ts";
+import type { LeakedResult } from "../model/leaked-results.ts";
 import type { RotateTask } from "../model/rotate-results.ts";
 import type { MaxFailures, RotateFilter } from "../change/rotate/rotate-many.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
@@ -109,6 +110,10 @@ export interface LeakedOptions extends CallOptions {
   readonly since?: Date | undefined;
   /** Only say what would be done. Default false. */
   readonly dryRun?: boolean | undefined;
+  /** Only disable the key: of many keys, all are disabled before the first one is replaced. Default false. */
+  readonly disableOnly?: boolean | undefined;
+  /** The result of the call with `disableOnly` that this call goes on from. */
+  readonly after?: LeakedResult | undefined;
 }
 
 export interface ReconcileOptions extends CallOptions {

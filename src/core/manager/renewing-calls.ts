@@ -1,6 +1,7 @@
 import { isTimeout } from "../async/deadline.ts";
 import type { CallOptions } from "../async/deadline.ts";
 import { inOrder } from "../async/in-order.ts";
+import { notConfirmedInTime } from "../change/renew/confirm-refusal.ts";
 import { nothingToRenew, renewKey } from "../change/renew/renew-key.ts";
 import type { Renewed } from "../change/renew/renew-key.ts";
 import { RenewalBackOff } from "../change/renew/renewal-back-off.ts";
@@ -24,7 +25,6 @@ import { budgetFor, BudgetSlot, KeyBudget } from "../protocol/key-budget.ts";
 import { SharedUserRuns } from "../protocol/shared-user-runs.ts";
 import type { Stage } from "../protocol/shared-user-runs.ts";
 import { Candidates } from "../resolve/source-candidates.ts";
-import { userFlag } from "../text/shell-quote.ts";
 import { answer } from "../resolve/sync-result.ts";
 import { openForUse } from "../sealing/open-row.ts";
 
@@ -42,7 +42,7 @@ interface Order {
 }
 
 /** A program's call that was refused with this key. */
-export interface RefusedCall extends CallOptions {
+interface RefusedCall extends CallOptions {
   readonly key: ApiKey;
   readonly includeDisabled: boolean;
   /** Whether a key may be created if the user has none any more. */
@@ -83,7 +83,7 @@ export class RenewingCalls {
   }
 
   /** Renews the key of a call that was refused, unless the user has another one by now. */
-  async renewRefused(userId: string, { key, includeDisabled, autoProvision, ...options }: RefusedCall) {
+  async #renewRefused(userId: string, { key, includeDisabled, autoProvision, ...options }: RefusedCall) {
     let isAbsent = false;
     const result = await this.#run(userId, options, async (user, waiting) => {
       const context = contextFor(this.#context, options);
@@ -110,7 +110,7 @@ export class RenewingCalls {
     const { log } = this.#context;
     const find = (limits: CallOptions) => this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, limits);
     const renew = (key: ApiKey, limits: CallOptions) =>
-      this.renewRefused(userId, { ...limits, key, includeDisabled: renewDisabled, autoProvision });
+      this.#renewRefused(userId, { ...limits, key, includeDisabled: renewDisabled, autoProvision });
     return callWithKey(call, { find, renew, log }, options);
   }
 
@@ -245,13 +245,6 @@ export class RenewingCalls {
 
 function nameOf(user: UserId, { refused, includeDisabled }: Pick<Order, "refused" | "includeDisabled">): string {
   return `${refused} ${includeDisabled} ${user}`;
-}
-
-function notConfirmedInTime(user: UserId): KeyctlError {
-  return new KeyctlError("VERDICT_UNKNOWN", "timed out before OpenRouter confirmed that the key is dead", {
-    hint: `keyctl renew ${userFlag(user)} --timeout 2m`,
-    retryable: true,
-  });
 }
 
 /** The row still holds the refused key, which works. */

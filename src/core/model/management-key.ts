@@ -4,6 +4,8 @@ import { maskOf } from "./mask.ts";
 import { isKeyctlError, KeyctlError } from "./errors.ts";
 import { printable } from "../text/printable.ts";
 import { userFlag } from "../text/shell-quote.ts";
+import { withoutGaps } from "./redact-keys.ts";
+import { keyAsUserId, parseUserId, repeatableId } from "./user-id.ts";
 import type { UserId } from "./user-id.ts";
 
 /** The characters of a bearer token (https://www.rfc-editor.org/rfc/rfc6750#section-2.1): none of them could end a header. */
@@ -77,6 +79,17 @@ export function isManagementKey(text: string | ApiKey, hashes: ReadonlySet<strin
   if (hashes.size === 0) return false;
   if (typeof text !== "string") return hashes.has(text.hash);
   return hashes.has(ApiKey.parse(text)?.hash ?? managementKeyHash(text));
+}
+
+/** As `parseUserId`; a management key is no user id, even without a prefix that tells it. Throws BAD_USER_ID. */
+export function parseGivenUserId(text: string, managementKeyHashes: ReadonlySet<string>): UserId {
+  if (isManagementKey(withoutGaps(text), managementKeyHashes)) throw keyAsUserId();
+  return parseUserId(text);
+}
+
+/** As `repeatableId`; empty for a management key, too. */
+export function repeatableGivenId(text: string, managementKeyHashes: ReadonlySet<string>): string {
+  return isManagementKey(withoutGaps(text), managementKeyHashes) ? "" : repeatableId(text);
 }
 
 /** The error of a row that holds the management key. A user who received it earlier can create and delete keys. */

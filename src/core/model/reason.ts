@@ -1,5 +1,5 @@
 import { KeyctlError } from "./errors.ts";
-import { KEY_LIKE } from "./redact-keys.ts";
+import { holdsKey } from "./redact-keys.ts";
 import { printable } from "../text/printable.ts";
 
 const MAX_CHARACTERS = 500;
@@ -11,7 +11,7 @@ const HINT = "a reason is a few words about the change, such as 'quarterly rotat
  */
 export function parseReason(text: string | null | undefined): string | null {
   const words = text?.trim() ?? "";
-  if (KEY_LIKE.test(words)) {
+  if (holdsKey(words)) {
     throw new KeyctlError("USAGE", "the reason contains a key, so it is neither used nor repeated", { hint: HINT });
   }
   if (Array.from(words).length > MAX_CHARACTERS || printable(words) !== words) {

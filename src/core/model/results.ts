@@ -1,9 +1,9 @@
 import type { ApiKey } from "./api-key.ts";
 import type { KeyctlError } from "./errors.ts";
-import { withoutKeys } from "./redact-keys.ts";
 import type { KeyRecord, LastCheck, Timestamp } from "./key-record.ts";
 import type { ExternalSource, Source } from "./log-event.ts";
 import type { Verdict } from "./verdict.ts";
+import { repeatableId } from "./user-id.ts";
 import type { Warning } from "./warning.ts";
 
 /** The result for a user. If `error` is null, there is a key. */
@@ -185,7 +185,7 @@ const nothing = { key: null, keyHash: null, origin: null, warnings: [] } as cons
 export function syncFailed(userId: string, error: KeyctlError, warnings: readonly Warning[] = []): SyncFailure {
   return {
     ...nothing,
-    userId: withoutKeys(userId),
+    userId: repeatableId(userId),
     source: null,
     synced: false,
     createdAt: null,
@@ -204,16 +204,16 @@ export function syncFailed(userId: string, error: KeyctlError, warnings: readonl
 
 export function explainFailed(userId: string, error: KeyctlError): Explanation {
   const sync = { kind: "fails", error } as const;
-  return { userId: withoutKeys(userId), winner: null, steps: [], stored: null, sync, warnings: [], error };
+  return { userId: repeatableId(userId), winner: null, steps: [], stored: null, sync, warnings: [], error };
 }
 
 export function saveFailed(userId: string, error: KeyctlError, verdict: Verdict | null = null): CheckedSaveResult {
-  return { ...nothing, userId: withoutKeys(userId), changed: false, previous: null, error, verdict };
+  return { ...nothing, userId: repeatableId(userId), changed: false, previous: null, error, verdict };
 }
 
 export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
   return {
-    userId: withoutKeys(userId),
+    userId: repeatableId(userId),
     former: null,
     purged: false,
     blocked: false,
@@ -227,7 +227,7 @@ export function purgeFailed(userId: string, error: KeyctlError): PurgeResult {
 }
 
 export function unblockFailed(userId: string, error: KeyctlError): UnblockResult {
-  return { userId: withoutKeys(userId), unblocked: false, warnings: [], error };
+  return { userId: repeatableId(userId), unblocked: false, warnings: [], error };
 }
 
 export function purgePreviewFailed(userId: string, error: KeyctlError): PurgePreview {
@@ -235,5 +235,5 @@ export function purgePreviewFailed(userId: string, error: KeyctlError): PurgePre
 }
 
 export function provisionFailed(userId: string, error: KeyctlError): ProvisionResult {
-  return { userId: withoutKeys(userId), created: false, key: null, row: null, warnings: [], error };
+  return { userId: repeatableId(userId), created: false, key: null, row: null, warnings: [], error };
 }

@@ -1,8 +1,8 @@
 import type { ApiKey } from "./api-key.ts";
 import type { KeyctlError } from "./errors.ts";
-import { withoutKeys } from "./redact-keys.ts";
 import type { Timestamp } from "./key-record.ts";
 import type { FormerKey } from "./results.ts";
+import { repeatableId } from "./user-id.ts";
 import type { Warning } from "./warning.ts";
 
 /** The limit of the new key. `keep`: what is left of the old key's limit, and all of it again after the next reset. */
@@ -64,7 +64,7 @@ export interface RotateResult {
 
 export function rotateFailed(userId: string, error: KeyctlError): RotateResult {
   return {
-    userId: withoutKeys(userId),
+    userId: repeatableId(userId),
     key: null,
     keyHash: null,
     origin: null,
@@ -93,7 +93,7 @@ export interface RotatePreview {
 }
 
 export function rotatePreviewFailed(userId: string, error: KeyctlError): RotatePreview {
-  return { userId: withoutKeys(userId), action: "none", current: null, warnings: [], error };
+  return { userId: repeatableId(userId), action: "none", current: null, warnings: [], error };
 }
 
 /** What is due now, and what is due for more than an hour. */

@@ -1,5 +1,6 @@
 import { KeyctlError } from "./errors.ts";
-import { MASK_LIKE, maskOf } from "./mask.ts";
+import { MASK_LIKE } from "./mask.ts";
+import { withoutGaps } from "./redact-keys.ts";
 import { printable } from "../text/printable.ts";
 import { hash } from "node:crypto";
 
@@ -14,12 +15,12 @@ export type UserBatches = AsyncIterable<readonly UserId[]>;
 const MAX_BYTES = 128;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
 /** A key of any spelling and length: also one that was cut off, or that OpenRouter has shortened for a list. */
-const KEY_BEGUN = /sk-or-(?:v\d+|mgmt|management|prov|provisioning)-[\w-]*/i;
-const SECRETS: readonly (readonly [message: string, pattern: RegExp])[] = [
-  ["looks like a key, so it is neither used nor repeated", KEY_BEGUN],
-  ["looks like the mask of a key", MASK_LIKE],
-];
+const KEY_BEGUN = /sk-or-(?:v\d+|mgmt|management|prov|provisioning)-/i;
+const LOOKS_LIKE_A_KEY = "looks like a key, so it is neither used nor repeated";
+const LOOKS_LIKE_A_MASK = "looks like the mask of a key";
 const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [
+  [LOOKS_LIKE_A_KEY, looksLikeKey],
+  [LOOKS_LIKE_A_MASK, (text) => MASK_LIKE.test(text)],
   ["is empty", (text) => text === ""],
   ["is longer than 128 bytes", (text) => Buffer.byteLength(text) > MAX_BYTES],
   ["is not valid Unicode", (text) => !text.isWellFormed() || text.includes("\uFFFD")],
@@ -30,25 +31,36 @@ const RULES: readonly (readonly [message: string, broken: (text: string) => bool
 /** The only parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
 export function parseUserId(text: string): UserId {
   const id = text.normalize("NFC");
-  const secret = SECRETS.find(([, pattern]) => pattern.test(id));
-  if (secret !== undefined) {
-    throw new KeyctlError("BAD_USER_ID", `the user id ${secret[0]}`, {
-      hint: "give the id of a user; keyctl save --user <id>   asks for the key and hides it",
-    });
-  }
   const broken = RULES.find(([, isBroken]) => isBroken(id));
-  if (broken !== undefined) {
-    const shown = id === "" ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
-    throw new KeyctlError("BAD_USER_ID", `the user id${shown} ${broken[0]}`, {
-      hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
-    });
-  }
+  if (broken !== undefined) throw badUserId(repeatableId(id), broken[0]);
   return (OBJECT_ID.test(id) ? id.toLowerCase() : id) as UserId;
 }
 
-/** A text that was given as a user id, as output may repeat it: with the mask of a key in the place of a key. */
-export function withoutKeyIn(text: string): string {
-  return text.replace(new RegExp(KEY_BEGUN, "gi"), (key) => maskOf(key.slice(-4)));
+/** The error of a key that was given instead of a user id. */
+export function keyAsUserId(): KeyctlError {
+  return badUserId("", LOOKS_LIKE_A_KEY);
+}
+
+function badUserId(shown: string, rule: string): KeyctlError {
+  const quoted = shown === "" ? "" : ` '${printable(shown)}'`;
+  return new KeyctlError("BAD_USER_ID", `the user id${quoted} ${rule}`, {
+    hint: [LOOKS_LIKE_A_KEY, LOOKS_LIKE_A_MASK].includes(rule)
+      ? "give the id of a user; keyctl save --user <id>   asks for the key and hides it"
+      : "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
+  });
+}
+
+/** Whether a text holds a key or a part of one, in one piece or with gaps in it. */
+function looksLikeKey(text: string): boolean {
+  return KEY_BEGUN.test(text) || KEY_BEGUN.test(withoutGaps(text));
+}
+
+/**
+ * What was given as a user id, for results and messages; empty if it may be a secret. It is whole or empty: what hides
+ * secrets later does not find a part of one.
+ */
+export function repeatableId(text: string): string {
+  return Buffer.byteLength(text) > MAX_BYTES || looksLikeKey(text) ? "" : text;
 }
 
 /** The first eight code points, for log lines. */

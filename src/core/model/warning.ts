@@ -33,6 +33,8 @@ export type WarningCode =
   | "USAGE_UNKNOWN"
   | "USAGE_INCOMPLETE"
   | "USER_WITHOUT_KEY"
+  | "KEY_NOT_ASKED"
+  | "LEAKED_KEY_HERE"
   | "LIMIT_USED_UP"
   | "NO_LIMIT"
   | "HISTORY_NOT_WRITTEN";

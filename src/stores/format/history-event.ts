@@ -3,6 +3,7 @@ import type { Actor, HistoryEvent } from "../../core/model/history-event.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { countIn, fieldsIn, timestampIn, wordsIn } from "./values.ts";
 import type { Fields } from "./values.ts";
+import { KEY_HASH } from "../../core/model/key-hash.ts";
 
 /**
  * The format of a record of `api_key_events`; times are text here. A record with a damaged field is shown without that field,
@@ -32,7 +33,7 @@ export function eventIn(id: string, userId: UserId, at: unknown, fields: Fields)
     at: time,
     userId,
     event,
-    keyHash: fitting(HASH, fields["key_hash"]),
+    keyHash: fitting(KEY_HASH, fields["key_hash"]),
     keyTail: fitting(TAIL, fields["key_tail"]),
     generation: countIn(fields["generation"]),
     actor: actorIn(fields["actor"]),
@@ -40,7 +41,6 @@ export function eventIn(id: string, userId: UserId, at: unknown, fields: Fields)
   };
 }
 
-const HASH = /^[0-9a-f]{64}$/;
 const TAIL = /^[A-Za-z0-9_-]{4}$/;
 
 /** Other programs may write here too: what is no hash or no tail may be a key. */

@@ -6,7 +6,7 @@ import type { StoreProblem } from "../../core/ports/stores-and-sources.ts";
 import { octal } from "../../core/text/format.ts";
 import { printable } from "../../core/text/printable.ts";
 import { shellQuote } from "../../core/text/shell-quote.ts";
-import { canChangeMode } from "../../files/mode-owner.ts";
+import { canChangeMode } from "../../files/file-mode.ts";
 
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;

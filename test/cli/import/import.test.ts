@@ -152,7 +152,7 @@ describe("import", () => {
     [["--csv", "-"], "", 3, "there is no line with a key: nothing came on standard input"],
     [["--csv", "-"], "user,key\n", 3, "there is no line with a key"],
     [["--csv", "-"], "name,key\n", 2, "the first line names no column user"],
-    [["--csv", "-"], "name;value\n", 2, "the first line names no column user and no column key"],
+    [["--csv", "-"], "name,value\n", 2, "the first line names no column user and no column key"],
     [["--csv", "-"], "user,key,Key\n", 2, "two columns are named key"],
     [["--csv", "-"], `alice,${KEY}\n`, 2, "the first line holds a key, and not the names of columns"],
     [["--jsonl", "-"], `["alice","${KEY}"]`, 9, "1 of 1 line failed"],

@@ -116,7 +116,8 @@ const RENEWAL: Command = {
     state.created += 1;
     state.key = state.created;
     if (typeof before === "number") state.kept.add(before);
-    const ended = typeof before === "number" ? [before, ...state.retiring] : state.retiring;
+    // Keys in their grace are left to their own time.
+    const ended = typeof before === "number" ? [before] : [];
     return [["renewed", state.created], ...revoked(ended, state)];
   },
 };

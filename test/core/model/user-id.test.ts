@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { isKeyctlError } from "../../../src/core/model/errors.ts";
 import type { KeyctlError } from "../../../src/core/model/errors.ts";
 import { printable } from "../../../src/core/text/printable.ts";
-import { parseUserId, shortId } from "../../../src/core/model/user-id.ts";
+import { parseUserId, repeatableId, shortId } from "../../../src/core/model/user-id.ts";
 import { KEY } from "../../support/fixtures/keys.ts";
 import { userIdTexts } from "../../support/fixtures/arbitraries.ts";
 
@@ -78,8 +78,21 @@ describe("parseUserId", () => {
     expect(error.message).toBe(printable(error.message));
   });
 
-  it("shows the beginning of a very long id only", () => {
-    expect(refusalOf("x".repeat(1_000_000)).message).toBe(`the user id '${"x".repeat(40)}…' is longer than 128 bytes`);
+  it("shows nothing of an id that is too long: it may be a secret, and a part of a secret is not found later", () => {
+    expect(refusalOf("x".repeat(1_000_000)).message).toBe("the user id is longer than 128 bytes");
+  });
+
+  it("refuses a key, in any case and with gaps anywhere, and shows nothing of it", () => {
+    const key = "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";
+    const gaps = fc.constantFrom(" ", "\n", "\r\n", "\t", "\u00A0", "\u200B", "\u00AD", "\n  ");
+    const places = fc.array(fc.tuple(fc.nat({ max: key.length }), gaps), { maxLength: 3 });
+    fc.assert(
+      fc.property(fc.constantFrom(key, key.toUpperCase(), `a ${key}`), places, (text, at) => {
+        const broken = at.reduce((shown, [place, gap]) => shown.slice(0, place) + gap + shown.slice(place), text);
+        expect(refusalOf(broken).message).toBe("the user id looks like a key, so it is neither used nor repeated");
+        expect(repeatableId(broken)).toBe("");
+      }),
+    );
   });
 
   it("either refuses a text or gives an id that keeps every rule", () => {

@@ -66,7 +66,8 @@ const ROTATING_VERBS: readonly Verb[] = [
 ];
 /** Where these run, keys die by a person's hand. */
 export const RENEWING_VERBS: readonly Verb[] = [
-  ...(["renew", "renew", "renew", "renew --include-disabled", "renew --include-disabled"] as const),
+  ...(["renew", "renew", "renew", "renew", "renew", "renew"] as const),
+  ...(["renew --include-disabled", "renew --include-disabled", "renew --include-disabled"] as const),
   ...(["exec --renew", "exec --renew", "leaked --hash", "leaked --hash", "leaked --stdin", "leaked --stdin"] as const),
 ];
 export const ALL_VERBS: readonly Verb[] = [

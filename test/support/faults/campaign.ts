@@ -75,7 +75,7 @@ const AGEING_MS = 500;
 const LIMIT = 10;
 const SPENT = 0.01;
 /** Of the moments at which a key may die by a person's hand, in percent. */
-const FATAL = 50;
+const FATAL = 90;
 const DEATHS: readonly Death[] = ["deleted", "deleted", "expired", "disabled"];
 /** A key that dies before its command has stored it delays that command. */
 const YOUNG_MS = 2_000;

@@ -177,12 +177,12 @@ async function withStore<Result>(home: Home, work: (ports: Ports) => Promise<Res
 }
 
 /** The stored keys were created so long ago that a refusal is not the one of a new key. */
-export function ageKeys({ database }: Pick<Home, "database">): void {
+export function ageStoredKeys({ database }: Pick<Home, "database">): void {
   change(database, "PRAGMA busy_timeout = 5000; UPDATE api_keys SET created_at = '2026-11-01T00:00:00.000Z'");
 }
 
 /** All keys are deleted at OpenRouter, long after they were created. */
 export function killKeys(home: Pick<Home, "database">, openRouter: OpenRouterServer): void {
-  ageKeys(home);
+  ageStoredKeys(home);
   for (const hash of openRouter.keys.keys()) openRouter.removeKey(hash);
 }

@@ -111,6 +111,8 @@ function optionsOf({ args, key, cap, succeeded }: RecordedCommand, kind: ActorKi
   return { key: hashOf(key), revoke, block, cap, deliberate, ended, ...more };
 }
 
+const HASH = /^[0-9a-f]{64}$/;
+
 function hashOf(key: string | undefined): string | null {
   return key === undefined ? null : createHash("sha256").update(key).digest("hex");
 }
@@ -127,7 +129,11 @@ function aboutOf(
 ): TraceOptions {
   if (kind === "leaked") {
     const at = args.indexOf("--hash");
-    return { about: at === -1 ? hashOf(key) : (args[at + 1] ?? null), key: null, revoke: "ours" };
+    const given = at === -1 ? key?.trim() : args[at + 1];
+    const about = HASH.test(given ?? "") ? (given ?? null) : hashOf(given);
+    // Each user of a shared key is looked up, and one of them is dealt with.
+    const isLookedUpOnly = !raw.some(({ access, user: whose }) => access === "upstream.disable" && whose === user);
+    return { about, key: null, revoke: "ours", ...(isLookedUpOnly ? { ended: false } : {}) };
   }
   if (kind !== "renew") return {};
   const first = raw.find(({ access, user: whose }) => access === "row.find" && whose === user)?.result;

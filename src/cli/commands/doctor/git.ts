@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { basename, dirname } from "node:path";
-import { environmentForChildren } from "../../../core/model/redact-keys.ts";
+import { environmentForChildren } from "../../../core/model/child-environment.ts";
 
 const LIMIT_MS = 2000;
 

@@ -6,7 +6,7 @@ import { explainFailed } from "../../../core/model/results.ts";
 import type { Explanation, Step } from "../../../core/model/results.ts";
 import { formatAge } from "../../format-duration.ts";
 import { showExplanation } from "./view.ts";
-import { errorDocument } from "../../invocation.ts";
+import { userDocument } from "../../invocation.ts";
 import type { Invocation, KeyPlaces, Session, Run } from "../../invocation.ts";
 import { addUserOption, oneUser } from "../../bulk/selection.ts";
 import { showResult } from "../../terminal/end-of-run.ts";
@@ -39,10 +39,7 @@ async function explain(invocation: Invocation, user: string): Promise<KeyctlErro
   return showResult(terminal, error, null, async () => {
     if (terminal.options.json) {
       const store = place?.store.name ?? null;
-      await terminal.document({
-        ...document(explanation, details, store),
-        error: errorDocument(error, receivedSignal()),
-      });
+      await terminal.document(userDocument(document(explanation, details, store), error, receivedSignal()));
     } else if (place !== null && details.length > 0) await showExplanation(invocation, explanation, details, place);
   });
 }

@@ -4,12 +4,14 @@ import type { NumberedLine } from "../../bulk/users-file.ts";
  * The fields of one record, or what is wrong with it; repeats nothing of its text. A record that has line ends inside of
  * quotes has the number of its first line.
  */
-export type CsvRecord =
-  | { readonly number: number; readonly fields: readonly string[]; readonly fault: null }
-  | { readonly number: number; readonly fields: null; readonly fault: string };
+export type CsvRecord = {
+  readonly number: number;
+  /** False: the input ends without a line end, and may end in the middle of this record. */
+  readonly hasEnd: boolean;
+} & ({ readonly fields: readonly string[]; readonly fault: null } | { readonly fields: null; readonly fault: string });
 
 /** The maximum number of characters of a line, and of a record with line ends inside of quotes. */
-export const LONGEST_RECORD = 16 * 1024;
+export const MAX_RECORD_LENGTH = 16 * 1024;
 export const TOO_LONG = "is longer than 16 KiB";
 
 /**
@@ -31,15 +33,17 @@ export async function* csvRecords(lines: AsyncIterable<readonly NumberedLine[]>)
 function recordsIn(lines: NumberedLine[], isLast: boolean): { records: readonly CsvRecord[]; rest: NumberedLine[] } {
   const records: CsvRecord[] = [];
   for (let at = 0; at < lines.length;) {
+    if (lines[at]?.text.trim() === "") {
+      at += 1;
+      continue;
+    }
     const found = recordAt(lines, at);
     if (found === "open" && !isLast) return { records, rest: lines.slice(at) };
-    const { number } = lines[at] ?? { number: 0 };
     const isBroken = found === "open" || (found.fault !== null && found.count > 1);
-    const record = isBroken
-      ? { number, fields: null, fault: "has a quote that is not closed" }
-      : recordOf(number, found);
-    if (record !== undefined) records.push(record);
-    at += isBroken ? 1 : found.count;
+    const { fields, fault, count } = isBroken ? NOT_CLOSED : found;
+    const place = { number: lines[at]?.number ?? 0, hasEnd: lines[at + count - 1]?.hasEnd !== false };
+    records.push(fault === null ? { ...place, fields, fault } : { ...place, fields: null, fault });
+    at += count;
   }
   return { records, rest: [] };
 }
@@ -51,11 +55,7 @@ interface Found {
   readonly count: number;
 }
 
-/** Undefined for an empty line. */
-function recordOf(number: number, { fields, fault }: Found): CsvRecord | undefined {
-  if (fault !== null) return { number, fields: null, fault };
-  return fields.length === 1 && fields[0]?.trim() === "" ? undefined : { number, fields, fault };
-}
+const NOT_CLOSED: Found = { fields: [], fault: "has a quote that is not closed", count: 1 };
 
 /** `open`: a quote is not closed in these lines. */
 function recordAt(lines: readonly NumberedLine[], from: number): Found | "open" {
@@ -66,10 +66,10 @@ function recordAt(lines: readonly NumberedLine[], from: number): Found | "open" 
     text = at === from ? line : `${text}\n${line}`;
     quotes += line.split('"').length - 1;
     const count = at - from + 1;
-    if (line.length > LONGEST_RECORD) return { fields: [], fault: TOO_LONG, count };
+    if (line.length > MAX_RECORD_LENGTH) return { fields: [], fault: TOO_LONG, count };
     // Quotes inside of a quoted field are doubled.
     if (quotes % 2 === 0) return { ...fieldsIn(text), count };
-    if (text.length > LONGEST_RECORD) return { fields: [], fault: "has a quote that is not closed", count };
+    if (text.length > MAX_RECORD_LENGTH) return { fields: [], fault: "has a quote that is not closed", count };
   }
   return "open";
 }
@@ -82,10 +82,14 @@ function fieldsIn(text: string): Pick<Found, "fields" | "fault"> {
   for (let at = 0; ;) {
     FIELD.lastIndex = at;
     const match = FIELD.exec(text);
-    if (match === null) return { fields, fault: "has a quote in the middle of a field" };
+    if (match === null) return { fields, fault: faultOfField(text.slice(at)) };
     const [all, quoted, plain = "", end] = match;
     fields.push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
     if (end === "") return { fields, fault: null };
     at += all.length;
   }
+}
+
+function faultOfField(rest: string): string {
+  return /^\s+"/.test(rest) ? "has a blank between a comma and a quote" : "has a quote in the middle of a field";
 }

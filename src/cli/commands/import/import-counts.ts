@@ -1,23 +1,25 @@
-import type { ImportResult } from "../../../core/change/import-keys.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { counted, formatNumber } from "../../../core/text/format.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { WarningSummary } from "../../bulk/warning-summary.ts";
 import { formatSpan } from "../../format-duration.ts";
+import type { LineResult } from "./line-result.ts";
+import { LineWarnings } from "./line-warnings.ts";
 
 /** Counts the lines of an import by their outcome. */
 export class ImportCounts {
   readonly #counts = { imported: 0, kept: 0, conflict: 0, failed: 0 };
   readonly #warnings = new WarningSummary();
+  readonly #ofLines = new LineWarnings();
   readonly #isDryRun: boolean;
 
   constructor(isDryRun: boolean) {
     this.#isDryRun = isDryRun;
   }
 
-  add({ outcome, warnings }: Pick<ImportResult, "outcome" | "warnings">): void {
-    this.#counts[outcome] += 1;
-    this.#warnings.add(warnings);
+  add(result: Pick<LineResult, "outcome" | "number" | "userId" | "warnings">): void {
+    this.#counts[result.outcome] += 1;
+    this.#warnings.add(this.#ofLines.add(result));
   }
 
   get done(): number {
@@ -25,7 +27,7 @@ export class ImportCounts {
   }
 
   get warnings(): readonly Warning[] {
-    return this.#warnings.all;
+    return [...this.#ofLines.all, ...this.#warnings.all];
   }
 
   /** As fields of the summary. */
@@ -39,7 +41,7 @@ export class ImportCounts {
     const bad = this.#counts.conflict + this.#counts.failed;
     if (bad > 0) {
       const message = `${formatNumber(bad)} of ${counted(this.done, "line")} failed`;
-      return new KeyctlError("SOME_FAILED", message, { hint: "see the lines above" });
+      return new KeyctlError("SOME_FAILED", message, { hint: this.#hint });
     }
     if (!complete) {
       return new KeyctlError("SOME_UNKNOWN", `timed out after ${counted(this.done, "line")}`, {
@@ -49,6 +51,11 @@ export class ImportCounts {
     }
     if (this.done > 0 || allowEmpty) return null;
     return new KeyctlError("EMPTY_SELECTION", "there is no line with a key", { hint: "--allow-empty   accepts that" });
+  }
+
+  get #hint(): string {
+    const replace = "keyctl save --user <id> --replace   replaces a key that is there";
+    return this.#counts.conflict === 0 ? "see the lines above" : `see the lines above; ${replace}`;
   }
 
   /** `5,012 lines in 3s: 5,000 imported, 10 there already, 2 in conflict`. */

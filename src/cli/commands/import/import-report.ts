@@ -1,19 +1,18 @@
-import type { ImportResult } from "../../../core/change/import-keys.ts";
 import type { KeyctlError } from "../../../core/model/errors.ts";
 import { formatNumber } from "../../../core/text/format.ts";
+import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import { documentFile } from "../../bulk/output-file.ts";
-import { errorDocument } from "../../invocation.ts";
+import { errorDocument, userDocument } from "../../invocation.ts";
 import type { Invocation, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import type { ImportCounts } from "./import-counts.ts";
+import type { LineResult } from "./line-result.ts";
+import { nameOfLine } from "./line-warnings.ts";
 
 /** The maximum number of failures that are named on the screen. */
 const NAMED = 10;
-
-/** The result of a line; without a user if the line names none. */
-export type LineResult = Omit<ImportResult, "userId"> & { readonly number: number; readonly userId: string | null };
 
 /** The state of a run: the data of its report, however the run ends. */
 export interface ImportRun {
@@ -40,21 +39,18 @@ export function importReport(invocation: Invocation, output: string | undefined,
   const { terminal, environment, receivedSignal, atEnd } = invocation;
   const file = documentFile(output, environment, atEnd);
   const printsDocuments = terminal.options.json && file === undefined;
-  const documentOf = (result: LineResult) => ({
-    type: "user",
-    ...fieldsOf(result, run.isDryRun),
-    error: errorDocument(result.error, receivedSignal()),
-  });
+  const documentOf = (result: LineResult) =>
+    userDocument({ type: "user", ...fieldsOf(result, run.isDryRun) }, result.error, receivedSignal());
   let failures = 0;
   let isFinished = false;
   return {
     async print(results) {
       for (const result of file === undefined ? [] : results) file?.write(terminal.textOf([documentOf(result)]));
       if (printsDocuments) return terminal.documents(results.map(documentOf));
-      for (const { number, error } of results) {
+      for (const { number, userId, error } of results) {
         if (error === null) continue;
         failures += 1;
-        if (failures <= NAMED) terminal.warning(`line ${formatNumber(number)}: ${error.message}`);
+        if (failures <= NAMED) terminal.warning(`${placeOf(number, userId, error)}: ${error.message}`);
       }
     },
     async finish({ error, elapsedMs }) {
@@ -67,6 +63,11 @@ export function importReport(invocation: Invocation, output: string | undefined,
     },
     abandon: () => (isFinished ? undefined : file?.abandon()),
   };
+}
+
+/** The message of an error may name the user itself. */
+function placeOf(number: number, userId: string | null, { message }: KeyctlError): string {
+  return nameOfLine(number, userId === null || message.includes(printable(userId)) ? null : userId);
 }
 
 function fieldsOf({ number, userId, outcome, key, keyHash, origin, warnings }: LineResult, isDryRun: boolean): object {

@@ -5,11 +5,11 @@ import { batched } from "../../../core/async/batched.ts";
 import { anySignal, clampTimeout } from "../../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../../core/async/sleep.ts";
 import { KeyctlError } from "../../../core/model/errors.ts";
-import { canChangeMode } from "../../../files/mode-owner.ts";
 import { keyFileModeWarning } from "../../../core/model/key-file-mode.ts";
 import { printable } from "../../../core/text/printable.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { isPipe } from "../../../files/named-file.ts";
+import { canChangeMode, isReadableByOthers } from "../../../files/file-mode.ts";
 import { inHome } from "../../../files/home-folder.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
@@ -21,13 +21,14 @@ import { addCreateOption } from "../create-option.ts";
 import type { CreateFlags } from "../create-option.ts";
 import { addReasonOption } from "../reason-option.ts";
 import type { ReasonFlags } from "../reason-option.ts";
-import { LONGEST_RECORD } from "./csv-records.ts";
+import { MAX_RECORD_LENGTH } from "./csv-records.ts";
+import { EarlierLines } from "./earlier-lines.ts";
 import { ImportCounts } from "./import-counts.ts";
-import { csvLines, jsonLines } from "./import-lines.ts";
+import { csvLines, jsonLines, shownNames } from "./import-lines.ts";
 import type { ImportLine, LineReader } from "./import-lines.ts";
 import { importReport } from "./import-report.ts";
-import type { ImportRun, LineResult } from "./import-report.ts";
-import { RepeatedUsers } from "./repeated-users.ts";
+import type { ImportRun } from "./import-report.ts";
+import type { LineResult } from "./line-result.ts";
 
 interface ImportFlags extends CreateFlags, ReasonFlags {
   readonly csv?: string;
@@ -124,9 +125,8 @@ function inputOf({ environment }: Invocation, { csv, jsonl }: ImportFlags): Impo
 
 function modeWarnings(path: string): readonly Warning[] {
   const { mode, uid } = statsOfFile(path, IMPORT_FILE);
-  const isOpen = process.platform !== "win32" && (mode & 0o044) !== 0;
   const openMode = { mode: mode & 0o777, modeCanChange: canChangeMode(path, uid) };
-  return isOpen ? [keyFileModeWarning(printable(path), openMode)] : [];
+  return isReadableByOthers(mode) ? [keyFileModeWarning(printable(path), openMode)] : [];
 }
 
 interface ImportWork {
@@ -152,19 +152,19 @@ async function goThrough(
 ): Promise<void> {
   const { counts, isDryRun, timeOver } = run;
   const reader: LineReader = {
-    onIgnored: (names) => terminal.note(`not imported: ${names.slice(0, 5).map(printable).join(", ")}`),
+    onIgnored: (names) => terminal.note(`not imported: ${shownNames(names)}`),
   };
   const bytes =
     input.path === undefined
       ? inputStream(timeOver, "lines with users and keys, which this terminal shows,")
       : bytesOf(input.path, IMPORT_FILE, timeOver === undefined ? signal : anySignal(signal, timeOver));
-  const repeated = isDryRun ? new RepeatedUsers() : undefined;
+  const earlier = new EarlierLines(isDryRun);
   progress.begin({ what: "import", unit: "lines" });
   try {
-    const numbered = numberedLines(noticed(bytes, run), LONGEST_RECORD + 1);
+    const numbered = numberedLines(noticed(bytes, run), MAX_RECORD_LENGTH + 1);
     for await (const lines of batched(flat(input.read(numbered, reader)), BATCH)) {
       const results = await resultsOf(lines, importKeys);
-      const shown = repeated === undefined ? results : results.map((result) => repeated.compared(result));
+      const shown = results.map((result) => earlier.compared(result));
       for (const result of shown) counts.add(result);
       await print(shown);
       progress.update(counts.done);

@@ -3,7 +3,7 @@ import { parseLeaked } from "../../../core/model/leaked-results.ts";
 import type { LeakedKey } from "../../../core/model/leaked-results.ts";
 import { counted } from "../../../core/text/format.ts";
 import { SeenIds } from "../../bulk/seen-ids.ts";
-import { isNotBlank, LONGEST_LINE, numberedLines } from "../../bulk/users-file.ts";
+import { isNotBlank, MAX_LINE_LENGTH, numberedLines } from "../../bulk/users-file.ts";
 import type { Invocation } from "../../invocation.ts";
 import { cannotPrompt, Declined } from "../../terminal/unanswered.ts";
 import { askForKey } from "../key-input.ts";
@@ -35,7 +35,7 @@ async function* allLines(invocation: Invocation, { hash, stdin }: LeakedFlags): 
     yield { line: null, given: parsedLine(text, null) };
     return;
   }
-  for await (const lines of numberedLines(invocation.inputStream(undefined, "one key per line"), LONGEST_LINE)) {
+  for await (const lines of numberedLines(invocation.inputStream(undefined, "one key per line"), MAX_LINE_LENGTH)) {
     for (const { number, text } of lines) {
       if (isNotBlank(text)) yield { line: number, given: parsedLine(text, number) };
     }
@@ -48,10 +48,14 @@ function parsedLine(text: string, line: number | null): LeakedKey | KeyctlError 
     return parseLeaked(text);
   } catch (thrown) {
     if (!isKeyctlError(thrown)) throw thrown;
-    const { code, message, hint } = thrown;
-    const whole = line === null ? message : `line ${line}: ${message}`;
-    return new KeyctlError(code, whole, hint === null ? {} : { hint });
+    return ofLine(thrown, line);
   }
+}
+
+/** The same error, with the number of its line. */
+export function ofLine({ code, message, hint }: KeyctlError, line: number | null): KeyctlError {
+  const whole = line === null ? message : `line ${line}: ${message}`;
+  return new KeyctlError(code, whole, hint === null ? {} : { hint });
 }
 
 /**

@@ -13,6 +13,7 @@ export function leakedDocument(result: LeakedResult, isDryRun: boolean): object 
   return {
     key_hash: result.keyHash,
     owner: owner === null ? null : { user_id: owner.userId, current: owner.current },
+    name: result.name,
     disabled_at: result.disabledAt,
     replaced_by: result.replacedBy,
     usage_since: result.usageSince,
@@ -28,7 +29,7 @@ export function leakedDocument(result: LeakedResult, isDryRun: boolean): object 
 /** What became of the key, and what it spent. Prints nothing of a key about which nothing is known. */
 export async function showLeaked(terminal: Terminal, result: LeakedResult, isDryRun: boolean): Promise<void> {
   sayWarnings(terminal, result.warnings);
-  const { owner, disabledAt, error, link } = result;
+  const { owner, disabledAt, error, link, action } = result;
   const isKnown = owner !== null || disabledAt !== null || result.usageSince !== null;
   if (error !== null && !isKnown) return;
   const { paint, columns } = terminal;
@@ -37,12 +38,15 @@ export async function showLeaked(terminal: Terminal, result: LeakedResult, isDry
   const lines = [
     ...hangingLines(`${mark} `, `${whoseKey(result)} ${fateOf(result, isDryRun)}`, columns),
     ...(newKey === undefined || isDryRun ? [] : hangingLines("  ", newKey, columns)),
+    ...(action === "rotate" && newKey !== undefined && !isDryRun ? hangingLines("  ", HELD_IN_MEMORY, columns) : []),
     ...(result.usedFrom === null ? [] : hangingLines("  ", spendingOfLeaked(result), columns)),
     // People copy it: it is never broken.
     ...(isKnown && link !== null ? [`  ${link}`] : []),
   ];
   await terminal.result(lines.join("\n"));
 }
+
+const HELD_IN_MEMORY = "programs that run now hold the leaked key, and get a 401 until they read the new one";
 
 /** One key's line in a run of many; the error of a faulty line has its number. */
 export function leakedCells({ columns }: Terminal, result: LeakedResult, isDryRun: boolean): readonly string[] {
@@ -55,8 +59,10 @@ export function leakedCells({ columns }: Terminal, result: LeakedResult, isDryRu
 /** On a terminal; enough to find the key again. */
 const SHOWN_OF_HASH = 12;
 
-function whoseKey({ owner }: LeakedResult): string {
-  if (owner === null) return "a key of no user here";
+function whoseKey({ owner, name }: LeakedResult): string {
+  if (owner === null) {
+    return name === null ? "a key of no user here" : `the key "${printable(name)}", of no user here,`;
+  }
   return `${owner.current ? "the key" : "an earlier key"} of user ${printable(owner.userId)}`;
 }
 
@@ -74,8 +80,9 @@ const DONE: Readonly<Record<LeakedAction, string>> = {
   none: "is refused by OpenRouter",
 };
 
-function fateOf({ action, disabledAt, replacedBy, error }: LeakedResult, isDryRun: boolean): string {
-  if (isDryRun) return WOULD[action];
+function fateOf({ owner, action, disabledAt, replacedBy, error }: LeakedResult, isDryRun: boolean): string {
+  if (isDryRun)
+    return action === "none" && owner?.current === false ? "is deleted at OpenRouter already" : WOULD[action];
   if (error === null) return disabledAt === null && action === "purge" ? "is deleted" : DONE[action];
   if (disabledAt === null) return "is not contained";
   return action === "rotate" && replacedBy !== null ? "is disabled and replaced" : "is disabled";

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { toKeyctlError } from "../../../core/async/deadline.ts";
-import { isKeyctlError } from "../../../core/model/errors.ts";
-import type { KeyctlError } from "../../../core/model/errors.ts";
-import { leakedFailed } from "../../../core/model/leaked-results.ts";
+import { isKeyctlError, KeyctlError } from "../../../core/model/errors.ts";
+import { leakedFailed, notDisabled } from "../../../core/model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../../../core/model/leaked-results.ts";
 import { runWithReport } from "../../bulk/bulk-report.ts";
 import { errorDocument } from "../../invocation.ts";
@@ -48,24 +47,33 @@ async function leakedOne(
 ): Promise<KeyctlError | null> {
   const dryRun = flags.dryRun === true;
   let found: LeakedResult | undefined;
-  const attempt = async () => {
-    if (isKeyctlError(given)) return leakedFailed(null, given);
+  const attempt = async (): Promise<KeyctlError | null> => {
+    if (isKeyctlError(given)) return given;
     try {
       await withManager({ mayCreateStore: false, logs: dryRun ? "none" : "all" }, async ({ manager }) => {
         found = await manager.leaked(given.key ?? given.hash, { signal, since, dryRun, reason });
       });
     } catch (thrown) {
-      // Also after a signal, what was done is said.
-      return { ...(found ?? leakedFailed(given.hash, toKeyctlError(thrown))), error: toKeyctlError(thrown) };
+      return endedBy(toKeyctlError(thrown), found, given);
     }
-    return found ?? leakedFailed(given.hash, toKeyctlError(signal.reason));
+    return found?.error ?? null;
   };
-  const result = await attempt();
-  const { error } = result;
+  const error = await attempt();
+  const result = found ?? leakedFailed(isKeyctlError(given) ? null : given.hash, error);
   const line = result.disabledAt === null ? null : `${result.keyHash}, disabled`;
   return showResult(terminal, error, line, () =>
     terminal.options.json
       ? terminal.document({ ...leakedDocument(result, dryRun), error: errorDocument(error, receivedSignal()) })
       : showLeaked(terminal, result, dryRun),
   );
+}
+
+/** After a signal, and where the database does not open: what was done is said as well. */
+function endedBy(error: KeyctlError, found: LeakedResult | undefined, { hash }: LeakedKey): KeyctlError {
+  if (found === undefined) return notDisabled(error, hash);
+  const { code, message, retryable } = error;
+  if (found.error?.code === code) return found.error;
+  const hint = found.error?.hint ?? null;
+  const end = found.error === null ? "before that, the key was contained" : found.error.message;
+  return new KeyctlError(code, `${message}; ${end}`, hint === null ? { retryable } : { hint, retryable });
 }

@@ -12,6 +12,7 @@ import { errorDocument } from "../../invocation.ts";
 import type { Invocation, Session, StoreName } from "../../invocation.ts";
 import { storeLabel } from "../../views/store-label.ts";
 import { TablePrinter } from "../../terminal/table-printer.ts";
+import { gapOf } from "../../bulk/bulk-report.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import type { Done } from "../../terminal/end-of-run.ts";
 import type { Warning } from "../../../core/model/warning.ts";
@@ -218,10 +219,10 @@ export class ReconcileReport {
     sayWarnings(terminal, warnings);
   }
 
-  done({ failure }: RunEnd): Done {
+  done(end: RunEnd): Done {
     return {
       line: this.#line,
-      gap: failure === null ? null : "the run stopped early",
+      gap: gapOf(end),
       hint: `${this.#invocation.commandAgain("", "--confirm")} > <file>   lists what is left`,
     };
   }

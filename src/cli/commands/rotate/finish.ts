@@ -2,7 +2,7 @@ import type { KeyctlError } from "../../../core/model/errors.ts";
 import type { Duty } from "../../../core/model/rotate-results.ts";
 import { counted } from "../../../core/text/format.ts";
 import { printable } from "../../../core/text/printable.ts";
-import { runWithReport } from "../../bulk/bulk-report.ts";
+import { gapOf, runWithReport } from "../../bulk/bulk-report.ts";
 import type { RunEnd } from "../../bulk/bulk-report.ts";
 import { formatShortAgo, formatSpan } from "../../format-duration.ts";
 import { errorDocument } from "../../invocation.ts";
@@ -98,7 +98,7 @@ class FinishReport {
   done(end: RunEnd): Done {
     return {
       line: this.#line(end),
-      gap: end.failure === null ? null : "the run stopped early",
+      gap: gapOf(end),
       hint: "keyctl rotate --finish   does what is left",
     };
   }

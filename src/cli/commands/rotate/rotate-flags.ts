@@ -8,7 +8,7 @@ import type { RotateTask } from "../../../core/model/rotate-results.ts";
 import { MANY_USERS } from "../../help-format.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
 import type { DryRunFlags } from "../../bulk/dry-run.ts";
-import { addMaxKeysOption } from "../../bulk/key-permission.ts";
+import { addMaxKeysOption, isForMany } from "../../bulk/key-permission.ts";
 import type { KeyPermissionFlags } from "../../bulk/key-permission.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { parseCountOrShare } from "../../bulk/number-flags.ts";
@@ -103,7 +103,7 @@ const OF_MANY: Readonly<Partial<Record<keyof RotateFlags, string>>> = {
 export function refuseFlagsOfMany(flags: RotateFlags): void {
   const flag = given(flags, OF_MANY);
   if (flag === undefined) return;
-  throw new KeyctlError("USAGE", `${flag} is for many users`, { hint: "omit it for one user" });
+  throw isForMany(flag);
 }
 
 const NOT_WITH_FINISH: Readonly<Partial<Record<keyof RotateFlags, string>>> = {

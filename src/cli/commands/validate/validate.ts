@@ -12,7 +12,7 @@ import { flagFuture, flagPast } from "../../time-flags.ts";
 import type { TimeFlag } from "../../time-flags.ts";
 import { forUsers } from "../../bulk/user-command-runner.ts";
 import { emptyInput, readKeyInput } from "../key-input.ts";
-import { errorDocument } from "../../invocation.ts";
+import { userDocument } from "../../invocation.ts";
 import type { Invocation, Run } from "../../invocation.ts";
 import { addConcurrencyOption } from "../../bulk/concurrency.ts";
 import { parseCountOrShare } from "../../bulk/number-flags.ts";
@@ -106,7 +106,7 @@ async function validateInput(invocation: Invocation, flags: ValidateFlags): Prom
   };
   const validation = tolerated(flags.failOn ?? null, await attempt());
   const { error } = validation;
-  const document = { ...validationDocument(validation), error: errorDocument(error, receivedSignal()) };
+  const document = userDocument(validationDocument(validation), error, receivedSignal());
   return showResult(terminal, error, null, () =>
     terminal.options.json ? terminal.document(document) : showValidation(terminal, validation),
   );

@@ -24,11 +24,6 @@ export async function leakedKeyCheck(
   return (deadline) => openRouter.checkKey(key, deadline);
 }
 
-/** OpenRouter is known to refuse a working key now and then: one refusal is not enough. */
-export async function refusedTwice(check: KeyCheckOnUse, deadline: Deadline): Promise<boolean> {
-  return (await check(deadline)).status === "refused" && (await check(deadline)).status === "refused";
-}
-
 /**
  * For a key that is not in the account of the management key. Throws ATTENTION unless OpenRouter refuses it, and
  * VERDICT_UNKNOWN if OpenRouter does not say.
@@ -41,6 +36,7 @@ export async function assertDead(check: KeyCheckOnUse | null, deadline: Deadline
       { hint: "keyctl leaked --stdin   asks OpenRouter about the key itself" },
     );
   }
+  // OpenRouter is known to refuse a working key now and then: one refusal is not enough.
   for (let refusals = 0; refusals < 2; refusals += 1) {
     const answer = await check(deadline);
     if (answer.status === "unknown") {

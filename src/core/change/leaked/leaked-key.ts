@@ -1,10 +1,11 @@
-import { anySignal, deadlineIn, timeOf, toKeyctlError } from "../../async/deadline.ts";
+import { anySignal, deadlineIn, throwIfCancelled, timeOf, toKeyctlError } from "../../async/deadline.ts";
+import type { Deadline } from "../../async/deadline.ts";
 import type { Context } from "../../context.ts";
 import { isKeyctlError, KeyctlError } from "../../model/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../model/errors.ts";
 import { keyOfRow } from "../../model/history-event.ts";
 import type { Timestamp } from "../../model/key-record.ts";
-import { leakedFailed, nothingKnown } from "../../model/leaked-results.ts";
+import { assertWhole, leakedFailed, MAY_STILL_WORK, nothingKnown, notDisabled } from "../../model/leaked-results.ts";
 import type { LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
 import type { Warning } from "../../model/warning.ts";
 import { doubtsAbout } from "../../protocol/confirm-deletion.ts";
@@ -15,27 +16,31 @@ import type { AccountKeys } from "../../protocol/management-access.ts";
 import { withTrueGeneration } from "../../protocol/settle-row.ts";
 import { settleStored } from "../../protocol/settle-stored.ts";
 import { withRemedy } from "../../ports/openrouter.ts";
-import type { DeleteResult } from "../../ports/openrouter.ts";
 import { printable } from "../../text/printable.ts";
 import { retireNow } from "../rotate/finish-due.ts";
-import { assertDead, leakedKeyCheck, managementKeyLeaked, refusedTwice } from "./leaked-check.ts";
-import { describeOwner, ownerOf } from "./leaked-owner.ts";
+import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
+import { describeOwner, ownerOf, usersWithoutKey } from "./leaked-owner.ts";
 import type { CurrentOwner, EarlierOwner, LeakedOwner } from "./leaked-owner.ts";
+import { placesWith } from "./leaked-places.ts";
 import { usageOf } from "./leaked-usage.ts";
 import type { LeakedUsage } from "./leaked-usage.ts";
-import { emptyLimit, userWithoutKey } from "./leaked-warnings.ts";
+import { emptyLimit, keyNotAsked } from "./leaked-warnings.ts";
 import { rotateKey } from "../rotate/rotate-key.ts";
 
 /**
  * **Order:** (1) find out whose key it is; (2) disable it at OpenRouter, the one change that comes before the row; (3) read
  * what it spent; (4) give its user a new key, by a rotation without a grace, or remove an earlier key of the user. Whatever
  * stops this, the same call goes on: a disabled key is no obstacle to it. From (2) on the user may have no working key, so a
- * caller who stops waiting stops nothing any more.
+ * caller who stops waiting stops nothing any more once the request is sent.
  */
 
 export interface LeakedTask {
   /** Usage is counted from the day of this time on, in milliseconds since 1970. Null: as far back as OpenRouter tells. */
   readonly since: number | null;
+  /** The rest is left to another call. */
+  readonly disableOnly: boolean;
+  /** The result of the call that has disabled the key; null if none has. */
+  readonly after: LeakedResult | null;
 }
 
 const DISABLING_MS = 20_000;
@@ -64,32 +69,42 @@ export async function containLeaked(
 class Containment {
   readonly #leak: LeakedKey;
   readonly #since: number | null;
+  readonly #disableOnly: boolean;
   readonly #context: Context;
-  /** Of the caller; once the key is disabled, only of the caller's time. */
+  /** Of the caller; from the moment when the key is to be disabled, only of the caller's time. */
   #signal: AbortSignal;
   #owner: LeakedOwner | null = null;
-  /** What OpenRouter says about the key; undefined before it was asked. `refused`: it refuses the key, and says no more. */
-  #state: "disabled" | "gone" | "refused" | undefined;
+  /** What OpenRouter's entry of the key says; undefined while that is not known. */
+  #state: "disabled" | "gone" | undefined;
   #disabledAt: Timestamp | null = null;
   #usage: LeakedUsage | null = null;
   /** The hash of the key that this call has put in use. */
   #newKey: string | null = null;
-  #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link" | "warnings">;
+  #said: Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link">;
   #warnings: readonly Warning[] = [];
+  /** What is left to a person: users who have no working key now, and places that hold the leaked one. */
+  #left: readonly Warning[] = [];
 
-  constructor(leak: LeakedKey, { since }: LeakedTask, context: Context, signal: AbortSignal) {
+  constructor(leak: LeakedKey, { since, disableOnly, after }: LeakedTask, context: Context, signal: AbortSignal) {
     this.#leak = leak;
     this.#since = since;
+    this.#disableOnly = disableOnly;
     this.#context = context;
     this.#signal = signal;
-    this.#said = nothingKnown(leak.hash);
+    const { owner, action, replacedBy, link } = after ?? nothingKnown(leak.hash);
+    this.#said = { owner, action, replacedBy, link };
+    this.#disabledAt = after?.disabledAt ?? null;
+    if (this.#disabledAt !== null) this.#state = "disabled";
   }
 
   async run(): Promise<void> {
     const keys = await requireUpstreamKeys(this.#context, "no key can be disabled");
     for (let looks = 1; ; looks += 1) {
       const owner = await this.#look();
-      if (this.#state === undefined) await this.#disable(owner?.upstreamId ?? this.#leak.hash, keys);
+      const upstreamId = owner?.upstreamId ?? this.#leak.hash;
+      if (looks === 1) await this.#disable(upstreamId, keys);
+      if (this.#disableOnly) return;
+      this.#usage ??= await this.#readUsage(upstreamId, keys);
       try {
         if ((await this.#act(owner, keys)) === "done") return;
       } catch (thrown) {
@@ -99,24 +114,29 @@ class Containment {
   }
 
   get result(): LeakedResult {
-    const { usageSince = null, usedFrom = null, lastUsedAt = null, warnings = [] } = this.#usage ?? {};
+    const { name = null, usageSince = null, usedFrom = null, lastUsedAt = null, warnings = [] } = this.#usage ?? {};
     return {
       ...nothingKnown(this.#leak.hash),
       ...this.#said,
       replacedBy: this.#newKey ?? this.#said.replacedBy,
+      name,
       disabledAt: this.#disabledAt,
       usageSince,
       usedFrom,
       lastUsedAt,
-      warnings: [...this.#said.warnings, ...warnings, ...this.#warnings],
+      warnings: [...this.#left, ...warnings, ...this.#warnings],
     };
   }
 
   failed(error: KeyctlError): LeakedResult {
-    const owner = this.#owner;
-    const isStuck = this.#state !== undefined && owner?.kind === "current" && owner.isOurs && this.#newKey === null;
+    const found = this.#owner;
+    if (this.#state === undefined) {
+      return { ...this.result, error: notDisabled(error, found?.upstreamId ?? this.#leak.hash) };
+    }
+    const { owner, action } = this.#said;
+    const isStuck = owner?.current === true && action === "rotate" && this.#newKey === null;
     if (!isStuck) return { ...this.result, error };
-    if (this.#state === "disabled") this.#noteDisabled(owner);
+    if (this.#state === "disabled" && found?.kind === "current") this.#noteDisabled(found);
     const { code, message, hint, retryable } = error;
     const whole = `the leaked key works no more, and user ${printable(owner.userId)} has no other one: ${message}`;
     const again = `${RUN_AGAIN}: it goes on from here`;
@@ -140,33 +160,49 @@ class Containment {
 
   /** Throws REVOKE_PENDING if it is not known whether the key still works. */
   async #disable(upstreamId: string, keys: AccountKeys): Promise<void> {
-    const { clock, openRouter } = this.#context;
-    const disabled = await this.#disableUpstream(upstreamId, keys);
-    if (disabled.status === "unknown") {
-      // Its entry could not be changed, but the key itself may be refused already.
-      const check = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
-      if (check === null || !(await refusedTwice(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal))))) {
-        throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
-      }
-      this.#state = "refused";
-    } else {
-      this.#state = disabled.status === "done" ? "disabled" : "gone";
-    }
+    throwIfCancelled(this.#deadline(DISABLING_MS));
+    // From here on the key may be disabled.
     this.#signal = timeOf(this.#signal);
-    if (this.#state === "disabled") this.#disabledAt = clock.now().toISOString();
-    if (this.#owner === null && this.#state !== "disabled") return;
-    const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
-    this.#usage = await usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
+    if (this.#state === undefined) {
+      this.#state = await this.#disableUpstream(upstreamId, keys);
+      if (this.#state === "disabled") this.#disabledAt = this.#context.clock.now().toISOString();
+    }
+    const places = await placesWith(this.#leak, this.#context);
+    this.#left = [...usersWithoutKey(this.#owner, this.#leak.hash, "now"), ...places];
   }
 
-  /** The account is compared before the key is disabled. */
-  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<DeleteResult> {
+  async #readUsage(upstreamId: string, keys: AccountKeys): Promise<LeakedUsage | null> {
+    if (this.#owner === null && this.#state !== "disabled") return null;
+    const { clock, openRouter } = this.#context;
+    const now = (await openRouter.open()).serverTime() ?? clock.now().getTime();
+    return usageOf(upstreamId, { since: this.#since, now }, keys, this.#signal);
+  }
+
+  /**
+   * The account is compared before the key is disabled. If that fails, the entry of the key decides: an outage that refuses
+   * the key itself says nothing.
+   */
+  async #disableUpstream(upstreamId: string, keys: AccountKeys): Promise<"disabled" | "gone"> {
+    const disabled = await this.#answered(() => keys.disable(upstreamId, this.#deadline(DISABLING_MS)));
+    if (disabled.status === "done") return "disabled";
+    if (disabled.status === "gone") return "gone";
+    const entry = await this.#answered(() => keys.find(upstreamId, this.#deadline(CONFIRMING_MS)));
+    if (entry.status === "found" && entry.key.disabled) return "disabled";
+    if (entry.status === "gone") return "gone";
+    throw mayStillWork(`OpenRouter ${disabled.detail}`, withRemedy(disabled.remedy, RUN_AGAIN));
+  }
+
+  async #answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     try {
-      return await keys.disable(upstreamId, deadlineIn(DISABLING_MS, anySignal(this.#signal)));
+      return await ask();
     } catch (thrown) {
       if (!isKeyctlError(thrown) || thrown.code !== "PROVIDER_UNAVAILABLE") throw thrown;
       throw mayStillWork(thrown.message, { hint: thrown.hint ?? RUN_AGAIN, retryable: thrown.retryable });
     }
+  }
+
+  #deadline(totalMs: number): Deadline {
+    return deadlineIn(totalMs, anySignal(this.#signal));
   }
 
   /** `again`: whose key it is has to be found out again. */
@@ -174,12 +210,15 @@ class Containment {
     if (owner?.kind === "earlier") return this.#retire(owner, keys);
     if (owner?.isOurs === true) return this.#rotate(owner);
     this.#said = { ...this.#said, action: this.#state === "disabled" ? "disable" : "none" };
-    this.#warnings = owner === null ? [] : [userWithoutKey(owner.userId)];
     const check = await leakedKeyCheck(this.#leak, owner?.row ?? null, this.#context, this.#signal);
+    if (check === null) this.#warnings = [keyNotAsked()];
     if (this.#state === "disabled") {
       await this.#confirmDisabled(owner?.upstreamId ?? this.#leak.hash, check, keys);
       if (owner !== null) this.#noteDisabled(owner);
-    } else if (this.#state === "gone") await assertDead(check, deadlineIn(CONFIRMING_MS, anySignal(this.#signal)));
+    } else {
+      await assertDead(check, this.#deadline(CONFIRMING_MS));
+      if (owner === null) assertWhole(this.#leak);
+    }
     return "done";
   }
 
@@ -202,18 +241,19 @@ class Containment {
 
   async #retire({ userId: user, n, keyHash, upstreamId }: EarlierOwner, keys: AccountKeys): Promise<"done"> {
     const checkKey = await leakedKeyCheck(this.#leak, null, this.#context, this.#signal);
+    if (checkKey === null) this.#warnings = [...this.#warnings, keyNotAsked()];
     const removal = { ...this.#context, keys, newSignal: () => this.#signal };
     return retireNow({ user, n, keyHash, upstreamId, checkKey }, removal);
   }
 
   /** Throws REVOKE_PENDING while OpenRouter still accepts the key, as far as the key itself can be asked. */
   async #confirmDisabled(hash: string, checkKey: Deletion["checkKey"], keys: AccountKeys): Promise<void> {
-    const deadline = deadlineIn(CONFIRMING_MS, anySignal(this.#signal));
-    const [doubt = null] = await doubtsAbout([{ hash, isFresh: true, isDisabling: true, keys, checkKey }], deadline);
+    const deletion = { hash, isFresh: true, isDisabling: true, keys, checkKey };
+    const [doubt = null] = await doubtsAbout([deletion], this.#deadline(CONFIRMING_MS));
     if (doubt !== null) throw mayStillWork(`OpenRouter ${doubt}`, { hint: RUN_AGAIN, retryable: true });
   }
 }
 
 function mayStillWork(why: string, details: Pick<ErrorDetails, "hint" | "retryable">): KeyctlError {
-  return new KeyctlError("REVOKE_PENDING", `the key may still work: ${why}`, details);
+  return new KeyctlError("REVOKE_PENDING", `${MAY_STILL_WORK}: ${why}`, details);
 }

@@ -4,8 +4,9 @@ import type { KeyRecord } from "../../model/key-record.ts";
 import { logsOf } from "../../model/leaked-results.ts";
 import type { LeakedResult } from "../../model/leaked-results.ts";
 import type { UserId } from "../../model/user-id.ts";
+import type { Warning } from "../../model/warning.ts";
 import type { Recorded, SavedOutcome } from "../../ports/journal.ts";
-import { keyShared } from "./leaked-warnings.ts";
+import { keyShared, userWithoutKey } from "./leaked-warnings.ts";
 
 /** Whose a key is. A row that holds it decides; without one, the journal of the keys that keyctl created. */
 export type LeakedOwner = CurrentOwner | EarlierOwner;
@@ -19,8 +20,8 @@ export interface CurrentOwner {
   readonly upstreamId: string;
   /** keyctl created it for this user. */
   readonly isOurs: boolean;
-  /** How many other users have the same key. */
-  readonly others: number;
+  /** The other users who have the same key. */
+  readonly others: readonly UserId[];
 }
 
 /** keyctl created the key for this user, and no row holds it any more. */
@@ -61,14 +62,20 @@ export async function ownerOf(
 export function describeOwner(
   owner: LeakedOwner | null,
   hash: string,
-): Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link" | "warnings"> {
+): Pick<LeakedResult, "owner" | "action" | "replacedBy" | "link"> {
   const link = logsOf(owner?.upstreamId ?? hash);
-  if (owner === null) return { owner, action: "disable", replacedBy: null, link, warnings: [] };
+  if (owner === null) return { owner, action: "disable", replacedBy: null, link };
   const { userId, kind } = owner;
   const whose = { userId, current: kind === "current" };
-  if (kind === "earlier") return { owner: whose, action: "purge", replacedBy: owner.successor, link, warnings: [] };
-  const warnings = owner.others > 0 ? [keyShared(owner.others, hash)] : [];
-  return { owner: whose, action: owner.isOurs ? "rotate" : "disable", replacedBy: null, link, warnings };
+  if (kind === "earlier") return { owner: whose, action: "purge", replacedBy: owner.successor, link };
+  return { owner: whose, action: owner.isOurs ? "rotate" : "disable", replacedBy: null, link };
+}
+
+/** The users who have no working key once the key is disabled. */
+export function usersWithoutKey(owner: LeakedOwner | null, hash: string, when: "now" | "then"): readonly Warning[] {
+  if (owner?.kind !== "current") return [];
+  const ofOwner = owner.isOurs ? [] : [userWithoutKey(owner.userId, when)];
+  return [...keyShared(owner.others, hash, when), ...ofOwner];
 }
 
 function currentOwner(
@@ -82,8 +89,9 @@ function currentOwner(
   const row = holders.find(isCreatedFor) ?? holders[0];
   if (row === undefined) return null;
   const { userId } = row;
+  const others = holders.flatMap((holder) => (holder === row ? [] : [holder.userId]));
   const upstreamId = row.upstreamHash ?? outcomes[0]?.upstreamHash ?? hash;
-  return { kind: "current", userId, row, upstreamId, isOurs: isCreatedFor(row), others: holders.length - 1 };
+  return { kind: "current", userId, row, upstreamId, isOurs: isCreatedFor(row), others };
 }
 
 function earlierOwner(
@@ -97,26 +105,23 @@ function earlierOwner(
   return { kind: "earlier", userId, n, keyHash, upstreamId: upstreamHash ?? keyHash, successor };
 }
 
-async function usersWith(
-  hash: string,
-  { store }: Pick<Context, "store">,
-  newSignal: () => AbortSignal,
-): Promise<readonly UserId[]> {
-  const users: UserId[] = [];
-  for await (const row of store.scan(newSignal, hash)) if (!isOfNoUser(row)) users.push(row.userId);
-  return users;
+function usersWith(hash: string, { store }: Pick<Context, "store">, newSignal: () => AbortSignal) {
+  return usersAmong(store.scan(newSignal, hash), (row) => !isOfNoUser(row));
 }
 
 /** A row in plain text, as other programs write it, may have no hash that is indexed: all rows are compared. */
-async function usersInClear(
-  hash: string,
-  { store }: Pick<Context, "store">,
-  newSignal: () => AbortSignal,
+function usersInClear(hash: string, { store }: Pick<Context, "store">, newSignal: () => AbortSignal) {
+  return usersAmong(store.scan(newSignal), ({ keyEncrypted }) => {
+    const value = storedValue(keyEncrypted);
+    return value.kind === "clear" && value.key.hash === hash;
+  });
+}
+
+async function usersAmong(
+  rows: AsyncIterable<KeyRecord>,
+  isMeant: (row: KeyRecord) => boolean,
 ): Promise<readonly UserId[]> {
   const users: UserId[] = [];
-  for await (const { userId, keyEncrypted } of store.scan(newSignal)) {
-    const value = storedValue(keyEncrypted);
-    if (value.kind === "clear" && value.key.hash === hash) users.push(userId);
-  }
+  for await (const row of rows) if (isMeant(row)) users.push(row.userId);
   return users;
 }

@@ -1,7 +1,7 @@
 import { anySignal, deadlineIn } from "../../async/deadline.ts";
 import type { Context } from "../../context.ts";
 import { KeyctlError } from "../../model/errors.ts";
-import { nothingKnown } from "../../model/leaked-results.ts";
+import { assertWhole, nothingKnown } from "../../model/leaked-results.ts";
 import type { LeakedAction, LeakedKey, LeakedResult } from "../../model/leaked-results.ts";
 import { keyIn } from "../../model/tombstone.ts";
 import { managementKeyMissing } from "../../model/management-key.ts";
@@ -11,10 +11,10 @@ import { withTrueGeneration } from "../../protocol/settle-row.ts";
 import { withRemedy } from "../../ports/openrouter.ts";
 import { assertDead, leakedKeyCheck, managementKeyLeaked } from "./leaked-check.ts";
 import type { LeakedTask } from "./leaked-key.ts";
-import { describeOwner, ownerOf } from "./leaked-owner.ts";
+import { describeOwner, ownerOf, usersWithoutKey } from "./leaked-owner.ts";
 import type { LeakedOwner } from "./leaked-owner.ts";
+import { placesWith } from "./leaked-places.ts";
 import { usageOf } from "./leaked-usage.ts";
-import { userWithoutKey } from "./leaked-warnings.ts";
 
 const READING_MS = 20_000;
 
@@ -46,17 +46,24 @@ export async function previewLeaked(
   const action = found.status === "gone" ? withoutEntry(said.action) : said.action;
   if (action === "none") {
     const row = owner?.kind === "current" ? owner.row : null;
-    await assertDead(await leakedKeyCheck(leak, row, context, signal), deadlineIn(READING_MS, anySignal(signal)));
+    const check = await leakedKeyCheck(leak, row, context, signal);
+    // keyctl created an earlier key in this account, where it is gone.
+    const isProven = owner?.kind === "earlier" && check === null;
+    if (!isProven) await assertDead(check, deadlineIn(READING_MS, anySignal(signal)));
+    if (owner === null) assertWhole(leak);
   }
   const now = openRouter.serverTime() ?? context.clock.now().getTime();
   const isReadable = found.status === "found" || owner !== null;
   const usage = isReadable ? await usageOf(upstreamId, { since, now }, keys, signal) : { warnings: [] };
-  const left = owner?.kind === "current" && !owner.isOurs ? [userWithoutKey(owner.userId)] : [];
-  const warnings = [...said.warnings, ...usage.warnings, ...left];
+  const warnings = [
+    ...usersWithoutKey(owner, leak.hash, "then"),
+    ...(await placesWith(leak, context)),
+    ...usage.warnings,
+  ];
   return { ...nothingKnown(leak.hash), ...usage, ...said, action, warnings };
 }
 
-/** A key that keyctl did not create, and that is not in this account, cannot be disabled. */
+/** What OpenRouter does not have (any more) is neither disabled nor deleted; a user whose key is gone gets a new one. */
 function withoutEntry(action: LeakedAction): LeakedAction {
-  return action === "disable" ? "none" : action;
+  return action === "rotate" ? action : "none";
 }

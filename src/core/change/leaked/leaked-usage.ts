@@ -10,7 +10,7 @@ import type { Activity, FindResult, UpstreamKeys } from "../../ports/openrouter.
  * cannot tell is a warning, and never part of a sum.
  */
 
-export type LeakedUsage = Pick<LeakedResult, "usageSince" | "usedFrom" | "lastUsedAt" | "warnings">;
+export type LeakedUsage = Pick<LeakedResult, "name" | "usageSince" | "usedFrom" | "lastUsedAt" | "warnings">;
 
 const DAY_MS = 86_400_000;
 const DAYS_SHOWN = 30;
@@ -54,6 +54,7 @@ function summed(
   { since, now }: { readonly since: number | null; readonly now: number },
 ): LeakedUsage {
   const key = entry.status === "found" ? entry.key : undefined;
+  const name = key?.name ?? null;
   const today = dayOf(now);
   const first = dayOf(now - DAYS_SHOWN * DAY_MS);
   const wanted = since === null ? first : dayOf(since);
@@ -66,11 +67,11 @@ function summed(
   if (activity.status !== "known") {
     const detail = activity.status === "hidden" ? "does not show this management key the activity" : activity.detail;
     const message = `what was spent with the key is not known: OpenRouter ${detail}; the link shows its requests`;
-    return { usageSince: null, usedFrom, lastUsedAt, warnings: [{ code: "USAGE_UNKNOWN", message }] };
+    return { name, usageSince: null, usedFrom, lastUsedAt, warnings: [{ code: "USAGE_UNKNOWN", message }] };
   }
   if (entry.status === "gone" && activity.days.length === 0) {
     const message = "what was spent with the key is not known: OpenRouter does not have the key any more";
-    return { usageSince: null, usedFrom, lastUsedAt, warnings: [{ code: "USAGE_UNKNOWN", message }] };
+    return { name, usageSince: null, usedFrom, lastUsedAt, warnings: [{ code: "USAGE_UNKNOWN", message }] };
   }
   const days = activity.days.filter(({ date }) => date >= from && date < today);
   const earlier = days.reduce((sum, { usage }) => sum + usage, 0);
@@ -79,7 +80,7 @@ function summed(
     ...(isCutOff ? [`before ${first}, because OpenRouter tells ${DAYS_SHOWN} days`] : []),
     ...(key?.usageToday === undefined ? [`on ${today}, because OpenRouter tells only completed days of this key`] : []),
   ];
-  return { usageSince, usedFrom, lastUsedAt, warnings: gaps.map(incomplete) };
+  return { name, usageSince, usedFrom, lastUsedAt, warnings: gaps.map(incomplete) };
 }
 
 function incomplete(gap: string): Warning {

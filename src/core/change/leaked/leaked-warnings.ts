@@ -6,17 +6,28 @@ import { printable } from "../../text/printable.ts";
 import { userFlag } from "../../text/shell-quote.ts";
 
 /** keyctl did not create the key, so it does not know on what terms to create another one. */
-export function userWithoutKey(userId: UserId): Warning {
+export function userWithoutKey(userId: UserId, when: "now" | "then"): Warning {
   const user = userFlag(userId);
   const message =
-    `user ${printable(userId)} has no working key now: keyctl save ${user} --replace   stores another one, and   ` +
+    `user ${printable(userId)} ${when === "now" ? "has" : "would have"} no working key ${when}: keyctl save ${user} --replace   stores another one, and   ` +
     `keyctl rotate ${user} --include-foreign --include-disabled   creates one`;
   return { code: "USER_WITHOUT_KEY", message };
 }
 
-export function keyShared(others: number, hash: string): Warning {
-  const message = `${counted(others, "other user")} ${plural(others, "has", "have")} the same key, and no working one now: keyctl list --hash ${hash}   names all of them`;
-  return { code: "KEY_SHARED", message };
+/** The other users who have the same key, each by name: a later run finds only one of them. */
+export function keyShared(others: readonly UserId[], hash: string, when: "now" | "then"): readonly Warning[] {
+  const count = others.length;
+  if (count === 0) return [];
+  const has = when === "now" ? plural(count, "has", "have") : "would have";
+  const message = `${counted(count, "other user")} ${plural(count, "has", "have")} the same key, and ${has} no working one ${when}: keyctl list --hash ${hash}   names all of them`;
+  return [{ code: "KEY_SHARED", message }, ...others.map((user) => userWithoutKey(user, when))];
+}
+
+/** OpenRouter is known to accept a disabled key for a while. */
+export function keyNotAsked(): Warning {
+  const message =
+    "OpenRouter's entry says that the key is disabled or deleted; the key itself was not asked, because only its hash is known: keyctl leaked --stdin   asks it";
+  return { code: "KEY_NOT_ASKED", message };
 }
 
 /** A new key gets what was left of the limit of the leaked one, which may have been used up. */

@@ -49,8 +49,7 @@ export async function confirmRefusal(
 function causeOf(user: UserId, verdict: Exclude<Verdict, { status: "valid" }>, includeDisabled: boolean): DeathCause {
   if (verdict.status === "unknown") {
     const { detail, remedy } = verdict;
-    const again = `keyctl renew ${userFlag(user)} --timeout 2m`;
-    throw new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, again));
+    throw new KeyctlError("VERDICT_UNKNOWN", detail, withRemedy(remedy, renewAgain(user)));
   }
   const { reason } = verdict;
   if (reason === "deleted" || reason === "expired" || (reason === "disabled" && includeDisabled)) return reason;
@@ -62,5 +61,18 @@ function causeOf(user: UserId, verdict: Exclude<Verdict, { status: "valid" }>, i
   }
   throw new KeyctlError("KEY_INVALID", `the key of user ${printable(user)} is a management key; nothing was done`, {
     hint: `keyctl save ${userFlag(user)} --replace`,
+  });
+}
+
+/** With more time. */
+function renewAgain(user: UserId): string {
+  return `keyctl renew ${userFlag(user)} --timeout 2m`;
+}
+
+/** The time of a caller was over before the confirmation. */
+export function notConfirmedInTime(user: UserId): KeyctlError {
+  return new KeyctlError("VERDICT_UNKNOWN", "timed out before OpenRouter confirmed that the key is dead", {
+    hint: renewAgain(user),
+    retryable: true,
   });
 }

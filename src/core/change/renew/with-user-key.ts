@@ -1,4 +1,4 @@
-import { timeLimit } from "../../async/deadline.ts";
+import { anySignal, timeLimit } from "../../async/deadline.ts";
 import type { CallOptions } from "../../async/deadline.ts";
 import type { ApiKey } from "../../model/api-key.ts";
 import type { KeyctlError } from "../../model/errors.ts";
@@ -65,8 +65,7 @@ export async function callWithKey<Value>(
 ): Promise<UserKeyResult<Value>> {
   const limit = timeoutMs === undefined ? undefined : timeLimit({}, timeoutMs);
   // The caller's own signal still reaches an answer that is read after the call.
-  const signals = [ofCaller, limit?.signal].filter((each) => each !== undefined);
-  const signal = signals.length < 2 ? signals[0] : AbortSignal.any(signals);
+  const signal = ofCaller && limit ? anySignal(ofCaller, limit.signal) : (ofCaller ?? limit?.signal);
   try {
     const found = await access.find({ signal });
     if (found.error !== null) throw found.error;

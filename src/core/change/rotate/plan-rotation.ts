@@ -79,9 +79,7 @@ export async function planRotation(
   const retired =
     task.graceMs === 0 && !isRenewal ? await requestRetirements(userId, row.generation, context, signal) : [];
   const isLimitWhole = isGone && row.generation > 0 && newTerms.terms.limit !== null;
-  // A key that is deleted at OpenRouter works no longer, whatever grace it is given.
-  const effective = upstream === undefined ? { ...task, graceMs: 0 } : task;
-  return { row, keys, task: effective, newTerms, ...attached, retired, isRenewal, isLimitWhole };
+  return { row, keys, task, newTerms, ...attached, retired, isRenewal, isLimitWhole };
 }
 
 async function refuseForeign(

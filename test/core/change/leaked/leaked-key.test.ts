@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Ports } from "../../../../src/compose.ts";
 import type { LeakedOptions } from "../../../../src/core/manager/manager-options.ts";
 import { KeyctlError } from "../../../../src/core/model/errors.ts";
 import { parseUserId } from "../../../../src/core/model/user-id.ts";
+import { standStill } from "../../../support/fixtures/date-of-test.ts";
 import { hashOf, KEY, maskOf, OTHER } from "../../../support/fixtures/keys.ts";
 import { everythingIn, journalOf, stage, withCalls, withStore } from "../../../support/home/tool-with-openrouter.ts";
 import type { Stage } from "../../../support/home/tool-with-openrouter.ts";
@@ -17,12 +18,7 @@ const DAY = 86_400_000;
 const AWAY = new KeyctlError("STORE_UNAVAILABLE", "it went away", { retryable: true });
 const MONTHLY = "--limit 10 --limit-reset monthly";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date(NOW) });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+standStill(new Date(NOW));
 
 interface Leak extends Stage {
   /** The text and the hash of alice's key. */
@@ -48,6 +44,17 @@ async function saved(): Promise<Leak> {
 
 async function leaked(all: Stage, keyOrHash: string, options: LeakedOptions = {}, around?: (ports: Ports) => Ports) {
   return (await managerOfTest(all.home, all.env, around)).leaked(keyOrHash, options);
+}
+
+/** A rotation that dies before its outcome is recorded. */
+async function rotateUntilOutcome({ home, env }: Stage): Promise<void> {
+  const dying = withCalls((store) => ({
+    async insertEntry(entry, signal) {
+      if (entry.kind === "out" && entry.n === 2) throw AWAY;
+      return store.insertEntry(entry, signal);
+    },
+  }));
+  await (await managerOfTest(home, env, dying)).rotate("alice", { graceMs: 0 });
 }
 
 async function currentHash(all: Stage, user = ALICE): Promise<string | null> {
@@ -112,13 +119,7 @@ describe("the current key of a user", () => {
 
   it("is replaced also where its creation died before its outcome was recorded", async () => {
     const all = await provisioned();
-    const dying = withCalls((store) => ({
-      async insertEntry(entry, signal) {
-        if (entry.kind === "out" && entry.n === 2) throw AWAY;
-        return store.insertEntry(entry, signal);
-      },
-    }));
-    await (await managerOfTest(all.home, all.env, dying)).rotate("alice", { graceMs: 0 });
+    await rotateUntilOutcome(all);
     const unsettled = (await currentHash(all)) ?? "";
     const { owner, action, replacedBy, error } = await leaked(all, unsettled);
     expect([error, owner?.current, action]).toEqual([null, true, "rotate"]);
@@ -144,6 +145,20 @@ describe("the current key of a user", () => {
     expect(warnings.find(({ code }) => code === "LIMIT_USED_UP")?.message).toContain(
       "keyctl rotate --user alice --limit full",
     );
+  });
+});
+
+describe("a place of this machine", () => {
+  it("that holds the leaked key is named", async () => {
+    const all = await saved();
+    const env = { ...all.env, OPENROUTER_API_KEY: KEY };
+    for (const dryRun of [true, false]) {
+      const { warnings } = await (await managerOfTest(all.home, env)).leaked(all.hash, { dryRun });
+      expect(warnings).toContainEqual({
+        code: "LEAKED_KEY_HERE",
+        message: "OPENROUTER_API_KEY holds the leaked key: remove it there",
+      });
+    }
   });
 });
 
@@ -177,17 +192,32 @@ describe("a key that keyctl did not create", () => {
       action: "disable",
       disabledAt: NOW,
       replacedBy: null,
-      warnings: [],
+      warnings: given === OTHER ? [] : [{ code: "KEY_NOT_ASKED" }],
       error: null,
     });
     expect(key.disabled).toBe(true);
   });
 
-  it("and several users have is disabled once, and a warning says how to find the others", async () => {
+  it("and several users have is disabled once, and each of them is said to have no working key", async () => {
+    const all = await saved();
+    for (const user of ["bob", "carol"]) await all.given(`save --user ${user} --stdin`, { input: KEY });
+    const preview = await leaked(all, KEY, { dryRun: true });
+    expect(preview.warnings.filter(({ message }) => !message.includes("would have no working"))).toEqual([]);
+    const { warnings, owner } = await leaked(all, KEY);
+    expect(owner?.current).toBe(true);
+    expect(warnings.map(({ code }) => code)).toEqual(["KEY_SHARED", ...Array(3).fill("USER_WITHOUT_KEY")]);
+    for (const user of ["alice", "bob", "carol"]) {
+      expect(
+        warnings.filter(({ message }) => message.startsWith(`user ${user} has no working key now: `)),
+      ).toHaveLength(1);
+    }
+  });
+
+  it("and that could not be disabled warns of nobody", async () => {
     const all = await saved();
     await all.given("save --user bob --stdin", { input: KEY });
-    const { warnings, owner } = await leaked(all, KEY);
-    expect([owner?.current, warnings.map(({ code }) => code)]).toEqual([true, ["KEY_SHARED", "USER_WITHOUT_KEY"]]);
+    all.server.behave(always("PATCH /keys/{hash}", { status: 402 }));
+    expect(await leaked(all, KEY)).toMatchObject({ warnings: [], error: { code: "REVOKE_PENDING" } });
   });
 
   it("of another account is contained only if OpenRouter refuses it", async () => {
@@ -260,13 +290,7 @@ describe("an earlier key of a user", () => {
 
   it("never takes the present key with it, where a rotation died before its outcome was recorded", async () => {
     const all = await provisioned();
-    const dying = withCalls((store) => ({
-      async insertEntry(entry, signal) {
-        if (entry.kind === "out" && entry.n === 2) throw AWAY;
-        return store.insertEntry(entry, signal);
-      },
-    }));
-    await (await managerOfTest(all.home, all.env, dying)).rotate("alice", { graceMs: 0 });
+    await rotateUntilOutcome(all);
     const { replacedBy, error } = await leaked(all, all.hash);
     expect([error, replacedBy, [...all.server.keys.keys()]]).toEqual([null, await currentHash(all), [replacedBy]]);
   });
@@ -303,6 +327,35 @@ describe("an unknown key", () => {
     const all = await stage();
     all.server.behave(always("GET /key", { status: 402 }));
     expect(await leaked(all, OTHER)).toMatchObject({ error: { code: "VERDICT_UNKNOWN" } });
+  });
+
+  it.each([
+    ["two keys in one line", KEY + OTHER],
+    ["two keys in one line, the second in upper case", KEY + OTHER.toUpperCase()],
+    ["a key without its last character", OTHER.slice(0, -1)],
+    ["a key with one more character", `${OTHER}0`],
+    ["a key and the end of a name", `${OTHER}_prod`],
+    ["a key in upper-case hex", `${OTHER.slice(0, -4)}91AA`],
+  ])("that is not one whole key is never contained: %s", async (_, text) => {
+    const all = await stage();
+    for (const dryRun of [false, true]) {
+      const { action, error } = await leaked(all, text, { dryRun });
+      expect([action, error]).toMatchObject([
+        "none",
+        { code: "BAD_KEY_FORMAT", message: expect.stringMatching(/one whole key|several keys/) as string },
+      ]);
+    }
+  });
+
+  it("of another shape is handled as any other where it is known", async () => {
+    const all = await stage();
+    const odd = `${OTHER}_prod`;
+    const key = all.server.addKey(odd);
+    expect(await leaked(all, odd)).toMatchObject({ action: "disable", disabledAt: NOW, error: null });
+    expect(key.disabled).toBe(true);
+    all.server.removeKey(key.hash);
+    all.server.addKey(odd, { workspace: all.server.addAccount().defaultWorkspace });
+    expect(await leaked(all, odd)).toMatchObject({ error: { code: "ATTENTION" } });
   });
 
   it("may be a management key, of keyctl or of another program", async () => {
@@ -404,15 +457,36 @@ describe("trouble at OpenRouter", () => {
     expect(await everythingIn(all.home)).toBe(before);
   });
 
-  it("does not keep the user from a new key where OpenRouter refuses the leaked one", async () => {
+  it("never passes for the end of a key that works: an outage, and two false refusals of the key", async () => {
+    const all = await provisioned();
+    all.server.behave(({ route }) => {
+      if (route === "PATCH /keys/{hash}") return { status: 402 };
+      return route === "GET /key" ? { status: 401 } : "pass";
+    });
+    const before = await everythingIn(all.home);
+    for (let runs = 0; runs < 2; runs += 1) {
+      const result = await leaked(all, all.text);
+      expect(result).toMatchObject({ disabledAt: null, replacedBy: null, error: { code: "REVOKE_PENDING" } });
+      expect(result.error?.message).not.toContain("works no more");
+    }
+    expect(await everythingIn(all.home)).toBe(before);
+    expect([...all.server.keys.values()]).toMatchObject([{ hash: all.hash, disabled: false }]);
+  });
+
+  it.each(["disabled", "deleted"])("is no obstacle where its entry says that the key is %s", async (state) => {
     const all = await provisioned();
     const key = all.server.keys.get(all.hash);
-    if (key !== undefined) key.disabled = true;
-    all.server.behave(({ route, path }) =>
-      route === "PATCH /keys/{hash}" && path.endsWith(all.hash) ? { status: 402 } : "pass",
-    );
-    const { error, replacedBy } = await leaked(all, all.text);
-    expect([error?.code, replacedBy]).toEqual(["REVOKE_PENDING", await currentHash(all)]);
+    let isFirst = true;
+    all.server.behave(({ route }) => {
+      if (route !== "PATCH /keys/{hash}" || !isFirst) return "pass";
+      isFirst = false;
+      if (state === "deleted") all.server.removeKey(all.hash);
+      else if (key !== undefined) key.disabled = true;
+      return { status: 402 };
+    });
+    const { error, disabledAt, replacedBy } = await leaked(all, all.hash);
+    expect([error, disabledAt, replacedBy]).toEqual([null, state === "deleted" ? null : NOW, await currentHash(all)]);
+    expect([...all.server.keys.keys()]).toEqual([replacedBy]);
   });
 
   it("is not waited for by whoever has stopped waiting, once the key is disabled", async () => {
@@ -424,6 +498,65 @@ describe("trouble at OpenRouter", () => {
     });
     const { error, replacedBy } = await leaked(all, all.hash, { signal: stop.signal });
     expect([error, replacedBy]).toEqual([null, await currentHash(all)]);
+  });
+});
+
+describe("a caller who stops waiting", () => {
+  it("while the key is being disabled stops nothing any more", async () => {
+    const all = await provisioned();
+    const stop = new AbortController();
+    all.server.behave(({ route }) => {
+      if (route === "PATCH /keys/{hash}") stop.abort(new Error("no more"));
+      return "pass";
+    });
+    const { error, disabledAt, replacedBy } = await leaked(all, all.text, { signal: stop.signal });
+    expect([error, disabledAt, replacedBy]).toEqual([null, NOW, await currentHash(all)]);
+  });
+
+  it("before that changes nothing, and is told that the key may still work", async () => {
+    const all = await provisioned();
+    const before = await everythingIn(all.home);
+    const { error, disabledAt } = await leaked(all, all.text, { signal: AbortSignal.abort(new Error("no more")) });
+    expect([error, disabledAt]).toMatchObject([
+      {
+        code: "INTERRUPTED",
+        message: "the caller stopped waiting; the leaked key may still work",
+        hint: `run the same command again: it goes on; or disable the key now at https://openrouter.ai/keys/${all.hash}`,
+      },
+      null,
+    ]);
+    expect(await everythingIn(all.home)).toBe(before);
+  });
+});
+
+describe("a failure before the key is disabled", () => {
+  it.each([
+    ["no management key", { env: { OPENROUTER_PROVISIONING_KEY: "" } }, "MANAGEMENT_KEY_MISSING"],
+    ["a refused management key", { rule: always("PATCH /keys/{hash}", { status: 401 }) }, "MANAGEMENT_KEY_REFUSED"],
+    ["a forbidden change", { rule: always("PATCH /keys/{hash}", { status: 403 }) }, "MANAGEMENT_KEY_REFUSED"],
+    ["no answer", { rule: always("PATCH /keys/{hash}", { status: 402 }) }, "REVOKE_PENDING"],
+  ] as const)("says that the key may still work, and where a person disables it: %s", async (_, trouble, code) => {
+    const all = await provisioned();
+    if ("rule" in trouble) all.server.behave(trouble.rule);
+    const env = { ...all.env, ...("env" in trouble ? trouble.env : {}) };
+    const { error } = await (await managerOfTest(all.home, env)).leaked(all.hash);
+    expect(error).toMatchObject({ code, message: expect.stringContaining("the leaked key may still work") as string });
+    expect(error?.hint).toContain(`or disable the key now at https://openrouter.ai/keys/${all.hash}`);
+  });
+
+  it("says so where the database is down, too", async () => {
+    const all = await provisioned();
+    const down = withCalls(() => ({
+      find: async () => {
+        throw AWAY;
+      },
+    }));
+    const { error } = await leaked(all, all.hash, {}, down);
+    expect(error).toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      message: "it went away; the leaked key may still work",
+      hint: `disable the key now at https://openrouter.ai/keys/${all.hash}`,
+    });
   });
 });
 
@@ -557,6 +690,14 @@ describe("a dry run", () => {
     expect(result).toMatchObject({ keyHash: all.hash, action, disabledAt: null, error });
     expect([changesIn(all).length, [...all.server.keys.keys()]]).toEqual([sent, keys]);
     if (action !== "none") expect(await everythingIn(all.home)).toBe(before);
+  });
+
+  it("finds nothing to do for a key that is deleted already", async () => {
+    const all = await provisioned();
+    await leaked(all, all.text);
+    for (const given of [all.text, all.hash]) {
+      expect(await leaked(all, given, { dryRun: true })).toMatchObject({ action: "none", error: null });
+    }
   });
 
   it("ends as the run itself for a key that works and cannot be disabled", async () => {

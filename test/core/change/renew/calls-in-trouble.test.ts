@@ -1,14 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { standStill } from "../../../support/fixtures/date-of-test.ts";
 import { hashOf, KEY } from "../../../support/fixtures/keys.ts";
 import { REFUSAL, refused, withAlice } from "../../../support/home/user-with-key.ts";
 import { always } from "../../../support/openrouter/faults.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+standStill();
 
 describe("a call beside another process", () => {
   it("uses the key that the other one has stored, though it could not confirm anything itself", async () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { pass, standStill } from "../../../support/fixtures/date-of-test.ts";
 import type { RenewOptions } from "../../../../src/core/manager/manager-options.ts";
 import { logLines } from "../../../../src/core/model/log-event.ts";
 import type { RenewResult } from "../../../../src/core/model/renew-results.ts";
@@ -17,16 +18,7 @@ const ALICE = parseUserId("alice");
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-function pass(milliseconds: number): void {
-  vi.setSystemTime(Date.now() + milliseconds);
-}
+standStill();
 
 /** A user with a key of $10 a month that expires after 90 days, and that is old enough to be judged at once. */
 async function provisioned(options: MockOptions = {}, flags = "--limit 10 --limit-reset monthly --expires-in 90d") {
@@ -258,17 +250,17 @@ describe("a renewal", () => {
 
 describe("what a renewal logs", () => {
   const NEW = `sk-or-v1-${"0".repeat(60)}a123`;
+  const accepting = async (key: string) => new Response(null, { status: key === NEW ? 200 : 401 });
 
   async function logOfCall(prepare: (all: Stage) => void): Promise<string> {
     const all = await stage({ newKey: () => NEW });
     await all.given(`save --user ${USER} --stdin`, { input: `sk-or-v1-${"0".repeat(60)}b465` });
     prepare(all);
     const lines: string[] = [];
-    const call = async (key: string) => new Response(null, { status: key === NEW ? 200 : 401 });
     await asLibrary(
       all.home,
       all.env,
-      (manager) => manager.withUserKey(USER, call),
+      (manager) => manager.withUserKey(USER, accepting),
       (event) => lines.push(...logLines(event)),
     );
     return `${lines.join("\n")}\n`;

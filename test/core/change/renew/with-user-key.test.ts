@@ -1,16 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { standStill } from "../../../support/fixtures/date-of-test.ts";
 import { renewalFields } from "../../../../src/core/change/renew/with-user-key.ts";
 import type { CallOutcome } from "../../../../src/core/change/renew/refusal.ts";
 import { hashOf, KEY } from "../../../support/fixtures/keys.ts";
 import { REFUSAL, refused, withAlice } from "../../../support/home/user-with-key.ts";
 import { always } from "../../../support/openrouter/faults.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+standStill();
 
 async function refusedInWords(_: string, { attempt }: { readonly attempt: 1 | 2 }): Promise<string> {
   return attempt === 1 ? "refused" : "answered";

@@ -1,5 +1,6 @@
 import { isTombstone } from "../../../../src/core/model/tombstone.ts";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { pass, standStill } from "../../../support/fixtures/date-of-test.ts";
 import type { Ports } from "../../../../src/compose.ts";
 import type { RotateOptions } from "../../../../src/core/manager/manager-options.ts";
 import { KeyctlError } from "../../../../src/core/model/errors.ts";
@@ -21,16 +22,7 @@ const LOST = new KeyctlError("STORE_UNAVAILABLE", "the answer was lost", { mayHa
 const AWAY = new KeyctlError("STORE_UNAVAILABLE", "it went away");
 const MONTHLY = "--limit 10 --limit-reset monthly";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24T12:00:00Z") });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-function pass(milliseconds: number): void {
-  vi.setSystemTime(Date.now() + milliseconds);
-}
+standStill();
 
 async function provisioned(options: MockOptions = {}, flags = MONTHLY) {
   const all = await stage(options);

@@ -3,6 +3,11 @@ import { codeOf } from "./system-error.ts";
 
 const ROOT = 0;
 
+/** Whether this mode of a file lets other users of the machine read it. Windows has no such modes. */
+export function isReadableByOthers(mode: number): boolean {
+  return process.platform !== "win32" && (mode & 0o044) !== 0;
+}
+
 /**
  * Whether this process can change the mode of a file: the owner and root can, unless the file system is read-only, as
  * the secrets of a container are.
