@@ -9,7 +9,8 @@ import type { SourceFile } from "./support/programs/source-imports.ts";
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["main"],
   main: ["compose", "config", "cli", "core", "package.json"],
-  index: ["compose", "config", "encryption", "core"],
+  index: ["compose", "config", "encryption", "library", "core"],
+  library: ["core"],
   compose: ["config", "cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
   config: ["cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
   cli: ["files", "core"],

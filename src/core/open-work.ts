@@ -2,7 +2,7 @@ import { stepSignals, timeLimit, toKeyctlError } from "./async/deadline.ts";
 import type { CallOptions } from "./async/deadline.ts";
 import type { Context } from "./context.ts";
 import { KeyctlError } from "./model/errors.ts";
-import { parseUserId } from "./model/user-id.ts";
+import { parseUserId, userIdText } from "./model/user-id.ts";
 import type { UserId } from "./model/user-id.ts";
 import type { Warning } from "./model/warning.ts";
 import type { AccountOnUse } from "./ports/account.ts";
@@ -47,7 +47,7 @@ export class OpenWork {
         await this.track(options, (signal) => this.noted(async () => work(parseUserId(userId), signal))),
       );
     } catch (thrown) {
-      return this.withWarnings(await failed(userId, toKeyctlError(thrown)));
+      return this.withWarnings(await failed(userIdText(userId), toKeyctlError(thrown)));
     }
   }
 

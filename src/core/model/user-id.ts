@@ -13,6 +13,7 @@ export type UserBatches = AsyncIterable<readonly UserId[]>;
 
 const MAX_BYTES = 128;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
+const RULE = "a user id is 1 to 128 bytes of text without control characters and without a blank at either end";
 const RULES: readonly (readonly [message: string, broken: (text: string) => boolean])[] = [
   ["looks like a key, so it is neither used nor repeated", (text) => KEY_LIKE.test(text)],
   ["is empty", (text) => text === ""],
@@ -23,16 +24,22 @@ const RULES: readonly (readonly [message: string, broken: (text: string) => bool
 ];
 
 /** The only parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
-export function parseUserId(text: string): UserId {
+export function parseUserId(text: unknown): UserId {
+  if (typeof text !== "string") throw new KeyctlError("BAD_USER_ID", "the user id is not a text", { hint: RULE });
   const id = text.normalize("NFC");
   const broken = RULES.find(([, isBroken]) => isBroken(id));
   if (broken !== undefined) {
     const shown = id === "" || KEY_LIKE.test(id) ? "" : ` '${printable(id.length > 40 ? `${id.slice(0, 40)}…` : id)}'`;
     throw new KeyctlError("BAD_USER_ID", `the user id${shown} ${broken[0]}`, {
-      hint: "a user id is 1 to 128 bytes of text without control characters and without a blank at either end",
+      hint: RULE,
     });
   }
   return (OBJECT_ID.test(id) ? id.toLowerCase() : id) as UserId;
+}
+
+/** What was given as a user id, for the result of a call that failed; empty for what is not a text. */
+export function userIdText(given: unknown): string {
+  return typeof given === "string" ? given : "";
 }
 
 /** The first eight code points, for log lines. */
