@@ -1,4 +1,5 @@
 import { parseDuration } from "../core/text/duration.ts";
+import { printableJson } from "../core/text/printable.ts";
 
 /**
  * Texts for a program. Messages and hints are written with the tool's commands, which a program cannot type: each command
@@ -8,10 +9,10 @@ import { parseDuration } from "../core/text/duration.ts";
 /** A word as a shell reads it: quoted, with escapes, or plain. */
 const WORD = String.raw`(?:\$'(?:[^'\\]|\\.)*'|(?:'[^']*'|\\')+|<[\w-]+>|[^\s'"$;)<]+)`;
 const FLAG = String.raw`--[a-z][a-z-]*`;
-const COMMAND = String.raw`(?<![\w-])keyctl (?<verb>[a-z]+)(?![\w-])(?<flags>(?: ${FLAG}(?:=${WORD}| ${WORD})?)*)(?: < \S+)?`;
+const COMMAND = String.raw`(?<![\w-])keyctl (?<verb>[a-z]+)(?![\w-])(?<flags>(?: ${FLAG}(?:=${WORD}| (?!--)${WORD})?)*)(?: < \S+)?`;
 const FLAGS_ALONE = String.raw`(?<![\w-])(?<alone>${FLAG}(?: (?:\d\S*|<\w+>|sqlite:\S+|manual))?(?: ${FLAG}(?: \d\S*)?)*)`;
 const SPOKEN = new RegExp(`${COMMAND}|${FLAGS_ALONE}`, "g");
-const ONE_FLAG = new RegExp(`(?<name>${FLAG})(?:[= ](?<value>${WORD}))?`, "g");
+const ONE_FLAG = new RegExp(`(?<name>${FLAG})(?:(?:=| (?!--))(?<value>${WORD}))?`, "g");
 
 type Flags = ReadonlyMap<string, string | undefined>;
 /** The entry of an options object for a flag; undefined for a value that is not understood. */
@@ -31,7 +32,7 @@ const of =
 const duration =
   (name: string): Entry =>
   (value) =>
-    `${name}: ${String(parseDuration(value) ?? null)}`;
+    `${name}: ${value === "0" ? 0 : (parseDuration(value) ?? null)}`;
 const amount =
   (name: string): Entry =>
   (value) =>
@@ -92,7 +93,7 @@ const VERBS: Readonly<Record<string, readonly Method[]>> = {
       takes: [],
       options: {
         ...TIMEOUT,
-        "--user": (value) => `userId: ${JSON.stringify(value)}`,
+        "--user": (value) => `userId: ${printableJson(value)}`,
         "--fix": of("fixes: true"),
         "--adopt-account": of("adoptAccount: true"),
         "--include-kept": of("includeKept: true"),
@@ -107,7 +108,7 @@ const VERBS: Readonly<Record<string, readonly Method[]>> = {
         ...TIMEOUT,
         "--keep-key": of('kind: "keep-key"'),
         "--init": of('kind: "init"'),
-        "--retire": (kid) => `kind: "retire", kid: ${JSON.stringify(kid)}`,
+        "--retire": (kid) => `kind: "retire", kid: ${printableJson(kid)}`,
       },
     },
   ],
@@ -116,7 +117,7 @@ const VERBS: Readonly<Record<string, readonly Method[]>> = {
 /** The verbs whose work a method does. */
 export const VERBS_WITH_METHODS: readonly string[] = Object.keys(VERBS);
 /** The verbs of the tool alone. */
-const IN_A_TERMINAL: ReadonlySet<string> = new Set([
+export const IN_A_TERMINAL: ReadonlySet<string> = new Set([
   "doctor",
   "help",
   "copy",
@@ -146,6 +147,7 @@ const OPTIONS: Readonly<Record<string, Entry | string>> = {
   "--workspace": "workspace",
   "--label": "label",
   "--create": "create",
+  "--block": "block",
   "--max-keys": "maxKeys",
   "--concurrency": "concurrency",
   "--replace": "replace",
@@ -183,7 +185,7 @@ function callOf(command: string, verb: string, given: Flags): string {
 
 function argumentOf(name: string, flags: Flags): string {
   const value = flags.get(name === "user" ? "--user" : name);
-  if (value !== undefined && !/^<.*>$/.test(value)) return JSON.stringify(value);
+  if (value !== undefined && !/^<.*>$/.test(value)) return printableJson(value);
   return name === "user" ? "userId" : name.replace(/^--/, "");
 }
 
