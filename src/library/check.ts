@@ -11,6 +11,8 @@ import { printable } from "../core/text/printable.ts";
 export interface Check<Value> {
   /** Returns what is passed on. Throws USAGE, BAD_USER_ID, BAD_KEY_FORMAT. Never sees `undefined`: that is "not given". */
   readonly pass: (value: unknown, name: string, method: string) => unknown;
+  /** The names that an object may have. */
+  readonly names?: readonly string[];
   /** For the compiler only: a table with a check of another type does not compile. */
   readonly of?: (value: Value) => Value;
 }
@@ -74,6 +76,7 @@ export function fields<Value extends object>(table: {
 }): Check<Value> {
   const checks = new Map<string, Check<never>>(Object.entries(table));
   return {
+    names: [...checks.keys()],
     pass(value, name, method) {
       if (!isObject(value) || Array.isArray(value)) {
         throw new KeyctlError("USAGE", `${name} of ${method} is an object`, { hint: namesOf(checks, name) });
