@@ -155,7 +155,8 @@ const OPTIONS: Readonly<Record<string, Entry | string>> = {
 };
 
 /** The text with calls and options in place of commands and flags. */
-export function programText(text: string): string {
+export function programText(told: string): string {
+  const text = told.replace("run the same command again", "make the same call again");
   if (!text.includes("keyctl ") && !text.includes("--")) return text;
   return text.replace(SPOKEN, (found: string, ...rest: unknown[]) => {
     const groups = rest.at(-1) as Readonly<Record<string, string | undefined>>;

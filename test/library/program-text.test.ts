@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, pre, property, string } from "fast-check";
 import { readFileSync } from "node:fs";
 import { parseAst } from "vitest/node";
 import { describe, expect, it } from "vitest";
@@ -48,7 +48,7 @@ function filled(template: Node, source: string): string {
 }
 
 function sampleFor(expression: string, before: string): string {
-  if (/keyctl $/.test(before)) return "renew";
+  if (before.endsWith("keyctl ")) return "renew";
   if (/keyctl [a-z]+$/.test(before)) return " --user alice";
   if (/keyctl [a-z]+ $/.test(before) || expression.startsWith("userFlag(")) return "--user alice";
   if (/^(flag|blocks \?|user === undefined \?)/.test(expression)) return "";
@@ -77,7 +77,7 @@ describe("the hints of the library", () => {
   it("send to a terminal only for what no method does", () => {
     const sent = TEXTS.map(programText).flatMap((text) => /in a terminal: keyctl .*/.exec(text) ?? []);
     const verbs = new Set(sent.map((text) => /keyctl ([a-z]+(?: --help)?)/.exec(text)?.[1]));
-    expect([...verbs].toSorted()).toEqual(["copy", "doctor", "help", "save --help"]);
+    expect([...verbs].map(String).toSorted()).toEqual(["copy", "doctor", "help", "save --help"]);
   });
 
   it("name no flag outside of a command for a terminal", () => {
@@ -99,9 +99,9 @@ describe("the hints of the library", () => {
   });
 
   it("repeat the user id that the command names, whatever it is", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme", minLength: 1 }), (user) => {
-        fc.pre(!/^<.*>$/.test(user) && !/\p{Cc}/u.test(user));
+    assert(
+      property(string({ unit: "grapheme", minLength: 1 }), (user) => {
+        pre(!/^<.*>$/.test(user) && !/\p{Cc}/u.test(user));
         expect(programText(`keyctl renew ${userFlag(user)} --timeout 2m   tries again`)).toBe(
           `keys.renew(${printableJson(user)}, { timeoutMs: 120000 })   tries again`,
         );
@@ -132,6 +132,7 @@ describe("the hints of the library", () => {
     ["--grace 0 --revoke-foreign", 'graceMs: 0, foreign: "revoke"'],
     ["--source manual", 'source: "manual"'],
     ["try again, or give more time with --timeout", "try again, or give more time with timeoutMs"],
+    ["run the same command again later", "make the same call again later"],
     ["keyctl created this key", "keyctl created this key"],
   ])("turn '%s' into '%s'", (text, told) => {
     expect(programText(text)).toBe(told);
