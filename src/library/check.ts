@@ -7,14 +7,17 @@ import { nearestName } from "./nearest-name.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
 
-/** What a program may give for an argument or an option. `Value` is what the declarations say that it is. */
-export interface Check<Value> {
+/**
+ * What a program may give for an argument or an option. `Value` is what the declarations say that it is, and `Names` are its
+ * options: two types whose options are all optional pass for each other.
+ */
+export interface Check<Value, Names = keyof Value> {
   /** Returns what is passed on. Throws USAGE, BAD_USER_ID, BAD_KEY_FORMAT. Never sees `undefined`: that is "not given". */
   readonly pass: (value: unknown, name: string, method: string) => unknown;
   /** The names that an object may have. */
   readonly names?: readonly string[];
   /** For the compiler only: a table with a check of another type does not compile. */
-  readonly of?: (value: Value) => Value;
+  readonly of?: (value: Value, name: Names) => readonly [Value, Names];
 }
 
 function kind<Value>(what: string, example: string, isIt: (value: unknown) => boolean): Check<Value> {

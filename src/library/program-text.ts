@@ -180,7 +180,7 @@ function callOf(command: string, verb: string, given: Flags): string {
   const values = [...takes.map((one) => argumentOf(one, flags)), ...(options.length === 0 ? [] : [objectOf(options)])];
   if (name === "getUserApiKey") return `${name}(${values.join(", ")})`;
   const call = `${isElsewhere ? "destination" : "keys"}.${name}(${values.join(", ")})`;
-  if (READ.has(name)) return `await Array.fromAsync(${call})`;
+  if (READ.has(name)) return `for await (const _ of ${call});`;
   return options.includes("fixes: true") ? `${call} with plan() and then fix() of its result` : call;
 }
 

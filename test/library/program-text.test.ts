@@ -127,7 +127,7 @@ describe("the hints of the library", () => {
       'keys.reconcile({ userId: "a", fixes: true }) with plan() and then fix() of its result   removes it',
     ],
     ["keyctl rotate --user a --limit full   gives it all", 'keys.rotate("a", { limit: "full" })   gives it all'],
-    ["then: keyctl rekey --keep-key", 'then: await Array.fromAsync(keys.rekey({ kind: "keep-key" }))'],
+    ["then: keyctl rekey --keep-key", 'then: for await (const _ of keys.rekey({ kind: "keep-key" }));'],
     ["keyctl validate --stdin < key.txt   asks", "keys.validateKeyWithApi(key)   asks"],
     ["--grace 0 --revoke-foreign", 'graceMs: 0, foreign: "revoke"'],
     ["--source manual", 'source: "manual"'],
