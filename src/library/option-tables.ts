@@ -7,6 +7,8 @@ import type { Replace } from "../core/change/save-key.ts";
 import type { SaveOptions } from "../core/change/save-with-check.ts";
 import type { Actor } from "../core/model/history-event.ts";
 import type { WantedTerms } from "../core/model/provision-rules.ts";
+import type { Warning } from "../core/model/warning.ts";
+import { forProgram } from "./program-texts.ts";
 import type { SyncedKey } from "../core/model/results.ts";
 import type { NewLimit } from "../core/model/rotate-results.ts";
 import type { ValidateOptions } from "../core/validate/validate-key.ts";
@@ -68,11 +70,22 @@ const MAX_FAILURES: Check<MaxFailures> = oneOf<MaxFailures>(
   ],
 );
 
+const WARNED = functionOf<(warning: Warning) => void>("({ message }) => {}");
+/** A listener is told in the words of a program, as a result tells. */
+const ON_WARNING: Check<(warning: Warning) => void> = {
+  pass(value, name, method) {
+    const listener = WARNED.pass(value, name, method);
+    return (warning: Warning) => {
+      if (typeof listener === "function") listener(forProgram(warning));
+    };
+  },
+};
+
 const PURGE_MANY_FIELDS = {
   ...CALL_FIELDS,
   revoke: REVOKE,
   block: BOOLEAN,
-  onStillOnDisk: functionOf<NonNullable<options.PurgeManyOptions["onStillOnDisk"]>>("({ message }) => {}"),
+  onStillOnDisk: ON_WARNING,
 };
 const PROVISION_FIELDS = { ...CALL_FIELDS, terms: TERMS };
 const RENEW_FIELDS = { ...CALL_FIELDS, includeDisabled: BOOLEAN };

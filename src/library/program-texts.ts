@@ -3,11 +3,14 @@ import { isObject } from "./check.ts";
 import { programText } from "./program-text.ts";
 
 /** Where a result holds an error or warnings. What a program has put into a result is left as it is. */
-const HOLDERS = ["error", "autoRenewalError", "sync", "warnings", "failures"] as const;
+const HOLDERS = ["error", "autoRenewalError", "sync", "warnings", "failures", "verdict", "remedy"] as const;
 
+/** The texts of a warning and of a remedy. */
+const TEXTS = ["message", "hint"] as const;
+
+/** The same result or error, with hints and messages that speak of methods and options. */
 export function forProgram(value: KeyctlError): KeyctlError;
 export function forProgram(value: unknown): unknown;
-/** The same result or error, with hints and messages that speak of methods and options. */
 export function forProgram(value: unknown): unknown {
   if (isKeyctlError(value)) return errorForProgram(value);
   if (Array.isArray(value)) {
@@ -15,8 +18,12 @@ export function forProgram(value: unknown): unknown {
     return all.some((one, index) => one !== value[index]) ? all : value;
   }
   if (!isObject(value) || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  const told = "code" in value && typeof value["message"] === "string" ? programText(value["message"]) : undefined;
-  let result = told === undefined || told === value["message"] ? value : { ...value, message: told };
+  let result = value;
+  for (const name of TEXTS) {
+    const text = value[name];
+    const told = typeof text === "string" ? programText(text) : text;
+    if (told !== text) result = { ...result, [name]: told };
+  }
   for (const name of HOLDERS) {
     const held = value[name];
     const after = isObject(held) ? forProgram(held) : held;
