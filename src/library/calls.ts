@@ -47,7 +47,9 @@ const batches = ["the batches", BATCHES] as const;
 
 const options = <Value>(check: Check<Value>) => [OPTIONS, check, "optional"] as const;
 
-const USE_CALL = functionOf<UserKeyCall<unknown>>("(key, { signal }) => fetch(url, { headers, signal })");
+const USE_CALL = functionOf<UserKeyCall<unknown>>(
+  'withUserKey(userId, (key, { signal }) => fetch(url, { headers: { authorization: "Bearer " + key }, signal }))',
+);
 const RESULTS = oneOf<readonly SyncResult[]>([], ["an array of results", Array.isArray]);
 
 /** Every method of a manager. The compiler refuses a table without one of them, or with another argument. */

@@ -24,7 +24,10 @@ function kind<Value>(what: string, example: string, isIt: (value: unknown) => bo
   return {
     pass(value, name, method) {
       if (isIt(value)) return value;
-      throw new KeyctlError("USAGE", `${name} of ${method} is ${what}`, { hint: `${name}: ${example}` });
+      throw new KeyctlError("USAGE", `${name} of ${method} is ${what}`, {
+        // An argument has no name of its own to type.
+        hint: name.includes(" ") ? example : `${name}: ${example}`,
+      });
     },
   };
 }
@@ -70,7 +73,11 @@ export function oneOf<Value>(
   const all: readonly unknown[] = texts;
   const named = texts.map((text) => JSON.stringify(text));
   const what = [...named, ...(others === undefined ? [] : [others[0]])].join(" or ");
-  return kind<Value>(what, named[0] ?? "", (value) => all.includes(value) || others?.[1](value) === true);
+  return kind<Value>(
+    what,
+    named[0] ?? others?.[0] ?? "",
+    (value) => all.includes(value) || others?.[1](value) === true,
+  );
 }
 
 /** An object with no other names than these. A name that is not in the table is USAGE, with the one that was meant. */
