@@ -7,7 +7,6 @@
  */
 import { compose } from "./compose.ts";
 import { openConfig } from "./config/config.ts";
-import type { Actor } from "./core/model/history-event.ts";
 import { logLines, silent } from "./core/model/log-event.ts";
 import type { Log } from "./core/model/log-event.ts";
 import type { UserKeyCall, UserKeyResult, WithUserKeyOptions } from "./core/change/renew/with-user-key.ts";
@@ -16,6 +15,13 @@ import type { MasterKeyNotices } from "./encryption/master-keys.ts";
 import { toKeyctlError } from "./core/async/deadline.ts";
 import { printable } from "./core/text/printable.ts";
 import { syncFailed } from "./core/model/results.ts";
+import { repeatableId } from "./core/model/user-id.ts";
+import { OPTIONS } from "./library/check.ts";
+import { OPEN } from "./library/open-options.ts";
+import type { OpenOptions } from "./library/open-options.ts";
+import { programManager } from "./library/program-manager.ts";
+import { programText } from "./library/program-text.ts";
+import { forProgram } from "./library/program-texts.ts";
 import type { SyncResult } from "./core/model/results.ts";
 
 export { ApiKey } from "./core/model/api-key.ts";
@@ -118,29 +124,7 @@ export type { RowFailure } from "./core/sealing/row-inspector.ts";
 export type { ValidateOptions, Validation } from "./core/validate/validate-key.ts";
 export type { RunFacts, ValidationRun } from "./core/validate/validate-many.ts";
 
-export interface OpenOptions {
-  /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: KEYCTL_STORE, or this user's embedded store. */
-  readonly store?: string;
-  /** Whether a named store that is missing is created; else STORE_MISSING. Default false, or KEYCTL_CREATE_STORE. */
-  readonly create?: boolean;
-  /** The file to read instead of `./key.txt`. */
-  readonly keyFile?: string;
-  /** Whether a key may be created for a user without one. Default true, or KEYCTL_AUTO_PROVISION. */
-  readonly autoProvision?: boolean;
-  /**
-   * Whether a key in plain text in the database is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
-   * for an embedded store, and false for MongoDB, where another program may write such keys.
-   */
-  readonly requireSealed?: boolean;
-  /** The destination of the log lines. Default `silent`. */
-  readonly log?: "silent" | "stderr" | Log;
-  /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
-  readonly timeoutMs?: number;
-  /** Whom the program works for, for the history: a server may name the person who asked. Default: its own process. */
-  readonly actor?: Partial<Actor>;
-  /** Why something is changed, for the history, in every call without a reason of its own. */
-  readonly reason?: string;
-}
+export type { OpenOptions } from "./library/open-options.ts";
 
 /** Owns the keys of all users of one store; created by `KeyManager.open`. */
 export type KeyManager = Manager;
@@ -151,24 +135,35 @@ export const KeyManager = {
    * Rejects with a KeyctlError. A MongoDB server is first asked by the first call.
    */
   async open(options: OpenOptions = {}): Promise<Manager> {
-    const { log = "silent", create, reason, ...overrides } = options;
-    const config = await openConfig(process.env, { ...overrides, createStore: create });
-    const { manager, storeWarnings } = await compose(
-      config,
-      { log: listenerFor(log), notices: noticesFor(log) },
-      {
-        mayCreateStore: true,
-        creates: config.createStore,
-        creation: "create: true   creates it, and so does KEYCTL_CREATE_STORE=1",
-        detaches: true,
-        reason,
-        signal: AbortSignal.timeout(config.timeoutMs),
-      },
-    );
-    if (log === "stderr") for (const { message } of storeWarnings) process.stderr.write(`warning: ${message}\n`);
-    return manager;
+    try {
+      OPEN.pass(options, OPTIONS, "KeyManager.open");
+      return programManager(await opened(options));
+    } catch (thrown) {
+      throw forProgram(toKeyctlError(thrown));
+    }
   },
 };
+
+async function opened(options: OpenOptions): Promise<Manager> {
+  const { log = "silent", create, reason, ...overrides } = options;
+  const config = await openConfig(process.env, { ...overrides, createStore: create });
+  const { manager, storeWarnings } = await compose(
+    config,
+    { log: listenerFor(log), notices: noticesFor(log) },
+    {
+      mayCreateStore: true,
+      creates: config.createStore,
+      creation: "create: true   creates it, and so does KEYCTL_CREATE_STORE=1",
+      detaches: true,
+      reason,
+      signal: AbortSignal.timeout(config.timeoutMs),
+    },
+  );
+  if (log === "stderr") {
+    for (const { message } of storeWarnings) process.stderr.write(`warning: ${programText(message)}\n`);
+  }
+  return manager;
+}
 
 let shared: Promise<Manager> | undefined;
 
@@ -177,7 +172,7 @@ export async function syncUserApiKey(userId: string): Promise<SyncResult> {
   try {
     return await (await sharedManager()).syncAndGetKey(userId);
   } catch (thrown) {
-    return syncFailed(userId, toKeyctlError(thrown));
+    return syncFailed(repeatableId(userId), toKeyctlError(thrown));
   }
 }
 

@@ -10,7 +10,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Of the tool, only what must come before everything else.
   bin: ["main", "cli"],
   main: ["compose", "config", "cli", "core", "package.json"],
-  index: ["compose", "config", "encryption", "core"],
+  index: ["compose", "config", "encryption", "library", "core"],
+  library: ["core"],
   compose: ["config", "cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
   config: ["cli", "stores", "sources", "openrouter", "encryption", "files", "core"],
   cli: ["files", "core"],

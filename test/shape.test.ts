@@ -93,7 +93,6 @@ describe("the sources", () => {
     expect(named("src/core/manager/manager.ts")?.exports).toEqual(["KeyManager"]);
     expect(named("src/core/manager/manager.ts")?.functions.map(({ name }) => name)).toContain("syncAndGetKey");
     expect(named("src/index.ts")?.exports).toEqual([
-      "OpenOptions",
       "KeyManager",
       "KeyManager",
       "syncUserApiKey",

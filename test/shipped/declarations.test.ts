@@ -29,6 +29,10 @@ const text: string | null = await getUserApiKey("alice");
 const key = ApiKey.parse(text ?? "");
 // @ts-expect-error A manager is opened, and not made.
 new KeyManager();
+// @ts-expect-error It is no option.
+await keys.syncAndGetKey("alice", { timeout: 5 });
+// @ts-expect-error It is another kind of value.
+await keys.syncAndGetKey("alice", { timeoutMs: "5s" });
 // @ts-expect-error It is not a part of what is promised.
 keys.context;
 try { await keys.close(); } catch (thrown) { if (thrown instanceof KeyctlError) void [thrown.hint, key?.masked]; }

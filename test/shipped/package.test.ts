@@ -132,7 +132,7 @@ describe("the package in an empty project", () => {
     const programs = pages.flatMap((text) =>
       Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ([, source = ""]) => source),
     );
-    expect(programs).toHaveLength(4);
+    expect(programs).toHaveLength(5);
     const named = programs.map((source, index) => [`program-${index}.mts`, source] as const);
     expect(await compile(emptyHome(), Object.fromEntries(named))).toBe("");
   });

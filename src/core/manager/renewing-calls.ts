@@ -106,7 +106,6 @@ export class RenewingCalls {
     options: WithUserKeyOptions<Value>,
   ): Promise<UserKeyResult<Value>> {
     const { autoProvision = this.#context.autoProvision, renewDisabled = false } = options;
-    requireCall(call, options);
     const { log } = this.#context;
     const find = (limits: CallOptions) => this.#resolving.sync(userId, { autoProvision, isDeliberate: false }, limits);
     const renew = (key: ApiKey, limits: CallOptions) =>
@@ -253,13 +252,3 @@ function isStillWorking(renewed: Renewed, refused: string): boolean {
 }
 
 const NOTHING_RENEWED = { renewed: false, reason: null, previous: null } as const;
-
-/** Throws USAGE before a key is looked for. */
-function requireCall(call: unknown, { isRefusal }: WithUserKeyOptions<never>): void {
-  const hint = `withUserKey(userId, (key, { signal }) => fetch(url, { headers: { authorization: "Bearer " + key }, signal }))`;
-  if (typeof call !== "function") throw new KeyctlError("USAGE", "the call of withUserKey is a function", { hint });
-  if (isRefusal === undefined || typeof isRefusal === "function") return;
-  throw new KeyctlError("USAGE", "isRefusal is a function", {
-    hint: "isRefusal: ({ thrown }) => thrown?.status === 401",
-  });
-}

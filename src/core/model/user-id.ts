@@ -29,7 +29,8 @@ const RULES: readonly (readonly [message: string, broken: (text: string) => bool
 ];
 
 /** The only parser of user ids. Nothing is trimmed: an id that differs by a blank is another id. Throws BAD_USER_ID. */
-export function parseUserId(text: string): UserId {
+export function parseUserId(text: unknown): UserId {
+  if (typeof text !== "string") throw badUserId("", "is not a text");
   const id = text.normalize("NFC");
   const broken = RULES.find(([, isBroken]) => isBroken(id));
   if (broken !== undefined) throw badUserId(repeatableId(id), broken[0]);
@@ -56,11 +57,11 @@ function looksLikeKey(text: string): boolean {
 }
 
 /**
- * What was given as a user id, for results and messages; empty if it may be a secret. It is whole or empty: what hides
- * secrets later does not find a part of one.
+ * What was given as a user id, for results and messages; empty if it is not a text or may be a secret. It is whole or
+ * empty: what hides secrets later does not find a part of one.
  */
-export function repeatableId(text: string): string {
-  return Buffer.byteLength(text) > MAX_BYTES || looksLikeKey(text) ? "" : text;
+export function repeatableId(given: unknown): string {
+  return typeof given !== "string" || Buffer.byteLength(given) > MAX_BYTES || looksLikeKey(given) ? "" : given;
 }
 
 /** The first eight code points, for log lines. */

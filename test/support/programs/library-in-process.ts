@@ -2,6 +2,7 @@ import { compose, readConfig } from "../../../src/compose.ts";
 import { silent } from "../../../src/core/model/log-event.ts";
 import type { Log } from "../../../src/core/model/log-event.ts";
 import type { KeyManager } from "../../../src/core/manager/manager.ts";
+import { programManager } from "../../../src/library/program-manager.ts";
 import type { Home } from "../home/home.ts";
 
 const HERE = process.cwd();
@@ -24,7 +25,7 @@ export async function asLibrary<Result>(
     const options = { ...store, detaches: true, signal: AbortSignal.timeout(20_000) };
     const { manager } = await compose(config, { log, notices }, options);
     try {
-      return await work(manager);
+      return await work(programManager(manager));
     } finally {
       await manager.close();
     }

@@ -1,0 +1,166 @@
+import { KeyctlError } from "../core/model/errors.ts";
+import { parsedKey } from "../core/model/parse-key.ts";
+import { ApiKey } from "../core/model/api-key.ts";
+import { parseUserId } from "../core/model/user-id.ts";
+import type { UserBatches, UserId } from "../core/model/user-id.ts";
+import { nearestName } from "./nearest-name.ts";
+import { withoutKeys } from "../core/model/redact-keys.ts";
+import { printable } from "../core/text/printable.ts";
+
+/**
+ * What a program may give for an argument or an option. `Value` is what the declarations say that it is, and `Names` are its
+ * options: two types whose options are all optional pass for each other.
+ */
+export interface Check<Value, Names = keyof Value> {
+  /** Returns what is passed on. Throws USAGE, BAD_USER_ID, BAD_KEY_FORMAT. Never sees `undefined`: that is "not given". */
+  readonly pass: (value: unknown, name: string, method: string) => unknown;
+  /** The names that an object may have. */
+  readonly names?: readonly string[];
+  /** For the compiler only: a table with a check of another type does not compile. */
+  readonly of?: (value: Value, name: Names) => readonly [Value, Names];
+}
+
+function kind<Value>(what: string, example: string, isIt: (value: unknown) => boolean): Check<Value> {
+  return {
+    pass(value, name, method) {
+      if (isIt(value)) return value;
+      throw new KeyctlError("USAGE", `${name} of ${method} is ${what}`, {
+        // An argument has no name of its own to type.
+        hint: name.includes(" ") ? example : `${name}: ${example}`,
+      });
+    },
+  };
+}
+
+const isNumber = (value: unknown) => typeof value === "number" && !Number.isNaN(value);
+const isText = (value: unknown) => typeof value === "string";
+
+export const BOOLEAN = kind<boolean>("true or false", "true", (value) => typeof value === "boolean");
+export const NUMBER = kind<number>("a number", "10", isNumber);
+export const MILLISECONDS = kind<number>(
+  "a number of milliseconds that is not negative",
+  "30000",
+  (value) => typeof value === "number" && value >= 0,
+);
+export const TEXT = kind<string>("a text", '"text"', isText);
+export const TEXT_OR_NULL = kind<string | null>("a text or null", "null", (value) => value === null || isText(value));
+export const NUMBER_OR_NULL = kind<number | null>(
+  "a number or null",
+  "null",
+  (value) => value === null || isNumber(value),
+);
+export const DATE = kind<Date>(
+  "a valid Date",
+  "new Date(Date.now() - 7 * 86_400_000)",
+  (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+);
+export const SIGNAL = kind<AbortSignal>(
+  "an AbortSignal",
+  "controller.signal",
+  (value) =>
+    isObject(value) && typeof value["aborted"] === "boolean" && typeof value["addEventListener"] === "function",
+);
+
+export function functionOf<Value>(example: string): Check<Value> {
+  return kind<Value>("a function", example, (value) => typeof value === "function");
+}
+
+/** One of these texts, or what `others` accepts beside them. */
+export function oneOf<Value>(
+  texts: readonly Extract<Value, string | null>[],
+  others?: readonly [what: string, isIt: (value: unknown) => boolean],
+): Check<Value> {
+  const all: readonly unknown[] = texts;
+  const named = texts.map((text) => JSON.stringify(text));
+  const what = [...named, ...(others === undefined ? [] : [others[0]])].join(" or ");
+  return kind<Value>(
+    what,
+    named[0] ?? others?.[0] ?? "",
+    (value) => all.includes(value) || others?.[1](value) === true,
+  );
+}
+
+/** An object with no other names than these. A name that is not in the table is USAGE, with the one that was meant. */
+export function fields<Value extends object>(table: {
+  readonly [Name in keyof Value]-?: Check<Exclude<Value[Name], undefined>>;
+}): Check<Value> {
+  const checks = new Map<string, Check<never>>(Object.entries(table));
+  return {
+    names: [...checks.keys()],
+    pass(value, name, method) {
+      if (!isObject(value) || Array.isArray(value)) {
+        throw new KeyctlError("USAGE", `${name} of ${method} is an object`, { hint: namesOf(checks, name) });
+      }
+      let passed = value;
+      for (const field of Object.keys(value)) {
+        if (value[field] === undefined) continue;
+        const check = checks.get(field);
+        if (check === undefined) throw unknownName(field, checks, { name, method });
+        const after = check.pass(value[field], field, method);
+        if (after !== value[field]) passed = { ...passed, [field]: after };
+      }
+      return passed;
+    },
+  };
+}
+
+/** The user id itself is checked where it is used; what is not a text is refused here. */
+export const USER_ID: Check<string> = { pass: (value) => (isText(value) ? value : parseUserId(value)) };
+
+export const KEY: Check<string | ApiKey> = {
+  pass: (value) => (isText(value) || isApiKey(value) ? value : parsedKey("")),
+};
+
+/** Many users: each id is checked as it arrives. Throws BAD_USER_ID where the batches are read. */
+export const BATCHES: Check<UserBatches> = {
+  pass: (value, _, method) => passedBatches(value, method, (id): UserId => parseUserId(id)),
+};
+
+/** Batches whose every item passes; a batch that is no array is USAGE. */
+export function passedBatches<Item>(value: unknown, method: string, item: (value: unknown) => Item) {
+  if (!isIterable(value)) throw noBatches(method);
+  return (async function* () {
+    for await (const batch of value) {
+      if (!Array.isArray(batch)) throw noBatches(method);
+      yield batch.map((each: unknown) => item(each));
+    }
+  })();
+}
+
+function noBatches(method: string): KeyctlError {
+  return new KeyctlError("USAGE", `the batches of ${method} are arrays in an async iterable`, {
+    hint: `async function* batches() { yield ["alice", "bob"]; }`,
+  });
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+export function isIterable(value: unknown): value is AsyncIterable<unknown> {
+  return isObject(value) && (Symbol.asyncIterator in value || Symbol.iterator in value);
+}
+
+/** By what it does, not by its class: each bundled file has its own copy of the class. */
+function isApiKey(value: unknown): boolean {
+  return isObject(value) && typeof value["reveal"] === "function" && typeof value["hash"] === "string";
+}
+
+function unknownName(
+  field: string,
+  checks: ReadonlyMap<string, unknown>,
+  { name, method }: { readonly name: string; readonly method: string },
+): KeyctlError {
+  const meant = nearestName(field, [...checks.keys()]);
+  const guess = meant === undefined ? "" : `; did you mean ${meant}?`;
+  const where = name === OPTIONS ? method : `${name} of ${method}`;
+  const shown = printable(withoutKeys(field.slice(0, 100)));
+  return new KeyctlError("USAGE", `${where} has no option '${shown}'${guess}`, { hint: namesOf(checks, where) });
+}
+
+function namesOf(checks: ReadonlyMap<string, unknown>, where: string): string {
+  return `the names in ${where}: ${[...checks.keys()].join(", ")}`;
+}
+
+/** How an argument that holds options is called in a message. */
+export const OPTIONS = "the argument with options";

@@ -1,0 +1,44 @@
+import type { Actor } from "../core/model/history-event.ts";
+import type { Log } from "../core/model/log-event.ts";
+import { BOOLEAN, fields, MILLISECONDS, oneOf, TEXT } from "./check.ts";
+import { ACTOR } from "./option-tables.ts";
+
+export interface OpenOptions {
+  /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: KEYCTL_STORE, or this user's embedded store. */
+  readonly store?: string;
+  /** Whether a named store that is missing is created; else STORE_MISSING. Default false, or KEYCTL_CREATE_STORE. */
+  readonly create?: boolean;
+  /** The file to read instead of `./key.txt`. */
+  readonly keyFile?: string;
+  /** Whether a key may be created for a user without one. Default true, or KEYCTL_AUTO_PROVISION. */
+  readonly autoProvision?: boolean;
+  /**
+   * Whether a key in plain text in the database is refused (ROW_UNREADABLE). Default: KEYCTL_REQUIRE_SEALED, else true
+   * for an embedded store, and false for MongoDB, where another program may write such keys.
+   */
+  readonly requireSealed?: boolean;
+  /** The destination of the log lines. Default `silent`. */
+  readonly log?: "silent" | "stderr" | Log;
+  /** The time limit of each call, in milliseconds. Default 30000, and 90000 for a call that may create a key. */
+  readonly timeoutMs?: number;
+  /** Whom the program works for, for the history: a server may name the person who asked. Default: its own process. */
+  readonly actor?: Partial<Actor>;
+  /** Why something is changed, for the history, in every call without a reason of its own. */
+  readonly reason?: string;
+}
+
+/** The options of `KeyManager.open`. The compiler wants an entry for each. */
+export const OPEN = fields<OpenOptions>({
+  store: TEXT,
+  create: BOOLEAN,
+  keyFile: TEXT,
+  autoProvision: BOOLEAN,
+  requireSealed: BOOLEAN,
+  log: oneOf<NonNullable<OpenOptions["log"]>>(
+    ["silent", "stderr"],
+    ["a function", (value) => typeof value === "function"],
+  ),
+  timeoutMs: MILLISECONDS,
+  actor: ACTOR,
+  reason: TEXT,
+});
