@@ -3,7 +3,7 @@ import { parsedKey } from "../core/model/parse-key.ts";
 import { ApiKey } from "../core/model/api-key.ts";
 import { parseUserId } from "../core/model/user-id.ts";
 import type { UserBatches, UserId } from "../core/model/user-id.ts";
-import { nearestName } from "./nearest-name.ts";
+import { closest } from "../core/text/closest.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
 
@@ -151,7 +151,11 @@ function unknownName(
   checks: ReadonlyMap<string, unknown>,
   { name, method }: { readonly name: string; readonly method: string },
 ): KeyctlError {
-  const meant = nearestName(field, [...checks.keys()]);
+  const [near] = closest(
+    field.toLowerCase(),
+    [...checks.keys()].map((each) => each.toLowerCase()),
+  );
+  const meant = [...checks.keys()].find((each) => each.toLowerCase() === near);
   const guess = meant === undefined ? "" : `; did you mean ${meant}?`;
   const where = name === OPTIONS ? method : `${name} of ${method}`;
   const shown = printable(withoutKeys(field.slice(0, 100)));

@@ -49,10 +49,32 @@ const SLIPS: readonly (readonly [args: string, message: string, hint?: string])[
   ["get -user=alice", "unknown option '-user'; did you mean --user alice?"],
   ["purge -user=alice --yes", "unknown option '-user'; did you mean --user alice?"],
   ["save -user=alice --stdin", "unknown option '-user'; did you mean --user alice?"],
+  [
+    "save -u alice --from-file=",
+    "--from-file needs a value, and this one is empty",
+    "keyctl --json save -u alice --from-file <path>",
+  ],
+  ["sync --users-file= --dry-run", "--users-file needs a value, and this one is empty"],
+  [
+    "get -u alice --key-file=",
+    "--key-file needs a value, and this one is empty",
+    "keyctl --json get -u alice --key-file <path>",
+  ],
+  [
+    "purge -u alice --yes --force",
+    "unknown option '--force'; did you mean '--yes'?",
+    "keyctl --json purge -u alice --yes",
+  ],
   ["save -u alice -from-file=x", "unknown option '-from-file'; did you mean --from-file x?"],
 ];
 
 describe("a slip on the command line", () => {
+  it.each(["--users-file", "--output", "--key-file", "--store"])("is an empty value of %s", async (option) => {
+    const { run } = await stage();
+    const done = await run(["--json", "sync", option, ""]);
+    expect(errorOf(done)).toMatchObject({ code: "USAGE", message: `${option} needs a value, and this one is empty` });
+  });
+
   it.each(SLIPS)("keyctl %s", async (args, message, hint) => {
     const { home, server, run } = await stage();
     const done = await run(`--json ${args}`, { input: OTHER });

@@ -62,7 +62,7 @@ const TEXTS = sourceFiles()
   .flatMap(({ path }) => textsIn(path));
 /** Words for other programs, for options that only the tool has, and parts of commands. */
 const NOT_OURS =
-  /^(--no-warnings|--eval|--|--to|--store <uri> names .*|git rm --cached .*| ?--user[ =]\S+| --block|--stdin|(?:reconcile|purge) --user .*)$/;
+  /^(--no-warnings|--eval|--|--to( and .*)?|--store <uri> names .*|git rm --cached .*| ?--user[ =]\S+| --block|--stdin|(?:reconcile|purge) --user .*)$/;
 const COMMAND = new RegExp(
   String.raw`(?<!in a terminal: )(?<![\w-])keyctl (?:${VERBS_WITH_METHODS.join("|")})(?![\w-])`,
 );

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { printable } from "../../core/text/printable.ts";
-import { closest } from "./closest.ts";
+import { closest } from "../../core/text/closest.ts";
 import { operandsOf } from "./option-mistakes.ts";
 import { commandMeant, OTHER_WORDS } from "./other-words.ts";
 import type { UsageMistake } from "./usage-mistake.ts";

@@ -15,6 +15,8 @@ export interface KnownOption {
 }
 
 const HELP: KnownOption = { flags: "-h, --help", short: "-h", long: "--help", required: false };
+/** An empty variable, as in `--users-file "$FILE"`, names no file: not even the current directory. */
+const NEVER_EMPTY = /<(?:path|file|uri|kid)\b/;
 /** A shorter prefix of a long option may be a short option with its value. */
 const SHORTEST_BEGINNING = 3;
 
@@ -42,7 +44,10 @@ export function optionMistake(words: readonly string[], options: readonly KnownO
     const option = optionBefore(word, known);
     const badName = /^-[^-]/.test(word) ? oneDashSlip(word, next, known) : undefined;
     const badValue = option !== undefined && next !== undefined && valueSlip(option, next, afterNext, known);
+    const emptied = known.find(({ flags, long }) => NEVER_EMPTY.test(flags) && word === `${long}=`);
     if (badName !== undefined) return mistakeAt(words, index, badName);
+    if (emptied !== undefined)
+      return mistakeAt(words, index, { ...emptyValue(emptied), words: optionWords(emptied, undefined) });
     if (badValue) return mistakeAt(words, index + 1, badValue);
     if (option !== undefined) index += 1;
   }
@@ -107,6 +112,7 @@ function valueSlip(
   known: readonly KnownOption[],
 ): Slip | undefined {
   const { long = "" } = option;
+  if (value === "" && NEVER_EMPTY.test(option.flags)) return emptyValue(option);
   const hint = `${long}=${shellQuote(value)}   takes it as it stands`;
   const isOption = known.some(({ short, long: other }) => value === short || split(value)[0] === other);
   if (value === "--" || isOption) {
@@ -129,6 +135,13 @@ function valueSlip(
 /** Whether a word is one of these options, with or without its value. */
 export function isOneOf(word: string, options: readonly KnownOption[]): boolean {
   return options.some(({ short, long }) => long === split(word)[0] || (short !== undefined && word.startsWith(short)));
+}
+
+function emptyValue(option: KnownOption): Slip {
+  return {
+    message: `${option.long} needs a value, and this one is empty`,
+    words: optionWords(option, undefined).slice(1),
+  };
 }
 
 /** The option whose value the next word is. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { printable } from "../../core/text/printable.ts";
 import { getOf } from "./argument-mistake.ts";
-import { closest } from "./closest.ts";
+import { closest } from "../../core/text/closest.ts";
 import { operandsOf, optionWords } from "./option-mistakes.ts";
 import type { KnownOption } from "./option-mistakes.ts";
 import { commandMeant, optionMeant, SECRET_OPTIONS } from "./other-words.ts";
@@ -74,7 +74,8 @@ function ofOtherTools(stray: Stray, message: string): UsageMistake | undefined {
   if (said !== undefined && !wanted.test(said)) return { message };
   if (said === undefined && /^--colou?r$/.test(name)) return { message };
   const length = said === undefined || value !== undefined ? 1 : 2;
-  return { message: guess, corrected: words.toSpliced(index, length, option.long ?? "") };
+  const meant = [option.long ?? ""].filter((long) => !words.includes(long));
+  return { message: guess, corrected: words.toSpliced(index, length, ...meant) };
 }
 
 /** An option of another command, as it is. */

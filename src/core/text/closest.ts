@@ -1,10 +1,11 @@
 /** Below this length, a word has too few letters to be recognized with one of them wrong. */
 const SHORTEST = 3;
 const LONG = 8;
+const LONGEST = 60;
 
 /** The candidates that one letter, of a long word two, sets apart from this word; else those that it begins. */
 export function closest(word: string, candidates: readonly string[]): readonly string[] {
-  if (word.length < SHORTEST) return [];
+  if (word.length < SHORTEST || word.length > LONGEST) return [];
   const most = word.length < LONG ? 1 : 2;
   const found = candidates.map((candidate) => ({ candidate, distance: distance(word, candidate) }));
   const least = Math.min(...found.map((each) => each.distance));
