@@ -56,7 +56,9 @@ function timeOf(flag: string, text: string, direction: 1 | -1, other = ""): Time
     return { at: new Date(Math.max(0, now + direction * duration)), milliseconds: duration, isDate: false };
   }
   const at = parseDate(text);
-  const milliseconds = at === undefined ? 0 : direction * (at.getTime() - now);
+  const distance = at === undefined ? 0 : direction * (at.getTime() - now);
+  // The millisecond that is passing now is a past one.
+  const milliseconds = direction === -1 && at?.getTime() === now ? 1 : distance;
   if (at !== undefined && milliseconds > 0 && milliseconds <= LONGEST_MS) return { at, milliseconds, isDate: true };
   const day = new Date(now + direction * 90 * DAY_MS).toISOString().slice(0, 10);
   const where = direction === 1 ? "future" : "past";

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { durationMeant, durationText, LONGEST_MS, parseDuration } from "../../src/core/text/duration.ts";
 import { parseGrace } from "../../src/core/model/grace.ts";
 import { flagFuture, flagPast } from "../../src/cli/time-flags.ts";
+import { standStill } from "../support/fixtures/date-of-test.ts";
 
 const DAY = 86_400_000;
 
@@ -160,5 +161,15 @@ describe("a point in time", () => {
   it("is not in the past where the future is meant", () => {
     expect(() => flagFuture("--expires-in")(`${year - 1}-06-30`)).toThrow(/a date in the future such as /);
     expect(flagFuture("--expires-in")(`${year + 1}-06-30`).isDate).toBe(true);
+  });
+});
+
+describe("the time that it is now", () => {
+  standStill();
+
+  it("is in the past", () => {
+    const now = new Date();
+    expect(flagPast("--since")(now.toISOString())).toEqual({ at: now, milliseconds: 1, isDate: true });
+    expect(() => flagFuture("--expires-in")(now.toISOString())).toThrow(/a date in the future such as /);
   });
 });
