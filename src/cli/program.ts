@@ -97,6 +97,8 @@ export interface ProgramOptions {
   readonly version: string;
   readonly columns: number | undefined;
   readonly run: (program: Command) => Run;
+  /** Called with the command that is about to run. */
+  readonly beforeAction?: (command: Command) => void;
 }
 
 /** The text of --help or --version. The error is that no command was given: then the help is printed as well. */
@@ -115,7 +117,8 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   throw await usageError(parsed, {
     verbs: Object.keys(VERBS),
     parse: async (corrected) => {
-      const again = await parse(rewritten(corrected), { ...options, run: () => idle });
+      const { assertUsable } = await import("./mistakes/usable-line.ts");
+      const again = await parse(rewritten(corrected), { ...options, run: () => idle, beforeAction: assertUsable });
       return again !== null && "cause" in again ? again : null;
     },
     whole: () => wholeProgram(options.version),
@@ -138,6 +141,7 @@ async function parse(words: readonly string[], options: ProgramOptions): Promise
     const mistake = optionMistake(words, [...program.options, ...command.options]);
     if (mistake !== undefined) throw new MistakeFound(mistake);
   });
+  program.hook("preAction", (_, command) => options.beforeAction?.(command));
   try {
     await program.parseAsync(words, { from: "user" });
     return null;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { commandsFor } from "../../src/cli/mistakes/command-mistake.ts";
 import { commandMeant, OTHER_WORDS } from "../../src/cli/mistakes/other-words.ts";
 import { unknownWordsOf } from "../support/fixtures/hints.ts";
 import { KEY } from "../support/fixtures/keys.ts";
@@ -46,7 +47,11 @@ describe("a word of another tool", () => {
     ["delete-key", "purge"],
     ["create_api_key", "provision"],
     ["REVOKE", "purge --revoke"],
-    ["revok", "purge --revoke"],
+    ["revok", undefined],
+    ["look", undefined],
+    ["fill", undefined],
+    ["dev", undefined],
+    ["purg", "purge"],
     ["List", "list"],
     ["merge", undefined],
     ["remake", undefined],
@@ -61,6 +66,21 @@ describe("a word of another tool", () => {
     expect(OTHER_WORDS.filter((word) => VERBS.some((verb) => verb === word))).toEqual([]);
     expect(commandMeant("revoke")).toBe("purge --revoke");
     expect(new Set(OTHER_WORDS).size).toBe(OTHER_WORDS.length);
+  });
+
+  it("never leads from its letters to what removes keys", async () => {
+    const removing = OTHER_WORDS.filter((word) => /^purge/.test(commandMeant(word) ?? ""));
+    const near = removing.flatMap((word) => [
+      word.slice(1),
+      word.slice(0, -1),
+      `${word}x`,
+      `x${word}`,
+      `y${word.slice(1)}`,
+    ]);
+    const unknown = [...new Set(near)].filter((word) => commandMeant(word) === undefined && word !== "");
+    expect(unknown.length).toBeGreaterThan(100);
+    const meant = unknown.flatMap((word) => commandsFor(word, VERBS));
+    expect(meant.filter((each) => each.startsWith("purge"))).toEqual([]);
   });
 
   it("stands for commands and options that there are", async () => {
@@ -128,6 +148,32 @@ const LINES: readonly (readonly [typed: string, message: string, hint: string])[
     "unknown option '--users'; did you mean '--user'?",
     "keyctl get --user alice --user <id>",
   ],
+  [
+    "provision --user a -o x.jsonl",
+    "unknown option '-o'; did you mean '--output'?",
+    "keyctl provision --user a --output x.jsonl",
+  ],
+  ["sync --all -o x.jsonl", "unknown option '-o'; did you mean '--output'?", "keyctl sync --all --output x.jsonl"],
+  ["list -o json", "unknown option '-o'; did you mean '--json'?", "keyctl list --json"],
+  ["provision --user a -s 5", "unknown option '-s'", "keyctl provision --help"],
+  ["purge -f users.txt", "unknown option '-f'; did you mean '--users-file'?", "keyctl purge --users-file users.txt"],
+  ["purge --user alice -f", "unknown option '-f'; did you mean '--yes'?", "keyctl purge --user alice --yes"],
+  ["purge -f alice", "unknown option '-f'", "keyctl purge --help"],
+  [
+    "save --user a -f k.txt",
+    "unknown option '-f'; did you mean '--from-file'?",
+    "keyctl save --user a --from-file k.txt",
+  ],
+  ["sync --user a --provision yes", "--provision takes no value", "keyctl sync --user a --provision"],
+  ["purge --user a --dry-run false", "--dry-run takes no value; omit it", "keyctl purge --user a"],
+  ["purge --user a --yes true", "--yes takes no value", "keyctl purge --user a --yes"],
+  ["purge --all -n", "unknown option '-n'; did you mean '--dry-run'?", "keyctl purge --all --dry-run"],
+  ["purge -n alice", "unknown option '-n'", "keyctl purge --help"],
+  ["rotate -n 5 --all", "unknown option '-n'", "keyctl rotate --help"],
+  ["get --reveal alice", "unexpected argument 'alice'; did you mean --user alice?", "keyctl get --reveal --user alice"],
+  ["explain --user alice bob", "unexpected argument: this command is for one user", "keyctl explain --help"],
+  ["purge --user a --alll", "unknown option '--alll'; did you mean '--all'?", "keyctl purge --help"],
+  ["get alice --all", "unexpected argument 'alice'; did you mean --user alice?", "keyctl get --help"],
   ["--user alice", "unknown option '--user'; the command comes first", "keyctl --help"],
   ["--user alice get", "unknown option '--user' before the command", "keyctl get --user alice"],
   ["--list", "unknown option '--list'; did you mean 'keyctl list'?", "keyctl list"],
@@ -167,6 +213,11 @@ describe("a secret that is typed", () => {
     [["save", "--user", "alice", "--key", "hunter2"], "keyctl save --user <id>   asks for a key and hides it"],
     [["save", "--user", "alice", "--api-key=hunter2"], "keyctl save --user <id>   asks for a key and hides it"],
     [["add", "alice", "--token=hunter2"], "keyctl save --help"],
+    [["save", "--user", "alice", "hunter2"], "keyctl save --help"],
+    [["exec", "alice", "--token", "hunter2", "--", "node"], "keyctl save --user <id>   asks for a key and hides it"],
+    [["get", "sk-or-v1-hunter2"], "keyctl save --user <id>   asks for a key and hides it"],
+    [["show", "sk-or-v1-hunter2"], "keyctl get --help"],
+    [["save", "alice", "--reason", "sk-or-v1-hunter2"], "keyctl save --help"],
     [["get", "--usr", "alice", "--qwert=hunter2"], "keyctl get --help"],
     [["show", "alice", "--qwert=hunter2"], "keyctl get --help"],
   ])("is not repeated: %j", async (words, hint) => {

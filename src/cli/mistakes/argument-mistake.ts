@@ -1,8 +1,11 @@
 import type { Command } from "commander";
+import { MASK_LIKE } from "../../core/model/mask.ts";
+import { looksLikeKey } from "../../core/model/user-id.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import { operandsOf, optionWords } from "./option-mistakes.ts";
-import type { KnownOption } from "./option-mistakes.ts";
+import { SWITCH_VALUE } from "./switch-value.ts";
+import type { KnownOption, Operand } from "./option-mistakes.ts";
 import type { UsageMistake, Word } from "./usage-mistake.ts";
 
 const HASH = /^[0-9a-f]{64}$/i;
@@ -22,10 +25,19 @@ export function argumentMistake(words: readonly string[], program: Command): Usa
   const extra = given.slice(command?.registeredArguments.length ?? 0);
   const [first] = extra;
   if (command === undefined || first === undefined) return { message: "too many arguments" };
+  const secret = extra.find(({ word }) => looksLikeKey(word) || MASK_LIKE.test(word));
+  if (secret !== undefined) {
+    return { message: "an argument looks like a key", hint: "keyctl save --user <id>   asks for a key and hides it" };
+  }
+  if (extra.some(({ word }) => word === "")) return { message: "unexpected empty argument" };
+  const behindSwitch = extra.find(({ word, index }) => SWITCH_VALUE.test(word) && /^-/.test(words[index - 1] ?? ""));
+  if (behindSwitch !== undefined) return switchWithValue(words, behindSwitch);
   const option = optionFor(first.word, command);
   if (option === undefined) return whereUsersAre(words, command, first.word);
   // A further word of a command for one user may be a key: it is not repeated.
   const takesMany = option.long !== "--user" || command.options.some(({ long }) => long === "--users-file");
+  const isNamed = words.some((word) => /^(?:-u|--user(?:=|$))/.test(word));
+  if (!takesMany && isNamed) return { message: "unexpected argument: this command is for one user" };
   const named = takesMany ? extra : [first];
   const meaning = named.map(({ word }) => flagWith(option, word)).join(" ");
   return {
@@ -34,6 +46,16 @@ export function argumentMistake(words: readonly string[], program: Command): Usa
       if (named.some((each) => each.index === index)) return optionWords(option, word);
       return word === "--" || extra.some((each) => each.index === index) ? [] : [word];
     }),
+  };
+}
+
+/** `--dry-run false`: a word behind a switch that nobody has for a name. */
+function switchWithValue(words: readonly string[], { index, word }: Operand): UsageMistake {
+  const name = words[index - 1] ?? "";
+  const isOff = /^(?:false|no|off)$/i.test(word);
+  return {
+    message: `${printable(name)} takes no value${isOff ? "; omit it" : ""}`,
+    corrected: words.toSpliced(index - (isOff ? 1 : 0), isOff ? 2 : 1),
   };
 }
 

@@ -33,11 +33,15 @@ function forUser(words: readonly string[]): readonly string[] {
   return words.toSpliced(words.indexOf(user), 1, "--user", user);
 }
 
-/** What a word means, with options: by its meaning, else by its letters; several if they are equally near. */
+/**
+ * What a word means, with options: by its meaning, else by its letters; several if they are equally near. **Invariant:** no
+ * letters lead to what removes keys, but those of `purge` itself: `look` is near `lock`, and `clean` near nothing.
+ */
 export function commandsFor(word: string, verbs: readonly string[]): readonly string[] {
   const plain = word.toLowerCase();
   const meaning = verbs.includes(plain) ? plain : commandMeant(word);
   if (meaning !== undefined) return [meaning];
   const near = closest(plain, [...verbs, ...OTHER_WORDS]);
-  return [...new Set(near.map((other) => (verbs.includes(other) ? other : (commandMeant(other) ?? other))))];
+  const meanings = near.map((other) => (verbs.includes(other) ? other : (commandMeant(other) ?? other)));
+  return meanings.some((each, index) => /^purge/.test(each) && near[index] !== "purge") ? [] : [...new Set(meanings)];
 }

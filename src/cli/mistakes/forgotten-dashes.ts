@@ -31,6 +31,8 @@ export function forgottenDashes(
       corrected: [...own, ...userWords(options, first), ...commandIn(rest.slice(2))],
     };
   }
+  // `exec alice --token x -- node`: what stands before the dashes is keyctl's.
+  if (!hasUser && rest.includes("--")) return undefined;
   const user = hasUser ? [] : userWords(options, undefined);
   return { message: "the command stands after --", corrected: [...own, ...user, ...commandIn(rest)] };
 }

@@ -54,12 +54,15 @@ export function optionMistake(words: readonly string[], options: readonly KnownO
   return undefined;
 }
 
-/** The words that belong to no option, with their places; the command is the first. */
-export function operandsOf(
-  words: readonly string[],
-  options: readonly KnownOption[],
-): readonly { readonly index: number; readonly word: string }[] {
-  const operands: { index: number; word: string }[] = [];
+/** A word that belongs to no option, with its place. */
+export interface Operand {
+  readonly index: number;
+  readonly word: string;
+}
+
+/** The words that belong to no option; the command is the first. */
+export function operandsOf(words: readonly string[], options: readonly KnownOption[]): readonly Operand[] {
+  const operands: Operand[] = [];
   const dashes = words.indexOf("--");
   for (let index = 0; index < words.length; index += 1) {
     const word = words[index] ?? "";

@@ -49,8 +49,9 @@ export function commandMeant(word: string): string | undefined {
 /** Options of other tools; of those that they may mean here, the first that a command has. */
 const OPTIONS_FOR: Readonly<Record<string, string>> = {
   "--yes --replace --fix": "--force --assume-yes -f -y",
-  "--user": "--id --uid --user-id --userid --username --name --email -n -U",
-  "--from-file --users-file --csv": "--file --input --path",
+  "--user": "--id --uid --user-id --userid --username --name --email -U",
+  "--from-file --users-file --csv": "--file --input --path -f",
+  "--output": "-o --out --outfile",
   "--users-file": "--list --users-from",
   "--json": "--format --output-format -j -o",
   "--store": "--db --database --database-url --mongo --mongodb --sqlite --uri --url",
@@ -59,7 +60,7 @@ const OPTIONS_FOR: Readonly<Record<string, string>> = {
   "--version": "-v -V",
   "--debug": "--stack --trace --verbose -d",
   "--quiet": "--silent -s",
-  "--dry-run": "--dry --preview --simulate --what-if --noop",
+  "--dry-run": "--dry --preview --simulate --what-if --noop -n",
   "--expires-in": "--expire --expires --expiry --lifetime --ttl --valid-for",
   "--limit": "--amount --budget --cap --max --spend --spending-limit",
   "--limit-reset": "--period --reset",
@@ -73,13 +74,26 @@ const OPTIONS_FOR: Readonly<Record<string, string>> = {
   "--create": "--init --mkdir",
 };
 
-/** The option of this command that an option of another tool means. */
-export function optionMeant(option: string, has: (long: string) => boolean): string | undefined {
-  const [meaning] = Object.entries(OPTIONS_FOR)
+/**
+ * The option of a command that an option of another tool means.
+ * @param isRequired whether an option of the command takes a value; undefined if the command lacks it
+ * @param hasValue whether a value stands behind the option: `-o json` is no switch
+ */
+export function optionMeant(
+  option: string,
+  isRequired: (long: string) => boolean | undefined,
+  hasValue: boolean,
+): string | undefined {
+  const meanings = Object.entries(OPTIONS_FOR)
     .filter(([, words]) => words.split(" ").includes(option))
-    .flatMap(([meanings]) => meanings.split(" ").filter(has));
-  return meaning;
+    .flatMap(([longs]) => longs.split(" "));
+  const exact = meanings.find((long) => isRequired(long) === hasValue);
+  return exact ?? meanings.find((long) => !hasValue && isRequired(long) === true);
 }
+
+export const OTHER_OPTIONS: ReadonlySet<string> = new Set(
+  Object.values(OPTIONS_FOR).flatMap((words) => words.split(" ")),
+);
 
 /** Options that would have a secret as their value. None is a mistake for another option: its value is not repeated. */
 export const SECRET_OPTIONS: ReadonlySet<string> = new Set(

@@ -4,7 +4,8 @@ import { getOf } from "./argument-mistake.ts";
 import { closest } from "../../core/text/closest.ts";
 import { operandsOf, optionWords } from "./option-mistakes.ts";
 import type { KnownOption } from "./option-mistakes.ts";
-import { commandMeant, optionMeant, SECRET_OPTIONS } from "./other-words.ts";
+import { commandMeant, OTHER_OPTIONS, optionMeant, SECRET_OPTIONS } from "./other-words.ts";
+import { SWITCH_VALUE } from "./switch-value.ts";
 import type { Unparsed, UsageContext, UsageMistake, Word } from "./usage-mistake.ts";
 
 /** An option that the command lacks, where it stands. */
@@ -50,6 +51,8 @@ export function missingValue(words: readonly string[], flags: string): UsageMist
   return { message: `${long} needs a value`, corrected: [...words, place] };
 }
 
+/** What stands behind an option that is a switch here. */
+const SPOKEN_VALUE = new RegExp(`${SWITCH_VALUE.source}|^json\\w*$`, "i");
 const FALSE = /^(?:0|false|no|off|never|none)$/i;
 
 /** `--json=true`. */
@@ -63,13 +66,16 @@ function withoutValue({ words, index, name, value, known }: Stray): UsageMistake
 
 function ofOtherTools(stray: Stray, message: string): UsageMistake | undefined {
   const { words, index, name, value, known } = stray;
-  const meaning = optionMeant(name, (long) => known.some((option) => option.long === long));
-  const option = known.find(({ long }) => long === meaning);
-  if (option === undefined || index === -1) return undefined;
+  const optionOf = (long: string) => known.find((option) => option.long === long);
+  // `--format json`, `--color never`, `--force true`
+  const next = words[index + 1];
+  const said = value ?? (/(?:format|colou?r)$/.test(name) || SPOKEN_VALUE.test(next ?? "") ? next : undefined);
+  const hasValue = said === undefined && next?.startsWith("-") === false;
+  const option = optionOf(optionMeant(name, (long) => optionOf(long)?.required, hasValue) ?? "");
+  if (option === undefined || index === -1) return hasValue && OTHER_OPTIONS.has(name) ? { message } : undefined;
+  if (name === "-f" && option.required && !/[./]/.test(next ?? "")) return { message };
   const guess = `${message}; did you mean '${option.long}'?`;
   if (option.required) return { message: guess, corrected: renamed(stray, option) };
-  // `--format json`, `--color never`
-  const said = value ?? (name.endsWith("format") || /colou?r$/.test(name) ? words[index + 1] : undefined);
   const wanted = option.long === "--no-color" ? FALSE : /^(?:json\w*|true|1|yes)$/i;
   if (said !== undefined && !wanted.test(said)) return { message };
   if (said === undefined && /^--colou?r$/.test(name)) return { message };

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
+import { looksLikeKey } from "../../core/model/user-id.ts";
 import { typedLine } from "./usage-mistake.ts";
 import type { Unparsed, UsageContext, UsageMistake, Word } from "./usage-mistake.ts";
 import { argumentMistake } from "./argument-mistake.ts";
@@ -17,7 +18,8 @@ const USEFUL_ALONE: readonly string[] = ["list", "list --count", "doctor"];
 /** The USAGE error of a command line. Its hint is the whole command line as it was meant, if that is understood. */
 export async function usageError(unparsed: Unparsed, context: UsageContext): Promise<KeyctlError> {
   const { message, corrected, hint } = await mistakeOf(unparsed, context);
-  const meant = corrected === undefined ? undefined : await understood(corrected, unparsed.words, context);
+  const isRepeatable = !(corrected ?? []).some((word) => typeof word === "string" && looksLikeKey(word));
+  const meant = corrected && isRepeatable ? await understood(corrected, unparsed.words, context) : undefined;
   const said = [meant, corrected, unparsed.words].map((words = []) => verbOf(words, unparsed.program, context.verbs));
   const help = `keyctl ${[...said.filter((verb) => verb !== undefined).slice(0, 1), "--help"].join(" ")}`;
   return new KeyctlError("USAGE", message, { hint: meant === undefined ? (hint ?? help) : typedLine(meant) });

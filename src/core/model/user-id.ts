@@ -52,7 +52,7 @@ function badUserId(shown: string, rule: string): KeyctlError {
 }
 
 /** Whether a text holds a key or a part of one, in one piece or with gaps in it. */
-function looksLikeKey(text: string): boolean {
+export function looksLikeKey(text: string): boolean {
   return KEY_BEGUN.test(text) || KEY_BEGUN.test(withoutGaps(text));
 }
 

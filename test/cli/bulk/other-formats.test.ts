@@ -7,6 +7,7 @@ import { documentsOf, errorOf, inProcess } from "../../support/programs/in-proce
 import { storedUsers } from "../../support/sqlite/database.ts";
 
 const FIRST = "looks like CSV: its first line holds the names of columns";
+const ONE = "looks like CSV: its first line holds the name of a column";
 const BESIDE = "looks like CSV: a line of it holds a key beside something else";
 const OBJECT = "looks like JSON: a line of it begins an object or a list";
 const IMPORT_CSV = "keyctl import --csv u.txt ";
@@ -17,14 +18,26 @@ const OTHERS = [
   ["CSV with more columns", `id,email,key\n1,a@b,${KEY}\n`, FIRST, IMPORT_CSV, BESIDE],
   ["CSV with quotes", `"User","Key"\n"alice","${KEY}"\n`, FIRST, IMPORT_CSV, BESIDE],
   ["CSV without a header", `alice,${KEY}\nbob,${KEY}\n`, BESIDE, IMPORT_CSV, BESIDE],
-  ["CSV with masks", "alice,***************b465\n", BESIDE, IMPORT_CSV, BESIDE],
+  ["CSV with masks", "alice,***************b465\n", BESIDE, "cut -d, -f1 u.txt ", BESIDE],
+  ["keys behind semicolons", `alice;${KEY}\n`, BESIDE, "tr ';' , < u.txt | keyctl import --csv - ", BESIDE],
+  ["keys behind tabs", `alice\t${KEY}\n`, BESIDE, "tr '\\t' , < u.txt | keyctl import --csv - ", BESIDE],
+  ["an export of a database", "id,user_id,email\n1,alice,a@b\n", FIRST, "cut -d, -f2 u.txt | tail -n +2 ", FIRST],
+  ["columns with quotes", '"id","email"\n"alice","a@b"\n', FIRST, "one user id per line, without quotes", FIRST],
+  ["columns of customers", "customer_id,email\n1,a@b\n", FIRST, "a users file has one user id per line", FIRST],
+  ["columns of people", "name,email\nalice,a@b\n", FIRST, "a users file has one user id per line", FIRST],
+  ["names of two words", "id,created at\nalice,now\n", FIRST, "cut -d, -f1 u.txt | tail -n +2 ", FIRST],
+  ["columns between bars", "id|name\nalice|Alice\n", FIRST, "cut -d'|' -f1 u.txt | tail -n +2 ", FIRST],
+  ["one column with its name", "user_id\nalice\n", ONE, "tail -n +2 u.txt ", ONE],
   ["CSV without keys", "plan,user_id\nfree,alice\n", FIRST, "cut -d, -f2 u.txt | tail -n +2 ", FIRST],
   ["CSV with semicolons", "user_id;plan\nalice;free\n", FIRST, "cut -d';' -f1 u.txt | tail -n +2 ", FIRST],
   ["a table with tabs", "user\tplan\nalice\tfree\n", FIRST, "cut -f1 u.txt | tail -n +2 ", FIRST],
   ["JSONL", `{"user":"alice","key":"${KEY}"}\n`, OBJECT, IMPORT_JSON, OBJECT],
+  ["JSONL of rows", '{"id":1,"user_id":"alice"}\n', OBJECT, "jq -r .user_id u.txt ", OBJECT],
+  ["a JSON list of objects", '[{"id":"alice"}]\n', OBJECT, "jq -r '.[].id' u.txt ", OBJECT],
+  ["an object with a list", '{"users":["alice"]}\n', OBJECT, "a users file has one user id per line", OBJECT],
   ["JSONL without keys", '\n\n{"type":"user","user_id":"alice"}\n', OBJECT, "jq -r .user_id u.txt ", OBJECT],
-  ["a JSON list", '["alice","bob"]\n', OBJECT, "jq -r .user u.txt ", OBJECT],
-  ["printed JSON", '[\n  "alice"\n]\n', OBJECT, "jq -r .user u.txt ", OBJECT],
+  ["a JSON list", '["alice","bob"]\n', OBJECT, "jq -r '.[]' u.txt ", OBJECT],
+  ["printed JSON", '[\n  "alice"\n]\n', OBJECT, "jq -r '.[]' u.txt ", OBJECT],
 ] as const;
 
 describe("a users file in another form", () => {
@@ -37,7 +50,9 @@ describe("a users file in another form", () => {
     expect(run.code).toBe(2);
     expect(documentsOf(run)).toHaveLength(1);
     expect(errorOf(run)).toMatchObject({ code: "USAGE", hint: expect.stringContaining(hint) });
-    expect([because, BESIDE, FIRST].map((text) => `the users file u.txt ${text}`)).toContain(errorOf(run)?.message);
+    expect([because, BESIDE, FIRST, ONE].map((text) => `the users file u.txt ${text}`)).toContain(
+      errorOf(run)?.message,
+    );
     expect(run.stdout + run.stderr).not.toContain("b465");
     expect(existsSync(home.database)).toBe(false);
   });
