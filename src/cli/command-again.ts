@@ -19,8 +19,13 @@ export function commandAgain(argv: readonly string[]): CommandAgain {
         instead === undefined || (word !== instead && before[index - 1] !== instead && !word.startsWith(`${instead}=`)),
     );
     const rest = after.length === 0 ? [] : ["--", ...after.map(shellQuote)];
-    return ["keyctl", ...kept.map(shellQuote), flags, ...rest].filter((word) => word !== "").join(" ");
+    return ["keyctl", ...kept.map(typedAgain), flags, ...rest].filter((word) => word !== "").join(" ");
   };
+}
+
+/** A shell's `<(command)` is a pipe, which nothing can open later. */
+function typedAgain(word: string): string {
+  return word.replace(/(?:\/dev|\/proc\/self)\/fd\/\d+$/, "") === word ? shellQuote(word) : "<(…)";
 }
 
 /** For a store that is missing: the same command with --create, if it has this option, or a command that only creates. */

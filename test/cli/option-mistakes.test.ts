@@ -103,7 +103,7 @@ describe("a slip on the command line", () => {
 
   it("is none behind --, where no option stands", async () => {
     const { run } = await stage();
-    const done = await run("get --json -u alice -- -user=bob");
+    const done = await run("get --json -- -user=bob");
     expect(errorOf(done)).toMatchObject({
       code: "USAGE",
       message: "unexpected argument '-user=bob'; did you mean --user=-user=bob?",

@@ -94,7 +94,7 @@ function headerIn(lines: readonly string[], separator: string): OtherFormat | un
   const at = placeOfUser(names);
   const isKnown = names.every((name) => USER_NAMES.includes(plain(name)) || OTHER_NAMES.has(plain(name)));
   const hasIds = at !== -1 || names.some((name) => NAME_OF_ONE_COLUMN.test(name));
-  if (names.length === 1 || !(isKnown || (hasIds && names.every((name) => NAME.test(name))))) return undefined;
+  if (names.length < 2 || !(isKnown || (hasIds && names.every((name) => NAME.test(name))))) return undefined;
   const because = "its first line holds the names of columns";
   if (names.some((name) => plain(name) === "key")) {
     return { form: "CSV", because, hint: separator === "," ? importing("--csv") : importingChanged(separator) };

@@ -67,7 +67,7 @@ function createDocumentFile(path: string, atEnd: AtEnd): DocumentFile {
 
 /** A typing mistake must not overwrite a database, master keys, a list of users or /dev/null. */
 function refuseToReplace(path: string): void {
-  if (path === "" || /[/\\]$/.test(path)) throw refused(path, "names no file");
+  if (/[/\\]$/.test(path)) throw refused(path, "names no file");
   const there = readBeginning(path, JSONL_PREFIX.length);
   if (there.status === "absent") return;
   if (there.status === "unreadable") throw refused(path, `cannot be replaced: ${there.reason}`);
@@ -76,8 +76,8 @@ function refuseToReplace(path: string): void {
 }
 
 function refused(path: string, problem: string): KeyctlError {
-  return new KeyctlError("USAGE", `--output: ${path === "" ? "it" : printable(path)} ${problem}`, {
-    hint: "name a new file, or use --output - > to write to a device or pipe",
+  return new KeyctlError("USAGE", `--output: ${printable(path)} ${problem}`, {
+    hint: "name a new file; --output -   writes to standard output",
   });
 }
 

@@ -219,8 +219,8 @@ class BulkRun<Result extends UserResult> {
   #withRest(error: KeyctlError): KeyctlError {
     if (this.#rest === 0) return error;
     const { code, message, hint, retryable, mayHaveHappened } = error;
-    const again = hint?.startsWith(AGAIN) === true ? hint : hint === null ? AGAIN : `${AGAIN}; ${hint}`;
-    const withRest = `${formatNumber(this.#rest)} not started; ${again}`;
+    const remedy = hint === null ? "run it again" : REPEATS.test(hint) ? hint : `${hint}; then run it again`;
+    const withRest = `${formatNumber(this.#rest)} not started; ${remedy}`;
     return new KeyctlError(code, message, { hint: withRest, retryable, mayHaveHappened });
   }
 
@@ -289,4 +289,5 @@ class BulkRun<Result extends UserResult> {
   }
 }
 
-const AGAIN = "run it again";
+/** A hint that says by itself how the run goes on. */
+const REPEATS = /^run it again|   continues where this run stopped/;

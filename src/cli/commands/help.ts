@@ -28,6 +28,11 @@ const TOPICS: Readonly<Record<string, Topic>> = {
     ].join("\n\n"),
 };
 
+const OTHER_TOPICS: readonly (readonly [words: RegExp, topic: string])[] = [
+  [/^(?:exit|codes?|status|errors?)/i, "exit-codes"],
+  [/^(?:env|vars?|variables?|config)/i, "environment"],
+];
+
 export function configureCommand(command: Command, run: Run, whole: () => Promise<Command>): void {
   const choices = Object.keys(TOPICS);
   const argument = command.createArgument("[topic]", "a command, or one of these").choices(choices);
@@ -51,6 +56,11 @@ async function help(
 function noHelp(topic: string, { commands }: Command): KeyctlError {
   const message = `no help for '${printable(topic)}'`;
   const verbs = commands.map((command) => command.name());
+  const topicMeant = OTHER_TOPICS.find(([words]) => words.test(topic))?.[1];
+  if (topicMeant !== undefined) {
+    const line = `keyctl help ${topicMeant}`;
+    return new KeyctlError("USAGE", `${message}; did you mean '${line}'?`, { hint: line });
+  }
   const [meant, ...others] = commandsFor(topic, [...verbs, ...Object.keys(TOPICS)]);
   if (meant === undefined || others.length > 0) {
     return new KeyctlError("USAGE", message, { hint: "keyctl --help   lists the commands and topics" });

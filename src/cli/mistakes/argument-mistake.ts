@@ -3,7 +3,7 @@ import { MASK_LIKE } from "../../core/model/mask.ts";
 import { looksLikeKey } from "../../core/model/user-id.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
-import { operandsOf, optionWords } from "./option-mistakes.ts";
+import { isUserNamed, operandsOf, optionWords } from "./option-mistakes.ts";
 import { SWITCH_VALUE } from "./switch-value.ts";
 import type { KnownOption, Operand } from "./option-mistakes.ts";
 import type { UsageMistake, Word } from "./usage-mistake.ts";
@@ -30,14 +30,23 @@ export function argumentMistake(words: readonly string[], program: Command): Usa
     return { message: "an argument looks like a key", hint: "keyctl save --user <id>   asks for a key and hides it" };
   }
   if (extra.some(({ word }) => word === "")) return { message: "unexpected empty argument" };
-  const behindSwitch = extra.find(({ word, index }) => SWITCH_VALUE.test(word) && /^-/.test(words[index - 1] ?? ""));
+  const behindSwitch = extra.find(
+    ({ word, index }) => SWITCH_VALUE.test(word) && (words[index - 1] ?? "").startsWith("-"),
+  );
   if (behindSwitch !== undefined) return switchWithValue(words, behindSwitch);
+  const noun = nounMistake(words, command, first);
+  if (noun !== undefined) return noun;
   const option = optionFor(first.word, command);
   if (option === undefined) return whereUsersAre(words, command, first.word);
   // A further word of a command for one user may be a key: it is not repeated.
   const takesMany = option.long !== "--user" || command.options.some(({ long }) => long === "--users-file");
-  const isNamed = words.some((word) => /^(?:-u|--user(?:=|$))/.test(word));
-  if (!takesMany && isNamed) return { message: "unexpected argument: this command is for one user" };
+  if (isUserNamed(words) && option.long === "--user") {
+    return {
+      message: takesMany
+        ? unexpected(extra.map(({ word }) => word))
+        : "unexpected argument: this command is for one user",
+    };
+  }
   const named = takesMany ? extra : [first];
   const meaning = named.map(({ word }) => flagWith(option, word)).join(" ");
   return {
@@ -57,6 +66,21 @@ function switchWithValue(words: readonly string[], { index, word }: Operand): Us
     message: `${printable(name)} takes no value${isOff ? "; omit it" : ""}`,
     corrected: words.toSpliced(index - (isOff ? 1 : 0), isOff ? 2 : 1),
   };
+}
+
+/** `create key alice`, `get users`, `validate all`: words of other tools that are no user here. */
+function nounMistake(words: readonly string[], command: Command, { index, word }: Operand): UsageMistake | undefined {
+  const message = unexpected([word]);
+  const isAll = /^(?:all|everyone|everybody)$/i.test(word);
+  if (isAll && !isUserNamed(words) && command.options.some(({ long }) => long === "--all")) {
+    return { message: `${message}; did you mean --all?`, corrected: words.toSpliced(index, 1, "--all") };
+  }
+  if (!/^(?:(?:api-?)?keys?|users?)$/i.test(word)) return undefined;
+  const isList = command.name() === "get" && word.endsWith("s") && !isUserNamed(words);
+  if (isList && operandsOf(words, command.options).length === 2) {
+    return { message: `${message}; did you mean 'keyctl list'?`, corrected: ["list"] };
+  }
+  return { message: `${message}; omit it`, corrected: words.toSpliced(index, 1) };
 }
 
 /** `list` is about all users. */

@@ -43,5 +43,7 @@ export function commandsFor(word: string, verbs: readonly string[]): readonly st
   if (meaning !== undefined) return [meaning];
   const near = closest(plain, [...verbs, ...OTHER_WORDS]);
   const meanings = near.map((other) => (verbs.includes(other) ? other : (commandMeant(other) ?? other)));
-  return meanings.some((each, index) => /^purge/.test(each) && near[index] !== "purge") ? [] : [...new Set(meanings)];
+  return meanings.some((each, index) => each.startsWith("purge") && near[index] !== "purge")
+    ? []
+    : [...new Set(meanings)];
 }

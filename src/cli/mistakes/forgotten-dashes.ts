@@ -1,7 +1,7 @@
 import { holdsKey } from "../../core/model/redact-keys.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
-import { isOneOf, optionBefore, optionMistake, optionWords } from "./option-mistakes.ts";
+import { isOneOf, isUserNamed, optionBefore, optionMistake, optionWords } from "./option-mistakes.ts";
 import type { KnownOption } from "./option-mistakes.ts";
 import type { UsageMistake, Word } from "./usage-mistake.ts";
 
@@ -23,7 +23,7 @@ export function forgottenDashes(
   const rest = words.slice(at);
   const slip = optionMistake(own, options);
   if (slip !== undefined) return { ...slip, ...(slip.corrected && { corrected: [...slip.corrected, ...rest] }) };
-  const hasUser = own.some((word) => /^(?:-u|--user(?:=|$))/.test(word));
+  const hasUser = isUserNamed(own);
   const [first = "", second] = rest;
   if (!hasUser && second === "--" && !holdsKey(first)) {
     return {

@@ -1,5 +1,6 @@
 import { printable } from "../../core/text/printable.ts";
 import { shellQuote } from "../../core/text/shell-quote.ts";
+import { splitAtDashes } from "../command-again.ts";
 import type { UsageMistake, Word } from "./usage-mistake.ts";
 
 /** An option as commander knows it. */
@@ -71,6 +72,12 @@ export function operandsOf(words: readonly string[], options: readonly KnownOpti
     else if (optionBefore(word, options) !== undefined) index += 1;
   }
   return operands;
+}
+
+/** Whether `--user` stands before the first `--`. */
+export function isUserNamed(words: readonly string[]): boolean {
+  const [before] = splitAtDashes(words);
+  return before.some((word) => /^(?:-u|--user(?:=|$))/.test(word));
 }
 
 /** The words of an option with its value, or with the place of one. */

@@ -143,9 +143,14 @@ function byItsLetters(stray: Stray, message: string): UsageMistake {
 }
 
 /** The words with the option under its own name. */
-function renamed({ words, index, value }: Stray, option: KnownOption): readonly Word[] {
+function renamed({ words, index, name, value }: Stray, option: KnownOption): readonly Word[] {
   if (!option.required) return words.toSpliced(index, 1, option.long ?? "");
   const [next] = words.slice(index + 1);
+  const listed = value ?? next ?? "";
+  if (option.long === "--user" && /(?:user|id)s$/.test(name) && /^[^-].*,/.test(listed)) {
+    const users = listed.split(",").flatMap((user) => optionWords(option, user));
+    return words.toSpliced(index, value === undefined ? 2 : 1, ...users.filter((word) => typeof word === "string"));
+  }
   if (value === undefined && next !== undefined && !next.startsWith("-"))
     return words.toSpliced(index, 1, option.long ?? "");
   const meant: Word[] = [...words];
