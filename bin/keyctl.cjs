@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 "use strict";
 
+const NEEDED = ["../dist/tool/main.cjs", "../dist/tool/cli-terminal-hide-input.cjs"];
+
 async function run() {
   // A run that ends without a word from main has failed.
   process.exitCode = 1;
-  if (!isThere("../dist/tool/main.cjs")) return sayWhatIsMissing();
+  if (!NEEDED.every(isThere)) return sayWhatIsMissing();
   const { hideInput } = require("../dist/tool/cli-terminal-hide-input.cjs");
   const showInput = hideInput(process.argv.slice(2), process.env);
   const { main, thisProcess } = require("../dist/tool/main.cjs");

@@ -9,6 +9,8 @@ const ORDER: readonly string[] = [USERS, "Options:", MANY_USERS];
 const WIDEST = 80;
 /** Two columns before a name, and two behind it. */
 const MARGINS = 4;
+/** One long name does not push all meanings to the right. */
+const WIDEST_NAMES = 34;
 
 /** Adds options under this heading. */
 export function inGroup(command: Command, heading: string, add: (command: Command) => Command): Command {
@@ -34,7 +36,7 @@ export const HELP_FORMAT: HelpConfiguration = {
 };
 
 function laidOut([name, meaning]: Row, longest: number, width: number): string {
-  const indent = Math.min(longest + MARGINS, Math.floor(width / 2));
+  const indent = Math.min(longest + MARGINS, WIDEST_NAMES, Math.floor(width / 2));
   const margin = `\n${" ".repeat(indent)}`;
   const begin = name.length + MARGINS > indent ? `  ${name}${margin}` : `  ${name}`.padEnd(indent);
   return begin + wrapped(meaning, width - indent).join(margin);

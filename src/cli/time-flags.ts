@@ -19,7 +19,7 @@ export function flagDuration(flag: string): (text: string) => number {
   return (text) => {
     const milliseconds = parseDuration(text);
     if (milliseconds !== undefined) return milliseconds;
-    throw refused(flag, text, DURATION_FORM);
+    throw refused(flag, DURATION_FORM, durationMeant(text));
   };
 }
 
@@ -63,7 +63,10 @@ function timeOf(flag: string, text: string, direction: 1 | -1, other = ""): Time
   const day = new Date(now + direction * 90 * DAY_MS).toISOString().slice(0, 10);
   const where = direction === 1 ? "future" : "past";
   const form = `${DURATION_FORM}, or a date in the ${where} such as ${day} or ${day}T12:00:00Z`;
-  throw refused(flag, text, other === "" ? form : `${form}, or ${other}`);
+  const zoned = /T\d{2}:\d{2}$/i.test(text) ? `${text}:00Z` : `${text}Z`;
+  const meant = parseDate(zoned);
+  const isMeant = meant !== undefined && direction * (meant.getTime() - now) > 0;
+  throw refused(flag, other === "" ? form : `${form}, or ${other}`, isMeant ? zoned : durationMeant(text));
 }
 
 /** A day, which begins at midnight UTC, or a time with its offset; undefined for anything else. */
@@ -75,7 +78,6 @@ function parseDate(text: string): Date | undefined {
   return time === null || Number(day) > lastDay ? undefined : new Date(time);
 }
 
-function refused(flag: string, text: string, form: string): KeyctlError {
-  const value = durationMeant(text) ?? EXAMPLES[flag];
-  return new KeyctlError("USAGE", `${flag} takes ${form}`, { hint: `${flag} ${value}` });
+function refused(flag: string, form: string, meant: string | undefined): KeyctlError {
+  return new KeyctlError("USAGE", `${flag} takes ${form}`, { hint: `${flag} ${meant ?? EXAMPLES[flag]}` });
 }

@@ -104,7 +104,9 @@ export async function openConfig(
   signal?: AbortSignal,
 ): Promise<Config> {
   const ofStore = overrides.store === undefined ? storeVariablesRead(environment) : [];
-  const pipeWait = { timeMs: overrides.timeoutMs, signal };
+  // The other half of the time is for what comes after the pipe.
+  const timeMs = overrides.timeoutMs === undefined ? undefined : overrides.timeoutMs / 2;
+  const pipeWait = { timeMs, signal };
   await readPipes(environment, [...MANAGEMENT_KEY_VARIABLES, ...ofStore], pipeWait);
   return Object.freeze({ ...readConfig(environment, overrides), pipeWait });
 }

@@ -87,6 +87,8 @@ export function agreedValue(environment: Environment, names: readonly string[]):
   const read = (name: string) => (set.length > 1 ? valueAtHand(environment, name) : valueOf(environment, name));
   const [first, ...others] = set.map((name): NamedValue => ({ value: read(name).trim(), from: name }));
   const other = others.find(({ value }) => value !== first?.value);
+  // Files that cannot be read agree with each other: the first says why.
+  if (first !== undefined && other === undefined && first.value === "") valueOf(environment, first.from);
   if (first === undefined || other === undefined) return first;
   throw new KeyctlError("CONFIG_CONFLICT", `${first.from} and ${other.from} hold different values`, {
     hint: `unset ${other.from}`,

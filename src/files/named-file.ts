@@ -12,6 +12,9 @@ import { codeOf, reasonOf } from "./system-error.ts";
 /** How long a pipe may take: for all of a key, and between two pieces of a longer file. */
 export const PIPE_MS = 10_000;
 
+/** How long a failure of a pipe is kept: a server may find it repaired. */
+const FAILURE_MS = 60_000;
+
 /** How long a run waits for a pipe. */
 export interface PipeWait {
   /** In milliseconds, at most `PIPE_MS`. */
@@ -22,7 +25,7 @@ export interface PipeWait {
 type Opened = { readonly status: "stream"; readonly stream: Readable } | { readonly status: "file" } | Unusable;
 type Unusable = Exclude<FileReading, { readonly status: "read" }>;
 
-/** A pipe gives its content once, so it stays with this process. A failure stays, too: nobody waits for it twice. */
+/** A pipe gives its content once, so it stays with this process. A failure stays for a while, so that one run waits for it once. */
 const pipes = new Map<string, Promise<FileReading>>();
 const settled = new Map<string, FileReading>();
 
@@ -32,12 +35,21 @@ export async function readNamedFile(path: string, maxBytes: number, wait: PipeWa
   const reading = pipes.get(path) ?? readPipe(path, maxBytes, wait);
   pipes.set(path, reading);
   try {
-    settled.set(path, await reading);
+    const file = await reading;
+    settled.set(path, file);
+    if (file.status !== "read") forgetLater(path);
   } catch (thrown) {
     pipes.delete(path);
     throw thrown;
   }
   return reading;
+}
+
+function forgetLater(path: string): void {
+  setTimeout(() => {
+    pipes.delete(path);
+    settled.delete(path);
+  }, FAILURE_MS).unref();
 }
 
 /** The same without a wait: a pipe must have been read by `readNamedFile`. */

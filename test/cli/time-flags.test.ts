@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { durationMeant, durationText, LONGEST_MS, parseDuration } from "../../src/core/text/duration.ts";
 import { parseGrace } from "../../src/core/model/grace.ts";
 import { flagFuture, flagPast } from "../../src/cli/time-flags.ts";
+import type { KeyctlError } from "../../src/core/model/errors.ts";
 import { standStill } from "../support/fixtures/date-of-test.ts";
 
 const DAY = 86_400_000;
@@ -171,5 +172,18 @@ describe("the time that it is now", () => {
     const now = new Date();
     expect(flagPast("--since")(now.toISOString())).toEqual({ at: now, milliseconds: 1, isDate: true });
     expect(() => flagFuture("--expires-in")(now.toISOString())).toThrow(/a date in the future such as /);
+  });
+
+  it("that lacks its offset is repeated with one", () => {
+    const hintOf = (text: string) => {
+      try {
+        return flagPast("--since")(text);
+      } catch (thrown) {
+        return (thrown as KeyctlError).hint;
+      }
+    };
+    expect(hintOf("2026-01-30T10:00")).toBe("--since 2026-01-30T10:00:00Z");
+    expect(hintOf("2026-01-30T10:00:30")).toBe("--since 2026-01-30T10:00:30Z");
+    expect(hintOf("2026-02-30T10:00")).toBe("--since 7d");
   });
 });

@@ -105,7 +105,17 @@ describe("validate --expect-at-least", () => {
     const { run, server } = await stage();
     server.behave(always("GET /key", { status: 500 }));
     const flags = "--fail-on none --expect-at-least 1 --timeout 500ms";
-    expect(await endOf(run(`validate --all --json ${flags}`))).toEqual([3, "TOO_FEW_KEYS"]);
+    const run3 = await run(`validate --all --json ${flags}`);
+    expect(await endOf(Promise.resolve(run3))).toEqual([3, "TOO_FEW_KEYS"]);
+    expect(errorOf(run3)?.message).toBe("only 0 of 3 keys could be checked, and at least 1 is expected");
+  });
+
+  it("counts one user, too, and has nothing to count where a key is piped in", async () => {
+    const { run } = await stage();
+    const flags = "--json --fail-on none --expect-at-least";
+    expect(await endOf(run(`validate --user alice ${flags} 1`))).toEqual([0, null]);
+    expect(await endOf(run(`validate --user alice ${flags} 2`))).toEqual([3, "TOO_FEW_KEYS"]);
+    expect(await endOf(run(`validate --stdin ${flags} 1`))).toEqual([2, "USAGE"]);
   });
 
   it.each(["", "0", "-1", "1.5", "many"])("is USAGE with %j, as an empty variable is", async (value) => {

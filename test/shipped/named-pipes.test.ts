@@ -171,6 +171,20 @@ describe("a pipe that a person named", () => {
   });
 });
 
+it("that nobody writes to takes half of the time, and is what the error is about", { timeout: MS }, async () => {
+  const home = emptyHome();
+  fifoIn(home);
+  const run = await bash(home, "KEYCTL_KEY_FILE=fifo keyctl sync -u alice --timeout 4s --no-provision");
+  expect(run.stderr).toContain("nothing was written to it within 2 s");
+  expect(run.code).toBe(3);
+});
+
+it("says why a file cannot be read where two variables name files that cannot", { timeout: MS }, async () => {
+  const run = await bash(emptyHome(), "MONGODB_URI_FILE=/nope MONGO_URI_FILE=/nope2 keyctl list");
+  expect(run.stderr).toContain("error: the file that MONGODB_URI_FILE names cannot be used: it does not exist");
+  expect(run.code).toBe(4);
+});
+
 it("reads ./key.txt only where it is a regular file, and at once", { timeout: MS }, async () => {
   const home = emptyHome();
   execFileSync("mkfifo", ["-m", "600", join(home.work, "key.txt")]);

@@ -17,7 +17,7 @@ export async function forUsers<Result extends UserResult>(
   const path = usersFile && inHome(usersFile, invocation.environment);
   const selection = selectionOf(
     { ...flags, ...(path === undefined ? {} : { usersFile: path }) },
-    { asMany: flags.output !== undefined, named: command.isForNamedUsers === true },
+    { asMany: flags.output !== undefined || command.asMany === true, named: command.isForNamedUsers === true },
   );
   if (selection.kind === "one") return forOne(invocation, selection.user, command);
   const { forMany } = await import("./run-many.ts");

@@ -29,6 +29,8 @@ export interface UserResult {
 export interface UserCommand<Result extends UserResult> {
   readonly name: string;
   readonly needs: SessionOptions;
+  /** One user is a bulk run as well. */
+  readonly asMany?: boolean;
   /** The command has no --all. */
   readonly isForNamedUsers?: boolean;
   /**

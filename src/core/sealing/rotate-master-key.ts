@@ -44,8 +44,10 @@ export async function changeMasterKey(
 ): Promise<Sealer> {
   const present = await lock.checks.keyCheckValues(newSignal());
   const sealer = await loadVerifiedSealer(lock, "seal", newSignal());
+  // A store that cannot be written says so before a master key is added.
+  await addCheckValues(lock.checks, present, newSignal());
   const active = mayAdd && isFinished(sealer, present) ? await withNewKey(lock, sealer, present, newSignal) : sealer;
-  await addCheckValues(lock.checks, [...present, active.newSealCheck()], newSignal());
+  await addCheckValues(lock.checks, [active.newSealCheck()], newSignal());
   return active;
 }
 

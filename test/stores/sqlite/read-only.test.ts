@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { appendFileSync, chmodSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { frozenFile } from "../../../src/stores/sqlite/frozen-file.ts";
@@ -109,12 +109,14 @@ describe.skipIf(process.platform === "win32")("a database that cannot be written
 
     it.runIf(isPossible)("refuses what writes with exit 7, and stays as it is", { timeout: 120_000 }, async () => {
       const { home, run } = await readOnlyHome(() => {});
-      for (const args of ["save --user bob --stdin", "purge --user alice --yes"]) {
+      const masterKeys = readFileSync(home.masterKeys);
+      for (const args of ["save --user bob --stdin", "purge --user alice --yes", "rekey"]) {
         const { code, stderr } = await run(lineFor(home), args, OTHER);
         expect([args, code]).toEqual([args, 7]);
         expect(stderr).toMatch(/error: the database \S+ is read-only\nhint: the file, its -wal/);
       }
       expect((await keyctl(home, ["list", "--count"])).stdout).toBe("1\n");
+      expect(readFileSync(home.masterKeys)).toEqual(masterKeys);
     });
 
     it.runIf(isPossible && HAS_WAL)("is an error if its log holds changes and cannot be read", async () => {

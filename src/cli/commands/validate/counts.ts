@@ -123,7 +123,7 @@ export class VerdictScore implements BulkSummary<Validation> {
         retryable: true,
       });
     }
-    if (valid + invalid < expectAtLeast) return tooFew(valid + invalid, expectAtLeast);
+    if (valid + invalid < expectAtLeast) return tooFew(valid + invalid, this.done, expectAtLeast);
     if (this.#pressing > 0) {
       const message = `${formatNumber(this.#pressing)} ${of} ${plural(this.#pressing, "needs", "need")} attention`;
       return new KeyctlError("ATTENTION", message, {
@@ -166,12 +166,17 @@ export class VerdictScore implements BulkSummary<Validation> {
   }
 }
 
-/** An empty secret or a wrong store must not look like a success. */
-function tooFew(checked: number, expected: number): KeyctlError {
-  const message = `${counted(checked, "key")} ${plural(checked, "was", "were")} checked, and at least ${formatNumber(expected)} ${plural(expected, "was", "were")} expected`;
-  return new KeyctlError("TOO_FEW_KEYS", message, {
-    hint: "keyctl doctor   says which store is used, and what names it",
-  });
+/** An empty secret or a wrong store must not look like a success, and neither must an outage. */
+function tooFew(decided: number, done: number, expected: number): KeyctlError {
+  const isOutage = done >= expected;
+  const found = isOutage
+    ? `only ${formatNumber(decided)} of ${counted(done, "key")} could be checked`
+    : `${counted(done, "key")} ${plural(done, "was", "were")} found`;
+  const message = `${found}, and at least ${formatNumber(expected)} ${plural(expected, "is", "are")} expected`;
+  const hint = isOutage
+    ? "run it again when OpenRouter answers"
+    : "keyctl doctor   says which store is used, and what names it";
+  return new KeyctlError("TOO_FEW_KEYS", message, { hint, retryable: isOutage });
 }
 
 function count<Name>(counts: Map<Name, number>, name: Name): void {

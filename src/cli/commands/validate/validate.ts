@@ -56,7 +56,7 @@ export function configureCommand(command: Command, run: Run): void {
     .option("--fail-on <results>", "exit 0 but for these: invalid,unknown,attention, or none", parseFailOn)
     .optionsGroup(MANY_USERS)
     .option("--allow-unknown <n|n%>", "accept this many unknown verdicts (default 0)", allowance)
-    .option("--expect-at-least <n>", "exit 3 if fewer keys were checked", parseExpected)
+    .option("--expect-at-least <n>", "exit 3 if fewer keys are valid or invalid", parseExpected)
     .option(
       "--not-validated-since <duration|date>",
       "reuse verdicts younger than this",
@@ -80,8 +80,11 @@ Examples:
 }
 
 async function validate(invocation: Invocation, flags: ValidateFlags): Promise<KeyctlError | null> {
-  const { user, usersFile, all, stdin } = flags;
+  const { user, usersFile, all, stdin, expectAtLeast } = flags;
   if (stdin !== true) return forUsers(invocation, flags, validateCommand(invocation, flags));
+  if (expectAtLeast !== undefined) {
+    throw new KeyctlError("USAGE", "--expect-at-least counts the keys of users", { hint: INSTEAD });
+  }
   if (user !== undefined || usersFile !== undefined || all !== undefined) {
     throw new KeyctlError("USAGE", "a key on standard input belongs to no user", {
       hint: "give --stdin, or users with --user, --users-file or --all",
@@ -121,6 +124,7 @@ function validateCommand(invocation: Invocation, flags: ValidateFlags): UserComm
   const score = new VerdictScore(() => run?.facts, rules, invocation.commandAgain);
   return {
     name: "validate",
+    asMany: expectAtLeast > 0,
     needs: { mayCreateStore: false, logs: "all" },
     one: async (manager, user) => tolerated(failOn, await manager.validate(user, options)),
     async *many(manager: KeyManager, batches, _selection, stop) {
