@@ -8,6 +8,15 @@ import { standStill } from "../support/fixtures/date-of-test.ts";
 
 const DAY = 86_400_000;
 
+function hintOf(text: string): string | null {
+  try {
+    flagPast("--since")(text);
+    return null;
+  } catch (thrown) {
+    return (thrown as KeyctlError).hint;
+  }
+}
+
 describe("a duration", () => {
   it.each([
     ["500ms", 500],
@@ -175,13 +184,6 @@ describe("the time that it is now", () => {
   });
 
   it("that lacks its offset is repeated with one", () => {
-    const hintOf = (text: string) => {
-      try {
-        return flagPast("--since")(text);
-      } catch (thrown) {
-        return (thrown as KeyctlError).hint;
-      }
-    };
     expect(hintOf("2026-01-30T10:00")).toBe("--since 2026-01-30T10:00:00Z");
     expect(hintOf("2026-01-30T10:00:30")).toBe("--since 2026-01-30T10:00:30Z");
     expect(hintOf("2026-02-30T10:00")).toBe("--since 7d");
