@@ -1,6 +1,7 @@
 import { clampTimeout, toKeyctlError } from "../../core/async/deadline.ts";
 import { yieldToEventLoop } from "../../core/async/sleep.ts";
-import { KeyctlError } from "../../core/model/errors.ts";
+import { KeyctlError, withHint } from "../../core/model/errors.ts";
+import { shellQuote } from "../../core/text/shell-quote.ts";
 import type { UserId } from "../../core/model/user-id.ts";
 import { formatNumber } from "../../core/text/format.ts";
 import { isBrokenPipe, STANDARD_OUTPUT } from "../invocation.ts";
@@ -83,7 +84,7 @@ class BulkRun<Result extends UserResult> {
     const { flags, invocation } = this.#task;
     invocation.progress.stop();
     const cause = failure ?? this.#score.error(isComplete || this.#isInputLeft, flags.allowEmpty === true);
-    const error = cause === null ? null : this.#withRest(this.#input.explained(cause));
+    const error = cause === null ? null : this.#withRest(this.#whereItIs(this.#input.explained(cause)));
     try {
       await this.#conclude(lines, { isComplete: isComplete && failure === null, hasFailed: failure !== null, error });
     } catch (thrown) {
@@ -215,13 +216,19 @@ class BulkRun<Result extends UserResult> {
     return due.map(({ text, error }) => this.#task.command.failed(text, error));
   }
 
+  /** With `--output`, no lines are above. */
+  #whereItIs(error: KeyctlError): KeyctlError {
+    const { output = STANDARD_OUTPUT } = this.#task.flags;
+    if (output === STANDARD_OUTPUT || error.hint === null) return error;
+    return withHint(error, error.hint.replace("see the lines above", `see ${shellQuote(output)}`));
+  }
+
   /** Says in its hint how many users were not begun. */
   #withRest(error: KeyctlError): KeyctlError {
     if (this.#rest === 0) return error;
-    const { code, message, hint, retryable, mayHaveHappened } = error;
+    const { hint } = error;
     const remedy = hint === null ? "run it again" : REPEATS.test(hint) ? hint : `${hint}; then run it again`;
-    const withRest = `${formatNumber(this.#rest)} not started; ${remedy}`;
-    return new KeyctlError(code, message, { hint: withRest, retryable, mayHaveHappened });
+    return withHint(error, `${formatNumber(this.#rest)} not started; ${remedy}`);
   }
 
   async #conclude(

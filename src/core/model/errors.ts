@@ -113,3 +113,8 @@ export class KeyctlError extends Error {
 export function isKeyctlError(thrown: unknown): thrown is KeyctlError {
   return thrown instanceof Error && thrown.name === "KeyctlError";
 }
+
+/** The same error with another hint. */
+export function withHint({ code, message, retryable, mayHaveHappened }: KeyctlError, hint: string): KeyctlError {
+  return new KeyctlError(code, message, { hint, retryable, mayHaveHappened });
+}

@@ -25,3 +25,10 @@ it("--output - is for many users, as a file is, and a failure is in the summary"
   expect(run.code).toBe(9);
   expect(documentsOf(run).map(({ type }) => type)).toEqual(["user", "summary"]);
 });
+
+it("points to the file where the lines of the failures are", async () => {
+  const home = emptyHome();
+  const args = ["get", "--stored", "--user", "alice", "--user", "bob"];
+  expect((await inProcess(home, args)).stderr).toContain("hint: see the lines above");
+  expect((await inProcess(home, [...args, "--output", "o.jsonl"])).stderr).toContain("hint: see o.jsonl");
+});
