@@ -2,7 +2,7 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { parsedKey } from "../core/model/parse-key.ts";
 import { ApiKey } from "../core/model/api-key.ts";
 import { parseUserId } from "../core/model/user-id.ts";
-import type { UserBatches, UserId } from "../core/model/user-id.ts";
+import type { UserBatches } from "../core/model/user-id.ts";
 import { closest } from "../core/text/closest.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
@@ -111,9 +111,9 @@ export const KEY: Check<string | ApiKey> = {
   pass: (value) => (isText(value) || isApiKey(value) ? value : parsedKey("")),
 };
 
-/** Many users: each id is checked as it arrives. Throws BAD_USER_ID where the batches are read. */
+/** Many users. The ids themselves are checked where they are used. */
 export const BATCHES: Check<UserBatches> = {
-  pass: (value, _, method) => passedBatches(value, method, (id): UserId => parseUserId(id)),
+  pass: (value, _, method) => passedBatches(value, method, (id) => id),
 };
 
 /** Batches whose every item passes; a batch that is no array is USAGE. */

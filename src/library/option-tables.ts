@@ -6,6 +6,7 @@ import type { WithUserKeyOptions } from "../core/change/renew/with-user-key.ts";
 import type { Replace } from "../core/change/save-key.ts";
 import type { SaveOptions } from "../core/change/save-with-check.ts";
 import type { Actor } from "../core/model/history-event.ts";
+import type { PartlyGiven } from "../core/model/partly-given.ts";
 import type { WantedTerms } from "../core/model/provision-rules.ts";
 import type { Warning } from "../core/model/warning.ts";
 import { forProgram } from "./program-texts.ts";
@@ -41,7 +42,7 @@ const SYNC_FIELDS = { ...CALL_FIELDS, autoProvision: BOOLEAN };
 const VALIDATE_FIELDS = { ...CALL_FIELDS, warnWithinMs: NUMBER, minRemaining: NUMBER };
 const MANY = { maxKeys: NUMBER, stop: SIGNAL, concurrency: NUMBER };
 
-export const TERMS = fields<Partial<WantedTerms>>({
+export const TERMS = fields<PartlyGiven<WantedTerms>>({
   label: TEXT_OR_NULL,
   limit: NUMBER_OR_NULL,
   limitReset: oneOf<WantedTerms["limitReset"]>(["daily", "weekly", "monthly", null]),
@@ -50,7 +51,7 @@ export const TERMS = fields<Partial<WantedTerms>>({
   workspace: TEXT_OR_NULL,
 });
 
-export const ACTOR = fields<Partial<Actor>>({
+export const ACTOR = fields<PartlyGiven<Actor>>({
   osUser: TEXT_OR_NULL,
   host: TEXT_OR_NULL,
   ci: TEXT_OR_NULL,

@@ -25,7 +25,7 @@ import {
 } from "../model/number-options.ts";
 import type { ProvisionResult, ResultBatches, SyncResult } from "../model/results.ts";
 import { parseUserId } from "../model/user-id.ts";
-import type { UserBatches } from "../model/user-id.ts";
+import type { UserIdBatches } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import type { Reconciliation } from "../reconcile/reconciliation.ts";
 import { budgetFor } from "../protocol/key-budget.ts";
@@ -49,7 +49,7 @@ export class BulkRuns {
     this.#resolving = resolving;
   }
 
-  async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
+  async *syncMany(batches: UserIdBatches, options: BulkOptions): ResultBatches<SyncResult> {
     const { reach = "sources", provision = false, logged = false, concurrency = CREATED_AT_ONCE } = options;
     const { signal, stop, reason } = options;
     checkConcurrency(concurrency);
@@ -68,14 +68,14 @@ export class BulkRuns {
     yield* this.#work.resultsOf(results);
   }
 
-  async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
+  async *previewSyncMany(batches: UserIdBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
     const { reach = "sources", provision = false } = options;
     const { previewSyncMany } = await import("../resolve/preview-sync.ts");
     const newSignal = this.#work.newSignal(options);
     yield* previewSyncMany(batches, this.#context, { reach, provision, budget: budgetFor(options.maxKeys), newSignal });
   }
 
-  async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
+  async *provisionMany(batches: UserIdBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
     const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { provisionMany } = await import("../resolve/provision-many.ts");
@@ -91,7 +91,7 @@ export class BulkRuns {
   }
 
   async *previewProvisionMany(
-    batches: UserBatches,
+    batches: UserIdBatches,
     { terms = {}, maxKeys, refusesExisting = false, ...options }: PreviewProvisionOptions,
   ): ResultBatches<ProvisionPreview> {
     const { previewProvisionMany } = await import("../resolve/preview-provision.ts");
