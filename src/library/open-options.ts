@@ -1,8 +1,8 @@
 import type { Actor } from "../core/model/history-event.ts";
 import type { PartlyGiven } from "../core/model/partly-given.ts";
 import type { Log } from "../core/model/log-event.ts";
-import { BOOLEAN, fields, MILLISECONDS, oneOf, TEXT } from "./check.ts";
-import { ACTOR } from "./option-tables.ts";
+import { BOOLEAN, fields, MILLISECONDS, oneOf, textWithContent } from "./check.ts";
+import { ACTOR, REASON } from "./option-tables.ts";
 
 export interface OpenOptions {
   /** `sqlite:<path>` or `mongodb://<host>/<database>`. Default: KEYCTL_STORE, or this user's embedded store. */
@@ -30,9 +30,9 @@ export interface OpenOptions {
 
 /** The options of `KeyManager.open`. The compiler wants an entry for each. */
 export const OPEN = fields<OpenOptions>({
-  store: TEXT,
+  store: textWithContent("sqlite:./keys.db"),
   create: BOOLEAN,
-  keyFile: TEXT,
+  keyFile: textWithContent("./key.txt"),
   autoProvision: BOOLEAN,
   requireSealed: BOOLEAN,
   log: oneOf<NonNullable<OpenOptions["log"]>>(
@@ -41,5 +41,5 @@ export const OPEN = fields<OpenOptions>({
   ),
   timeoutMs: MILLISECONDS,
   actor: ACTOR,
-  reason: TEXT,
+  reason: REASON,
 });

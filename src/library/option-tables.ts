@@ -28,7 +28,7 @@ import {
   NUMBER_OR_NULL,
   oneOf,
   SIGNAL,
-  TEXT,
+  text,
   TEXT_OR_NULL,
   USER_ID,
 } from "./check.ts";
@@ -36,8 +36,13 @@ import type { Check } from "./check.ts";
 
 /** The options of each method: the compiler wants an entry for each, of the declared type. Bounds are checked where a value is used. */
 
+export const REASON = text("laptop lost");
+export const SOURCE = text("manual");
+export const HASH_OF_KEY = text("<the SHA-256 of the key>");
+const EXPIRES_AT = text("2027-03-01T00:00:00Z");
+
 const LIMITS = { timeoutMs: MILLISECONDS, signal: SIGNAL };
-const CALL_FIELDS = { ...LIMITS, reason: TEXT };
+const CALL_FIELDS = { ...LIMITS, reason: REASON };
 const SYNC_FIELDS = { ...CALL_FIELDS, autoProvision: BOOLEAN };
 const VALIDATE_FIELDS = { ...CALL_FIELDS, warnWithinMs: NUMBER, minRemaining: NUMBER };
 const MANY = { maxKeys: NUMBER, stop: SIGNAL, concurrency: NUMBER };
@@ -47,7 +52,7 @@ export const TERMS = fields<PartlyGiven<WantedTerms>>({
   limit: NUMBER_OR_NULL,
   limitReset: oneOf<WantedTerms["limitReset"]>(["daily", "weekly", "monthly", null]),
   expiresInMs: NUMBER_OR_NULL,
-  expiresAt: TEXT,
+  expiresAt: EXPIRES_AT,
   workspace: TEXT_OR_NULL,
 });
 
@@ -55,7 +60,7 @@ export const ACTOR = fields<PartlyGiven<Actor>>({
   osUser: TEXT_OR_NULL,
   host: TEXT_OR_NULL,
   ci: TEXT_OR_NULL,
-  command: TEXT,
+  command: text("admin page"),
 });
 
 const REVOKE = oneOf<Revoke>(["no", "ours", "foreign too"]);
@@ -97,7 +102,7 @@ const ROTATE_FIELDS = {
   graceMs: NUMBER,
   limit: NEW_LIMIT,
   expiresInMs: NUMBER_OR_NULL,
-  expiresAt: TEXT,
+  expiresAt: EXPIRES_AT,
   includeDisabled: BOOLEAN,
   foreign: oneOf<NonNullable<options.RotateOptions["foreign"]>>(["refuse", "keep", "revoke"]),
   wait: BOOLEAN,
@@ -117,7 +122,7 @@ export const VALIDATE_MANY = fields<options.ValidateManyOptions>({
 });
 export const SAVE = fields<SaveOptions>({
   ...CALL_FIELDS,
-  source: TEXT,
+  source: SOURCE,
   replace: REPLACE,
   validate: BOOLEAN,
   revoke: BOOLEAN,
@@ -192,12 +197,12 @@ export const DRY_RUN = fields<options.ImportOptions & options.CopyOptions>({ ...
 export const REKEY = fields<options.RekeyOptions>({
   ...CALL_FIELDS,
   kind: oneOf<NonNullable<options.RekeyOptions["kind"]>>(["new-key", "keep-key", "init", "retire"]),
-  kid: TEXT,
+  kid: text("<kid>"),
   dryRun: BOOLEAN,
 });
-export const HISTORY = fields<options.HistoryQuery>({ userId: USER_ID, keyHash: TEXT, since: DATE });
+export const HISTORY = fields<options.HistoryQuery>({ userId: USER_ID, keyHash: HASH_OF_KEY, since: DATE });
 
-const ENTRY = fields<ImportEntry>({ userId: USER_ID, key: KEY, source: TEXT });
+const ENTRY = fields<ImportEntry>({ userId: USER_ID, key: KEY, source: SOURCE });
 
 export const ENTRIES: Check<AsyncIterable<readonly ImportEntry[]>> = {
   pass: (value, _, method) => passedBatches(value, method, (entry) => ENTRY.pass(entry, "an entry", method)),

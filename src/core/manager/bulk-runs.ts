@@ -15,6 +15,7 @@ import type {
 } from "./manager-options.ts";
 import { contextFor } from "./event-calls.ts";
 import type { ResolvingCalls } from "./resolving-calls.ts";
+import { KeyctlError } from "../model/errors.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import {
   checkConcurrency,
@@ -31,7 +32,8 @@ import type { Reconciliation } from "../reconcile/reconciliation.ts";
 import { budgetFor } from "../protocol/key-budget.ts";
 import type { ProvisionPreview } from "../resolve/preview-provision.ts";
 import type { SyncPreview } from "../resolve/preview-sync.ts";
-import type { RekeyProgress } from "../sealing/reseal-rows.ts";
+import type { RekeyProgress, RekeyTask } from "../sealing/reseal-rows.ts";
+import { shellQuote } from "../text/shell-quote.ts";
 import type { ValidationRun } from "../validate/validate-many.ts";
 
 /**
@@ -155,6 +157,7 @@ export class BulkRuns {
 
   /** Yields its progress. A signal stops the run, and the next call continues it. */
   async *rekey({ kind = "new-key", kid, dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
+    checkRetirement(kind, kid);
     const { rekey } = await import("../sealing/reseal-rows.ts");
     yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, kid, dryRun });
   }
@@ -169,4 +172,13 @@ export class BulkRuns {
       newSignal: this.#work.newSignal(options),
     });
   }
+}
+
+/** Throws USAGE: a master key is named to be retired, and for nothing else. */
+function checkRetirement(kind: RekeyTask["kind"], kid: string | undefined): void {
+  const hasKid = kid !== undefined && kid !== "";
+  if (kind === "retire" ? hasKid : kid === undefined) return;
+  throw new KeyctlError("USAGE", 'rekey takes kind: "retire" and kid together', {
+    hint: `keyctl rekey --retire=${hasKid ? shellQuote(kid) : "<kid>"}`,
+  });
 }
