@@ -49,7 +49,7 @@ export const MILLISECONDS = kind<number>(
   (value) => typeof value === "number" && value >= 0,
 );
 /** The example is shown in quotes. */
-export const text = (example: string): Check<string> => kind<string>("a text", JSON.stringify(example), isText);
+export const textLike = (example: string): Check<string> => kind<string>("a text", JSON.stringify(example), isText);
 export const textWithContent = (example: string): Check<string> =>
   kind<string>("a text that is not empty", JSON.stringify(example), (value) => isText(value) && value !== "");
 export const TEXT_OR_NULL = kind<string | null>("a text or null", "null", (value) => value === null || isText(value));

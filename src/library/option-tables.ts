@@ -28,7 +28,7 @@ import {
   NUMBER_OR_NULL,
   oneOf,
   SIGNAL,
-  text,
+  textLike,
   TEXT_OR_NULL,
   USER_ID,
 } from "./check.ts";
@@ -36,10 +36,10 @@ import type { Check } from "./check.ts";
 
 /** The options of each method: the compiler wants an entry for each, of the declared type. Bounds are checked where a value is used. */
 
-export const REASON = text("laptop lost");
-export const SOURCE = text("manual");
-export const HASH_OF_KEY = text("<the SHA-256 of the key>");
-const EXPIRES_AT = text("2027-03-01T00:00:00Z");
+export const REASON = textLike("laptop lost");
+export const SOURCE = textLike("manual");
+export const HASH_OF_KEY = textLike("<the SHA-256 of the key>");
+const EXPIRES_AT = textLike("2027-03-01T00:00:00Z");
 
 const LIMITS = { timeoutMs: MILLISECONDS, signal: SIGNAL };
 const CALL_FIELDS = { ...LIMITS, reason: REASON };
@@ -60,7 +60,7 @@ export const ACTOR = fields<PartlyGiven<Actor>>({
   osUser: TEXT_OR_NULL,
   host: TEXT_OR_NULL,
   ci: TEXT_OR_NULL,
-  command: text("admin page"),
+  command: textLike("admin page"),
 });
 
 const REVOKE = oneOf<Revoke>(["no", "ours", "foreign too"]);
@@ -197,7 +197,7 @@ export const DRY_RUN = fields<options.ImportOptions & options.CopyOptions>({ ...
 export const REKEY = fields<options.RekeyOptions>({
   ...CALL_FIELDS,
   kind: oneOf<NonNullable<options.RekeyOptions["kind"]>>(["new-key", "keep-key", "init", "retire"]),
-  kid: text("<kid>"),
+  kid: textLike("<kid>"),
   dryRun: BOOLEAN,
 });
 export const HISTORY = fields<options.HistoryQuery>({ userId: USER_ID, keyHash: HASH_OF_KEY, since: DATE });
