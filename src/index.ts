@@ -90,6 +90,7 @@ export type {
 export type { Actor, HistoryEvent, HistoryEventName } from "./core/model/history-event.ts";
 export type { ExternalSource, Log, LogEvent, Source, StoredLocation } from "./core/model/log-event.ts";
 export type { LeakedAction, LeakedResult } from "./core/model/leaked-results.ts";
+export type { PartlyGiven } from "./core/model/partly-given.ts";
 export type { WantedTerms } from "./core/model/provision-rules.ts";
 export type {
   CheckedSaveResult,

@@ -1,6 +1,7 @@
 import { hostname, userInfo } from "node:os";
 import { isCi, isSetForCi } from "../core/model/ci.ts";
 import type { Actor } from "../core/model/history-event.ts";
+import type { PartlyGiven } from "../core/model/partly-given.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
 import type { Environment } from "./variables.ts";
@@ -50,7 +51,7 @@ const CI_SYSTEMS: readonly CiSystem[] = [
 ];
 
 /** Who runs this process, for the history. A given value counts for more than that of the machine. */
-export function actorHere(environment: Environment, given: Partial<Actor> = {}): Actor {
+export function actorHere(environment: Environment, given: PartlyGiven<Actor> = {}): Actor {
   return {
     osUser: short(given.osUser === undefined ? osUser() : given.osUser),
     host: short(given.host === undefined ? hostname() : given.host),

@@ -9,6 +9,7 @@ import { isCi } from "../core/model/ci.ts";
 import { KeyctlError } from "../core/model/errors.ts";
 import { storeVariablesRead } from "../core/model/store-variables.ts";
 import type { Actor } from "../core/model/history-event.ts";
+import type { PartlyGiven } from "../core/model/partly-given.ts";
 import type { ManagementKey } from "../core/model/management-key.ts";
 import { DEFAULT_TIMEOUT_MS, clampTimeout } from "../core/async/deadline.ts";
 import type { MasterKeyPlace } from "../encryption/master-key-place.ts";
@@ -35,7 +36,7 @@ export interface Overrides {
   readonly createStore?: boolean | undefined;
   readonly requireSealed?: boolean | undefined;
   /** Who works here, for the history; the machine says the rest. */
-  readonly actor?: Partial<Actor> | undefined;
+  readonly actor?: PartlyGiven<Actor> | undefined;
 }
 
 /** The settings from flags and environment, checked once. Secrets are read when they are needed. */

@@ -18,7 +18,7 @@ import type { SyncPreview } from "../core/resolve/preview-sync.ts";
 import type { Validation } from "../core/validate/validate-key.ts";
 import { rotateFailed } from "../core/model/rotate-results.ts";
 import { MANAGER } from "./opened-managers.ts";
-import { BATCHES, functionOf, KEY, oneOf, OPTIONS, TEXT, USER_ID } from "./check.ts";
+import { BATCHES, functionOf, KEY, oneOf, OPTIONS, USER_ID } from "./check.ts";
 import type { Check } from "./check.ts";
 import * as table from "./option-tables.ts";
 
@@ -70,7 +70,7 @@ export const CALLS = {
   saveKeyToDb: {
     kind: "result",
     failed: saveFailed,
-    takes: [user, key, ["source", TEXT, "optional"], options(table.CALL)],
+    takes: [user, key, ["source", table.SOURCE, "optional"], options(table.CALL)],
   },
   save: { kind: "result", failed: saveFailed, takes: [user, key, options(table.SAVE)] },
   purge: { kind: "result", failed: purgeFailed, takes: [user, options(table.PURGE)] },
@@ -104,7 +104,7 @@ export const CALLS = {
   noteRevealed: { kind: "promise", takes: [["the results", RESULTS], options(table.CALL)] },
   hasManagementKey: { kind: "value", takes: [] },
   provisionTerms: { kind: "value", takes: [["the terms", table.TERMS, "optional"]] },
-  rows: { kind: "iterable", takes: [options(table.CALL), ["keyHash", TEXT, "optional"]] },
+  rows: { kind: "iterable", takes: [options(table.CALL), ["keyHash", table.HASH_OF_KEY, "optional"]] },
   count: { kind: "promise", takes: [options(table.CALL)] },
   requireMasterKeys: { kind: "promise", takes: [options(table.CALL)] },
   check: { kind: "promise", takes: [options(table.CALL)] },

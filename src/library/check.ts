@@ -2,7 +2,8 @@ import { KeyctlError } from "../core/model/errors.ts";
 import { parsedKey } from "../core/model/parse-key.ts";
 import { ApiKey } from "../core/model/api-key.ts";
 import { parseUserId } from "../core/model/user-id.ts";
-import type { UserBatches, UserId } from "../core/model/user-id.ts";
+import { exampleOfNumber } from "../core/model/number-options.ts";
+import type { UserBatches } from "../core/model/user-id.ts";
 import { closest } from "../core/text/closest.ts";
 import { withoutKeys } from "../core/model/redact-keys.ts";
 import { printable } from "../core/text/printable.ts";
@@ -20,10 +21,15 @@ export interface Check<Value, Names = keyof Value> {
   readonly of?: (value: Value, name: Names) => readonly [Value, Names];
 }
 
-function kind<Value>(what: string, example: string, isIt: (value: unknown) => boolean): Check<Value> {
+function kind<Value>(
+  what: string,
+  exampleFor: string | ((name: string) => string),
+  isIt: (value: unknown) => boolean,
+): Check<Value> {
   return {
     pass(value, name, method) {
       if (isIt(value)) return value;
+      const example = typeof exampleFor === "string" ? exampleFor : exampleFor(name);
       throw new KeyctlError("USAGE", `${name} of ${method} is ${what}`, {
         // An argument has no name of its own to type.
         hint: name.includes(" ") ? example : `${name}: ${example}`,
@@ -33,20 +39,23 @@ function kind<Value>(what: string, example: string, isIt: (value: unknown) => bo
 }
 
 const isNumber = (value: unknown) => typeof value === "number" && !Number.isNaN(value);
-const isText = (value: unknown) => typeof value === "string";
+const isText = (value: unknown): value is string => typeof value === "string";
 
 export const BOOLEAN = kind<boolean>("true or false", "true", (value) => typeof value === "boolean");
-export const NUMBER = kind<number>("a number", "10", isNumber);
+export const NUMBER = kind<number>("a number", exampleOfNumber, isNumber);
 export const MILLISECONDS = kind<number>(
   "a number of milliseconds that is not negative",
-  "30000",
+  exampleOfNumber,
   (value) => typeof value === "number" && value >= 0,
 );
-export const TEXT = kind<string>("a text", '"text"', isText);
+/** The example is shown in quotes. */
+export const textLike = (example: string): Check<string> => kind<string>("a text", JSON.stringify(example), isText);
+export const textWithContent = (example: string): Check<string> =>
+  kind<string>("a text that is not empty", JSON.stringify(example), (value) => isText(value) && value !== "");
 export const TEXT_OR_NULL = kind<string | null>("a text or null", "null", (value) => value === null || isText(value));
 export const NUMBER_OR_NULL = kind<number | null>(
   "a number or null",
-  "null",
+  exampleOfNumber,
   (value) => value === null || isNumber(value),
 );
 export const DATE = kind<Date>(
@@ -108,12 +117,12 @@ export function fields<Value extends object>(table: {
 export const USER_ID: Check<string> = { pass: (value) => (isText(value) ? value : parseUserId(value)) };
 
 export const KEY: Check<string | ApiKey> = {
-  pass: (value) => (isText(value) || isApiKey(value) ? value : parsedKey("")),
+  pass: (value) => (isText(value) ? value : parsedKey(textOfKey(value))),
 };
 
-/** Many users: each id is checked as it arrives. Throws BAD_USER_ID where the batches are read. */
+/** Many users. The ids themselves are checked where they are used. */
 export const BATCHES: Check<UserBatches> = {
-  pass: (value, _, method) => passedBatches(value, method, (id): UserId => parseUserId(id)),
+  pass: (value, _, method) => passedBatches(value, method, (id) => id),
 };
 
 /** Batches whose every item passes; a batch that is no array is USAGE. */
@@ -141,9 +150,15 @@ export function isIterable(value: unknown): value is AsyncIterable<unknown> {
   return isObject(value) && (Symbol.asyncIterator in value || Symbol.iterator in value);
 }
 
-/** By what it does, not by its class: each bundled file has its own copy of the class. */
-function isApiKey(value: unknown): boolean {
-  return isObject(value) && typeof value["reveal"] === "function" && typeof value["hash"] === "string";
+/** Of what is like an ApiKey, whose class is no sign: each bundled file has its own copy of it. Empty for anything else. */
+function textOfKey(value: unknown): string {
+  if (!isObject(value) || typeof value["reveal"] !== "function") return "";
+  try {
+    const shown: unknown = value["reveal"]();
+    return isText(shown) ? shown : "";
+  } catch {
+    return "";
+  }
 }
 
 function unknownName(
@@ -157,9 +172,12 @@ function unknownName(
   );
   const meant = [...checks.keys()].find((each) => each.toLowerCase() === near);
   const guess = meant === undefined ? "" : `; did you mean ${meant}?`;
-  const where = name === OPTIONS ? method : `${name} of ${method}`;
   const shown = printable(withoutKeys(field.slice(0, 100)));
-  return new KeyctlError("USAGE", `${where} has no option '${shown}'${guess}`, { hint: namesOf(checks, where) });
+  const [where, message] =
+    name === OPTIONS
+      ? [method, `${method} has no option '${shown}'`]
+      : [`${name} of ${method}`, `there is no '${shown}' in ${name} of ${method}`];
+  return new KeyctlError("USAGE", `${message}${guess}`, { hint: namesOf(checks, where) });
 }
 
 function namesOf(checks: ReadonlyMap<string, unknown>, where: string): string {

@@ -6,6 +6,7 @@ import type { WithUserKeyOptions } from "../core/change/renew/with-user-key.ts";
 import type { Replace } from "../core/change/save-key.ts";
 import type { SaveOptions } from "../core/change/save-with-check.ts";
 import type { Actor } from "../core/model/history-event.ts";
+import type { PartlyGiven } from "../core/model/partly-given.ts";
 import type { WantedTerms } from "../core/model/provision-rules.ts";
 import type { Warning } from "../core/model/warning.ts";
 import { forProgram } from "./program-texts.ts";
@@ -27,7 +28,7 @@ import {
   NUMBER_OR_NULL,
   oneOf,
   SIGNAL,
-  TEXT,
+  textLike,
   TEXT_OR_NULL,
   USER_ID,
 } from "./check.ts";
@@ -35,26 +36,31 @@ import type { Check } from "./check.ts";
 
 /** The options of each method: the compiler wants an entry for each, of the declared type. Bounds are checked where a value is used. */
 
+export const REASON = textLike("laptop lost");
+export const SOURCE = textLike("manual");
+export const HASH_OF_KEY = textLike("<the SHA-256 of the key>");
+const EXPIRES_AT = textLike("2027-03-01T00:00:00Z");
+
 const LIMITS = { timeoutMs: MILLISECONDS, signal: SIGNAL };
-const CALL_FIELDS = { ...LIMITS, reason: TEXT };
+const CALL_FIELDS = { ...LIMITS, reason: REASON };
 const SYNC_FIELDS = { ...CALL_FIELDS, autoProvision: BOOLEAN };
 const VALIDATE_FIELDS = { ...CALL_FIELDS, warnWithinMs: NUMBER, minRemaining: NUMBER };
 const MANY = { maxKeys: NUMBER, stop: SIGNAL, concurrency: NUMBER };
 
-export const TERMS = fields<Partial<WantedTerms>>({
+export const TERMS = fields<PartlyGiven<WantedTerms>>({
   label: TEXT_OR_NULL,
   limit: NUMBER_OR_NULL,
   limitReset: oneOf<WantedTerms["limitReset"]>(["daily", "weekly", "monthly", null]),
   expiresInMs: NUMBER_OR_NULL,
-  expiresAt: TEXT,
+  expiresAt: EXPIRES_AT,
   workspace: TEXT_OR_NULL,
 });
 
-export const ACTOR = fields<Partial<Actor>>({
+export const ACTOR = fields<PartlyGiven<Actor>>({
   osUser: TEXT_OR_NULL,
   host: TEXT_OR_NULL,
   ci: TEXT_OR_NULL,
-  command: TEXT,
+  command: textLike("admin page"),
 });
 
 const REVOKE = oneOf<Revoke>(["no", "ours", "foreign too"]);
@@ -96,7 +102,7 @@ const ROTATE_FIELDS = {
   graceMs: NUMBER,
   limit: NEW_LIMIT,
   expiresInMs: NUMBER_OR_NULL,
-  expiresAt: TEXT,
+  expiresAt: EXPIRES_AT,
   includeDisabled: BOOLEAN,
   foreign: oneOf<NonNullable<options.RotateOptions["foreign"]>>(["refuse", "keep", "revoke"]),
   wait: BOOLEAN,
@@ -116,7 +122,7 @@ export const VALIDATE_MANY = fields<options.ValidateManyOptions>({
 });
 export const SAVE = fields<SaveOptions>({
   ...CALL_FIELDS,
-  source: TEXT,
+  source: SOURCE,
   replace: REPLACE,
   validate: BOOLEAN,
   revoke: BOOLEAN,
@@ -191,12 +197,12 @@ export const DRY_RUN = fields<options.ImportOptions & options.CopyOptions>({ ...
 export const REKEY = fields<options.RekeyOptions>({
   ...CALL_FIELDS,
   kind: oneOf<NonNullable<options.RekeyOptions["kind"]>>(["new-key", "keep-key", "init", "retire"]),
-  kid: TEXT,
+  kid: textLike("<kid>"),
   dryRun: BOOLEAN,
 });
-export const HISTORY = fields<options.HistoryQuery>({ userId: USER_ID, keyHash: TEXT, since: DATE });
+export const HISTORY = fields<options.HistoryQuery>({ userId: USER_ID, keyHash: HASH_OF_KEY, since: DATE });
 
-const ENTRY = fields<ImportEntry>({ userId: USER_ID, key: KEY, source: TEXT });
+const ENTRY = fields<ImportEntry>({ userId: USER_ID, key: KEY, source: SOURCE });
 
 export const ENTRIES: Check<AsyncIterable<readonly ImportEntry[]>> = {
   pass: (value, _, method) => passedBatches(value, method, (entry) => ENTRY.pass(entry, "an entry", method)),

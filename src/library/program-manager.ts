@@ -2,10 +2,10 @@ import { toKeyctlError } from "../core/async/deadline.ts";
 import type { KeyManager } from "../core/manager/manager.ts";
 import { isKeyctlError } from "../core/model/errors.ts";
 import type { KeyctlError } from "../core/model/errors.ts";
-import { parseUserId, repeatableId } from "../core/model/user-id.ts";
+import { repeatableId } from "../core/model/user-id.ts";
 import { CALLS } from "./calls.ts";
 import type { CallKind } from "./calls.ts";
-import { passedBatches, isIterable, isObject } from "./check.ts";
+import { BATCHES, isIterable, isObject } from "./check.ts";
 import { noteManager } from "./opened-managers.ts";
 import { forProgram } from "./program-texts.ts";
 
@@ -104,7 +104,7 @@ function programRun(run: unknown, name: string): unknown {
           called(
             target,
             member,
-            given.map((one) => (isIterable(one) ? passedBatches(one, name, parseUserId) : one)),
+            given.map((one) => (isIterable(one) ? BATCHES.pass(one, "the batches", name) : one)),
           ),
         );
     },

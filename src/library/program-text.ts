@@ -7,16 +7,27 @@ import { printableJson } from "../core/text/printable.ts";
  */
 
 /** A word as a shell reads it: quoted, with escapes, or plain. */
-const WORD = String.raw`(?:\$'(?:[^'\\]|\\.)*'|(?:'[^']*'|\\')+|<[\w-]+>|[^\s'"$;)<]+)`;
+const WORD = String.raw`(?:\$'(?:[^'\\]|\\.)*'|(?:'[^']*'|\\')+|<[\w-]+>|sqlite:<path>|[^\s'"$;)<]+)`;
 const FLAG = String.raw`--[a-z][a-z-]*`;
 const COMMAND = String.raw`(?<![\w-])keyctl (?<verb>[a-z]+)(?![\w-])(?<flags>(?: ${FLAG}(?:=${WORD}| (?!--)${WORD})?)*)(?: < \S+)?`;
-const FLAGS_ALONE = String.raw`(?<![\w-])(?<alone>${FLAG}(?: (?:\d\S*|<\w+>|sqlite:\S+|manual))?(?: ${FLAG}(?: \d\S*)?)*)`;
-const SPOKEN = new RegExp(`${COMMAND}|${FLAGS_ALONE}`, "g");
+const FLAGS_ALONE = String.raw`(?<![\w-])(?<alone>${FLAG}(?: (?:\d\S*|<\w+>|sqlite:<path>|manual))?(?: ${FLAG}(?: \d\S*)?)*)`;
+/** Words that are true of a command and not of a call. */
+const WORDS: Readonly<Record<string, string>> = {
+  "run the same command again": "make the same call again",
+  "the same command": "the same call",
+  "run it again": "call it again",
+  "   prints a bare key": "   returns the bare key",
+  "   shows it as key_hash": "   has it as keyHash",
+  "   shows it": "   returns it",
+  "   shows what is there": "   returns what is there",
+  "   asks for the key and hides it": "   stores a key",
+};
+const SPOKEN = new RegExp(`${COMMAND}|${FLAGS_ALONE}|(?:${Object.keys(WORDS).join("|")})(?![\\w-])`, "g");
 const ONE_FLAG = new RegExp(`(?<name>${FLAG})(?:(?:=| (?!--))(?<value>${WORD}))?`, "g");
 
 type Flags = ReadonlyMap<string, string | undefined>;
-/** The entry of an options object for a flag; undefined for a value that is not understood. */
-type Entry = (value: string) => string;
+/** The entry of an options object for a flag: the option's name alone if no value is known. */
+type Entry = (value: string | undefined) => string;
 
 interface Method {
   readonly name: string;
@@ -29,14 +40,14 @@ const of =
   (entry: string): Entry =>
   () =>
     entry;
-const duration =
-  (name: string): Entry =>
+const option =
+  (name: string, read: (value: string) => string = printableJson): Entry =>
   (value) =>
-    `${name}: ${value === "0" ? 0 : (parseDuration(value) ?? null)}`;
-const amount =
-  (name: string): Entry =>
-  (value) =>
-    `${name}: ${/^\d/.test(value) ? value : value === "none" ? "null" : JSON.stringify(value)}`;
+    value === undefined || isPlaceholder(value) ? name : `${name}: ${read(value)}`;
+const duration = (name: string): Entry =>
+  option(name, (value) => String(value === "0" ? 0 : (parseDuration(value) ?? null)));
+const amount = (name: string): Entry =>
+  option(name, (value) => (/^\d/.test(value) ? value : value === "none" ? "null" : JSON.stringify(value)));
 
 const TIMEOUT = { "--timeout": duration("timeoutMs") };
 const REVOKE = { "--revoke": of('revoke: "ours"'), "--revoke-foreign": of('revoke: "foreign too"') };
@@ -93,7 +104,7 @@ const VERBS: Readonly<Record<string, readonly Method[]>> = {
       takes: [],
       options: {
         ...TIMEOUT,
-        "--user": (value) => `userId: ${printableJson(value)}`,
+        "--user": option("userId"),
         "--fix": of("fixes: true"),
         "--adopt-account": of("adoptAccount: true"),
         "--include-kept": of("includeKept: true"),
@@ -108,7 +119,7 @@ const VERBS: Readonly<Record<string, readonly Method[]>> = {
         ...TIMEOUT,
         "--keep-key": of('kind: "keep-key"'),
         "--init": of('kind: "init"'),
-        "--retire": (kid) => `kind: "retire", kid: ${printableJson(kid)}`,
+        "--retire": (kid) => `kind: "retire", ${option("kid")(kid)}`,
       },
     },
   ],
@@ -128,40 +139,28 @@ export const IN_A_TERMINAL: ReadonlySet<string> = new Set([
 ]);
 /** Methods that return an iterable: nothing happens before it is read. */
 const READ = new Set(["rekey", "rows", "finishDue"]);
-/** What a flag outside of a command is called for a program. */
-const OPTIONS: Readonly<Record<string, Entry | string>> = {
+/** A flag outside of a command, whose option has another name or another value. */
+const OPTIONS: Readonly<Record<string, Entry>> = {
   ...TIMEOUT,
   ...TERMS,
   ...DISABLED,
   "--grace": duration("graceMs"),
   "--revoke-foreign": of('foreign: "revoke"'),
   "--include-foreign": of('foreign: "keep"'),
-  "--revoke": "revoke",
-  "--timeout": "timeoutMs",
-  "--store": "store",
-  "--key-file": "keyFile",
-  "--source": "source",
-  "--limit": "limit",
-  "--limit-reset": "limitReset",
-  "--expires-in": "expiresInMs",
-  "--workspace": "workspace",
-  "--label": "label",
-  "--create": "create",
-  "--block": "block",
-  "--max-keys": "maxKeys",
-  "--concurrency": "concurrency",
-  "--replace": "replace",
-  "--reason": "reason",
 };
+/** Flags whose option has their name and their value. */
+const SAME = new Set(
+  "store key-file create source limit-reset workspace label block revoke replace max-keys concurrency reason".split(
+    " ",
+  ),
+);
 
 /** The text with calls and options in place of commands and flags. */
 export function programText(told: string): string {
-  const text = told.replace("run the same command again", "make the same call again");
-  if (!text.includes("keyctl ") && !text.includes("--")) return text;
-  return text.replace(SPOKEN, (found: string, ...rest: unknown[]) => {
+  return told.replace(SPOKEN, (found: string, ...rest: unknown[]) => {
     const groups = rest.at(-1) as Readonly<Record<string, string | undefined>>;
     if (groups["alone"] !== undefined) return optionsOf(groups["alone"]);
-    return callOf(found, groups["verb"] ?? "", flagsOf(groups["flags"] ?? ""));
+    return WORDS[found] ?? callOf(found, groups["verb"] ?? "", flagsOf(groups["flags"] ?? ""));
   });
 }
 
@@ -175,7 +174,7 @@ function callOf(command: string, verb: string, given: Flags): string {
   );
   if (method === undefined) return `in a terminal: ${command}`;
   const { name, takes } = method;
-  const entries = [...flags].map(([flag, value]) => method.options[flag]?.(value ?? "") ?? "");
+  const entries = [...flags].map(([flag, value]) => method.options[flag]?.(value) ?? "");
   const options = entries.filter((entry) => entry !== "");
   const values = [...takes.map((one) => argumentOf(one, flags)), ...(options.length === 0 ? [] : [objectOf(options)])];
   if (name === "getUserApiKey") return `${name}(${values.join(", ")})`;
@@ -186,7 +185,7 @@ function callOf(command: string, verb: string, given: Flags): string {
 
 function argumentOf(name: string, flags: Flags): string {
   const value = flags.get(name === "user" ? "--user" : name);
-  if (value !== undefined && !/^<.*>$/.test(value)) return printableJson(value);
+  if (value !== undefined && !isPlaceholder(value)) return printableJson(value);
   return name === "user" ? "userId" : name.replace(/^--/, "");
 }
 
@@ -197,12 +196,19 @@ function objectOf(entries: readonly string[]): string {
 function optionsOf(flags: string): string {
   const parts: string[] = [];
   for (const [flag, value] of flagsOf(flags)) {
-    const known = OPTIONS[flag];
-    if (known === undefined) return flags;
-    if (typeof known === "function") parts.push(known(value ?? ""));
-    else parts.push(value === undefined || /^<.*>$/.test(value) ? known : `${known}: ${JSON.stringify(value)}`);
+    const entry = OPTIONS[flag] ?? (SAME.has(flag.slice(2)) ? option(inCamelCase(flag.slice(2))) : undefined);
+    if (entry === undefined) return flags;
+    parts.push(entry(value));
   }
   return parts.join(", ");
+}
+
+function inCamelCase(name: string): string {
+  return name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function isPlaceholder(value: string): boolean {
+  return /^<.*>$/.test(value);
 }
 
 function flagsOf(text: string): Flags {

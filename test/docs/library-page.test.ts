@@ -1,6 +1,17 @@
 import { describe, expect, it } from "vitest";
+import type {
+  BulkOptions,
+  LimitReset,
+  NewLimit,
+  RekeyOptions,
+  Replace,
+  Revoke,
+  RotateManyOptions,
+  RotateOptions,
+} from "../../src/index.ts";
 import { CALLS } from "../../src/library/calls.ts";
 import { OPEN } from "../../src/library/open-options.ts";
+import * as tables from "../../src/library/option-tables.ts";
 import { page, tableOf } from "./pages.ts";
 
 /** docs/library.md against the tables of the library, which the compiler holds against the declarations. */
@@ -13,6 +24,33 @@ const METHODS = tableOf(PAGE, "method").map(([call = "", options = "", , codes =
   codes,
 }));
 const IN_EVERY_CALL: ReadonlySet<string> = new Set(["timeoutMs", "signal", "reason"]);
+
+/** As the declarations have them. */
+const VALUES = {
+  revoke: ["no", "ours", "foreign too"] satisfies Revoke[],
+  replace: ["none", "any"] satisfies Replace[],
+  foreign: ["refuse", "keep", "revoke"] satisfies RotateOptions["foreign"][],
+  reach: ["stored", "known", "sources"] satisfies BulkOptions["reach"][],
+  kind: ["new-key", "keep-key", "init", "retire"] satisfies RekeyOptions["kind"][],
+  limit: ["keep", "full"] satisfies NewLimit[],
+  limitReset: ["daily", "weekly", "monthly"] satisfies LimitReset[],
+  verdict: ["invalid"] satisfies RotateManyOptions["verdict"][],
+};
+/** Their failures are those that every call may have. */
+const WITHOUT_CODES = [
+  "blockedUsers",
+  "close",
+  "count",
+  "dueDuties",
+  "explain",
+  "hasManagementKey",
+  "history",
+  "noteRevealed",
+  "provisionTerms",
+  "rows",
+  "takeWarnings",
+  "unblock",
+];
 
 const codesIn = (cell: string) =>
   Array.from(
@@ -61,6 +99,27 @@ describe("docs/library.md", () => {
 
   it("has every option of KeyManager.open", () => {
     expect(tableOf(PAGE, "option").map(([option = ""]) => option.replaceAll("`", ""))).toEqual([...(OPEN.names ?? [])]);
+  });
+
+  it("says of every option of a call, once, what it means and what its default is", () => {
+    const rows = tableOf(PAGE, "option of a call");
+    const named = rows.flatMap(([cell = ""]) => Array.from(cell.matchAll(/`(\w+)`/g), ([, name = ""]) => name));
+    const checks: readonly object[] = Object.values(tables).filter((each) => each !== tables.ACTOR);
+    const declared = checks.flatMap((each) => ("names" in each ? (each.names as readonly string[]) : []));
+    expect(named.toSorted()).toEqual([...new Set(declared)].toSorted());
+    expect(rows.filter(([, meaning = "", byDefault = ""]) => meaning === "" || byDefault === "")).toEqual([]);
+  });
+
+  it("names the values of every option that takes one of a few texts", () => {
+    const rows = tableOf(PAGE, "option of a call").map(([name = "", meaning = ""]) => ({ name, meaning }));
+    const meaningOf = (option: string) => rows.find(({ name }) => name.includes(`\`${option}\``))?.meaning ?? "";
+    for (const [option, values] of Object.entries(VALUES))
+      expect([option, values.filter((value) => !meaningOf(option).includes(`\`"${value}"\``))]).toEqual([option, []]);
+  });
+
+  it("names codes for every method that has some of its own, but for those that only read", () => {
+    const without = METHODS.filter(({ codes }) => codes.trim() === "").map(({ name }) => name);
+    expect(without.toSorted()).toEqual(WITHOUT_CODES.toSorted());
   });
 
   it("says of every error code whether a retry is worth it, and names no other code", () => {

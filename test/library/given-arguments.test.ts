@@ -184,6 +184,10 @@ describe("what is no option", () => {
     ["syncMany", ["alice"]],
     ["validateFound", [undefined]],
     ["provisionTerms", [{ limit: "10" }]],
+    ["rekey", [{ kid: "a" }]],
+    ["rekey", [{ kind: "keep-key", kid: "a" }]],
+    ["rekey", [{ kind: "retire" }]],
+    ["rekey", [{ kind: "retire", kid: "" }]],
   ])("is USAGE from %s where a value is of another kind (row %#)", async (name, given) => {
     await asLibrary(emptyHome(), {}, async (keys) => {
       const error = await failureOf(keys, name, given);
@@ -204,16 +208,77 @@ describe("what is no option", () => {
       code: "USAGE",
       message: "KeyManager.open has no option 'stroe'; did you mean store?",
     });
-    for (const options of [null, "sqlite:a.db", { log: "stdout" }, { create: 1 }, { actor: { user: "x" } }])
+    for (const options of [
+      null,
+      "sqlite:a.db",
+      { store: "" },
+      { keyFile: "" },
+      { log: "stdout" },
+      { create: 1 },
+      { actor: { user: "x" } },
+    ])
       expect(await opened(options)).toMatchObject({ code: "USAGE" });
     expect(String(await opened({ [KEY]: 1 }))).not.toContain(KEY);
   });
 });
 
+describe("the hint for a wrong value", () => {
+  it.each([
+    ["rotate", ["alice", { graceMs: "1d" }], "graceMs: 86_400_000"],
+    ["rotate", ["alice", { graceMs: -1 }], "graceMs: 86_400_000"],
+    ["rotate", ["alice", { expiresInMs: "90d" }], "expiresInMs: 7_776_000_000"],
+    ["rotate", ["alice", { expiresAt: 5 }], 'expiresAt: "2027-03-01T00:00:00Z"'],
+    ["rotateMany", [batch(), { olderThanMs: "90d" }], "olderThanMs: 7_776_000_000"],
+    ["rotateMany", [batch(), { maxKeys: -1 }], "maxKeys: 10"],
+    ["validate", ["alice", { warnWithinMs: -1 }], "warnWithinMs: 604_800_000"],
+    ["validate", ["alice", { timeoutMs: -1 }], "timeoutMs: 30_000"],
+    ["purge", ["alice", { reason: 5 }], 'reason: "laptop lost"'],
+    ["rekey", [{ kid: "a" }], 'for await (const _ of keys.rekey({ kind: "retire", kid: "a" }));'],
+  ])("of %s is one that makes sense (row %#)", async (name, given, hint) => {
+    await asLibrary(emptyHome(), {}, async (keys) => {
+      expect(await failureOf(keys, name, given)).toMatchObject({ code: "USAGE", hint });
+    });
+  });
+
+  it.each([
+    ["rotateMany", "graceMs"],
+    ["rotateMany", "expiresInMs"],
+    ["validateMany", "concurrency"],
+    ["validateMany", "warnWithinMs"],
+    ["validateMany", "notValidatedSinceMs"],
+    ["renewMany", "maxKeys"],
+  ] as const)("of %s is within the bounds of %s", async (method, option) => {
+    await asLibrary(emptyHome(), {}, async (keys) => {
+      const wrong = await failureOf(keys, method, givenTo(method, keys, { [option]: -1 }));
+      const value = Number(wrong?.hint.split(": ")[1]?.replaceAll("_", ""));
+      expect(value).toBeGreaterThan(0);
+      expect((await failureOf(keys, method, givenTo(method, keys, { [option]: value }))) ?? null).toBeNull();
+    });
+  });
+
+  it("names no bound that nobody can reach, and speaks of one object", async () => {
+    await asLibrary(emptyHome(), {}, async (keys) => {
+      const bound = await failureOf(keys, "renewMany", [batch(), { maxKeys: -1 }]);
+      expect(bound?.message).toBe("maxKeys is a whole number of 0 or more");
+      const nested = await failureOf(keys, "provisionTerms", [{ limt: 5 }]);
+      expect(nested?.message).toBe("there is no 'limt' in the terms of provisionTerms; did you mean limit?");
+    });
+  });
+});
+
+const fail = () => {
+  throw new TypeError("it is no key");
+};
+
 describe("what is no key", () => {
   it("is BAD_KEY_FORMAT, whatever it is", async () => {
     await asLibrary(emptyHome(), {}, async (keys) => {
-      for (const key of [undefined, null, 7, {}, "", "alice"]) {
+      const fakes = [
+        { reveal: null, hash: "x" },
+        { reveal: () => 7, hash: "x" },
+        { reveal: fail, hash: "x" },
+      ];
+      for (const key of [undefined, null, 7, {}, "", "alice", ...fakes, { reveal: () => "alice", hash: "x" }]) {
         const told = [
           await failureOf(keys, "save", ["alice", key]),
           await failureOf(keys, "validateKeyWithApi", [key]),

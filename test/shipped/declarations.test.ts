@@ -8,7 +8,7 @@ import { compile, shipped } from "../support/programs/installed-library.ts";
 const PROGRAM = `
 import { ApiKey, getUserApiKey, KeyctlError, KeyManager, syncUserApiKey } from "keyctl";
 import type {
-  BulkOptions, CallOptions, ErrorCode, KeyRecord, LogEvent, OpenOptions, PurgeOptions, Revoke, SyncResult, ValidationRun,
+  BulkOptions, CallOptions, ErrorCode, KeyRecord, LogEvent, OpenOptions, PurgeOptions, Revoke, SyncResult, UserBatches, ValidationRun,
 } from "keyctl";
 
 const options: OpenOptions = { store: "sqlite:a.db", create: true, log: (event: LogEvent) => void event.kind, timeoutMs: 3000 };
@@ -22,6 +22,16 @@ const revoke: Revoke = "ours";
 const purge: PurgeOptions = { revoke, onlyHash: null };
 await keys.purge("alice", purge);
 for await (const row of keys.rows(call)) { const record: KeyRecord = row; void record.generation; }
+declare const place: string | undefined;
+async function* batches() { yield ["alice", "bob"]; }
+const listed: UserBatches = batches();
+for await (const results of (await keys.validateMany()).results(batches())) void results;
+for await (const results of keys.syncMany(listed)) void results;
+for await (const results of keys.purgeMany(batches())) void results;
+for await (const results of keys.rotateMany(batches(), { graceMs: undefined, limit: undefined, wait: undefined })) void results;
+await KeyManager.open({ store: place, keyFile: undefined, log: undefined, actor: { osUser: undefined } });
+await keys.autoProvisionKey("alice", { terms: { label: undefined, expiresAt: undefined } });
+keys.rekey({ kind: undefined, dryRun: undefined });
 const run: ValidationRun = await keys.validateMany({ concurrency: 5, stop: controller.signal });
 const bulk: BulkOptions = { provision: false, reach: "stored" };
 void [run, bulk, await syncUserApiKey("bob")];
@@ -63,7 +73,7 @@ describe("the declarations", () => {
     expect(await compile(emptyHome(), { "program.cts": source }, "--module nodenext --types node")).toBe("");
   });
 
-  it("show nothing that cannot be imported, but the class behind the interface and the brand of a user id", () => {
+  it("show nothing that cannot be imported but the class and the brand of a user id, and let every option be undefined", () => {
     const path = join(shipped().project, "node_modules", "keyctl", "dist", "types", "index.d.ts");
     const text = readFileSync(path, "utf8");
     const declared = (prefix: string) =>
@@ -73,6 +83,12 @@ describe("the declarations", () => {
       );
     expect(declared("export ").length).toBeGreaterThan(60);
     expect(declared("").map(String).toSorted()).toEqual(["Manager", "brand"]);
+    const optional = Array.from(
+      text.matchAll(/^export (?:interface|type) (\w+(?:Options|Query|Entry))\b[^]*?^\}/gm),
+      ([body, name]) => Array.from(body.matchAll(/readonly (\w+)\?: (.*);/g), ([, field, type]) => [name, field, type]),
+    ).flat();
+    expect(optional.length).toBeGreaterThan(50);
+    expect(optional.filter(([, , type]) => type?.endsWith("| undefined") !== true)).toEqual([]);
     expect(text).not.toMatch(/Context\b|@internal|^import\b|\bimport\(/m);
   });
 });

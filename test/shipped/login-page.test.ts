@@ -45,9 +45,10 @@ describe("the login page of docs/library.md", () => {
     ).toBeLessThanOrEqual(25);
   });
 
-  it("gives a key, and says that there is none or that the user is blocked", async () => {
+  it("gives a key, and says that there is none, that the user is blocked or that the name is wrong", async () => {
     const home = emptyHome();
     expect(await login(home, "bob", {})).toEqual({ status: 403, text: "You have no access yet.", retry: null });
+    expect(await login(home, "", {})).toEqual({ status: 400, text: "This is not a user name.", retry: null });
     await keyctl(home, ["sync", "--user", "alice"], { env: { OPENROUTER_API_KEY: KEY } });
     expect(await login(home, "alice", {})).toMatchObject({ status: 200, text: "Your key: ***************b465" });
     await keyctl(home, ["purge", "--user", "alice", "--block", "--yes"]);

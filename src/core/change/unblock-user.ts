@@ -43,7 +43,7 @@ async function isToBeBlocked(
 
 const PURGE_FINISHED: Warning = {
   code: "PURGE_FINISHED",
-  message: "an interrupted purge --block was finished without its block: the key is out of the database",
+  message: "an interrupted purge with --block was finished without its block: the key is out of the database",
 };
 
 function unblockedResult(userId: UserId, unblocked: boolean, warnings: readonly Warning[] = []): UnblockResult {

@@ -15,6 +15,7 @@ import type {
 } from "./manager-options.ts";
 import { contextFor } from "./event-calls.ts";
 import type { ResolvingCalls } from "./resolving-calls.ts";
+import { KeyctlError } from "../model/errors.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 import {
   checkConcurrency,
@@ -25,13 +26,14 @@ import {
 } from "../model/number-options.ts";
 import type { ProvisionResult, ResultBatches, SyncResult } from "../model/results.ts";
 import { parseUserId } from "../model/user-id.ts";
-import type { UserBatches } from "../model/user-id.ts";
+import type { UserIdBatches } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import type { Reconciliation } from "../reconcile/reconciliation.ts";
 import { budgetFor } from "../protocol/key-budget.ts";
 import type { ProvisionPreview } from "../resolve/preview-provision.ts";
 import type { SyncPreview } from "../resolve/preview-sync.ts";
-import type { RekeyProgress } from "../sealing/reseal-rows.ts";
+import type { RekeyProgress, RekeyTask } from "../sealing/reseal-rows.ts";
+import { shellQuote } from "../text/shell-quote.ts";
 import type { ValidationRun } from "../validate/validate-many.ts";
 
 /**
@@ -49,7 +51,7 @@ export class BulkRuns {
     this.#resolving = resolving;
   }
 
-  async *syncMany(batches: UserBatches, options: BulkOptions): ResultBatches<SyncResult> {
+  async *syncMany(batches: UserIdBatches, options: BulkOptions): ResultBatches<SyncResult> {
     const { reach = "sources", provision = false, logged = false, concurrency = CREATED_AT_ONCE } = options;
     const { signal, stop, reason } = options;
     checkConcurrency(concurrency);
@@ -68,14 +70,14 @@ export class BulkRuns {
     yield* this.#work.resultsOf(results);
   }
 
-  async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
+  async *previewSyncMany(batches: UserIdBatches, options: PreviewSyncOptions): ResultBatches<SyncPreview> {
     const { reach = "sources", provision = false } = options;
     const { previewSyncMany } = await import("../resolve/preview-sync.ts");
     const newSignal = this.#work.newSignal(options);
     yield* previewSyncMany(batches, this.#context, { reach, provision, budget: budgetFor(options.maxKeys), newSignal });
   }
 
-  async *provisionMany(batches: UserBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
+  async *provisionMany(batches: UserIdBatches, options: ProvisionManyOptions): ResultBatches<ProvisionResult> {
     const { terms = {}, concurrency = CREATED_AT_ONCE, signal, stop, reason } = options;
     checkConcurrency(concurrency);
     const { provisionMany } = await import("../resolve/provision-many.ts");
@@ -91,7 +93,7 @@ export class BulkRuns {
   }
 
   async *previewProvisionMany(
-    batches: UserBatches,
+    batches: UserIdBatches,
     { terms = {}, maxKeys, refusesExisting = false, ...options }: PreviewProvisionOptions,
   ): ResultBatches<ProvisionPreview> {
     const { previewProvisionMany } = await import("../resolve/preview-provision.ts");
@@ -155,6 +157,7 @@ export class BulkRuns {
 
   /** Yields its progress. A signal stops the run, and the next call continues it. */
   async *rekey({ kind = "new-key", kid, dryRun = false, ...options }: RekeyOptions): AsyncGenerator<RekeyProgress> {
+    checkRetirement(kind, kid);
     const { rekey } = await import("../sealing/reseal-rows.ts");
     yield* rekey({ ...this.#context, newSignal: this.#work.newSignal(options) }, { kind, kid, dryRun });
   }
@@ -169,4 +172,13 @@ export class BulkRuns {
       newSignal: this.#work.newSignal(options),
     });
   }
+}
+
+/** Throws USAGE: a master key is named to be retired, and for nothing else. */
+function checkRetirement(kind: RekeyTask["kind"], kid: string | undefined): void {
+  const hasKid = kid !== undefined && kid !== "";
+  if (kind === "retire" ? hasKid : kid === undefined) return;
+  throw new KeyctlError("USAGE", 'rekey takes kind: "retire" and kid together', {
+    hint: `keyctl rekey --retire=${hasKid ? shellQuote(kid) : "<kid>"}`,
+  });
 }

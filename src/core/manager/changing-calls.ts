@@ -7,7 +7,7 @@ import type { ApiKey } from "../model/api-key.ts";
 import type { LeakedResult } from "../model/leaked-results.ts";
 import { purgeFailed, purgePreviewFailed, saveFailed, unblockFailed } from "../model/results.ts";
 import type { CheckedSaveResult, PurgePreview, PurgeResult, ResultBatches, UnblockResult } from "../model/results.ts";
-import type { UserBatches } from "../model/user-id.ts";
+import type { UserIdBatches } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 
 /** The calls that store, remove and block at a person's request. */
@@ -33,7 +33,7 @@ export class ChangingCalls {
     );
   }
 
-  async *purgeMany(batches: UserBatches, options: PurgeManyOptions): ResultBatches<PurgeResult> {
+  async *purgeMany(batches: UserIdBatches, options: PurgeManyOptions): ResultBatches<PurgeResult> {
     yield* (await this.#batch(options)).purgeAll(batches, this.#work);
   }
 
@@ -43,7 +43,7 @@ export class ChangingCalls {
     );
   }
 
-  async *previewPurgeMany(batches: UserBatches, options: PreviewPurgeOptions): ResultBatches<PurgePreview> {
+  async *previewPurgeMany(batches: UserIdBatches, options: PreviewPurgeOptions): ResultBatches<PurgePreview> {
     yield* (await this.#batch(options)).previewAll(batches, options.looksAhead ?? true, this.#work);
   }
 

@@ -11,6 +11,7 @@ import type { OnOvertime } from "../protocol/shared-user-runs.ts";
 import type { LeakedResult } from "../model/leaked-results.ts";
 import type { RotateTask } from "../model/rotate-results.ts";
 import type { MaxFailures, RotateFilter } from "../change/rotate/rotate-many.ts";
+import type { PartlyGiven } from "../model/partly-given.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
 import type { OnStep } from "../model/work-step.ts";
 
@@ -21,7 +22,7 @@ export interface SyncOptions extends CallOptions {
 
 export interface ProvisionOptions extends CallOptions {
   /** The terms of the key; KEYCTL_PROVISION_… set the rest. */
-  readonly terms?: Partial<WantedTerms> | undefined;
+  readonly terms?: PartlyGiven<WantedTerms> | undefined;
 }
 
 export interface EnsureOptions extends SyncOptions {
@@ -87,9 +88,10 @@ export interface PreviewProvisionOptions extends ProvisionOptions, Pick<BulkOpti
 
 export type ProvisionManyOptions = ProvisionOptions & Pick<BulkOptions, "maxKeys" | "stop" | "concurrency">;
 
-export interface RotateOptions extends CallOptions, Partial<RotateTask> {}
+export interface RotateOptions extends CallOptions, PartlyGiven<RotateTask> {}
 
-export interface RotateManyOptions extends RotateOptions, Pick<BulkOptions, "maxKeys" | "stop">, Partial<RotateFilter> {
+export interface RotateManyOptions
+  extends RotateOptions, Pick<BulkOptions, "maxKeys" | "stop">, PartlyGiven<RotateFilter> {
   /** How many keys are rotated at once. Default 20. */
   readonly concurrency?: number | undefined;
   /** How many users are begun a second at most. Default: any number. */
@@ -129,7 +131,7 @@ export interface ReconcileOptions extends CallOptions {
   readonly onStep?: OnStep | undefined;
 }
 
-export interface RekeyOptions extends CallOptions, Partial<RekeyTask> {}
+export interface RekeyOptions extends CallOptions, PartlyGiven<RekeyTask> {}
 
 export interface ImportOptions extends CallOptions {
   /** Report what would be imported, and write nothing. Default false. */

@@ -18,6 +18,7 @@ import type { WantedTerms } from "../model/provision-rules.ts";
 import { termsFor } from "../model/provision-terms.ts";
 import type { PurgeResult, SaveResult, SyncResult, SyncedKey } from "../model/results.ts";
 import type { Tombstone } from "../model/tombstone.ts";
+import { parsedBatches } from "../model/user-id.ts";
 import type { UserBatches } from "../model/user-id.ts";
 import type { Warning } from "../model/warning.ts";
 import { ChangingCalls } from "./changing-calls.ts";
@@ -116,7 +117,7 @@ export class KeyManager {
 
   /** As `purge`, one user after the other. With `revoke`, deletions at OpenRouter are confirmed together. */
   async *purgeMany(batches: UserBatches, options: PurgeManyOptions = {}) {
-    yield* this.#changing.purgeMany(batches, options);
+    yield* this.#changing.purgeMany(parsedBatches(batches), options);
   }
 
   /** As `purge` with `block`: from its return to an `unblock`, no key is stored for this user or handed out. */
@@ -141,7 +142,7 @@ export class KeyManager {
 
   /** As `previewPurge`, one user after the other. Throws a failure that concerns all users. */
   async *previewPurgeMany(batches: UserBatches, options: PreviewPurgeOptions = {}) {
-    yield* this.#changing.previewPurgeMany(batches, options);
+    yield* this.#changing.previewPurgeMany(parsedBatches(batches), options);
   }
 
   /** Replaces the user's key by a new one with its terms and restrictions. The old key goes on working for the grace. */
@@ -151,12 +152,12 @@ export class KeyManager {
 
   /** As `rotate`, for the users whose keys the options select. Throws a failure that concerns all users. */
   async *rotateMany(batches: UserBatches, options: RotateManyOptions = {}) {
-    yield* (await this.#rotating()).rotateMany(batches, options);
+    yield* (await this.#rotating()).rotateMany(parsedBatches(batches), options);
   }
 
   /** What `rotateMany` would do for each user; changes nothing. */
   async *previewRotateMany(batches: UserBatches, options: RotateManyOptions = {}) {
-    yield* (await this.#rotating()).previewMany(batches, options);
+    yield* (await this.#rotating()).previewMany(parsedBatches(batches), options);
   }
 
   /** Removes the keys whose grace is over, and restores the limits whose time has come. Yields what it did or could not do. */
@@ -176,12 +177,12 @@ export class KeyManager {
 
   /** As `renew`, for many users, several at once. Throws a failure that concerns all users. */
   async *renewMany(batches: UserBatches, options: RenewManyOptions = {}) {
-    yield* (await this.#renewing()).renewMany(batches, options);
+    yield* (await this.#renewing()).renewMany(parsedBatches(batches), options);
   }
 
   /** What `renewMany` would do for each user; asks OpenRouter about each key and changes nothing. */
   async *previewRenewMany(batches: UserBatches, options: RenewManyOptions = {}) {
-    yield* (await this.#renewing()).previewMany(batches, options);
+    yield* (await this.#renewing()).previewMany(parsedBatches(batches), options);
   }
 
   /** Makes a call with the user's key. If the key is refused and confirmed to be dead, renews it and repeats the call once. */
@@ -201,7 +202,7 @@ export class KeyManager {
 
   /** Resolves many users. Results are yielded after their commit. Keys are created only with `provision`. */
   async *syncMany(batches: UserBatches, options: BulkOptions = {}) {
-    yield* (await this.#bulk()).syncMany(batches, options);
+    yield* (await this.#bulk()).syncMany(parsedBatches(batches), options);
   }
 
   /** What `syncAndGetKey` would do, and the source of the key; changes nothing. */
@@ -211,17 +212,17 @@ export class KeyManager {
 
   /** What `syncMany` would do for each user; changes nothing. */
   async *previewSyncMany(batches: UserBatches, options: PreviewSyncOptions = {}) {
-    yield* (await this.#bulk()).previewSyncMany(batches, options);
+    yield* (await this.#bulk()).previewSyncMany(parsedBatches(batches), options);
   }
 
   /** As `autoProvisionKey`, for many users, several at once. Throws a failure that concerns all users. */
   async *provisionMany(batches: UserBatches, options: ProvisionManyOptions = {}) {
-    yield* (await this.#bulk()).provisionMany(batches, options);
+    yield* (await this.#bulk()).provisionMany(parsedBatches(batches), options);
   }
 
   /** What `provisionMany` would do for each user; creates nothing. */
   async *previewProvisionMany(batches: UserBatches, options: PreviewProvisionOptions = {}) {
-    yield* (await this.#bulk()).previewProvisionMany(batches, options);
+    yield* (await this.#bulk()).previewProvisionMany(parsedBatches(batches), options);
   }
 
   /** Stores the keys of users who have none; other keys stay. One result for each entry, in order, after its commit. */
@@ -260,7 +261,7 @@ export class KeyManager {
   }
 
   /** The terms of a new key: `given`, else KEYCTL_PROVISION_…. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID. */
-  provisionTerms(given: Partial<WantedTerms> = {}): WantedTerms {
+  provisionTerms(given: ProvisionOptions["terms"] = {}): WantedTerms {
     return termsFor(this.#context.provisioning, given);
   }
 

@@ -8,7 +8,7 @@ import type { ManagerContext, PurgeManyOptions, PurgeOptions } from "./manager-o
 import { RUN_FATAL_CODES } from "../model/errors.ts";
 import { purgeFailed, purgePreviewFailed } from "../model/results.ts";
 import type { PurgePreview, PurgeResult, ResultBatches } from "../model/results.ts";
-import type { UserBatches, UserId } from "../model/user-id.ts";
+import type { UserIdBatches, UserId } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import type { UpstreamSnapshot } from "../reconcile/upstream-snapshot.ts";
 import { NextSync } from "../resolve/next-sync.ts";
@@ -36,7 +36,7 @@ export class PurgeBatch {
     return { ...result, warnings: [...result.warnings, ...warnings] };
   }
 
-  async *purgeAll(batches: UserBatches, work: OpenWork): ResultBatches<PurgeResult> {
+  async *purgeAll(batches: UserIdBatches, work: OpenWork): ResultBatches<PurgeResult> {
     const purged = purgeMany(batches, {
       purge: async (user) => {
         try {
@@ -71,7 +71,7 @@ export class PurgeBatch {
     );
   }
 
-  async *previewAll(batches: UserBatches, looksAhead: boolean, work: OpenWork): ResultBatches<PurgePreview> {
+  async *previewAll(batches: UserIdBatches, looksAhead: boolean, work: OpenWork): ResultBatches<PurgePreview> {
     for await (const batch of batches) {
       for (const userId of batch) {
         const preview = await work.run(userId, this.#options, purgePreviewFailed, (user, signal) =>

@@ -17,7 +17,7 @@ import { checkConcurrency, ROTATED_AT_ONCE } from "../model/number-options.ts";
 import { renewFailed, renewPreviewFailed } from "../model/renew-results.ts";
 import type { RenewPreview, RenewResult } from "../model/renew-results.ts";
 import type { ResultBatches } from "../model/results.ts";
-import type { UserBatches, UserId } from "../model/user-id.ts";
+import type { UserIdBatches, UserId } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import { createMissing, mayHaveCreated } from "../protocol/create-missing.ts";
 import { findKey } from "../protocol/find-key.ts";
@@ -114,7 +114,7 @@ export class RenewingCalls {
   }
 
   /** Several at once. Throws a failure that concerns all users. */
-  async *renewMany(batches: UserBatches, options: RenewManyOptions): ResultBatches<RenewResult> {
+  async *renewMany(batches: UserIdBatches, options: RenewManyOptions): ResultBatches<RenewResult> {
     const { concurrency = ROTATED_AT_ONCE, maxKeys, stop, ...one } = options;
     checkConcurrency(concurrency);
     const budget = budgetFor(maxKeys, "renew");
@@ -136,7 +136,7 @@ export class RenewingCalls {
   }
 
   /** What `renewMany` would do for each user; asks OpenRouter about each key and changes nothing. */
-  async *previewMany(batches: UserBatches, options: RenewManyOptions): ResultBatches<RenewPreview> {
+  async *previewMany(batches: UserIdBatches, options: RenewManyOptions): ResultBatches<RenewPreview> {
     const { maxKeys, includeDisabled = false, concurrency = ROTATED_AT_ONCE } = options;
     checkConcurrency(concurrency);
     const budget = budgetFor(maxKeys, "renew");

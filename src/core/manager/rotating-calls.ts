@@ -13,7 +13,7 @@ import type { ResultBatches } from "../model/results.ts";
 import { rotateFailed, rotatePreviewFailed } from "../model/rotate-results.ts";
 import type { Duty, DutyCounts, RotatePreview, RotateResult, RotateTask } from "../model/rotate-results.ts";
 import type { KeyRecord } from "../model/key-record.ts";
-import type { UserBatches, UserId } from "../model/user-id.ts";
+import type { UserIdBatches, UserId } from "../model/user-id.ts";
 import type { OpenWork } from "../open-work.ts";
 import { budgetFor } from "../protocol/key-budget.ts";
 import { LONGEST_MS } from "../text/duration.ts";
@@ -44,7 +44,7 @@ export class RotatingCalls {
     return this.#work.withWarnings(await this.#work.noted(() => waitForRetirement(result, old, context, signal)));
   }
 
-  async *rotateMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotateResult> {
+  async *rotateMany(batches: UserIdBatches, options: RotateManyOptions): ResultBatches<RotateResult> {
     const { concurrency = ROTATED_AT_ONCE, ratePerSecond = Number.POSITIVE_INFINITY, maxFailures, stop } = options;
     checkConcurrency(concurrency);
     if (options.ratePerSecond !== undefined) checkedNumber("ratePerSecond", ratePerSecond, { from: 0.001, to: 1000 });
@@ -61,7 +61,7 @@ export class RotatingCalls {
     });
   }
 
-  async *previewMany(batches: UserBatches, options: RotateManyOptions): ResultBatches<RotatePreview> {
+  async *previewMany(batches: UserIdBatches, options: RotateManyOptions): ResultBatches<RotatePreview> {
     const previewOne = this.#previewOf(this.#taskOf(options), options);
     yield* previewRotateMany(batches, this.#context, { ...this.#selectionOf(options), previewOne });
   }

@@ -3,6 +3,7 @@ import type { LimitReset } from "./key-record.ts";
 import { checkedNumber } from "./number-options.ts";
 import { rfc3339In } from "./expiry.ts";
 import { printable } from "../text/printable.ts";
+import type { PartlyGiven } from "./partly-given.ts";
 import type { ProvisioningRules, WantedTerms } from "./provision-rules.ts";
 import { LONGEST_MS } from "../text/duration.ts";
 
@@ -15,7 +16,7 @@ export const LIMIT_RESETS: readonly LimitReset[] = ["daily", "weekly", "monthly"
  * The terms of a new key: `given`, and the rest from the environment. Throws USAGE for a given value, and CONFIG_EMPTY
  * or CONFIG_INVALID for any variable about creating keys, so that no operation begins and then fails because of one.
  */
-export function termsFor(rules: ProvisioningRules, given: Partial<WantedTerms> = {}): WantedTerms {
+export function termsFor(rules: ProvisioningRules, given: PartlyGiven<WantedTerms> = {}): WantedTerms {
   const checked = checkedTerms(given);
   rules.maxPerHour();
   return rules.terms(checked);
@@ -42,7 +43,7 @@ function checkedTerms({
   expiresInMs,
   expiresAt,
   workspace,
-}: Partial<WantedTerms>): Partial<WantedTerms> {
+}: PartlyGiven<WantedTerms>): Partial<WantedTerms> {
   if (limit != null) checkedNumber("limit", limit, { from: 0, to: HIGHEST_LIMIT });
   if (expiresInMs != null) checkedNumber("expiresInMs", expiresInMs, { from: 1, to: LONGEST_MS });
   const end = checkedExpiry(expiresAt);

@@ -9,8 +9,11 @@ declare const brand: unique symbol;
 /** A user's id as it is stored: NFC text of 1 to 128 bytes; 24 hex characters are in lower case. */
 export type UserId = string & { readonly [brand]: "UserId" };
 
-/** Many users, as they arrive from a file or from the database. */
-export type UserBatches = AsyncIterable<readonly UserId[]>;
+/** Many users, as a program names them. */
+export type UserBatches = AsyncIterable<readonly string[]>;
+
+/** Many users, whose ids were parsed. */
+export type UserIdBatches = AsyncIterable<readonly UserId[]>;
 
 const MAX_BYTES = 128;
 const OBJECT_ID = /^[0-9a-fA-F]{24}$/;
@@ -35,6 +38,11 @@ export function parseUserId(text: unknown): UserId {
   const broken = RULES.find(([, isBroken]) => isBroken(id));
   if (broken !== undefined) throw badUserId(repeatableId(id), broken[0]);
   return (OBJECT_ID.test(id) ? id.toLowerCase() : id) as UserId;
+}
+
+/** Each batch as it arrives. Throws BAD_USER_ID where the batches are read. */
+export async function* parsedBatches(batches: UserBatches): AsyncGenerator<readonly UserId[]> {
+  for await (const batch of batches) yield batch.map((id) => parseUserId(id));
 }
 
 /** The error of a key that was given instead of a user id. */

@@ -15,11 +15,12 @@ import type { KeyBudget } from "../protocol/key-budget.ts";
 import { blockedError, isTombstone, keyIn } from "../model/tombstone.ts";
 import type { Context } from "../context.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
+import type { PartlyGiven } from "../model/partly-given.ts";
 import { assertManagementKey } from "./creation-obstacles.ts";
 import type { KeyctlError } from "../model/errors.ts";
 
 export interface ProvisionManyTask {
-  readonly terms: Partial<WantedTerms>;
+  readonly terms: PartlyGiven<WantedTerms>;
   readonly budget: KeyBudget;
   /** How many keys are created at once. */
   readonly concurrency: number;
@@ -103,7 +104,7 @@ function isUnreadable({ keyEncrypted }: KeyRecord): boolean {
  * The terms of the new keys. Throws USAGE, CONFIG_EMPTY, CONFIG_INVALID, CONFIG_CONFLICT or MANAGEMENT_KEY_MISSING: the
  * error that each user would fail with.
  */
-export function requireMeans(context: Context, terms: Partial<WantedTerms>): WantedTerms {
+export function requireMeans(context: Context, terms: PartlyGiven<WantedTerms>): WantedTerms {
   const wanted = termsFor(context.provisioning, terms);
   assertManagementKey(context);
   return wanted;

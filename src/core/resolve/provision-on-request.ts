@@ -14,6 +14,7 @@ import type { Context } from "../context.ts";
 import { retryOnConflict } from "../protocol/contention.ts";
 import { importSpooled } from "../protocol/spool-gate.ts";
 import type { WantedTerms } from "../model/provision-rules.ts";
+import type { PartlyGiven } from "../model/partly-given.ts";
 import { managementKeyMissing } from "../model/management-key.ts";
 
 /**
@@ -23,7 +24,7 @@ import { managementKeyMissing } from "../model/management-key.ts";
  */
 export async function provisionKey(
   user: UserId,
-  { given, onStage }: { readonly given: Partial<WantedTerms>; readonly onStage: (stage: Stage) => void },
+  { given, onStage }: { readonly given: PartlyGiven<WantedTerms>; readonly onStage: (stage: Stage) => void },
   context: Context,
   signal: AbortSignal,
 ): Promise<ProvisionResult> {

@@ -13,6 +13,7 @@ import { KeyListing } from "./key-listing.ts";
 import { WorkerPool } from "../async/worker-pool.ts";
 import { openRow } from "../sealing/open-row.ts";
 import { KeyAnswers } from "./key-answers.ts";
+import { parsedBatches } from "../model/user-id.ts";
 import type { UserBatches, UserId } from "../model/user-id.ts";
 import { notStored, validationOfRow, validationFailed } from "./validate-key.ts";
 import type { ValidateContext, Validation } from "./validate-key.ts";
@@ -132,7 +133,7 @@ export class ValidationRun {
 
   async #feed(batches: UserBatches): Promise<void> {
     try {
-      for await (const batch of batches) {
+      for await (const batch of parsedBatches(batches)) {
         if (this.#isOver) break;
         await this.#takeAll(batch);
         if (this.#isOver) break;

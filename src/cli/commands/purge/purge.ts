@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../../core/model/errors.ts";
 import { purgeFailed, purgePreviewFailed } from "../../../core/model/results.ts";
 import type { PurgePreview, PurgeResult } from "../../../core/model/results.ts";
-import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
+import type { UserIdBatches, UserId } from "../../../core/model/user-id.ts";
 import type { Warning } from "../../../core/model/warning.ts";
 import { oneByOne } from "../../bulk/one-by-one.ts";
 import { addDryRunOption } from "../../bulk/dry-run.ts";
@@ -149,7 +149,7 @@ function previewCommand({ terminal, signal }: Invocation, flags: PurgeFlags): Us
 }
 
 /** At most as many users as keys were confirmed, even if keys were saved in the meantime. Throws COUNT_CHANGED. */
-async function* upTo(limit: number, batches: UserBatches): AsyncGenerator<readonly UserId[]> {
+async function* upTo(limit: number, batches: UserIdBatches): AsyncGenerator<readonly UserId[]> {
   let left = limit;
   for await (const batch of batches) {
     yield batch.slice(0, left);

@@ -3,7 +3,7 @@ import { KeyctlError } from "../../../core/model/errors.ts";
 import { rotateFailed, rotatePreviewFailed } from "../../../core/model/rotate-results.ts";
 import type { RotatePreview, RotateResult } from "../../../core/model/rotate-results.ts";
 import { parseUserId } from "../../../core/model/user-id.ts";
-import type { UserBatches, UserId } from "../../../core/model/user-id.ts";
+import type { UserIdBatches, UserId } from "../../../core/model/user-id.ts";
 import { counted, plural } from "../../../core/text/format.ts";
 import { firstOfOne } from "../../bulk/dry-run.ts";
 import { permittedKeys } from "../../bulk/key-permission.ts";
@@ -147,7 +147,7 @@ function previewCommand(invocation: Invocation, flags: RotateFlags): UserCommand
 class SelectedUsers {
   count = 0;
 
-  async *counted(batches: UserBatches): AsyncGenerator<readonly UserId[]> {
+  async *counted(batches: UserIdBatches): AsyncGenerator<readonly UserId[]> {
     for await (const batch of batches) {
       this.count += batch.length;
       yield batch;

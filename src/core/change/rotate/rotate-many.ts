@@ -9,7 +9,7 @@ import { knownExpiry } from "../../model/known-terms.ts";
 import { rotateFailed } from "../../model/rotate-results.ts";
 import type { RotatePreview, RotateResult } from "../../model/rotate-results.ts";
 import { parseUserId } from "../../model/user-id.ts";
-import type { UserBatches, UserId } from "../../model/user-id.ts";
+import type { UserIdBatches, UserId } from "../../model/user-id.ts";
 import { counted } from "../../text/format.ts";
 import { createMissing } from "../../protocol/create-missing.ts";
 import type { KeyBudget } from "../../protocol/key-budget.ts";
@@ -45,7 +45,7 @@ const MIN_SAMPLE = 5;
 
 /** Rotates the keys of many users. Throws a failure that concerns all users, and SOME_FAILED if too many rotations failed. */
 export async function* rotateMany(
-  batches: UserBatches,
+  batches: UserIdBatches,
   context: Context,
   task: RotateManyTask,
 ): AsyncGenerator<readonly RotateResult[]> {
@@ -93,7 +93,7 @@ async function withOwnFailures(
 
 /** What `rotateMany` would do for each user; changes nothing. */
 export async function* previewRotateMany(
-  batches: UserBatches,
+  batches: UserIdBatches,
   context: Context,
   task: Pick<RotateManyTask, "filter" | "budget" | "newSignal" | "previewOne">,
 ): AsyncGenerator<readonly RotatePreview[]> {
@@ -111,7 +111,7 @@ export async function* previewRotateMany(
 
 /** Without a filter, users without a row are kept: their results say so. */
 async function* selected(
-  batches: UserBatches,
+  batches: UserIdBatches,
   filter: RotateFilter,
   { store, clock }: Pick<Context, "store" | "clock">,
   newSignal: () => AbortSignal,
