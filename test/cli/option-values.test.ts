@@ -35,7 +35,7 @@ const SHARE = {
 };
 const STORE = {
   says: /is not a store that keyctl knows.*sqlite:<path>, or mongodb:/s,
-  malformed: ["", "x", "redis://x"],
+  malformed: ["x", "redis://x"],
 };
 
 /** The options whose value has a form; those of one command where their form differs there. */

@@ -84,5 +84,5 @@ export function statementOfCreation(count: number, terms: WantedTerms): string {
 
 export function parseMaxKeys(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new KeyctlError("USAGE", "--max-keys takes a number of keys", { hint: "--max-keys <n>" });
+  throw new KeyctlError("USAGE", "--max-keys takes a number of keys", { hint: `--max-keys ${MAX_UNASKED}` });
 }

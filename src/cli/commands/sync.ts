@@ -59,7 +59,7 @@ Examples:
 
 async function sync(invocation: Invocation, flags: SyncFlags): Promise<KeyctlError | null> {
   if (flags.maxKeys !== undefined && flags.provision !== true) {
-    throw new KeyctlError("USAGE", "--max-keys requires --provision", { hint: "--provision --max-keys 100" });
+    throw new KeyctlError("USAGE", "--max-keys requires --provision", { hint: "--provision --max-keys 10" });
   }
   if (flags.concurrency !== undefined && flags.provision !== true) {
     throw new KeyctlError("USAGE", "--concurrency requires --provision", { hint: "--provision --concurrency 20" });
