@@ -32,10 +32,16 @@ function grouped<Item>(items: readonly Item[], groupOf: (item: Item) => string):
 export const HELP_FORMAT: HelpConfiguration = {
   showGlobalOptions: true,
   groupItems: (_, visible, groupOf) => grouped(visible, groupOf),
-  formatItem: (name, longest, meaning, { helpWidth = WIDEST }) => laidOut([name, meaning], longest, helpWidth),
+  formatItem: (name, longest, meaning, { helpWidth = WIDEST }) => row([name, meaning], longest, helpWidth),
 };
 
-function laidOut([name, meaning]: Row, longest: number, width: number): string {
+/** Names with their meanings, in two columns. */
+export function laidOut(rows: readonly Row[], width: number): string {
+  const longest = Math.max(...rows.map(([name]) => name.length));
+  return rows.map((each) => row(each, longest, width)).join("\n");
+}
+
+function row([name, meaning]: Row, longest: number, width: number): string {
   const indent = Math.min(longest + MARGINS, WIDEST_NAMES, Math.floor(width / 2));
   const margin = `\n${" ".repeat(indent)}`;
   const begin = name.length + MARGINS > indent ? `  ${name}${margin}` : `  ${name}`.padEnd(indent);
@@ -51,8 +57,7 @@ export function fitted(notes: string, width = WIDEST): string {
     const title = lines.slice(0, /^\w+:$/.test(lines[0] ?? "") ? 1 : 0);
     const rows = rowsIn(lines.slice(title.length));
     if (rows !== undefined) {
-      const longest = Math.max(...rows.map(([name]) => name.length));
-      return [...title, ...rows.map((row) => laidOut(row, longest, Math.min(width, WIDEST)))].join("\n");
+      return [...title, laidOut(rows, Math.min(width, WIDEST))].join("\n");
     }
     if (lines.some((line) => line.startsWith(" "))) return paragraph;
     const prose = wrapped(lines.filter((line) => line !== "").join(" "), Math.min(width, WIDEST)).join("\n");
@@ -64,7 +69,7 @@ export function fitted(notes: string, width = WIDEST): string {
 /** A name and its meaning in each line; undefined if there are other lines. */
 function rowsIn(lines: readonly string[]): readonly Row[] | undefined {
   const rows = lines.map((line) => /^ {2}(\S+) {2,}(\S.*)$/.exec(line));
-  return rows.length > 0 && rows.every((row) => row !== null)
+  return rows.length > 0 && rows.every((each) => each !== null)
     ? rows.map(([, name = "", meaning = ""]) => [name, meaning])
     : undefined;
 }

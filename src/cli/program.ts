@@ -5,6 +5,7 @@ import { optionMistake } from "./mistakes/option-mistakes.ts";
 import { MistakeFound } from "./mistakes/usage-mistake.ts";
 import type { Unparsed, UsageMistake } from "./mistakes/usage-mistake.ts";
 import type { Run } from "./invocation.ts";
+import { plainWords } from "./plain-words.ts";
 import { flagDuration } from "./time-flags.ts";
 
 interface Verb {
@@ -166,8 +167,7 @@ async function dashesForgotten(
   words: readonly string[],
   options: Command["options"],
 ): Promise<UsageMistake | undefined> {
-  const at = indexOfVerb(words);
-  const name = words[at] ?? "";
+  const [{ index: at, word: name } = { index: -1, word: "" }] = plainWords(words);
   const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   if (verb?.runsCommand !== true) return undefined;
   const command = new Command(name);
@@ -233,17 +233,9 @@ function verbsFor([first = ""]: readonly string[]): readonly (readonly [name: st
   return verb === undefined ? Object.entries(VERBS) : [[first, verb]];
 }
 
-/** The global options that take a value. */
-const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
-
-/** -1 without one. */
-function indexOfVerb(words: readonly string[]): number {
-  return words.findIndex((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(words[index - 1] ?? ""));
-}
-
 /** `help sync` is `sync --help`, and `help` alone is `--help`; switches may be anywhere. */
 function rewritten(argv: readonly string[]): readonly string[] {
-  const [verb, topic] = argv.filter((word, index) => !word.startsWith("-") && !TAKE_A_VALUE.has(argv[index - 1] ?? ""));
+  const [verb, topic] = plainWords(argv).map(({ word }) => word);
   if (verb !== "help") return argv;
   if (topic === undefined) return ["--help"];
   return Object.hasOwn(VERBS, topic) ? [topic, "--help"] : argv;

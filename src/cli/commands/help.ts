@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { KeyctlError } from "../../core/model/errors.ts";
 import { printable } from "../../core/text/printable.ts";
 import { EXIT_CODE_MEANINGS } from "../exit-codes.ts";
+import { laidOut } from "../help-format.ts";
 import type { Invocation, Run } from "../invocation.ts";
 import { commandsFor } from "../mistakes/command-mistake.ts";
 import { VARIABLES } from "../variable-meanings.ts";
@@ -11,7 +12,7 @@ import { unlessReaderGone } from "../terminal/end-of-run.ts";
 type Topic = (width: number) => string;
 
 const TOPICS: Readonly<Record<string, Topic>> = {
-  "exit-codes": (width) => `Exit codes, the same with and without --json:\n\n${aligned(EXIT_CODE_MEANINGS, width)}`,
+  "exit-codes": (width) => `Exit codes, the same with and without --json:\n\n${laidOut(EXIT_CODE_MEANINGS, width)}`,
   environment: (width) =>
     [
       wrapped(
@@ -19,7 +20,7 @@ const TOPICS: Readonly<Record<string, Topic>> = {
           "Master keys are read from the first place that is there, in the order of this list.",
         width,
       ).join("\n"),
-      aligned(VARIABLES, width),
+      laidOut(VARIABLES, width),
       wrapped(
         "KEYCTL_STORE and KEYCTL_MASTER_KEYS… that are set but empty are an error (exit 4): in CI, a missing secret " +
           "arrives as an empty string. An empty OPENROUTER_ variable counts as not set.",
@@ -67,16 +68,4 @@ function noHelp(topic: string, { commands }: Command): KeyctlError {
   }
   const line = /^(?:--|help )/.test(meant) ? `keyctl ${meant}` : `keyctl help ${meant.split(" ")[0]}`;
   return new KeyctlError("USAGE", `${message}; did you mean '${line}'?`, { hint: line });
-}
-
-/** A name that would leave less than half of the width for its meaning gets a line of its own. */
-function aligned(rows: readonly (readonly [name: string, meaning: string])[], width: number): string {
-  const indent = Math.min(Math.max(...rows.map(([name]) => name.length)) + 4, Math.floor(width / 2));
-  const margin = `\n${" ".repeat(indent)}`;
-  return rows
-    .map(([name, meaning]) => {
-      const begin = name.length + 4 > indent ? `  ${name}${margin}` : `  ${name}`.padEnd(indent);
-      return begin + wrapped(meaning, width - indent).join(margin);
-    })
-    .join("\n");
 }

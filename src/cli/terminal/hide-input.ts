@@ -1,4 +1,5 @@
 import { isCi } from "../../core/model/ci.ts";
+import { plainWords } from "../plain-words.ts";
 import { isTerminal } from "./fd-output.ts";
 
 /**
@@ -8,8 +9,6 @@ import { isTerminal } from "./fd-output.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The global options that take a value. */
-const TAKE_A_VALUE: ReadonlySet<string> = new Set(["--timeout", "--store", "--key-file"]);
 const OTHER_INPUTS = /^--(?:from-file|help|version|no-input)(?:=|$)/;
 
 /** The result undoes this; undefined if the command asks for no key. */
@@ -29,7 +28,7 @@ export function hideInput(argv: readonly string[], environment: Environment): ((
 function asksForKey(argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
   const words = end === -1 ? argv : argv.slice(0, end);
-  const verb = words.find((word, at) => !word.startsWith("-") && !TAKE_A_VALUE.has(words[at - 1] ?? ""));
+  const verb = plainWords(words)[0]?.word;
   if (words.some((word) => OTHER_INPUTS.test(word))) return false;
   return verb === "save" || ((verb === "validate" || verb === "leaked") && words.includes("--stdin"));
 }
