@@ -31,7 +31,9 @@ it("is swept by the next run in its folder when its process was killed, and not 
   expect(draftsIn(home)).toHaveLength(2);
   killed.kill("SIGKILL");
   await once(killed, "exit");
-  const run = await keyctl(home, ["get", "--all", "--stored", "--output", "wednesday.jsonl"], { env: WITH_KEY });
+  const run = await keyctl(home, ["get", "--all", "--stored", "--allow-empty", "--output", "wednesday.jsonl"], {
+    env: WITH_KEY,
+  });
   expect(run.code).toBe(0);
   expect(draftsIn(home)).toEqual([expect.stringContaining(`-${living.pid}-`)]);
   living.stdin.end();
