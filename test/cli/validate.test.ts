@@ -224,6 +224,9 @@ Expires    never
     expect([code, stderr.match(/^warning: .*/gm)]).toEqual([0, ["warning: the verdict was not recorded: it is not"]]);
     const one = await run("validate --user u000 --json", { around: refusing });
     expect(documentsOf(one)[0]).toMatchObject({ recorded: false, error: null, warnings: [{ code: "NOT_RECORDED" }] });
+    server.behave(always("GET /key", { status: 401 }));
+    const { stderr: said } = await run("validate --all", { around: refusing });
+    expect(said).toContain("error: 3 of 3 keys are invalid\nhint: see the lines above\n");
   });
 
   it("refuses an address that could give keys away", async () => {

@@ -112,7 +112,7 @@ export class VerdictScore implements BulkSummary<Validation> {
     const of = `of ${counted(this.done, "key")}`;
     if (invalid > 0 && failsOn(failOn, "invalid")) {
       return new KeyctlError("SOME_INVALID", `${formatNumber(invalid)} ${of} ${plural(invalid, "is", "are")} invalid`, {
-        hint: "keyctl list --verdict invalid",
+        hint: this.#isRecorded ? "keyctl list --verdict invalid" : "see the lines above",
       });
     }
     if (failed > 0) return this.#someFailed(failed, of);
@@ -134,6 +134,11 @@ export class VerdictScore implements BulkSummary<Validation> {
     return new KeyctlError("EMPTY_SELECTION", "no user was selected", {
       hint: "--allow-empty   accepts that",
     });
+  }
+
+  /** False where the store did not take a verdict: then `list` does not have it. */
+  get #isRecorded(): boolean {
+    return this.warnings.every(({ code }) => code !== "NOT_RECORDED");
   }
 
   #someFailed(failed: number, of: string): KeyctlError {
