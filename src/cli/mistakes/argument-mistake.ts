@@ -4,7 +4,7 @@ import { looksLikeKey } from "../../core/model/user-id.ts";
 import { printable } from "../../core/text/printable.ts";
 import { userFlag } from "../../core/text/shell-quote.ts";
 import { isUserNamed, operandsOf, optionWords } from "./option-mistakes.ts";
-import { SWITCH_VALUE } from "./switch-value.ts";
+import { SWITCH_VALUE, switchWithValue } from "./switch-value.ts";
 import type { KnownOption, Operand } from "./option-mistakes.ts";
 import type { UsageMistake, Word } from "./usage-mistake.ts";
 
@@ -33,7 +33,10 @@ export function argumentMistake(words: readonly string[], program: Command): Usa
   const behindSwitch = extra.find(
     ({ word, index }) => SWITCH_VALUE.test(word) && (words[index - 1] ?? "").startsWith("-"),
   );
-  if (behindSwitch !== undefined) return switchWithValue(words, behindSwitch);
+  if (behindSwitch !== undefined) {
+    const index = behindSwitch.index - 1;
+    return switchWithValue(words, { index, length: 2, name: words[index] ?? "", value: behindSwitch.word });
+  }
   const noun = nounMistake(words, command, first);
   if (noun !== undefined) return noun;
   const option = optionFor(first.word, command);
@@ -55,16 +58,6 @@ export function argumentMistake(words: readonly string[], program: Command): Usa
       if (named.some((each) => each.index === index)) return optionWords(option, word);
       return word === "--" || extra.some((each) => each.index === index) ? [] : [word];
     }),
-  };
-}
-
-/** `--dry-run false`: a word behind a switch that nobody has for a name. */
-function switchWithValue(words: readonly string[], { index, word }: Operand): UsageMistake {
-  const name = words[index - 1] ?? "";
-  const isOff = /^(?:false|no|off)$/i.test(word);
-  return {
-    message: `${printable(name)} takes no value${isOff ? "; omit it" : ""}`,
-    corrected: words.toSpliced(index - (isOff ? 1 : 0), isOff ? 2 : 1),
   };
 }
 

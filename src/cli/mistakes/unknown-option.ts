@@ -5,7 +5,7 @@ import { closest } from "../../core/text/closest.ts";
 import { operandsOf, optionWords } from "./option-mistakes.ts";
 import type { KnownOption } from "./option-mistakes.ts";
 import { commandMeant, OTHER_OPTIONS, optionMeant, SECRET_OPTIONS } from "./other-words.ts";
-import { SWITCH_VALUE } from "./switch-value.ts";
+import { FALSE, SWITCH_VALUE, switchWithValue } from "./switch-value.ts";
 import type { Unparsed, UsageContext, UsageMistake, Word } from "./usage-mistake.ts";
 
 /** An option that the command lacks, where it stands. */
@@ -53,15 +53,12 @@ export function missingValue(words: readonly string[], flags: string): UsageMist
 
 /** What stands behind an option that is a switch here. */
 const SPOKEN_VALUE = new RegExp(`${SWITCH_VALUE.source}|^json\\w*$`, "i");
-const FALSE = /^(?:0|false|no|off|never|none)$/i;
 
 /** `--json=true`. */
 function withoutValue({ words, index, name, value, known }: Stray): UsageMistake | undefined {
   const option = known.find(({ long, required }) => long === name && !required);
   if (option === undefined || value === undefined) return undefined;
-  const isOff = FALSE.test(value);
-  const corrected = words.toSpliced(index, 1, ...(isOff ? [] : [name]));
-  return { message: `${name} takes no value${isOff ? "; omit it" : ""}`, corrected };
+  return switchWithValue(words, { index, length: 1, name, value });
 }
 
 function ofOtherTools(stray: Stray, message: string): UsageMistake | undefined {
