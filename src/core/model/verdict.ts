@@ -96,12 +96,13 @@ export interface Limits {
   readonly minRemaining?: number | undefined;
 }
 
-const USUAL_WARNING_MS = 14 * 86_400_000;
+/** How long before its expiry a key counts as `EXPIRES_SOON`, where nobody says. */
+export const WARN_WITHIN_MS = 14 * 86_400_000;
 
 type Rule = (terms: KeyTerms, limits: Limits, now: number) => boolean;
 
 const RULES: Readonly<Record<Attention, Rule>> = {
-  EXPIRES_SOON: ({ expiresAt }, { warnWithinMs = USUAL_WARNING_MS }, now) => {
+  EXPIRES_SOON: ({ expiresAt }, { warnWithinMs = WARN_WITHIN_MS }, now) => {
     return isOver(expiresAt, now + warnWithinMs) && !isOver(expiresAt, now);
   },
   // OpenRouter still accepts the key: one of the two clocks is wrong, or the key is about to be refused.

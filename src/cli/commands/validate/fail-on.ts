@@ -1,5 +1,6 @@
 import { KeyctlError } from "../../../core/model/errors.ts";
 import type { ErrorCode } from "../../../core/model/errors.ts";
+import { WARN_WITHIN_MS } from "../../../core/model/verdict.ts";
 import type { ValidateOptions, Validation } from "../../../core/validate/validate-key.ts";
 
 /** What `--fail-on` names: the results that are an error of the run. Without it, `null`: the usual ones. */
@@ -12,8 +13,6 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, Failing>>> = {
   VERDICT_UNKNOWN: "unknown",
   ATTENTION: "attention",
 };
-/** When `--fail-on attention` fails without `--warn-within` and `--min-remaining`: as the screen counts. */
-export const WARN_WITHIN_MS = 14 * 86_400_000;
 
 /** `invalid,unknown`, or `none`. Throws USAGE. */
 export function parseFailOn(text: string): FailOn {
@@ -37,7 +36,7 @@ export function tolerated(failOn: FailOn, validation: Validation): Validation {
   return name === undefined || failsOn(failOn, name) ? validation : { ...validation, error: null };
 }
 
-/** The limits for `--fail-on attention`, where none are given. */
+/** The limits for `--fail-on attention`, where none are given: as the screen counts. */
 export function withLimits(failOn: FailOn, options: ValidateOptions): ValidateOptions {
   if (failOn?.has("attention") !== true) return options;
   const { warnWithinMs = WARN_WITHIN_MS, minRemaining = 0, ...rest } = options;
