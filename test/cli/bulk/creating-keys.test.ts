@@ -162,7 +162,7 @@ describe.each(["sync --provision", "provision"])("%s of many, where nobody can b
 
   it("counts what comes from a pipe, 16 MiB at most", async () => {
     const { server, run } = await stage();
-    const line = Buffer.alloc(1024 * 1024, "u0\n");
+    const line = Buffer.alloc(1024 * 1024, `${"u".repeat(127)}\n`);
     const input = (async function* () {
       for (let written = 0; written < 17; written += 1) yield line;
     })();
